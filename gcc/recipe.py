@@ -1,0 +1,233 @@
+"""Recipes: every number of a run as data, typed and checked, from TOML and to TOML.
+
+A `Recipe` holds what all families share; a family adds its own fields in a subclass of it (see `gcc.models.pix2pix.Pix2PixRecipe`) whose
+defaults are its row of Table I. Field names are those of the pix2pix/CycleGAN options where such an option exists.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from gcc.errors import RecipeError, near
+
+R = TypeVar("R", bound="Recipe")
+
+LARGEST_WIDTH = 4096
+LARGEST_SIZE = 16384
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What every family's run is made of (Li et al. 2021, Table I and Algorithm 1).
+
+    Raises:
+        RecipeError: a value has the wrong type or lies out of its range.
+    """
+
+    size: int
+    """Height and width of the training images in pixels."""
+    ngf: int = 64
+    """Width of the teacher's generator (Table I, ngf)."""
+    ndf: int = 64
+    """Width of both discriminators (Table I, ndf)."""
+
+    metric: str = "slimming"
+    """Importance metric that ranks the channels: a plugin of `gcc list`."""
+    prune_width: int = 64
+    """Width of the generator that the first step trains and prunes (Table I, student ngf)."""
+    sparsity: float | None = None
+    """Strength of the first step's L1 subgradient; none takes the metric's own."""
+    budget: str = "25%"
+    """What each student generator may cost: `3.0G`, `900M` (MACs per sample), `25%` (of the teacher's MACs) or `2.5Mparams`."""
+    counter: Literal["exact", "paper"] = "exact"
+    """The MACs counter that the budget is held against."""
+
+    epochs: int = 100
+    """Epochs at the full learning rate (Table I, const)."""
+    epochs_decay: int = 0
+    """Epochs with the learning rate of `schedule` after them (Table I, decay)."""
+    schedule: Literal["linear", "step"] = "linear"
+    """Learning rate of the decay epochs: linearly to zero, or a tenth."""
+    batch_size: int = 1
+    """Samples in a batch (Table I)."""
+    lr_g: float = 2e-4
+    """Adam's learning rate for generators."""
+    lr_d: float = 2e-4
+    """Adam's learning rate for discriminators."""
+    beta1: float = 0.5
+    """Adam's first beta."""
+    beta2: float = 0.999
+    """Adam's second beta."""
+    gan_mode: Literal["hinge", "lsgan", "vanilla", "wgangp"] = "hinge"
+    """GAN loss of Eq. 1 and 2 (Table I)."""
+    lambda_d: float = 1.0
+    """Factor on L_D (Eq. 2); it also weighs L_D against L_global in Eq. 8."""
+    lambda_gp: float = 10.0
+    """Weight of the gradient penalty, for `wgangp` alone."""
+    order: Literal["GD", "DG"] = "GD"
+    """Which of the student pair moves first: the generator (Algorithm 1, lines 10 and 11) or the discriminator."""
+
+    selector: str = "paper"
+    """Selector of the distillation layers: a plugin of `gcc list`, or module names joined by commas."""
+    gamma_m: float = 1.0
+    """Weight of the content term of Eq. 10 (Table I, gamma_m)."""
+    gamma_t: float = 1.0
+    """Weight of the texture term of Eq. 10 (Table I, gamma_t)."""
+    tau: float = 0.1
+    """Threshold of the retention factors (Eq. 3)."""
+    lr_alpha: float = 1e-4
+    """Adam's learning rate for the retention factors."""
+    alpha_decay: int = 100
+    """Epochs after which `lr_alpha` falls to a tenth, again and again."""
+    teacher: Literal["train", "freeze"] = "train"
+    """Whether a teacher that was brought along goes on training; a fresh one always trains."""
+    seed: int = 0
+    """Seed of initialisation, data order, augmentation and dropout."""
+
+    def __post_init__(self) -> None:
+        """Check every field's type and range."""
+        for field, kind in fields(type(self)).items():
+            value = getattr(self, field)
+            object.__setattr__(self, field, _checked(field, value, kind))
+        for field in ("ngf", "ndf", "prune_width", "batch_size", "alpha_decay", "epochs"):
+            self._within(field, 1, LARGEST_WIDTH if field in ("ngf", "ndf", "prune_width") else 10**9)
+        self._within("size", 1, LARGEST_SIZE)
+        self._within("seed", 0, 2**63 - 1)
+        for field in ("epochs_decay", "lr_g", "lr_d", "lambda_d", "lambda_gp", "gamma_m", "gamma_t", "lr_alpha"):
+            self._within(field, 0, 10**9)
+        if self.sparsity is not None:
+            self._within("sparsity", 0, 10**9)
+        self._within("tau", 0, 1)
+        for field in ("beta1", "beta2"):
+            self._within(field, 0, 1 - 1e-12)
+
+    def _within(self, field: str, low: float, high: float) -> None:
+        value = getattr(self, field)
+        if not low <= value <= high:
+            raise RecipeError(f"{field} = {value}: expected a value from {low:g} to {high:g}")
+
+    @property
+    def total_epochs(self) -> int:
+        """Epochs of the second step, E in Algorithm 1."""
+        return self.epochs + self.epochs_decay
+
+    @property
+    def search_epochs(self) -> int:
+        """Epochs of the first step: E / 10, at least one."""
+        return max(1, self.total_epochs // 10)
+
+    def learning_rate_factor(self, epoch: int) -> float:
+        """Return the factor on both learning rates in `epoch`, counted from 1."""
+        past = epoch - self.epochs
+        if past <= 0:
+            return 1.0
+        return 0.1 if self.schedule == "step" else 1.0 - past / (self.epochs_decay + 1)
+
+    def alpha_rate_factor(self, epoch: int) -> float:
+        """Return the factor on the retention factors' learning rate in `epoch`, counted from 1."""
+        return 0.1 ** ((epoch - 1) // self.alpha_decay)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain JSON and TOML values; a field that is none is left out."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+
+    def to_toml(self, arch: str) -> str:
+        """Return the recipe as a TOML document that `read_toml` reads back."""
+        lines = [f"arch = {json.dumps(arch)}"]
+        lines += [f"{name} = {_toml(value)}" for name, value in self.to_dict().items()]
+        return "\n".join(lines) + "\n"
+
+
+def fields(recipe: type[Recipe]) -> dict[str, Any]:
+    """Return the fields of a recipe class and their types, in order."""
+    hints = typing.get_type_hints(recipe)
+    return {field.name: hints[field.name] for field in dataclasses.fields(recipe)}
+
+
+def changed(recipe: R, settings: Mapping[str, Any]) -> R:
+    """Return `recipe` with `settings` put in; text is read as the field's type (`--set key=value`).
+
+    Raises:
+        RecipeError: a field is unknown, or its value has the wrong type or lies out of range.
+    """
+    kinds = fields(type(recipe))
+    for name in settings:
+        if name not in kinds:
+            raise RecipeError(f"unknown recipe field {name!r}{near(name, kinds)}")
+    parsed = {name: _parsed(name, value, kinds[name]) if isinstance(value, str) else value for name, value in settings.items()}
+    return dataclasses.replace(recipe, **parsed)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the settings in a recipe file; `arch` among them if the file names it.
+
+    Raises:
+        RecipeError: the file cannot be read, or is not TOML with plain values.
+    """
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RecipeError(f"cannot read the recipe {path}: {error}") from error
+    for name, value in settings.items():
+        if not isinstance(value, bool | int | float | str):
+            raise RecipeError(f"{path}: {name} = {value!r}: expected a number, a text, true or false")
+    return settings
+
+
+def _toml(value: bool | int | float | str) -> str:
+    # JSON writes numbers, booleans and escaped strings just as TOML reads them.
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _optional(kind: Any) -> tuple[Any, bool]:
+    if typing.get_origin(kind) in (types.UnionType, typing.Union):
+        (inner,) = (arg for arg in typing.get_args(kind) if arg is not type(None))
+        return inner, True
+    return kind, False
+
+
+def _describe(kind: Any) -> str:
+    inner, optional = _optional(kind)
+    if typing.get_origin(inner) is Literal:
+        text = "one of " + ", ".join(map(str, typing.get_args(inner)))
+    else:
+        text = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[inner]
+    return f"{text}, or none" if optional else text
+
+
+def _checked(name: str, value: Any, kind: Any) -> Any:
+    inner, optional = _optional(kind)
+    if value is None and optional:
+        return value
+    if typing.get_origin(inner) is Literal:
+        fits = value in typing.get_args(inner)
+    elif inner is float:
+        fits = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
+        value = float(value) if fits else value
+    elif inner is int:
+        fits = isinstance(value, int) and not isinstance(value, bool)
+    else:
+        fits = isinstance(value, inner)
+    if not fits:
+        raise RecipeError(f"{name} = {value!r}: expected {_describe(kind)}")
+    return value
+
+
+def _parsed(name: str, text: str, kind: Any) -> Any:
+    inner, optional = _optional(kind)
+    if optional and text.lower() == "none":
+        return None
+    if inner is bool and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        return inner(text) if inner in (int, float) else text
+    except ValueError as error:
+        raise RecipeError(f"{name} = {text!r}: expected {_describe(kind)}") from error

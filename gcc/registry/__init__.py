@@ -1,0 +1,41 @@
+"""The plugin registries: five kinds of plugin, each found through an entry-point group of the same name.
+
+| kind | entry-point group | contract |
+|---|---|---|
+| GAN architecture | `gcc.architectures` | `Architecture` |
+| importance metric | `gcc.metrics` | `ImportanceMetric` |
+| distillation-layer selector | `gcc.selectors` | `LayerSelector` |
+| data set | `gcc.datasets` | `SampleSource` |
+| evaluator | `gcc.evaluators` | `Evaluator` |
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gcc.registry.contracts import Architecture as Architecture
+from gcc.registry.contracts import Batch as Batch
+from gcc.registry.contracts import Evaluator as Evaluator
+from gcc.registry.contracts import Gate as Gate
+from gcc.registry.contracts import Group as Group
+from gcc.registry.contracts import ImportanceMetric as ImportanceMetric
+from gcc.registry.contracts import LayerSelector as LayerSelector
+from gcc.registry.contracts import Networks as Networks
+from gcc.registry.contracts import Pair as Pair
+from gcc.registry.contracts import Producer as Producer
+from gcc.registry.contracts import Samples as Samples
+from gcc.registry.contracts import SampleSource as SampleSource
+from gcc.registry.contracts import Taps as Taps
+from gcc.registry.contracts import Width as Width
+from gcc.registry.contracts import implements
+from gcc.registry.contracts import no_gate as no_gate
+from gcc.registry.registry import Listing as Listing
+from gcc.registry.registry import Registry as Registry
+
+ARCHITECTURES: Registry[type[Architecture[Any]]] = Registry("architecture", "gcc.architectures", implements(Architecture))
+METRICS: Registry[type[ImportanceMetric]] = Registry("metric", "gcc.metrics", implements(ImportanceMetric))
+SELECTORS: Registry[type[LayerSelector]] = Registry("selector", "gcc.selectors", implements(LayerSelector))
+DATASETS: Registry[type[SampleSource]] = Registry("data set", "gcc.datasets", implements(SampleSource))
+EVALUATORS: Registry[type[Evaluator]] = Registry("evaluator", "gcc.evaluators", implements(Evaluator))
+
+REGISTRIES: tuple[Registry[Any], ...] = (ARCHITECTURES, METRICS, SELECTORS, DATASETS, EVALUATORS)

@@ -1,0 +1,281 @@
+"""What a plugin must provide: five contracts, and the few values that pass between them.
+
+Every contract is an abstract class; a plugin is a subclass of it, named by an entry point. A class is checked when it is loaded: a missing
+method is named, with the distribution that lacks it. Plugins hold no mutable state between runs.
+"""
+
+from __future__ import annotations
+
+import abc
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+
+from gcc.errors import PluginError
+from gcc.recipe import Recipe
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from torch import Tensor, nn
+
+R = TypeVar("R", bound=Recipe)
+
+Batch = Mapping[str, "Tensor"]
+"""A batch of training data by key, such as the images `A` and `B`, each (N, C, H, W) in [-1, 1]."""
+Samples = Mapping[str, "Tensor"]
+"""What the generators made of a batch, by key, such as `fake_B`."""
+Networks = Mapping[str, "nn.Module"]
+"""The generators, or the discriminators, of one side of the game by name."""
+
+
+class Gate(Protocol):
+    """Makes the module that stands where a discriminator's channels can be switched off."""
+
+    def __call__(self, channels: int) -> nn.Module:
+        """Return a module that maps (N, channels, H, W) to the same shape."""
+
+
+def no_gate(channels: int) -> nn.Module:
+    """Return the teacher's gate: an identity, so that module paths agree with the student's."""
+    from torch import nn
+
+    return nn.Identity()
+
+
+@dataclass(frozen=True)
+class Width:
+    """One prunable width of a generator: its channels in the full network, and the fewest it may keep."""
+
+    channels: int
+    minimum: int = 1
+    """0 where the builder leaves the level or block out once no channel remains."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What one discriminator is to tell apart: `real` from `fake`, each (N, C, H, W)."""
+
+    real: Tensor
+    fake: Tensor
+
+
+@dataclass(frozen=True)
+class Taps:
+    """Module paths whose outputs the distillation compares (Table II), by network."""
+
+    generator: tuple[str, ...]
+    discriminator: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Producer:
+    """A convolution weight that makes a group's channels.
+
+    Attributes:
+        parameter: name of the weight in the generator.
+        dim: its output dimension (0 for a convolution, 1 for a transposed one).
+        ratio: outputs for each channel of the group, consecutive in `dim` (4 before a pixel shuffle by 2).
+    """
+
+    parameter: str
+    dim: int
+    ratio: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """The channels that stand or fall together under one width name.
+
+    Attributes:
+        name: the width's name.
+        channels: how many there are.
+        minimum: the fewest that may be kept.
+        producers: the convolutions that make them; several where a residual sum joins them.
+        scales: names of the normalisation scales that belong to exactly these channels.
+    """
+
+    name: str
+    channels: int
+    minimum: int
+    producers: tuple[Producer, ...]
+    scales: tuple[str, ...]
+
+
+class Architecture(abc.ABC, Generic[R]):
+    """A GAN family: one subclass in one file.
+
+    An instance holds nothing but its frozen recipe, so it can be made and thrown away at will; every network is built by it and owned by
+    the caller. Builders must work under `torch.device("meta")`.
+    """
+
+    generators: ClassVar[tuple[str, ...]] = ("G",)
+    discriminators: ClassVar[tuple[str, ...]] = ("D",)
+    samples: ClassVar[str]
+    """Kind of training samples, matched with `SampleSource.samples`, such as "paired"."""
+    demo_source: ClassVar[str]
+    """Name of the data set that demonstrates the family when no data is given."""
+
+    def __init__(self, recipe: R) -> None:
+        """Bind the recipe; subclasses refuse here what they cannot build, with `RecipeError`."""
+        self.recipe = recipe
+
+    @classmethod
+    @abc.abstractmethod
+    def published(cls) -> R:
+        """Return the published recipe (Table I)."""
+
+    @classmethod
+    @abc.abstractmethod
+    def demo(cls) -> R:
+        """Return a recipe small enough for the demo data on two CPU cores in under three minutes."""
+
+    @abc.abstractmethod
+    def widths(self, base: int) -> dict[str, Width]:
+        """Return every prunable width of a generator of width `base` by name; they are independent of each other."""
+
+    @abc.abstractmethod
+    def build_generator(self, widths: Mapping[str, int]) -> nn.Module:
+        """Build a generator with these widths; a level or block whose width is 0 is left out."""
+
+    @abc.abstractmethod
+    def build_discriminator(self, gate: Gate = no_gate) -> nn.Module:
+        """Build a discriminator of width `recipe.ndf`, with `gate(channels)` after the norm of every convolution but the last."""
+
+    def initialise(self, network: nn.Module) -> None:
+        """Initialise a freshly built network in place; torch's defaults unless the family's original trainer differs."""
+        return
+
+    @abc.abstractmethod
+    def example_input(self) -> Tensor:
+        """Return one generator input (1, ...) on the default device; it fixes the resolution of every cost."""
+
+    @abc.abstractmethod
+    def example_batch(self) -> Batch:
+        """Return a training batch of one sample on the default device, all zeros."""
+
+    @abc.abstractmethod
+    def generate(self, generators: Networks, batch: Batch) -> Samples:
+        """Run every generator once on `batch` and return what the discriminators judge."""
+
+    @abc.abstractmethod
+    def pairs(self, batch: Batch, samples: Samples) -> dict[str, Pair]:
+        """Return what each discriminator is to tell apart."""
+
+    def task_losses(self, generators: Networks, batch: Batch, samples: Samples) -> dict[str, Tensor]:
+        """Return the weighted losses beside the adversarial one by name, each a scalar; none by default."""
+        return {}
+
+    @abc.abstractmethod
+    def taps(self) -> Taps:
+        """Return the family's row of Table II as module paths."""
+
+    @abc.abstractmethod
+    def show(self, batch: Batch, teacher: Samples, student: Samples) -> dict[str, Tensor]:
+        """Return the columns of a sample grid by title, each (N, 3, H, W) in [-1, 1], for instance input, teacher, student, real."""
+
+    @abc.abstractmethod
+    def judged(self, batch: Batch, samples: Samples) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return for each generator the made and the true image in [-1, 1], where a true one exists; else leave it out."""
+
+
+class ImportanceMetric(abc.ABC):
+    """How much a generator's channels matter."""
+
+    strength: ClassVar[float]
+    """Default strength of the first step's L1 subgradient on what `sparsified` returns."""
+
+    @abc.abstractmethod
+    def score(self, network: nn.Module, group: Group) -> Tensor | None:
+        """Return the importance of the group's channels, (channels,), larger is kept; none if this metric cannot tell.
+
+        A group with no score keeps its full width.
+        """
+
+    @abc.abstractmethod
+    def sparsified(self, network: nn.Module, group: Group) -> Sequence[Tensor]:
+        """Return the parameters that the first step drives towards zero, so that the score tells."""
+
+
+class LayerSelector(abc.ABC):
+    """Which layers of a network the distillation compares."""
+
+    @abc.abstractmethod
+    def select(self, network: nn.Module, example: Tensor, published: Sequence[str]) -> Sequence[str]:
+        """Return module paths of `network`, which accepts `example`; `published` is the family's row of Table II for it."""
+
+
+class SampleSource(abc.ABC):
+    """A data set on disk, or made, that gives samples of one kind.
+
+    Sources are constructed as `Source(root, split, recipe)` and read nothing but file names then. Each sample depends on its index and
+    the random generator that it is given and on nothing else, so that any order, worker count or restart gives the same samples.
+    """
+
+    samples: ClassVar[str]
+    """Kind of the samples, matched with `Architecture.samples`."""
+
+    @abc.abstractmethod
+    def __init__(self, root: Path | None, split: str, recipe: Recipe) -> None:
+        """Find the samples of `split`, which is `train`, `val` or `test`; `root` is none for data that is made.
+
+        Raises:
+            DataError: the folder is missing, empty or of another layout, or its pairs do not match.
+        """
+
+    @classmethod
+    @abc.abstractmethod
+    def recognises(cls, root: Path) -> bool:
+        """Return whether the folder has this source's layout."""
+
+    @abc.abstractmethod
+    def __len__(self) -> int:
+        """Return the number of samples."""
+
+    @abc.abstractmethod
+    def sample(self, index: int, random: np.random.Generator | None) -> dict[str, Tensor]:
+        """Return sample `index` as tensors without the batch dimension, augmented with `random`; none means not augmented.
+
+        Raises:
+            DataError: the image cannot be read; the message names it.
+        """
+
+    @abc.abstractmethod
+    def check(self) -> list[tuple[int, str]]:
+        """Read every sample once and return (index, reason) for those that cannot be used."""
+
+
+class Evaluator(abc.ABC):
+    """A figure of quality over many images."""
+
+    unit: ClassVar[str]
+    """What the figure is given in, such as "dB"."""
+
+    @abc.abstractmethod
+    def update(self, made: Tensor, real: Tensor) -> None:
+        """Take in a batch of made and true images, each (N, 3, H, W) in [-1, 1]."""
+
+    @abc.abstractmethod
+    def compute(self) -> float:
+        """Return the figure over everything taken in."""
+
+
+def implements(contract: type[Any]) -> Callable[[Any], None]:
+    """Return a check that a plugin is a concrete subclass of `contract`, naming what it lacks."""
+
+    def check(plugin: Any) -> None:
+        if not (inspect.isclass(plugin) and issubclass(plugin, contract)):
+            raise PluginError(f"{plugin!r} is no subclass of {contract.__module__}.{contract.__name__}")
+        lacking = sorted(plugin.__abstractmethods__)
+        lacking += [name for name in _declared(contract) if not hasattr(plugin, name)]
+        if lacking:
+            raise PluginError(f"{plugin.__name__} lacks {', '.join(lacking)} of the contract {contract.__name__}")
+
+    return check
+
+
+def _declared(contract: type[Any]) -> list[str]:
+    """Return the class attributes that the contract annotates without a default."""
+    return [name for name in inspect.get_annotations(contract) if not hasattr(contract, name)]
