@@ -133,7 +133,7 @@ class Recipe:
 
     def alpha_rate_factor(self, epoch: int) -> float:
         """Return the factor on the retention factors' learning rate in `epoch`, counted from 1."""
-        return 0.1 ** ((epoch - 1) // self.alpha_decay)
+        return float(0.1 ** ((epoch - 1) // self.alpha_decay))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain JSON and TOML values; a field that is none is left out."""

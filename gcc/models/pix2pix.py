@@ -116,6 +116,7 @@ class Pix2Pix(Architecture[Pix2PixRecipe]):
 
     samples = "paired"
     demo_source = "streets"
+    evaluators = ("l1", "psnr")
 
     def __init__(self, recipe: Pix2PixRecipe) -> None:
         super().__init__(recipe)
@@ -177,13 +178,9 @@ class Pix2Pix(Architecture[Pix2PixRecipe]):
         # Convolutions 2, 4, 12 and 14 of 16 at depth 8; counted from the outside, so that they keep their resolution in a shallower U-Net.
         return Taps(generator=("down2.act", "down4.act", "up4.act", "up2.act"), discriminator=("conv2.3", "conv4.3"))
 
-    def show(self, batch: Batch, teacher: Samples, student: Samples) -> dict[str, Tensor]:
-        return {
-            "input": self._source(batch),
-            "teacher": teacher["fake"],
-            "student": student["fake"],
-            "real": self._target(batch),
-        }
+    def show(self, batch: Batch, made: Mapping[str, Samples]) -> dict[str, Tensor]:
+        columns = {title: samples["fake"] for title, samples in made.items()}
+        return {"input": self._source(batch), **columns, "real": self._target(batch)}
 
     def judged(self, batch: Batch, samples: Samples) -> dict[str, tuple[Tensor, Tensor]]:
         return {"G": (samples["fake"], self._target(batch))}

@@ -117,6 +117,8 @@ class Architecture(abc.ABC, Generic[R]):
     """Kind of training samples, matched with `SampleSource.samples`, such as "paired"."""
     demo_source: ClassVar[str]
     """Name of the data set that demonstrates the family when no data is given."""
+    evaluators: ClassVar[tuple[str, ...]] = ()
+    """Names of the evaluators that tell how good a generator is; they see what `judged` returns."""
 
     def __init__(self, recipe: R) -> None:
         """Bind the recipe; subclasses refuse here what they cannot build, with `RecipeError`."""
@@ -173,8 +175,8 @@ class Architecture(abc.ABC, Generic[R]):
         """Return the family's row of Table II as module paths."""
 
     @abc.abstractmethod
-    def show(self, batch: Batch, teacher: Samples, student: Samples) -> dict[str, Tensor]:
-        """Return the columns of a sample grid by title, each (N, 3, H, W) in [-1, 1], for instance input, teacher, student, real."""
+    def show(self, batch: Batch, made: Mapping[str, Samples]) -> dict[str, Tensor]:
+        """Return the columns of a sample grid by title, each (N, 3, H, W) in [-1, 1]; `made` holds each side's samples by its title."""
 
     @abc.abstractmethod
     def judged(self, batch: Batch, samples: Samples) -> dict[str, tuple[Tensor, Tensor]]:

@@ -1,0 +1,293 @@
+"""A generator on disk: `model.safetensors`, `config.json` and `README.md` (its model card) in one folder.
+
+A teacher's folder also has `discriminators.safetensors`. A family of several generators has one such folder per generator below the
+folder of its side. Reading trusts nothing: every field is checked, the tensors' names, shapes and types are compared with the architecture
+before a byte of them is read, no path is taken from a file, and nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from gcc.errors import ArtifactError, GccError, near
+from gcc.files import replacing, write_text
+from gcc.networks import Widths, on_meta
+from gcc.recipe import Recipe, changed
+from gcc.registry import ARCHITECTURES, Architecture
+
+FORMAT = 1
+LARGEST_CONFIG = 1 << 20
+WIDEST = 1 << 16
+Role = Literal["student", "teacher"]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What `config.json` says of a saved generator.
+
+    Attributes:
+        folder: where it lies.
+        role: which side of the game it is.
+        arch: name of its architecture.
+        generator: which of the architecture's generators it is.
+        recipe: of the run that made it.
+        widths: its channels by width name.
+        figures: by side, the costs with their counters and resolution, latency, and metrics on held-out images.
+        environment: versions and device of the run.
+    """
+
+    folder: Path
+    role: Role
+    arch: str
+    generator: str
+    recipe: Recipe
+    widths: Widths
+    figures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def architecture(self) -> Architecture[Any]:
+        """The architecture, bound to the recipe."""
+        return ARCHITECTURES.load(self.arch)(self.recipe)
+
+    def network(self) -> nn.Module:
+        """Return the saved generator in eval mode on the CPU.
+
+        Raises:
+            ArtifactError: `model.safetensors` is damaged or does not fit the architecture.
+        """
+        network = self.architecture.build_generator(self.widths)
+        network.load_state_dict(
+            _read_tensors(self.folder / "model.safetensors", on_meta(lambda: self.architecture.build_generator(self.widths)))
+        )
+        return network.eval()
+
+    def discriminators(self) -> dict[str, nn.Module]:
+        """Return the saved teacher's discriminators by name.
+
+        Raises:
+            ArtifactError: `discriminators.safetensors` is damaged or does not fit the architecture.
+        """
+
+        def build() -> nn.ModuleDict:
+            return nn.ModuleDict({name: self.architecture.build_discriminator() for name in self.architecture.discriminators})
+
+        networks = build()
+        networks.load_state_dict(_read_tensors(self.folder / "discriminators.safetensors", on_meta(build)))
+        return dict(networks.items())
+
+    def fill(self, generator: nn.Module, discriminators: Mapping[str, nn.Module]) -> None:
+        """Put a saved teacher's weights into networks of the same shapes.
+
+        Raises:
+            ArtifactError: the files are damaged, or the networks are of another shape.
+        """
+        saved = self.discriminators()
+        try:
+            generator.load_state_dict(self.network().state_dict())
+            for name, network in discriminators.items():
+                network.load_state_dict(saved[name].state_dict())
+        except RuntimeError as error:
+            difference = " ".join(str(error).split())[:300]
+            raise ArtifactError(f"the teacher in {self.folder} does not fit this run's recipe: {difference}") from error
+
+    def to_json(self) -> str:
+        """Return the text of `config.json`."""
+        return json.dumps(
+            {
+                "format": FORMAT,
+                "role": self.role,
+                "architecture": self.arch,
+                "generator": self.generator,
+                "widths": self.widths,
+                "figures": self.figures,
+                "recipe": self.recipe.to_dict(),
+                "environment": self.environment,
+            },
+            indent=2,
+        )
+
+
+def load(folder: str | Path) -> nn.Module:
+    """Return the generator saved in `folder`, in eval mode on the CPU, bit-equal to the one that was saved.
+
+    Args:
+        folder: a folder with `model.safetensors` and `config.json`, such as `runs/pix2pix/student`.
+
+    Raises:
+        ArtifactError: the folder is missing, damaged, foreign, or holds several generators.
+        PluginError: the architecture is not installed.
+    """
+    return only(read(Path(folder))).network()
+
+
+def only(artifacts: Mapping[str, Artifact]) -> Artifact:
+    """Return the one generator of a folder.
+
+    Raises:
+        ArtifactError: there are several.
+    """
+    if len(artifacts) > 1:
+        folder = next(iter(artifacts.values())).folder.parent
+        raise ArtifactError(f"{folder} holds the generators {', '.join(artifacts)}: name one, such as {folder / next(iter(artifacts))}")
+    return next(iter(artifacts.values()))
+
+
+def read(folder: Path, role: Role | None = None) -> dict[str, Artifact]:
+    """Return what is saved in `folder`, by generator; weights are not read yet.
+
+    Args:
+        folder: of one generator, or of one side with a folder per generator.
+        role: what it must be; none accepts both.
+
+    Raises:
+        ArtifactError: nothing is saved there, or what is saved is damaged, foreign or of another role.
+        PluginError: the architecture is not installed.
+    """
+    if not folder.is_dir():
+        raise ArtifactError(f"{folder} is no folder: expected one with config.json and model.safetensors, such as runs/pix2pix/student")
+    folders = [folder] if (folder / "config.json").is_file() else sorted(path.parent for path in folder.glob("*/config.json"))
+    if not folders or {"student", "teacher"} <= {path.name for path in folders}:
+        hint = f": give {folder / 'student'} or {folder / 'teacher'}" if folders else ""
+        raise ArtifactError(f"{folder} holds no config.json of a saved model{hint}")
+    artifacts = [_read_config(path) for path in folders]
+    for artifact in artifacts:
+        if role is not None and artifact.role != role:
+            raise ArtifactError(f"{artifact.folder} holds a {artifact.role}: expected a {role}")
+    return {artifact.generator: artifact for artifact in artifacts}
+
+
+def environment(device: torch.device) -> dict[str, str]:
+    """Return the versions and the device that a run depends on."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return {
+        "gan-gcc": version("gan-gcc"),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "device": f"{device.type} ({name})",
+    }
+
+
+def save(artifact: Artifact, network: nn.Module, discriminators: Mapping[str, nn.Module], card: str) -> None:
+    """Write a generator to `artifact.folder`; every file is written atomically, the configuration last.
+
+    Args:
+        artifact: what `config.json` is to say.
+        network: the generator.
+        discriminators: of a teacher; empty for a student.
+        card: the text of `README.md`.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    _write_tensors(artifact.folder / "model.safetensors", network)
+    if discriminators:
+        _write_tensors(artifact.folder / "discriminators.safetensors", nn.ModuleDict(discriminators))
+    write_text(artifact.folder / "README.md", card)
+    write_text(artifact.folder / "config.json", artifact.to_json())
+
+
+def _write_tensors(path: Path, network: nn.Module) -> None:
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    with replacing(path) as fresh:
+        try:
+            save_file(tensors, fresh, metadata={"format": "pt"})
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
+
+
+def _read_tensors(path: Path, expected: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file, whose names, shapes and types must be those of `expected`, a network on meta."""
+    wanted = {name: (list(tensor.shape), tensor.dtype) for name, tensor in expected.state_dict().items()}
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = set(file.keys())
+            for name in sorted(names ^ set(wanted)):
+                raise ArtifactError(
+                    f"{path} does not fit its config.json: {'lacks' if name in wanted else 'has an unknown'} tensor {name!r}"
+                )
+            for name, (shape, _) in wanted.items():
+                given = file.get_slice(name).get_shape()
+                if given != shape:
+                    raise ArtifactError(f"{path} does not fit its config.json: {name!r} has the shape {given}, expected {shape}")
+            tensors = {name: file.get_tensor(name) for name in wanted}
+    except FileNotFoundError as error:
+        raise ArtifactError(f"{path} is missing: copy the whole folder") from error
+    except (SafetensorError, OSError) as error:
+        raise ArtifactError(f"{path} is damaged or no safetensors file: {error}") from error
+    for name, (_, dtype) in wanted.items():
+        if tensors[name].dtype != dtype:
+            raise ArtifactError(f"{path} does not fit its config.json: {name!r} is {tensors[name].dtype}, expected {dtype}")
+    return tensors
+
+
+def _read_config(folder: Path) -> Artifact:
+    path = folder / "config.json"
+    try:
+        if path.stat().st_size > LARGEST_CONFIG:
+            raise ArtifactError(f"{path} is larger than any configuration: expected at most {LARGEST_CONFIG} bytes")
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ArtifactError(f"cannot read {path}: {error}") from error
+    try:
+        return _parse(folder, config)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ArtifactError(f"{path} is no configuration of a saved model: {type(error).__name__} {error}") from error
+    except ArtifactError as error:
+        raise ArtifactError(f"{path}: {error}") from error
+
+
+def _parse(folder: Path, config: Any) -> Artifact:
+    if config["format"] != FORMAT:
+        raise ArtifactError(f"format {config['format']!r} is unknown to this version, which reads {FORMAT}: update gan-gcc")
+    if config["role"] not in ("student", "teacher"):
+        raise ArtifactError(f"role {config['role']!r}: expected student or teacher")
+    if config["architecture"] not in ARCHITECTURES.names():
+        raise ArtifactError(
+            f"architecture {config['architecture']!r} is not installed{near(str(config['architecture']), ARCHITECTURES.names())}: "
+            "install the plugin that provides it"
+        )
+    family = ARCHITECTURES.load(config["architecture"])
+    try:
+        architecture = family(changed(family.published(), dict(config["recipe"])))
+    except GccError as error:
+        raise ArtifactError(f"recipe: {error}") from error
+    if config["generator"] not in family.generators:
+        raise ArtifactError(f"generator {config['generator']!r}: expected {' or '.join(family.generators)}")
+    artifact = Artifact(
+        folder,
+        config["role"],
+        config["architecture"],
+        config["generator"],
+        architecture.recipe,
+        _parse_widths(architecture, config["widths"]),
+        *(_parse_mapping(name, config[name]) for name in ("figures", "environment")),
+    )
+    return artifact
+
+
+def _parse_widths(architecture: Architecture[Any], widths: Any) -> Widths:
+    known = architecture.widths(architecture.recipe.ngf)
+    if not isinstance(widths, dict) or widths.keys() != known.keys():
+        raise ArtifactError(f"widths: expected exactly {', '.join(known)}")
+    for name, width in widths.items():
+        if isinstance(width, bool) or not isinstance(width, int) or not known[name].minimum <= width <= WIDEST:
+            raise ArtifactError(f"width {name} = {width!r}: expected a whole number from {known[name].minimum} to {WIDEST}")
+    return widths
+
+
+def _parse_mapping(name: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ArtifactError(f"{name} = {value!r}: expected a table")
+    return value

@@ -1,0 +1,212 @@
+"""The command line: parse, call, print.
+
+Torch is imported by the commands that need it, not by this module, so that `--help` is there at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gcc.errors import GccError
+
+if TYPE_CHECKING:
+    from gcc.run import Run
+    from gcc.teacher import Teacher
+
+FOLDER = click.Path(path_type=Path)
+
+
+class Program(click.Group):
+    """A group that turns a `GccError` into one line on standard error and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except GccError as error:
+            click.echo(f"gcc: error: {error}", err=True)
+            ctx.exit(2)
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+def main() -> None:
+    """Compress GAN generators to a budget (GCC, NeurIPS 2021).
+
+    Everything that is none of the commands below goes to the C compiler of the same name; `gancc` is this program alone.
+    """
+
+
+def run_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that every training command has."""
+    options = [
+        click.option("--arch", metavar="NAME", help="GAN architecture, see `gcc list`; a --teacher knows its own."),
+        click.option("--data", metavar="DIR", type=FOLDER, help="Training images in their usual layout  [default: demo data]"),
+        click.option("--dataset", metavar="NAME", help="Data set plugin that reads --data  [default: told from the layout]"),
+        click.option("--teacher", metavar="DIR", type=FOLDER, help="Start from a saved teacher's weights and recipe."),
+        click.option("--direction", type=click.Choice(["AtoB", "BtoA"]), help="Which image of a pair is the input."),
+        click.option("--size", type=int, metavar="N", help="Height and width of the training images."),
+        click.option("--epochs", type=int, metavar="N", help="Epochs in all, constant and decaying in the recipe's proportion."),
+        click.option("--batch-size", type=int, metavar="N", help="Samples in a batch."),
+        click.option("--seed", type=int, metavar="N", help="Seed of everything random."),
+        click.option("--recipe", metavar="FILE.toml", type=FOLDER, help="Recipe fields from a file."),
+        click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Any recipe field; may be repeated."),
+        click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda or cuda:N."),
+        click.option(
+            "--amp", type=click.Choice(["auto", "bf16", "fp16", "off"]), default="auto", show_default=True, help="Mixed precision."
+        ),
+        click.option("--workers", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Processes that read images."),
+        click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read."),
+        click.option("--out", metavar="DIR", type=FOLDER, help="Output folder  [default: runs/ARCH, numbered]"),
+        click.option("--force", is_flag=True, help="Replace the run that --out holds."),
+        click.option("--dry-run", is_flag=True, help="Print the full recipe, costs and plan, and run nothing."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@main.command()
+@run_options
+@click.option("--metric", metavar="NAME", help="Importance metric: slimming, l1 or a plugin's.")
+@click.option("--selector", metavar="NAME", help="Distillation layers: paper, uniform, all, or module names joined by commas.")
+@click.option("--prune-width", type=int, metavar="N", help="Width of the generator that is pruned.")
+@click.option("--budget", metavar="B", help="3.0G or 900M MACs per sample, 25% of the teacher's, or 2.5Mparams.")
+@click.option("--counter", type=click.Choice(["exact", "paper"]), help="MACs counter that the budget is held against.")
+def compress(**options: Any) -> None:
+    """Compress a teacher's generators to a budget.
+
+    Without --data this runs on demo data, in minutes on a CPU.
+    """
+    from gcc.compressor import Compressor
+
+    _run(Compressor, options)
+
+
+@main.command()
+@run_options
+def train(**options: Any) -> None:
+    """Train a teacher by itself, to be compressed later with `gcc compress --teacher`."""
+    from gcc.trainer import Trainer
+
+    _run(Trainer, options)
+
+
+@main.command("list")
+def list_plugins() -> None:
+    """List every plugin of every registry."""
+    from rich.console import Console
+
+    from gcc.registry import REGISTRIES
+    from gcc.report.terminal import plugin_table
+
+    console = Console()
+    for registry in REGISTRIES:
+        console.print(plugin_table(registry.kind, registry.listings()))
+
+
+@main.command()
+@click.argument("subject", metavar="ARCH|DIR")
+@click.option("--size", type=int, metavar="N", help="Height and width of the training images; for an architecture.")
+@click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Any recipe field; for an architecture.")
+def inspect(subject: str, size: int | None, assignments: tuple[str, ...]) -> None:
+    """Show layers, widths, groups and costs of an architecture or of a saved generator."""
+    from rich.console import Console
+
+    from gcc.inspection import inspect_architecture, inspect_saved
+
+    if Path(subject).exists():
+        parts = inspect_saved(Path(subject))
+    else:
+        parts = inspect_architecture(subject, _assigned(assignments) | _given({"size": size}))
+    console = Console()
+    for part in parts:
+        console.print(part)
+
+
+@main.command()
+@click.argument("student", type=FOLDER)
+@click.argument("source", metavar="INPUT", type=FOLDER)
+@click.argument("target", metavar="OUTPUT", type=FOLDER)
+@click.option("--size", type=int, metavar="N", help="Height and width that images are resized to  [default: as trained]")
+@click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda or cuda:N.")
+@click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read.")
+def translate(student: Path, source: Path, target: Path, size: int | None, device: str, skip_bad: bool) -> None:
+    """Run a saved generator on one image, or on every image of a folder."""
+    from gcc.translation import translate as translated
+
+    for written in translated(student, source, target, size=size, device=device, skip_bad=skip_bad):
+        click.echo(written)
+
+
+@main.command()
+def version() -> None:
+    """Show the versions of this program, torch and Python."""
+    import platform
+    from importlib.metadata import version as installed
+
+    click.echo(f"gan-gcc {installed('gan-gcc')}, torch {installed('torch')}, Python {platform.python_version()}")
+
+
+RUN_ARGUMENTS = ("data", "dataset", "skip_bad", "device", "amp", "workers")
+RECIPE_FLAGS = ("direction", "size", "epochs", "batch_size", "seed", "metric", "selector", "prune_width", "budget", "counter")
+
+
+def _run(kind: type[Run[Any]], options: Mapping[str, Any]) -> None:
+    from rich.console import Console
+
+    from gcc.files import claim, fresh_folder
+    from gcc.report.terminal import facts_table, summary
+    from gcc.watch import Watcher
+
+    teacher, settings = _teacher(options)
+    run = kind(teacher, **{name: options[name] for name in RUN_ARGUMENTS}, **settings)
+    run.check()
+    console = Console()
+    console.print(facts_table(run.plan()))
+    if options["dry_run"]:
+        click.echo(run.recipe.to_toml(run.arch), nl=False)
+        return
+    out = options["out"] or fresh_folder(Path("runs") / run.arch)
+    claim(out, force=options["force"], needs=run.bytes_written())
+    with Watcher(run, out, Console(stderr=True)) as watcher:
+        for step in run.steps():
+            watcher(step)
+    result = run.result()
+    result.save(out)
+    console.print(summary(result, out))
+
+
+def _teacher(options: Mapping[str, Any]) -> tuple[Teacher, dict[str, Any]]:
+    """Return the teacher and the recipe fields that were given, by file, then `--set`, then flags."""
+    from gcc.recipe import read_toml
+    from gcc.teacher import Teacher
+
+    settings = read_toml(options["recipe"]) if options["recipe"] else {}
+    arch = options["arch"] or settings.pop("arch", None)
+    settings.pop("arch", None)
+    settings |= _assigned(options["assignments"]) | _given({name: options.get(name) for name in RECIPE_FLAGS})
+    if options["teacher"]:
+        teacher = Teacher.load(options["teacher"])
+        if arch not in (None, teacher.arch):
+            raise GccError(f"--teacher {options['teacher']} is a {teacher.arch}, and --arch asks for {arch}: leave --arch out")
+        return teacher, settings
+    if arch is None:
+        raise GccError("no architecture: give --arch NAME (see `gcc list`) or --teacher DIR")
+    return Teacher.create(arch), settings
+
+
+def _assigned(assignments: tuple[str, ...]) -> dict[str, str]:
+    settings = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals:
+            raise GccError(f"--set {assignment}: expected KEY=VALUE, such as --set tau=0.1")
+        settings[key.strip()] = value.strip()
+    return settings
+
+
+def _given(flags: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in flags.items() if value is not None}

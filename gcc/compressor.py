@@ -1,0 +1,170 @@
+"""Algorithm 1 of GCC (Li et al. 2021): from a teacher to an efficient lightweight generator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property, partial
+
+import torch
+from torch import nn
+
+from gcc.losses.coordination import Target
+from gcc.losses.distillation import Projections
+from gcc.losses.placement import Positions, build_projections, place
+from gcc.models.gate import ChannelGate
+from gcc.networks import Widths, build_discriminators, build_generators, full_widths, on_meta
+from gcc.player import Lesson, Losses, Player, Student
+from gcc.pruning.budget import Budget, with_prefix
+from gcc.pruning.groups import find_groups
+from gcc.pruning.search import prune
+from gcc.pruning.sparsity import add_subgradient, penalised
+from gcc.registry import METRICS, Batch, ImportanceMetric, Networks
+from gcc.result import Result
+from gcc.run import FIRST, SECOND, Run, Step, titled
+from gcc.training.seeds import seeded
+
+
+class Compressor(Run[Result]):
+    """Compresses a teacher's generators to a budget by Algorithm 1.
+
+    `run` goes to the end and returns the `Result`; `steps` gives one iteration at a time. What can be refused is refused by `check`, which
+    `run` calls first. Arguments are those of `Run`.
+    """
+
+    teacher: Player
+    student: Student
+    widths: dict[str, Widths]
+
+    @cached_property
+    def metric(self) -> ImportanceMetric:
+        """The importance metric."""
+        return METRICS.load(self.recipe.metric)()
+
+    def check(self) -> None:
+        super().check()
+        generators, _ = self.teacher_networks(self.recipe.prune_width, "search")
+        self._prune(generators)
+        self._positions()
+
+    def steps(self) -> Iterator[Step]:
+        """Run Algorithm 1, one iteration at a time; line numbers are the paper's."""
+        # First step: generator compression.
+        yield from self._sparse_training()  # lines 2 to 4
+        self.widths = self._prune(self.searched.generators)  # line 5
+        self._reinitialise()
+
+        # Second step: lightweight generator training.
+        epochs = self.recipe.total_epochs
+        for epoch in range(1, epochs + 1):  # line 7
+            self.teacher.begin(epoch)
+            self.student.begin(epoch)
+            drawn = zip(self.loader.batches(epoch, FIRST), self.loader.batches(epoch, SECOND), strict=True)  # lines 8 and 12
+            for index, (first, second) in enumerate(drawn, start=1):
+                yield self.step("train", epoch, epochs, index, self._cooperate(first, second, epoch))
+
+    def _cooperate(self, first: Batch, second: Batch, epoch: int) -> Losses:
+        teacher, student = self.teacher, self.student
+
+        # Line 9: update G^T and D^T with Eq. 1 and 2. D^T moves first: the same weights then judge G^T(z) and G^S(z).
+        made = teacher.make(first)
+        losses = titled("teacher", teacher.update_discriminators(made))
+        lesson = Lesson(made, teacher.judge(made))
+        losses |= titled("teacher", teacher.update_generators(made, lesson.verdict))
+        for name, new in teacher.imbalances(lesson.verdict).items():
+            losses[f"target/{name}"] = self.targets[name].update(new, epoch, self.recipe.total_epochs).clone()
+
+        # Lines 10 and 11, in the recipe's order: update G^S with Eq. 1 and 10; freeze alpha and update D^S with Eq. 2.
+        made = student.make(first)
+        moves = {
+            "G": lambda: student.learn(made, student.judge(made), lesson, teacher.judge(made)),
+            "D": lambda: student.update_discriminators(made),
+        }
+        for move in self.recipe.order:
+            losses |= titled("student", moves[move]())
+
+        # Line 13: freeze the weights of D^S and update alpha with Eq. 8, on a batch of its own.
+        with torch.no_grad():
+            made = student.make(second)
+        return losses | titled("student", student.update_retention(made, self.targets))
+
+    def result(self) -> Result:
+        """Return the student beside its teacher, measured on the held-out data."""
+        widths = {"teacher": self.widths_at(self.recipe.ngf), "student": self.widths}
+        return Result({role: self.measured(role, widths[role]) for role in self.sides}, self.preview())
+
+    def plan(self) -> dict[str, str]:
+        recipe, teacher = self.recipe, self.teacher_cost()
+        budget = Budget.parse(recipe.budget)
+        limit = with_prefix(budget.limit(teacher, recipe.counter))
+        searched, trained = recipe.search_epochs, recipe.total_epochs
+        facts = super().plan() | {
+            "training": f"{searched} + {trained} epochs of {self.loader.steps} steps, batches of {recipe.batch_size}",
+            "teacher": f"width {recipe.ngf}: {teacher}",
+            "pruned from": f"width {recipe.prune_width}: {self.cost(full_widths(self.architecture, recipe.prune_width))}",
+            "budget": f"{recipe.budget} = {limit} {budget.unit(recipe.counter)} for each generator",
+        }
+        reach = self._retention_reach()
+        if reach < 1 - recipe.tau:
+            facts["warning"] = (
+                f"retention factors can fall by {reach:.2g} in this run and close below {recipe.tau}: no channel of the student's "
+                f"discriminator will switch off; give a short run a larger lr_alpha, such as --set lr_alpha={self._lr_alpha_for(reach):.1g}"
+            )
+        return facts
+
+    def _retention_reach(self) -> float:
+        """Return how far Adam can move a retention factor in the whole run: one learning rate per step."""
+        epochs = range(1, self.recipe.total_epochs + 1)
+        return self.recipe.lr_alpha * self.loader.steps * sum(map(self.recipe.alpha_rate_factor, epochs))
+
+    def _lr_alpha_for(self, reach: float) -> float:
+        """Return a learning rate with which retention factors can cross their range four times."""
+        return 4 * self.recipe.lr_alpha / reach if reach else 1e-3
+
+    def _sparse_training(self) -> Iterator[Step]:
+        """Train a pair of the pruned width with the L1 subgradient on what the metric reads (lines 2 to 4)."""
+        generators, discriminators = self.teacher_networks(self.recipe.prune_width, "search")
+        groups = find_groups(self.architecture, self.recipe.prune_width)
+        sparse = [parameter for network in generators.values() for parameter in penalised(network, groups, self.metric)]
+        strength = self.metric.strength if self.recipe.sparsity is None else self.recipe.sparsity
+        penalise = partial(add_subgradient, sparse, strength)
+        self.searched = Player(self.architecture, generators, discriminators, self.precision, penalise=penalise)
+        yield from self.play(self.searched, "search", self.recipe.search_epochs)
+
+    def _prune(self, generators: Networks) -> dict[str, Widths]:
+        """Return the widths of every generator within the budget (line 5)."""
+        recipe, teacher = self.recipe, self.teacher_cost()
+        budget = Budget.parse(recipe.budget)
+        return {
+            name: prune(self.architecture, network, recipe.prune_width, self.metric, budget, recipe.counter, teacher).widths
+            for name, network in generators.items()
+        }
+
+    def _reinitialise(self) -> None:
+        """Start teacher and student afresh; nothing is inherited from the first step (line 5)."""
+        students = build_generators(self.architecture, self.widths, "student")
+        positions = self._positions()
+        self.teacher = self.teacher_player(positions)
+        self.student = Student(
+            self.architecture,
+            students,
+            build_discriminators(self.architecture, "student", partial(ChannelGate, tau=self.recipe.tau)),
+            self.precision,
+            positions,
+            self._projections(positions),
+        )
+        self.targets = {name: Target().to(self.device) for name in self.architecture.discriminators}
+        self.sides = {"teacher": self.teacher, "student": self.student}
+
+    def _positions(self) -> Positions:
+        """Return the layers that are distilled."""
+        discriminators = {name: on_meta(self.architecture.build_discriminator) for name in self.architecture.discriminators}
+        return place(self.architecture, self._on_meta(self.widths_at(self.recipe.ngf)), discriminators)
+
+    def _projections(self, positions: Positions) -> dict[str, Projections]:
+        """Return the maps f_l of Eq. 9, freshly initialised."""
+        teachers, students = self._on_meta(self.widths_at(self.recipe.ngf)), self._on_meta(self.widths)
+        with seeded(self.recipe.seed, "projections"):
+            return build_projections(self.architecture, teachers, students, positions)
+
+    def _on_meta(self, widths: Mapping[str, Widths]) -> dict[str, nn.Module]:
+        return {name: on_meta(partial(self.architecture.build_generator, chosen)) for name, chosen in widths.items()}

@@ -1,0 +1,49 @@
+"""Generators on images that they were not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from gcc.registry import EVALUATORS, Architecture, Batch, SampleSource
+
+
+@contextmanager
+def sampling(generators: Mapping[str, nn.Module]) -> Iterator[None]:
+    """Keep generators in eval mode and without gradients in this context, and as they were after it."""
+    modes = {name: network.training for name, network in generators.items()}
+    try:
+        with torch.no_grad():
+            for network in generators.values():
+                network.eval()
+            yield
+    finally:
+        for name, network in generators.items():
+            network.train(modes[name])
+
+
+def sampled(source: SampleSource, indices: Sequence[int], device: torch.device) -> Batch:
+    """Return samples of a source, not augmented, as one batch on the device."""
+    samples = [source.sample(index, None) for index in indices]
+    return {key: torch.stack([sample[key] for sample in samples]).to(device) for key in samples[0]}
+
+
+def evaluate(
+    architecture: Architecture[Any], generators: Mapping[str, nn.Module], source: SampleSource, batch_size: int, device: torch.device
+) -> dict[str, dict[str, float]]:
+    """Return the figures of the architecture's evaluators over every sample of `source`, by generator and evaluator.
+
+    The networks run in eval mode and float32, as the saved ones will.
+    """
+    evaluators = {name: {metric: EVALUATORS.load(metric)() for metric in architecture.evaluators} for name in generators}
+    with sampling(generators):
+        for start in range(0, len(source), batch_size):
+            batch = sampled(source, range(start, min(start + batch_size, len(source))), device)
+            for name, (made, real) in architecture.judged(batch, architecture.generate(generators, batch)).items():
+                for evaluator in evaluators[name].values():
+                    evaluator.update(made, real)
+    return {name: {metric: evaluator.compute() for metric, evaluator in chosen.items()} for name, chosen in evaluators.items()}

@@ -1,0 +1,40 @@
+r"""How the discriminator's capacity is balanced against the generator's (Li et al. 2021, Eq. 5-8, II and III)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def imbalance(loss_g: Tensor, loss_d_fake: Tensor) -> Tensor:
+    """Return `|L_G - L_Dfake|`, the imbalance of a pair (Eq. 5 and 6)."""
+    return (loss_g - loss_d_fake).abs()
+
+
+def arch_loss(loss_d: Tensor, loss_g: Tensor, loss_d_fake: Tensor, target: Tensor) -> Tensor:
+    """Return `L_arch = L_D + L_global` with `L_global = | |L_G - L_Dfake| - L_target |` (Eq. 7 and 8), each a scalar."""
+    return loss_d + (imbalance(loss_g, loss_d_fake) - target).abs()
+
+
+class Target(nn.Module):
+    r"""The smoothed imbalance of the teacher pair, L_target.
+
+    `L_target <- beta L_target + (1 - beta) |L_G^T - L_Dfake^T|` (Eq. II) with `beta = epoch / total epochs` (Eq. III); the first
+    observation is taken as it is. It is a state of the run, hence a module with buffers; nothing here waits for the device.
+    """
+
+    value: Tensor
+    started: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("value", torch.zeros(()))
+        self.register_buffer("started", torch.zeros(()))
+
+    @torch.no_grad()
+    def update(self, new: Tensor, epoch: int, total_epochs: int) -> Tensor:
+        """Take in the teacher pair's imbalance in `epoch`, counted from 1 as in Algorithm 1, and return the target."""
+        beta = epoch / total_epochs * self.started
+        self.value.lerp_(new.detach().float(), 1 - beta)
+        self.started.fill_(1)
+        return self.value

@@ -1,0 +1,89 @@
+r"""Online collaborative distillation (Li et al. 2021, Eq. 9 and 10, and Eq. I)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+Features = Mapping[str, Tensor]
+"""What a network's tapped layers gave, by module path, each (N, C, H, W)."""
+
+EPSILON = 1e-12
+"""Added under each root, whose slope is infinite at 0."""
+
+
+def modules_at(network: nn.Module, paths: Sequence[str]) -> dict[str, nn.Module]:
+    """Return the modules at `paths`; a path that the network lacks is left out, since a student may have lost that level."""
+    modules = dict(network.named_modules())
+    return {path: modules[path] for path in paths if path in modules}
+
+
+@contextmanager
+def tapping(taps: Mapping[str, Mapping[str, nn.Module]]) -> Iterator[dict[str, dict[str, Tensor]]]:
+    """Keep what the tapped modules give in this context, by network and module path; a later pass replaces an earlier one."""
+    features: dict[str, dict[str, Tensor]] = {name: {} for name in taps}
+    handles = [
+        module.register_forward_hook(lambda module, inputs, output, kept=features[name], path=path: kept.update({path: output}))
+        for name, modules in taps.items()
+        for path, module in modules.items()
+    ]
+    try:
+        yield features
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def gram(features: Tensor) -> Tensor:
+    """Return the channels' inner products averaged over positions: (N, C, ...) to (N, C, C), in float32."""
+    flat = features.float().flatten(2)
+    with torch.autocast(flat.device.type, enabled=False):
+        return flat @ flat.mT / flat.shape[2]
+
+
+def content(student: Tensor, teacher: Tensor) -> Tensor:
+    """Return the root of the mean squared difference of features (N, C, H, W) per sample, averaged over the batch (Eq. 10)."""
+    squared = (student.float() - teacher.float()).square().flatten(1).mean(1)
+    return (squared + EPSILON).sqrt().mean()
+
+
+def texture(student: Tensor, teacher: Tensor) -> Tensor:
+    r"""Return `||Gram(student) - Gram(teacher)||_F / c^2` per sample, averaged over the batch (Eq. I).
+
+    Inner products are averaged over the h w positions, the scale to which Table I's gamma_t belong.
+    """
+    squared = (gram(student) - gram(teacher)).square().sum((1, 2))
+    return (squared + EPSILON).sqrt().mean() / student.shape[1] ** 2
+
+
+def distillation_loss(student: Features, teacher: Features, gamma_m: float, gamma_t: float) -> Tensor:
+    """Return `sum over l of gamma_m content + gamma_t texture` over the layers l of `student` (Eq. 10); a scalar in float32.
+
+    The teacher's features are constants here, whatever they were computed with.
+    """
+    losses = []
+    for path, given in student.items():
+        wanted = teacher[path].detach()
+        losses.append(gamma_m * content(given, wanted) + gamma_t * texture(given, wanted))
+    return torch.stack(losses).sum()
+
+
+class Projections(nn.Module):
+    """The maps f_l of Eq. 9: a trained, bias-free 1x1 convolution per tapped layer, from the student's channels to the teacher's.
+
+    Args:
+        student: channels of the student's features by module path.
+        teacher: channels of the teacher's features by module path.
+    """
+
+    def __init__(self, student: Mapping[str, int], teacher: Mapping[str, int]) -> None:
+        super().__init__()
+        self.paths = tuple(path for path in teacher if path in student)
+        self.maps = nn.ModuleList(nn.Conv2d(student[path], teacher[path], 1, bias=False) for path in self.paths)
+
+    def forward(self, features: Features) -> dict[str, Tensor]:
+        """Map the student's features to the teacher's channels."""
+        return {path: convolution(features[path]) for path, convolution in zip(self.paths, self.maps, strict=True)}

@@ -1,0 +1,78 @@
+"""Where the distillation taps: positions chosen by a selector, and the maps f_l between the two generators' channels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from gcc.errors import RecipeError, near
+from gcc.losses.distillation import Projections, modules_at, tapping
+from gcc.losses.selectors import Named
+from gcc.registry import SELECTORS, Architecture, LayerSelector, Networks
+
+
+@dataclass(frozen=True)
+class Positions:
+    """Module paths of the distilled layers, by generator and by discriminator."""
+
+    generators: Mapping[str, tuple[str, ...]]
+    discriminators: Mapping[str, tuple[str, ...]]
+
+
+NOWHERE = Positions({}, {})
+"""No layer is distilled."""
+
+
+def choose_selector(name: str) -> LayerSelector:
+    """Return the registered selector `name`, or one of the module names that `name` joins by commas."""
+    if name in SELECTORS.names():
+        return SELECTORS.load(name)()
+    return Named([path.strip() for path in name.split(",")])
+
+
+def place(architecture: Architecture[Any], generators: Networks, discriminators: Networks) -> Positions:
+    """Return the positions that the recipe's selector chooses in the teacher's networks, which may be on the meta device.
+
+    Raises:
+        RecipeError: a named module is in neither network.
+    """
+    selector = choose_selector(architecture.recipe.selector)
+    published = architecture.taps()
+    with torch.device("meta"), torch.no_grad():
+        example = architecture.example_input()
+        batch = architecture.example_batch()
+        pairs = architecture.pairs(batch, architecture.generate(generators, batch))
+    found = Positions(
+        {name: tuple(selector.select(network, example, published.generator)) for name, network in generators.items()},
+        {name: tuple(selector.select(network, pairs[name].fake, published.discriminator)) for name, network in discriminators.items()},
+    )
+    if isinstance(selector, Named):
+        _require_found(selector, found, (*generators.values(), *discriminators.values()))
+    return found
+
+
+def build_projections(
+    architecture: Architecture[Any], teachers: Networks, students: Networks, positions: Positions
+) -> dict[str, Projections]:
+    """Return the maps f_l of every generator, sized by one pass of both sides' networks on the meta device."""
+    teacher, student = _channels(architecture, teachers, positions), _channels(architecture, students, positions)
+    return {name: Projections(student[name], teacher[name]) for name in positions.generators}
+
+
+def _channels(architecture: Architecture[Any], generators: Networks, positions: Positions) -> dict[str, dict[str, int]]:
+    taps = {name: modules_at(generators[name], paths) for name, paths in positions.generators.items()}
+    with torch.device("meta"), torch.no_grad(), tapping(taps) as features:
+        architecture.generate(generators, architecture.example_batch())
+    return {name: {path: kept.shape[1] for path, kept in layers.items()} for name, layers in features.items()}
+
+
+def _require_found(selector: Named, found: Positions, networks: tuple[nn.Module, ...]) -> None:
+    chosen = {path for paths in (*found.generators.values(), *found.discriminators.values()) for path in paths}
+    known = [*SELECTORS.names(), *(path for network in networks for path, _ in network.named_modules() if path)]
+    for path in selector.paths:
+        if path not in chosen:
+            raise RecipeError(f"selector {path!r} is neither a selector nor a module of the networks{near(path, known)}")

@@ -1,0 +1,49 @@
+"""Building a family's networks, each initialised from a seed of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from gcc.registry import Architecture, Gate, no_gate
+from gcc.training.seeds import seeded
+
+Widths = dict[str, int]
+"""Channels of a generator by width name."""
+
+
+def full_widths(architecture: Architecture[Any], base: int) -> Widths:
+    """Return the widths of the unpruned generator of width `base`."""
+    return {name: width.channels for name, width in architecture.widths(base).items()}
+
+
+def on_meta(build: Callable[[], nn.Module]) -> nn.Module:
+    """Return a network of shapes without values, in eval mode; it costs nothing to build."""
+    with torch.device("meta"):
+        return build().eval()
+
+
+def build_generators(architecture: Architecture[Any], widths: Mapping[str, Mapping[str, int]], side: str) -> dict[str, nn.Module]:
+    """Return freshly initialised generators of these widths, by name; `side` names their random numbers, such as "student"."""
+    return {
+        name: _initialised(architecture, lambda chosen=chosen: architecture.build_generator(chosen), f"{side} {name}")
+        for name, chosen in widths.items()
+    }
+
+
+def build_discriminators(architecture: Architecture[Any], side: str, gate: Gate = no_gate) -> dict[str, nn.Module]:
+    """Return freshly initialised discriminators by name, with `gate` where channels can be switched off."""
+    return {
+        name: _initialised(architecture, lambda: architecture.build_discriminator(gate), f"{side} {name}")
+        for name in architecture.discriminators
+    }
+
+
+def _initialised(architecture: Architecture[Any], build: Callable[[], nn.Module], use: str) -> nn.Module:
+    with seeded(architecture.recipe.seed, use):
+        network = build()
+        architecture.initialise(network)
+    return network

@@ -1,0 +1,270 @@
+"""One side of the game: generators, discriminators, their optimisers, and each of their moves.
+
+A forward result is computed once: `make` runs the generators, `judge` a discriminator on what they made, and every loss reads these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gcc.losses.adversarial import GAN_LOSSES, gradient_penalty, total
+from gcc.losses.coordination import Target, arch_loss, imbalance
+from gcc.losses.distillation import Features, Projections, distillation_loss, modules_at, tapping
+from gcc.losses.placement import NOWHERE, Positions
+from gcc.models.gate import gates
+from gcc.registry import Architecture, Batch, Pair, Samples
+from gcc.training.mover import Mover
+from gcc.training.precision import Precision
+
+Losses = dict[str, Tensor]
+"""Losses by name, detached scalars on the device."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What the generators made of a batch, with the graph that leads to their weights.
+
+    Attributes:
+        batch: the training data.
+        samples: what was made.
+        pairs: what each discriminator is to tell apart.
+        features: the tapped features of each generator.
+    """
+
+    batch: Batch
+    samples: Samples
+    pairs: Mapping[str, Pair]
+    features: Mapping[str, Features]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the discriminators said of made images: logits, and the tapped features, by discriminator."""
+
+    logits: Mapping[str, Tensor]
+    features: Mapping[str, Features]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What the teacher shows for a batch: what it made, and what its own discriminators say of that."""
+
+    made: Made
+    verdict: Verdict
+
+
+class Player:
+    """One side of the game.
+
+    Args:
+        architecture: the GAN family.
+        generators: by name; owned and moved by this player.
+        discriminators: by name; owned and moved by this player.
+        precision: of the forward passes, and the device.
+        positions: the layers whose features `make` and `judge` keep.
+        penalise: adds to the generators' gradients before their step.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture[Any],
+        generators: Mapping[str, nn.Module],
+        discriminators: Mapping[str, nn.Module],
+        precision: Precision,
+        positions: Positions = NOWHERE,
+        penalise: Callable[[], None] | None = None,
+    ) -> None:
+        recipe = architecture.recipe
+        self.architecture = architecture
+        self.recipe = recipe
+        self.precision = precision
+        self.gan = GAN_LOSSES[recipe.gan_mode]
+        self.generators = {name: network.to(precision.device).train() for name, network in generators.items()}
+        self.discriminators = {name: network.to(precision.device).train() for name, network in discriminators.items()}
+        self._generator_taps = {name: modules_at(self.generators[name], paths) for name, paths in positions.generators.items()}
+        self._discriminator_taps = {name: modules_at(self.discriminators[name], paths) for name, paths in positions.discriminators.items()}
+        betas = (recipe.beta1, recipe.beta2)
+        self.generator_mover = Mover(self._generator_parameters(), recipe.lr_g, betas, precision, penalise)
+        self.discriminator_mover = Mover(self._discriminator_weights(), recipe.lr_d, betas, precision)
+        # A generator's loss passes through the discriminators, which must not gather gradients from it.
+        self.discriminator_mover.freeze()
+
+    def _generator_parameters(self) -> Iterator[nn.Parameter]:
+        return chain.from_iterable(network.parameters() for network in self.generators.values())
+
+    def _discriminator_weights(self) -> Iterator[nn.Parameter]:
+        return chain.from_iterable(network.parameters() for network in self.discriminators.values())
+
+    def begin(self, epoch: int) -> None:
+        """Set the learning rates of `epoch`, counted from 1."""
+        factor = self.recipe.learning_rate_factor(epoch)
+        self.generator_mover.rate(factor)
+        self.discriminator_mover.rate(factor)
+
+    def make(self, batch: Batch) -> Made:
+        """Run every generator on a batch."""
+        with self.precision.autocast(), tapping(self._generator_taps) as features:
+            samples = self.architecture.generate(self.generators, batch)
+        return Made(batch, samples, self.architecture.pairs(batch, samples), features)
+
+    def judge(self, made: Made) -> Verdict:
+        """Run every discriminator on what was made, by this side or the other; gradients pass to its generators."""
+        with self.precision.autocast(), tapping(self._discriminator_taps) as features:
+            logits = {name: network(made.pairs[name].fake) for name, network in self.discriminators.items()}
+        return Verdict(logits, features)
+
+    def update_generators(self, made: Made, verdict: Verdict) -> Losses:
+        """Move the generators against Eq. 1 and the task losses."""
+        return self._move_generators(self._generator_losses(made, verdict))
+
+    def update_discriminators(self, made: Made) -> Losses:
+        """Move the weights of the discriminators against Eq. 2."""
+        with self.discriminator_mover.moving():
+            losses = self._discriminator_losses(made)
+            self.discriminator_mover.step(self.recipe.lambda_d * total(losses.values()))
+        return detached(losses)
+
+    def imbalances(self, verdict: Verdict) -> dict[str, Tensor]:
+        """Return `|L_G - L_Dfake|` of each discriminator on what it said of its own generators (Eq. 5, 6)."""
+        return {name: imbalance(self.gan.generator(d), self.gan.fake(d)).detach() for name, d in verdict.logits.items()}
+
+    def _generator_losses(self, made: Made, verdict: Verdict) -> Losses:
+        losses = {"G": total(self.gan.generator(logits) for logits in verdict.logits.values())}
+        with self.precision.autocast():
+            return losses | self.architecture.task_losses(self.generators, made.batch, made.samples)
+
+    def _move_generators(self, losses: Losses) -> Losses:
+        self.generator_mover.step(total(losses.values()))
+        return detached(losses)
+
+    def _discriminator_losses(self, made: Made) -> Losses:
+        losses: dict[str, list[Tensor]] = {"D_real": [], "D_fake": []}
+        for name, network in self.discriminators.items():
+            pair = made.pairs[name]
+            with self.precision.autocast():
+                real, fake = network(pair.real), network(pair.fake.detach())
+            losses["D_real"].append(self.gan.real(real))
+            losses["D_fake"].append(self.gan.fake(fake))
+            if self.gan.penalised:
+                penalty = self.recipe.lambda_gp * gradient_penalty(network, pair.real, pair.fake)
+                losses.setdefault("D_penalty", []).append(penalty)
+        return {term: total(values) for term, values in losses.items()}
+
+
+class FrozenPlayer(Player):
+    """A teacher that was brought along and stays as it is, running statistics included: it judges and teaches, and never moves."""
+
+    def begin(self, epoch: int) -> None:
+        for network in (*self.generators.values(), *self.discriminators.values()):
+            network.eval()
+
+    def make(self, batch: Batch) -> Made:
+        with torch.no_grad():
+            return super().make(batch)
+
+    def update_generators(self, made: Made, verdict: Verdict) -> Losses:
+        return {}
+
+    def update_discriminators(self, made: Made) -> Losses:
+        return {}
+
+
+class Student(Player):
+    """The student pair: lightweight generators against selective activation discriminators.
+
+    Args:
+        architecture: the GAN family.
+        generators: of the searched widths.
+        discriminators: with a `ChannelGate` at every gate.
+        precision: of the forward passes, and the device.
+        positions: the distilled layers.
+        projections: the maps f_l of each generator; they move with the generators.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture[Any],
+        generators: Mapping[str, nn.Module],
+        discriminators: Mapping[str, nn.Module],
+        precision: Precision,
+        positions: Positions,
+        projections: Mapping[str, Projections],
+    ) -> None:
+        self.projections = {name: network.to(precision.device) for name, network in projections.items()}
+        super().__init__(architecture, generators, discriminators, precision, positions)
+        self.gates = {name: gates(network) for name, network in self.discriminators.items()}
+        self.alphas = [gate.alpha for found in self.gates.values() for gate in found.values()]
+        self.retention_mover = Mover(self.alphas, self.recipe.lr_alpha, (0.9, 0.999), precision)
+        self.retention_mover.freeze()
+
+    def _generator_parameters(self) -> Iterator[nn.Parameter]:
+        yield from super()._generator_parameters()
+        for network in self.projections.values():
+            yield from network.parameters()
+
+    def _discriminator_weights(self) -> Iterator[nn.Parameter]:
+        for network in self.discriminators.values():
+            alphas = {id(gate.alpha) for gate in gates(network).values()}
+            yield from (parameter for parameter in network.parameters() if id(parameter) not in alphas)
+
+    def begin(self, epoch: int) -> None:
+        super().begin(epoch)
+        self.retention_mover.rate(self.recipe.alpha_rate_factor(epoch))
+
+    def learn(self, made: Made, verdict: Verdict, lesson: Lesson, opinion: Verdict) -> Losses:
+        """Move the generators against Eq. 1, the task losses and L_distill (Eq. 10).
+
+        Args:
+            made: what the student's generators made, with its graph.
+            verdict: what the student's discriminators say of it.
+            lesson: what the teacher made of the same batch, and what its discriminators say of that.
+            opinion: what the teacher's discriminators say of `made`; its gradient reaches the student's generators and nothing else.
+        """
+        losses = self._generator_losses(made, verdict)
+        for term, mine, theirs in (
+            ("distill_G", self._projected(made), lesson.made.features),
+            ("distill_D", opinion.features, lesson.verdict.features),
+        ):
+            distances = [
+                distillation_loss(mine[name], theirs[name], self.recipe.gamma_m, self.recipe.gamma_t) for name in mine if mine[name]
+            ]
+            if distances:
+                losses[term] = total(distances)
+        return self._move_generators(losses)
+
+    def update_retention(self, made: Made, targets: Mapping[str, Target]) -> Losses:
+        """Move the retention factors, and them alone, against Eq. 8, then clamp them to [0, 1]."""
+        losses = []
+        with self.retention_mover.moving():
+            for name, network in self.discriminators.items():
+                pair = made.pairs[name]
+                with self.precision.autocast():
+                    real, fake = network(pair.real), network(pair.fake)
+                loss_d_fake = self.gan.fake(fake)
+                loss_d = self.recipe.lambda_d * (self.gan.real(real) + loss_d_fake)
+                losses.append(arch_loss(loss_d, self.gan.generator(fake), loss_d_fake, targets[name].value))
+            loss = total(losses)
+            self.retention_mover.step(loss)
+        with torch.no_grad():
+            for alpha in self.alphas:
+                alpha.clamp_(0, 1)
+        return {"arch": loss.detach()}
+
+    def active_share(self) -> dict[str, Tensor]:
+        """Return the share of open channels of each gate, by discriminator and module path; scalars on the device."""
+        return {f"{name}.{path}": gate.open().float().mean() for name, found in self.gates.items() for path, gate in found.items()}
+
+    def _projected(self, made: Made) -> dict[str, Features]:
+        with self.precision.autocast():
+            return {name: network(made.features[name]) for name, network in self.projections.items()}
+
+
+def detached(losses: Mapping[str, Tensor]) -> Losses:
+    """Return the losses without their graph."""
+    return {name: loss.detach() for name, loss in losses.items()}

@@ -1,0 +1,51 @@
+"""The model card: `README.md` beside a saved generator, as the Hugging Face Hub reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gcc.report.comparison import Figures, comparison
+
+GRID = "samples.png"
+"""The sample grid beside the card."""
+
+
+def model_card(arch: str, generator: str, role: str, sides: Mapping[str, Figures], environment: Mapping[str, str]) -> str:
+    """Return the text of a generator's model card.
+
+    Args:
+        arch: name of the architecture.
+        generator: which of its generators this is.
+        role: "student" or "teacher".
+        sides: the figures of every side by role.
+        environment: versions of the run.
+    """
+    rows = "\n".join(f"| {title} | {' | '.join(cells)} |" for title, cells in comparison(sides).items())
+    made = "compressed with" if role == "student" else "with its discriminators: a teacher for"
+    return f"""---
+library_name: gan-gcc
+tags:
+- gan
+- model-compression
+- {arch}
+---
+
+# {arch} {role}
+
+A {arch} generator (`{generator}`), {made} generator-discriminator cooperative compression (GCC, NeurIPS 2021).
+
+| | {" | ".join(sides)} |
+|---|{"---|" * len(sides)}
+{rows}
+
+![Samples on held-out images]({GRID})
+
+```python
+from gcc import load
+
+generator = load("path/to/this/folder")
+```
+
+MACs are per sample; `exact` counts true multiply-accumulates, the paper's counter is that of Li et al. 2021. Latency is the median for one
+sample. Made with gan-gcc {environment["gan-gcc"]} and torch {environment["torch"]}.
+"""

@@ -1,0 +1,51 @@
+"""The table that puts sides beside each other: costs, latency and quality, each figure with its unit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gcc.registry import EVALUATORS
+
+Figures = Mapping[str, Any]
+"""What `Measured.figures` returns: the costs, latency and metrics of one generator as plain values."""
+
+
+def comparison(sides: Mapping[str, Figures]) -> dict[str, list[str]]:
+    """Return the table's rows by title, each with a cell per side; the first side is what shares and speed-ups refer to."""
+    first = next(iter(sides.values()))
+    resolution = first["resolution"]
+    rows = {
+        f"MACs at {resolution}, exact": _shared(sides, "exact_macs"),
+        f"MACs at {resolution}, paper's counter": _shared(sides, "paper_macs"),
+        "parameters": _shared(sides, "parameters"),
+        f"latency ({first['latency_on']})": [
+            f"{figures['latency_ms']:.1f} ms" + _note(figures, first, lambda it: f"{first['latency_ms'] / it['latency_ms']:.1f}x")
+            for figures in sides.values()
+        ],
+    }
+    for metric in first["metrics"]:
+        unit = EVALUATORS.load(metric).unit
+        rows[f"{metric}, held out"] = [f"{figures['metrics'][metric]:.4g} {unit}".rstrip() for figures in sides.values()]
+    return rows
+
+
+def decimal(value: float) -> str:
+    """Return a count with its decimal prefix.
+
+    >>> decimal(6_048_186_368), decimal(54_414_019), decimal(812)
+    ('6.05 G', '54.41 M', '812')
+    """
+    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= factor:
+            return f"{value / factor:.2f} {prefix}"
+    return f"{value:g}"
+
+
+def _shared(sides: Mapping[str, Figures], key: str) -> list[str]:
+    first = next(iter(sides.values()))
+    return [decimal(figures[key]) + _note(figures, first, lambda it: f"{it[key] / first[key]:.1%}") for figures in sides.values()]
+
+
+def _note(figures: Figures, first: Figures, text: Any) -> str:
+    return "" if figures is first else f" ({text(figures)})"

@@ -1,0 +1,65 @@
+"""Tables and bars for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from gcc.registry import Listing
+from gcc.report.comparison import comparison
+from gcc.result import Result
+
+BAR = 40
+
+
+def plugin_table(kind: str, listings: Iterable[Listing]) -> Table:
+    """Return the plugins of one registry; broken ones show their reason."""
+    table = Table(title=f"{kind} plugins", title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for heading in ("name", "distribution", "version", ""):
+        table.add_column(heading, overflow="fold")
+    for listing in listings:
+        about = Text(f"broken: {listing.broken}", style="red") if listing.broken else Text(listing.summary)
+        table.add_row(Text(listing.name), Text(listing.distribution), Text(listing.version), about)
+    return table
+
+
+def facts_table(facts: Mapping[str, str]) -> Table:
+    """Return two columns: what it is, and its value."""
+    table = Table.grid(padding=(0, 2))
+    for title, value in facts.items():
+        table.add_row(Text(title, style="bold"), Text(value))
+    return table
+
+
+def comparison_table(title: str, result: Result, generator: str) -> Table:
+    """Return the costs, latency and quality of one generator on every side."""
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column("")
+    for role in result.sides:
+        table.add_column(role, justify="right")
+    for row, cells in comparison(result.figures(generator)).items():
+        table.add_row(row, *cells)
+    return table
+
+
+def summary(result: Result, out: Path) -> RenderableType:
+    """Return what a run ends with: a table per generator, and where the files are."""
+    (first, *_) = result.sides.values()
+    tables = [comparison_table(f"{first.arch} {name}", result, name) for name in first.generators]
+    places = {f"{role} saved in": str(out / role) for role in result.sides}
+    return Group(*tables, facts_table(places | {"samples, losses, recipe in": str(out)}))
+
+
+def pruning_bars(kept: Mapping[str, int], full: Mapping[str, int]) -> Table:
+    """Return a bar per width with the share of its channels that was pruned, in the network's order (Figure III of the paper)."""
+    table = Table(title="pruned share of each layer's channels", title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for heading in ("layer", "kept", "pruned", ""):
+        table.add_column(heading, justify="right" if heading in ("kept", "pruned") else "left")
+    for name, channels in full.items():
+        share = 1 - kept[name] / channels
+        table.add_row(name, f"{kept[name]}/{channels}", f"{share:.0%}", Text("█" * round(share * BAR), style="cyan"))
+    return table

@@ -1,0 +1,143 @@
+"""What a run gives: each side of the game with its costs and its quality, ready to use and to save."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL.Image import Image
+from torch import nn
+
+from gcc.artifact import Artifact, Role, environment, save
+from gcc.files import replacing
+from gcc.networks import Widths
+from gcc.player import Player
+from gcc.pruning.cost import Cost, cost_of
+from gcc.pruning.latency import Latency, measure_latency
+from gcc.registry import Architecture
+from gcc.report.card import GRID, model_card
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One generator with what it costs and how good it is.
+
+    Attributes:
+        network: in eval mode, on the device of the run.
+        widths: its channels by width name.
+        cost: MACs per sample by both counters and parameters, at the architecture's example input.
+        latency: of one example input.
+        metrics: figures on held-out images by evaluator.
+    """
+
+    network: nn.Module
+    widths: Widths
+    cost: Cost
+    latency: Latency
+    metrics: Mapping[str, float]
+
+    def figures(self) -> dict[str, Any]:
+        """Return costs, latency and metrics as plain values."""
+        return {
+            "resolution": self.cost.resolution,
+            "exact_macs": self.cost.macs,
+            "paper_macs": self.cost.paper_macs,
+            "parameters": self.cost.parameters,
+            "latency_ms": self.latency.median_ms,
+            "latency_p90_ms": self.latency.p90_ms,
+            "latency_on": f"{self.latency.device}, {self.latency.threads} threads" if self.latency.device == "cpu" else self.latency.device,
+            "metrics": dict(self.metrics),
+        }
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of the game after a run: its generators, and the teacher's discriminators, in eval mode."""
+
+    role: Role
+    arch: str
+    architecture: Architecture[Any]
+    generators: Mapping[str, Measured]
+    discriminators: Mapping[str, nn.Module]
+    environment: Mapping[str, str]
+
+    @classmethod
+    def measure(
+        cls,
+        role: Role,
+        arch: str,
+        architecture: Architecture[Any],
+        widths: Mapping[str, Widths],
+        player: Player,
+        metrics: Mapping[str, Mapping[str, float]],
+    ) -> Side:
+        """Measure costs and latency of a player's generators, whose held-out figures are `metrics`."""
+        device = player.precision.device
+        generators = {}
+        for name, network in player.generators.items():
+            network.eval()
+            with torch.device("meta"):
+                cost = cost_of(architecture.build_generator(widths[name]), architecture.example_input())
+            latency = measure_latency(network, architecture.example_input().to(device))
+            generators[name] = Measured(network, widths[name], cost, latency, metrics[name])
+        discriminators = {name: network.eval() for name, network in player.discriminators.items()} if role == "teacher" else {}
+        return cls(role, arch, architecture, generators, discriminators, environment(device))
+
+    def save(self, folder: Path, beside: Mapping[str, Side], grid: Image) -> None:
+        """Write every generator's artefact: into `folder`, or into a folder of its name below where there are several.
+
+        Args:
+            folder: such as `runs/pix2pix/student`.
+            beside: the sides that the model card compares, by role.
+            grid: held-out samples.
+
+        Raises:
+            OutputError: the folder cannot be written.
+        """
+        for name, measured in self.generators.items():
+            place = folder / name if len(self.generators) > 1 else folder
+            figures = {role: side.generators[name].figures() for role, side in beside.items()}
+            artifact = Artifact(place, self.role, self.arch, name, self.architecture.recipe, measured.widths, figures, self.environment)
+            with replacing(place / GRID) as fresh:
+                grid.save(fresh)
+            save(artifact, measured.network, self.discriminators, model_card(self.arch, name, self.role, figures, self.environment))
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a compression gives.
+
+    Attributes:
+        sides: the teacher and the student by role; a run that trains a teacher alone has no student.
+        grid: held-out samples of every side.
+    """
+
+    sides: Mapping[str, Side]
+    grid: Image
+
+    @property
+    def students(self) -> dict[str, nn.Module]:
+        """The student generators by name, in eval mode."""
+        return {name: measured.network for name, measured in self.sides["student"].generators.items()}
+
+    @property
+    def student(self) -> nn.Module:
+        """The student generator, in eval mode; families with several have `students`."""
+        (network,) = self.students.values()
+        return network
+
+    def figures(self, generator: str) -> dict[str, dict[str, Any]]:
+        """Return the costs, latency and metrics of one generator on every side."""
+        return {role: side.generators[generator].figures() for role, side in self.sides.items()}
+
+    def save(self, folder: str | Path) -> None:
+        """Write `student/` and `teacher/` below `folder`, each with `model.safetensors`, `config.json` and `README.md`.
+
+        Raises:
+            OutputError: the folder cannot be written.
+        """
+        for role, side in self.sides.items():
+            side.save(Path(folder) / role, self.sides, self.grid)

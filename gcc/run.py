@@ -1,0 +1,223 @@
+"""What every run has: an architecture bound to its recipe, data, a device, and the plain game of one pair."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+from PIL.Image import Image
+from torch import nn
+
+from gcc.artifact import Role
+from gcc.data.loading import Loader, Skipping
+from gcc.data.sources import open_source
+from gcc.errors import DataError
+from gcc.evaluation.held_out import evaluate, sampled, sampling
+from gcc.losses.placement import NOWHERE, Positions
+from gcc.networks import Widths, build_discriminators, build_generators, full_widths
+from gcc.player import FrozenPlayer, Losses, Player
+from gcc.pruning.cost import Cost, cost_of
+from gcc.registry import Samples, SampleSource
+from gcc.report.grid import sample_grid
+from gcc.result import Side
+from gcc.teacher import Teacher
+from gcc.training.device import choose_device
+from gcc.training.precision import Amp, Precision
+
+T = TypeVar("T")
+ALONE, FIRST, SECOND = range(3)
+"""Streams of batches, drawn independently: of a pair that plays alone, and the two of Algorithm 1's second step."""
+SAMPLES_BYTES = 10_000_000
+"""About what a run's sample grids and losses take on disk."""
+SHOWN = 6
+"""Held-out samples in a sample grid."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One iteration.
+
+    Attributes:
+        phase: what is being trained, such as "search" for the first step of Algorithm 1.
+        epoch: counted from 1.
+        epochs: of this phase.
+        number: iterations done in this phase, this one included.
+        total: iterations of this phase.
+        losses: by side and term, such as `student/G`; scalars on the device, to be read together and seldom.
+        ends_epoch: whether the epoch ends with it.
+    """
+
+    phase: str
+    epoch: int
+    epochs: int
+    number: int
+    total: int
+    losses: Losses
+    ends_epoch: bool
+
+
+def ignore(step: Step) -> None:
+    """Watch nothing."""
+
+
+class Run(abc.ABC, Generic[T]):
+    """An architecture bound to its recipe, with data and a device.
+
+    Args:
+        teacher: its architecture, recipe, and weights where it brings some along.
+        data: folder of the training images; none for the architecture's demo data and demo recipe.
+        dataset: name of the data set plugin that reads `data`; none to tell from the folder's layout.
+        skip_bad: leave out images that cannot be read, instead of stopping.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        amp: `auto`, `bf16`, `fp16` or `off`.
+        workers: processes that read images; 0 reads them between the steps.
+        settings: recipe fields.
+
+    Raises:
+        GccError: the recipe, the device, a plugin or the data cannot be used.
+    """
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        data: str | Path | None = None,
+        *,
+        dataset: str | None = None,
+        skip_bad: bool = False,
+        device: str = "auto",
+        amp: Amp = "auto",
+        workers: int = 0,
+        **settings: Any,
+    ) -> None:
+        self.arch = teacher.arch
+        self.brought = teacher.brought
+        self.architecture = teacher.architecture(demo=data is None, settings=settings)
+        self.recipe = self.architecture.recipe
+        self.device = choose_device(device)
+        self.precision = Precision.choose(amp, self.device)
+        self.data_name = str(data) if data is not None else f"demo data ({self.architecture.demo_source}, generated)"
+        self.train_data, self.held_out = (
+            self._open(None if data is None else Path(data), split, dataset, skip_bad=skip_bad) for split in ("train", "test")
+        )
+        self.loader = Loader(self.train_data, batch_size=self.recipe.batch_size, seed=self.recipe.seed, device=self.device, workers=workers)
+        self.sides: dict[str, Player] = {}
+
+    @abc.abstractmethod
+    def steps(self) -> Iterator[Step]:
+        """Train, one iteration at a time."""
+
+    @abc.abstractmethod
+    def result(self) -> T:
+        """Return what was trained, measured on the held-out data."""
+
+    def run(self, watch: Callable[[Step], None] = ignore) -> T:
+        """Train to the end and return what was trained.
+
+        Args:
+            watch: called after every iteration.
+        """
+        self.check()
+        for step in self.steps():
+            watch(step)
+        return self.result()
+
+    def check(self) -> None:
+        """Refuse now, before any long work, what would fail later.
+
+        Raises:
+            GccError: the teacher that was brought along does not fit the recipe.
+        """
+        self.teacher_networks(self.recipe.ngf, "teacher")
+
+    def plan(self) -> dict[str, str]:
+        """Return what the run is about to do, as texts by title."""
+        epochs, every = self.recipe.total_epochs, self.loader.steps
+        return {
+            "data": f"{self.data_name}: {len(self.train_data)} samples to train, {len(self.held_out)} held out, {self.recipe.size} pixels",
+            **({"note": note} if (note := getattr(self.held_out, "held_out", "")) else {}),
+            "device": f"{self.device}, {str(self.precision.dtype).removeprefix('torch.')}",
+            "training": f"{epochs} epochs of {every} steps, batches of {self.recipe.batch_size}",
+        }
+
+    def teacher_cost(self) -> Cost:
+        """Return what one full generator costs."""
+        return self.cost(full_widths(self.architecture, self.recipe.ngf))
+
+    def cost(self, widths: Widths) -> Cost:
+        """Return what a generator of these widths costs at the architecture's example input."""
+        with torch.device("meta"):
+            return cost_of(self.architecture.build_generator(widths), self.architecture.example_input())
+
+    def bytes_written(self) -> int:
+        """Return about how many bytes the run will save."""
+        networks = [network for side in self.teacher_networks(self.recipe.ngf, "teacher") for network in side.values()]
+        weights = sum(parameter.numel() * parameter.element_size() for network in networks for parameter in network.parameters())
+        return 2 * weights + SAMPLES_BYTES
+
+    def widths_at(self, base: int) -> dict[str, Widths]:
+        """Return the widths of every full generator of width `base`."""
+        return {name: full_widths(self.architecture, base) for name in self.architecture.generators}
+
+    def teacher_networks(self, base: int, side: str) -> tuple[dict[str, nn.Module], dict[str, nn.Module]]:
+        """Return generators of width `base` and discriminators: those brought along where they fit that width, else fresh ones."""
+        generators = build_generators(self.architecture, self.widths_at(base), side)
+        discriminators = build_discriminators(self.architecture, side)
+        if base == self.recipe.ngf:
+            for name, artifact in self.brought.items():
+                artifact.fill(generators[name], discriminators)
+        return generators, discriminators
+
+    def step(self, phase: str, epoch: int, epochs: int, index: int, losses: Losses) -> Step:
+        """Return the record of iteration `index` of an epoch, counted from 1."""
+        every = self.loader.steps
+        return Step(phase, epoch, epochs, (epoch - 1) * every + index, epochs * every, losses, index == every)
+
+    def play(self, pair: Player, phase: str, epochs: int) -> Iterator[Step]:
+        """Train one pair by itself with Eq. 1 and 2 (Algorithm 1, lines 2 to 4)."""
+        for epoch in range(1, epochs + 1):
+            pair.begin(epoch)
+            for index, batch in enumerate(self.loader.batches(epoch, ALONE), start=1):
+                made = pair.make(batch)
+                losses = pair.update_discriminators(made)
+                losses |= pair.update_generators(made, pair.judge(made))
+                yield self.step(phase, epoch, epochs, index, titled("teacher", losses))
+
+    def preview(self) -> Image:
+        """Return a grid of held-out samples with every side trained so far."""
+        batch = sampled(self.held_out, range(min(SHOWN, len(self.held_out))), self.device)
+        made: dict[str, Samples] = {}
+        for role, player in self.sides.items():
+            with sampling(player.generators), self.precision.autocast():
+                made[role] = self.architecture.generate(player.generators, batch)
+        return sample_grid(self.architecture.show(batch, made))
+
+    def measured(self, role: Role, widths: Mapping[str, Widths]) -> Side:
+        """Return one side with its costs, latency and held-out quality."""
+        player = self.sides[role]
+        figures = evaluate(self.architecture, player.generators, self.held_out, self.recipe.batch_size, self.device)
+        return Side.measure(role, self.arch, self.architecture, widths, player, figures)
+
+    def teacher_player(self, positions: Positions = NOWHERE) -> Player:
+        """Return the teacher pair at its start: what was brought along, else afresh."""
+        side = FrozenPlayer if self.brought and self.recipe.teacher == "freeze" else Player
+        return side(self.architecture, *self.teacher_networks(self.recipe.ngf, "teacher"), self.precision, positions)
+
+    def _open(self, root: Path | None, split: str, dataset: str | None, *, skip_bad: bool) -> SampleSource:
+        """Open a split and read every image once; bad ones are left out, or refused by name."""
+        source = open_source(root, self.architecture.samples, split, self.recipe, self.architecture.demo_source, dataset)
+        bad = source.check()
+        if not bad:
+            return source
+        if skip_bad:
+            return Skipping(source, {index for index, _ in bad})
+        others = f", and {len(bad) - 1} more" if len(bad) > 1 else ""
+        raise DataError(f"{bad[0][1]}{others}; mend or remove them, or leave them out with --skip-bad")
+
+
+def titled(side: str, losses: Losses) -> Losses:
+    """Return the losses under the name of their side."""
+    return {f"{side}/{term}": loss for term, loss in losses.items()}

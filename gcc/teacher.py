@@ -1,0 +1,67 @@
+"""The teacher: an architecture, its recipe, and the trained weights where it brings some along."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gcc.artifact import Artifact, read
+from gcc.recipe import Recipe, changed
+from gcc.registry import ARCHITECTURES, Architecture
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A teacher of one GAN family.
+
+    Attributes:
+        arch: name of the architecture.
+        settings: recipe fields that differ from the defaults.
+        brought: the saved teacher by generator, where its weights are brought along.
+    """
+
+    arch: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    brought: Mapping[str, Artifact] = field(default_factory=dict)
+
+    @classmethod
+    def create(cls, arch: str, **settings: Any) -> Teacher:
+        """Return a teacher that training will start afresh.
+
+        Args:
+            arch: name of the architecture, such as "pix2pix".
+            settings: recipe fields, such as `ngf=32`.
+
+        Raises:
+            PluginError: no such architecture is installed.
+        """
+        ARCHITECTURES.load(arch)
+        return cls(arch, settings)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Teacher:
+        """Return a teacher with the weights and the recipe in `folder`, as `gcc compress` and `gcc train` save them.
+
+        Raises:
+            ArtifactError: the folder holds no undamaged teacher.
+        """
+        brought = read(Path(folder), role="teacher")
+        return cls(next(iter(brought.values())).arch, brought=brought)
+
+    def architecture(self, *, demo: bool, settings: Mapping[str, Any]) -> Architecture[Any]:
+        """Return the architecture bound to its recipe.
+
+        Args:
+            demo: whether the recipe starts from the demo's instead of the published one; a brought teacher starts from its own.
+            settings: recipe fields that override everything else.
+
+        Raises:
+            RecipeError: a field is unknown or out of range.
+        """
+        family = ARCHITECTURES.load(self.arch)
+        recipe: Recipe = family.demo() if demo else family.published()
+        for artifact in self.brought.values():
+            recipe = artifact.recipe
+        return family(changed(recipe, {**self.settings, **settings}))

@@ -1,0 +1,171 @@
+"""Contract checks for the authors of plugins: call one in a test of your own.
+
+```python
+from gcc.testing import check_architecture
+
+def test_contract(tmp_path):
+    check_architecture("my-gan", tmp_path)
+```
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from gcc.artifact import Artifact, environment, load, save
+from gcc.errors import PluginError
+from gcc.models.gate import ChannelGate
+from gcc.networks import Widths, build_discriminators, build_generators, full_widths, on_meta
+from gcc.pruning.cost import cost_of
+from gcc.pruning.groups import find_groups
+from gcc.registry import ARCHITECTURES, Architecture, Networks
+
+DRAWS = 8
+"""Random widths that are tried."""
+
+
+def check_architecture(arch: str, folder: Path, seed: int = 0) -> None:
+    """Check everything that Algorithm 1 relies on, at the architecture's demo recipe.
+
+    Args:
+        arch: name under which the architecture is registered.
+        folder: an empty folder that the check may write to.
+        seed: of the random widths.
+
+    Raises:
+        PluginError: the architecture breaks its contract; the message says where.
+    """
+    family = ARCHITECTURES.load(arch)
+    architecture = family(family.demo())
+    widths = architecture.widths(architecture.recipe.prune_width)
+    draw = random.Random(seed)
+    check_groups(architecture)
+    smaller = full_widths(architecture, architecture.recipe.prune_width)
+    for _ in range(DRAWS):
+        smaller = {name: draw.randint(widths[name].minimum, channels) for name, channels in smaller.items()}
+        check_widths(architecture, smaller)
+    check_costs_fall(architecture)
+    check_zero_widths(architecture)
+    check_gates(architecture)
+    check_game(architecture)
+    check_artifact(arch, architecture, folder)
+
+
+def check_groups(architecture: Architecture[Any]) -> None:
+    """Check that a layer makes the channels of every width."""
+    find_groups(architecture, architecture.recipe.prune_width)
+
+
+def check_widths(architecture: Architecture[Any], widths: Widths) -> None:
+    """Check that a generator of these widths builds, runs, and gives what the full one gives, in shape."""
+    full = full_widths(architecture, architecture.recipe.prune_width)
+    with torch.device("meta"), torch.no_grad():
+        expected = architecture.build_generator(full).eval()(architecture.example_input()).shape
+        given = architecture.build_generator(widths).eval()(architecture.example_input()).shape
+    _require(given == expected, f"widths {widths} give the output shape {tuple(given)}: expected {tuple(expected)}")
+
+
+def check_costs_fall(architecture: Architecture[Any]) -> None:
+    """Check that no cost rises as one width falls, down to its minimum."""
+    widths = architecture.widths(architecture.recipe.prune_width)
+    full = full_widths(architecture, architecture.recipe.prune_width)
+    for name, width in widths.items():
+        costs = [_cost(architecture, full | {name: channels}) for channels in (width.channels, width.channels // 2 or 1, width.minimum)]
+        for more, less in zip(costs, costs[1:], strict=False):
+            fell = less.macs <= more.macs and less.paper_macs <= more.paper_macs and less.parameters <= more.parameters
+            _require(fell, f"a smaller width {name!r} costs more: {less} after {more}")
+
+
+def check_zero_widths(architecture: Architecture[Any]) -> None:
+    """Check that a width of 0, where it is allowed, leaves no empty layer behind."""
+    full = full_widths(architecture, architecture.recipe.prune_width)
+    for name, width in architecture.widths(architecture.recipe.prune_width).items():
+        if width.minimum == 0:
+            network = on_meta(lambda name=name: architecture.build_generator(full | {name: 0}))
+            empty = [path for path, parameter in network.named_parameters() if parameter.numel() == 0]
+            _require(not empty, f"width {name!r} of 0 leaves empty parameters: {', '.join(empty)}")
+
+
+def check_gates(architecture: Architecture[Any]) -> None:
+    """Check that gates with every channel on change nothing, and leave the module paths as they are."""
+    tau = architecture.recipe.tau
+    plain = build_discriminators(architecture, "check")
+    gated = build_discriminators(architecture, "check", lambda channels: ChannelGate(channels, tau))
+    batch = _random_batch(architecture)
+    generators = build_generators(architecture, _prunable(architecture), "check")
+    with torch.no_grad():
+        pairs = architecture.pairs(batch, architecture.generate(generators, batch))
+        for name, network in plain.items():
+            names = {path for path, _ in network.named_parameters()}
+            _require(names <= {path for path, _ in gated[name].named_parameters()}, f"gates rename parameters of discriminator {name}")
+            gates = [module for module in gated[name].modules() if isinstance(module, ChannelGate)]
+            _require(bool(gates), f"discriminator {name} calls no gate")
+            same = torch.equal(network(pairs[name].fake), gated[name](pairs[name].fake))
+            _require(same, f"gates with every channel on change what discriminator {name} says")
+
+
+def check_game(architecture: Architecture[Any]) -> None:
+    """Check that pairs, samples, taps, task losses and figures belong together."""
+    generators = build_generators(architecture, _prunable(architecture), "check")
+    discriminators = build_discriminators(architecture, "check")
+    batch = _random_batch(architecture)
+    samples = architecture.generate(generators, batch)
+    pairs = architecture.pairs(batch, samples)
+    _require(pairs.keys() == discriminators.keys(), f"pairs are {sorted(pairs)}: expected one for each of {sorted(discriminators)}")
+    for name, pair in pairs.items():
+        _require(pair.real.shape == pair.fake.shape, f"pair {name}: real is {tuple(pair.real.shape)}, fake {tuple(pair.fake.shape)}")
+    for term, loss in architecture.task_losses(generators, batch, samples).items():
+        _require(loss.ndim == 0 and loss.requires_grad, f"task loss {term!r} is no scalar that leads to the generators")
+    _check_taps(architecture.taps().generator, generators)
+    _check_taps(architecture.taps().discriminator, discriminators)
+    columns = architecture.show(batch, {"teacher": samples, "student": samples})
+    _require(all(column.ndim == 4 and column.shape[1] == 3 for column in columns.values()), "show gives columns that are not (N, 3, H, W)")
+    unknown = architecture.judged(batch, samples).keys() - generators.keys()
+    _require(not unknown, f"judged names {sorted(unknown)}: expected generators")
+
+
+def check_artifact(arch: str, architecture: Architecture[Any], folder: Path) -> None:
+    """Check that a saved generator comes back bit-equal."""
+    for name, network in build_generators(architecture, _prunable(architecture), "check").items():
+        widths = full_widths(architecture, architecture.recipe.prune_width)
+        artifact = Artifact(folder / name, "student", arch, name, architecture.recipe, widths, {}, environment(torch.device("cpu")))
+        save(artifact, network, {}, "")
+        loaded = load(artifact.folder).state_dict()
+        for path, tensor in network.state_dict().items():
+            _require(torch.equal(tensor, loaded[path]), f"generator {name}: {path} changes when it is saved and loaded")
+
+
+def _check_taps(paths: tuple[str, ...], networks: Networks) -> None:
+    for name, network in networks.items():
+        missing = set(paths) - {path for path, _ in network.named_modules()}
+        _require(not missing, f"taps {sorted(missing)} are no modules of {name}")
+
+
+def _prunable(architecture: Architecture[Any]) -> Mapping[str, Widths]:
+    return {name: full_widths(architecture, architecture.recipe.prune_width) for name in architecture.generators}
+
+
+def _random_batch(architecture: Architecture[Any]) -> dict[str, torch.Tensor]:
+    random_numbers = torch.Generator().manual_seed(0)
+    batch = architecture.example_batch()
+    return {
+        key: torch.rand(2, *value.shape[1:], generator=random_numbers) * 2 - 1 if value.is_floating_point() else value
+        for key, value in batch.items()
+    }
+
+
+def _cost(architecture: Architecture[Any], widths: Widths) -> Any:
+    network: nn.Module = on_meta(lambda: architecture.build_generator(widths))
+    with torch.device("meta"):
+        return cost_of(network, architecture.example_input())
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise PluginError(message)

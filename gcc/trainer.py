@@ -1,0 +1,21 @@
+"""Training a teacher by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gcc.result import Result
+from gcc.run import Run, Step
+
+
+class Trainer(Run[Result]):
+    """Trains a teacher pair with Eq. 1 and 2 and the task losses; arguments are those of `Run`."""
+
+    def steps(self) -> Iterator[Step]:
+        """Train, one iteration at a time."""
+        self.sides = {"teacher": self.teacher_player()}
+        yield from self.play(self.sides["teacher"], "teacher", self.recipe.total_epochs)
+
+    def result(self) -> Result:
+        """Return the teacher, measured on the held-out data."""
+        return Result({"teacher": self.measured("teacher", self.widths_at(self.recipe.ngf))}, self.preview())

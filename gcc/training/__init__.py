@@ -1,0 +1,1 @@
+"""What training needs besides the method: numerical precision, optimisers, the device, progress and records."""

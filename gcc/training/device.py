@@ -1,0 +1,24 @@
+"""The device of a run."""
+
+from __future__ import annotations
+
+import torch
+
+from gcc.errors import GccError
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device `name`; `auto` is the GPU where there is one.
+
+    Raises:
+        GccError: torch knows no such device, or this machine has none.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise GccError(f"device {name!r} cannot be used ({reason}): expected auto, cpu, cuda or cuda:0") from error
+    return device

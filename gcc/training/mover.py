@@ -1,0 +1,66 @@
+"""An optimiser with its scaler, and the parameters that it alone moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from gcc.training.precision import Precision
+
+
+class Mover:
+    """Adam over parameters that nothing else moves.
+
+    Args:
+        parameters: each once.
+        lr: learning rate at factor 1.
+        betas: of Adam.
+        precision: decides whether gradients are scaled.
+        penalise: called between backward pass and step, to add to the unscaled gradients.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        lr: float,
+        betas: tuple[float, float],
+        precision: Precision,
+        penalise: Callable[[], None] | None = None,
+    ) -> None:
+        self.parameters = list(parameters)
+        self.lr = lr
+        self.optimizer = torch.optim.Adam(self.parameters, lr=lr, betas=betas, fused=True)
+        self.scaler = precision.scaler()
+        self._penalise = penalise
+
+    @contextmanager
+    def moving(self) -> Iterator[None]:
+        """Let gradients reach the parameters inside this context, and nowhere else."""
+        self.freeze(frozen=False)
+        try:
+            yield
+        finally:
+            self.freeze()
+
+    def freeze(self, *, frozen: bool = True) -> None:
+        """Keep gradients from the parameters, or let them in."""
+        for parameter in self.parameters:
+            parameter.requires_grad_(not frozen)
+
+    def step(self, loss: Tensor) -> None:
+        """Move the parameters once against the gradient of `loss`."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        if self._penalise is not None:
+            self.scaler.unscale_(self.optimizer)
+            self._penalise()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+
+    def rate(self, factor: float) -> None:
+        """Set the learning rate to `factor` times its base."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = factor * self.lr

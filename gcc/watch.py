@@ -1,0 +1,92 @@
+"""Watching a run: its losses and samples on disk, and its progress in the terminal."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from gcc.errors import TrainingError
+from gcc.files import explained, replacing, write_text
+from gcc.run import Run, Step
+from gcc.training.record import Window, append_line
+
+PHASES = {"search": "first step: sparse training", "train": "second step: cooperative training", "teacher": "teacher training"}
+SECONDS = 5.0
+"""Time between two readings of the losses, which wait for the device."""
+PLAIN_LINES = 20
+"""Progress lines per phase where the output is no terminal."""
+
+
+class Watcher:
+    """Writes `recipe.toml`, `metrics.jsonl` and `samples/*.png` to a folder and shows progress; to be called after every iteration.
+
+    Args:
+        run: what is watched.
+        out: the run's folder, which exists.
+        console: where progress goes; a bar with time left in a terminal, plain lines elsewhere.
+    """
+
+    def __init__(self, run: Run[Any], out: Path, console: Console) -> None:
+        self.run = run
+        self.out = out
+        self.console = console
+        self._window = Window()
+        self._read = time.monotonic()
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[losses]}"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        write_text(out / "recipe.toml", run.recipe.to_toml(run.arch))
+
+    def __enter__(self) -> Watcher:
+        self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._progress.stop()
+
+    def __call__(self, step: Step) -> None:
+        """Take in an iteration; read the losses every few seconds and at the end of every epoch."""
+        if step.phase not in self._tasks:
+            self._tasks[step.phase] = self._progress.add_task(PHASES[step.phase], total=step.total, losses="")
+        self._progress.update(self._tasks[step.phase], completed=step.number)
+        self._window.add(step.losses)
+        if step.ends_epoch or time.monotonic() - self._read > SECONDS:
+            self._report(step)
+        if step.ends_epoch and self.run.sides:
+            self._save_samples(step)
+
+    def _report(self, step: Step) -> None:
+        means = self._window.means()
+        self._read = time.monotonic()
+        append_line(self.out / "metrics.jsonl", {"phase": step.phase, "epoch": step.epoch, "step": step.number, **means})
+        wrong = [name for name, value in means.items() if not math.isfinite(value)]
+        if wrong:
+            where = f"epoch {step.epoch}, step {step.number}"
+            raise TrainingError(f"{', '.join(wrong)} is not finite at {where}: lower lr_g and lr_d with --set, or use --amp off")
+        text = "  ".join(f"{name} {value:.3g}" for name, value in means.items() if name in ("teacher/G", "student/G", "student/distill_G"))
+        self._progress.update(self._tasks[step.phase], losses=text)
+        stride = max(1, step.epochs // PLAIN_LINES)
+        if not self.console.is_terminal and step.ends_epoch and (step.epoch % stride == 0 or step.epoch == step.epochs):
+            self.console.print(
+                f"{PHASES[step.phase]}: epoch {step.epoch}/{step.epochs}, step {step.number}/{step.total}  {text}", highlight=False
+            )
+
+    def _save_samples(self, step: Step) -> None:
+        folder = self.out / "samples"
+        with explained(folder), replacing(folder / f"{step.phase}_epoch_{step.epoch:04d}.png") as fresh:
+            self.run.preview().save(fresh)
