@@ -1,0 +1,94 @@
+"""Budgets: what a student generator may cost."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from gcc.errors import BudgetError
+
+if TYPE_CHECKING:
+    from gcc.pruning.cost import Cost
+
+Counter = Literal["exact", "paper"]
+
+EXPONENTS = {"K": 3, "M": 6, "G": 9, "T": 12}
+FORM = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([KMGT%])\s*(params)?", re.IGNORECASE | re.ASCII)
+FORMS = "`3.0G` or `900M` (MACs per sample), `25%` (of the teacher's MACs), `2.5Mparams` or `25%params`"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """An upper limit on a generator's MACs or parameters.
+
+    Attributes:
+        amount: MACs per sample or parameters; a share of the teacher's, in (0, 1], where `share` is set.
+        share: whether `amount` is a share of the teacher's cost.
+        quantity: what is limited.
+    """
+
+    amount: float
+    share: bool
+    quantity: Literal["macs", "params"]
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """Return the budget that `text` says, such as `3.0G`, `900M`, `25%`, `2.5Mparams` or `25%params`; K, M, G, T are powers of 1000.
+
+        Raises:
+            BudgetError: the text has none of these forms, or the number is 0, not finite, or a share above 100%.
+
+        >>> Budget.parse("2.5Mparams")
+        Budget(amount=2500000.0, share=False, quantity='params')
+        """
+        match = FORM.fullmatch(text.strip())
+        if match is None:
+            raise BudgetError(f"budget {text!r}: expected {FORMS}")
+        number, unit, params = match.groups()
+        share = unit == "%"
+        # Python reads the decimal exponent exactly; a product with 1e9 would round.
+        amount = float(number) / 100 if share else float(f"{number}e{EXPONENTS[unit.upper()]}")
+        if not 0 < amount < math.inf or (share and amount > 1):
+            raise BudgetError(f"budget {text!r}: expected a number above 0, and a share up to 100%, as in {FORMS}")
+        return cls(amount, share, "params" if params else "macs")
+
+    def measure(self, cost: Cost, counter: Counter) -> int:
+        """Return the part of `cost` that this budget limits."""
+        if self.quantity == "params":
+            return cost.parameters
+        return cost.macs if counter == "exact" else cost.paper_macs
+
+    def limit(self, teacher: Cost, counter: Counter) -> float:
+        """Return the most that `measure` of the student may give, for the teacher's cost."""
+        return self.amount * self.measure(teacher, counter) if self.share else self.amount
+
+    def unit(self, counter: Counter) -> str:
+        """Return what the budget counts, with the counter: `MACs (paper counter)`."""
+        return "parameters" if self.quantity == "params" else f"MACs ({counter} counter)"
+
+    def describe(self, counter: Counter) -> str:
+        """Return the budget in words.
+
+        >>> Budget.parse("3.0G").describe("paper")
+        '3 G MACs (paper counter)'
+        >>> Budget.parse("25%").describe("exact")
+        "25% of the teacher's MACs (exact counter)"
+        """
+        if self.share:
+            return f"{100 * self.amount:.4g}% of the teacher's {self.unit(counter)}"
+        return f"{with_prefix(self.amount)} {self.unit(counter)}"
+
+
+def with_prefix(value: float) -> str:
+    """Return a count in four digits with K, M, G or T.
+
+    >>> with_prefix(6.048e9), with_prefix(512)
+    ('6.048 G', '512')
+    """
+    for prefix, exponent in reversed(EXPONENTS.items()):
+        # Half a unit in the fourth digit below the prefix rounds up to it.
+        if value >= 0.99995 * 10**exponent:
+            return f"{value / 10**exponent:.4g} {prefix}"
+    return f"{value:.4g}"

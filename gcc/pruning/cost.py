@@ -1,0 +1,262 @@
+"""What a network costs: multiply-accumulates of one sample by two counters, and parameters.
+
+`exact` counts what is computed: every convolution, on its own grid, and every matrix product, attention included. `paper` counts as the
+paper's tables do, with the rules of thop: by a hook on modules of a known type, so that a parametrised convolution, whose type torch
+changes, is missed and a transposed convolution is counted on its output grid.
+
+Only shapes matter, so one forward pass on the meta device gives both. The functions that generators are mostly made of are not even run
+there: their output shapes follow from simple rules, which spares the meta kernels and the second that torch takes to load them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from gcc.pruning.budget import with_prefix
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one forward pass of a network costs.
+
+    Attributes:
+        macs: multiply-accumulates per sample, exact.
+        paper_macs: multiply-accumulates per sample by the authors' counter.
+        parameters: numbers that training moves.
+        resolution: shape of the input that both counts hold for, such as `1x3x256x256`.
+    """
+
+    macs: int
+    paper_macs: int
+    parameters: int
+    resolution: str
+
+    def __str__(self) -> str:
+        """Name every number with its counter, and the resolution."""
+        return (
+            f"{with_prefix(self.macs)} MACs exact, {with_prefix(self.paper_macs)} MACs by the paper's counter at {self.resolution}, "
+            f"{with_prefix(self.parameters)} parameters"
+        )
+
+
+def cost_of(network: nn.Module, example: Tensor) -> Cost:
+    """Return what `network` costs in evaluation mode for `example`, (N, ...), by shapes alone; the network is left as it was."""
+    tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    on_meta = {name: _on_meta(tensor) for name, tensor in tensors.items() if not tensor.is_meta}
+    shape = _on_meta(example)
+    exact, paper = _ProductCounter(), _PaperCounter()
+    with torch.no_grad(), evaluating(network), paper.watching(network), exact:
+        torch.func.functional_call(network, on_meta, (shape,))
+    samples = example.shape[0]
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return Cost(exact.macs // samples, paper.macs // samples, parameters, "x".join(map(str, example.shape)))
+
+
+def _on_meta(tensor: Tensor) -> Tensor:
+    return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Put `network` into evaluation mode, and every module back into its own mode afterwards."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+class _ProductCounter(TorchFunctionMode):
+    """Counts the multiply-accumulates of every convolution and matrix product that torch is asked for.
+
+    Convolutions are counted here, and functions that are known to multiply nothing are passed over. All others run under torch's own
+    counter, which sees the products that they are made of.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.macs = 0
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type[Any]],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in SHAPE_KEEPING and args:
+            return args[0].new_empty(args[0].shape)
+        if func in CONCATENATION and (joined := _joined(*args, **kwargs)) is not None:
+            return joined
+        if func in CONVOLUTION and (convolved := _convolved(*args, **kwargs)) is not None:
+            self.macs += convolved.numel() * math.prod(args[1].shape[1:])
+            return convolved
+        if func in TRANSPOSED_CONVOLUTION and (convolved := _transposed(*args, **kwargs)) is not None:
+            self.macs += args[0].numel() * math.prod(args[1].shape[1:])
+            return convolved
+        if func in PRODUCTLESS:
+            return func(*args, **kwargs)
+        return self._counted_by_torch(func, args, kwargs)
+
+    def _counted_by_torch(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        # Loading torch's counter takes longer than a whole search that can do without it.
+        from torch.utils.flop_counter import FlopCounterMode
+
+        with FlopCounterMode(display=False) as counter:
+            result = func(*args, **kwargs)
+        self.macs += counter.get_total_flops() // 2
+        return result
+
+
+SHAPE_KEEPING = frozenset(
+    [
+        functional.relu,
+        functional.leaky_relu,
+        functional.prelu,
+        functional.elu,
+        functional.gelu,
+        functional.silu,
+        functional.dropout,
+        functional.dropout2d,
+        functional.batch_norm,
+        functional.instance_norm,
+        functional.group_norm,
+        functional.layer_norm,
+        torch.sigmoid,
+        torch.tanh,
+    ]
+)
+PRODUCTLESS = frozenset(
+    [
+        Tensor.dim,
+        Tensor.numel,
+        Tensor.size,
+        Tensor.view,
+        Tensor.reshape,
+        Tensor.flatten,
+        Tensor.permute,
+        Tensor.transpose,
+        Tensor.add,
+        torch.add,
+        torch.softmax,
+        functional.softmax,
+        functional.pad,
+        functional.pixel_shuffle,
+    ]
+)
+CONCATENATION = frozenset([torch.cat, torch.concat])
+CONVOLUTION = frozenset([functional.conv1d, functional.conv2d, functional.conv3d])
+TRANSPOSED_CONVOLUTION = frozenset([functional.conv_transpose1d, functional.conv_transpose2d, functional.conv_transpose3d])
+
+# The rules below return none where the arguments are unusual or do not fit together: torch then runs, or complains, itself.
+Sizes = int | Sequence[int]
+
+
+def _joined(tensors: Sequence[Tensor], dim: int = 0) -> Tensor | None:
+    first = tensors[0]
+    rests = {(*tensor.shape[:dim], *tensor.shape[dim:][1:]) for tensor in tensors}
+    if dim < 0 or len(rests) > 1:
+        return None
+    return first.new_empty([*first.shape[:dim], sum(tensor.shape[dim] for tensor in tensors), *first.shape[dim + 1 :]])
+
+
+def _convolved(
+    image: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sizes = 1,
+    padding: Sizes | str = 0,
+    dilation: Sizes = 1,
+    groups: int = 1,
+) -> Tensor | None:
+    if image.ndim != weight.ndim or isinstance(padding, str) or image.shape[1] != groups * weight.shape[1]:
+        return None
+    sizes = zip(image.shape[2:], weight.shape[2:], *_spatial(image.ndim - 2, stride, padding, dilation), strict=True)
+    grid = [(size + 2 * pad - apart * (kernel - 1) - 1) // step + 1 for size, kernel, step, pad, apart in sizes]
+    return image.new_empty([image.shape[0], weight.shape[0], *grid]) if min(grid) > 0 else None
+
+
+def _transposed(
+    image: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sizes = 1,
+    padding: Sizes = 0,
+    output_padding: Sizes = 0,
+    groups: int = 1,
+    dilation: Sizes = 1,
+) -> Tensor | None:
+    if image.ndim != weight.ndim or image.shape[1] != weight.shape[0]:
+        return None
+    sizes = zip(image.shape[2:], weight.shape[2:], *_spatial(image.ndim - 2, stride, padding, output_padding, dilation), strict=True)
+    grid = [(size - 1) * step - 2 * pad + apart * (kernel - 1) + more + 1 for size, kernel, step, pad, more, apart in sizes]
+    return image.new_empty([image.shape[0], groups * weight.shape[1], *grid]) if min(grid) > 0 else None
+
+
+def _spatial(dimensions: int, *settings: Sizes) -> Iterator[list[int]]:
+    """Return each setting with one value for each spatial dimension."""
+    for setting in settings:
+        values = [setting] if isinstance(setting, int) else list(setting)
+        yield values * dimensions if len(values) == 1 else values
+
+
+class _PaperCounter:
+    """Counts as the authors' counter, thop, does, by module type.
+
+    A convolution, transposed or not, costs `outputs * (inputs / groups * kernel size + 1 if it has a bias)`; a linear layer
+    `outputs * inputs`; a norm in evaluation mode `2 * elements`; activations, attention's products and anything unknown nothing.
+    """
+
+    def __init__(self) -> None:
+        self.macs = 0
+
+    @contextmanager
+    def watching(self, network: nn.Module) -> Iterator[None]:
+        # thop compares exact types: a subclass, such as a parametrised convolution, is unknown to it.
+        hooks = [module.register_forward_hook(self._count) for module in network.modules() if type(module) in PAPER_RULES]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _count(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        self.macs += PAPER_RULES[type(module)](module, output)
+
+
+def _paper_convolution(module: Any, output: Tensor) -> int:
+    kernel: int = module.in_channels // module.groups * math.prod(module.kernel_size)
+    return output.numel() * (kernel + (module.bias is not None))
+
+
+def _paper_linear(module: nn.Linear, output: Tensor) -> int:
+    return output.numel() * module.in_features
+
+
+def _paper_norm(module: nn.Module, output: Tensor) -> int:
+    return 2 * output.numel()
+
+
+PAPER_RULES: dict[type[nn.Module], Callable[[Any, Tensor], int]] = {
+    **dict.fromkeys(
+        [nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d],
+        _paper_convolution,
+    ),
+    **dict.fromkeys(
+        [nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d],
+        _paper_norm,
+    ),
+    nn.Linear: _paper_linear,
+}

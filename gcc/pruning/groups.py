@@ -1,0 +1,115 @@
+"""Channel groups of a generator, found by finite differences of its constructor.
+
+A student is built anew from its widths, so nothing is sliced: all that pruning must know is which weights make the channels of a width,
+and which normalisation scales weigh them. Building the generator twice, the second time with one width raised, shows it: the parameters
+whose shapes moved, in which dimension and by how much. Skip connections, residual sums, depthwise convolutions, pixel shuffles and
+spectral norm need no rule of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from gcc.errors import PluginError
+from gcc.registry.contracts import Architecture, Group, Producer, Width
+
+STEP = 8
+"""Channels by which a width is raised."""
+
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
+NORMS = (
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
+    nn.BatchNorm3d,
+    nn.SyncBatchNorm,
+    nn.InstanceNorm1d,
+    nn.InstanceNorm2d,
+    nn.InstanceNorm3d,
+    nn.GroupNorm,
+    nn.LayerNorm,
+)
+# A plain weight, one under a parametrisation (spectral norm; the direction of weight norm), and one under the older hook.
+WEIGHTS = ("weight", "parametrizations.weight.original", "parametrizations.weight.original1", "weight_orig")
+
+
+def full_widths(widths: Mapping[str, Width]) -> dict[str, int]:
+    """Return the channels of every width in the full network."""
+    return {name: width.channels for name, width in widths.items()}
+
+
+def build_on_meta(architecture: Architecture[Any], widths: Mapping[str, int]) -> nn.Module:
+    """Build a generator that has shapes and no memory."""
+    with torch.device("meta"):
+        return architecture.build_generator(widths)
+
+
+def find_groups(architecture: Architecture[Any], base: int) -> list[Group]:
+    """Return the channel groups of the generator of width `base`, one for each of its widths, in their order.
+
+    A dimension of a parameter *belongs* to a group if its whole size is the group's channels times a whole ratio, and moves so; the input
+    of a convolution behind a concatenation belongs to no group. A group's producers are the convolutions and linear layers whose output
+    belongs to it, without those that only pass channels through, depthwise ones; its scales are the normalisation weights, (channels,),
+    that belong to it.
+
+    Raises:
+        PluginError: a width has no producer, so it is not a width of this generator, or its weights lie outside of convolutions and
+            linear layers.
+    """
+    widths = architecture.widths(base)
+    full = full_widths(widths)
+    network = build_on_meta(architecture, full)
+    return [
+        _group(name, width, network, build_on_meta(architecture, full | {name: width.channels + STEP})) for name, width in widths.items()
+    ]
+
+
+def _group(name: str, width: Width, network: nn.Module, raised: nn.Module) -> Group:
+    modules = dict(raised.named_modules())
+    producers: list[Producer] = []
+    scales: list[str] = []
+    for path, module in network.named_modules():
+        other = modules.get(path)
+        if isinstance(module, (*CONVOLUTIONS, nn.Linear)) and other is not None:
+            producers += _producers(path, module, other, width.channels)
+        elif isinstance(module, NORMS) and other is not None:
+            scales += _scales(path, module, other, width.channels)
+    if not producers:
+        raise PluginError(
+            f"width {name!r}: raising it from {width.channels} to {width.channels + STEP} moved the output of no convolution or linear "
+            "layer of the generator; expected `widths` to name channels that `build_generator` gives to at least one layer"
+        )
+    return Group(name, width.channels, width.minimum, tuple(producers), tuple(scales))
+
+
+def _producers(path: str, module: nn.Module, raised: nn.Module, channels: int) -> list[Producer]:
+    """Return the weight of a layer as a producer if its output belongs to the group."""
+    if getattr(module, "groups", 1) != getattr(raised, "groups", 1):
+        return []  # One kernel per channel: the channels were made elsewhere.
+    dim = 1 if isinstance(module, TRANSPOSED) else 0
+    before, after = dict(module.named_parameters()), dict(raised.named_parameters())
+    weights = [name for name in WEIGHTS if name in before and name in after]
+    ratios = {name: _ratio(before[name].shape[dim], after[name].shape[dim], channels) for name in weights}
+    return [Producer(_joined(path, name), dim, ratio) for name, ratio in ratios.items() if ratio]
+
+
+def _scales(path: str, module: Any, raised: Any, channels: int) -> list[str]:
+    """Return the scale of a norm if it holds one number for each channel of the group."""
+    before, after = module.weight, raised.weight
+    if before is None or after is None or before.ndim != 1:
+        return []
+    return [_joined(path, "weight")] if _ratio(before.shape[0], after.shape[0], channels) == 1 else []
+
+
+def _ratio(before: int, after: int, channels: int) -> int:
+    """Return how many entries each channel has in a dimension, or 0 if the dimension does not belong to the group."""
+    ratio, rest = divmod(after - before, STEP)
+    return ratio if rest == 0 and before == ratio * channels else 0
+
+
+def _joined(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name

@@ -1,0 +1,205 @@
+"""From importance and a budget to widths (Li et al. 2021, Algorithm 1, line 5; appendix B).
+
+All channels of the generator are ranked together, and the least important go until the budget holds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gcc.errors import BudgetError, TrainingError
+from gcc.pruning.budget import Budget, Counter, with_prefix
+from gcc.pruning.cost import Cost, cost_of
+from gcc.pruning.groups import build_on_meta, find_groups, full_widths
+from gcc.pruning.importance import score_groups
+from gcc.registry.contracts import Architecture, Group, ImportanceMetric
+
+NEAR_ENOUGH = 0.01
+"""Share of the budget that the search may leave unused while a channel is left that might still fit."""
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """A generator's widths within a budget.
+
+    Attributes:
+        widths: channels by width name; 0 where the level or block is left out.
+        cost: what the generator with these widths costs.
+        ratios: share of channels removed by width name, in [0, 1] (the paper's Figure III).
+    """
+
+    widths: dict[str, int]
+    cost: Cost
+    ratios: dict[str, float]
+
+
+def prune(
+    architecture: Architecture[Any],
+    network: nn.Module,
+    base: int,
+    metric: ImportanceMetric,
+    budget: Budget,
+    counter: Counter,
+    teacher: Cost,
+) -> Pruned:
+    """Return the widths of the largest generator within `budget` that keeps the most important channels of `network`.
+
+    Args:
+        architecture: the family.
+        network: the generator of width `base` that the first step has trained; only its weights are read.
+        base: its width.
+        metric: ranks the channels.
+        budget: what the pruned generator may cost.
+        counter: the MACs counter that the budget is held against.
+        teacher: what a budget given as a share is a share of.
+
+    Raises:
+        BudgetError: the budget is out of reach.
+        PluginError: the metric can tell for no channel, or a width belongs to no layer.
+        TrainingError: a score is not finite.
+    """
+    groups = find_groups(architecture, base)
+    example = architecture.example_input()
+
+    def cost(widths: Mapping[str, int]) -> Cost:
+        return cost_of(build_on_meta(architecture, widths), example)
+
+    scores = score_groups(network, groups, metric)
+    unit = budget.unit(counter) + (f" at {teacher.resolution}" if budget.quantity == "macs" else "")
+    limit = budget.limit(teacher, counter)
+    found = search_widths(groups, scores, lambda widths: budget.measure(cost(widths), counter), limit, unit)
+    widths = without_vanished(architecture, groups, found)
+    full = full_widths(architecture.widths(base))
+    return Pruned(widths, cost(widths), {name: 1 - widths[name] / full[name] for name in widths})
+
+
+def search_widths(
+    groups: Sequence[Group],
+    scores: Mapping[str, Tensor | None],
+    cost: Callable[[Mapping[str, int]], float],
+    limit: float,
+    unit: str = "MACs",
+) -> dict[str, int]:
+    """Return the widths of the largest network whose cost is within `limit`, by a global ranking of channels.
+
+    The scored channels of all groups are ordered by ascending score, ties by the order of groups and channels, and removed from the front;
+    the most important `minimum` of each group stay. How many must go is found by bisection. Where the last channel to go costs much, as
+    one whose level vanishes with it, that leaves the result far below the limit. The search then goes on until the result is within 1 %
+    of the limit or nothing is left to try: first the group of that channel is closed, and the others get channels back in their order;
+    if that does not fill the budget, the channel stays, and others go instead.
+
+    Args:
+        groups: the channel groups.
+        scores: importance by group name, (channels,), larger is kept; a group whose score is none keeps its full width.
+        cost: the cost of a network with given widths; it must not rise when a width falls.
+        limit: the most that `cost` may give.
+        unit: what `cost` gives, for messages.
+
+    Raises:
+        BudgetError: `limit` lies outside of what removing channels can reach.
+        TrainingError: a score is not finite.
+    """
+    ranking = _ranking(groups, scores)
+    price = _Price(groups, cost)
+    smallest, largest = price(ranking), price([])
+    if not smallest <= limit <= largest:
+        raise BudgetError(
+            f"budget {with_prefix(limit)} {unit}: this generator can be pruned to between {with_prefix(smallest)} and "
+            f"{with_prefix(largest)}; give a budget in between"
+        )
+    enough = (1 - NEAR_ENOUGH) * limit
+    best = ranking
+    while price(ranking) <= limit:
+        removed = _first_to_fit(ranking, price, limit, closed=[])
+        best = max(best, _refilled(removed, price, limit), key=lambda gone: (price(gone), -len(gone)))
+        if price(best) >= enough or not removed:
+            break
+        *others, kept = removed
+        ranking = others + [name for name in ranking[len(removed) :] if name != kept]
+    return price.widths(best)
+
+
+def without_vanished(architecture: Architecture[Any], groups: Sequence[Group], widths: Mapping[str, int]) -> dict[str, int]:
+    """Return `widths` with 0 for every group that has vanished with its level: the generator is the same without it."""
+    settled = dict(widths)
+    shapes = _shapes(build_on_meta(architecture, settled))
+    for group in groups:
+        if group.minimum == 0 and settled[group.name]:
+            without = settled | {group.name: 0}
+            if _shapes(build_on_meta(architecture, without)) == shapes:
+                settled = without
+    return settled
+
+
+def _ranking(groups: Sequence[Group], scores: Mapping[str, Tensor | None]) -> list[str]:
+    """Return the group name of every channel that may go, by ascending importance."""
+    names: list[str] = []
+    importance: list[Tensor] = []
+    for group in groups:
+        score = scores[group.name]
+        if score is None:
+            continue
+        if not bool(score.isfinite().all()):
+            raise TrainingError(f"width {group.name!r}: a channel's importance is not finite; the training of the first step has diverged")
+        ascending = score.detach().double().cpu().sort().values[: group.channels - group.minimum]
+        names += [group.name] * len(ascending)
+        importance.append(ascending)
+    if not importance:
+        return []
+    return [names[index] for index in torch.cat(importance).argsort(stable=True).tolist()]
+
+
+class _Price:
+    """The cost of the network without given channels, each computed once."""
+
+    def __init__(self, groups: Sequence[Group], cost: Callable[[Mapping[str, int]], float]) -> None:
+        self.full = {group.name: group.channels for group in groups}
+        self.cost = cost
+        self.known: dict[tuple[int, ...], float] = {}
+
+    def widths(self, removed: Sequence[str]) -> dict[str, int]:
+        gone = Tally(removed)
+        return {name: channels - gone[name] for name, channels in self.full.items()}
+
+    def __call__(self, removed: Sequence[str]) -> float:
+        widths = self.widths(removed)
+        key = tuple(widths.values())
+        if key not in self.known:
+            self.known[key] = self.cost(widths)
+        return self.known[key]
+
+
+def _refilled(removed: Sequence[str], price: _Price, limit: float) -> list[str]:
+    """Return what is still removed once every channel that fits has come back, the most important first.
+
+    The last of `removed` does not fit, so its group is closed as it is, and so on with the first channel that does not fit of the rest.
+    """
+    closed: list[str] = []
+    rest = list(removed)
+    while rest and price(closed + rest) < (1 - NEAR_ENOUGH) * limit:
+        unfit = rest[-1]
+        closed += [name for name in rest if name == unfit]
+        rest = _first_to_fit([name for name in rest if name != unfit], price, limit, closed)
+    return closed + rest
+
+
+def _first_to_fit(ranking: list[str], price: _Price, limit: float, closed: list[str]) -> list[str]:
+    """Return the shortest beginning of `ranking` whose removal beside `closed` keeps the limit; all of `ranking` must keep it."""
+    low, high = 0, len(ranking)
+    while low < high:
+        middle = (low + high) // 2
+        if price(closed + ranking[:middle]) <= limit:
+            high = middle
+        else:
+            low = middle + 1
+    return ranking[:high]
+
+
+def _shapes(network: nn.Module) -> dict[str, torch.Size]:
+    return {name: parameter.shape for name, parameter in network.named_parameters()}

@@ -1,0 +1,94 @@
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gcc.errors import BudgetError
+from gcc.pruning.budget import Budget, with_prefix
+from gcc.pruning.cost import Cost
+
+TEACHER = Cost(6_048_186_368, 18_146_500_608, 54_000_000, "1x3x256x256")
+
+
+@pytest.mark.parametrize(
+    ("text", "counter", "limit", "measure"),
+    [
+        ("3.0G", "paper", 3_000_000_000, 18_146_500_608),
+        ("900M", "exact", 900_000_000, 6_048_186_368),
+        (" 2.3 g ", "exact", 2_300_000_000, 6_048_186_368),
+        (".5T", "exact", 5e11, 6_048_186_368),
+        ("25%", "exact", 0.25 * 6_048_186_368, 6_048_186_368),
+        ("16.52%", "paper", 0.1652 * 18_146_500_608, 18_146_500_608),
+        ("100%", "paper", 18_146_500_608, 18_146_500_608),
+        ("2.5Mparams", "paper", 2_500_000, 54_000_000),
+        ("640K params", "paper", 640_000, 54_000_000),
+        ("25%params", "exact", 13_500_000, 54_000_000),
+    ],
+)
+def test_forms(text, counter, limit, measure):
+    budget = Budget.parse(text)
+    assert budget.limit(TEACHER, counter) == pytest.approx(limit, rel=1e-12)
+    assert budget.measure(TEACHER, counter) == measure
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "G",
+        "3",
+        "3.0",
+        "-3G",
+        "+3G",
+        "0G",
+        "0.00%",
+        "101%",
+        "nan",
+        "nanG",
+        "infM",
+        "1e3G",
+        "3,0G",
+        "3GB",
+        "3G%",
+        "params",
+        "9" * 400 + "G",
+        "٣G",
+        "3.0.0G",
+    ],
+)
+def test_malformed_text_says_what_was_given_and_expected(text):
+    with pytest.raises(BudgetError) as error:
+        Budget.parse(text)
+    assert repr(text) in str(error.value)
+    for form in ("3.0G", "900M", "25%", "2.5Mparams"):
+        assert form in str(error.value)
+
+
+@given(st.text(max_size=12))
+def test_any_text_parses_or_is_refused(text):
+    try:
+        budget = Budget.parse(text)
+    except BudgetError:
+        return
+    assert 0 < budget.limit(TEACHER, "paper") < float("inf")
+
+
+@given(st.decimals(min_value="0.001", max_value=999, places=3), st.sampled_from("KMGT"))
+def test_amounts_are_the_nearest_to_what_was_written(number, prefix):
+    exponent = {"K": 3, "M": 6, "G": 9, "T": 12}[prefix]
+    assert Budget.parse(f"{number}{prefix}").amount == float(number.scaleb(exponent))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(999, "999"), (1000, "1 K"), (999_960, "1 M"), (999_940, "999.9 K"), (18_146_500_608, "18.15 G"), (23_449_600, "23.45 M")],
+)
+def test_prefixes(value, text):
+    assert with_prefix(value) == text
+
+
+def test_budgets_need_no_torch():
+    code = "import sys, gcc.pruning.budget; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

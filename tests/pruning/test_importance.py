@@ -1,0 +1,107 @@
+import pytest
+import torch
+from pruning_toys import TOYS
+from torch import nn
+
+from gcc.errors import PluginError
+from gcc.pruning.groups import find_groups, full_widths
+from gcc.pruning.importance import L1Norm, Slimming, score_groups
+from gcc.pruning.sparsity import add_subgradient, penalised
+from gcc.registry.contracts import ImportanceMetric
+
+
+def built(name):
+    torch.manual_seed(0)
+    toy = TOYS[name]
+    network = toy.build_generator(full_widths(toy.widths(16)))
+    for parameter in network.parameters():
+        nn.init.normal_(parameter)
+    return network, find_groups(toy, 16)
+
+
+def naive_l1(network, producer, channels):
+    weight = dict(network.named_parameters())[producer.parameter].detach().double()
+    scores = []
+    for channel in range(channels):
+        total = 0.0
+        for output in range(channel * producer.ratio, (channel + 1) * producer.ratio):
+            total += sum(abs(float(value)) for value in weight.select(producer.dim, output).reshape(-1))
+        scores.append(total)
+    return scores
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_l1_is_the_largest_kernel_norm(name):
+    network, groups = built(name)
+    for group in groups:
+        per_producer = [naive_l1(network, producer, group.channels) for producer in group.producers]
+        expected = torch.tensor([max(values) for values in zip(*per_producer, strict=True)])
+        torch.testing.assert_close(L1Norm().score(network, group), expected, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_slimming_is_the_largest_scale(name):
+    network, groups = built(name)
+    for group in groups:
+        scales = [[abs(float(value)) for value in dict(network.named_parameters())[scale].detach()] for scale in group.scales]
+        score = Slimming().score(network, group)
+        if scales:
+            assert score.tolist() == [max(values) for values in zip(*scales, strict=True)]
+        else:
+            assert score is None
+
+
+def test_scores_carry_no_gradient_and_one_value_per_channel():
+    network, groups = built("residual")
+    for metric in (Slimming(), L1Norm()):
+        for group in groups:
+            score = metric.score(network, group)
+            assert score.shape == (group.channels,) and not score.requires_grad
+
+
+def test_a_generator_without_scales_is_told_to_use_l1():
+    network, groups = built("shuffled")
+    with pytest.raises(PluginError, match=r"Slimming.*--metric l1"):
+        score_groups(network, groups, Slimming())
+    assert set(score_groups(network, groups, L1Norm())) == {"a"}
+
+
+def test_a_score_of_another_shape_is_refused():
+    class Wrong(ImportanceMetric):
+        strength = 0.0
+
+        def score(self, network, group):
+            return torch.zeros(3)
+
+        def sparsified(self, network, group):
+            return []
+
+    network, groups = built("chain")
+    with pytest.raises(PluginError, match=r"Wrong.*'a'.*\(3,\).*\(16,\)"):
+        score_groups(network, groups, Wrong())
+
+
+@pytest.mark.parametrize(("metric", "strength"), [(Slimming(), 1e-2), (L1Norm(), 1e-3)])
+def test_the_subgradient_is_added_once(metric, strength):
+    assert metric.strength == strength
+    network, groups = built("residual")
+    parameters = penalised(network, groups + groups, metric)
+    assert len({id(parameter) for parameter in parameters}) == len(parameters) == (4 if isinstance(metric, Slimming) else 5)
+    with torch.no_grad():
+        parameters[0].view(-1)[0] = 0.0
+    network(torch.randn(2, 3, 8, 8)).square().mean().backward()
+    before = {name: parameter.grad.clone() for name, parameter in network.named_parameters()}
+    add_subgradient(parameters, strength)
+    chosen = {id(parameter) for parameter in parameters}
+    for name, parameter in network.named_parameters():
+        expected = before[name] + strength * parameter.detach().sign() if id(parameter) in chosen else before[name]
+        torch.testing.assert_close(parameter.grad, expected, rtol=0, atol=0)
+
+
+def test_the_subgradient_leaves_frozen_parameters_alone():
+    frozen, moving = (nn.Parameter(torch.ones(3)) for _ in range(2))
+    moving.grad = torch.zeros(3)
+    add_subgradient([frozen, moving], 0.5)
+    add_subgradient([], 0.5)
+    assert frozen.grad is None
+    assert moving.grad.tolist() == [0.5] * 3
