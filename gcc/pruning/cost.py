@@ -216,7 +216,9 @@ class _PaperCounter:
     """Counts as the authors' counter, thop, does, by module type.
 
     A convolution, transposed or not, costs `outputs * (inputs / groups * kernel size + 1 if it has a bias)`; a linear layer
-    `outputs * inputs`; a norm in evaluation mode `2 * elements`; activations, attention's products and anything unknown nothing.
+    `outputs * inputs`; a batch norm in evaluation mode `2 * elements`; instance norms, which thop did not know then, activations,
+    attention's products and anything else nothing. That gives the published 18.15 G of the U-Net, 145.88 G of SRGAN, 18.4 G and 56.8 G
+    of the ResNets and 23.45 M of SAGAN.
     """
 
     def __init__(self) -> None:
@@ -245,7 +247,7 @@ def _paper_linear(module: nn.Linear, output: Tensor) -> int:
     return output.numel() * module.in_features
 
 
-def _paper_norm(module: nn.Module, output: Tensor) -> int:
+def _paper_batch_norm(module: nn.Module, output: Tensor) -> int:
     return 2 * output.numel()
 
 
@@ -255,8 +257,8 @@ PAPER_RULES: dict[type[nn.Module], Callable[[Any, Tensor], int]] = {
         _paper_convolution,
     ),
     **dict.fromkeys(
-        [nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d],
-        _paper_norm,
+        [nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d],
+        _paper_batch_norm,
     ),
     nn.Linear: _paper_linear,
 }

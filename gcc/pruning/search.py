@@ -147,7 +147,7 @@ def _ranking(groups: Sequence[Group], scores: Mapping[str, Tensor | None]) -> li
             continue
         if not bool(score.isfinite().all()):
             raise TrainingError(f"width {group.name!r}: a channel's importance is not finite; the training of the first step has diverged")
-        ascending = score.detach().double().cpu().sort().values[: group.channels - group.minimum]
+        ascending = score.detach().cpu().double().sort().values[: group.channels - group.minimum]
         names += [group.name] * len(ascending)
         importance.append(ascending)
     if not importance:

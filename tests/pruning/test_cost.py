@@ -135,7 +135,7 @@ def test_convolutions_have_torchs_shape_and_count(layer, shape):
         (nn.ConvTranspose2d(3, 8, 4, 2, 1), (1, 3, 4, 4), 8 * (3 * 16 + 1) * 64),
         (nn.Linear(5, 7), (2, 5), 35),
         (nn.BatchNorm2d(3), (1, 3, 4, 4), 96),
-        (nn.InstanceNorm2d(3), (1, 3, 4, 4), 96),
+        (nn.InstanceNorm2d(3, affine=True), (1, 3, 4, 4), 0),
         (nn.PReLU(3), (1, 3, 4, 4), 0),
         (nn.LeakyReLU(), (1, 3, 4, 4), 0),
         (nn.utils.parametrizations.spectral_norm(nn.Conv2d(3, 8, 3)), (1, 3, 4, 4), 0),

@@ -178,7 +178,7 @@ def test_a_budget_above_the_pruned_width_is_out_of_reach():
 
 
 SEARCH = """
-import sys, time
+import time
 import torch
 from gcc.models.pix2pix import Pix2Pix, Pix2PixRecipe
 unet = Pix2Pix(Pix2PixRecipe())
@@ -193,7 +193,6 @@ for module in network.modules():
         torch.nn.init.normal_(module.weight)
 pruned = prune(unet, network, 64, Slimming(), Budget.parse("3.0G"), "paper", Cost(1, 1, 1, "1x3x256x256"))
 assert 2.97e9 <= pruned.cost.paper_macs <= 3e9, pruned
-assert "torch._dynamo" not in sys.modules
 print(time.process_time() - start)
 """
 
