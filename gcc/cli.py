@@ -48,7 +48,7 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--teacher", metavar="DIR", type=FOLDER, help="Start from a saved teacher's weights and recipe."),
         click.option("--direction", type=click.Choice(["AtoB", "BtoA"]), help="Which image of a pair is the input."),
         click.option("--size", type=int, metavar="N", help="Height and width of the training images."),
-        click.option("--epochs", type=int, metavar="N", help="Epochs in all, constant and decaying in the recipe's proportion."),
+        click.option("--epochs", type=int, metavar="N", help="Epochs of the second step; the first has a tenth as many."),
         click.option("--batch-size", type=int, metavar="N", help="Samples in a batch."),
         click.option("--seed", type=int, metavar="N", help="Seed of everything random."),
         click.option("--recipe", metavar="FILE.toml", type=FOLDER, help="Recipe fields from a file."),

@@ -54,13 +54,17 @@ class Compressor(Run[Result]):
         self._reinitialise()
 
         # Second step: lightweight generator training.
-        epochs = self.recipe.total_epochs
+        epochs = self.recipe.epochs
         for epoch in range(1, epochs + 1):  # line 7
             self.teacher.begin(epoch)
             self.student.begin(epoch)
             drawn = zip(self.loader.batches(epoch, FIRST), self.loader.batches(epoch, SECOND), strict=True)  # lines 8 and 12
             for index, (first, second) in enumerate(drawn, start=1):
                 yield self.step("train", epoch, epochs, index, self._cooperate(first, second, epoch))
+
+    def state(self) -> Losses:
+        """Return the share of each gate's channels that are on, once the second step has begun."""
+        return titled("active", self.student.active_share()) if self.sides else {}
 
     def _cooperate(self, first: Batch, second: Batch, epoch: int) -> Losses:
         teacher, student = self.teacher, self.student
@@ -71,7 +75,7 @@ class Compressor(Run[Result]):
         lesson = Lesson(made, teacher.judge(made))
         losses |= titled("teacher", teacher.update_generators(made, lesson.verdict))
         for name, new in teacher.imbalances(lesson.verdict).items():
-            losses[f"target/{name}"] = self.targets[name].update(new, epoch, self.recipe.total_epochs).clone()
+            losses[f"target/{name}"] = self.targets[name].update(new, epoch, self.recipe.epochs).clone()
 
         # Lines 10 and 11, in the recipe's order: update G^S with Eq. 1 and 10; freeze alpha and update D^S with Eq. 2.
         made = student.make(first)
@@ -89,14 +93,15 @@ class Compressor(Run[Result]):
 
     def result(self) -> Result:
         """Return the student beside its teacher, measured on the held-out data."""
-        widths = {"teacher": self.widths_at(self.recipe.ngf), "student": self.widths}
-        return Result({role: self.measured(role, widths[role]) for role in self.sides}, self.preview())
+        teacher = self.measured("teacher", self.widths_at(self.recipe.ngf))
+        student = self.measured("student", self.widths)
+        return Result({"teacher": teacher, "student": student}, self.preview())
 
     def plan(self) -> dict[str, str]:
         recipe, teacher = self.recipe, self.teacher_cost()
         budget = Budget.parse(recipe.budget)
         limit = with_prefix(budget.limit(teacher, recipe.counter))
-        searched, trained = recipe.search_epochs, recipe.total_epochs
+        searched, trained = recipe.search_epochs, recipe.epochs
         facts = super().plan() | {
             "training": f"{searched} + {trained} epochs of {self.loader.steps} steps, batches of {recipe.batch_size}",
             "teacher": f"width {recipe.ngf}: {teacher}",
@@ -113,8 +118,8 @@ class Compressor(Run[Result]):
 
     def _retention_reach(self) -> float:
         """Return how far Adam can move a retention factor in the whole run: one learning rate per step."""
-        epochs = range(1, self.recipe.total_epochs + 1)
-        return self.recipe.lr_alpha * self.loader.steps * sum(map(self.recipe.alpha_rate_factor, epochs))
+        factors = [self.recipe.alpha_rate_factor(epoch) for epoch in range(1, self.recipe.epochs + 1)]
+        return self.recipe.lr_alpha * self.loader.steps * sum(factors)
 
     def _lr_alpha_for(self, reach: float) -> float:
         """Return a learning rate with which retention factors can cross their range four times."""

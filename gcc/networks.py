@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,15 +30,14 @@ def on_meta(build: Callable[[], nn.Module]) -> nn.Module:
 def build_generators(architecture: Architecture[Any], widths: Mapping[str, Mapping[str, int]], side: str) -> dict[str, nn.Module]:
     """Return freshly initialised generators of these widths, by name; `side` names their random numbers, such as "student"."""
     return {
-        name: _initialised(architecture, lambda chosen=chosen: architecture.build_generator(chosen), f"{side} {name}")
-        for name, chosen in widths.items()
+        name: _initialised(architecture, partial(architecture.build_generator, chosen), f"{side} {name}") for name, chosen in widths.items()
     }
 
 
 def build_discriminators(architecture: Architecture[Any], side: str, gate: Gate = no_gate) -> dict[str, nn.Module]:
     """Return freshly initialised discriminators by name, with `gate` where channels can be switched off."""
     return {
-        name: _initialised(architecture, lambda: architecture.build_discriminator(gate), f"{side} {name}")
+        name: _initialised(architecture, partial(architecture.build_discriminator, gate), f"{side} {name}")
         for name in architecture.discriminators
     }
 

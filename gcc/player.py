@@ -18,6 +18,7 @@ from gcc.losses.coordination import Target, arch_loss, imbalance
 from gcc.losses.distillation import Features, Projections, distillation_loss, modules_at, tapping
 from gcc.losses.placement import NOWHERE, Positions
 from gcc.models.gate import gates
+from gcc.recipe import Recipe
 from gcc.registry import Architecture, Batch, Pair, Samples
 from gcc.training.mover import Mover
 from gcc.training.precision import Precision
@@ -80,7 +81,7 @@ class Player:
         positions: Positions = NOWHERE,
         penalise: Callable[[], None] | None = None,
     ) -> None:
-        recipe = architecture.recipe
+        recipe: Recipe = architecture.recipe
         self.architecture = architecture
         self.recipe = recipe
         self.precision = precision

@@ -51,9 +51,9 @@ class Recipe:
     """The MACs counter that the budget is held against."""
 
     epochs: int = 100
-    """Epochs at the full learning rate (Table I, const)."""
-    epochs_decay: int = 0
-    """Epochs with the learning rate of `schedule` after them (Table I, decay)."""
+    """Epochs of the second step, E in Algorithm 1 (Table I, const and decay together)."""
+    decay: float = 0.0
+    """Share of the epochs, at the end, that have the learning rate of `schedule` (Table I, decay)."""
     schedule: Literal["linear", "step"] = "linear"
     """Learning rate of the decay epochs: linearly to zero, or a tenth."""
     batch_size: int = 1
@@ -87,7 +87,7 @@ class Recipe:
     """Adam's learning rate for the retention factors."""
     alpha_decay: int = 100
     """Epochs after which `lr_alpha` falls to a tenth, again and again."""
-    teacher: Literal["train", "freeze"] = "train"
+    train_teacher: bool = True
     """Whether a teacher that was brought along goes on training; a fresh one always trains."""
     seed: int = 0
     """Seed of initialisation, data order, augmentation and dropout."""
@@ -101,11 +101,12 @@ class Recipe:
             self._within(field, 1, LARGEST_WIDTH if field in ("ngf", "ndf", "prune_width") else 10**9)
         self._within("size", 1, LARGEST_SIZE)
         self._within("seed", 0, 2**63 - 1)
-        for field in ("epochs_decay", "lr_g", "lr_d", "lambda_d", "lambda_gp", "gamma_m", "gamma_t", "lr_alpha"):
+        for field in ("lr_g", "lr_d", "lambda_d", "lambda_gp", "gamma_m", "gamma_t", "lr_alpha"):
             self._within(field, 0, 10**9)
         if self.sparsity is not None:
             self._within("sparsity", 0, 10**9)
-        self._within("tau", 0, 1)
+        for field in ("tau", "decay"):
+            self._within(field, 0, 1)
         for field in ("beta1", "beta2"):
             self._within(field, 0, 1 - 1e-12)
 
@@ -115,21 +116,21 @@ class Recipe:
             raise RecipeError(f"{field} = {value}: expected a value from {low:g} to {high:g}")
 
     @property
-    def total_epochs(self) -> int:
-        """Epochs of the second step, E in Algorithm 1."""
-        return self.epochs + self.epochs_decay
+    def decay_epochs(self) -> int:
+        """Epochs with a decaying learning rate (Table I, decay)."""
+        return round(self.decay * self.epochs)
 
     @property
     def search_epochs(self) -> int:
         """Epochs of the first step: E / 10, at least one."""
-        return max(1, self.total_epochs // 10)
+        return max(1, self.epochs // 10)
 
     def learning_rate_factor(self, epoch: int) -> float:
         """Return the factor on both learning rates in `epoch`, counted from 1."""
-        past = epoch - self.epochs
+        past = epoch - (self.epochs - self.decay_epochs)
         if past <= 0:
             return 1.0
-        return 0.1 if self.schedule == "step" else 1.0 - past / (self.epochs_decay + 1)
+        return 0.1 if self.schedule == "step" else 1.0 - past / (self.decay_epochs + 1)
 
     def alpha_rate_factor(self, epoch: int) -> float:
         """Return the factor on the retention factors' learning rate in `epoch`, counted from 1."""

@@ -21,6 +21,7 @@ from gcc.losses.placement import NOWHERE, Positions
 from gcc.networks import Widths, build_discriminators, build_generators, full_widths
 from gcc.player import FrozenPlayer, Losses, Player
 from gcc.pruning.cost import Cost, cost_of
+from gcc.recipe import Recipe
 from gcc.registry import Samples, SampleSource
 from gcc.report.grid import sample_grid
 from gcc.result import Side
@@ -96,7 +97,7 @@ class Run(abc.ABC, Generic[T]):
         self.arch = teacher.arch
         self.brought = teacher.brought
         self.architecture = teacher.architecture(demo=data is None, settings=settings)
-        self.recipe = self.architecture.recipe
+        self.recipe: Recipe = self.architecture.recipe
         self.device = choose_device(device)
         self.precision = Precision.choose(amp, self.device)
         self.data_name = str(data) if data is not None else f"demo data ({self.architecture.demo_source}, generated)"
@@ -113,6 +114,10 @@ class Run(abc.ABC, Generic[T]):
     @abc.abstractmethod
     def result(self) -> T:
         """Return what was trained, measured on the held-out data."""
+
+    def state(self) -> Losses:
+        """Return what is worth a record beside the losses and moves slowly; scalars on the device."""
+        return {}
 
     def run(self, watch: Callable[[Step], None] = ignore) -> T:
         """Train to the end and return what was trained.
@@ -135,7 +140,7 @@ class Run(abc.ABC, Generic[T]):
 
     def plan(self) -> dict[str, str]:
         """Return what the run is about to do, as texts by title."""
-        epochs, every = self.recipe.total_epochs, self.loader.steps
+        epochs, every = self.recipe.epochs, self.loader.steps
         return {
             "data": f"{self.data_name}: {len(self.train_data)} samples to train, {len(self.held_out)} held out, {self.recipe.size} pixels",
             **({"note": note} if (note := getattr(self.held_out, "held_out", "")) else {}),
@@ -203,7 +208,7 @@ class Run(abc.ABC, Generic[T]):
 
     def teacher_player(self, positions: Positions = NOWHERE) -> Player:
         """Return the teacher pair at its start: what was brought along, else afresh."""
-        side = FrozenPlayer if self.brought and self.recipe.teacher == "freeze" else Player
+        side = FrozenPlayer if self.brought and not self.recipe.train_teacher else Player
         return side(self.architecture, *self.teacher_networks(self.recipe.ngf, "teacher"), self.precision, positions)
 
     def _open(self, root: Path | None, split: str, dataset: str | None, *, skip_bad: bool) -> SampleSource:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def check_zero_widths(architecture: Architecture[Any]) -> None:
     full = full_widths(architecture, architecture.recipe.prune_width)
     for name, width in architecture.widths(architecture.recipe.prune_width).items():
         if width.minimum == 0:
-            network = on_meta(lambda name=name: architecture.build_generator(full | {name: 0}))
+            network = on_meta(partial(architecture.build_generator, full | {name: 0}))
             empty = [path for path, parameter in network.named_parameters() if parameter.numel() == 0]
             _require(not empty, f"width {name!r} of 0 leaves empty parameters: {', '.join(empty)}")
 
@@ -161,7 +162,7 @@ def _random_batch(architecture: Architecture[Any]) -> dict[str, torch.Tensor]:
 
 
 def _cost(architecture: Architecture[Any], widths: Widths) -> Any:
-    network: nn.Module = on_meta(lambda: architecture.build_generator(widths))
+    network: nn.Module = on_meta(partial(architecture.build_generator, widths))
     with torch.device("meta"):
         return cost_of(network, architecture.example_input())
 

@@ -14,7 +14,7 @@ class Trainer(Run[Result]):
     def steps(self) -> Iterator[Step]:
         """Train, one iteration at a time."""
         self.sides = {"teacher": self.teacher_player()}
-        yield from self.play(self.sides["teacher"], "teacher", self.recipe.total_epochs)
+        yield from self.play(self.sides["teacher"], "teacher", self.recipe.epochs)
 
     def result(self) -> Result:
         """Return the teacher, measured on the held-out data."""

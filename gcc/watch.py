@@ -71,6 +71,7 @@ class Watcher:
             self._save_samples(step)
 
     def _report(self, step: Step) -> None:
+        self._window.add(self.run.state())
         means = self._window.means()
         self._read = time.monotonic()
         append_line(self.out / "metrics.jsonl", {"phase": step.phase, "epoch": step.epoch, "step": step.number, **means})
@@ -82,7 +83,8 @@ class Watcher:
         self._progress.update(self._tasks[step.phase], losses=text)
         stride = max(1, step.epochs // PLAIN_LINES)
         if not self.console.is_terminal and step.ends_epoch and (step.epoch % stride == 0 or step.epoch == step.epochs):
-            self.console.print(
+            # Not `print`, which would wrap the line at a width that no terminal has.
+            self.console.out(
                 f"{PHASES[step.phase]}: epoch {step.epoch}/{step.epochs}, step {step.number}/{step.total}  {text}", highlight=False
             )
 

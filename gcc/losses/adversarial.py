@@ -54,7 +54,8 @@ def gradient_penalty(discriminator: nn.Module, real: Tensor, fake: Tensor) -> Te
     with torch.autocast(real.device.type, enabled=False):
         between = torch.lerp(fake.detach().float(), real.float(), share).requires_grad_(True)
         (slope,) = torch.autograd.grad(discriminator(between).sum(), between, create_graph=True)
-    return ((slope.flatten(1).norm(dim=1) - 1) ** 2).mean()
+    lengths: Tensor = torch.linalg.vector_norm(slope.flatten(1), dim=1)
+    return (lengths - 1).square().mean()
 
 
 def total(losses: Iterable[Tensor]) -> Tensor:

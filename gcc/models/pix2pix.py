@@ -28,8 +28,8 @@ class Pix2PixRecipe(Recipe):
     # 3.0 G of the teacher's 18.15 G, as a share so that it fits other sizes.
     budget: str = "16.52%"
     counter: Literal["exact", "paper"] = "paper"
-    epochs: int = 100
-    epochs_decay: int = 150
+    epochs: int = 250
+    decay: float = 0.6
     lambda_d: float = 0.5
     gamma_m: float = 50.0
     gamma_t: float = 1e4
@@ -133,11 +133,11 @@ class Pix2Pix(Architecture[Pix2PixRecipe]):
 
     @classmethod
     def demo(cls) -> Pix2PixRecipe:
-        return Pix2PixRecipe(size=64, ngf=32, ndf=32, budget="25%", counter="exact", epochs=6, epochs_decay=4, batch_size=4, lr_alpha=2e-3)
+        return Pix2PixRecipe(size=64, ngf=32, ndf=32, budget="25%", counter="exact", epochs=10, decay=0.5, batch_size=4, lr_alpha=2e-3)
 
     def widths(self, base: int) -> dict[str, Width]:
         def full(k: int) -> int:
-            return base * min(8, 2 ** (k - 1))
+            return base * min(8, 1 << (k - 1))
 
         down = {f"down{k}": Width(full(k), minimum=0 if k > 1 else 1) for k in range(1, self.depth + 1)}
         up = {f"up{k}": Width(full(k - 1), minimum=0) for k in range(self.depth, 1, -1)}

@@ -270,7 +270,7 @@ def implements(contract: type[Any]) -> Callable[[Any], None]:
     def check(plugin: Any) -> None:
         if not (inspect.isclass(plugin) and issubclass(plugin, contract)):
             raise PluginError(f"{plugin!r} is no subclass of {contract.__module__}.{contract.__name__}")
-        lacking = sorted(plugin.__abstractmethods__)
+        lacking = sorted(getattr(plugin, "__abstractmethods__", ()))
         lacking += [name for name in _declared(contract) if not hasattr(plugin, name)]
         if lacking:
             raise PluginError(f"{plugin.__name__} lacks {', '.join(lacking)} of the contract {contract.__name__}")

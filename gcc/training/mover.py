@@ -53,7 +53,7 @@ class Mover:
     def step(self, loss: Tensor) -> None:
         """Move the parameters once against the gradient of `loss`."""
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
+        torch.autograd.backward(self.scaler.scale(loss))
         if self._penalise is not None:
             self.scaler.unscale_(self.optimizer)
             self._penalise()

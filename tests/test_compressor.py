@@ -1,0 +1,190 @@
+"""Algorithm 1 from end to end, on demo data."""
+
+import json
+import math
+
+import pytest
+import torch
+from families import TINY
+
+from gcc import Compressor, Teacher, load
+from gcc.artifact import read
+from gcc.errors import ArtifactError, BudgetError, PluginError, RecipeError
+from gcc.losses.coordination import Target
+from gcc.pruning.budget import Budget
+from gcc.trainer import Trainer
+
+families = pytest.mark.parametrize("arch", TINY)
+
+
+def compressor(arch, **settings):
+    return Compressor(Teacher.create(arch), **(TINY[arch] | settings))
+
+
+def state(networks):
+    return {f"{name}.{key}": value.clone() for name, network in networks.items() for key, value in network.state_dict().items()}
+
+
+@families
+def test_a_run_ends_within_the_budget_and_comes_back_from_disk_bit_equal(arch, tmp_path):
+    run = compressor(arch)
+    steps = []
+    result = run.run(steps.append)
+    assert all(math.isfinite(float(loss)) for step in steps for loss in step.losses.values())
+    for name, network in result.students.items():
+        figures = result.figures(name)
+        budget = Budget.parse(run.recipe.budget)
+        limit = budget.limit(run.teacher_cost(), run.recipe.counter)
+        assert figures["student"]["exact_macs"] <= limit < figures["teacher"]["exact_macs"]
+        assert sum(parameter.numel() for parameter in network.parameters()) == figures["student"]["parameters"]
+        assert all(math.isfinite(value) for side in figures.values() for value in side["metrics"].values())
+    result.save(tmp_path)
+    for role in ("student", "teacher"):
+        for name, artifact in read(tmp_path / role).items():
+            loaded = load(artifact.folder)
+            assert not loaded.training
+            made = result.sides[role].generators[name].network
+            with torch.no_grad():
+                example = torch.randn_like(run.architecture.example_input())
+                assert torch.equal(loaded(example), made.cpu()(example))
+            assert json.loads((artifact.folder / "config.json").read_text())["figures"] == result.figures(name)
+
+
+@families
+def test_the_same_seed_gives_the_same_student_bit_for_bit_and_another_seed_another(arch):
+    def trained(seed):
+        run = compressor(arch, seed=seed, epochs=1)
+        run.run()
+        return state(run.student.generators) | state(run.teacher.generators)
+
+    first, again, other = trained(3), trained(3), trained(4)
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert first.keys() != other.keys() or any(not torch.equal(first[key], other[key]) for key in first)
+
+
+@families
+def test_phases_and_counts_follow_algorithm_1(arch):
+    run = compressor(arch, epochs=20, batch_size=400)
+    steps = list(run.steps())
+    per_epoch = run.loader.steps
+    assert [step.phase for step in steps] == ["search"] * 2 * per_epoch + ["train"] * 20 * per_epoch
+    assert [step.epoch for step in steps if step.phase == "train" and step.ends_epoch] == list(range(1, 21))
+    assert steps[-1].number == steps[-1].total == 20 * per_epoch
+    assert not any(name.startswith("student") for step in steps if step.phase == "search" for name in step.losses)
+
+
+@families
+def test_student_and_teacher_start_afresh_and_inherit_nothing(arch):
+    run = compressor(arch)
+    for step in run.steps():
+        if step.phase == "search" and step.ends_epoch:
+            searched = state(run.searched.generators)
+        if step.phase == "train":
+            break
+    fresh, _ = run.teacher_networks(run.recipe.ngf, "teacher")
+    again = {name: network.state_dict() for name, network in fresh.items()}
+    moved = {name: network.state_dict() for name, network in run.teacher.generators.items()}
+    for name, tensors in again.items():
+        for key, value in tensors.items():
+            if value.is_floating_point() and "running" not in key:
+                # One Adam step moves no weight by much more than the learning rate.
+                assert (moved[name][key] - value).abs().max() <= 1.01 * run.recipe.lr_g
+    kernels = [key for key, value in searched.items() if value.ndim == 4]
+    taught = state(run.teacher.generators)
+    assert all(not torch.allclose(searched[key], taught[key], atol=1e-3) for key in kernels)
+
+
+@families
+def test_first_and_second_batches_are_drawn_independently(arch):
+    run = compressor(arch)
+    first, second = (next(run.loader.batches(1, stream)) for stream in (1, 2))
+    assert any(not torch.equal(first[key], second[key]) for key in first)
+
+
+@families
+def test_the_order_of_the_student_pair_is_the_recipes(arch, monkeypatch):
+    moves = []
+    from gcc.player import Student
+
+    learn, update = Student.learn, Student.update_discriminators
+    monkeypatch.setattr(Student, "learn", lambda self, *args: (moves.append("G"), learn(self, *args))[1])
+    monkeypatch.setattr(Student, "update_discriminators", lambda self, *args: (moves.append("D"), update(self, *args))[1])
+    for order in ("GD", "DG"):
+        moves.clear()
+        for step in compressor(arch, order=order).steps():
+            if step.phase == "train":
+                break
+        assert "".join(moves) == order
+
+
+@families
+def test_the_target_follows_the_teacher_with_beta_of_the_epoch(arch, monkeypatch):
+    seen = []
+    update = Target.update
+    monkeypatch.setattr(
+        Target, "update", lambda self, new, epoch, epochs: (seen.append((float(new), epoch, epochs)), update(self, new, epoch, epochs))[1]
+    )
+    run = compressor(arch, epochs=4, batch_size=200)
+    targets = [float(value) for step in run.steps() for name, value in step.losses.items() if name.startswith("target/")]
+    expected = []
+    for new, epoch, epochs in seen:
+        beta = epoch / epochs if expected else 0.0
+        expected.append(new if not expected else beta * expected[-1] + (1 - beta) * new)
+    assert targets == pytest.approx(expected, rel=1e-5)
+    assert [epoch for _, epoch, _ in seen] == [1, 1, 2, 2, 3, 3, 4, 4]
+
+
+@families
+def test_a_brought_teacher_is_where_training_starts_and_may_stay_frozen(arch, tmp_path):
+    settings = TINY[arch] | {"epochs": 1}
+    Trainer(Teacher.create(arch), **settings).run().save(tmp_path)
+    teacher = Teacher.load(tmp_path / "teacher")
+    frozen = Compressor(teacher, train_teacher=False, **settings)
+    frozen.run()
+    for name, artifact in teacher.brought.items():
+        saved = artifact.network().state_dict()
+        assert all(torch.equal(value, saved[key]) for key, value in frozen.teacher.generators[name].state_dict().items())
+    going_on = Compressor(teacher, **settings)
+    start, _ = going_on.teacher_networks(going_on.recipe.ngf, "teacher")
+    for name, artifact in teacher.brought.items():
+        saved = artifact.network().state_dict()
+        assert all(torch.equal(value, saved[key]) for key, value in start[name].state_dict().items())
+    going_on.run()
+    assert any(not torch.equal(value, saved[key]) for key, value in going_on.teacher.generators[name].state_dict().items())
+    with pytest.raises(ArtifactError, match="does not fit this run's recipe"):
+        Compressor(teacher, **(settings | {"ngf": 8})).check()
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "says"),
+    [
+        ({"budget": "1%"}, BudgetError, "can be pruned to between"),
+        ({"budget": "99G"}, BudgetError, "can be pruned to between"),
+        ({"budget": "lots"}, BudgetError, "lots"),
+        ({"metric": "sliming"}, PluginError, "slimming"),
+        ({"selector": "down2.act,down33.act"}, RecipeError, "down33.act"),
+        ({"metric": "slimming", "norm": "instance"}, PluginError, "--metric l1"),
+        ({"size": 48}, RecipeError, "power of two"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_any_training(settings, error, says, monkeypatch):
+    monkeypatch.setattr(Compressor, "steps", lambda self: pytest.fail("trained"))
+    with pytest.raises(error, match=says):
+        compressor("pix2pix", **settings).run()
+
+
+def test_a_short_run_warns_that_no_channel_can_close():
+    assert "lr_alpha" in compressor("pix2pix", lr_alpha=1e-5).plan()["warning"]
+    assert "warning" not in compressor("pix2pix").plan()
+
+
+def test_every_selector_distils_something_else():
+    def distilled(selector):
+        run = compressor("pix2pix", selector=selector)
+        run.widths = run.widths_at(4)
+        return run._positions()
+
+    paper, uniform, everything, named = map(distilled, ("paper", "uniform", "all", "down2.act,conv3.3"))
+    assert named.generators == {"G": ("down2.act",)} and named.discriminators == {"D": ("conv3.3",)}
+    assert len(uniform.generators["G"]) == len(paper.generators["G"])
+    assert len(everything.generators["G"]) == 9 and set(paper.discriminators["D"]) < set(everything.discriminators["D"])

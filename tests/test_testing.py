@@ -1,0 +1,83 @@
+"""The contract check passes on every family, and tells where a broken one breaks it."""
+
+import pytest
+import torch
+from families import TINY
+
+from gcc import testing
+from gcc.errors import PluginError
+from gcc.models.pix2pix import Pix2Pix
+from gcc.recipe import changed
+from gcc.registry import ARCHITECTURES
+
+
+@pytest.mark.parametrize("arch", TINY)
+def test_every_family_fulfils_the_contract(arch, tmp_path):
+    testing.check_architecture(arch, tmp_path)
+
+
+def test_every_built_in_family_is_in_the_table():
+    assert set(ARCHITECTURES.names()) == set(TINY)
+
+
+def tiny(family):
+    return family(changed(Pix2Pix.published(), {"size": 32, "ngf": 8, "ndf": 4, "prune_width": 8}))
+
+
+class WrongShape(Pix2Pix):
+    def build_generator(self, widths):
+        network = super().build_generator(widths)
+        return torch.nn.Sequential(network, torch.nn.AvgPool2d(2)) if widths["down2"] < 16 else network
+
+
+class Dearer(Pix2Pix):
+    def build_generator(self, widths):
+        return super().build_generator(widths | {"down1": 64 - widths["down1"]})
+
+
+class Empty(Pix2Pix):
+    def build_generator(self, widths):
+        network = super().build_generator(widths)
+        network.rest = torch.nn.Conv2d(widths["up2"], 1, 1) if widths["up2"] else torch.nn.ParameterList([torch.zeros(0)])
+        return network
+
+
+class Ungated(Pix2Pix):
+    def build_discriminator(self, gate=None):
+        return super().build_discriminator()
+
+
+class Unpaired(Pix2Pix):
+    def pairs(self, batch, samples):
+        return {}
+
+
+class Untapped(Pix2Pix):
+    def taps(self):
+        taps = super().taps()
+        return type(taps)((*taps.generator, "down9.act"), taps.discriminator)
+
+
+class Detached(Pix2Pix):
+    def task_losses(self, generators, batch, samples):
+        return {"L1": super().task_losses(generators, batch, samples)["L1"].detach()}
+
+
+@pytest.mark.parametrize(
+    ("family", "check", "says"),
+    [
+        (WrongShape, lambda it: testing.check_widths(it, {**FULL, "down2": 3}), "output shape"),
+        (Dearer, testing.check_costs_fall, "down1"),
+        (Empty, testing.check_zero_widths, "up2"),
+        (Ungated, testing.check_gates, "gate"),
+        (Unpaired, testing.check_game, "pairs"),
+        (Untapped, testing.check_game, "down9.act"),
+        (Detached, testing.check_game, "L1"),
+    ],
+)
+def test_a_broken_family_is_told_where(family, check, says):
+    with pytest.raises(PluginError, match=says):
+        check(tiny(family))
+
+
+FULL = {name: width.channels for name, width in tiny(Pix2Pix).widths(8).items()}
