@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -67,11 +68,7 @@ class Artifact:
         Raises:
             ArtifactError: `model.safetensors` is damaged or does not fit the architecture.
         """
-        network = self.architecture.build_generator(self.widths)
-        network.load_state_dict(
-            _read_tensors(self.folder / "model.safetensors", on_meta(lambda: self.architecture.build_generator(self.widths)))
-        )
-        return network.eval()
+        return _restored(self.folder / "model.safetensors", partial(self.architecture.build_generator, self.widths)).eval()
 
     def discriminators(self) -> dict[str, nn.Module]:
         """Return the saved teacher's discriminators by name.
@@ -83,9 +80,7 @@ class Artifact:
         def build() -> nn.ModuleDict:
             return nn.ModuleDict({name: self.architecture.build_discriminator() for name in self.architecture.discriminators})
 
-        networks = build()
-        networks.load_state_dict(_read_tensors(self.folder / "discriminators.safetensors", on_meta(build)))
-        return dict(networks.items())
+        return dict(_restored(self.folder / "discriminators.safetensors", build).named_children())
 
     def fill(self, generator: nn.Module, discriminators: Mapping[str, nn.Module]) -> None:
         """Put a saved teacher's weights into networks of the same shapes.
@@ -205,6 +200,14 @@ def _write_tensors(path: Path, network: nn.Module) -> None:
             save_file(tensors, fresh, metadata={"format": "pt"})
         except SafetensorError as error:
             raise OSError(str(error)) from error
+
+
+def _restored(path: Path, build: Callable[[], nn.Module]) -> nn.Module:
+    """Return the network that `build` makes with the tensors of a file; no memory is taken before the file is known to fit."""
+    tensors = _read_tensors(path, on_meta(build))
+    network = build()
+    network.load_state_dict(tensors)
+    return network
 
 
 def _read_tensors(path: Path, expected: nn.Module) -> dict[str, Tensor]:

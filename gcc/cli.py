@@ -176,7 +176,7 @@ def _run(kind: type[Run[Any]], options: Mapping[str, Any]) -> None:
             watcher(step)
     result = run.result()
     result.save(out)
-    console.print(summary(result, out))
+    console.print(summary(run.arch, result.figures(), out))
 
 
 def _teacher(options: Mapping[str, Any]) -> tuple[Teacher, dict[str, Any]]:

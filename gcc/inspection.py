@@ -12,13 +12,12 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor, nn
 
-from gcc.artifact import Artifact, read
+from gcc.artifact import read
 from gcc.networks import Widths, full_widths, on_meta
 from gcc.pruning.cost import cost_of
 from gcc.pruning.groups import find_groups
 from gcc.registry import Architecture, Group
-from gcc.report.comparison import comparison
-from gcc.report.terminal import facts_table, pruning_bars
+from gcc.report.terminal import comparison_table, facts_table, pruning_bars
 from gcc.teacher import Teacher
 
 
@@ -50,7 +49,7 @@ def inspect_saved(folder: Path) -> Iterator[RenderableType]:
         yield facts_table({"architecture": artifact.arch, "generator": artifact.generator, "role": artifact.role})
         yield layer_table(architecture, artifact.widths)
         yield facts_table({"costs": str(_cost(architecture, artifact.widths))})
-        yield figures_table(artifact)
+        yield comparison_table("measured when it was saved", artifact.figures)
         if artifact.role == "student":
             yield pruning_bars(artifact.widths, full_widths(architecture, artifact.recipe.prune_width))
 
@@ -82,17 +81,6 @@ def group_table(groups: list[Group]) -> Table:
     for group in groups:
         makers = ", ".join(producer.parameter for producer in group.producers)
         table.add_row(group.name, str(group.channels), str(group.minimum), makers, ", ".join(group.scales) or "-")
-    return table
-
-
-def figures_table(artifact: Artifact) -> Table:
-    """Return the figures that were measured when the generator was saved."""
-    table = Table(title="measured when it was saved", title_justify="left", title_style="bold")
-    table.add_column("")
-    for role in artifact.figures:
-        table.add_column(Text(role), justify="right")
-    for title, cells in comparison(artifact.figures).items():
-        table.add_row(Text(title), *map(Text, cells))
     return table
 
 

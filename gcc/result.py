@@ -86,12 +86,12 @@ class Side:
         discriminators = {name: network.eval() for name, network in player.discriminators.items()} if role == "teacher" else {}
         return cls(role, arch, architecture, generators, discriminators, environment(device))
 
-    def save(self, folder: Path, beside: Mapping[str, Side], grid: Image) -> None:
+    def save(self, folder: Path, figures: Mapping[str, Mapping[str, Any]], grid: Image) -> None:
         """Write every generator's artefact: into `folder`, or into a folder of its name below where there are several.
 
         Args:
             folder: such as `runs/pix2pix/student`.
-            beside: the sides that the model card compares, by role.
+            figures: of every side, by generator, for the model card to compare.
             grid: held-out samples.
 
         Raises:
@@ -99,11 +99,12 @@ class Side:
         """
         for name, measured in self.generators.items():
             place = folder / name if len(self.generators) > 1 else folder
-            figures = {role: side.generators[name].figures() for role, side in beside.items()}
-            artifact = Artifact(place, self.role, self.arch, name, self.architecture.recipe, measured.widths, figures, self.environment)
+            artifact = Artifact(
+                place, self.role, self.arch, name, self.architecture.recipe, measured.widths, figures[name], self.environment
+            )
             with replacing(place / GRID) as fresh:
                 grid.save(fresh)
-            save(artifact, measured.network, self.discriminators, model_card(self.arch, name, self.role, figures, self.environment))
+            save(artifact, measured.network, self.discriminators, model_card(self.arch, name, self.role, figures[name], self.environment))
 
 
 @dataclass(frozen=True)
@@ -129,9 +130,10 @@ class Result:
         (network,) = self.students.values()
         return network
 
-    def figures(self, generator: str) -> dict[str, dict[str, Any]]:
-        """Return the costs, latency and metrics of one generator on every side."""
-        return {role: side.generators[generator].figures() for role, side in self.sides.items()}
+    def figures(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Return the costs, latency and metrics by generator and side."""
+        generators = next(iter(self.sides.values())).generators
+        return {name: {role: side.generators[name].figures() for role, side in self.sides.items()} for name in generators}
 
     def save(self, folder: str | Path) -> None:
         """Write `student/` and `teacher/` below `folder`, each with `model.safetensors`, `config.json` and `README.md`.
@@ -140,4 +142,4 @@ class Result:
             OutputError: the folder cannot be written.
         """
         for role, side in self.sides.items():
-            side.save(Path(folder) / role, self.sides, self.grid)
+            side.save(Path(folder) / role, self.figures(), self.grid)

@@ -32,7 +32,7 @@ def test_a_run_ends_within_the_budget_and_comes_back_from_disk_bit_equal(arch, t
     result = run.run(steps.append)
     assert all(math.isfinite(float(loss)) for step in steps for loss in step.losses.values())
     for name, network in result.students.items():
-        figures = result.figures(name)
+        figures = result.figures()[name]
         budget = Budget.parse(run.recipe.budget)
         limit = budget.limit(run.teacher_cost(), run.recipe.counter)
         assert figures["student"]["exact_macs"] <= limit < figures["teacher"]["exact_macs"]
@@ -47,7 +47,7 @@ def test_a_run_ends_within_the_budget_and_comes_back_from_disk_bit_equal(arch, t
             with torch.no_grad():
                 example = torch.randn_like(run.architecture.example_input())
                 assert torch.equal(loaded(example), made.cpu()(example))
-            assert json.loads((artifact.folder / "config.json").read_text())["figures"] == result.figures(name)
+            assert json.loads((artifact.folder / "config.json").read_text())["figures"] == result.figures()[name]
 
 
 @families

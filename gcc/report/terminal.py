@@ -10,8 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gcc.registry import Listing
-from gcc.report.comparison import comparison
-from gcc.result import Result
+from gcc.report.comparison import Figures, comparison
 
 BAR = 40
 
@@ -35,22 +34,21 @@ def facts_table(facts: Mapping[str, str]) -> Table:
     return table
 
 
-def comparison_table(title: str, result: Result, generator: str) -> Table:
+def comparison_table(title: str, sides: Mapping[str, Figures]) -> Table:
     """Return the costs, latency and quality of one generator on every side."""
     table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column("")
-    for role in result.sides:
-        table.add_column(role, justify="right")
-    for row, cells in comparison(result.figures(generator)).items():
-        table.add_row(row, *cells)
+    for role in sides:
+        table.add_column(Text(role), justify="right")
+    for row, cells in comparison(sides).items():
+        table.add_row(Text(row), *map(Text, cells))
     return table
 
 
-def summary(result: Result, out: Path) -> RenderableType:
-    """Return what a run ends with: a table per generator, and where the files are."""
-    (first, *_) = result.sides.values()
-    tables = [comparison_table(f"{first.arch} {name}", result, name) for name in first.generators]
-    places = {f"{role} saved in": str(out / role) for role in result.sides}
+def summary(arch: str, figures: Mapping[str, Mapping[str, Figures]], out: Path) -> RenderableType:
+    """Return what a run ends with: a table per generator, whose figures are given by name and side, and where the files are."""
+    tables = [comparison_table(f"{arch} {generator}", sides) for generator, sides in figures.items()]
+    places = {f"{role} saved in": str(out / role) for sides in figures.values() for role in sides}
     return Group(*tables, facts_table(places | {"samples, losses, recipe in": str(out)}))
 
 
