@@ -1,0 +1,240 @@
+"""The command line: what it prints, where it writes, and how it refuses."""
+
+import json
+
+import pytest
+import torch
+from click.testing import CliRunner
+from families import TINY
+from PIL import Image
+
+from gcc import load
+from gcc.cli import main
+from gcc.data.images import to_tensor
+
+PIX2PIX = [f"--set={name}={value}" for name, value in TINY["pix2pix"].items()]
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def refused(*arguments):
+    """Run a command that must end with one clear line and exit code 2, and return the line."""
+    result = run(*arguments)
+    assert result.exit_code == 2, result.output
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith("gcc: error: ")
+    return line
+
+
+def pairs(folder, count, size=(64, 32), split="train"):
+    (folder / split).mkdir(parents=True)
+    for number in range(count):
+        Image.new("RGB", size, (number, 100, 200)).save(folder / split / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def compressed(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "run"
+    result = run("compress", "--arch", "pix2pix", "--metric", "slimming", *PIX2PIX, "--out", out)
+    assert result.exit_code == 0, result.output
+    return out, result
+
+
+def test_compress_leaves_everything_that_it_promises(compressed):
+    out, result = compressed
+    for side in ("student", "teacher"):
+        assert {"model.safetensors", "config.json", "README.md", "samples.png"} <= {path.name for path in (out / side).iterdir()}
+    for text in (
+        "demo data",
+        "MACs at 1x3x32x32, exact",
+        "paper's counter",
+        "parameters",
+        "latency",
+        "l1, held out",
+        "psnr",
+        str(out / "student"),
+    ):
+        assert text in result.stdout.replace("\n", "") or text in result.stdout, text
+    assert "epoch 2/2" in result.stderr
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert {line["phase"] for line in lines} == {"search", "train"}
+    assert {"teacher/G", "teacher/D_fake", "student/distill_G", "student/distill_D", "student/arch", "target/D"} <= lines[-1].keys()
+    assert any(name.startswith("active/D") for name in lines[-1])
+    grids = sorted((out / "samples").iterdir())
+    assert [grid.name for grid in grids] == ["train_epoch_0001.png", "train_epoch_0002.png"]
+    with Image.open(grids[-1]) as grid:
+        assert grid.width > 4 * 32
+
+
+def test_the_recipe_that_was_written_makes_the_same_student(compressed, tmp_path):
+    out, _ = compressed
+    result = run("compress", "--recipe", out / "recipe.toml", "--out", tmp_path / "again")
+    assert result.exit_code == 0, result.output
+    first, again = (folder / "student" / "model.safetensors" for folder in (out, tmp_path / "again"))
+    assert first.read_bytes() == again.read_bytes()
+
+
+def test_the_model_card_shows_the_figures_and_the_grid(compressed):
+    out, _ = compressed
+    card = (out / "student" / "README.md").read_text()
+    figures = json.loads((out / "student" / "config.json").read_text())["figures"]
+    assert card.startswith("---\n") and "samples.png" in card
+    assert f"{figures['student']['metrics']['l1']:.4g}" in card
+
+
+def test_a_held_run_is_not_overwritten(compressed):
+    out, _ = compressed
+    before = (out / "student" / "model.safetensors").read_bytes()
+    assert "--force" in refused("compress", "--arch", "pix2pix", *PIX2PIX, "--out", out)
+    assert (out / "student" / "model.safetensors").read_bytes() == before
+
+
+def test_inspect_shows_the_pruning_of_a_student(compressed):
+    out, _ = compressed
+    shown = run("inspect", out / "student").output
+    widths = json.loads((out / "student" / "config.json").read_text())["widths"]
+    for name, width in widths.items():
+        assert name in shown and f"{width}/" in shown
+    assert "█" in shown and "MACs exact" in shown
+
+
+def test_inspect_shows_an_architecture():
+    shown = run("inspect", "pix2pix", "--size", "64").output
+    for text in ("down1", "up2", "scaled by", "MACs", "down2.act"):
+        assert text in shown
+    assert "pix2pix" in refused("inspect", "pix3pix")
+
+
+def test_translate_writes_what_the_student_makes(compressed, tmp_path):
+    out, _ = compressed
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.jpg", "b.png"):
+        Image.effect_noise((40, 50), 80).convert("RGB").save(folder / name)
+    result = run("translate", out / "student", folder, tmp_path / "made")
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in (tmp_path / "made").iterdir()) == ["a.png", "b.png"]
+    single = run("translate", out / "student", folder / "b.png", tmp_path / "one.png")
+    assert single.exit_code == 0 and str(tmp_path / "one.png") in single.output
+    with Image.open(folder / "b.png") as source, Image.open(tmp_path / "one.png") as made:
+        image = to_tensor(source.resize((32, 32), Image.Resampling.BICUBIC))[None]
+        with torch.no_grad():
+            expected = load(out / "student")(image)[0]
+        assert (to_tensor(made) - expected).abs().max() <= 1 / 127.5
+
+
+def test_translate_refuses_what_it_cannot_read(compressed, tmp_path):
+    out, _ = compressed
+    assert "no image or folder" in refused("translate", out / "student", tmp_path / "nothing", tmp_path / "made")
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    assert "bad.png" in refused("translate", out / "student", tmp_path / "bad.png", tmp_path / "made")
+    assert run("translate", out / "student", tmp_path, tmp_path / "made", "--skip-bad").exit_code == 0
+    assert "config.json" in refused("translate", tmp_path, tmp_path, tmp_path / "made")
+    Image.new("RGB", (8, 8)).save(tmp_path / "good.png")
+    assert "--size" in refused("translate", out / "student", tmp_path / "good.png", tmp_path / "made", "--size", "30")
+
+
+def test_train_saves_a_teacher_that_compress_can_start_from(tmp_path):
+    trained = run("train", "--arch", "pix2pix", *PIX2PIX, "--epochs", "1", "--out", tmp_path / "teacher-run")
+    assert trained.exit_code == 0, trained.output
+    assert not (tmp_path / "teacher-run" / "student").exists()
+    teacher = tmp_path / "teacher-run" / "teacher"
+    compressed = run("compress", "--teacher", teacher, "--epochs", "1", "--out", tmp_path / "run", "--set", "train_teacher=false")
+    assert compressed.exit_code == 0, compressed.output
+    assert (tmp_path / "run" / "teacher" / "model.safetensors").read_bytes() == (teacher / "model.safetensors").read_bytes()
+    assert "is a pix2pix" in refused("compress", "--teacher", teacher, "--arch", "sagan")
+
+
+def test_a_dry_run_prints_recipe_costs_and_plan_and_writes_nothing(tmp_path):
+    result = run("compress", "--arch", "pix2pix", *PIX2PIX, "--dry-run", "--out", tmp_path / "out")
+    assert result.exit_code == 0
+    for text in ('arch = "pix2pix"', "lr_alpha = 0.1", "teacher", "budget", "epochs of"):
+        assert text in result.stdout
+    assert not (tmp_path / "out").exists()
+
+
+def test_user_data_takes_the_published_recipe(tmp_path):
+    result = run("compress", "--arch", "pix2pix", "--data", pairs(tmp_path / "data", 20), "--dry-run")
+    assert result.exit_code == 0, result.output
+    for text in ("size = 256", "ngf = 64", "ndf = 128", "prune_width = 32", "epochs = 250", "gamma_t = 10000.0", "tau = 0.5"):
+        assert text in result.stdout
+    assert "every tenth training image" in " ".join(result.stdout.split())
+
+
+def test_user_data_is_trained_on(tmp_path):
+    data = pairs(pairs(tmp_path / "data", 4), 2, split="test")
+    settings = [*PIX2PIX, "--batch-size", "2", "--epochs", "1", "--direction", "BtoA"]
+    result = run("compress", "--arch", "pix2pix", "--data", data, *settings, "--out", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    config = json.loads((tmp_path / "run" / "student" / "config.json").read_text())
+    assert config["recipe"]["direction"] == "BtoA" and "demo data" not in result.stdout
+
+
+def test_list_shows_every_plugin():
+    shown = run("list").output
+    for name in ("pix2pix", "slimming", "l1", "paper", "uniform", "all", "aligned", "cityscapes", "streets", "psnr", "gan-gcc", "0.1.0"):
+        assert name in shown
+
+
+def test_version_names_what_matters():
+    assert run("version").output.startswith("gan-gcc 0.1.0, torch ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--arch", "pix3pix"], "did you mean 'pix2pix'"),
+        ([], "give --arch NAME"),
+        (["--arch", "pix2pix", "--metric", "l3"], "unknown metric 'l3'"),
+        (["--arch", "pix2pix", "--selector", "papr"], "papr"),
+        (["--arch", "pix2pix", "--size", "100"], "power of two"),
+        (["--arch", "pix2pix", "--budget", "1%"], "can be pruned to between"),
+        (["--arch", "pix2pix", "--budget", "many"], "many"),
+        (["--arch", "pix2pix", "--set", "taw=1"], "tau"),
+        (["--arch", "pix2pix", "--set", "tau=high"], "expected a number"),
+        (["--arch", "pix2pix", "--set", "tau=2"], "from 0 to 1"),
+        (["--arch", "pix2pix", "--set", "tau"], "KEY=VALUE"),
+        (["--arch", "pix2pix", "--set", "norm=instance"], "--metric l1"),
+        (["--arch", "pix2pix", "--device", "cuda:99"], "cuda:99"),
+        (["--arch", "pix2pix", "--device", "toaster"], "toaster"),
+        (["--arch", "pix2pix", "--device", "cpu", "--amp", "fp16"], "--amp fp16 needs a GPU"),
+        (["--arch", "pix2pix", "--recipe", "nowhere.toml"], "nowhere.toml"),
+        (["--arch", "pix2pix", "--teacher", "nowhere"], "nowhere"),
+        (["--arch", "pix2pix", "--data", "nowhere"], "no folder nowhere"),
+        (["--arch", "pix2pix", "--dataset", "aligned"], "folder"),
+        (["--arch", "pix2pix", "--out", "/proc/run"], "cannot write /proc/run"),
+    ],
+)
+def test_bad_input_is_one_line_before_any_work(arguments, says, monkeypatch):
+    from gcc.compressor import Compressor
+
+    monkeypatch.setattr(Compressor, "steps", lambda self: pytest.fail("trained"))
+    assert says in refused("compress", *arguments)
+
+
+def test_bad_data_is_one_line_that_names_it(tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert "empty" in refused("compress", "--arch", "pix2pix", "--data", empty)
+    data = pairs(tmp_path / "data", 3)
+    (data / "train" / "1.png").write_bytes((data / "train" / "1.png").read_bytes()[:40])
+    line = refused("compress", "--arch", "pix2pix", "--data", data)
+    assert "1.png" in line and "--skip-bad" in line
+    skipped = run("compress", "--arch", "pix2pix", "--data", data, "--skip-bad", "--dry-run")
+    assert skipped.exit_code == 0, skipped.output
+    odd = pairs(tmp_path / "odd", 1, size=(33, 16))
+    pairs(odd, 1, size=(33, 16), split="test")
+    assert "even width" in refused("compress", "--arch", "pix2pix", "--data", odd)
+
+
+def test_a_damaged_teacher_is_refused(compressed, tmp_path):
+    out, _ = compressed
+    copy = tmp_path / "teacher"
+    copy.mkdir()
+    for path in (out / "teacher").iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    (copy / "model.safetensors").write_bytes(b"PK\x03\x04")
+    assert "damaged" in refused("compress", "--teacher", copy)
