@@ -1,0 +1,130 @@
+"""Table II's counting rule on small networks, and the selectors."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from gcc.losses.selectors import All, Named, Paper, Uniform, stages
+from gcc.models.gate import ChannelGate
+from gcc.models.layers import PatchDiscriminator
+from gcc.models.pix2pix import Pix2Pix
+from gcc.networks import full_widths, on_meta
+from gcc.registry import no_gate
+
+IMAGE = torch.zeros(1, 3, 8, 8)
+
+
+def conv(before=3, width=3):
+    return nn.Conv2d(before, width, 3, padding=1)
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [
+        ([conv(), nn.BatchNorm2d(3), nn.ReLU(), conv()], ["2", "3"]),
+        ([conv(), nn.BatchNorm2d(3), conv(), nn.Tanh()], ["1", "3"]),
+        ([conv(), conv(), nn.InstanceNorm2d(3)], ["0", "2"]),
+        ([conv(), nn.BatchNorm2d(3), nn.Dropout(0.5), nn.ReLU(), nn.Sigmoid(), conv()], ["3", "5"]),
+        ([nn.ReLU(), conv(), nn.Identity(), nn.LeakyReLU(0.2), nn.BatchNorm2d(3), conv()], ["3", "5"]),
+        ([nn.ConvTranspose2d(3, 3, 1), nn.GroupNorm(1, 3), nn.PReLU(), conv()], ["2", "3"]),
+        ([nn.ReLU()], []),
+    ],
+    ids=["act", "norm", "bare", "dropout", "identity", "transposed", "none"],
+)  # fmt: skip
+def test_stage_is_the_activation_else_the_norm_else_the_convolution(layers, expected):
+    network = nn.Sequential(*layers)
+    assert stages(network, IMAGE) == expected
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [
+        ([conv(), nn.ReflectionPad2d(1), nn.Conv2d(3, 3, 3)], ["0", "2"]),
+        ([conv(), nn.BatchNorm2d(3), nn.AvgPool2d(2), conv()], ["1", "3"]),
+        ([conv(), nn.BatchNorm2d(3), nn.Upsample(scale_factor=2), conv()], ["1", "3"]),
+        ([conv(), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(192, 1)], ["1"]),
+    ],
+    ids=["padding", "pooling", "upsampling", "linear"],
+)
+def test_a_layer_that_is_no_activation_is_not_taken_for_one(layers, expected):
+    assert stages(nn.Sequential(*layers), IMAGE) == expected
+
+
+def test_spectral_norm_hides_no_convolution():
+    network = nn.Sequential(spectral_norm(conv()), nn.ReLU(), spectral_norm(conv()), nn.ReLU(), spectral_norm(conv()))
+    assert stages(network, IMAGE) == ["1", "3", "4"]
+
+
+def test_stages_leave_the_network_as_it_was():
+    network = nn.Sequential(conv(), nn.BatchNorm2d(3), nn.ReLU())
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    for training in (True, False):
+        network.train(training)
+        stages(network, torch.randn(2, 3, 8, 8))
+        assert network.training is training and network[1].training is training
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+    assert all(not module._forward_hooks for module in network.modules())
+
+
+def unet_and_example():
+    architecture = Pix2Pix(Pix2Pix.published())
+    network = on_meta(lambda: architecture.build_generator(full_widths(architecture, 64)))
+    return architecture, network, torch.empty(1, 3, 256, 256, device="meta")
+
+
+def test_unet_counts_16_and_the_published_positions_are_2_4_12_14():
+    architecture, network, example = unet_and_example()
+    found = stages(network, example)
+    assert len(found) == 16
+    assert tuple(found[number - 1] for number in (2, 4, 12, 14)) == architecture.taps().generator
+
+
+def test_patchgan_counts_5_and_the_published_positions_are_2_4():
+    architecture = Pix2Pix(Pix2Pix.published())
+    network = on_meta(architecture.build_discriminator)
+    found = stages(network, torch.empty(1, 6, 256, 256, device="meta"))
+    assert len(found) == 5
+    assert tuple(found[number - 1] for number in (2, 4)) == architecture.taps().discriminator
+
+
+def test_the_students_gates_do_not_move_the_stages():
+    plain = PatchDiscriminator(6, 2, "batch", no_gate)
+    gated = PatchDiscriminator(6, 2, "batch", lambda channels: ChannelGate(channels, 0.5))
+    image = torch.zeros(1, 6, 32, 32)
+    assert stages(gated, image) == stages(plain, image)
+
+
+def test_tapped_features_have_the_shapes_of_table_ii():
+    architecture, network, example = unet_and_example()
+    shapes = {}
+    for path in architecture.taps().generator:
+        network.get_submodule(path).register_forward_hook(lambda m, i, o, path=path: shapes.update({path: tuple(o.shape[1:])}))
+    network(example)
+    assert list(shapes.values()) == [(128, 64, 64), (512, 16, 16), (1024, 16, 16), (256, 64, 64)]
+
+
+def chain(count):
+    return nn.Sequential(*(conv() for _ in range(count)))
+
+
+@pytest.mark.parametrize(("convolutions", "published", "expected"), [
+    (16, 4, [3, 6, 9, 12]),
+    (5, 2, [1, 3]),
+    (5, 4, [1, 2, 3, 4]),
+    (3, 9, [1, 2]),
+    (1, 2, []),
+    (6, 0, []),
+])  # fmt: skip
+def test_uniform_spreads_over_all_convolutions_but_the_last(convolutions, published, expected):
+    got = Uniform().select(chain(convolutions), IMAGE, ["x"] * published)
+    assert [int(path) + 1 for path in got] == expected
+
+
+def test_all_leaves_the_last_out_and_paper_takes_what_is_published():
+    assert list(All().select(chain(4), IMAGE, ["x"])) == ["0", "1", "2"]
+    assert list(Paper().select(chain(4), IMAGE, ["x", "y"])) == ["x", "y"]
+
+
+def test_named_takes_what_the_network_has():
+    assert list(Named(["2", "missing", "0"]).select(chain(3), IMAGE, ["x"])) == ["2", "0"]

@@ -1,0 +1,206 @@
+"""Registries over real distributions: folders with dist-info that stand on the import path."""
+
+import sys
+
+import pytest
+
+from gcc.errors import PluginError
+from gcc.registry import ARCHITECTURES, DATASETS, EVALUATORS, METRICS, REGISTRIES, SELECTORS, ImportanceMetric, implements
+from gcc.registry.registry import Listing, Registry
+
+GROUP = "gcc_test_plugins.things"
+
+GOOD = '''
+from gcc.registry import ImportanceMetric
+
+class Good(ImportanceMetric):
+    """Scores with care.
+
+    And at length.
+    """
+    strength = 1.0
+    def score(self, network, group): return None
+    def sparsified(self, network, group): return ()
+
+class Undocumented(Good):
+    strength = 2.0
+'''
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Return a function that puts a distribution with modules and entry points on the import path."""
+    names = []
+
+    def put(distribution, entries, modules, metadata=True, group=GROUP, version="1.2"):
+        home = tmp_path / distribution
+        info = home / f"{distribution.replace('-', '_')}-{version}.dist-info"
+        info.mkdir(parents=True)
+        if metadata:
+            (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
+        lines = [f"[{group}]", *(f"{name} = {value}" for name, value in entries.items())]
+        (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
+        for name, source in modules.items():
+            (home / f"{name}.py").write_text(source)
+            names.append(name)
+        monkeypatch.syspath_prepend(str(home))
+
+    yield put
+    for name in names:
+        sys.modules.pop(name, None)
+
+
+def things(check=None):
+    return Registry("thing", GROUP, check or implements(ImportanceMetric))
+
+
+def test_nothing_is_imported_before_load(install):
+    install("gan-good", {"good": "gan_good_mod:Good"}, {"gan_good_mod": GOOD})
+    registry = things()
+    assert registry.names() == ["good"]
+    assert "gan_good_mod" not in sys.modules
+    plugin = registry.load("good")
+    assert plugin is sys.modules["gan_good_mod"].Good
+    assert registry.load("good") is plugin
+
+
+def test_only_what_is_asked_for_is_imported(install):
+    install("gan-two", {"a": "gan_two_a:Good", "b": "gan_two_b:Good"}, {"gan_two_a": GOOD, "gan_two_b": GOOD})
+    things().load("b")
+    assert "gan_two_b" in sys.modules and "gan_two_a" not in sys.modules
+
+
+def test_the_check_sees_the_plugin_once(install):
+    install("gan-good", {"good": "gan_checked_mod:Good"}, {"gan_checked_mod": GOOD})
+    seen = []
+    registry = things(seen.append)
+    registry.load("good")
+    registry.load("good")
+    assert [plugin.__name__ for plugin in seen] == ["Good"]
+
+
+def test_unknown_names_suggest_near_ones(install):
+    install("gan-good", {"fancy-metric": "gan_near_mod:Good", "other": "gan_near_mod:Good"}, {"gan_near_mod": GOOD})
+    with pytest.raises(PluginError, match=r"unknown thing 'fancy-metrik' \(did you mean 'fancy-metric'\?\)"):
+        things().load("fancy-metrik")
+    with pytest.raises(PluginError, match=r"unknown thing 'zzz' \(known: fancy-metric, other\)"):
+        things().load("zzz")
+    assert "gan_near_mod" not in sys.modules
+
+
+def test_an_empty_group_says_so():
+    registry = Registry("thing", "gcc_test_plugins.empty", lambda plugin: None)
+    assert registry.names() == [] and list(registry.listings()) == []
+    with pytest.raises(PluginError, match="none is known"):
+        registry.load("x")
+
+
+def test_a_clash_names_both_owners_and_neither_wins(install):
+    install("gan-one", {"same": "gan_clash_one:Good"}, {"gan_clash_one": GOOD}, version="1.0")
+    install("gan-two", {"same": "gan_clash_two:Good", "own": "gan_clash_two:Good"}, {"gan_clash_two": GOOD}, version="2.0")
+    registry = things()
+    assert registry.names() == ["own", "same"]
+    with pytest.raises(PluginError) as caught:
+        registry.load("same")
+    assert "gan-one 1.0" in str(caught.value) and "gan-two 2.0" in str(caught.value) and "'same'" in str(caught.value)
+    assert not {"gan_clash_one", "gan_clash_two"} & sys.modules.keys()
+    assert registry.load("own").__name__ == "Good"
+    lines = [line for line in registry.listings() if line.name == "same"]
+    assert {line.distribution for line in lines} == {"gan-one", "gan-two"}
+    assert all(line.broken and "gan-one 1.0" in line.broken and "gan-two 2.0" in line.broken for line in lines)
+
+
+def test_a_clash_is_one_even_when_both_name_the_same_object(install):
+    install("gan-one", {"same": "gan_shared:Good"}, {"gan_shared": GOOD})
+    install("gan-two", {"same": "gan_shared:Good"}, {})
+    with pytest.raises(PluginError, match="gan-two.*gan-one|gan-one.*gan-two"):
+        things().load("same")
+
+
+@pytest.mark.parametrize(("source", "value", "reason"), [
+    ("import does_not_exist_anywhere", "broken_a:Good", "ModuleNotFoundError.*does_not_exist_anywhere"),
+    ("1 / 0", "broken_b:Good", "ZeroDivisionError"),
+    ("def (", "broken_c:Good", "SyntaxError"),
+    (GOOD, "broken_d:Missing", "AttributeError.*Missing"),
+    (GOOD, "no_such_module_here:Good", "ModuleNotFoundError"),
+    ("raise RuntimeError('needs a GPU')", "broken_e:Good", "RuntimeError: needs a GPU"),
+    ("Good = 3", "broken_f:Good", "ImportanceMetric"),
+    ("class Good: pass", "broken_g:Good", "ImportanceMetric"),
+])  # fmt: skip
+def test_a_broken_plugin_breaks_only_itself(install, source, value, reason):
+    module = value.partition(":")[0]
+    install("gan-broken", {"broken": value}, {module: source} if module.startswith("broken") else {}, version="0.9")
+    install("gan-good", {"good": "gan_beside_mod:Good"}, {"gan_beside_mod": GOOD})
+    registry = things()
+    with pytest.raises(PluginError, match=reason) as caught:
+        registry.load("broken")
+    assert "'broken'" in str(caught.value) and "gan-broken 0.9" in str(caught.value)
+    assert registry.load("good").__name__ == "Good"
+    broken, good = registry.listings()
+    assert (broken.name, broken.distribution, broken.version, broken.summary) == ("broken", "gan-broken", "0.9", "")
+    assert "gan-broken 0.9" in broken.broken
+    assert good == Listing("good", "gan-good", "1.2", "Scores with care.")
+
+
+def test_a_broken_plugin_is_not_remembered_as_working(install):
+    install("gan-broken", {"broken": "broken_twice:Good"}, {"broken_twice": "class Good: pass"})
+    registry = things()
+    for _ in range(2):
+        with pytest.raises(PluginError):
+            registry.load("broken")
+
+
+def test_contract_violations_name_method_class_and_distribution(install):
+    source = "from gcc.registry import ImportanceMetric\nclass Half(ImportanceMetric):\n    def score(self, network, group): ...\n"
+    install("gan-half", {"half": "gan_half_mod:Half"}, {"gan_half_mod": source}, version="3.1")
+    with pytest.raises(PluginError) as caught:
+        things().load("half")
+    message = str(caught.value)
+    for part in ("thing 'half'", "gan-half 3.1", "Half", "sparsified", "strength", "ImportanceMetric"):
+        assert part in message
+    assert "score" not in message.replace("Scores", "")
+
+
+def test_listing_of_a_plugin_without_a_docstring(install):
+    install("gan-good", {"plain": "gan_plain_mod:Undocumented"}, {"gan_plain_mod": GOOD})
+    (line,) = things().listings()
+    assert line == Listing("plain", "gan-good", "1.2", "")
+
+
+def test_a_distribution_without_metadata_breaks_only_itself(install):
+    # As an interrupted uninstall leaves it.
+    install("gan-torso", {"broken": "no_such_module_there:X", "good": "gan_torso_mod:Good"}, {}, metadata=False)
+    install("gan-good", {"good": "gan_torso_mod:Good", "fine": "gan_torso_mod:Good"}, {"gan_torso_mod": GOOD})
+    registry = things()
+    assert registry.names() == ["broken", "fine", "good"]
+    assert registry.load("fine").__name__ == "Good"
+    for name in ("broken", "good"):
+        with pytest.raises(PluginError):
+            registry.load(name)
+    assert {line.name for line in registry.listings()} == {"broken", "fine", "good"}
+
+
+def test_a_plugin_of_the_real_group_is_found_beside_the_built_in_ones(install):
+    install("gan-good", {"careful": "gan_real_mod:Good", "slimming": "gan_real_mod:Good"}, {"gan_real_mod": GOOD}, group="gcc.metrics")
+    registry = Registry("metric", "gcc.metrics", implements(ImportanceMetric))
+    assert {"l1", "slimming", "careful"} <= set(registry.names())
+    assert registry.load("careful").__name__ == "Good"
+    # Built-in plugins have no privilege.
+    with pytest.raises(PluginError, match="gan-gcc.*gan-good|gan-good.*gan-gcc"):
+        registry.load("slimming")
+
+
+def test_built_in_plugins_load_and_are_listed():
+    expected = {
+        ARCHITECTURES: {"pix2pix"},
+        METRICS: {"slimming", "l1"},
+        SELECTORS: {"paper", "uniform", "all"},
+        DATASETS: {"aligned", "cityscapes", "streets"},
+        EVALUATORS: {"l1", "psnr"},
+    }
+    assert set(REGISTRIES) == set(expected)
+    for registry, names in expected.items():
+        lines = {line.name: line for line in registry.listings()}
+        assert names <= set(lines)
+        for name in names:
+            assert lines[name].broken is None and lines[name].distribution == "gan-gcc" and lines[name].summary.endswith(".")

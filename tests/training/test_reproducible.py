@@ -1,0 +1,31 @@
+"""The same seed gives the same run, dropout included, whatever was drawn before it."""
+
+import pytest
+import torch
+
+from gcc import Teacher, Trainer
+
+# 64 pixels are the fewest at which the U-Net has a level with dropout.
+TINY = dict(size=64, ngf=2, ndf=2, prune_width=2, epochs=1, batch_size=2, budget="50%")
+
+
+def second_step(seed, drawn_before):
+    torch.manual_seed(drawn_before)
+    trainer = Trainer(Teacher.create("pix2pix"), device="cpu", seed=seed, **TINY)
+    steps = trainer.steps()
+    next(steps)
+    return {name: loss.item() for name, loss in next(steps).losses.items()}
+
+
+@pytest.fixture(autouse=True)
+def _restored():
+    with torch.random.fork_rng(devices=[]):
+        yield
+
+
+def test_a_run_does_not_depend_on_what_was_drawn_before_it():
+    assert second_step(3, drawn_before=1) == second_step(3, drawn_before=2)
+
+
+def test_another_seed_gives_another_run():
+    assert second_step(3, drawn_before=1) != second_step(4, drawn_before=1)
