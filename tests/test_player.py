@@ -482,6 +482,7 @@ def test_a_frozen_teacher_moves_nothing_and_still_teaches():
     for epoch in (1, 2):
         teacher.begin(epoch)
         made = teacher.make(batch(epoch))
+        assert not made.samples["fake"].requires_grad and not made.pairs["D"].fake.requires_grad
         assert teacher.update_discriminators(made) == {}
         lesson = Lesson(made, teacher.judge(made))
         assert teacher.update_generators(made, lesson.verdict) == {}
