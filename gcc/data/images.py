@@ -1,0 +1,161 @@
+"""Image files in and out: every kind that Pillow reads becomes 8-bit RGB, and tensors lie in [-1, 1]."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from gcc.errors import DataError, OutputError
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+"""Suffixes of image files, in lower case."""
+
+BICUBIC = Image.Resampling.BICUBIC
+NEAREST = Image.Resampling.NEAREST
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Return the image files directly in `folder` in natural order (`2.png` before `10.png`); none if it is no folder.
+
+    Hidden files are left out, such as the `._name.jpg` that macOS puts beside `name.jpg`.
+
+    Raises:
+        DataError: the folder cannot be listed.
+    """
+    return [path for path in entries(folder) if path.suffix.lower() in SUFFIXES and path.is_file()]
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """Return the folders directly in `folder` in natural order, hidden ones left out; none if it is no folder.
+
+    Raises:
+        DataError: the folder cannot be listed.
+    """
+    return [path for path in entries(folder) if path.is_dir()]
+
+
+def entries(folder: Path) -> list[Path]:
+    """Return all that is not hidden in `folder` in natural order; nothing if it is no folder.
+
+    Raises:
+        DataError: the folder cannot be listed.
+    """
+    if not folder.is_dir():
+        return []
+    try:
+        return sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=_natural)
+    except OSError as error:
+        raise DataError(f"cannot list the folder {folder}: {error.strerror}") from error
+
+
+def _natural(path: Path) -> tuple[list[str | int], str]:
+    parts = re.split(r"(\d+)", path.name)
+    return [int(part) if place % 2 else part.lower() for place, part in enumerate(parts)], path.name
+
+
+def read_rgb(path: Path) -> Image.Image:
+    """Read an image file as 8-bit RGB, upright as its EXIF orientation tells.
+
+    Palettes, CMYK and grey are converted, 16-bit grey keeps its upper 8 bits, an alpha channel is dropped, and an animation gives its first
+    frame.
+
+    Raises:
+        DataError: the file is missing, empty, no image, truncated, damaged, too large, or of a kind without a fixed range of values.
+    """
+    return _read(path, _rgb)
+
+
+def read_ids(path: Path) -> np.ndarray:
+    """Read an 8-bit map of label ids, (H, W) uint8; a palette gives its indices.
+
+    Raises:
+        DataError: the file cannot be read, or has more than one 8-bit channel.
+    """
+    return np.asarray(_read(path, _ids))
+
+
+def _read(path: Path, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    try:
+        # What Pillow warns about, such as damaged EXIF data beside a sound image, is nothing that a user has to act on.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as image:
+                return convert(image)
+    except Exception as error:  # Decoders meet damaged files with exceptions of every type.
+        raise DataError(f"cannot read the image {path}: {_reason(path, error)}") from error
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):
+        return _high_byte(image).convert("RGB")
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers, which have no fixed range; save it with 8 bits per channel")
+    if image.mode == "P":
+        # Pillow takes a palette with transparency to RGB by way of RGBA alone.
+        image = image.convert("RGBA")
+    return image.convert("RGB")
+
+
+def _high_byte(image: Image.Image) -> Image.Image:
+    values = np.asarray(image, dtype=np.int64)
+    if values.min() < 0 or values.max() > 0xFFFF:
+        raise ValueError("its pixels are integers beyond 16 bits; save it with 8 bits per channel")
+    return Image.fromarray((values >> 8).astype(np.uint8))
+
+
+def _ids(image: Image.Image) -> Image.Image:
+    if image.mode not in ("L", "P"):
+        raise ValueError(f"its pixels are {image.mode}; label ids are 8-bit grey")
+    return image.copy()
+
+
+def _reason(path: Path, error: Exception) -> str:
+    match error:
+        case FileNotFoundError():
+            return "there is no such file"
+        case Image.DecompressionBombError():
+            return f"it has more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels; make it smaller"
+        case UnidentifiedImageError():
+            return "the file is empty" if path.stat().st_size == 0 else "it is damaged, or no image of a known format"
+        case OSError(strerror=str(reason)):
+            return reason
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def resized(image: Image.Image, width: int, height: int, resample: Image.Resampling = BICUBIC) -> Image.Image:
+    """Return the image in `width` x `height` pixels; bicubic is anti-aliased where it shrinks."""
+    return image if image.size == (width, height) else image.resize((width, height), resample)
+
+
+def to_tensor(image: Image.Image | np.ndarray) -> Tensor:
+    """Return an 8-bit RGB image, (H, W, 3) as an array, as a float32 tensor (3, H, W) in [-1, 1]."""
+    pixels = torch.from_numpy(np.array(image, dtype=np.uint8))
+    return pixels.permute(2, 0, 1).to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1.0)
+
+
+def to_image(tensor: Tensor) -> Image.Image:
+    """Return a tensor (3, H, W) in [-1, 1] as an 8-bit RGB image; values outside are clipped."""
+    pixels = tensor.detach().float().clamp(-1.0, 1.0).add(1.0).mul(127.5).round().to(torch.uint8)
+    return Image.fromarray(pixels.permute(1, 2, 0).contiguous().cpu().numpy())
+
+
+def write_image(path: Path, tensor: Tensor) -> None:
+    """Write a tensor (3, H, W) in [-1, 1] as an image file of the format that the suffix names.
+
+    Raises:
+        OutputError: the suffix names no format, or the file cannot be written.
+    """
+    try:
+        to_image(tensor).save(path)
+    except OSError as error:
+        raise OutputError(f"cannot write the image {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise OutputError(f"cannot write the image {path}: expected a suffix such as .png") from error

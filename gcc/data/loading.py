@@ -1,0 +1,181 @@
+"""How samples reach training: batches that depend on seed, stream and epoch, and on nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from gcc.errors import DataError
+from gcc.registry.contracts import SampleSource
+
+Key = tuple[int, tuple[int, ...] | None]
+"""A sample's index and the seed of its augmentation; none for a sample that is not augmented."""
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """A `DataError` on its way out of a worker, which would bury the message in its own traceback."""
+
+    message: str
+
+
+class _Samples(Dataset["dict[str, Tensor] | _Failure"]):
+    """The samples of a source by key."""
+
+    def __init__(self, source: SampleSource) -> None:
+        self.source = source
+
+    def __getitem__(self, key: Key) -> dict[str, Tensor] | _Failure:
+        index, seed = key
+        try:
+            return self.source.sample(index, None if seed is None else np.random.default_rng(seed))
+        except DataError as error:
+            return _Failure(str(error))
+
+
+@dataclass
+class _Order:
+    """The keys of the batches to come; a `DataLoader` reads it afresh for every epoch."""
+
+    batches: Sequence[list[Key]] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        return iter(self.batches)
+
+
+class Loader:
+    """Batches of a source for training, the same whatever the number of workers and wherever an epoch is taken up again.
+
+    The order is a permutation drawn from (seed, stream, epoch), each augmentation is drawn from (seed, stream, epoch, index); torch's own
+    random state is left alone. Workers, if any, stay for the loader's lifetime.
+
+    Args:
+        source: where the samples come from.
+        batch_size: samples in a batch; a last, smaller batch of an epoch is dropped unless it is the only one.
+        seed: of the order and the augmentation.
+        device: where the batches go.
+        workers: processes that read ahead for each stream; 0 reads in this process.
+
+    Raises:
+        DataError: the source has no samples.
+    """
+
+    def __init__(self, source: SampleSource, *, batch_size: int, seed: int, device: torch.device, workers: int = 0) -> None:
+        self.source = source
+        self.batch_size = batch_size
+        self.seed = seed
+        self.device = device
+        self.workers = workers
+        self.steps = steps_per_epoch(source, batch_size)
+        self._streams: dict[int, tuple[_Order, DataLoader[dict[str, Tensor] | _Failure]]] = {}
+
+    def batches(self, epoch: int, stream: int, start: int = 0) -> Iterator[dict[str, Tensor]]:
+        """Yield the batches of `epoch` from number `start` on, each tensor (N, ...), on the device.
+
+        Streams are drawn independently of each other and may be read side by side; within one stream a new call ends the one before.
+
+        Raises:
+            DataError: a sample cannot be read.
+        """
+        if stream not in self._streams:
+            order = _Order()
+            self._streams[stream] = order, _data_loader(self.source, order, self.device, self.workers)
+        order, loader = self._streams[stream]
+        order.batches = self._keys(epoch, stream)[start:]
+        yield from _delivered(loader, self.device)
+
+    def _keys(self, epoch: int, stream: int) -> list[list[Key]]:
+        permutation = np.random.default_rng((self.seed, stream, epoch)).permutation(len(self.source))
+        keys: list[Key] = [(int(index), (self.seed, stream, epoch, int(index))) for index in permutation]
+        return [keys[step * self.batch_size : (step + 1) * self.batch_size] for step in range(self.steps)]
+
+
+def in_order(source: SampleSource, batch_size: int, device: torch.device, workers: int = 0) -> Iterator[dict[str, Tensor]]:
+    """Yield every sample once, in order and not augmented, in batches of `batch_size` and a smaller last one.
+
+    Raises:
+        DataError: a sample cannot be read.
+    """
+    keys: list[Key] = [(index, None) for index in range(len(source))]
+    order = _Order([keys[start : start + batch_size] for start in range(0, len(keys), batch_size)])
+    yield from _delivered(_data_loader(source, order, device, workers), device)
+
+
+def steps_per_epoch(source: SampleSource, batch_size: int) -> int:
+    """Return the number of batches in an epoch: whole ones, or a single smaller one.
+
+    Raises:
+        DataError: the source has no samples.
+    """
+    if not len(source):
+        raise DataError("the data set has no samples")
+    return max(1, len(source) // batch_size)
+
+
+class Skipping(SampleSource):
+    """A source without its bad samples (`--skip-bad`).
+
+    Args:
+        source: the source, of any kind of samples.
+        bad: indices of the samples to leave out, as `source.check` tells.
+
+    Raises:
+        DataError: no sample is left.
+    """
+
+    samples = "any"
+
+    def __init__(self, source: SampleSource, bad: Collection[int]) -> None:
+        self._source = source
+        self.held_out: str = getattr(source, "held_out", "")
+        self._indices = [index for index in range(len(source)) if index not in set(bad)]
+        if not self._indices:
+            raise DataError(f"none of the {len(source)} samples can be used")
+
+    @classmethod
+    def recognises(cls, root: Path) -> bool:
+        return False
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def sample(self, index: int, random: np.random.Generator | None) -> dict[str, Tensor]:
+        return self._source.sample(self._indices[index], random)
+
+    def check(self) -> list[tuple[int, str]]:
+        place = {index: number for number, index in enumerate(self._indices)}
+        return [(place[index], reason) for index, reason in self._source.check() if index in place]
+
+
+def _data_loader(source: SampleSource, order: _Order, device: torch.device, workers: int) -> DataLoader[dict[str, Tensor] | _Failure]:
+    return DataLoader(
+        _Samples(source),
+        batch_sampler=order,
+        num_workers=workers,
+        collate_fn=_collated,
+        pin_memory=device.type == "cuda",
+        persistent_workers=workers > 0,
+        # A data loader draws a seed for each epoch; from the global generator that would move the dropout of a resumed run.
+        generator=torch.Generator(),
+    )
+
+
+def _collated(samples: list[dict[str, Tensor] | _Failure]) -> dict[str, Tensor] | _Failure:
+    for sample in samples:
+        if isinstance(sample, _Failure):
+            return sample
+    batch: dict[str, Tensor] = default_collate(samples)
+    return batch
+
+
+def _delivered(loader: DataLoader[dict[str, Tensor] | _Failure], device: torch.device) -> Iterator[dict[str, Tensor]]:
+    for batch in loader:
+        if isinstance(batch, _Failure):
+            raise DataError(batch.message)
+        yield {key: value.to(device, non_blocking=True) for key, value in batch.items()}

@@ -1,0 +1,81 @@
+"""The demo data: a small street world, generated, as label maps and photographs."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from gcc.data.images import to_tensor
+from gcc.data.street_render import render
+from gcc.data.street_scene import draw_scene
+from gcc.errors import DataError
+from gcc.recipe import Recipe
+from gcc.registry.contracts import SampleSource
+
+CLASSES = ("road", "sidewalk", "building", "pole", "traffic sign", "vegetation", "terrain", "sky", "person", "car")
+"""Names of the labels, by their number."""
+COLOURS = (
+    (128, 64, 128),
+    (244, 35, 232),
+    (70, 70, 70),
+    (153, 153, 153),
+    (220, 220, 0),
+    (107, 142, 35),
+    (152, 251, 152),
+    (70, 130, 180),
+    (220, 20, 60),
+    (0, 0, 142),
+)
+"""Colours of the labels, those of Cityscapes."""
+SIZES = {"train": 400, "val": 40, "test": 40}
+"""Number of samples in each split."""
+
+_PALETTE = np.array(COLOURS, dtype=np.uint8)
+
+
+class Streets(SampleSource):
+    """A generated street world, for trying things out: label maps in Cityscapes' colours and the photographs of the same streets.
+
+    A is the label map and B the photograph, each (3, S, S) in [-1, 1] with S = `recipe.size`. A sample is the same street at every size; it
+    depends on split and index alone, is rendered when it is first asked for, and kept. A mirror half the time is the only augmentation.
+    """
+
+    samples = "paired"
+
+    def __init__(self, root: Path | None, split: str, recipe: Recipe) -> None:
+        if root is not None:
+            raise DataError(f"the data set of streets is made and reads no folder, but {root} was given")
+        self.split = split
+        self.size = recipe.size
+        self._rendered: dict[int, tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]] = {}
+
+    @classmethod
+    def recognises(cls, root: Path) -> bool:
+        return False
+
+    def __len__(self) -> int:
+        return SIZES[self.split]
+
+    def labels(self, index: int) -> npt.NDArray[np.uint8]:
+        """Return the labels of sample `index` as it is without augmentation, (S, S), numbered as `CLASSES`."""
+        return self._pair(index)[1].copy()
+
+    def sample(self, index: int, random: np.random.Generator | None) -> dict[str, Tensor]:
+        photo, labels = self._pair(index)
+        colours = _PALETTE[labels]
+        if random is not None and random.random() < 0.5:
+            colours, photo = colours[:, ::-1], photo[:, ::-1]
+        return {"A": to_tensor(colours), "B": to_tensor(photo)}
+
+    def check(self) -> list[tuple[int, str]]:
+        return []
+
+    def _pair(self, index: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+        if index not in self._rendered:
+            random = np.random.default_rng((zlib.crc32(self.split.encode()), index))
+            self._rendered[index] = render(draw_scene(random), self.size, random)
+        return self._rendered[index]
