@@ -56,8 +56,7 @@ class Compressor(Run[Result]):
         # Second step: lightweight generator training.
         epochs = self.recipe.epochs
         for epoch in range(1, epochs + 1):  # line 7
-            self.teacher.begin(epoch)
-            self.student.begin(epoch)
+            self.begin("train", epoch, self.teacher, self.student)
             drawn = zip(self.loader.batches(epoch, FIRST), self.loader.batches(epoch, SECOND), strict=True)  # lines 8 and 12
             for index, (first, second) in enumerate(drawn, start=1):
                 yield self.step("train", epoch, epochs, index, self._cooperate(first, second, epoch))

@@ -161,7 +161,8 @@ class Player:
 class FrozenPlayer(Player):
     """A teacher that was brought along and stays as it is, running statistics included: it judges and teaches, and never moves."""
 
-    def begin(self, epoch: int) -> None:
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
         for network in (*self.generators.values(), *self.discriminators.values()):
             network.eval()
 

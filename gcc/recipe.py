@@ -22,6 +22,7 @@ R = TypeVar("R", bound="Recipe")
 
 LARGEST_WIDTH = 4096
 LARGEST_SIZE = 16384
+LARGEST_NUMBER = 1e300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +143,7 @@ class Recipe:
 
     def to_toml(self, arch: str) -> str:
         """Return the recipe as a TOML document that `read_toml` reads back."""
-        lines = [f"arch = {json.dumps(arch)}"]
+        lines = [f"arch = {_toml(arch)}"]
         lines += [f"{name} = {_toml(value)}" for name, value in self.to_dict().items()]
         return "\n".join(lines) + "\n"
 
@@ -175,7 +176,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RecipeError(f"cannot read the recipe {path}: {error}") from error
     for name, value in settings.items():
         if not isinstance(value, bool | int | float | str):
@@ -184,8 +185,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def _toml(value: bool | int | float | str) -> str:
-    # JSON writes numbers, booleans and escaped strings just as TOML reads them.
-    return json.dumps(value, ensure_ascii=False)
+    # JSON writes numbers, booleans and escaped strings just as TOML reads them, but for DEL.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _optional(kind: Any) -> tuple[Any, bool]:
@@ -211,7 +212,7 @@ def _checked(name: str, value: Any, kind: Any) -> Any:
     if typing.get_origin(inner) is Literal:
         fits = value in typing.get_args(inner)
     elif inner is float:
-        fits = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
+        fits = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_NUMBER
         value = float(value) if fits else value
     elif inner is int:
         fits = isinstance(value, int) and not isinstance(value, bool)

@@ -28,6 +28,7 @@ from gcc.result import Side
 from gcc.teacher import Teacher
 from gcc.training.device import choose_device
 from gcc.training.precision import Amp, Precision
+from gcc.training.seeds import derived
 
 T = TypeVar("T")
 ALONE, FIRST, SECOND = range(3)
@@ -176,6 +177,12 @@ class Run(abc.ABC, Generic[T]):
                 artifact.fill(generators[name], discriminators)
         return generators, discriminators
 
+    def begin(self, phase: str, epoch: int, *players: Player) -> None:
+        """Set the learning rates of an epoch, and the seed of what torch draws in it, such as dropout."""
+        torch.manual_seed(derived(self.recipe.seed, f"{phase} {epoch}"))
+        for player in players:
+            player.begin(epoch)
+
     def step(self, phase: str, epoch: int, epochs: int, index: int, losses: Losses) -> Step:
         """Return the record of iteration `index` of an epoch, counted from 1."""
         every = self.loader.steps
@@ -184,7 +191,7 @@ class Run(abc.ABC, Generic[T]):
     def play(self, pair: Player, phase: str, epochs: int) -> Iterator[Step]:
         """Train one pair by itself with Eq. 1 and 2 (Algorithm 1, lines 2 to 4)."""
         for epoch in range(1, epochs + 1):
-            pair.begin(epoch)
+            self.begin(phase, epoch, pair)
             for index, batch in enumerate(self.loader.batches(epoch, ALONE), start=1):
                 made = pair.make(batch)
                 losses = pair.update_discriminators(made)

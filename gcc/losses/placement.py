@@ -28,14 +28,21 @@ NOWHERE = Positions({}, {})
 
 
 def choose_selector(name: str) -> LayerSelector:
-    """Return the registered selector `name`, or one of the module names that `name` joins by commas."""
+    """Return the registered selector `name`, or one of the module names that `name` joins by commas.
+
+    Raises:
+        RecipeError: a module name is empty.
+    """
     if name in SELECTORS.names():
         return SELECTORS.load(name)()
-    return Named([path.strip() for path in name.split(",")])
+    paths = [path.strip() for path in name.split(",")]
+    if not all(paths):
+        raise RecipeError(f"selector {name!r}: expected {', '.join(SELECTORS.names())}, or module names joined by commas")
+    return Named(paths)
 
 
 def place(architecture: Architecture[Any], generators: Networks, discriminators: Networks) -> Positions:
-    """Return the positions that the recipe's selector chooses in the teacher's networks, which may be on the meta device.
+    """Return the positions that the recipe's selector chooses in the teacher's networks, which are on the meta device.
 
     Raises:
         RecipeError: a named module is in neither network.

@@ -11,7 +11,11 @@ from gcc.registry.contracts import LayerSelector
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
-SILENT = (nn.Identity, nn.Dropout, nn.Dropout2d)
+ACTIVATIONS = tuple(
+    kind
+    for kind in vars(nn.modules.activation).values()
+    if isinstance(kind, type) and issubclass(kind, nn.Module) and kind not in (nn.Module, nn.MultiheadAttention)
+)
 
 
 class Paper(LayerSelector):
@@ -56,10 +60,10 @@ def stages(network: nn.Module, example: Tensor) -> list[str]:
         example: an input that it accepts, on its device.
     """
     order: list[tuple[str, nn.Module]] = []
-    leaves = {path: module for path, module in network.named_modules() if not list(module.children())}
     handles = [
         module.register_forward_hook(lambda module, inputs, output, path=path: order.append((path, module)))
-        for path, module in leaves.items()
+        for path, module in network.named_modules()
+        if isinstance(module, (*CONVOLUTIONS, *NORMS, *ACTIVATIONS))
     ]
     training = network.training
     try:
@@ -70,12 +74,12 @@ def stages(network: nn.Module, example: Tensor) -> list[str]:
         for handle in handles:
             handle.remove()
     found: list[str] = []
-    activated = False
+    activated = True
     for path, module in order:
         if isinstance(module, CONVOLUTIONS):
             found.append(path)
             activated = False
-        elif found and not activated and not isinstance(module, SILENT):
+        elif not activated:
             found[-1] = path
-            activated = not isinstance(module, NORMS)
-    return found
+            activated = isinstance(module, ACTIVATIONS)
+    return list(dict.fromkeys(found))

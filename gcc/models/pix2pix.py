@@ -123,6 +123,8 @@ class Pix2Pix(Architecture[Pix2PixRecipe]):
         size = recipe.size
         if size < 32 or size & (size - 1):
             raise RecipeError(f"size = {size}: Pix2Pix's U-Net expects a power of two from 32 up, such as 256")
+        if recipe.lambda_L1 < 0:
+            raise RecipeError(f"lambda_L1 = {recipe.lambda_L1}: expected a value from 0")
         if not 0 <= recipe.dropout < 1:
             raise RecipeError(f"dropout = {recipe.dropout}: expected a value from 0 up to but not 1")
         self.depth = min(DEEPEST, size.bit_length() - 1)

@@ -97,7 +97,11 @@ class Registry(Generic[T]):
 
 
 def _distribution(entry: importlib.metadata.EntryPoint) -> tuple[str, str]:
-    return (entry.dist.name, entry.dist.version) if entry.dist else ("unknown", "unknown")
+    try:
+        name, version = (entry.dist.name, entry.dist.version) if entry.dist else (None, None)
+    except Exception:  # An interrupted uninstall leaves metadata that cannot be read; how that fails depends on Python's version.
+        name, version = None, None
+    return name or "an unknown distribution", version or "of unknown version"
 
 
 def _owner(entry: importlib.metadata.EntryPoint) -> str:

@@ -21,4 +21,6 @@ def choose_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).partition("\n")[0]
         raise GccError(f"device {name!r} cannot be used ({reason}): expected auto, cpu, cuda or cuda:0") from error
+    if device.type == "meta":
+        raise GccError("device 'meta' holds no values: expected auto, cpu, cuda or cuda:0")
     return device

@@ -23,5 +23,6 @@ def derived(seed: int, use: str) -> int:
 def seeded(seed: int, use: str) -> Iterator[None]:
     """Draw torch's random numbers on the CPU from a derived seed inside this context, and as before after it."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derived(seed, use))
+        # Not `torch.manual_seed`, which would also seed every GPU for good.
+        torch.default_generator.manual_seed(derived(seed, use))
         yield
