@@ -1,11 +1,12 @@
-"""The command `gcc`: ours for our commands, and the C compiler's for everything else."""
+"""The command `gcc`: our commands reach gancc, everything else reaches the C compiler as if we were not there."""
 
-import ctypes.util
-import inspect
-import os
+import re
 import shutil
 import subprocess
 import sys
+import sysconfig
+import tarfile
+from os import environ
 from pathlib import Path
 
 import pytest
@@ -13,206 +14,232 @@ import pytest
 from gcc.cli import main
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "gcc"
-SYSTEM = "/usr/bin:/bin"
+COMMANDS = re.search(r"^    (\w+(?: \| \w+)+)\) become_gancc", SCRIPT.read_text(), re.MULTILINE)[1].split(" | ")
+COMPILER = shutil.which("cc")
+"""The real compiler, under the one of its names that we do not take."""
+AWKWARD = ["two words", "", "*", "'", '"', "$HOME", "back\\slash\\n", "line\nbreak", "-", "--", "-DX='a b'", "@file", "[a-z]?", "~", "`id`"]
+
+EXTENSION = {
+    "pyproject.toml": '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n',
+    "setup.py": "from setuptools import Extension, setup\nsetup(name='six', version='7.0', ext_modules=[Extension('six', ['six.c'])])\n",
+    "six.c": """
+        #include <Python.h>
+        static PyObject *product(PyObject *self, PyObject *none) { return PyLong_FromLong(6 * 7); }
+        static PyMethodDef methods[] = {{"product", product, METH_NOARGS, 0}, {0}};
+        static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "six", 0, -1, methods};
+        PyMODINIT_FUNC PyInit_six(void) { return PyModule_Create(&module); }
+    """,
+}
+
+# Behind the name, the source and its folder come lists of folders, libraries and flags; how many depends on Triton's version.
+TRITON = """
+import ctypes, inspect
+from triton.runtime.build import _build
+required = [p for p in inspect.signature(_build).parameters.values() if p.default is p.empty]
+print(ctypes.CDLL(_build("m", "m.c", ".", *([] for _ in required[3:]))).product())
+"""
 
 
-def executable(path, text):
+def program(path, body):
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    path.write_text(f"#!/bin/sh\n{body}\n")
     path.chmod(0o755)
     return path
 
 
-def says(path, name):
-    """Write a program that prints its name and each argument on a line of its own."""
-    return executable(path, f'#!/bin/sh\nprintf "%s\\n" "{name}" "$@"\n')
+def fake(path):
+    """Make a program that tells its own path and every argument, NUL-terminated."""
+    return program(path, r"""printf '%s\0' "$0" "$@" """)
 
 
 def environment(folder):
-    """Make an environment's bin folder with our script and a gancc that tells what it was given."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Make an environment's bin folder, with our script and a fake gancc."""
+    fake(folder / "gancc")
     shutil.copy(SCRIPT, folder / "gcc")
-    says(folder / "gancc", f"gancc-of-{folder.name}")
     return folder
 
 
-def call(*arguments, path, command="gcc", cwd=None):
-    program = shutil.which(command, path=path) if "/" not in str(command) else str(command)
-    return subprocess.run(
-        [program, *arguments], env={"PATH": path}, cwd=cwd, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60
-    )
+def run(*arguments, path, command=None, **options):
+    command = command or path[0] / "gcc"
+    search = ":".join(map(str, path))
+    return subprocess.run([command, *arguments], env={"PATH": search}, capture_output=True, text=True, timeout=60, **options)
+
+
+def output(*command, **options):
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=300, **options).stdout
+
+
+def called(*arguments, path, **options):
+    """Return the program that a run ended in, and the arguments that it saw."""
+    done = run(*arguments, path=path, **options)
+    assert (done.returncode, done.stderr) == (0, "")
+    name, *seen = done.stdout.removesuffix("\0").split("\0")
+    return Path(name), seen
 
 
 @pytest.fixture
-def bin_folder(tmp_path):
-    return environment(tmp_path / "ours")
+def ours(tmp_path):
+    return environment(tmp_path / "env" / "bin")
 
 
 @pytest.fixture
-def path(bin_folder, tmp_path):
-    says(tmp_path / "compilers" / "gcc", "compiler")
-    return f"{bin_folder}:{tmp_path / 'compilers'}:{SYSTEM}"
+def theirs(tmp_path):
+    return fake(tmp_path / "usr" / "gcc").parent
 
 
-def test_the_scripts_commands_are_the_programs():
-    (line,) = [line for line in SCRIPT.read_text().splitlines() if line.endswith('run_gancc "$@" ;;') and "compress" in line]
-    assert sorted(line.partition(")")[0].replace("|", " ").split()) == sorted(main.commands)
+def test_the_script_knows_every_command():
+    assert sorted(main.commands) == COMMANDS
 
 
-@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], *([name] for name in main.commands), ["compress", "a b", "*", "--set=x=1"]])
-def test_our_commands_come_to_us(path, arguments):
-    assert call(*arguments, path=path).stdout.splitlines() == ["gancc-of-ours", *arguments]
+def test_the_installed_command_is_the_script_untouched():
+    installed = Path(sysconfig.get_path("scripts"), "gcc")
+    assert installed.read_bytes() == SCRIPT.read_bytes(), "install the project again: pip install -e '.[dev]'"
+    assert installed.stat().st_mode & 0o111 == 0o111
+
+
+@pytest.mark.parametrize("arguments", [*map(str.split, ["", "--help", "-h", *COMMANDS, "list --help"]), ["compress", *AWKWARD]])
+def test_what_is_meant_for_us_reaches_gancc(ours, theirs, arguments):
+    assert called(*arguments, path=[ours, theirs]) == (ours / "gancc", arguments)
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--version"],
-        ["-v"],
-        ["-c", "m.c"],
-        ["@file"],
-        ["-"],
-        ["--help", "-v"],
-        ["--help=common"],
-        ["compress.c"],
-        ["-o", "compress"],
-        ["Compress"],
-        [""],
-        ["", "compress"],
-        ["a b.c", "-DX='1 2'", '"', "*", "$HOME", "-Wl,-t", "\\"],
+        *map(str.split, ["--version", "-v", "-c m.c", "@file", "-", "--help=common", "--help -v", "-h m.c", "-c train", "list.c", "List"]),
+        *([word] for word in ("", "*", "compress list", "compress | list", "2:compress")),
+        AWKWARD,
     ],
 )
-def test_everything_else_goes_to_the_compiler_as_it_is(path, arguments):
-    result = call(*arguments, path=path)
-    assert result.stdout.splitlines() == ["compiler", *arguments]
-    assert (result.stderr, result.returncode) == ("", 0)
+def test_everything_else_reaches_the_compiler(ours, theirs, arguments):
+    assert called(*arguments, path=[ours, theirs]) == (theirs / "gcc", arguments)
 
 
-def test_the_compilers_exit_code_and_input_pass_through(bin_folder, tmp_path):
-    executable(tmp_path / "compilers" / "gcc", "#!/bin/sh\ncat\nexit 7\n")
-    path = f"{bin_folder}:{tmp_path / 'compilers'}:{SYSTEM}"
-    result = subprocess.run([bin_folder / "gcc", "-"], env={"PATH": path}, input="int x;", capture_output=True, text=True)
-    assert (result.stdout, result.returncode) == ("int x;", 7)
+def test_the_compiler_takes_the_place_of_the_script(ours, tmp_path):
+    program(tmp_path / "usr" / "gcc", 'echo "$$"; cat; echo trouble >&2; exit 7')
+    arguments = {"env": {"PATH": f"{ours}:{tmp_path}/usr:/usr/bin:/bin"}, "text": True}
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen([ours / "gcc", "-"], **arguments, **pipes) as process:
+        out, err = process.communicate("int x;")
+    assert (out, err, process.returncode) == (f"{process.pid}\nint x;", "trouble\n", 7)
 
 
-def test_the_real_compiler_answers():
-    result = call("--version", path=f"{SCRIPT.parent}:{os.environ['PATH']}", command=SCRIPT)
-    assert result.returncode == 0 and "Free Software Foundation" in result.stdout
+def test_it_never_runs_itself(ours, theirs, tmp_path):
+    other = environment(tmp_path / "other" / "bin")
+    # A copy is known by its second line, so this one, which would fail, is not even tried.
+    broken = program(tmp_path / "broken" / "gcc", f"{SCRIPT.read_text().splitlines()[1]}\nexit 99").parent
+    link, relative, chain = (tmp_path / name / "gcc" for name in ("link", "relative", "chain"))
+    for place, target in [(link, ours / "gcc"), (relative, "../env/bin/gcc"), (chain, link)]:
+        place.parent.mkdir()
+        place.symlink_to(target)
+    path = [ours, other, broken, link.parent, relative.parent, chain.parent, ours, theirs]
+    for start in (ours, other, link.parent, relative.parent, chain.parent):
+        assert called("-v", path=path, command=start / "gcc") == (theirs / "gcc", ["-v"])
+    assert called("-v", path=[theirs, ours], command=ours / "gcc") == (theirs / "gcc", ["-v"])
 
 
-def test_a_folder_of_path_may_hold_spaces_and_be_empty(tmp_path):
-    ours = environment(tmp_path / "our own tools")
-    says(tmp_path / "the compilers" / "gcc", "compiler")
-    result = call("-c", path=f":{ours}::{tmp_path / 'the compilers'}:{SYSTEM}", command=ours / "gcc", cwd=ours)
-    assert result.stdout.splitlines() == ["compiler", "-c"]
-    assert call("version", path=f"{ours}:{SYSTEM}").stdout.splitlines() == ["gancc-of-our own tools", "version"]
+@pytest.mark.parametrize("order", [["gcc", "cc", "clang"], ["clang", "cc", "gcc"]])
+def test_cc_and_then_clang_stand_in_for_gcc(ours, tmp_path, order):
+    # `cc` and `clang` lead back to us at first, as an alternatives link may.
+    for name in ("cc", "clang"):
+        (ours / name).symlink_to("gcc")
+    folders = {name: fake(tmp_path / f"has {name}" / name).parent for name in order}
+    for name in ("gcc", "cc", "clang"):
+        assert called("-v", path=[ours, *folders.values()]) == (folders.pop(name) / name, ["-v"])
 
 
-def test_links_and_copies_of_the_script_are_passed_over(path, bin_folder, tmp_path):
-    for folder, make in (("links", os.symlink), ("copies", shutil.copy)):
-        (tmp_path / folder).mkdir()
-        make(bin_folder / "gcc", tmp_path / folder / "gcc")
-    everywhere = f"{tmp_path / 'links'}:{tmp_path / 'copies'}:{path}"
-    for command in (tmp_path / "links" / "gcc", tmp_path / "copies" / "gcc", bin_folder / "gcc"):
-        assert call("-c", path=everywhere, command=command).stdout.splitlines() == ["compiler", "-c"]
+def test_without_a_compiler_one_line_says_so(ours, tmp_path):
+    (ours / "cc").symlink_to("gcc")
+    (tmp_path / "no" / "gcc").mkdir(parents=True)
+    fake(tmp_path / "plain" / "gcc").chmod(0o644)
+    done = run("-c", "m.c", path=[ours, tmp_path / "no", tmp_path / "plain", tmp_path / "missing"])
+    assert (done.returncode, done.stdout) == (127, "")
+    assert re.fullmatch(r"gcc: no C compiler on PATH .*: install one; .*gancc --help\n", done.stderr)
 
 
-def test_a_link_finds_its_own_environment(path, bin_folder, tmp_path):
-    (tmp_path / "home" / "bin").mkdir(parents=True)
-    (tmp_path / "home" / "bin" / "gcc").symlink_to("../link")
-    (tmp_path / "home" / "link").symlink_to(bin_folder / "gcc")
-    assert call("version", path=path, command=tmp_path / "home" / "bin" / "gcc").stdout.splitlines() == ["gancc-of-ours", "version"]
+@pytest.mark.parametrize("name", ["two words", " ", "star *", "quo'te", 'quo"te', "$HOME", "back\\slash"])
+def test_any_folder_name_on_path_will_do(tmp_path, name):
+    ours = environment(tmp_path / name / "env")
+    theirs = fake(tmp_path / name / "usr" / "gcc").parent
+    assert called("-v", path=[ours, theirs]) == (theirs / "gcc", ["-v"])
+    assert called("list", path=[ours, theirs]) == (ours / "gancc", ["list"])
 
 
-def test_two_environments_on_path(tmp_path):
-    one, two = environment(tmp_path / "one"), environment(tmp_path / "two")
-    says(tmp_path / "compilers" / "gcc", "compiler")
-    path = f"{one}:{two}:{tmp_path / 'compilers'}:{SYSTEM}"
-    assert call("-c", path=path).stdout.splitlines() == ["compiler", "-c"]
-    assert call("list", path=path).stdout.splitlines() == ["gancc-of-one", "list"]
-    assert call("list", path=path, command=two / "gcc").stdout.splitlines() == ["gancc-of-two", "list"]
+@pytest.mark.parametrize("path", ["{ours}:", "{ours}::/missing", ":{ours}", "{ours}:.", "{ours}:../usr", "../env/bin:"])
+def test_an_empty_or_relative_entry_of_path_starts_here(ours, theirs, path):
+    program, seen = called("-v", path=[path.format(ours=ours)], command=ours / "gcc", cwd=theirs)
+    assert program.is_absolute()
+    assert (program.resolve(), seen) == (theirs / "gcc", ["-v"])
 
 
-@pytest.mark.parametrize("fallback", ["cc", "clang"])
-def test_other_compilers_serve_where_there_is_no_gcc(bin_folder, tmp_path, fallback):
-    tools = tmp_path / "tools"
-    says(tools / fallback, fallback)
-    (tools / "gcc").symlink_to(bin_folder / "gcc")
-    if fallback == "clang":
-        (tools / "cc").symlink_to(bin_folder / "gcc")
-    assert call("-c", path=f"{bin_folder}:{tools}").stdout.splitlines() == [fallback, "-c"]
+def test_a_compiler_cache_that_looks_for_gcc_gets_the_compiler_behind_it(ours, theirs, tmp_path):
+    # As ccache does: it calls the first gcc on PATH that is not ccache, which is ours.
+    cache = program(tmp_path / "cache" / "gcc", f'exec "{ours}/gcc" "$@"').parent
+    assert called("-c", "m.c", path=[ours, cache, theirs]) == (theirs / "gcc", ["-c", "m.c"])
+    assert called("-c", "m.c", path=[cache, ours, theirs]) == (theirs / "gcc", ["-c", "m.c"])
 
 
-def test_folders_and_plain_files_are_no_compilers(path, bin_folder, tmp_path):
-    (tmp_path / "decoys" / "gcc").mkdir(parents=True)
-    (tmp_path / "plain").mkdir()
-    (tmp_path / "plain" / "gcc").write_text("not executable")
-    assert call("-c", path=f"{bin_folder}:{tmp_path / 'decoys'}:{tmp_path / 'plain'}:{path}").stdout.splitlines() == ["compiler", "-c"]
+def test_gancc_is_found_through_symbolic_links(ours, theirs, tmp_path):
+    far = tmp_path / "home" / "bin"
+    far.mkdir(parents=True)
+    (far / "gcc").symlink_to("../../middle")
+    (tmp_path / "middle").symlink_to(ours / "gcc")
+    fake(far / "gancc")
+    program, seen = called("version", path=[far, theirs, Path("/usr/bin"), Path("/bin")])
+    assert (program, seen) == (ours / "gancc", ["version"])
 
 
-def test_no_compiler_is_one_clear_line(bin_folder, tmp_path):
-    result = call("-c", "m.c", path=str(bin_folder))
-    assert result.returncode == 127 and result.stdout == ""
-    (line,) = result.stderr.splitlines()
-    assert "no C compiler on PATH" in line
+def test_gancc_is_found_when_a_shell_is_given_the_script(ours, theirs):
+    program, seen = called("gcc", "list", path=[theirs], command="/bin/sh", cwd=ours)
+    assert (ours / program, seen) == (ours / "./gancc", ["list"])
 
 
-def test_a_lost_gancc_is_one_clear_line(tmp_path):
-    (tmp_path / "lone").mkdir()
-    shutil.copy(SCRIPT, tmp_path / "lone" / "gcc")
-    result = call("version", path=f"{tmp_path / 'lone'}:{SYSTEM}")
-    assert result.returncode == 127
-    (line,) = result.stderr.splitlines()
-    assert "install gan-gcc again" in line
-    elsewhere = says(tmp_path / "elsewhere" / "gancc", "gancc").parent
-    assert call("version", path=f"{tmp_path / 'lone'}:{elsewhere}:{SYSTEM}").stdout.splitlines() == ["gancc", "version"]
+def test_gancc_is_looked_for_on_path_last(ours, theirs):
+    (ours / "gancc").rename(theirs / "gancc")
+    assert called("train", path=[ours, theirs]) == (theirs / "gancc", ["train"])
+    (theirs / "gancc").unlink()
+    done = run("train", path=[ours, theirs])
+    assert (done.returncode, done.stdout) == (127, "")
+    assert done.stderr == f"gcc: gancc is neither in {ours} nor on PATH: install gan-gcc again\n"
 
 
-def test_ctypes_still_finds_libraries(bin_folder, monkeypatch):
-    monkeypatch.setenv("PATH", f"{bin_folder}:{os.environ['PATH']}")
-    assert "libm" in (ctypes.util._findLib_gcc("m") or "")
+class TestRealCompiler:
+    """Real tools that look `gcc` up, with ours first on PATH and a note of what reaches the compiler behind it."""
 
+    @pytest.fixture(autouse=True)
+    def note(self, ours, tmp_path, monkeypatch):
+        note = tmp_path / "note"
+        noting = program(tmp_path / "noting" / "gcc", f'echo "$*" >>"{note}"\nexec "{COMPILER}" "$@"').parent
+        monkeypatch.setenv("PATH", f"{ours}:{noting}:{environ['PATH']}")
+        monkeypatch.delenv("CC", raising=False)
+        return note
 
-def test_a_c_extension_builds_in_isolation_with_our_script_first_on_path(bin_folder, tmp_path):
-    project = tmp_path / "project"
-    project.mkdir()
-    (project / "pyproject.toml").write_text('[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n')
-    (project / "setup.py").write_text(
-        "from setuptools import Extension, setup\n"
-        "setup(name='answer', version='1', py_modules=[], ext_modules=[Extension('answer', ['answer.c'])])\n"
-    )
-    (project / "answer.c").write_text(
-        "#include <Python.h>\n"
-        'static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "answer", NULL, -1, NULL};\n'
-        "PyMODINIT_FUNC PyInit_answer(void)\n"
-        '{ PyObject *m = PyModule_Create(&module); PyModule_AddIntConstant(m, "value", 42); return m; }\n'
-    )
-    calls = tmp_path / "calls"
-    compiler = shutil.which("gcc", path=SYSTEM)
-    executable(tmp_path / "spy" / "gcc", f'#!/bin/sh\necho "$@" >>"{calls}"\nexec {compiler} "$@"\n')
-    path = f"{bin_folder}:{tmp_path / 'spy'}:{os.environ['PATH']}"
-    target = tmp_path / "installed"
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", target, project],
-        env={**os.environ, "PATH": path, "CC": "gcc"},
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    found = subprocess.run(
-        [sys.executable, "-c", "import answer; print(answer.value)"], env={"PYTHONPATH": str(target)}, capture_output=True, text=True
-    )
-    assert found.stdout == "42\n", found.stderr
-    assert "answer.c" in calls.read_text()
+    def test_version(self):
+        assert output("gcc", "--version").split()[1:] == output(COMPILER, "--version").split()[1:]
 
+    def test_standard_input_and_response_file(self, tmp_path):
+        (tmp_path / "file").write_text("-DSTATUS=0 -x c - -o made")
+        output("gcc", "@file", input="int main(void) { return STATUS; }", cwd=tmp_path)
+        output(tmp_path / "made")
 
-def test_tritons_build_helper_reaches_the_compiler(bin_folder, tmp_path, monkeypatch):
-    build = pytest.importorskip("triton.runtime.build")
-    monkeypatch.setenv("PATH", f"{bin_folder}:{os.environ['PATH']}")
-    monkeypatch.delenv("CC", raising=False)
-    source = tmp_path / "main.c"
-    source.write_text("int answer(void) { return 42; }\n")
-    # Folders, libraries and flags; how many lists there are depends on Triton's version.
-    lists = [[]] * (len(inspect.signature(build._build).parameters) - 3)
-    library = build._build("answer", str(source), str(tmp_path), *lists)
-    assert ctypes.CDLL(library).answer() == 42
+    def test_extension_from_an_sdist_with_build_isolation(self, tmp_path, note, monkeypatch):
+        # Some Pythons were built by a compiler of another name, which setuptools would call.
+        monkeypatch.setenv("CC", "gcc")
+        with tarfile.open(tmp_path / "six-7.0.tar.gz", "w:gz") as sdist:
+            for name, text in EXTENSION.items():
+                (tmp_path / name).write_text(text)
+                sdist.add(tmp_path / name, f"six-7.0/{name}")
+        pip = (sys.executable, "-m", "pip", "install", "--no-cache-dir", "--no-deps")
+        output(*pip, "--target", tmp_path / "made", tmp_path / "six-7.0.tar.gz")
+        assert output(sys.executable, "-c", "import six; print(six.product())", cwd=tmp_path / "made") == "42\n"
+        assert "six.c" in note.read_text()
+
+    def test_ctypes(self, note):
+        found = output(sys.executable, "-c", "from ctypes.util import _findLib_gcc; print(_findLib_gcc('c'))")
+        assert re.search(r"/libc\.so", found)
+        assert "-Wl,-t" in note.read_text()
+
+    def test_triton(self, tmp_path, note):
+        pytest.importorskip("triton", reason="triton's build helper is tried where triton is installed")
+        (tmp_path / "m.c").write_text("int product(void) { return 6 * 7; }\n")
+        assert output(sys.executable, "-c", TRITON, cwd=tmp_path) == "42\n"
+        assert "m.c" in note.read_text()
