@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,6 @@ class Streets(SampleSource):
             raise DataError(f"the data set of streets is made and reads no folder, but {root} was given")
         self.split = split
         self.size = recipe.size
-        self._rendered: dict[int, tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]] = {}
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
@@ -62,10 +62,10 @@ class Streets(SampleSource):
 
     def labels(self, index: int) -> npt.NDArray[np.uint8]:
         """Return the labels of sample `index` as it is without augmentation, (S, S), numbered as `CLASSES`."""
-        return self._pair(index)[1].copy()
+        return _rendered(self.split, index, self.size)[1].copy()
 
     def sample(self, index: int, random: np.random.Generator | None) -> dict[str, Tensor]:
-        photo, labels = self._pair(index)
+        photo, labels = _rendered(self.split, index, self.size)
         colours = _PALETTE[labels]
         if random is not None and random.random() < 0.5:
             colours, photo = colours[:, ::-1], photo[:, ::-1]
@@ -74,8 +74,9 @@ class Streets(SampleSource):
     def check(self) -> list[tuple[int, str]]:
         return []
 
-    def _pair(self, index: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-        if index not in self._rendered:
-            random = np.random.default_rng((zlib.crc32(self.split.encode()), index))
-            self._rendered[index] = render(draw_scene(random), self.size, random)
-        return self._rendered[index]
+
+@lru_cache(maxsize=sum(SIZES.values()))
+def _rendered(split: str, index: int, size: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Return the photograph (S, S, 3) and the labels (S, S) of a sample; kept, for every run and every epoch asks again."""
+    random = np.random.default_rng((zlib.crc32(split.encode()), index))
+    return render(draw_scene(random), size, random)
