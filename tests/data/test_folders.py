@@ -1,0 +1,32 @@
+import pytest
+from PIL import Image
+
+from gcc.data.folders import found, require_folder
+from gcc.errors import DataError
+
+
+def test_a_folder_with_something_in_it(tmp_path):
+    (tmp_path / "file").touch()
+    assert require_folder(tmp_path) == tmp_path
+
+
+def test_what_is_no_data_folder(tmp_path):
+    with pytest.raises(DataError, match="none was given"):
+        require_folder(None)
+    with pytest.raises(DataError, match=f"there is no folder {tmp_path}/absent"):
+        require_folder(tmp_path / "absent")
+    with pytest.raises(DataError, match=f"the folder {tmp_path} is empty"):
+        require_folder(tmp_path)
+    (tmp_path / "file.zip").touch()
+    with pytest.raises(DataError, match=r"file\.zip is a file"):
+        require_folder(tmp_path / "file.zip")
+
+
+def test_found_is_short(tmp_path):
+    for number in range(7):
+        (tmp_path / f"{number}.txt").touch()
+    (tmp_path / "0a").mkdir()
+    Image.new("RGB", (1, 1)).save(tmp_path / "0a" / "x.png")
+    for city in "abcd":
+        (tmp_path / "0b" / city).mkdir(parents=True)
+    assert found(tmp_path) == "0.txt, 0a/ (1 image), 0b/ (with a/, b/, c/, ..), 1.txt, 2.txt, 3.txt, and 3 more"

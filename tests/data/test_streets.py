@@ -1,0 +1,93 @@
+import time
+
+import numpy as np
+import pytest
+import torch
+from pairs import recipe
+
+from gcc.data.streets import CLASSES, COLOURS, SIZES, Streets
+from gcc.errors import DataError
+
+
+@pytest.fixture(scope="module")
+def streets():
+    return Streets(None, "train", recipe(32))
+
+
+def test_samples(streets):
+    sample = streets.sample(0, None)
+    assert set(sample) == {"A", "B"}
+    assert all(image.shape == (3, 32, 32) and image.dtype == torch.float32 and image.abs().max() <= 1 for image in sample.values())
+    assert len(streets) == SIZES["train"] == 400 and streets.check() == []
+
+
+def test_labels_are_the_colours_of_the_label_map(streets):
+    labels = streets.labels(3)
+    assert labels.shape == (32, 32) and labels.dtype == np.uint8 and len(CLASSES) == len(COLOURS)
+    colours = ((streets.sample(3, None)["A"] + 1) * 127.5).round().permute(1, 2, 0).numpy().astype(np.uint8)
+    assert np.array_equal(np.array(COLOURS, dtype=np.uint8)[labels], colours)
+    labels[:] = 0
+    assert streets.labels(3).any()
+
+
+def test_every_class_is_to_be_seen(streets):
+    seen = np.bincount(np.concatenate([streets.labels(index).ravel() for index in range(30)]), minlength=len(CLASSES))
+    assert len(seen) == len(CLASSES) and (seen > 0).all()
+
+
+def test_the_same_index_gives_the_same_street(streets):
+    fresh = Streets(None, "train", recipe(32))
+    for index in (5, 2):
+        assert fresh.sample(index, None)["B"].equal(streets.sample(index, None)["B"])
+
+
+def test_splits_and_indices_differ(streets):
+    val = Streets(None, "val", recipe(32))
+    assert not val.sample(0, None)["B"].equal(streets.sample(0, None)["B"])
+    assert not streets.sample(1, None)["B"].equal(streets.sample(0, None)["B"])
+
+
+def test_the_street_is_the_same_at_every_size(streets):
+    large = Streets(None, "train", recipe(128))
+    for index in range(3):
+        coarse = torch.nn.functional.avg_pool2d(large.sample(index, None)["B"], 4)
+        assert (coarse - streets.sample(index, None)["B"]).abs().mean() < 0.06
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 17, 300])
+def test_odd_sizes(size):
+    assert Streets(None, "test", recipe(size)).sample(0, None)["B"].shape == (3, size, size)
+
+
+def test_the_mirror_is_the_only_augmentation(streets):
+    plain = streets.sample(0, None)
+    kinds = set()
+    for seed in range(12):
+        sample = streets.sample(0, np.random.default_rng(seed))
+        mirrored = not sample["A"].equal(plain["A"])
+        kinds.add(mirrored)
+        for key, image in plain.items():
+            assert sample[key].equal(image.flip(2) if mirrored else image)
+    assert kinds == {False, True}
+
+
+def test_photographs_follow_from_labels(streets):
+    """The mean colour of each class tells more than half of what the mean image leaves open."""
+    photos = np.stack([streets.sample(index, None)["B"].permute(1, 2, 0).numpy() for index in range(60)])
+    labels = np.stack([streets.labels(index) for index in range(60)])
+    told = np.stack([photos[labels == number].mean(0) for number in range(len(CLASSES))])[labels]
+    assert ((photos - told) ** 2).mean() < 0.5 * photos.reshape(-1, 3).var(0).mean()
+
+
+def test_rendered_once(streets):
+    streets.sample(7, None)
+    start = time.perf_counter()
+    for _ in range(20):
+        streets.sample(7, None)
+    assert time.perf_counter() - start < 1
+
+
+def test_no_folder_is_read(tmp_path):
+    assert not Streets.recognises(tmp_path)
+    with pytest.raises(DataError, match=f"reads no folder, but {tmp_path} was given"):
+        Streets(tmp_path, "train", recipe())
