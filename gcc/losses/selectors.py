@@ -11,7 +11,7 @@ from gcc.registry.contracts import LayerSelector
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
-ACTIVATIONS: tuple[type[nn.Module], ...] = tuple(
+ACTIVATIONS = tuple(
     kind
     for kind in vars(nn.modules.activation).values()
     if isinstance(kind, type) and issubclass(kind, nn.Module) and kind not in (nn.Module, nn.MultiheadAttention)
@@ -60,8 +60,8 @@ def stages(network: nn.Module, example: Tensor) -> list[str]:
         example: an input that it accepts, on its device.
     """
     order: list[tuple[str, nn.Module]] = []
-    counted = (*CONVOLUTIONS, *NORMS, *ACTIVATIONS)
-    layers: dict[str, nn.Module] = {path: module for path, module in network.named_modules() if isinstance(module, counted)}
+    counted: tuple[type, ...] = (*CONVOLUTIONS, *NORMS, *ACTIVATIONS)
+    layers = [(path, module) for path, module in network.named_modules() if issubclass(type(module), counted)]
     handles = [
         layer.register_forward_hook(lambda module, inputs, output, path=path: order.append((path, module)))
         for path, layer in layers.items()
