@@ -63,8 +63,7 @@ def stages(network: nn.Module, example: Tensor) -> list[str]:
     counted: tuple[type, ...] = (*CONVOLUTIONS, *NORMS, *ACTIVATIONS)
     layers = [(path, module) for path, module in network.named_modules() if issubclass(type(module), counted)]
     handles = [
-        layer.register_forward_hook(lambda module, inputs, output, path=path: order.append((path, module)))
-        for path, layer in layers.items()
+        layer.register_forward_hook(lambda module, inputs, output, path=path: order.append((path, module))) for path, layer in layers
     ]
     training = network.training
     try:
