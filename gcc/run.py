@@ -200,7 +200,8 @@ class Run(abc.ABC, Generic[T]):
 
     def preview(self) -> Image:
         """Return a grid of held-out samples with every side trained so far."""
-        batch = sampled(self.held_out, range(min(SHOWN, len(self.held_out))), self.device)
+        count = min(SHOWN, len(self.held_out))
+        batch = sampled(self.held_out, [number * len(self.held_out) // count for number in range(count)], self.device)
         made: dict[str, Samples] = {}
         for role, player in self.sides.items():
             with sampling(player.generators), self.precision.autocast():
