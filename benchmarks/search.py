@@ -9,7 +9,6 @@ import argparse
 import time
 
 from gcc import Teacher
-from gcc.networks import full_widths
 from gcc.pruning.budget import Budget
 from gcc.pruning.cost import cost_of
 from gcc.pruning.search import prune
@@ -25,7 +24,7 @@ def main() -> None:
     arguments = parser.parse_args()
     architecture = Teacher.create(arguments.arch).architecture(demo=False, settings={})
     base = architecture.recipe.ngf
-    network = architecture.build_generator(full_widths(architecture, base))
+    network = architecture.build_generator(architecture.full_widths(base))
     architecture.initialise(network)
     start = time.perf_counter()
     teacher = cost_of(network, architecture.example_input())

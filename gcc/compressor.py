@@ -12,9 +12,10 @@ from gcc.losses.coordination import Target
 from gcc.losses.distillation import Projections
 from gcc.losses.placement import Positions, build_projections, place
 from gcc.models.gate import ChannelGate
-from gcc.networks import Widths, build_discriminators, build_generators, full_widths, on_meta
+from gcc.networks import Widths, build_discriminators, build_generators, generator_on_meta, on_meta
 from gcc.player import Lesson, Losses, Player, Student
 from gcc.pruning.budget import Budget, with_prefix
+from gcc.pruning.cost import generator_cost
 from gcc.pruning.groups import find_groups
 from gcc.pruning.search import prune
 from gcc.pruning.sparsity import add_subgradient, penalised
@@ -101,10 +102,11 @@ class Compressor(Run[Result]):
         budget = Budget.parse(recipe.budget)
         limit = with_prefix(budget.limit(teacher, recipe.counter))
         searched, trained = recipe.search_epochs, recipe.epochs
+        unpruned = generator_cost(self.architecture, self.architecture.full_widths(recipe.prune_width))
         facts = super().plan() | {
             "training": f"{searched} + {trained} epochs of {self.loader.steps} steps, batches of {recipe.batch_size}",
             "teacher": f"width {recipe.ngf}: {teacher}",
-            "pruned from": f"width {recipe.prune_width}: {self.cost(full_widths(self.architecture, recipe.prune_width))}",
+            "pruned from": f"width {recipe.prune_width}: {unpruned}",
             "budget": f"{recipe.budget} = {limit} {budget.unit(recipe.counter)} for each generator",
         }
         reach = self._retention_reach()
@@ -171,4 +173,4 @@ class Compressor(Run[Result]):
             return build_projections(self.architecture, teachers, students, positions)
 
     def _on_meta(self, widths: Mapping[str, Widths]) -> dict[str, nn.Module]:
-        return {name: on_meta(partial(self.architecture.build_generator, chosen)) for name, chosen in widths.items()}
+        return {name: generator_on_meta(self.architecture, chosen) for name, chosen in widths.items()}

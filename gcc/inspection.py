@@ -13,8 +13,8 @@ from rich.text import Text
 from torch import Tensor, nn
 
 from gcc.artifact import read
-from gcc.networks import Widths, full_widths, on_meta
-from gcc.pruning.cost import cost_of
+from gcc.networks import Widths, generator_on_meta
+from gcc.pruning.cost import generator_cost
 from gcc.pruning.groups import find_groups
 from gcc.registry import Architecture, Group
 from gcc.report.terminal import comparison_table, facts_table, pruning_bars
@@ -29,11 +29,11 @@ def inspect_architecture(arch: str, settings: Mapping[str, Any]) -> Iterator[Ren
     """
     architecture = Teacher.create(arch).architecture(demo=False, settings=settings)
     recipe = architecture.recipe
-    widths = full_widths(architecture, recipe.ngf)
+    widths = architecture.full_widths(recipe.ngf)
     yield layer_table(architecture, widths)
     yield group_table(find_groups(architecture, recipe.ngf))
     for role, base in (("teacher", recipe.ngf), ("pruned from", recipe.prune_width)):
-        cost = _cost(architecture, full_widths(architecture, base))
+        cost = generator_cost(architecture, architecture.full_widths(base))
         yield facts_table({f"{role}, width {base}": str(cost)})
     yield facts_table({"distilled layers": ", ".join((*architecture.taps().generator, *architecture.taps().discriminator))})
 
@@ -48,15 +48,15 @@ def inspect_saved(folder: Path) -> Iterator[RenderableType]:
         architecture = artifact.architecture
         yield facts_table({"architecture": artifact.arch, "generator": artifact.generator, "role": artifact.role})
         yield layer_table(architecture, artifact.widths)
-        yield facts_table({"costs": str(_cost(architecture, artifact.widths))})
+        yield facts_table({"costs": str(generator_cost(architecture, artifact.widths))})
         yield comparison_table("measured when it was saved", artifact.figures)
         if artifact.role == "student":
-            yield pruning_bars(artifact.widths, full_widths(architecture, artifact.recipe.prune_width))
+            yield pruning_bars(artifact.widths, architecture.full_widths(artifact.recipe.prune_width))
 
 
 def layer_table(architecture: Architecture[Any], widths: Widths) -> Table:
     """Return every layer that has parameters, in forward order, with the shape of what it gives."""
-    network = on_meta(lambda: architecture.build_generator(widths))
+    network = generator_on_meta(architecture, widths)
     table = Table(title="layers", title_justify="left", title_style="bold", box=None, pad_edge=False)
     for heading in ("layer", "kind", "output", "parameters"):
         table.add_column(heading, justify="right" if heading == "parameters" else "left")
@@ -82,8 +82,3 @@ def group_table(groups: list[Group]) -> Table:
         makers = ", ".join(producer.parameter for producer in group.producers)
         table.add_row(group.name, str(group.channels), str(group.minimum), makers, ", ".join(group.scales) or "-")
     return table
-
-
-def _cost(architecture: Architecture[Any], widths: Widths) -> Any:
-    with torch.device("meta"):
-        return cost_of(architecture.build_generator(widths), architecture.example_input())

@@ -16,15 +16,15 @@ Widths = dict[str, int]
 """Channels of a generator by width name."""
 
 
-def full_widths(architecture: Architecture[Any], base: int) -> Widths:
-    """Return the widths of the unpruned generator of width `base`."""
-    return {name: width.channels for name, width in architecture.widths(base).items()}
-
-
 def on_meta(build: Callable[[], nn.Module]) -> nn.Module:
     """Return a network of shapes without values, in eval mode; it costs nothing to build."""
     with torch.device("meta"):
         return build().eval()
+
+
+def generator_on_meta(architecture: Architecture[Any], widths: Mapping[str, int]) -> nn.Module:
+    """Return a generator of shapes without values, in eval mode."""
+    return on_meta(partial(architecture.build_generator, widths))
 
 
 def build_generators(architecture: Architecture[Any], widths: Mapping[str, Mapping[str, int]], side: str) -> dict[str, nn.Module]:

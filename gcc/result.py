@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL.Image import Image
 from torch import nn
 
@@ -15,7 +14,7 @@ from gcc.artifact import Artifact, Role, environment, save
 from gcc.files import replacing
 from gcc.networks import Widths
 from gcc.player import Player
-from gcc.pruning.cost import Cost, cost_of
+from gcc.pruning.cost import Cost, generator_cost
 from gcc.pruning.latency import Latency, measure_latency
 from gcc.registry import Architecture
 from gcc.report.card import GRID, model_card
@@ -79,8 +78,7 @@ class Side:
         generators = {}
         for name, network in player.generators.items():
             network.eval()
-            with torch.device("meta"):
-                cost = cost_of(architecture.build_generator(widths[name]), architecture.example_input())
+            cost = generator_cost(architecture, widths[name])
             latency = measure_latency(network, architecture.example_input().to(device))
             generators[name] = Measured(network, widths[name], cost, latency, metrics[name])
         discriminators = {name: network.eval() for name, network in player.discriminators.items()} if role == "teacher" else {}

@@ -18,9 +18,9 @@ from gcc.data.sources import open_source
 from gcc.errors import DataError
 from gcc.evaluation.held_out import evaluate, sampled, sampling
 from gcc.losses.placement import NOWHERE, Positions
-from gcc.networks import Widths, build_discriminators, build_generators, full_widths
+from gcc.networks import Widths, build_discriminators, build_generators
 from gcc.player import FrozenPlayer, Losses, Player
-from gcc.pruning.cost import Cost, cost_of
+from gcc.pruning.cost import Cost, generator_cost
 from gcc.recipe import Recipe
 from gcc.registry import Samples, SampleSource
 from gcc.report.grid import sample_grid
@@ -151,12 +151,7 @@ class Run(abc.ABC, Generic[T]):
 
     def teacher_cost(self) -> Cost:
         """Return what one full generator costs."""
-        return self.cost(full_widths(self.architecture, self.recipe.ngf))
-
-    def cost(self, widths: Widths) -> Cost:
-        """Return what a generator of these widths costs at the architecture's example input."""
-        with torch.device("meta"):
-            return cost_of(self.architecture.build_generator(widths), self.architecture.example_input())
+        return generator_cost(self.architecture, self.architecture.full_widths(self.recipe.ngf))
 
     def bytes_written(self) -> int:
         """Return about how many bytes the run will save."""
@@ -166,7 +161,7 @@ class Run(abc.ABC, Generic[T]):
 
     def widths_at(self, base: int) -> dict[str, Widths]:
         """Return the widths of every full generator of width `base`."""
-        return {name: full_widths(self.architecture, base) for name in self.architecture.generators}
+        return {name: self.architecture.full_widths(base) for name in self.architecture.generators}
 
     def teacher_networks(self, base: int, side: str) -> tuple[dict[str, nn.Module], dict[str, nn.Module]]:
         """Return generators of width `base` and discriminators: those brought along where they fit that width, else fresh ones."""

@@ -12,18 +12,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from gcc.artifact import Artifact, environment, load, save
 from gcc.errors import PluginError
 from gcc.models.gate import ChannelGate
-from gcc.networks import Widths, build_discriminators, build_generators, full_widths, on_meta
-from gcc.pruning.cost import cost_of
+from gcc.networks import Widths, build_discriminators, build_generators, generator_on_meta
+from gcc.pruning.cost import generator_cost
 from gcc.pruning.groups import find_groups
 from gcc.registry import ARCHITECTURES, Architecture, Networks
 
@@ -47,7 +45,7 @@ def check_architecture(arch: str, folder: Path, seed: int = 0) -> None:
     widths = architecture.widths(architecture.recipe.prune_width)
     draw = random.Random(seed)
     check_groups(architecture)
-    smaller = full_widths(architecture, architecture.recipe.prune_width)
+    smaller = architecture.full_widths(architecture.recipe.prune_width)
     for _ in range(DRAWS):
         smaller = {name: draw.randint(widths[name].minimum, channels) for name, channels in smaller.items()}
         check_widths(architecture, smaller)
@@ -65,7 +63,7 @@ def check_groups(architecture: Architecture[Any]) -> None:
 
 def check_widths(architecture: Architecture[Any], widths: Widths) -> None:
     """Check that a generator of these widths builds, runs, and gives what the full one gives, in shape."""
-    full = full_widths(architecture, architecture.recipe.prune_width)
+    full = architecture.full_widths(architecture.recipe.prune_width)
     with torch.device("meta"), torch.no_grad():
         expected = architecture.build_generator(full).eval()(architecture.example_input()).shape
         given = architecture.build_generator(widths).eval()(architecture.example_input()).shape
@@ -75,9 +73,11 @@ def check_widths(architecture: Architecture[Any], widths: Widths) -> None:
 def check_costs_fall(architecture: Architecture[Any]) -> None:
     """Check that no cost rises as one width falls, down to its minimum."""
     widths = architecture.widths(architecture.recipe.prune_width)
-    full = full_widths(architecture, architecture.recipe.prune_width)
+    full = architecture.full_widths(architecture.recipe.prune_width)
     for name, width in widths.items():
-        costs = [_cost(architecture, full | {name: channels}) for channels in (width.channels, width.channels // 2 or 1, width.minimum)]
+        costs = [
+            generator_cost(architecture, full | {name: channels}) for channels in (width.channels, width.channels // 2 or 1, width.minimum)
+        ]
         for more, less in zip(costs, costs[1:], strict=False):
             fell = less.macs <= more.macs and less.paper_macs <= more.paper_macs and less.parameters <= more.parameters
             _require(fell, f"a smaller width {name!r} costs more: {less} after {more}")
@@ -85,10 +85,10 @@ def check_costs_fall(architecture: Architecture[Any]) -> None:
 
 def check_zero_widths(architecture: Architecture[Any]) -> None:
     """Check that a width of 0, where it is allowed, leaves no empty layer behind."""
-    full = full_widths(architecture, architecture.recipe.prune_width)
+    full = architecture.full_widths(architecture.recipe.prune_width)
     for name, width in architecture.widths(architecture.recipe.prune_width).items():
         if width.minimum == 0:
-            network = on_meta(partial(architecture.build_generator, full | {name: 0}))
+            network = generator_on_meta(architecture, full | {name: 0})
             empty = [path for path, parameter in network.named_parameters() if parameter.numel() == 0]
             _require(not empty, f"width {name!r} of 0 leaves empty parameters: {', '.join(empty)}")
 
@@ -134,7 +134,7 @@ def check_game(architecture: Architecture[Any]) -> None:
 def check_artifact(arch: str, architecture: Architecture[Any], folder: Path) -> None:
     """Check that a saved generator comes back bit-equal."""
     for name, network in build_generators(architecture, _prunable(architecture), "check").items():
-        widths = full_widths(architecture, architecture.recipe.prune_width)
+        widths = architecture.full_widths(architecture.recipe.prune_width)
         artifact = Artifact(folder / name, "student", arch, name, architecture.recipe, widths, {}, environment(torch.device("cpu")))
         save(artifact, network, {}, "")
         loaded = load(artifact.folder).state_dict()
@@ -149,7 +149,7 @@ def _check_taps(paths: tuple[str, ...], networks: Networks) -> None:
 
 
 def _prunable(architecture: Architecture[Any]) -> Mapping[str, Widths]:
-    return {name: full_widths(architecture, architecture.recipe.prune_width) for name in architecture.generators}
+    return {name: architecture.full_widths(architecture.recipe.prune_width) for name in architecture.generators}
 
 
 def _random_batch(architecture: Architecture[Any]) -> dict[str, torch.Tensor]:
@@ -159,12 +159,6 @@ def _random_batch(architecture: Architecture[Any]) -> dict[str, torch.Tensor]:
         key: torch.rand(2, *value.shape[1:], generator=random_numbers) * 2 - 1 if value.is_floating_point() else value
         for key, value in batch.items()
     }
-
-
-def _cost(architecture: Architecture[Any], widths: Widths) -> Any:
-    network: nn.Module = on_meta(partial(architecture.build_generator, widths))
-    with torch.device("meta"):
-        return cost_of(network, architecture.example_input())
 
 
 def _require(holds: bool, message: str) -> None:

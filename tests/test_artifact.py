@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from gcc import Teacher, load
 from gcc.artifact import Artifact, environment, only, read, save
 from gcc.errors import ArtifactError
-from gcc.networks import build_discriminators, build_generators, full_widths
+from gcc.networks import build_discriminators, build_generators
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def saved(tmp_path):
 
 def write(folder, role, arch="pix2pix"):
     architecture = Teacher.create(arch).architecture(demo=True, settings=TINY[arch])
-    widths = full_widths(architecture, 4) | {"down3": 5, "up5": 0, "down5": 0}
+    widths = architecture.full_widths(4) | {"down3": 5, "up5": 0, "down5": 0}
     (network,) = build_generators(architecture, {"G": widths}, "test").values()
     artifact = Artifact(folder, role, arch, "G", architecture.recipe, widths, {}, environment(torch.device("cpu")))
     save(artifact, network, build_discriminators(architecture, "test") if role == "teacher" else {}, "# card")

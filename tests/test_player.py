@@ -12,7 +12,6 @@ from gcc.losses.coordination import Target
 from gcc.losses.placement import NOWHERE, build_projections, place
 from gcc.models.gate import ChannelGate
 from gcc.models.pix2pix import Pix2Pix
-from gcc.networks import full_widths
 from gcc.player import FrozenPlayer, Lesson, Player, Student
 from gcc.training.precision import Precision
 
@@ -34,7 +33,7 @@ def game(kind=Player, precision=CPU, seed=0, **changes):
     """Return a teacher and a narrower student, with weights far enough from zero for every loss to matter."""
     torch.manual_seed(seed)
     architecture = make(**changes)
-    full = full_widths(architecture, 4)
+    full = architecture.full_widths(4)
     narrow = {name: max(1, width // 2) for name, width in full.items()}
     teachers, students = {"G": architecture.build_generator(full)}, {"G": architecture.build_generator(narrow)}
     with torch.device("meta"):
@@ -500,7 +499,7 @@ def test_a_frozen_teacher_moves_nothing_and_still_teaches():
 
 def test_a_frozen_teacher_moves_nothing_even_before_its_first_epoch():
     architecture = make()
-    networks = architecture.build_generator(full_widths(architecture, 4)), architecture.build_discriminator()
+    networks = architecture.build_generator(architecture.full_widths(4)), architecture.build_discriminator()
     before = snapshot(*networks)
     teacher = FrozenPlayer(architecture, {"G": networks[0]}, {"D": networks[1]}, CPU)
     teacher.judge(teacher.make(batch(1)))
@@ -516,7 +515,7 @@ def test_players_train_in_train_mode():
 
 def test_nothing_distilled_leaves_the_plain_losses():
     architecture = make()
-    widths = full_widths(architecture, 4)
+    widths = architecture.full_widths(4)
     gated = architecture.build_discriminator(lambda channels: ChannelGate(channels, 0.5))
     student = Student(architecture, {"G": architecture.build_generator(widths)}, {"D": gated}, CPU, NOWHERE, {})
     teacher = Player(architecture, {"G": architecture.build_generator(widths)}, {"D": architecture.build_discriminator()}, CPU)
@@ -552,7 +551,7 @@ def test_bfloat16_forward_keeps_weights_and_losses_in_float32():
 def test_penalise_is_called_once_per_generator_step_and_its_addition_moves():
     architecture = make()
     calls = []
-    generator = architecture.build_generator(full_widths(architecture, 4))
+    generator = architecture.build_generator(architecture.full_widths(4))
     weight = generator.get_submodule("down1").conv.weight
 
     def penalise():

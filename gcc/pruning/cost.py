@@ -11,7 +11,7 @@ there: their output shapes follow from simple rules, which spares the meta kerne
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +22,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from gcc.pruning.budget import with_prefix
+from gcc.registry.contracts import Architecture
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,12 @@ def cost_of(network: nn.Module, example: Tensor) -> Cost:
 
 def _on_meta(tensor: Tensor) -> Tensor:
     return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
+
+
+def generator_cost(architecture: Architecture[Any], widths: Mapping[str, int]) -> Cost:
+    """Return what a generator of these widths costs at the architecture's example input."""
+    with torch.device("meta"):
+        return cost_of(architecture.build_generator(widths), architecture.example_input())
 
 
 @contextmanager

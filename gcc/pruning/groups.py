@@ -8,13 +8,12 @@ spectral norm need no rule of their own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import nn
 
 from gcc.errors import PluginError
+from gcc.networks import generator_on_meta
 from gcc.registry.contracts import Architecture, Group, Producer, Width
 
 STEP = 8
@@ -37,17 +36,6 @@ NORMS = (
 WEIGHTS = ("weight", "parametrizations.weight.original", "parametrizations.weight.original1", "weight_orig")
 
 
-def full_widths(widths: Mapping[str, Width]) -> dict[str, int]:
-    """Return the channels of every width in the full network."""
-    return {name: width.channels for name, width in widths.items()}
-
-
-def build_on_meta(architecture: Architecture[Any], widths: Mapping[str, int]) -> nn.Module:
-    """Build a generator that has shapes and no memory."""
-    with torch.device("meta"):
-        return architecture.build_generator(widths)
-
-
 def find_groups(architecture: Architecture[Any], base: int) -> list[Group]:
     """Return the channel groups of the generator of width `base`, one for each of its widths, in their order.
 
@@ -61,10 +49,11 @@ def find_groups(architecture: Architecture[Any], base: int) -> list[Group]:
             linear layers.
     """
     widths = architecture.widths(base)
-    full = full_widths(widths)
-    network = build_on_meta(architecture, full)
+    full = architecture.full_widths(base)
+    network = generator_on_meta(architecture, full)
     return [
-        _group(name, width, network, build_on_meta(architecture, full | {name: width.channels + STEP})) for name, width in widths.items()
+        _group(name, width, network, generator_on_meta(architecture, full | {name: width.channels + STEP}))
+        for name, width in widths.items()
     ]
 
 

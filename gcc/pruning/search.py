@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from gcc.errors import BudgetError, TrainingError
+from gcc.networks import generator_on_meta
 from gcc.pruning.budget import Budget, Counter, with_prefix
-from gcc.pruning.cost import Cost, cost_of
-from gcc.pruning.groups import build_on_meta, find_groups, full_widths
+from gcc.pruning.cost import Cost, generator_cost
+from gcc.pruning.groups import find_groups
 from gcc.pruning.importance import score_groups
 from gcc.registry.contracts import Architecture, Group, ImportanceMetric
 
@@ -65,18 +66,14 @@ def prune(
         TrainingError: a score is not finite.
     """
     groups = find_groups(architecture, base)
-    example = architecture.example_input()
-
-    def cost(widths: Mapping[str, int]) -> Cost:
-        return cost_of(build_on_meta(architecture, widths), example)
 
     scores = score_groups(network, groups, metric)
     unit = budget.unit(counter) + (f" at {teacher.resolution}" if budget.quantity == "macs" else "")
     limit = budget.limit(teacher, counter)
-    found = search_widths(groups, scores, lambda widths: budget.measure(cost(widths), counter), limit, unit)
+    found = search_widths(groups, scores, lambda widths: budget.measure(generator_cost(architecture, widths), counter), limit, unit)
     widths = without_vanished(architecture, groups, found)
-    full = full_widths(architecture.widths(base))
-    return Pruned(widths, cost(widths), {name: 1 - widths[name] / full[name] for name in widths})
+    full = architecture.full_widths(base)
+    return Pruned(widths, generator_cost(architecture, widths), {name: 1 - widths[name] / full[name] for name in widths})
 
 
 def search_widths(
@@ -128,11 +125,11 @@ def search_widths(
 def without_vanished(architecture: Architecture[Any], groups: Sequence[Group], widths: Mapping[str, int]) -> dict[str, int]:
     """Return `widths` with 0 for every group that has vanished with its level: the generator is the same without it."""
     settled = dict(widths)
-    shapes = _shapes(build_on_meta(architecture, settled))
+    shapes = _shapes(generator_on_meta(architecture, settled))
     for group in groups:
         if group.minimum == 0 and settled[group.name]:
             without = settled | {group.name: 0}
-            if _shapes(build_on_meta(architecture, without)) == shapes:
+            if _shapes(generator_on_meta(architecture, without)) == shapes:
                 settled = without
     return settled
 

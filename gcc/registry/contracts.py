@@ -138,6 +138,10 @@ class Architecture(abc.ABC, Generic[R]):
     def widths(self, base: int) -> dict[str, Width]:
         """Return every prunable width of a generator of width `base` by name; they are independent of each other."""
 
+    def full_widths(self, base: int) -> dict[str, int]:
+        """Return the channels of the unpruned generator of width `base`, by width name."""
+        return {name: width.channels for name, width in self.widths(base).items()}
+
     @abc.abstractmethod
     def build_generator(self, widths: Mapping[str, int]) -> nn.Module:
         """Build a generator with these widths; a level or block whose width is 0 is left out."""

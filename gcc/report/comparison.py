@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from gcc.pruning.budget import with_prefix
 from gcc.registry import EVALUATORS
 
 Figures = Mapping[str, Any]
@@ -30,21 +31,9 @@ def comparison(sides: Mapping[str, Figures]) -> dict[str, list[str]]:
     return rows
 
 
-def decimal(value: float) -> str:
-    """Return a count with its decimal prefix.
-
-    >>> decimal(6_048_186_368), decimal(54_414_019), decimal(812)
-    ('6.05 G', '54.41 M', '812')
-    """
-    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= factor:
-            return f"{value / factor:.2f} {prefix}"
-    return f"{value:g}"
-
-
 def _shared(sides: Mapping[str, Figures], key: str) -> list[str]:
     first = next(iter(sides.values()))
-    return [decimal(figures[key]) + _note(figures, first, lambda it: f"{it[key] / first[key]:.1%}") for figures in sides.values()]
+    return [with_prefix(figures[key]) + _note(figures, first, lambda it: f"{it[key] / first[key]:.1%}") for figures in sides.values()]
 
 
 def _note(figures: Figures, first: Figures, text: Any) -> str:

@@ -9,7 +9,7 @@ from gcc.errors import GccError, RecipeError
 from gcc.losses.placement import NOWHERE, Positions, build_projections, choose_selector, place
 from gcc.losses.selectors import All, Named, Paper, Uniform
 from gcc.models.pix2pix import Pix2Pix
-from gcc.networks import full_widths, on_meta
+from gcc.networks import generator_on_meta, on_meta
 
 
 def at(selector, size=32, ngf=4):
@@ -17,8 +17,8 @@ def at(selector, size=32, ngf=4):
 
 
 def networks(architecture, **widths):
-    full = full_widths(architecture, architecture.recipe.ngf) | widths
-    return {"G": on_meta(lambda: architecture.build_generator(full))}, {"D": on_meta(architecture.build_discriminator)}
+    full = architecture.full_widths(architecture.recipe.ngf) | widths
+    return {"G": generator_on_meta(architecture, full)}, {"D": on_meta(architecture.build_discriminator)}
 
 
 @pytest.mark.parametrize(("name", "kind"), [("paper", Paper), ("uniform", Uniform), ("all", All), ("down1", Named), ("a, b", Named)])

@@ -9,7 +9,7 @@ from gcc.losses.selectors import All, Named, Paper, Uniform, stages
 from gcc.models.gate import ChannelGate
 from gcc.models.layers import PatchDiscriminator
 from gcc.models.pix2pix import Pix2Pix
-from gcc.networks import full_widths, on_meta
+from gcc.networks import generator_on_meta, on_meta
 from gcc.registry import no_gate
 
 IMAGE = torch.zeros(1, 3, 8, 8)
@@ -69,7 +69,7 @@ def test_stages_leave_the_network_as_it_was():
 
 def unet_and_example():
     architecture = Pix2Pix(Pix2Pix.published())
-    network = on_meta(lambda: architecture.build_generator(full_widths(architecture, 64)))
+    network = generator_on_meta(architecture, architecture.full_widths(64))
     return architecture, network, torch.empty(1, 3, 256, 256, device="meta")
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from gcc.errors import RecipeError
 from gcc.models.pix2pix import Pix2Pix
-from gcc.networks import build_discriminators, build_generators, full_widths, on_meta
+from gcc.networks import build_discriminators, build_generators, generator_on_meta, on_meta
 
 
 def make(**changes):
@@ -68,7 +68,7 @@ def copy_weights(network, block):
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
 def test_unet_is_the_original_function(norm, size, training):
     architecture = make(size=size, norm=norm, dropout=0.0)
-    widths = full_widths(architecture, 2)
+    widths = architecture.full_widths(2)
     torch.manual_seed(0)
     network = architecture.build_generator(widths)
     for name, value in network.state_dict().items():
@@ -88,7 +88,7 @@ def test_unet_is_the_original_function(norm, size, training):
 @pytest.mark.parametrize("size", [32, 64, 128, 256])
 def test_every_size_builds_and_runs_down_to_one_pixel(size):
     architecture = make(size=size)
-    network = architecture.build_generator(full_widths(architecture, 1))
+    network = architecture.build_generator(architecture.full_widths(1))
     seen = []
     network.get_submodule(f"down{architecture.depth}").register_forward_hook(lambda m, i, o: seen.append(o.shape[2:]))
     image = architecture.example_input()
@@ -102,7 +102,7 @@ def test_every_size_builds_and_runs_down_to_one_pixel(size):
 def test_output_shape_does_not_depend_on_widths(data, size):
     architecture = make(size=size)
     widths = {name: data.draw(st.integers(w.minimum, 9), label=name) for name, w in architecture.widths(8).items()}
-    network = on_meta(lambda: architecture.build_generator(widths))
+    network = generator_on_meta(architecture, widths)
     with torch.device("meta"):
         assert network(torch.empty(2, 3, size, size)).shape == (2, 3, size, size)
     assert all(parameter.numel() for parameter in network.parameters())
@@ -121,14 +121,14 @@ def test_parameters_of_the_published_networks():
     # The counts that the original prints: 54.414 M for unet_256, 2.769 M for the PatchGAN of ndf 64.
     architecture = make(ndf=64)
     count = lambda network: sum(p.numel() for p in network.parameters())  # noqa: E731
-    assert count(on_meta(lambda: architecture.build_generator(full_widths(architecture, 64)))) == 54_413_955
+    assert count(generator_on_meta(architecture, architecture.full_widths(64))) == 54_413_955
     assert count(on_meta(architecture.build_discriminator)) == 2_768_705
 
 
 @pytest.mark.parametrize("lost", ["down2", "up2", "down3", "up3", "down4", "up5", "down6", "up6"])
 def test_a_level_without_channels_vanishes_with_all_inside_it(lost):
     architecture = make(size=64)
-    widths = full_widths(architecture, 2) | {lost: 0}
+    widths = architecture.full_widths(2) | {lost: 0}
     network = architecture.build_generator(widths)
     level = int(lost[-1])
     kept = {name for name, _ in network.named_children()}
@@ -145,7 +145,7 @@ def test_a_level_without_channels_vanishes_with_all_inside_it(lost):
 def test_a_vanished_unet_is_the_function_of_its_outer_levels():
     # Equal to the nested one of the levels that are left, but for the norm that the once inner level keeps.
     architecture = make(size=64, dropout=0.0)
-    widths = full_widths(architecture, 2) | {"up4": 0}
+    widths = architecture.full_widths(2) | {"up4": 0}
     network = architecture.build_generator(widths).eval()
     nested = Block(1, 3, widths, "batch", 0.0)
     nested.inner.inner.downnorm = nn.BatchNorm2d(widths["down3"])
@@ -156,7 +156,7 @@ def test_a_vanished_unet_is_the_function_of_its_outer_levels():
 
 @pytest.mark.parametrize(("size", "levels"), [(32, set()), (64, {5}), (128, {5, 6}), (256, {5, 6, 7})])
 def test_dropout_is_in_the_inner_up_levels(size, levels):
-    network = on_meta(lambda: make(size=size).build_generator(full_widths(make(size=size), 8)))
+    network = on_meta(lambda: make(size=size).build_generator(make(size=size).full_widths(8)))
     found = {path: module for path, module in network.named_modules() if isinstance(module, nn.Dropout)}
     assert set(found) == {f"up{k}.dropout" for k in levels}
     assert all(module.p == 0.5 for module in found.values())
@@ -166,13 +166,13 @@ def test_dropout_is_in_the_inner_up_levels(size, levels):
 
 @pytest.mark.parametrize(("norm", "kind"), [("batch", nn.BatchNorm2d), ("instance", nn.InstanceNorm2d)])
 def test_norms_are_everywhere_but_outermost_and_at_the_bottom(norm, kind):
-    network = on_meta(lambda: make(norm=norm).build_generator(full_widths(make(), 8)))
+    network = on_meta(lambda: make(norm=norm).build_generator(make().full_widths(8)))
     found = {path for path, module in network.named_modules() if isinstance(module, kind)}
     assert found == {f"down{k}.norm" for k in range(2, 8)} | {f"up{k}.norm" for k in range(2, 9)}
 
 
 def test_leaky_slope_is_that_of_the_original():
-    network = on_meta(lambda: make().build_generator(full_widths(make(), 8)))
+    network = on_meta(lambda: make().build_generator(make().full_widths(8)))
     assert {m.negative_slope for m in network.modules() if isinstance(m, nn.LeakyReLU)} == {0.2}
 
 
@@ -227,7 +227,7 @@ def test_gradient_of_pairs_leads_to_the_generator():
 def test_fresh_networks_are_drawn_as_in_the_original():
     architecture = make(size=64, ndf=32)
     networks = [
-        build_generators(architecture, {"G": full_widths(architecture, 32)}, "teacher")["G"],
+        build_generators(architecture, {"G": architecture.full_widths(32)}, "teacher")["G"],
         build_discriminators(architecture, "teacher")["D"],
     ]
     for network in networks:

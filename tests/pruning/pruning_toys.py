@@ -19,6 +19,9 @@ class Toy:
     def widths(self, base):
         return {name: Width(channels, 1) for name, channels in self.named.items()}
 
+    def full_widths(self, base):
+        return dict(self.named)
+
     def build_generator(self, widths):
         return self.build(widths)
 

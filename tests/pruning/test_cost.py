@@ -6,8 +6,8 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from gcc.models.pix2pix import Pix2Pix, Pix2PixRecipe
+from gcc.networks import generator_on_meta
 from gcc.pruning.cost import Cost, cost_of
-from gcc.pruning.groups import build_on_meta, full_widths
 
 
 def reference_macs(network, example):
@@ -18,7 +18,7 @@ def reference_macs(network, example):
 
 def unet_cost(base, **settings):
     pix2pix = Pix2Pix(Pix2PixRecipe(**settings))
-    return cost_of(build_on_meta(pix2pix, full_widths(pix2pix.widths(base))), pix2pix.example_input())
+    return cost_of(generator_on_meta(pix2pix, pix2pix.full_widths(base)), pix2pix.example_input())
 
 
 def unet_by_hand(base, size=256):
@@ -60,14 +60,14 @@ def test_the_published_unet_costs_what_the_paper_says():
 @pytest.mark.parametrize("norm", ["batch", "instance"])
 def test_exact_agrees_with_torch_on_the_unet(norm):
     pix2pix = Pix2Pix(Pix2PixRecipe(size=64, norm=norm))
-    network = pix2pix.build_generator(full_widths(pix2pix.widths(8)))
+    network = pix2pix.build_generator(pix2pix.full_widths(8))
     assert cost_of(network, pix2pix.example_input()).macs == reference_macs(network, pix2pix.example_input())
 
 
 @pytest.mark.parametrize("name", TOYS)
 def test_exact_agrees_with_torch_on_toys(name):
     toy = TOYS[name]
-    network = toy.build_generator(full_widths(toy.widths(16)))
+    network = toy.build_generator(toy.full_widths(16))
     assert cost_of(network, toy.example_input()).macs == reference_macs(network, toy.example_input())
 
 

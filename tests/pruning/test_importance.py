@@ -4,7 +4,7 @@ from pruning_toys import TOYS
 from torch import nn
 
 from gcc.errors import PluginError
-from gcc.pruning.groups import find_groups, full_widths
+from gcc.pruning.groups import find_groups
 from gcc.pruning.importance import L1Norm, Slimming, score_groups
 from gcc.pruning.sparsity import add_subgradient, penalised
 from gcc.registry.contracts import ImportanceMetric
@@ -13,7 +13,7 @@ from gcc.registry.contracts import ImportanceMetric
 def built(name):
     torch.manual_seed(0)
     toy = TOYS[name]
-    network = toy.build_generator(full_widths(toy.widths(16)))
+    network = toy.build_generator(toy.full_widths(16))
     for parameter in network.parameters():
         nn.init.normal_(parameter)
     return network, find_groups(toy, 16)

@@ -6,9 +6,10 @@ from pruning_toys import TOYS
 
 from gcc.errors import BudgetError, PluginError, TrainingError
 from gcc.models.pix2pix import Pix2Pix, Pix2PixRecipe
+from gcc.networks import generator_on_meta
 from gcc.pruning.budget import Budget
 from gcc.pruning.cost import cost_of
-from gcc.pruning.groups import build_on_meta, find_groups, full_widths
+from gcc.pruning.groups import find_groups
 from gcc.pruning.importance import L1Norm, Slimming
 from gcc.pruning.search import NEAR_ENOUGH, prune, search_widths, without_vanished
 from gcc.registry.contracts import Group
@@ -18,7 +19,7 @@ UNET_GROUPS = find_groups(UNET, 8)
 
 
 def unet_macs(widths):
-    return cost_of(build_on_meta(UNET, widths), UNET.example_input()).paper_macs
+    return cost_of(generator_on_meta(UNET, widths), UNET.example_input()).paper_macs
 
 
 def group(name, channels, minimum=0):
@@ -134,21 +135,21 @@ def test_scores_that_are_not_finite_are_refused():
 
 
 def test_levels_that_vanish_are_zero():
-    full = full_widths(UNET.widths(8))
+    full = UNET.full_widths(8)
     settled = without_vanished(UNET, UNET_GROUPS, full | {"down4": 0})
     assert settled == {name: 0 if name[-1] in "456" else channels for name, channels in full.items()}
     assert without_vanished(UNET, UNET_GROUPS, full) == full
 
 
 def teacher_cost(architecture, base):
-    return cost_of(build_on_meta(architecture, full_widths(architecture.widths(base))), architecture.example_input())
+    return cost_of(generator_on_meta(architecture, architecture.full_widths(base)), architecture.example_input())
 
 
 @pytest.mark.parametrize("metric", [Slimming(), L1Norm()])
 @pytest.mark.parametrize(("text", "counter"), [("30%", "exact"), ("16.52%", "paper"), ("40%params", "exact"), ("6M", "paper")])
 def test_prune_keeps_any_kind_of_budget(metric, text, counter):
     torch.manual_seed(0)
-    network = UNET.build_generator(full_widths(UNET.widths(8)))
+    network = UNET.build_generator(UNET.full_widths(8))
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=1 / parameter[0].numel())
     teacher = teacher_cost(UNET, 8)
@@ -168,6 +169,6 @@ def test_prune_without_scales_says_what_to_do():
 
 
 def test_a_budget_above_the_pruned_width_is_out_of_reach():
-    network = UNET.build_generator(full_widths(UNET.widths(8)))
+    network = UNET.build_generator(UNET.full_widths(8))
     with pytest.raises(BudgetError, match=r"exact counter\) at 1x3x64x64.*between"):
         prune(UNET, network, 8, Slimming(), Budget.parse("90%"), "exact", teacher_cost(UNET, 64))
