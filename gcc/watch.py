@@ -9,14 +9,16 @@ from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from gcc.errors import TrainingError
 from gcc.files import explained, replacing, write_text
 from gcc.run import Run, Step
 from gcc.training.record import Window, append_line
 
-PHASES = {"search": "first step: sparse training", "train": "second step: cooperative training", "teacher": "teacher training"}
+PHASES = {"search": "1/2 sparse training", "train": "2/2 joint training", "teacher": "teacher training"}
+SHORT = {"teacher/G": "teacher G", "student/G": "student G", "student/distill_G": "distill"}
+"""The losses that are shown while training; `metrics.jsonl` has them all."""
 SECONDS = 5.0
 """Time between two readings of the losses, which wait for the device."""
 PLAIN_LINES = 20
@@ -39,14 +41,13 @@ class Watcher:
         self._window = Window()
         self._read = time.monotonic()
         self._progress = Progress(
-            SpinnerColumn(),
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=None),
             MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             TextColumn("{task.fields[losses]}"),
             console=console,
+            expand=True,
             disable=not console.is_terminal,
         )
         self._tasks: dict[str, TaskID] = {}
@@ -79,7 +80,7 @@ class Watcher:
         if wrong:
             where = f"epoch {step.epoch}, step {step.number}"
             raise TrainingError(f"{', '.join(wrong)} is not finite at {where}: lower lr_g and lr_d with --set, or use --amp off")
-        text = "  ".join(f"{name} {value:.3g}" for name, value in means.items() if name in ("teacher/G", "student/G", "student/distill_G"))
+        text = ", ".join(f"{short} {means[name]:.3g}" for name, short in SHORT.items() if name in means)
         self._progress.update(self._tasks[step.phase], losses=text)
         stride = max(1, step.epochs // PLAIN_LINES)
         if not self.console.is_terminal and step.ends_epoch and (step.epoch % stride == 0 or step.epoch == step.epochs):

@@ -173,6 +173,28 @@ def test_what_cannot_work_is_refused_before_any_training(settings, error, says, 
         compressor("pix2pix", **settings).run()
 
 
+@families
+@pytest.mark.parametrize("settings", [{"gan_mode": mode} for mode in ("hinge", "lsgan", "vanilla", "wgangp")] + [{"metric": "l1"}])
+def test_every_gan_loss_and_metric_trains(arch, settings):
+    losses = [step.losses for step in compressor(arch, epochs=1, **settings).steps()]
+    assert all(math.isfinite(float(loss)) for terms in losses for loss in terms.values())
+    assert ("teacher/D_penalty" in losses[0]) == (settings.get("gan_mode") == "wgangp")
+
+
+@families
+def test_bfloat16_trains_close_to_float32(arch):
+    def first_losses(amp):
+        run = Compressor(Teacher.create(arch), amp=amp, **TINY[arch])
+        steps = run.steps()
+        losses = next(step.losses for step in steps if step.phase == "train")
+        assert all(parameter.dtype == torch.float32 for network in run.student.generators.values() for parameter in network.parameters())
+        return {name: float(loss) for name, loss in losses.items()}
+
+    full, half = first_losses("off"), first_losses("bf16")
+    assert full != half
+    assert half == pytest.approx(full, rel=0.1, abs=0.05)
+
+
 def test_a_short_run_warns_that_no_channel_can_close():
     assert "lr_alpha" in compressor("pix2pix", lr_alpha=1e-5).plan()["warning"]
     assert "warning" not in compressor("pix2pix").plan()
