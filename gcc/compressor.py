@@ -14,7 +14,7 @@ from gcc.losses.placement import Positions, build_projections, place
 from gcc.models.gate import ChannelGate
 from gcc.networks import Widths, build_discriminators, build_generators, generator_on_meta, on_meta
 from gcc.player import Lesson, Losses, Player, Student
-from gcc.pruning.budget import Budget, with_prefix
+from gcc.pruning.budget import Budget
 from gcc.pruning.cost import generator_cost
 from gcc.pruning.groups import find_groups
 from gcc.pruning.search import prune
@@ -23,6 +23,7 @@ from gcc.registry import METRICS, Batch, ImportanceMetric, Networks
 from gcc.result import Result
 from gcc.run import FIRST, SECOND, Run, Step, titled
 from gcc.training.seeds import seeded
+from gcc.units import with_prefix
 
 
 class Compressor(Run[Result]):

@@ -14,7 +14,7 @@ MODULES = {
     for path in ROOT.rglob("*.py")
 }
 FLOORS = [
-    {"gcc.errors"},
+    {"gcc.errors", "gcc.units"},
     {"gcc.recipe", "gcc.files"},
     {"gcc.registry"},
     {"gcc.models", "gcc.data", "gcc.training", "gcc.evaluation", "gcc.pruning", "gcc.losses", "gcc.networks"},

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from gcc.errors import BudgetError
+from gcc.units import EXPONENTS, with_prefix
 
 if TYPE_CHECKING:
     from gcc.pruning.cost import Cost
 
 Counter = Literal["exact", "paper"]
 
-EXPONENTS = {"K": 3, "M": 6, "G": 9, "T": 12}
 FORM = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([KMGT%])\s*(params)?", re.IGNORECASE | re.ASCII)
 FORMS = "`3.0G` or `900M` (MACs per sample), `25%` (of the teacher's MACs), `2.5Mparams` or `25%params`"
 
@@ -79,16 +79,3 @@ class Budget:
         if self.share:
             return f"{100 * self.amount:.4g}% of the teacher's {self.unit(counter)}"
         return f"{with_prefix(self.amount)} {self.unit(counter)}"
-
-
-def with_prefix(value: float) -> str:
-    """Return a count in four digits with K, M, G or T.
-
-    >>> with_prefix(6.048e9), with_prefix(512)
-    ('6.048 G', '512')
-    """
-    for prefix, exponent in reversed(EXPONENTS.items()):
-        # Half a unit in the fourth digit below the prefix rounds up to it.
-        if value >= 0.99995 * 10**exponent:
-            return f"{value / 10**exponent:.4g} {prefix}"
-    return f"{value:.4g}"

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from gcc.pruning.budget import with_prefix
 from gcc.registry.contracts import Architecture
+from gcc.units import with_prefix
 
 
 @dataclass(frozen=True)

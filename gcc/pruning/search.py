@@ -15,11 +15,12 @@ from torch import Tensor, nn
 
 from gcc.errors import BudgetError, TrainingError
 from gcc.networks import generator_on_meta
-from gcc.pruning.budget import Budget, Counter, with_prefix
+from gcc.pruning.budget import Budget, Counter
 from gcc.pruning.cost import Cost, generator_cost
 from gcc.pruning.groups import find_groups
 from gcc.pruning.importance import score_groups
 from gcc.registry.contracts import Architecture, Group, ImportanceMetric
+from gcc.units import with_prefix
 
 NEAR_ENOUGH = 0.01
 """Share of the budget that the search may leave unused while a channel is left that might still fit."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gcc.pruning.budget import with_prefix
 from gcc.registry import EVALUATORS
+from gcc.units import with_prefix
 
 Figures = Mapping[str, Any]
 """What `Measured.figures` returns: the costs, latency and metrics of one generator as plain values."""

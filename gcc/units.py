@@ -1,0 +1,18 @@
+"""Counts with decimal prefixes."""
+
+from __future__ import annotations
+
+EXPONENTS = {"K": 3, "M": 6, "G": 9, "T": 12}
+
+
+def with_prefix(value: float) -> str:
+    """Return a count in four digits with K, M, G or T.
+
+    >>> with_prefix(6.048e9), with_prefix(512)
+    ('6.048 G', '512')
+    """
+    for prefix, exponent in reversed(EXPONENTS.items()):
+        # Half a unit in the fourth digit below the prefix rounds up to it.
+        if value >= 0.99995 * 10**exponent:
+            return f"{value / 10**exponent:.4g} {prefix}"
+    return f"{value:.4g}"
