@@ -22,7 +22,7 @@ from gcc.run import Run, Step
 from gcc.teacher import Teacher
 
 
-class PrunedOnly(Run[Result]):
+class PrunedOnly(Run):
     """A pruned generator against a full discriminator."""
 
     widths: dict[str, Widths]

@@ -30,6 +30,11 @@ from gcc.registry import ARCHITECTURES, Architecture
 FORMAT = 1
 LARGEST_CONFIG = 1 << 20
 WIDEST = 1 << 16
+DTYPES = {torch.float32: "F32", torch.float64: "F64", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64", torch.bool: "BOOL"}
+"""Names of the tensor types in safetensors files."""
+FIGURE_TEXTS = ("resolution", "latency_on")
+FIGURE_NUMBERS = ("exact_macs", "paper_macs", "parameters", "latency_ms", "latency_p90_ms")
+"""What is told of each side beside its metrics."""
 Role = Literal["student", "teacher"]
 
 
@@ -160,7 +165,14 @@ def read(folder: Path, role: Role | None = None) -> dict[str, Artifact]:
     for artifact in artifacts:
         if role is not None and artifact.role != role:
             raise ArtifactError(f"{artifact.folder} holds a {artifact.role}: expected a {role}")
-    return {artifact.generator: artifact for artifact in artifacts}
+    first = artifacts[0]
+    for artifact in artifacts[1:]:
+        if (artifact.role, artifact.arch, artifact.recipe) != (first.role, first.arch, first.recipe):
+            raise ArtifactError(f"{first.folder} and {artifact.folder} are of different runs: expected the generators of one")
+    found = {artifact.generator: artifact for artifact in artifacts}
+    if len(found) < len(artifacts):
+        raise ArtifactError(f"{folder} holds a generator twice: expected a folder for each of {', '.join(found)}")
+    return found
 
 
 def environment(device: torch.device) -> dict[str, str]:
@@ -205,13 +217,15 @@ def _write_tensors(path: Path, network: nn.Module) -> None:
 def _restored(path: Path, build: Callable[[], nn.Module]) -> nn.Module:
     """Return the network that `build` makes with the tensors of a file; no memory is taken before the file is known to fit."""
     tensors = _read_tensors(path, on_meta(build))
-    network = build()
+    # The weights that a constructor draws are overwritten: the caller's random numbers are left alone.
+    with torch.random.fork_rng(devices=[]):
+        network = build()
     network.load_state_dict(tensors)
     return network
 
 
 def _read_tensors(path: Path, expected: nn.Module) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors file, whose names, shapes and types must be those of `expected`, a network on meta."""
+    """Return the tensors of a safetensors file, whose header must have the names, shapes and types of `expected`, a network on meta."""
     wanted = {name: (list(tensor.shape), tensor.dtype) for name, tensor in expected.state_dict().items()}
     try:
         with safe_open(path, framework="pt") as file:
@@ -220,18 +234,19 @@ def _read_tensors(path: Path, expected: nn.Module) -> dict[str, Tensor]:
                 raise ArtifactError(
                     f"{path} does not fit its config.json: {'lacks' if name in wanted else 'has an unknown'} tensor {name!r}"
                 )
-            for name, (shape, _) in wanted.items():
-                given = file.get_slice(name).get_shape()
-                if given != shape:
-                    raise ArtifactError(f"{path} does not fit its config.json: {name!r} has the shape {given}, expected {shape}")
+            for name, (shape, dtype) in wanted.items():
+                given = file.get_slice(name)
+                if given.get_shape() != shape:
+                    raise ArtifactError(
+                        f"{path} does not fit its config.json: {name!r} has the shape {given.get_shape()}, expected {shape}"
+                    )
+                if given.get_dtype() != DTYPES.get(dtype):
+                    raise ArtifactError(f"{path} does not fit its config.json: {name!r} is {given.get_dtype()}, expected {dtype}")
             tensors = {name: file.get_tensor(name) for name in wanted}
     except FileNotFoundError as error:
         raise ArtifactError(f"{path} is missing: copy the whole folder") from error
     except (SafetensorError, OSError) as error:
         raise ArtifactError(f"{path} is damaged or no safetensors file: {error}") from error
-    for name, (_, dtype) in wanted.items():
-        if tensors[name].dtype != dtype:
-            raise ArtifactError(f"{path} does not fit its config.json: {name!r} is {tensors[name].dtype}, expected {dtype}")
     return tensors
 
 
@@ -268,16 +283,19 @@ def _parse(folder: Path, config: Any) -> Artifact:
         raise ArtifactError(f"recipe: {error}") from error
     if config["generator"] not in family.generators:
         raise ArtifactError(f"generator {config['generator']!r}: expected {' or '.join(family.generators)}")
-    artifact = Artifact(
+    return Artifact(
         folder,
         config["role"],
         config["architecture"],
         config["generator"],
         architecture.recipe,
         _parse_widths(architecture, config["widths"]),
-        *(_parse_mapping(name, config[name]) for name in ("figures", "environment")),
+        {
+            _parse_text("side", side): _parse_figures(side, figures)
+            for side, figures in _parse_mapping("figures", config["figures"]).items()
+        },
+        {name: _parse_text(name, value) for name, value in _parse_mapping("environment", config["environment"]).items()},
     )
-    return artifact
 
 
 def _parse_widths(architecture: Architecture[Any], widths: Any) -> Widths:
@@ -293,4 +311,29 @@ def _parse_widths(architecture: Architecture[Any], widths: Any) -> Widths:
 def _parse_mapping(name: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ArtifactError(f"{name} = {value!r}: expected a table")
+    return value
+
+
+def _parse_figures(side: str, value: Any) -> dict[str, Any]:
+    figures = _parse_mapping(f"figures of {side}", value)
+    if figures.keys() != {*FIGURE_TEXTS, *FIGURE_NUMBERS, "metrics"}:
+        raise ArtifactError(f"figures of {side}: expected exactly {', '.join((*FIGURE_TEXTS, *FIGURE_NUMBERS, 'metrics'))}")
+    for name in FIGURE_TEXTS:
+        _parse_text(name, figures[name])
+    for name in FIGURE_NUMBERS:
+        _parse_number(name, figures[name])
+    for metric, figure in _parse_mapping("metrics", figures["metrics"]).items():
+        _parse_number(_parse_text("metric", metric), figure)
+    return figures
+
+
+def _parse_number(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ArtifactError(f"{name} = {value!r}: expected a number")
+
+
+def _parse_text(name: str, value: Any) -> str:
+    # A terminal obeys control characters.
+    if not isinstance(value, str) or not value.isprintable():
+        raise ArtifactError(f"{name} = {value!r}: expected a line of text")
     return value

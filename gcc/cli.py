@@ -130,7 +130,9 @@ def inspect(subject: str, size: int | None, assignments: tuple[str, ...]) -> Non
 @click.argument("student", type=FOLDER)
 @click.argument("source", metavar="INPUT", type=FOLDER)
 @click.argument("target", metavar="OUTPUT", type=FOLDER)
-@click.option("--size", type=int, metavar="N", help="Height and width that images are resized to  [default: as trained]")
+@click.option(
+    "--size", type=click.IntRange(1, 16384), metavar="N", help="Height and width that images are resized to  [default: as trained]"
+)
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda or cuda:N.")
 @click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read.")
 def translate(student: Path, source: Path, target: Path, size: int | None, device: str, skip_bad: bool) -> None:
@@ -154,7 +156,7 @@ RUN_ARGUMENTS = ("data", "dataset", "skip_bad", "device", "amp", "workers")
 RECIPE_FLAGS = ("direction", "size", "epochs", "batch_size", "seed", "metric", "selector", "prune_width", "budget", "counter")
 
 
-def _run(kind: type[Run[Any]], options: Mapping[str, Any]) -> None:
+def _run(kind: type[Run], options: Mapping[str, Any]) -> None:
     from rich.console import Console
 
     from gcc.files import claim, fresh_folder
@@ -170,7 +172,7 @@ def _run(kind: type[Run[Any]], options: Mapping[str, Any]) -> None:
         click.echo(run.recipe.to_toml(run.arch), nl=False)
         return
     out = options["out"] or fresh_folder(Path("runs") / run.arch)
-    claim(out, force=options["force"], needs=run.bytes_written())
+    claim(out, force=options["force"], needs=run.bytes_written(), inputs=[options[name] for name in ("data", "teacher") if options[name]])
     with Watcher(run, out, Console(stderr=True)) as watcher:
         for step in run.steps():
             watcher(step)

@@ -26,7 +26,7 @@ from gcc.training.seeds import seeded
 from gcc.units import with_prefix
 
 
-class Compressor(Run[Result]):
+class Compressor(Run):
     """Compresses a teacher's generators to a budget by Algorithm 1.
 
     `run` goes to the end and returns the `Result`; `steps` gives one iteration at a time. What can be refused is refused by `check`, which
@@ -53,6 +53,7 @@ class Compressor(Run[Result]):
         # First step: generator compression.
         yield from self._sparse_training()  # lines 2 to 4
         self.widths = self._prune(self.searched.generators)  # line 5
+        del self.searched
         self._reinitialise()
 
         # Second step: lightweight generator training.
@@ -80,12 +81,13 @@ class Compressor(Run[Result]):
 
         # Lines 10 and 11, in the recipe's order: update G^S with Eq. 1 and 10; freeze alpha and update D^S with Eq. 2.
         made = student.make(first)
-        moves = {
-            "G": lambda: student.learn(made, student.judge(made), lesson, teacher.judge(made)),
-            "D": lambda: student.update_discriminators(made),
-        }
-        for move in self.recipe.order:
-            losses |= titled("student", moves[move]())
+        if self.recipe.order == "GD":
+            verdict = student.judge(made)
+            losses |= titled("student", student.learn(made, verdict, lesson, teacher.judge(made)))
+            losses |= titled("student", student.update_discriminators(made, verdict))
+        else:
+            losses |= titled("student", student.update_discriminators(made))
+            losses |= titled("student", student.learn(made, student.judge(made), lesson, teacher.judge(made)))
 
         # Line 13: freeze the weights of D^S and update alpha with Eq. 8, on a batch of its own.
         with torch.no_grad():
@@ -101,20 +103,18 @@ class Compressor(Run[Result]):
     def plan(self) -> dict[str, str]:
         recipe, teacher = self.recipe, self.teacher_cost()
         budget = Budget.parse(recipe.budget)
-        limit = with_prefix(budget.limit(teacher, recipe.counter))
         searched, trained = recipe.search_epochs, recipe.epochs
         unpruned = generator_cost(self.architecture, self.architecture.full_widths(recipe.prune_width))
         facts = super().plan() | {
             "training": f"{searched} + {trained} epochs of {self.loader.steps} steps, batches of {recipe.batch_size}",
             "teacher": f"width {recipe.ngf}: {teacher}",
             "pruned from": f"width {recipe.prune_width}: {unpruned}",
-            "budget": f"{recipe.budget} = {limit} {budget.unit(recipe.counter)} for each generator",
+            "budget": f"{budget.describe(recipe.counter)}: {with_prefix(budget.limit(teacher, recipe.counter))} for each generator",
         }
-        reach = self._retention_reach()
-        if reach < 1 - recipe.tau:
+        if self._retention_reach() < 1 - recipe.tau:
             facts["warning"] = (
-                f"retention factors can fall by {reach:.2g} in this run and close below {recipe.tau}: no channel of the student's "
-                f"discriminator will switch off; give a short run a larger lr_alpha, such as --set lr_alpha={self._lr_alpha_for(reach):.1g}"
+                f"retention factors start at 1 and can fall by {self._retention_reach():.2g} in this run, not below tau = {recipe.tau}: no "
+                "channel of the student's discriminator will switch off; train longer, or raise lr_alpha with --set"
             )
         return facts
 
@@ -122,10 +122,6 @@ class Compressor(Run[Result]):
         """Return how far Adam can move a retention factor in the whole run: one learning rate per step."""
         factors = [self.recipe.alpha_rate_factor(epoch) for epoch in range(1, self.recipe.epochs + 1)]
         return self.recipe.lr_alpha * self.loader.steps * sum(factors)
-
-    def _lr_alpha_for(self, reach: float) -> float:
-        """Return a learning rate with which retention factors can cross their range four times."""
-        return 4 * self.recipe.lr_alpha / reach if reach else 1e-3
 
     def _sparse_training(self) -> Iterator[Step]:
         """Train a pair of the pruned width with the L1 subgradient on what the metric reads (lines 2 to 4)."""

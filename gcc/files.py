@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from gcc.errors import OutputError
 
 RUN_FILES = ("recipe.toml", "metrics.jsonl", "samples", "student", "teacher")
 """What a run leaves in its output folder."""
+MARK = "recipe.toml"
+"""The first file that a run writes: what tells a run's folder from any other."""
 
 
 @contextmanager
@@ -33,8 +35,18 @@ def replacing(path: Path) -> Iterator[Path]:
                 os.fsync(file.fileno())
             fresh.chmod(0o644)
             fresh.replace(path)
+            _sync(path.parent)
         finally:
             fresh.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    """Make the names in a folder last."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -49,36 +61,43 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}; free the space or choose another --out") from error
+        raise OutputError(
+            f"cannot write {path}: {error.strerror or error}; check the disk's space and permissions, or write elsewhere"
+        ) from error
 
 
-def claim(out: Path, *, force: bool, needs: int) -> None:
+def claim(out: Path, *, force: bool, needs: int, inputs: Iterable[Path]) -> None:
     """Make `out` ready for a run before any long work.
 
     Args:
         out: the output folder; made if it is missing.
         force: replace the run that it holds.
         needs: bytes that the run will write.
+        inputs: folders that the run reads, which must outlive it.
 
     Raises:
-        OutputError: `out` holds a run and `force` is off, cannot be written, or its disk is too full.
+        OutputError: `out` holds a run and `force` is off, something else in the way, or an input; or it cannot be written, or is too full.
     """
-    held = [name for name in RUN_FILES if (out / name).exists()]
-    if held and not force:
-        raise OutputError(f"{out} already holds a run ({', '.join(held)}): choose another --out, or replace it with --force")
     with explained(out):
+        held = [name for name in RUN_FILES if (out / name).exists()]
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out) as probe:
             probe.write(bytes(4096))
         free = shutil.disk_usage(out).free
+    if held and not (out / MARK).exists():
+        raise OutputError(f"{out} holds {', '.join(held)} and no {MARK}, so it is no run's folder: choose another --out")
+    if held and not force:
+        raise OutputError(f"{out} already holds a run ({', '.join(held)}): choose another --out, or replace it with --force")
+    for path in inputs:
+        if held and path.resolve().is_relative_to(out.resolve()):
+            raise OutputError(f"{out} holds {path}, which this run reads: choose another --out")
     if free < needs:
-        raise OutputError(
-            f"{out} has {free / 1e6:.0f} MB free and the run will write about {needs / 1e6:.0f} MB: free the space or choose another --out"
-        )
-    for name in held:
-        held_path = out / name
-        with explained(held_path):
-            shutil.rmtree(held_path) if held_path.is_dir() else held_path.unlink()
+        raise OutputError(f"{out} has {free / 1e6:.0f} MB free, and the run will write about {needs / 1e6:.0f} MB: choose another --out")
+    # The mark goes last: whatever interrupts this, the rest stays known as a run's.
+    for name in reversed(held):
+        path = out / name
+        with explained(path):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def fresh_folder(base: Path) -> Path:

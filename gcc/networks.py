@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -25,6 +26,18 @@ def on_meta(build: Callable[[], nn.Module]) -> nn.Module:
 def generator_on_meta(architecture: Architecture[Any], widths: Mapping[str, int]) -> nn.Module:
     """Return a generator of shapes without values, in eval mode."""
     return on_meta(partial(architecture.build_generator, widths))
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Put `network` into evaluation mode, and every module back into its own mode afterwards."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def build_generators(architecture: Architecture[Any], widths: Mapping[str, Mapping[str, int]], side: str) -> dict[str, nn.Module]:

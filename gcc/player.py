@@ -24,7 +24,7 @@ from gcc.training.mover import Mover
 from gcc.training.precision import Precision
 
 Losses = dict[str, Tensor]
-"""Losses by name, detached scalars on the device."""
+"""Losses by name, scalars on the device; those that a move returns carry no graph."""
 
 
 @dataclass(frozen=True)
@@ -122,12 +122,19 @@ class Player:
 
     def update_generators(self, made: Made, verdict: Verdict) -> Losses:
         """Move the generators against Eq. 1 and the task losses."""
-        return self._move_generators(self._generator_losses(made, verdict))
+        losses = self._generator_losses(made, verdict)
+        self.generator_mover.step(total(losses.values()))
+        return detached(losses)
 
-    def update_discriminators(self, made: Made) -> Losses:
-        """Move the weights of the discriminators against Eq. 2."""
+    def update_discriminators(self, made: Made, verdict: Verdict | None = None) -> Losses:
+        """Move the weights of the discriminators against Eq. 2.
+
+        Args:
+            made: what the generators made, and what is real.
+            verdict: what the discriminators say of `made` with their present weights, where that is known; else they are asked.
+        """
         with self.discriminator_mover.moving():
-            losses = self._discriminator_losses(made)
+            losses = self._discriminator_losses(made, verdict)
             self.discriminator_mover.step(self.recipe.lambda_d * total(losses.values()))
         return detached(losses)
 
@@ -140,16 +147,13 @@ class Player:
         with self.precision.autocast():
             return losses | self.architecture.task_losses(self.generators, made.batch, made.samples)
 
-    def _move_generators(self, losses: Losses) -> Losses:
-        self.generator_mover.step(total(losses.values()))
-        return detached(losses)
-
-    def _discriminator_losses(self, made: Made) -> Losses:
+    def _discriminator_losses(self, made: Made, verdict: Verdict | None) -> Losses:
         losses: dict[str, list[Tensor]] = {"D_real": [], "D_fake": []}
         for name, network in self.discriminators.items():
             pair = made.pairs[name]
             with self.precision.autocast():
-                real, fake = network(pair.real), network(pair.fake.detach())
+                real = network(pair.real)
+                fake = verdict.logits[name] if verdict else network(pair.fake.detach())
             losses["D_real"].append(self.gan.real(real))
             losses["D_fake"].append(self.gan.fake(fake))
             if self.gan.penalised:
@@ -173,7 +177,7 @@ class FrozenPlayer(Player):
     def update_generators(self, made: Made, verdict: Verdict) -> Losses:
         return {}
 
-    def update_discriminators(self, made: Made) -> Losses:
+    def update_discriminators(self, made: Made, verdict: Verdict | None = None) -> Losses:
         return {}
 
 
@@ -199,7 +203,7 @@ class Student(Player):
         projections: Mapping[str, Projections],
     ) -> None:
         self.projections = {name: network.to(precision.device) for name, network in projections.items()}
-        super().__init__(architecture, generators, discriminators, precision, positions)
+        super().__init__(architecture, generators, discriminators, precision, Positions(positions.generators, {}))
         self.gates = {name: gates(network) for name, network in self.discriminators.items()}
         self.alphas = [gate.alpha for found in self.gates.values() for gate in found.values()]
         self.retention_mover = Mover(self.alphas, self.recipe.lr_alpha, (0.9, 0.999), precision)
@@ -218,6 +222,11 @@ class Student(Player):
     def begin(self, epoch: int) -> None:
         super().begin(epoch)
         self.retention_mover.rate(self.recipe.alpha_rate_factor(epoch))
+
+    def judge(self, made: Made) -> Verdict:
+        """Run every discriminator on what was made; the graph leads to the generators and to the discriminators' weights."""
+        with self.discriminator_mover.moving():
+            return super().judge(made)
 
     def learn(self, made: Made, verdict: Verdict, lesson: Lesson, opinion: Verdict) -> Losses:
         """Move the generators against Eq. 1, the task losses and L_distill (Eq. 10).
@@ -238,7 +247,9 @@ class Student(Player):
             ]
             if distances:
                 losses[term] = total(distances)
-        return self._move_generators(losses)
+        # The verdict's graph is kept: it serves the discriminators' own move, too, if that comes next.
+        self.generator_mover.step(total(losses.values()), retain_graph=True)
+        return detached(losses)
 
     def update_retention(self, made: Made, targets: Mapping[str, Target]) -> Losses:
         """Move the retention factors, and them alone, against Eq. 8, then clamp them to [0, 1]."""
@@ -250,6 +261,7 @@ class Student(Player):
                     real, fake = network(pair.real), network(pair.fake)
                 loss_d_fake = self.gan.fake(fake)
                 loss_d = self.recipe.lambda_d * (self.gan.real(real) + loss_d_fake)
+                # Eq. 8 has L_D as Eq. 2 defines it; the gradient penalty of `wgangp` belongs to the weights' training alone.
                 losses.append(arch_loss(loss_d, self.gan.generator(fake), loss_d_fake, targets[name].value))
             loss = total(losses)
             self.retention_mover.step(loss)

@@ -227,6 +227,8 @@ def _parsed(name: str, text: str, kind: Any) -> Any:
     inner, optional = _optional(kind)
     if optional and text.lower() == "none":
         return None
+    if typing.get_origin(inner) is Literal:
+        return next((choice for choice in typing.get_args(inner) if str(choice) == text), text)
     if inner is bool and text.lower() in ("true", "false"):
         return text.lower() == "true"
     try:

@@ -11,6 +11,7 @@ from PIL.Image import Image
 from torch import nn
 
 from gcc.artifact import Artifact, Role, environment, save
+from gcc.errors import GccError
 from gcc.files import replacing
 from gcc.networks import Widths
 from gcc.player import Player
@@ -119,7 +120,13 @@ class Result:
 
     @property
     def students(self) -> dict[str, nn.Module]:
-        """The student generators by name, in eval mode."""
+        """The student generators by name, in eval mode.
+
+        Raises:
+            GccError: the run trained a teacher alone.
+        """
+        if "student" not in self.sides:
+            raise GccError("this run trained a teacher alone, and has no student: its generators are in sides['teacher']")
         return {name: measured.network for name, measured in self.sides["student"].generators.items()}
 
     @property

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import torch
 from PIL.Image import Image
@@ -15,26 +17,23 @@ from torch import nn
 from gcc.artifact import Role
 from gcc.data.loading import Loader, Skipping
 from gcc.data.sources import open_source
-from gcc.errors import DataError
+from gcc.errors import DataError, TrainingError
 from gcc.evaluation.held_out import evaluate, sampled, sampling
 from gcc.losses.placement import NOWHERE, Positions
-from gcc.networks import Widths, build_discriminators, build_generators
+from gcc.networks import Widths, build_discriminators, build_generators, generator_on_meta, on_meta
 from gcc.player import FrozenPlayer, Losses, Player
 from gcc.pruning.cost import Cost, generator_cost
 from gcc.recipe import Recipe
 from gcc.registry import Samples, SampleSource
 from gcc.report.grid import sample_grid
-from gcc.result import Side
+from gcc.result import Result, Side
 from gcc.teacher import Teacher
 from gcc.training.device import choose_device
 from gcc.training.precision import Amp, Precision
 from gcc.training.seeds import derived
 
-T = TypeVar("T")
 ALONE, FIRST, SECOND = range(3)
 """Streams of batches, drawn independently: of a pair that plays alone, and the two of Algorithm 1's second step."""
-SAMPLES_BYTES = 10_000_000
-"""About what a run's sample grids and losses take on disk."""
 SHOWN = 6
 """Held-out samples in a sample grid."""
 
@@ -66,7 +65,7 @@ def ignore(step: Step) -> None:
     """Watch nothing."""
 
 
-class Run(abc.ABC, Generic[T]):
+class Run(abc.ABC):
     """An architecture bound to its recipe, with data and a device.
 
     Args:
@@ -102,25 +101,39 @@ class Run(abc.ABC, Generic[T]):
         self.device = choose_device(device)
         self.precision = Precision.choose(amp, self.device)
         self.data_name = str(data) if data is not None else f"demo data ({self.architecture.demo_source}, generated)"
+        self.workers = workers
+        self.skip_bad = skip_bad
         self.train_data, self.held_out = (
-            self._open(None if data is None else Path(data), split, dataset, skip_bad=skip_bad) for split in ("train", "test")
+            open_source(
+                None if data is None else Path(data),
+                self.architecture.samples,
+                split,
+                self.recipe,
+                self.architecture.demo_source,
+                dataset,
+            )
+            for split in ("train", "test")
         )
-        self.loader = Loader(self.train_data, batch_size=self.recipe.batch_size, seed=self.recipe.seed, device=self.device, workers=workers)
         self.sides: dict[str, Player] = {}
+
+    @cached_property
+    def loader(self) -> Loader:
+        """The batches of the training data."""
+        return Loader(self.train_data, batch_size=self.recipe.batch_size, seed=self.recipe.seed, device=self.device, workers=self.workers)
 
     @abc.abstractmethod
     def steps(self) -> Iterator[Step]:
         """Train, one iteration at a time."""
 
     @abc.abstractmethod
-    def result(self) -> T:
+    def result(self) -> Result:
         """Return what was trained, measured on the held-out data."""
 
     def state(self) -> Losses:
         """Return what is worth a record beside the losses and moves slowly; scalars on the device."""
         return {}
 
-    def run(self, watch: Callable[[Step], None] = ignore) -> T:
+    def run(self, watch: Callable[[Step], None] = ignore) -> Result:
         """Train to the end and return what was trained.
 
         Args:
@@ -132,19 +145,21 @@ class Run(abc.ABC, Generic[T]):
         return self.result()
 
     def check(self) -> None:
-        """Refuse now, before any long work, what would fail later.
+        """Refuse now, before any long work, what would fail later; every image is read once.
 
         Raises:
-            GccError: the teacher that was brought along does not fit the recipe.
+            GccError: the teacher that was brought along does not fit the recipe, or an image cannot be used.
         """
         self.teacher_networks(self.recipe.ngf, "teacher")
+        self.train_data = self._without_bad(self.train_data)
+        self.held_out = self._without_bad(self.held_out)
 
     def plan(self) -> dict[str, str]:
         """Return what the run is about to do, as texts by title."""
         epochs, every = self.recipe.epochs, self.loader.steps
         return {
             "data": f"{self.data_name}: {len(self.train_data)} samples to train, {len(self.held_out)} held out, {self.recipe.size} pixels",
-            **({"note": note} if (note := getattr(self.held_out, "held_out", "")) else {}),
+            **({"note": self.held_out.note} if self.held_out.note else {}),
             "device": f"{self.device}, {str(self.precision.dtype).removeprefix('torch.')}",
             "training": f"{epochs} epochs of {every} steps, batches of {self.recipe.batch_size}",
         }
@@ -155,9 +170,14 @@ class Run(abc.ABC, Generic[T]):
 
     def bytes_written(self) -> int:
         """Return about how many bytes the run will save."""
-        networks = [network for side in self.teacher_networks(self.recipe.ngf, "teacher") for network in side.values()]
+        networks = [
+            *(generator_on_meta(self.architecture, widths) for widths in self.widths_at(self.recipe.ngf).values()),
+            *(on_meta(self.architecture.build_discriminator) for _ in self.architecture.discriminators),
+        ]
         weights = sum(parameter.numel() * parameter.element_size() for network in networks for parameter in network.parameters())
-        return 2 * weights + SAMPLES_BYTES
+        columns = 2 + len(self.architecture.generators) * 2
+        grids = self.recipe.epochs * SHOWN * columns * 3 * self.recipe.size**2
+        return 2 * weights + grids
 
     def widths_at(self, base: int) -> dict[str, Widths]:
         """Return the widths of every full generator of width `base`."""
@@ -181,6 +201,9 @@ class Run(abc.ABC, Generic[T]):
     def step(self, phase: str, epoch: int, epochs: int, index: int, losses: Losses) -> Step:
         """Return the record of iteration `index` of an epoch, counted from 1."""
         every = self.loader.steps
+        if index == every:
+            # Once an epoch, since it waits for the device; a loss that is not finite once stays so.
+            require_finite({name: float(loss) for name, loss in losses.items()}, f"{phase} epoch {epoch}")
         return Step(phase, epoch, epochs, (epoch - 1) * every + index, epochs * every, losses, index == every)
 
     def play(self, pair: Player, phase: str, epochs: int) -> Iterator[Step]:
@@ -192,6 +215,7 @@ class Run(abc.ABC, Generic[T]):
                 losses = pair.update_discriminators(made)
                 losses |= pair.update_generators(made, pair.judge(made))
                 yield self.step(phase, epoch, epochs, index, titled("teacher", losses))
+        self.loader.close(ALONE)
 
     def preview(self) -> Image:
         """Return a grid of held-out samples with every side trained so far."""
@@ -214,16 +238,26 @@ class Run(abc.ABC, Generic[T]):
         side = FrozenPlayer if self.brought and not self.recipe.train_teacher else Player
         return side(self.architecture, *self.teacher_networks(self.recipe.ngf, "teacher"), self.precision, positions)
 
-    def _open(self, root: Path | None, split: str, dataset: str | None, *, skip_bad: bool) -> SampleSource:
-        """Open a split and read every image once; bad ones are left out, or refused by name."""
-        source = open_source(root, self.architecture.samples, split, self.recipe, self.architecture.demo_source, dataset)
+    def _without_bad(self, source: SampleSource) -> SampleSource:
+        """Read every sample once; bad ones are left out, or refused by name."""
         bad = source.check()
         if not bad:
             return source
-        if skip_bad:
+        if self.skip_bad:
             return Skipping(source, {index for index, _ in bad})
         others = f", and {len(bad) - 1} more" if len(bad) > 1 else ""
         raise DataError(f"{bad[0][1]}{others}; mend or remove them, or leave them out with --skip-bad")
+
+
+def require_finite(losses: Mapping[str, float], where: str) -> None:
+    """Refuse to go on with losses that are no numbers.
+
+    Raises:
+        TrainingError: a loss is not finite; the message names it.
+    """
+    wrong = [name for name, value in losses.items() if not math.isfinite(value)]
+    if wrong:
+        raise TrainingError(f"{', '.join(wrong)} is not finite at {where}: lower lr_g and lr_d with --set, or use --amp off")
 
 
 def titled(side: str, losses: Losses) -> Losses:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gcc.artifact import Artifact, read
+from gcc.errors import ArtifactError
 from gcc.recipe import Recipe, changed
 from gcc.registry import ARCHITECTURES, Architecture
 
@@ -48,7 +49,11 @@ class Teacher:
             ArtifactError: the folder holds no undamaged teacher.
         """
         brought = read(Path(folder), role="teacher")
-        return cls(next(iter(brought.values())).arch, brought=brought)
+        arch = next(iter(brought.values())).arch
+        missing = set(ARCHITECTURES.load(arch).generators) - brought.keys()
+        if missing:
+            raise ArtifactError(f"{folder} lacks the generator {', '.join(sorted(missing))}: give the folder of the whole teacher")
+        return cls(arch, brought=brought)
 
     def architecture(self, *, demo: bool, settings: Mapping[str, Any]) -> Architecture[Any]:
         """Return the architecture bound to its recipe.

@@ -8,7 +8,7 @@ from gcc.result import Result
 from gcc.run import Run, Step
 
 
-class Trainer(Run[Result]):
+class Trainer(Run):
     """Trains a teacher pair with Eq. 1 and 2 and the task losses; arguments are those of `Run`."""
 
     def steps(self) -> Iterator[Step]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from gcc.artifact import only, read
-from gcc.data.images import image_files, read_rgb, resized, to_image, to_tensor
+from gcc.data.images import image_files, read_rgb, resized, to_tensor, write_image
 from gcc.errors import DataError, GccError
 from gcc.files import replacing
 from gcc.training.device import choose_device
@@ -32,7 +32,7 @@ def translate(student: Path, source: Path, target: Path, *, size: int | None, de
     example = artifact.architecture.example_input()
     if example.ndim != 4 or example.shape[1] != 3:
         raise GccError(f"{student} is a {artifact.arch} generator, which takes no image")
-    size = size or artifact.recipe.size
+    size = artifact.recipe.size if size is None else size
     place = choose_device(device)
     jobs = _jobs(source, target)
     network = artifact.network().to(place)
@@ -46,7 +46,7 @@ def translate(student: Path, source: Path, target: Path, *, size: int | None, de
         with torch.inference_mode():
             made = _run(network, to_tensor(image)[None].to(place), size)
         with replacing(written) as fresh:
-            to_image(made[0]).save(fresh)
+            write_image(fresh, made[0])
         yield written
 
 
@@ -59,17 +59,19 @@ def _run(network: torch.nn.Module, image: torch.Tensor, size: int) -> torch.Tens
 
 
 def _jobs(source: Path, target: Path) -> list[tuple[Path, Path]]:
+    """Return the images to read, each with the file to write; none of these is one of the images."""
     if source.is_file():
-        if not target.suffix:
-            target = target / f"{source.stem}.png"
-        return [(source, target)]
-    if not source.is_dir():
+        jobs = [(source, target if target.suffix else target / f"{source.stem}.png")]
+    elif source.is_dir():
+        jobs = [(image, target / f"{image.stem}.png") for image in image_files(source)]
+    else:
         raise DataError(f"there is no image or folder {source}")
-    images = image_files(source)
-    if not images:
+    if not jobs:
         raise DataError(f"the folder {source} holds no images")
-    stems = [image.stem for image in images]
-    twice = [image for image in images if stems.count(image.stem) > 1]
-    if twice:
-        raise DataError(f"{twice[0]} and {twice[1]} would be written to the same file: rename one")
-    return [(image, target / f"{image.stem}.png") for image in images]
+    sources, writers = {image.resolve() for image, _ in jobs}, dict[Path, Path]()
+    for image, written in jobs:
+        if written.resolve() in sources:
+            raise DataError(f"{image} would overwrite the image {written}: choose another OUTPUT")
+        if writers.setdefault(written, image) is not image:
+            raise DataError(f"{writers[written]} and {image} would both be written to {written}: rename one")
+    return jobs

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from gcc.errors import TrainingError
 from gcc.files import explained, replacing, write_text
-from gcc.run import Run, Step
+from gcc.run import Run, Step, require_finite
 from gcc.training.record import Window, append_line
 
 PHASES = {"search": "1/2 sparse training", "train": "2/2 joint training", "teacher": "teacher training"}
@@ -34,7 +31,7 @@ class Watcher:
         console: where progress goes; a bar with time left in a terminal, plain lines elsewhere.
     """
 
-    def __init__(self, run: Run[Any], out: Path, console: Console) -> None:
+    def __init__(self, run: Run, out: Path, console: Console) -> None:
         self.run = run
         self.out = out
         self.console = console
@@ -63,7 +60,7 @@ class Watcher:
     def __call__(self, step: Step) -> None:
         """Take in an iteration; read the losses every few seconds and at the end of every epoch."""
         if step.phase not in self._tasks:
-            self._tasks[step.phase] = self._progress.add_task(PHASES[step.phase], total=step.total, losses="")
+            self._tasks[step.phase] = self._progress.add_task(PHASES.get(step.phase, step.phase), total=step.total, losses="")
         self._progress.update(self._tasks[step.phase], completed=step.number)
         self._window.add(step.losses)
         if step.ends_epoch or time.monotonic() - self._read > SECONDS:
@@ -75,19 +72,15 @@ class Watcher:
         self._window.add(self.run.state())
         means = self._window.means()
         self._read = time.monotonic()
+        require_finite(means, f"{step.phase} epoch {step.epoch}, step {step.number}")
         append_line(self.out / "metrics.jsonl", {"phase": step.phase, "epoch": step.epoch, "step": step.number, **means})
-        wrong = [name for name, value in means.items() if not math.isfinite(value)]
-        if wrong:
-            where = f"epoch {step.epoch}, step {step.number}"
-            raise TrainingError(f"{', '.join(wrong)} is not finite at {where}: lower lr_g and lr_d with --set, or use --amp off")
         text = ", ".join(f"{short} {means[name]:.3g}" for name, short in SHORT.items() if name in means)
         self._progress.update(self._tasks[step.phase], losses=text)
         stride = max(1, step.epochs // PLAIN_LINES)
         if not self.console.is_terminal and step.ends_epoch and (step.epoch % stride == 0 or step.epoch == step.epochs):
+            progress = f"epoch {step.epoch}/{step.epochs}, step {step.number}/{step.total}"
             # Not `print`, which would wrap the line at a width that no terminal has.
-            self.console.out(
-                f"{PHASES[step.phase]}: epoch {step.epoch}/{step.epochs}, step {step.number}/{step.total}  {text}", highlight=False
-            )
+            self.console.out(f"{PHASES.get(step.phase, step.phase)}: {progress}  {text}", highlight=False)
 
     def _save_samples(self, step: Step) -> None:
         folder = self.out / "samples"

@@ -13,6 +13,17 @@ from gcc.artifact import Artifact, environment, only, read, save
 from gcc.errors import ArtifactError
 from gcc.networks import build_discriminators, build_generators
 
+FIGURES = {
+    "resolution": "1x3x32x32",
+    "exact_macs": 2,
+    "paper_macs": 3,
+    "parameters": 4,
+    "latency_ms": 5.0,
+    "latency_p90_ms": 6.0,
+    "latency_on": "cpu",
+    "metrics": {"l1": 0.1},
+}
+
 
 @pytest.fixture
 def saved(tmp_path):
@@ -80,7 +91,13 @@ def test_nothing_but_plain_tensors_and_json_is_written(saved):
         ({"widths": {}}, "widths"),
         ({"widths": "wide"}, "widths"),
         ({"figures": 3}, "figures"),
+        ({"figures": {"student": {}}}, "figures of student"),
+        ({"figures": {"student": FIGURES | {"exact_macs": "6"}}}, "exact_macs"),
+        ({"figures": {"student": FIGURES | {"latency_on": "\x1b[2Jcpu"}}}, "latency_on"),
+        ({"figures": {"student": FIGURES | {"metrics": {"l1": None}}}}, "l1"),
+        ({"figures": {"a\nb": FIGURES}}, "side"),
         ({"environment": None}, "environment"),
+        ({"environment": {"torch": 2}}, "torch"),
     ],
 )
 def test_a_damaged_configuration_is_refused_by_field(saved, changes, says):
@@ -144,7 +161,7 @@ def test_a_damaged_weights_file_is_refused(saved):
         (lambda tensors: tensors.pop("up1.conv.bias"), "lacks tensor 'up1.conv.bias'"),
         (lambda tensors: tensors.update(extra=torch.zeros(1)), "unknown tensor 'extra'"),
         (lambda tensors: tensors.update({"up1.conv.bias": torch.zeros(4)}), "shape"),
-        (lambda tensors: tensors.update({"up1.conv.bias": torch.zeros(3, dtype=torch.float64)}), "float64"),
+        (lambda tensors: tensors.update({"up1.conv.bias": torch.zeros(3, dtype=torch.float64)}), "F64"),
     ],
 )
 def test_foreign_tensors_are_refused_by_name(saved, change, says):
@@ -166,3 +183,26 @@ def test_what_is_not_there_is_said(tmp_path):
         load(tmp_path)
     with pytest.raises(ArtifactError, match="holds a student: expected a teacher"):
         Teacher.load(tmp_path / "student")
+
+
+def test_generators_of_two_runs_are_no_artefact(tmp_path):
+    write(tmp_path / "one", "student")
+    write(tmp_path / "two", "student")
+    with pytest.raises(ArtifactError, match="holds a generator twice"):
+        read(tmp_path)
+    edit(tmp_path / "two", role="teacher")
+    with pytest.raises(ArtifactError, match="are of different runs"):
+        read(tmp_path)
+
+
+def test_loading_leaves_random_numbers_alone(saved):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    load(saved)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_figures_come_back(saved):
+    edit(saved, figures={"student": FIGURES})
+    assert only(read(saved)).figures == {"student": FIGURES}

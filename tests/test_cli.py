@@ -137,6 +137,25 @@ def test_translate_refuses_what_it_cannot_read(compressed, tmp_path):
     assert "--size" in refused("translate", out / "student", tmp_path / "good.png", tmp_path / "made", "--size", "30")
 
 
+def test_translate_never_overwrites_what_it_reads(compressed, tmp_path):
+    out, _ = compressed
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    before = (tmp_path / "a.png").read_bytes()
+    assert "would overwrite" in refused("translate", out / "student", tmp_path, tmp_path)
+    assert "would overwrite" in refused("translate", out / "student", tmp_path / "a.png", tmp_path / "a.png")
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg")
+    assert "would both be written" in refused("translate", out / "student", tmp_path, tmp_path / "made")
+    assert "suffix" in refused("translate", out / "student", tmp_path / "a.png", tmp_path / "made.xyz")
+    assert run("translate", out / "student", tmp_path / "a.png", tmp_path / "made.png", "--size", "0").exit_code == 2
+    assert (tmp_path / "a.png").read_bytes() == before
+
+
+def test_force_never_deletes_what_the_run_reads(compressed):
+    out, _ = compressed
+    assert "which this run reads" in refused("compress", "--teacher", out / "teacher", "--epochs", "1", "--out", out, "--force")
+    assert (out / "teacher" / "discriminators.safetensors").exists()
+
+
 def test_train_saves_a_teacher_that_compress_can_start_from(tmp_path):
     trained = run("train", "--arch", "pix2pix", *PIX2PIX, "--epochs", "1", "--out", tmp_path / "teacher-run")
     assert trained.exit_code == 0, trained.output

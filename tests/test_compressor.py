@@ -1,7 +1,9 @@
 """Algorithm 1 from end to end, on demo data."""
 
+import copy
 import json
 import math
+from collections import Counter
 
 import pytest
 import torch
@@ -9,9 +11,10 @@ from families import TINY
 
 from gcc import Compressor, Teacher, load
 from gcc.artifact import read
-from gcc.errors import ArtifactError, BudgetError, PluginError, RecipeError
+from gcc.errors import ArtifactError, BudgetError, GccError, PluginError, RecipeError, TrainingError
 from gcc.losses.coordination import Target
 from gcc.pruning.budget import Budget
+from gcc.registry import ARCHITECTURES
 from gcc.trainer import Trainer
 
 families = pytest.mark.parametrize("arch", TINY)
@@ -193,6 +196,64 @@ def test_bfloat16_trains_close_to_float32(arch):
     full, half = first_losses("off"), first_losses("bf16")
     assert full != half
     assert half == pytest.approx(full, rel=0.1, abs=0.05)
+
+
+def second_step(run):
+    """Run the first step and one iteration of the second, and return the steps that are left."""
+    steps = run.steps()
+    while next(steps).phase == "search":
+        pass
+    return steps
+
+
+@families
+@pytest.mark.parametrize("order", ["GD", "DG"])
+def test_each_network_runs_as_often_as_algorithm_1_needs(arch, order):
+    run = compressor(arch, order=order)
+    steps = second_step(run)
+    counted = Counter()
+    for side, player in run.sides.items():
+        for kind, networks in (("G", player.generators), ("D", player.discriminators)):
+            for network in networks.values():
+                network.register_forward_hook(lambda *args, name=f"{side} {kind}": counted.update([name]))
+    next(steps)
+    # D^T: real and fake to move, then G^T's and G^S's images. D^S: real and fake, which serves both moves if D moves last; alpha's two.
+    assert counted == {"teacher G": 1, "student G": 2, "teacher D": 4, "student D": {"GD": 4, "DG": 5}[order]}
+
+
+@families
+def test_a_shared_verdict_moves_the_discriminator_as_a_fresh_one_does(arch):
+    run = compressor(arch)
+    second_step(run)
+    batch = next(run.loader.batches(1, 1))
+    shared, fresh = run.student, copy.deepcopy(run.student)
+    run.begin("train", 1)
+    made = shared.make(batch)
+    verdict = shared.judge(made)
+    losses = shared.update_discriminators(made, verdict)
+    run.begin("train", 1)
+    torch.testing.assert_close(fresh.update_discriminators(fresh.make(batch)), losses)
+    for name, network in shared.discriminators.items():
+        for mine, other in zip(network.parameters(), fresh.discriminators[name].parameters(), strict=True):
+            torch.testing.assert_close(mine, other)
+
+
+def test_a_run_that_diverges_is_no_result():
+    with pytest.raises(TrainingError, match="is not finite at .*lower lr_g"):
+        compressor("pix2pix", lr_g=1e9).run()
+
+
+def test_loading_half_a_teacher_is_refused(tmp_path, monkeypatch):
+    Trainer(Teacher.create("pix2pix"), **TINY["pix2pix"] | {"epochs": 1}).run().save(tmp_path)
+    monkeypatch.setattr(ARCHITECTURES.load("pix2pix"), "generators", ("G", "H"))
+    with pytest.raises(ArtifactError, match="lacks the generator H"):
+        Teacher.load(tmp_path / "teacher")
+
+
+def test_a_teacher_alone_is_no_student():
+    result = Trainer(Teacher.create("pix2pix"), **TINY["pix2pix"] | {"epochs": 1}).run()
+    with pytest.raises(GccError, match="has no student"):
+        _ = result.student
 
 
 def test_a_short_run_warns_that_no_channel_can_close():

@@ -221,3 +221,13 @@ def test_retention_rate_falls_to_a_tenth_every_hundred_epochs():
 @pytest.mark.parametrize(("epochs", "search"), [(250, 25), (200, 20), (100, 10), (30, 3), (19, 1), (9, 1), (1, 1)])
 def test_the_first_step_takes_a_tenth_of_the_epochs(epochs, search):
     assert dataclasses.replace(R, epochs=epochs).search_epochs == search
+
+
+def test_a_choice_of_numbers_is_read_from_text():
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Scaled(Pix2PixRecipe):
+        scale: Literal[2, 4, 8] = 4
+
+    assert changed(Scaled(), {"scale": "8"}).scale == 8
+    with pytest.raises(RecipeError, match="one of 2, 4, 8"):
+        changed(Scaled(), {"scale": "3"})

@@ -36,7 +36,7 @@ class Aligned(PairedImages):
         root = require_folder(root)
         if not self.recognises(root):
             raise DataError(f"{root} holds {found(root)}: {LAYOUTS}")
-        self._files, self.held_out = _split(root, split)
+        self._files, self.note = _split(root, split)
 
     @classmethod
     def recognises(cls, root: Path) -> bool:

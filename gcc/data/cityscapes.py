@@ -73,7 +73,7 @@ class Cityscapes(PairedImages):
         if not self.recognises(root):
             raise DataError(f"{root} holds {found(root)}: {LAYOUT}")
         if split == "test":
-            split, self.held_out = "val", "Cityscapes keeps the labels of its test images secret: val serves as test"
+            split, self.note = "val", "Cityscapes keeps the labels of its test images secret: val serves as test"
         self._files = _pairs(root, split)
 
     @classmethod

@@ -88,6 +88,8 @@ def _read(path: Path, convert: Callable[[Image.Image], Image.Image]) -> Image.Im
             warnings.simplefilter("ignore")
             with Image.open(path) as image:
                 return convert(image)
+    except MemoryError:
+        raise
     except Exception as error:  # Decoders meet damaged files with exceptions of every type.
         raise DataError(f"cannot read the image {path}: {_reason(path, error)}") from error
 

@@ -90,6 +90,10 @@ class Loader:
         order.batches = self._keys(epoch, stream)[start:]
         yield from _delivered(loader, self.device)
 
+    def close(self, stream: int) -> None:
+        """Let go of a stream that is not read again, and of its workers."""
+        self._streams.pop(stream, None)
+
     def _keys(self, epoch: int, stream: int) -> list[list[Key]]:
         permutation = np.random.default_rng((self.seed, stream, epoch)).permutation(len(self.source))
         keys: list[Key] = [(int(index), (self.seed, stream, epoch, int(index))) for index in permutation]
@@ -133,7 +137,7 @@ class Skipping(SampleSource):
 
     def __init__(self, source: SampleSource, bad: Collection[int]) -> None:
         self._source = source
-        self.held_out: str = getattr(source, "held_out", "")
+        self.note = source.note
         self._indices = [index for index in range(len(source)) if index not in set(bad)]
         if not self._indices:
             raise DataError(f"none of the {len(source)} samples can be used")

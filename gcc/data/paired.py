@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -54,8 +55,6 @@ class PairedImages(SampleSource):
     samples = "paired"
     resample_A: ClassVar[Image.Resampling] = BICUBIC
     """How image A is resized; label maps need the nearest neighbour."""
-    held_out: str = ""
-    """Which images really serve as this split, as a sentence; empty where they are those of the split's own folder."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.size = recipe.size
@@ -74,13 +73,18 @@ class PairedImages(SampleSource):
         return {"A": to_tensor(augment(a, self.resample_A)), "B": to_tensor(augment(b))}
 
     def check(self) -> list[tuple[int, str]]:
-        bad = []
-        for index in range(len(self)):
-            try:
-                self.read(index)
-            except DataError as error:
-                bad.append((index, str(error)))
-        return bad
+        # Decoders let other threads run.
+        with ThreadPoolExecutor() as pool:
+            reasons = enumerate(pool.map(self._fault, range(len(self))))
+            return [(index, reason) for index, reason in reasons if reason]
+
+    def _fault(self, index: int) -> str:
+        """Return why a pair cannot be read; nothing if it can."""
+        try:
+            self.read(index)
+        except DataError as error:
+            return str(error)
+        return ""
 
 
 def same_size(a: Image.Image, b: Image.Image, names: str) -> tuple[Image.Image, Image.Image]:

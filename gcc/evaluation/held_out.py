@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 
+from gcc.data.loading import in_order
+from gcc.networks import evaluating
 from gcc.registry import EVALUATORS, Architecture, Batch, SampleSource
 
 
 @contextmanager
 def sampling(generators: Mapping[str, nn.Module]) -> Iterator[None]:
-    """Keep generators in eval mode and without gradients in this context, and as they were after it."""
-    modes = {name: network.training for name, network in generators.items()}
-    try:
-        with torch.no_grad():
-            for network in generators.values():
-                network.eval()
-            yield
-    finally:
-        for name, network in generators.items():
-            network.train(modes[name])
+    """Keep generators in evaluation mode and without gradients in this context, and as they were after it."""
+    with torch.no_grad(), ExitStack() as stack:
+        for network in generators.values():
+            stack.enter_context(evaluating(network))
+        yield
 
 
 def sampled(source: SampleSource, indices: Sequence[int], device: torch.device) -> Batch:
@@ -37,12 +34,11 @@ def evaluate(
 ) -> dict[str, dict[str, float]]:
     """Return the figures of the architecture's evaluators over every sample of `source`, by generator and evaluator.
 
-    The networks run in eval mode and float32, as the saved ones will.
+    The networks run in evaluation mode and float32, as the saved ones will.
     """
     evaluators = {name: {metric: EVALUATORS.load(metric)() for metric in architecture.evaluators} for name in generators}
     with sampling(generators):
-        for start in range(0, len(source), batch_size):
-            batch = sampled(source, range(start, min(start + batch_size, len(source))), device)
+        for batch in in_order(source, batch_size, device):
             for name, (made, real) in architecture.judged(batch, architecture.generate(generators, batch)).items():
                 for evaluator in evaluators[name].values():
                     evaluator.update(made, real)

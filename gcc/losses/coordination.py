@@ -20,7 +20,8 @@ class Target(nn.Module):
     r"""The smoothed imbalance of the teacher pair, L_target.
 
     `L_target <- beta L_target + (1 - beta) |L_G^T - L_Dfake^T|` (Eq. II) with `beta = epoch / total epochs` (Eq. III); the first
-    observation is taken as it is. It is a state of the run, hence a module with buffers; nothing here waits for the device.
+    observation is taken as it is. In the last epoch beta is 1 and the target rests: in a run of one epoch, from the start. It is a state of
+    the run, hence a module with buffers; nothing here waits for the device.
     """
 
     value: Tensor

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from gcc.networks import evaluating
 from gcc.registry.contracts import LayerSelector
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
@@ -65,12 +66,10 @@ def stages(network: nn.Module, example: Tensor) -> list[str]:
     handles = [
         layer.register_forward_hook(lambda module, inputs, output, path=path: order.append((path, module))) for path, layer in layers
     ]
-    training = network.training
     try:
-        with torch.no_grad():
-            network.eval()(example)
+        with torch.no_grad(), evaluating(network):
+            network(example)
     finally:
-        network.train(training)
         for handle in handles:
             handle.remove()
     found: list[str] = []

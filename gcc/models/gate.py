@@ -2,8 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+
+
+class _Switch(torch.autograd.Function):
+    """Multiplies channels by a mask, and passes the gradient of the product with the mask straight on to the retention factors."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, alpha: Tensor, tau: float) -> Tensor:
+        mask = (alpha >= tau).to(features.dtype).view(1, -1, 1, 1)
+        ctx.save_for_backward(features, mask)
+        return features * mask
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        features, mask = ctx.saved_tensors
+        to_features = gradient * mask if ctx.needs_input_grad[0] else None
+        # Thousands of terms that cancel: multiplied and summed in float32 at the least.
+        wide = torch.promote_types(features.dtype, torch.float32)
+        to_alpha = (gradient.to(wide) * features.to(wide)).sum((0, 2, 3)) if ctx.needs_input_grad[1] else None
+        return to_features, to_alpha, None
 
 
 class ChannelGate(nn.Module):
@@ -28,9 +49,8 @@ class ChannelGate(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return `features`, (N, C, H, W), with the closed channels at zero."""
-        # alpha - alpha.detach() is exactly 0: it adds nothing but the straight-through gradient.
-        mask = self.open().to(self.alpha.dtype) + (self.alpha - self.alpha.detach())
-        return features * mask.to(features.dtype).view(1, -1, 1, 1)
+        gated: Tensor = _Switch.apply(features, self.alpha, self.tau)
+        return gated
 
     def extra_repr(self) -> str:
         """Show the sizes."""

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from gcc.networks import evaluating
 from gcc.registry.contracts import Architecture
 from gcc.units import with_prefix
 
@@ -70,18 +71,6 @@ def generator_cost(architecture: Architecture[Any], widths: Mapping[str, int]) -
     """Return what a generator of these widths costs at the architecture's example input."""
     with torch.device("meta"):
         return cost_of(architecture.build_generator(widths), architecture.example_input())
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Put `network` into evaluation mode, and every module back into its own mode afterwards."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 class _ProductCounter(TorchFunctionMode):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from gcc.pruning.cost import evaluating
+from gcc.networks import evaluating
 
 CAP_SECONDS = 1.0
 WARM_UP = 3

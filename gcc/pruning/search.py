@@ -33,12 +33,10 @@ class Pruned:
     Attributes:
         widths: channels by width name; 0 where the level or block is left out.
         cost: what the generator with these widths costs.
-        ratios: share of channels removed by width name, in [0, 1] (the paper's Figure III).
     """
 
     widths: dict[str, int]
     cost: Cost
-    ratios: dict[str, float]
 
 
 def prune(
@@ -73,8 +71,7 @@ def prune(
     limit = budget.limit(teacher, counter)
     found = search_widths(groups, scores, lambda widths: budget.measure(generator_cost(architecture, widths), counter), limit, unit)
     widths = without_vanished(architecture, groups, found)
-    full = architecture.full_widths(base)
-    return Pruned(widths, generator_cost(architecture, widths), {name: 1 - widths[name] / full[name] for name in widths})
+    return Pruned(widths, generator_cost(architecture, widths))
 
 
 def search_widths(

@@ -223,6 +223,9 @@ class SampleSource(abc.ABC):
     samples: ClassVar[str]
     """Kind of the samples, matched with `Architecture.samples`."""
 
+    note: str = ""
+    """Which samples really serve as this split, as a sentence; empty where they are the split's own."""
+
     @abc.abstractmethod
     def __init__(self, root: Path | None, split: str, recipe: Recipe) -> None:
         """Find the samples of `split`, which is `train`, `val` or `test`; `root` is none for data that is made.

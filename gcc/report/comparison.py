@@ -26,7 +26,7 @@ def comparison(sides: Mapping[str, Figures]) -> dict[str, list[str]]:
         ],
     }
     for metric in first["metrics"]:
-        unit = EVALUATORS.load(metric).unit
+        unit = EVALUATORS.load(metric).unit if metric in EVALUATORS.names() else ""
         rows[f"{metric}, held out"] = [f"{figures['metrics'][metric]:.4g} {unit}".rstrip() for figures in sides.values()]
     return rows
 

@@ -14,13 +14,16 @@ def choose_device(name: str) -> torch.device:
         GccError: torch knows no such device, or this machine has none.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).partition("\n")[0]
         raise GccError(f"device {name!r} cannot be used ({reason}): expected auto, cpu, cuda or cuda:0") from error
-    if device.type == "meta":
-        raise GccError("device 'meta' holds no values: expected auto, cpu, cuda or cuda:0")
+    if device.type not in ("cpu", "cuda"):
+        raise GccError(f"device {name!r} is not supported: expected auto, cpu, cuda or cuda:0")
+    if device.index is not None and device.type == "cuda":
+        # Events, memory pinning and bfloat16's support are those of the current device.
+        torch.cuda.set_device(device)
     return device

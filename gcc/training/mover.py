@@ -38,22 +38,28 @@ class Mover:
 
     @contextmanager
     def moving(self) -> Iterator[None]:
-        """Let gradients reach the parameters inside this context, and nowhere else."""
-        self.freeze(frozen=False)
+        """Let graphs that are built in this context reach the parameters; after it they are frozen."""
+        for parameter in self.parameters:
+            parameter.requires_grad_(True)
         try:
             yield
         finally:
             self.freeze()
 
-    def freeze(self, *, frozen: bool = True) -> None:
-        """Keep gradients from the parameters, or let them in."""
+    def freeze(self) -> None:
+        """Keep graphs from the parameters."""
         for parameter in self.parameters:
-            parameter.requires_grad_(not frozen)
+            parameter.requires_grad_(False)
 
-    def step(self, loss: Tensor) -> None:
-        """Move the parameters once against the gradient of `loss`."""
+    def step(self, loss: Tensor, *, retain_graph: bool = False) -> None:
+        """Move the parameters once against the gradient of `loss`; nothing else that it depends on gathers a gradient.
+
+        Args:
+            loss: a scalar.
+            retain_graph: keep its graph, for another loss that shares a part of it.
+        """
         self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(self.scaler.scale(loss))
+        torch.autograd.backward(self.scaler.scale(loss), inputs=self.parameters, retain_graph=retain_graph)
         if self._penalise is not None:
             self.scaler.unscale_(self.optimizer)
             self._penalise()

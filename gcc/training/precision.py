@@ -44,4 +44,5 @@ class Precision:
 
     def scaler(self) -> torch.amp.GradScaler:
         """Return a gradient scaler for one optimiser; it does nothing unless float16 is in use."""
-        return torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
+        # Table I's texture weights are large: from the usual 65536 every optimiser's first steps would overflow and be skipped.
+        return torch.amp.GradScaler(self.device.type, init_scale=2.0**10, enabled=self.dtype == torch.float16)

@@ -24,7 +24,7 @@ def numbers(source):
 
 def test_side_by_side(tmp_path):
     source = Aligned(side_by_side(tmp_path, {"train": 12, "val": 2, "test": 3}), "train", recipe())
-    assert Aligned.recognises(tmp_path) and len(source) == 12 and source.held_out == ""
+    assert Aligned.recognises(tmp_path) and len(source) == 12 and source.note == ""
     sample = source.sample(11, None)
     assert sample["A"].shape == sample["B"].shape == (3, 16, 16)
     assert sample["A"][0].min() > 0.5 and sample["B"][2].min() > 0.5 and number(sample) == 11
@@ -61,8 +61,8 @@ def test_both_images_get_the_same_augmentation(tmp_path):
 def test_val_and_test_stand_in_for_each_other(tmp_path, there, asked, held_out):
     side_by_side(tmp_path, {"train": 5, there: 3})
     source = Aligned(tmp_path, asked, recipe())
-    assert len(source) == 3 and held_out in source.held_out and str(tmp_path) in source.held_out
-    assert Aligned(tmp_path, there, recipe()).held_out == "" and len(Aligned(tmp_path, "train", recipe())) == 5
+    assert len(source) == 3 and held_out in source.note and str(tmp_path) in source.note
+    assert Aligned(tmp_path, there, recipe()).note == "" and len(Aligned(tmp_path, "train", recipe())) == 5
 
 
 @pytest.mark.parametrize(("count", "held"), [(2, [0]), (10, [0]), (21, [0, 10, 20])])
@@ -72,8 +72,8 @@ def test_every_tenth_image_is_held_out(tmp_path, count, held):
     train, val, test = (Aligned(tmp_path, split, recipe()) for split in ("train", "val", "test"))
     assert numbers(val) == numbers(test) == held
     assert numbers(train) == [n for n in range(count) if n not in held]
-    assert f"every tenth training image serves as test ({len(held)} of {count})" in test.held_out
-    assert f"trains ({count - len(held)} of {count})" in train.held_out
+    assert f"every tenth training image serves as test ({len(held)} of {count})" in test.note
+    assert f"trains ({count - len(held)} of {count})" in train.note
 
 
 def test_a_single_image_cannot_be_split(tmp_path):

@@ -55,9 +55,9 @@ def test_labels_keep_their_colours(tmp_path):
 
 def test_val_serves_as_test(tmp_path):
     cityscapes(tmp_path)
-    assert Cityscapes(tmp_path, "val", recipe()).held_out == ""
+    assert Cityscapes(tmp_path, "val", recipe()).note == ""
     source = Cityscapes(tmp_path, "test", recipe())
-    assert len(source) == 1 and "val serves as test" in source.held_out
+    assert len(source) == 1 and "val serves as test" in source.note
 
 
 def test_it_alone_recognises_cityscapes(tmp_path):

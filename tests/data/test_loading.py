@@ -117,10 +117,10 @@ def test_skipping_leaves_out_bad_samples():
     source = Numbers(6, bad={0, 3})
     kept = Skipping(source, {0, 3})
     assert [kept.sample(index, None)["index"].item() for index in range(len(kept))] == [1, 2, 4, 5]
-    assert kept.check() == [] and not Skipping.recognises(None) and kept.held_out == ""
+    assert kept.check() == [] and not Skipping.recognises(None) and kept.note == ""
     assert Skipping(source, {0}).check() == [(2, "bad")]
-    source.held_out = "val serves as test"
-    assert Skipping(source, {0}).held_out == "val serves as test"
+    source.note = "val serves as test"
+    assert Skipping(source, {0}).note == "val serves as test"
     with pytest.raises(DataError, match="none of the 6 samples can be used"):
         Skipping(source, range(6))
 

@@ -103,3 +103,24 @@ def test_gates_of_a_discriminator_stand_after_the_norm_and_before_the_activation
         assert [type(layer).__name__ for layer in block][2:] == ["ChannelGate", "LeakyReLU"]
         assert type(block[1]).__name__ == ("Identity" if path.startswith("conv1") else "BatchNorm2d")
     assert gates(PatchDiscriminator(6, 4, "batch", no_gate)) == {}
+
+
+def test_the_gradient_of_half_precision_features_is_summed_in_float32():
+    torch.manual_seed(0)
+    features = torch.randn(2, 3, 64, 64).to(torch.bfloat16)
+    slope = torch.randn(2, 3, 64, 64).to(torch.bfloat16)
+    gate = ChannelGate(3, 0.5)
+    gate(features).backward(slope)
+    exact = (features.double() * slope.double()).sum((0, 2, 3))
+    torch.testing.assert_close(gate.alpha.grad.double(), exact, rtol=1e-4, atol=1e-3)
+
+
+def test_the_gate_can_be_differentiated_twice_as_gradient_penalties_do():
+    gate = ChannelGate(3, 0.5).double()
+    with torch.no_grad():
+        gate.alpha[1] = 0.2
+    features = torch.randn(2, 3, 4, 4, dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(gate(features).pow(3).sum(), features, create_graph=True)
+    (curve,) = torch.autograd.grad(slope.sum(), features)
+    mask = torch.tensor([1.0, 0.0, 1.0], dtype=torch.float64).view(1, 3, 1, 1)
+    torch.testing.assert_close(curve, 6 * features * mask)

@@ -91,8 +91,6 @@ def test_moving_lets_gradients_in_and_shuts_even_after_an_error():
     with pytest.raises(ZeroDivisionError), mover.moving():
         raise ZeroDivisionError
     assert not any(p.requires_grad for p in parameters)
-    mover.freeze(frozen=False)
-    assert all(p.requires_grad for p in parameters)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=["plain", "scaled"])
