@@ -30,10 +30,8 @@ def test_latency_of_a_known_pass():
 
 def test_a_slow_network_is_timed_less_often():
     network = Sleeper(0.2)
-    start = time.perf_counter()
     assert measure_latency(network, torch.zeros(1), repeats=1000).median_ms >= 200
     assert network.calls < 10
-    assert time.perf_counter() - start < 5
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
