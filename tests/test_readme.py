@@ -1,0 +1,40 @@
+"""What the README says works."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from gcc.cli import main
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+PYTHON = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+COMMANDS = re.findall(r"gcc ((?:" + "|".join(main.commands) + r")\b[^#\n`]*)", README)
+
+
+def test_the_steps_of_pruning_work_alone():
+    (block,) = [block for block in PYTHON if "find_groups" in block]
+    names = {}
+    exec(compile(block, "README.md", "exec"), names)
+    widths = names["architecture"].full_widths(32)
+    assert names["groups"] and names["scores"].keys() == widths.keys()
+    assert 0.99 * 0.25 <= names["pruned"].cost.macs / names["teacher"].macs <= 0.25
+    assert sum(parameter.numel() for parameter in names["student"].parameters()) == names["pruned"].cost.parameters
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_and_option_exists(command):
+    name, *words = command.split()
+    known = {option for parameter in main.commands[name].params for option in parameter.opts}
+    assert {word for word in words if word.startswith("--")} <= known
+
+
+@pytest.mark.parametrize("option", sorted(set(re.findall(r"--[a-z][a-z-]+", README)) - {"--version"}))
+def test_every_option_is_known_to_a_command(option):
+    known = {opt for command in main.commands.values() for parameter in command.params for opt in parameter.opts}
+    assert option in known | {"--help"}
+
+
+def test_every_picture_and_page_is_there():
+    for link in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (Path(__file__).parents[1] / link).exists(), link
