@@ -21,7 +21,7 @@ FOLDER = click.Path(path_type=Path)
 
 
 class Program(click.Group):
-    """A group that turns a `GccError` into one line on standard error and exit code 2."""
+    """A group that turns a `GccError` into one line on standard error and exit code 2, and Ctrl-C into exit code 130."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -29,6 +29,9 @@ class Program(click.Group):
         except GccError as error:
             click.echo(f"gcc: error: {error}", err=True)
             ctx.exit(2)
+        except KeyboardInterrupt:
+            click.echo("gcc: stopped", err=True)
+            ctx.exit(130)
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})

@@ -1,6 +1,10 @@
 """The command line: what it prints, where it writes, and how it refuses."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 import torch
@@ -257,3 +261,14 @@ def test_a_damaged_teacher_is_refused(compressed, tmp_path):
         (copy / path.name).write_bytes(path.read_bytes())
     (copy / "model.safetensors").write_bytes(b"PK\x03\x04")
     assert "damaged" in refused("compress", "--teacher", copy)
+
+
+def test_ctrl_c_ends_with_its_own_exit_code(tmp_path):
+    command = [sys.executable, "-m", "gcc", "compress", "--arch", "pix2pix", *PIX2PIX, "--epochs", "1000", "--out", str(tmp_path / "run")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "run" / "metrics.jsonl").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130 and stderr.strip().endswith("gcc: stopped") and "Traceback" not in stderr
