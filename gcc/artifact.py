@@ -1,8 +1,8 @@
 """A generator on disk: `model.safetensors`, `config.json` and `README.md` (its model card) in one folder.
 
-A teacher's folder also has `discriminators.safetensors`. A family of several generators has one such folder per generator below the
-folder of its side. Reading trusts nothing: every field is checked, the tensors' names, shapes and types are compared with the architecture
-before a byte of them is read, no path is taken from a file, and nothing is unpickled.
+A family of several generators has one such folder per generator below the folder of its side; a teacher's side also has
+`discriminators.safetensors`. Reading trusts nothing: every field is checked, the tensors' names, shapes and types are compared with the
+architecture before a byte of them is read, no path is taken from a file, and nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from gcc.recipe import Recipe, changed
 from gcc.registry import ARCHITECTURES, Architecture
 
 FORMAT = 1
+DISCRIMINATORS = "discriminators.safetensors"
 LARGEST_CONFIG = 1 << 20
 WIDEST = 1 << 16
 DTYPES = {torch.float32: "F32", torch.float64: "F64", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64", torch.bool: "BOOL"}
@@ -74,33 +75,6 @@ class Artifact:
             ArtifactError: `model.safetensors` is damaged or does not fit the architecture.
         """
         return _restored(self.folder / "model.safetensors", partial(self.architecture.build_generator, self.widths)).eval()
-
-    def discriminators(self) -> dict[str, nn.Module]:
-        """Return the saved teacher's discriminators by name.
-
-        Raises:
-            ArtifactError: `discriminators.safetensors` is damaged or does not fit the architecture.
-        """
-
-        def build() -> nn.ModuleDict:
-            return nn.ModuleDict({name: self.architecture.build_discriminator() for name in self.architecture.discriminators})
-
-        return dict(_restored(self.folder / "discriminators.safetensors", build).named_children())
-
-    def fill(self, generator: nn.Module, discriminators: Mapping[str, nn.Module]) -> None:
-        """Put a saved teacher's weights into networks of the same shapes.
-
-        Raises:
-            ArtifactError: the files are damaged, or the networks are of another shape.
-        """
-        saved = self.discriminators()
-        try:
-            generator.load_state_dict(self.network().state_dict())
-            for name, network in discriminators.items():
-                network.load_state_dict(saved[name].state_dict())
-        except RuntimeError as error:
-            difference = " ".join(str(error).split())[:300]
-            raise ArtifactError(f"the teacher in {self.folder} does not fit this run's recipe: {difference}") from error
 
     def to_json(self) -> str:
         """Return the text of `config.json`."""
@@ -186,21 +160,58 @@ def environment(device: torch.device) -> dict[str, str]:
     }
 
 
-def save(artifact: Artifact, network: nn.Module, discriminators: Mapping[str, nn.Module], card: str) -> None:
+def fill(network: nn.Module, saved: nn.Module, folder: Path) -> None:
+    """Put the weights of a network that is saved in `folder` into one of the same shape.
+
+    Raises:
+        ArtifactError: the networks are of different shapes.
+    """
+    try:
+        network.load_state_dict(saved.state_dict())
+    except RuntimeError as error:
+        difference = " ".join(str(error).split())[:300]
+        raise ArtifactError(f"the teacher in {folder} does not fit this run's recipe: {difference}") from error
+
+
+def read_discriminators(folder: Path, architecture: Architecture[Any]) -> dict[str, nn.Module]:
+    """Return the discriminators by name that are saved in the folder of a teacher's side; none where there are none.
+
+    Raises:
+        ArtifactError: `discriminators.safetensors` is damaged or does not fit the architecture.
+    """
+
+    def build() -> nn.ModuleDict:
+        return nn.ModuleDict({name: architecture.build_discriminator() for name in architecture.discriminators})
+
+    return dict(_restored(folder / DISCRIMINATORS, build).named_children()) if has_discriminators(folder) else {}
+
+
+def has_discriminators(folder: Path) -> bool:
+    """Return whether the folder of a teacher's side holds discriminators."""
+    return (folder / DISCRIMINATORS).exists()
+
+
+def save_discriminators(folder: Path, discriminators: Mapping[str, nn.Module]) -> None:
+    """Write a teacher's discriminators to the folder of its side.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    _write_tensors(folder / DISCRIMINATORS, nn.ModuleDict(discriminators))
+
+
+def save(artifact: Artifact, network: nn.Module, card: str) -> None:
     """Write a generator to `artifact.folder`; every file is written atomically, the configuration last.
 
     Args:
         artifact: what `config.json` is to say.
         network: the generator.
-        discriminators: of a teacher; empty for a student.
         card: the text of `README.md`.
 
     Raises:
         OutputError: the folder cannot be written.
     """
     _write_tensors(artifact.folder / "model.safetensors", network)
-    if discriminators:
-        _write_tensors(artifact.folder / "discriminators.safetensors", nn.ModuleDict(discriminators))
     write_text(artifact.folder / "README.md", card)
     write_text(artifact.folder / "config.json", artifact.to_json())
 

@@ -55,12 +55,13 @@ class Compressor(Run):
         self.widths = self._prune(self.searched.generators)  # line 5
         del self.searched
         self._reinitialise()
+        yield from self.pretrain("pretrain", self.recipe.pretrain_epochs, self.apprentices())
 
         # Second step: lightweight generator training.
         epochs = self.recipe.epochs
         for epoch in range(1, epochs + 1):  # line 7
             self.begin("train", epoch, self.teacher, self.student)
-            drawn = zip(self.loader.batches(epoch, FIRST), self.loader.batches(epoch, SECOND), strict=True)  # lines 8 and 12
+            drawn = zip(self.batches(epoch, FIRST), self.loader.batches(epoch, SECOND), strict=True)  # lines 8 and 12
             for index, (first, second) in enumerate(drawn, start=1):
                 yield self.step("train", epoch, epochs, index, self._cooperate(first, second, epoch))
 
@@ -102,14 +103,16 @@ class Compressor(Run):
 
     def plan(self) -> dict[str, str]:
         recipe, teacher = self.recipe, self.teacher_cost()
-        budget = Budget.parse(recipe.budget)
         searched, trained = recipe.search_epochs, recipe.epochs
         unpruned = generator_cost(self.architecture, self.architecture.full_widths(recipe.prune_width))
         facts = super().plan() | {
             "training": f"{searched} + {trained} epochs of {self.loader.steps} steps, batches of {recipe.batch_size}",
             "teacher": f"width {recipe.ngf}: {teacher}",
             "pruned from": f"width {recipe.prune_width}: {unpruned}",
-            "budget": f"{budget.describe(recipe.counter)}: {with_prefix(budget.limit(teacher, recipe.counter))} for each generator",
+            "budget": "; ".join(
+                f"{name} {budget.describe(recipe.counter)}: {with_prefix(budget.limit(teacher, recipe.counter))}"
+                for name, budget in self._budgets().items()
+            ),
         }
         if self._retention_reach() < 1 - recipe.tau:
             facts["warning"] = (
@@ -130,17 +133,20 @@ class Compressor(Run):
         sparse = [parameter for network in generators.values() for parameter in penalised(network, groups, self.metric)]
         strength = self.metric.strength if self.recipe.sparsity is None else self.recipe.sparsity
         penalise = partial(add_subgradient, sparse, strength)
-        self.searched = Player(self.architecture, generators, discriminators, self.precision, penalise=penalise)
+        self.searched = Player(self.architecture, generators, discriminators, self.precision, self.auxiliary, penalise=penalise)
+        yield from self.pretrain("search_pretrain", self.recipe.search_pretrain_epochs, {"teacher": self.searched})
         yield from self.play(self.searched, "search", self.recipe.search_epochs)
 
     def _prune(self, generators: Networks) -> dict[str, Widths]:
         """Return the widths of every generator within the budget (line 5)."""
-        recipe, teacher = self.recipe, self.teacher_cost()
-        budget = Budget.parse(recipe.budget)
+        recipe, teacher, budgets = self.recipe, self.teacher_cost(), self._budgets()
         return {
-            name: prune(self.architecture, network, recipe.prune_width, self.metric, budget, recipe.counter, teacher).widths
+            name: prune(self.architecture, network, recipe.prune_width, self.metric, budgets[name], recipe.counter, teacher).widths
             for name, network in generators.items()
         }
+
+    def _budgets(self) -> dict[str, Budget]:
+        return Budget.parse_each(self.recipe.budget, self.architecture.generators)
 
     def _reinitialise(self) -> None:
         """Start teacher and student afresh; nothing is inherited from the first step (line 5)."""
@@ -152,6 +158,7 @@ class Compressor(Run):
             students,
             build_discriminators(self.architecture, "student", partial(ChannelGate, tau=self.recipe.tau)),
             self.precision,
+            self.auxiliary,
             positions,
             self._projections(positions),
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -19,10 +20,14 @@ from gcc.losses.distillation import Features, Projections, distillation_loss, mo
 from gcc.losses.placement import NOWHERE, Positions
 from gcc.models.gate import gates
 from gcc.recipe import Recipe
-from gcc.registry import Architecture, Batch, Pair, Samples
+from gcc.registry import Architecture, Batch, Networks, Pair, Samples
 from gcc.training.mover import Mover
+from gcc.training.pool import ImagePool
 from gcc.training.precision import Precision
+from gcc.training.seeds import derived
 
+NONE: Networks = MappingProxyType({})
+"""No networks."""
 Losses = dict[str, Tensor]
 """Losses by name, scalars on the device; those that a move returns carry no graph."""
 
@@ -68,6 +73,7 @@ class Player:
         generators: by name; owned and moved by this player.
         discriminators: by name; owned and moved by this player.
         precision: of the forward passes, and the device.
+        auxiliary: networks that the task losses read; they never move.
         positions: the layers whose features `make` and `judge` keep.
         penalise: adds to the generators' gradients before their step.
     """
@@ -78,6 +84,7 @@ class Player:
         generators: Mapping[str, nn.Module],
         discriminators: Mapping[str, nn.Module],
         precision: Precision,
+        auxiliary: Networks = NONE,
         positions: Positions = NOWHERE,
         penalise: Callable[[], None] | None = None,
     ) -> None:
@@ -88,6 +95,8 @@ class Player:
         self.gan = GAN_LOSSES[recipe.gan_mode]
         self.generators = {name: network.to(precision.device).train() for name, network in generators.items()}
         self.discriminators = {name: network.to(precision.device).train() for name, network in discriminators.items()}
+        self._task_networks = {**self.generators, **auxiliary}
+        self.pools = {name: ImagePool(recipe.pool_size, derived(recipe.seed, f"pool {name}")) for name in discriminators}
         self._generator_taps = {name: modules_at(self.generators[name], paths) for name, paths in positions.generators.items()}
         self._discriminator_taps = {name: modules_at(self.discriminators[name], paths) for name, paths in positions.discriminators.items()}
         betas = (recipe.beta1, recipe.beta2)
@@ -120,6 +129,13 @@ class Player:
             logits = {name: network(made.pairs[name].fake) for name, network in self.discriminators.items()}
         return Verdict(logits, features)
 
+    def pretrain(self, made: Made) -> Losses:
+        """Move the generators against the losses of the stage before the game."""
+        with self.precision.autocast():
+            losses = self.architecture.pretraining_losses(made.batch, made.samples)
+        self.generator_mover.step(total(losses.values()))
+        return detached(losses)
+
     def update_generators(self, made: Made, verdict: Verdict) -> Losses:
         """Move the generators against Eq. 1 and the task losses."""
         losses = self._generator_losses(made, verdict)
@@ -143,17 +159,19 @@ class Player:
         return {name: imbalance(self.gan.generator(d), self.gan.fake(d)).detach() for name, d in verdict.logits.items()}
 
     def _generator_losses(self, made: Made, verdict: Verdict) -> Losses:
-        losses = {"G": total(self.gan.generator(logits) for logits in verdict.logits.values())}
+        losses = {"G": self.recipe.lambda_gan * total(self.gan.generator(logits) for logits in verdict.logits.values())}
         with self.precision.autocast():
-            return losses | self.architecture.task_losses(self.generators, made.batch, made.samples)
+            return losses | self.architecture.task_losses(self._task_networks, made.batch, made.samples)
 
     def _discriminator_losses(self, made: Made, verdict: Verdict | None) -> Losses:
         losses: dict[str, list[Tensor]] = {"D_real": [], "D_fake": []}
+        # What is known of the new images says nothing of those that a pool returns in their place.
+        known = verdict if verdict and not self.recipe.pool_size else None
         for name, network in self.discriminators.items():
             pair = made.pairs[name]
             with self.precision.autocast():
                 real = network(pair.real)
-                fake = verdict.logits[name] if verdict else network(pair.fake.detach())
+                fake = known.logits[name] if known else network(self.pools[name].query(pair.fake.detach()))
             losses["D_real"].append(self.gan.real(real))
             losses["D_fake"].append(self.gan.fake(fake))
             if self.gan.penalised:
@@ -189,6 +207,7 @@ class Student(Player):
         generators: of the searched widths.
         discriminators: with a `ChannelGate` at every gate.
         precision: of the forward passes, and the device.
+        auxiliary: networks that the task losses read; they never move.
         positions: the distilled layers.
         projections: the maps f_l of each generator; they move with the generators.
     """
@@ -199,11 +218,12 @@ class Student(Player):
         generators: Mapping[str, nn.Module],
         discriminators: Mapping[str, nn.Module],
         precision: Precision,
+        auxiliary: Networks,
         positions: Positions,
         projections: Mapping[str, Projections],
     ) -> None:
         self.projections = {name: network.to(precision.device) for name, network in projections.items()}
-        super().__init__(architecture, generators, discriminators, precision, Positions(positions.generators, {}))
+        super().__init__(architecture, generators, discriminators, precision, auxiliary, Positions(positions.generators, {}))
         self.gates = {name: gates(network) for name, network in self.discriminators.items()}
         self.alphas = [gate.alpha for found in self.gates.values() for gate in found.values()]
         self.retention_mover = Mover(self.alphas, self.recipe.lr_alpha, (0.9, 0.999), precision)

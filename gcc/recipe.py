@@ -47,7 +47,8 @@ class Recipe:
     sparsity: float | None = None
     """Strength of the first step's L1 subgradient; none takes the metric's own."""
     budget: str = "25%"
-    """What each student generator may cost: `3.0G`, `900M` (MACs per sample), `25%` (of the teacher's MACs) or `2.5Mparams`."""
+    """What a student generator may cost: `3.0G`, `900M` (MACs per sample), `25%` (of the teacher's MACs) or `2.5Mparams`; one for all
+    generators, or one for each, joined by commas."""
     counter: Literal["exact", "paper"] = "exact"
     """The MACs counter that the budget is held against."""
 
@@ -67,10 +68,16 @@ class Recipe:
     """Adam's first beta."""
     beta2: float = 0.999
     """Adam's second beta."""
+    pretrain_epochs: int = 0
+    """Epochs before the second step in which the generators train alone, for families with such a stage; the first step has a tenth."""
     gan_mode: Literal["hinge", "lsgan", "vanilla", "wgangp"] = "hinge"
     """GAN loss of Eq. 1 and 2 (Table I)."""
     lambda_d: float = 1.0
     """Factor on L_D (Eq. 2); it also weighs L_D against L_global in Eq. 8."""
+    lambda_gan: float = 1.0
+    """Weight of the adversarial loss (Eq. 1) in what a generator minimises."""
+    pool_size: int = 0
+    """Made images of the past that each discriminator is shown in place of new ones; 0 for none."""
     lambda_gp: float = 10.0
     """Weight of the gradient penalty, for `wgangp` alone."""
     order: Literal["GD", "DG"] = "GD"
@@ -102,7 +109,9 @@ class Recipe:
             self._within(field, 1, LARGEST_WIDTH if field in ("ngf", "ndf", "prune_width") else 10**9)
         self._within("size", 1, LARGEST_SIZE)
         self._within("seed", 0, 2**63 - 1)
-        for field in ("lr_g", "lr_d", "lambda_d", "lambda_gp", "gamma_m", "gamma_t", "lr_alpha"):
+        for field in ("pretrain_epochs", "pool_size"):
+            self._within(field, 0, 10**9)
+        for field in ("lr_g", "lr_d", "lambda_d", "lambda_gan", "lambda_gp", "gamma_m", "gamma_t", "lr_alpha"):
             self._within(field, 0, 10**9)
         if self.sparsity is not None:
             self._within("sparsity", 0, 10**9)
@@ -125,6 +134,11 @@ class Recipe:
     def search_epochs(self) -> int:
         """Epochs of the first step: E / 10, at least one."""
         return max(1, self.epochs // 10)
+
+    @property
+    def search_pretrain_epochs(self) -> int:
+        """Epochs of pre-training before the first step, if any: a tenth of those before the second, at least one."""
+        return -(-self.pretrain_epochs // 10)
 
     def learning_rate_factor(self, epoch: int) -> float:
         """Return the factor on both learning rates in `epoch`, counted from 1."""

@@ -10,7 +10,7 @@ from typing import Any
 from PIL.Image import Image
 from torch import nn
 
-from gcc.artifact import Artifact, Role, environment, save
+from gcc.artifact import Artifact, Role, environment, save, save_discriminators
 from gcc.errors import GccError
 from gcc.files import replacing
 from gcc.networks import Widths
@@ -96,6 +96,8 @@ class Side:
         Raises:
             OutputError: the folder cannot be written.
         """
+        if self.discriminators:
+            save_discriminators(folder, self.discriminators)
         for name, measured in self.generators.items():
             place = folder / name if len(self.generators) > 1 else folder
             artifact = Artifact(
@@ -103,7 +105,7 @@ class Side:
             )
             with replacing(place / GRID) as fresh:
                 grid.save(fresh)
-            save(artifact, measured.network, self.discriminators, model_card(self.arch, name, self.role, figures[name], self.environment))
+            save(artifact, measured.network, model_card(self.arch, name, self.role, figures[name], self.environment))
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,13 @@ class Result:
 
     @property
     def student(self) -> nn.Module:
-        """The student generator, in eval mode; families with several have `students`."""
+        """The student generator, in eval mode.
+
+        Raises:
+            GccError: there is none, or the family has several, which are in `students`.
+        """
+        if len(self.students) > 1:
+            raise GccError(f"this family has several generators: take one of students[{', '.join(map(repr, self.students))}]")
         (network,) = self.students.values()
         return network
 

@@ -15,16 +15,17 @@ from PIL.Image import Image
 from torch import nn
 
 from gcc.artifact import Role
-from gcc.data.loading import Loader, Skipping
+from gcc.data.loading import Loader
+from gcc.data.noise import WithNoise
 from gcc.data.sources import open_source
-from gcc.errors import DataError, TrainingError
-from gcc.evaluation.held_out import evaluate, sampled, sampling
+from gcc.errors import ArtifactError, DataError, TrainingError
+from gcc.evaluation.held_out import evaluate, sampling, shown
 from gcc.losses.placement import NOWHERE, Positions
 from gcc.networks import Widths, build_discriminators, build_generators, generator_on_meta, on_meta
 from gcc.player import FrozenPlayer, Losses, Player
 from gcc.pruning.cost import Cost, generator_cost
 from gcc.recipe import Recipe
-from gcc.registry import Samples, SampleSource
+from gcc.registry import Batch, Networks, Samples
 from gcc.report.grid import sample_grid
 from gcc.result import Result, Side
 from gcc.teacher import Teacher
@@ -32,8 +33,8 @@ from gcc.training.device import choose_device
 from gcc.training.precision import Amp, Precision
 from gcc.training.seeds import derived
 
-ALONE, FIRST, SECOND = range(3)
-"""Streams of batches, drawn independently: of a pair that plays alone, and the two of Algorithm 1's second step."""
+ALONE, FIRST, SECOND, BEFORE = range(4)
+"""Streams of batches, drawn independently: of a pair that plays alone, the two of Algorithm 1's second step, and before either."""
 SHOWN = 6
 """Held-out samples in a sample grid."""
 
@@ -76,6 +77,7 @@ class Run(abc.ABC):
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         amp: `auto`, `bf16`, `fp16` or `off`.
         workers: processes that read images; 0 reads them between the steps.
+        weights: file of the weights of what the task losses read, for architectures that need one, such as a perceptual loss's.
         settings: recipe fields.
 
     Raises:
@@ -92,25 +94,26 @@ class Run(abc.ABC):
         device: str = "auto",
         amp: Amp = "auto",
         workers: int = 0,
+        weights: str | Path | None = None,
         **settings: Any,
     ) -> None:
         self.arch = teacher.arch
-        self.brought = teacher.brought
+        self.given = teacher
         self.architecture = teacher.architecture(demo=data is None, settings=settings)
         self.recipe: Recipe = self.architecture.recipe
+        if not (self.recipe.train_teacher or teacher.judges):
+            raise ArtifactError(f"train_teacher = false needs a teacher with trained discriminators, and {teacher.note}")
         self.device = choose_device(device)
         self.precision = Precision.choose(amp, self.device)
         self.data_name = str(data) if data is not None else f"demo data ({self.architecture.demo_source}, generated)"
         self.workers = workers
         self.skip_bad = skip_bad
+        self.weights = None if weights is None else Path(weights)
+        root = None if data is None else Path(data)
         self.train_data, self.held_out = (
-            open_source(
-                None if data is None else Path(data),
-                self.architecture.samples,
-                split,
-                self.recipe,
-                self.architecture.demo_source,
-                dataset,
+            WithNoise(
+                open_source(root, self.architecture.samples, split, self.recipe, self.architecture.demo_source, dataset),
+                self.architecture.latent,
             )
             for split in ("train", "test")
         )
@@ -120,6 +123,12 @@ class Run(abc.ABC):
     def loader(self) -> Loader:
         """The batches of the training data."""
         return Loader(self.train_data, batch_size=self.recipe.batch_size, seed=self.recipe.seed, device=self.device, workers=self.workers)
+
+    @cached_property
+    def auxiliary(self) -> Networks:
+        """The networks that task losses read, frozen, on the device."""
+        built = self.architecture.build_auxiliary(self.weights)
+        return {name: network.to(self.device).eval().requires_grad_(False) for name, network in built.items()}
 
     @abc.abstractmethod
     def steps(self) -> Iterator[Step]:
@@ -148,8 +157,9 @@ class Run(abc.ABC):
         """Refuse now, before any long work, what would fail later; every image is read once.
 
         Raises:
-            GccError: the teacher that was brought along does not fit the recipe, or an image cannot be used.
+            GccError: the teacher that was brought along does not fit the recipe, weights are missing, or an image cannot be used.
         """
+        self.auxiliary  # noqa: B018 - reads the weights
         self.teacher_networks(self.recipe.ngf, "teacher")
         self.train_data = self._without_bad(self.train_data)
         self.held_out = self._without_bad(self.held_out)
@@ -157,9 +167,10 @@ class Run(abc.ABC):
     def plan(self) -> dict[str, str]:
         """Return what the run is about to do, as texts by title."""
         epochs, every = self.recipe.epochs, self.loader.steps
+        notes = [note for note in (self.architecture.note, self.given.note, self.held_out.note) if note]
         return {
             "data": f"{self.data_name}: {len(self.train_data)} samples to train, {len(self.held_out)} held out, {self.recipe.size} pixels",
-            **({"note": self.held_out.note} if self.held_out.note else {}),
+            **({"note": "; ".join(notes)} if notes else {}),
             "device": f"{self.device}, {str(self.precision.dtype).removeprefix('torch.')}",
             "training": f"{epochs} epochs of {every} steps, batches of {self.recipe.batch_size}",
         }
@@ -188,8 +199,7 @@ class Run(abc.ABC):
         generators = build_generators(self.architecture, self.widths_at(base), side)
         discriminators = build_discriminators(self.architecture, side)
         if base == self.recipe.ngf:
-            for name, artifact in self.brought.items():
-                artifact.fill(generators[name], discriminators)
+            self.given.fill(generators, discriminators)
         return generators, discriminators
 
     def begin(self, phase: str, epoch: int, *players: Player) -> None:
@@ -210,17 +220,41 @@ class Run(abc.ABC):
         """Train one pair by itself with Eq. 1 and 2 (Algorithm 1, lines 2 to 4)."""
         for epoch in range(1, epochs + 1):
             self.begin(phase, epoch, pair)
-            for index, batch in enumerate(self.loader.batches(epoch, ALONE), start=1):
+            for index, batch in enumerate(self.batches(epoch, ALONE), start=1):
                 made = pair.make(batch)
                 losses = pair.update_discriminators(made)
                 losses |= pair.update_generators(made, pair.judge(made))
                 yield self.step(phase, epoch, epochs, index, titled("teacher", losses))
         self.loader.close(ALONE)
 
+    def apprentices(self) -> dict[str, Player]:
+        """Return the sides that start afresh, and are to be pre-trained."""
+        return {side: player for side, player in self.sides.items() if not (side == "teacher" and self.given.brought)}
+
+    def pretrain(self, phase: str, epochs: int, players: Mapping[str, Player]) -> Iterator[Step]:
+        """Train the generators of players, by side, before the game, in which their optimisers start anew."""
+        for epoch in range(1, epochs + 1):
+            self.begin(phase, epoch)
+            for index, batch in enumerate(self.batches(epoch, BEFORE), start=1):
+                losses: Losses = {}
+                for side, player in players.items():
+                    losses |= titled(side, player.pretrain(player.make(batch)))
+                yield self.step(phase, epoch, epochs, index, losses)
+        self.loader.close(BEFORE)
+        for player in players.values():
+            player.generator_mover.forget()
+
+    def batches(self, epoch: int, stream: int) -> Iterator[Batch]:
+        """Yield the batches of an epoch with all that the task losses need."""
+        for batch in self.loader.batches(epoch, stream):
+            with torch.no_grad(), self.precision.autocast():
+                prepared = self.architecture.prepare(batch, self.auxiliary)
+            yield prepared
+
     def preview(self) -> Image:
         """Return a grid of held-out samples with every side trained so far."""
         count = min(SHOWN, len(self.held_out))
-        batch = sampled(self.held_out, [number * len(self.held_out) // count for number in range(count)], self.device)
+        batch = shown(self.held_out, [number * len(self.held_out) // count for number in range(count)], self.device)
         made: dict[str, Samples] = {}
         for role, player in self.sides.items():
             with sampling(player.generators), self.precision.autocast():
@@ -235,16 +269,16 @@ class Run(abc.ABC):
 
     def teacher_player(self, positions: Positions = NOWHERE) -> Player:
         """Return the teacher pair at its start: what was brought along, else afresh."""
-        side = FrozenPlayer if self.brought and not self.recipe.train_teacher else Player
-        return side(self.architecture, *self.teacher_networks(self.recipe.ngf, "teacher"), self.precision, positions)
+        side = FrozenPlayer if self.given.brought and not self.recipe.train_teacher else Player
+        return side(self.architecture, *self.teacher_networks(self.recipe.ngf, "teacher"), self.precision, self.auxiliary, positions)
 
-    def _without_bad(self, source: SampleSource) -> SampleSource:
+    def _without_bad(self, source: WithNoise) -> WithNoise:
         """Read every sample once; bad ones are left out, or refused by name."""
         bad = source.check()
         if not bad:
             return source
         if self.skip_bad:
-            return Skipping(source, {index for index, _ in bad})
+            return source.without({number for number, _ in bad})
         others = f", and {len(bad) - 1} more" if len(bad) > 1 else ""
         raise DataError(f"{bad[0][1]}{others}; mend or remove them, or leave them out with --skip-bad")
 

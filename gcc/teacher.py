@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gcc.artifact import Artifact, read
+from gcc.artifact import Artifact, fill, has_discriminators, read, read_discriminators
 from gcc.errors import ArtifactError
 from gcc.recipe import Recipe, changed
-from gcc.registry import ARCHITECTURES, Architecture
+from gcc.registry import ARCHITECTURES, Architecture, Networks
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,13 @@ class Teacher:
         arch: name of the architecture.
         settings: recipe fields that differ from the defaults.
         brought: the saved teacher by generator, where its weights are brought along.
+        folder: where it is saved.
     """
 
     arch: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     brought: Mapping[str, Artifact] = field(default_factory=dict)
+    folder: Path | None = None
 
     @classmethod
     def create(cls, arch: str, **settings: Any) -> Teacher:
@@ -53,7 +55,31 @@ class Teacher:
         missing = set(ARCHITECTURES.load(arch).generators) - brought.keys()
         if missing:
             raise ArtifactError(f"{folder} lacks the generator {', '.join(sorted(missing))}: give the folder of the whole teacher")
-        return cls(arch, brought=brought)
+        return cls(arch, brought=brought, folder=Path(folder))
+
+    @property
+    def judges(self) -> bool:
+        """Whether trained discriminators are brought along wherever a trained generator is."""
+        return self.folder is None or has_discriminators(self.folder)
+
+    @property
+    def note(self) -> str:
+        """What a user must know of this teacher, as a sentence; empty where there is nothing to say."""
+        return "" if self.judges else f"the teacher in {self.folder} has no discriminators, so fresh ones train with it"
+
+    def fill(self, generators: Networks, discriminators: Networks) -> None:
+        """Put the weights that are brought along, if any, into networks of the same shapes.
+
+        Raises:
+            ArtifactError: the files are damaged, or the networks are of another shape.
+        """
+        if self.folder is None:
+            return
+        saved = {name: artifact.network() for name, artifact in self.brought.items()}
+        judges = read_discriminators(self.folder, next(iter(self.brought.values())).architecture)
+        for networks, given in ((generators, saved), (discriminators, judges)):
+            for name, network in given.items():
+                fill(networks[name], network, self.folder)
 
     def architecture(self, *, demo: bool, settings: Mapping[str, Any]) -> Architecture[Any]:
         """Return the architecture bound to its recipe.

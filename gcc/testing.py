@@ -136,7 +136,7 @@ def check_artifact(arch: str, architecture: Architecture[Any], folder: Path) -> 
     for name, network in build_generators(architecture, _prunable(architecture), "check").items():
         widths = architecture.full_widths(architecture.recipe.prune_width)
         artifact = Artifact(folder / name, "student", arch, name, architecture.recipe, widths, {}, environment(torch.device("cpu")))
-        save(artifact, network, {}, "")
+        save(artifact, network, "")
         loaded = load(artifact.folder).state_dict()
         for path, tensor in network.state_dict().items():
             _require(torch.equal(tensor, loaded[path]), f"generator {name}: {path} changes when it is saved and loaded")

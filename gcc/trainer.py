@@ -14,6 +14,7 @@ class Trainer(Run):
     def steps(self) -> Iterator[Step]:
         """Train, one iteration at a time."""
         self.sides = {"teacher": self.teacher_player()}
+        yield from self.pretrain("pretrain", self.recipe.pretrain_epochs, self.apprentices())
         yield from self.play(self.sides["teacher"], "teacher", self.recipe.epochs)
 
     def result(self) -> Result:

@@ -13,7 +13,13 @@ from gcc.files import explained, replacing, write_text
 from gcc.run import Run, Step, require_finite
 from gcc.training.record import Window, append_line
 
-PHASES = {"search": "1/2 sparse training", "train": "2/2 joint training", "teacher": "teacher training"}
+PHASES = {
+    "search_pretrain": "1/2 pre-training",
+    "search": "1/2 sparse training",
+    "pretrain": "pre-training",
+    "train": "2/2 joint training",
+    "teacher": "teacher training",
+}
 SHORT = {"teacher/G": "teacher G", "student/G": "student G", "student/distill_G": "distill"}
 """The losses that are shown while training; `metrics.jsonl` has them all."""
 SECONDS = 5.0

@@ -8,3 +8,13 @@ import torch
 def _one_thread():
     # Tiny networks gain nothing from a second thread, and suites may run side by side.
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def small_worlds(monkeypatch):
+    """Demo data of so few samples that a run takes two steps per epoch of 20."""
+    from gcc.registry import ARCHITECTURES, DATASETS
+
+    for arch in ARCHITECTURES.names():
+        source = DATASETS.load(ARCHITECTURES.load(arch).demo_source)
+        monkeypatch.setattr(source, "sizes", {"train": 40, "val": 6, "test": 6})

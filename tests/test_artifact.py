@@ -9,7 +9,7 @@ from families import TINY
 from safetensors.torch import load_file, save_file
 
 from gcc import Teacher, load
-from gcc.artifact import Artifact, environment, only, read, save
+from gcc.artifact import Artifact, environment, only, read, read_discriminators, save, save_discriminators
 from gcc.errors import ArtifactError
 from gcc.networks import build_discriminators, build_generators
 
@@ -35,7 +35,9 @@ def write(folder, role, arch="pix2pix"):
     widths = architecture.full_widths(4) | {"down3": 5, "up5": 0, "down5": 0}
     (network,) = build_generators(architecture, {"G": widths}, "test").values()
     artifact = Artifact(folder, role, arch, "G", architecture.recipe, widths, {}, environment(torch.device("cpu")))
-    save(artifact, network, build_discriminators(architecture, "test") if role == "teacher" else {}, "# card")
+    save(artifact, network, "# card")
+    if role == "teacher":
+        save_discriminators(folder, build_discriminators(architecture, "test"))
     return folder
 
 
@@ -60,7 +62,7 @@ def test_everything_comes_back(saved):
 def test_a_teacher_brings_its_discriminators(tmp_path):
     artifact = only(read(write(tmp_path, "teacher"), role="teacher"))
     saved = load_file(tmp_path / "discriminators.safetensors")
-    (network,) = artifact.discriminators().values()
+    (network,) = read_discriminators(tmp_path, artifact.architecture).values()
     assert {f"D.{name}" for name in network.state_dict()} == saved.keys()
     assert all(torch.equal(value, saved[f"D.{name}"]) for name, value in network.state_dict().items())
 

@@ -40,9 +40,9 @@ def game(kind=Player, precision=CPU, seed=0, **changes):
         meta = {"G": architecture.build_generator(full).eval()}, {"D": architecture.build_discriminator().eval()}
         thin = {"G": architecture.build_generator(narrow).eval()}
     positions = place(architecture, *meta)
-    teacher = kind(architecture, teachers, {"D": architecture.build_discriminator()}, precision, positions)
+    teacher = kind(architecture, teachers, {"D": architecture.build_discriminator()}, precision, {}, positions)
     gated = {"D": architecture.build_discriminator(lambda channels: ChannelGate(channels, architecture.recipe.tau))}
-    student = Student(architecture, students, gated, precision, positions, build_projections(architecture, meta[0], thin, positions))
+    student = Student(architecture, students, gated, precision, {}, positions, build_projections(architecture, meta[0], thin, positions))
     for alpha in student.alphas:
         with torch.no_grad():
             alpha.copy_(torch.rand_like(alpha))
@@ -517,7 +517,7 @@ def test_nothing_distilled_leaves_the_plain_losses():
     architecture = make()
     widths = architecture.full_widths(4)
     gated = architecture.build_discriminator(lambda channels: ChannelGate(channels, 0.5))
-    student = Student(architecture, {"G": architecture.build_generator(widths)}, {"D": gated}, CPU, NOWHERE, {})
+    student = Student(architecture, {"G": architecture.build_generator(widths)}, {"D": gated}, CPU, {}, NOWHERE, {})
     teacher = Player(architecture, {"G": architecture.build_generator(widths)}, {"D": architecture.build_discriminator()}, CPU)
     assert set(learn(teacher, student, batch(1))) == {"G", "L1"}
 

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from PIL import Image
 
 from gcc.data.folders import found, require_folder
 from gcc.data.images import image_files, read_rgb
 from gcc.data.paired import PairedImages, same_size
+from gcc.data.splits import chosen, every_tenth
 from gcc.errors import DataError
 from gcc.recipe import Recipe
 
-T = TypeVar("T")
-
 LAYOUTS = "expected train/ with images that hold A (left) and B (right) side by side, or A/train/ and B/train/ with images of equal names"
-EVERY = 10
-"""Without a val and a test folder, one training image in so many is held out."""
-
 Files = tuple[Path, Path | None]
 """Image A and image B, or the image that holds both."""
 
 
-class Aligned(PairedImages):
+class Aligned(PairedImages[Files]):
     """Image pairs: `train/*.jpg` with A and B side by side, or `A/train/` and `B/train/`; `val` and `test` likewise.
 
     Where both layouts are there, the side-by-side images count, for pix2pix makes them of the others. Of `val` and `test`, one stands in
@@ -36,41 +30,16 @@ class Aligned(PairedImages):
         root = require_folder(root)
         if not self.recognises(root):
             raise DataError(f"{root} holds {found(root)}: {LAYOUTS}")
-        self._files, self.note = _split(root, split)
+        there = {name: files for name in ("train", "val", "test") if (files := _files(root, name))}
+        self.files, self.note = chosen(root, there, split, every_tenth, len)
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
         return bool(image_files(root / "train")) or all((root / side / "train").is_dir() for side in "AB")
 
-    def __len__(self) -> int:
-        return len(self._files)
-
-    def read(self, index: int) -> tuple[Image.Image, Image.Image]:
-        a, b = self._files[index]
+    def read(self, file: Files) -> tuple[Image.Image, Image.Image]:
+        a, b = file
         return _halves(a) if b is None else same_size(read_rgb(a), read_rgb(b), f"{a} and {b}")
-
-
-def _split(root: Path, split: str) -> tuple[list[Files], str]:
-    """Return the files of `split` and what to say about it."""
-    there = {name: files for name in ("train", "val", "test") if (files := _files(root, name))}
-    if "train" not in there:
-        raise DataError(f"the train folders of {root} hold no images")
-    if "val" not in there and "test" not in there:
-        rest, held = _every_tenth(root, there["train"])
-        chosen, role = (rest, "trains") if split == "train" else (held, f"serves as {split}")
-        share = "all but every tenth training image" if split == "train" else "every tenth training image"
-        return chosen, f"{root} has neither val nor test images: {share} {role} ({len(chosen)} of {len(there['train'])})"
-    if split in there:
-        return there[split], ""
-    (other,) = there.keys() - {"train"}
-    return there[other], f"{root} has no {split} images: {other} serves as {split} ({len(there[other])} images)"
-
-
-def _every_tenth(root: Path, files: Sequence[T]) -> tuple[list[T], list[T]]:
-    if len(files) < 2:
-        raise DataError(f"{root} holds a single training image and no val or test images: add images to train, val or test")
-    rest = [file for place, file in enumerate(files) if place % EVERY]
-    return rest, list(files[::EVERY])
 
 
 def _files(root: Path, split: str) -> list[Files]:

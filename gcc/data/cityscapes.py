@@ -57,7 +57,7 @@ COLOURS = "_gtFine_color.png"
 IDS = "_gtFine_labelIds.png"
 
 
-class Cityscapes(PairedImages):
+class Cityscapes(PairedImages[tuple[Path, Path]]):
     """Cityscapes as downloaded: `gtFine/<split>/<city>/` and `leftImg8bit/<split>/<city>/`.
 
     A is the label map in Cityscapes' colours and B the photograph, so that the direction AtoB paints a photograph from labels. (The
@@ -74,17 +74,14 @@ class Cityscapes(PairedImages):
             raise DataError(f"{root} holds {found(root)}: {LAYOUT}")
         if split == "test":
             split, self.note = "val", "Cityscapes keeps the labels of its test images secret: val serves as test"
-        self._files = _pairs(root, split)
+        self.files = _pairs(root, split)
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
         return all((root / kind / "train").is_dir() for kind in ("gtFine", "leftImg8bit"))
 
-    def __len__(self) -> int:
-        return len(self._files)
-
-    def read(self, index: int) -> tuple[Image.Image, Image.Image]:
-        labels, photo = self._files[index]
+    def read(self, file: tuple[Path, Path]) -> tuple[Image.Image, Image.Image]:
+        labels, photo = file
         return same_size(_coloured(labels), read_rgb(photo), f"{labels} and {photo}")
 
 

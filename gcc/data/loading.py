@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -100,13 +99,15 @@ class Loader:
         return [keys[step * self.batch_size : (step + 1) * self.batch_size] for step in range(self.steps)]
 
 
-def in_order(source: SampleSource, batch_size: int, device: torch.device, workers: int = 0) -> Iterator[dict[str, Tensor]]:
-    """Yield every sample once, in order and not augmented, in batches of `batch_size` and a smaller last one.
+def in_order(
+    source: SampleSource, indices: Sequence[int], batch_size: int, device: torch.device, workers: int = 0
+) -> Iterator[dict[str, Tensor]]:
+    """Yield these samples in order and not augmented, in batches of `batch_size` and a smaller last one.
 
     Raises:
         DataError: a sample cannot be read.
     """
-    keys: list[Key] = [(index, None) for index in range(len(source))]
+    keys: list[Key] = [(index, None) for index in indices]
     order = _Order([keys[start : start + batch_size] for start in range(0, len(keys), batch_size)])
     yield from _delivered(_data_loader(source, order, device, workers), device)
 
@@ -120,41 +121,6 @@ def steps_per_epoch(source: SampleSource, batch_size: int) -> int:
     if not len(source):
         raise DataError("the data set has no samples")
     return max(1, len(source) // batch_size)
-
-
-class Skipping(SampleSource):
-    """A source without its bad samples (`--skip-bad`).
-
-    Args:
-        source: the source, of any kind of samples.
-        bad: indices of the samples to leave out, as `source.check` tells.
-
-    Raises:
-        DataError: no sample is left.
-    """
-
-    samples = "any"
-
-    def __init__(self, source: SampleSource, bad: Collection[int]) -> None:
-        self._source = source
-        self.note = source.note
-        self._indices = [index for index in range(len(source)) if index not in set(bad)]
-        if not self._indices:
-            raise DataError(f"none of the {len(source)} samples can be used")
-
-    @classmethod
-    def recognises(cls, root: Path) -> bool:
-        return False
-
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    def sample(self, index: int, random: np.random.Generator | None) -> dict[str, Tensor]:
-        return self._source.sample(self._indices[index], random)
-
-    def check(self) -> list[tuple[int, str]]:
-        place = {index: number for number, index in enumerate(self._indices)}
-        return [(place[index], reason) for index, reason in self._source.check() if index in place]
 
 
 def _data_loader(source: SampleSource, order: _Order, device: torch.device, workers: int) -> DataLoader[dict[str, Tensor] | _Failure]:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import abc
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
 from gcc.data.images import BICUBIC, resized, to_tensor
+from gcc.data.on_disk import ImagesOnDisk
 from gcc.errors import DataError
 from gcc.recipe import Recipe
-from gcc.registry.contracts import SampleSource
+
+F = TypeVar("F")
 
 ENLARGED = 286 / 256
 """Size before the random crop over the size after it, as in pix2pix."""
@@ -46,7 +47,7 @@ class Augmentation:
         return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if self.mirrored else image
 
 
-class PairedImages(SampleSource):
+class PairedImages(ImagesOnDisk[F]):
     """Pairs of images on disk: `A` and `B`, each (3, S, S) in [-1, 1] with S = `recipe.size`, in exact register.
 
     Both go through one draw of the augmentation of pix2pix: a bicubic resize to 286/256 S, a crop of S x S, a mirror half the time.
@@ -60,31 +61,17 @@ class PairedImages(SampleSource):
         self.size = recipe.size
 
     @abc.abstractmethod
-    def read(self, index: int) -> tuple[Image.Image, Image.Image]:
-        """Return the pair `index` as it is on disk, two RGB images of one size.
+    def read(self, file: F) -> tuple[Image.Image, Image.Image]:
+        """Return a pair as it is on disk, two RGB images of one size.
 
         Raises:
             DataError: an image cannot be read, or the two differ in size.
         """
 
     def sample(self, index: int, random: np.random.Generator | None) -> dict[str, Tensor]:
-        a, b = self.read(index)
+        a, b = self.read(self.files[index])
         augment = Augmentation.drawn(self.size, random)
         return {"A": to_tensor(augment(a, self.resample_A)), "B": to_tensor(augment(b))}
-
-    def check(self) -> list[tuple[int, str]]:
-        # Decoders let other threads run.
-        with ThreadPoolExecutor() as pool:
-            reasons = enumerate(pool.map(self._fault, range(len(self))))
-            return [(index, reason) for index, reason in reasons if reason]
-
-    def _fault(self, index: int) -> str:
-        """Return why a pair cannot be read; nothing if it can."""
-        try:
-            self.read(index)
-        except DataError as error:
-            return str(error)
-        return ""
 
 
 def same_size(a: Image.Image, b: Image.Image, names: str) -> tuple[Image.Image, Image.Image]:

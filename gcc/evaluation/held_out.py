@@ -23,9 +23,9 @@ def sampling(generators: Mapping[str, nn.Module]) -> Iterator[None]:
         yield
 
 
-def sampled(source: SampleSource, indices: Sequence[int], device: torch.device) -> Batch:
-    """Return samples of a source, not augmented, as one batch on the device."""
-    samples = [source.sample(index, None) for index in indices]
+def shown(source: SampleSource, indices: Sequence[int], device: torch.device) -> Batch:
+    """Return samples of a source, as a grid shows them, as one batch on the device."""
+    samples = [source.shown(index) for index in indices]
     return {key: torch.stack([sample[key] for sample in samples]).to(device) for key in samples[0]}
 
 
@@ -34,12 +34,26 @@ def evaluate(
 ) -> dict[str, dict[str, float]]:
     """Return the figures of the architecture's evaluators over every sample of `source`, by generator and evaluator.
 
-    The networks run in evaluation mode and float32, as the saved ones will.
+    Where the source has named parts, each has figures of its own, such as `psnr_y (Set5)`. The networks run in evaluation mode and float32,
+    as the saved ones will.
     """
-    evaluators = {name: {metric: EVALUATORS.load(metric)() for metric in architecture.evaluators} for name in generators}
-    with sampling(generators):
-        for batch in in_order(source, batch_size, device):
-            for name, (made, real) in architecture.judged(batch, architecture.generate(generators, batch)).items():
-                for evaluator in evaluators[name].values():
-                    evaluator.update(made, real)
-    return {name: {metric: evaluator.compute() for metric, evaluator in chosen.items()} for name, chosen in evaluators.items()}
+    figures: dict[str, dict[str, float]] = {name: {} for name in generators}
+    if not architecture.evaluators:
+        return figures
+    for part, indices in _parts(source).items():
+        evaluators = {name: {metric: EVALUATORS.load(metric)() for metric in architecture.evaluators} for name in generators}
+        with sampling(generators):
+            for batch in in_order(source, indices, batch_size if source.uniform else 1, device):
+                for name, (made, real) in architecture.judged(batch, architecture.generate(generators, batch)).items():
+                    for evaluator in evaluators[name].values():
+                        evaluator.update(made, real)
+        for name, chosen in evaluators.items():
+            figures[name] |= {f"{metric} ({part})" if part else metric: evaluator.compute() for metric, evaluator in chosen.items()}
+    return figures
+
+
+def _parts(source: SampleSource) -> dict[str, list[int]]:
+    parts: dict[str, list[int]] = {}
+    for index in range(len(source)):
+        parts.setdefault(source.part(index), []).append(index)
+    return parts

@@ -18,11 +18,11 @@ class MeanPerImage(Evaluator):
         self._values: list[Tensor] = []
 
     @abc.abstractmethod
-    def per_image(self, difference: Tensor) -> Tensor:
-        """Map the difference of images with values in [0, 1], (N, 3, H, W), to (N,)."""
+    def per_image(self, made: Tensor, real: Tensor) -> Tensor:
+        """Map images (N, 3, H, W) in [-1, 1] to (N,)."""
 
     def update(self, made: Tensor, real: Tensor) -> None:
-        self._values.append(self.per_image((made.float() - real.float()) / 2))
+        self._values.append(self.per_image(made, real))
 
     def compute(self) -> float:
         return float(torch.cat(self._values).mean()) if self._values else math.nan
@@ -33,8 +33,8 @@ class L1(MeanPerImage):
 
     unit = ""
 
-    def per_image(self, difference: Tensor) -> Tensor:
-        return difference.abs().flatten(1).mean(1)
+    def per_image(self, made: Tensor, real: Tensor) -> Tensor:
+        return ((made.float() - real.float()) / 2).abs().flatten(1).mean(1)
 
 
 class PSNR(MeanPerImage):
@@ -42,6 +42,11 @@ class PSNR(MeanPerImage):
 
     unit = "dB"
 
-    def per_image(self, difference: Tensor) -> Tensor:
-        # An image that is matched exactly counts 100 dB, so that the mean stays finite.
-        return (-10 * difference.square().flatten(1).mean(1).log10()).clamp(max=100)
+    def per_image(self, made: Tensor, real: Tensor) -> Tensor:
+        return decibels(((made.float() - real.float()) / 2).square().flatten(1).mean(1))
+
+
+def decibels(error: Tensor) -> Tensor:
+    """Return the peak signal-to-noise ratio for mean squared errors of values in [0, 1]."""
+    # An image that is matched exactly counts 100 dB, so that the mean stays finite.
+    return (-10 * error.log10()).clamp(max=100)

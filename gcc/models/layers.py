@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations
+from torch.nn.utils.parametrize import register_parametrization
 
 from gcc.registry.contracts import Gate
 
@@ -28,6 +31,59 @@ def initialise_normal(network: nn.Module, deviation: float = 0.02) -> None:
             continue
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+class Residual(nn.Sequential):
+    """Adds what its layers make of its input to it; without layers it is the identity."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (N, C, H, W) to the same shape."""
+        made = features
+        for layer in self:
+            made = layer(made)
+        return features + made if len(self) else features
+
+
+class _SpectralNorm(parametrizations._SpectralNorm):
+    """Torch's spectral norm, in float32 also under autocast; on meta, where it would only take time, nothing is computed."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        if weight.is_meta:
+            return weight
+        with torch.autocast("cuda" if weight.is_cuda else "cpu", enabled=False):
+            return super().forward(weight)
+
+
+    def _power_method(self, weight_mat: Tensor, n_power_iterations: int) -> None:
+        if not weight_mat.is_meta:
+            super()._power_method(weight_mat, n_power_iterations)
+
+
+def spectral_norm(layer: nn.Conv2d | nn.ConvTranspose2d) -> nn.Module:
+    """Divide a layer's weight by its largest singular value, followed by one power iteration per training pass (Miyato et al. 2018)."""
+    dim = 1 if isinstance(layer, nn.ConvTranspose2d) else 0
+    return register_parametrization(layer, "weight", _SpectralNorm(layer.weight, dim=dim))
+
+
+class SelfAttention(nn.Module):
+    r"""Adds to each position what it attends to: `o = gamma * V softmax(K^T Q) + x` (Zhang et al. 2019, Eq. 1-4).
+
+    Queries and keys have C/8 channels, values C; gamma starts at 0. Its 1x1 convolutions are not counted among a network's convolutions.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        inner = max(1, channels // 8)
+        self.query = nn.Conv2d(channels, inner, 1)
+        self.key = nn.Conv2d(channels, inner, 1)
+        self.value = nn.Conv2d(channels, channels, 1)
+        self.gamma = nn.Parameter(torch.zeros(()))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (N, C, H, W) to the same shape."""
+        query, key, value = (layer(features).flatten(2) for layer in (self.query, self.key, self.value))
+        attention = torch.softmax(torch.bmm(query.mT, key), dim=-1)
+        return features + self.gamma * torch.bmm(value, attention.mT).view_as(features)
 
 
 class PatchDiscriminator(nn.Module):

@@ -173,7 +173,7 @@ class Pix2Pix(Architecture[Pix2PixRecipe]):
         source = self._source(batch)
         return {"D": Pair(torch.cat([source, self._target(batch)], 1), torch.cat([source, samples["fake"]], 1))}
 
-    def task_losses(self, generators: Networks, batch: Batch, samples: Samples) -> dict[str, Tensor]:
+    def task_losses(self, networks: Networks, batch: Batch, samples: Samples) -> dict[str, Tensor]:
         return {"L1": self.recipe.lambda_L1 * l1_loss(samples["fake"].float(), self._target(batch))}
 
     def taps(self) -> Taps:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -53,6 +54,22 @@ class Budget:
         if not 0 < amount < math.inf or (share and amount > 1):
             raise BudgetError(f"budget {text!r}: expected a number above 0, and a share up to 100%, as in {FORMS}")
         return cls(amount, share, "params" if params else "macs")
+
+    @classmethod
+    def parse_each(cls, text: str, generators: Sequence[str]) -> dict[str, Budget]:
+        """Return the budget of every generator: `text` has one for all, or one for each in their order, joined by commas.
+
+        Raises:
+            BudgetError: there are more or fewer budgets than generators, or one is malformed.
+
+        >>> Budget.parse_each("2.4G,2.7G", ["A2B", "B2A"])["B2A"].amount
+        2700000000.0
+        """
+        parts = text.split(",")
+        if len(parts) not in (1, len(generators)):
+            raise BudgetError(f"budget {text!r}: expected one budget, or {len(generators)} joined by commas for {', '.join(generators)}")
+        budgets = [cls.parse(part) for part in parts]
+        return dict(zip(generators, budgets if len(parts) > 1 else budgets * len(generators), strict=True))
 
     def measure(self, cost: Cost, counter: Counter) -> int:
         """Return the part of `cost` that this budget limits."""

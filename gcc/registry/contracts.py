@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound=Recipe)
 
 Batch = Mapping[str, "Tensor"]
-"""A batch of training data by key, such as the images `A` and `B`, each (N, C, H, W) in [-1, 1]."""
+"""A batch of training data by key, such as the images `A` and `B`, each (N, C, H, W) in [-1, 1]; the generators' noise, if any, is `z`."""
 Samples = Mapping[str, "Tensor"]
 """What the generators made of a batch, by key, such as `fake_B`."""
 Networks = Mapping[str, "nn.Module"]
-"""The generators, or the discriminators, of one side of the game by name."""
+"""Networks by name, such as the generators or the discriminators of one side of the game."""
 
 
 class Gate(Protocol):
@@ -124,6 +124,11 @@ class Architecture(abc.ABC, Generic[R]):
         """Bind the recipe; subclasses refuse here what they cannot build, with `RecipeError`."""
         self.recipe = recipe
 
+    @property
+    def note(self) -> str:
+        """What a user must know of this recipe, as a sentence; empty where there is nothing to say."""
+        return ""
+
     @classmethod
     @abc.abstractmethod
     def published(cls) -> R:
@@ -162,6 +167,10 @@ class Architecture(abc.ABC, Generic[R]):
     def example_batch(self) -> Batch:
         """Return a training batch of one sample on the default device, all zeros."""
 
+    def latent(self, random: np.random.Generator) -> Tensor | None:
+        """Return one random input of a generator without the batch dimension; none where generators take images."""
+        return None
+
     @abc.abstractmethod
     def generate(self, generators: Networks, batch: Batch) -> Samples:
         """Run every generator once on `batch` and return what the discriminators judge."""
@@ -170,13 +179,50 @@ class Architecture(abc.ABC, Generic[R]):
     def pairs(self, batch: Batch, samples: Samples) -> dict[str, Pair]:
         """Return what each discriminator is to tell apart."""
 
-    def task_losses(self, generators: Networks, batch: Batch, samples: Samples) -> dict[str, Tensor]:
-        """Return the weighted losses beside the adversarial one by name, each a scalar; none by default."""
+    def task_losses(self, networks: Networks, batch: Batch, samples: Samples) -> dict[str, Tensor]:
+        """Return the weighted losses beside the adversarial one by name, each a scalar; none by default.
+
+        Args:
+            networks: the generators and the auxiliary networks by name.
+            batch: as `prepare` returned it.
+            samples: what `generate` made of it.
+        """
         return {}
+
+    def pretraining_losses(self, batch: Batch, samples: Samples) -> dict[str, Tensor]:
+        """Return the weighted losses of the stage before the game, in which generators train alone for `recipe.pretrain_epochs`."""
+        return {}
+
+    def build_auxiliary(self, weights: Path | None) -> dict[str, nn.Module]:
+        """Build the networks that task losses read and that never move, such as a classifier whose features are compared.
+
+        Args:
+            weights: the file of weights that the user named, if any.
+
+        Raises:
+            GccError: the weights are missing, or do not fit.
+        """
+        return {}
+
+    def prepare(self, batch: Batch, auxiliary: Networks) -> Batch:
+        """Return a batch with what the task losses of both sides need of it, computed once; the batch itself by default."""
+        return batch
 
     @abc.abstractmethod
     def taps(self) -> Taps:
         """Return the family's row of Table II as module paths."""
+
+    @property
+    def reach(self) -> int | None:
+        """How many pixels of its input around it a generator's output pixel depends on, at most; none where on all of them.
+
+        With it, images that are larger than a tile are translated in tiles.
+        """
+        return None
+
+    def fitted(self, height: int, width: int) -> tuple[int, int]:
+        """Return the height and width that a user's image of `height` x `width` pixels is resized to before a generator runs on it."""
+        return self.recipe.size, self.recipe.size
 
     @abc.abstractmethod
     def show(self, batch: Batch, made: Mapping[str, Samples]) -> dict[str, Tensor]:
@@ -222,6 +268,8 @@ class SampleSource(abc.ABC):
 
     samples: ClassVar[str]
     """Kind of the samples, matched with `Architecture.samples`."""
+    uniform: bool = True
+    """Whether all samples that are not augmented have one size, so that they fit into a batch."""
 
     note: str = ""
     """Which samples really serve as this split, as a sentence; empty where they are the split's own."""
@@ -251,9 +299,25 @@ class SampleSource(abc.ABC):
             DataError: the image cannot be read; the message names it.
         """
 
+    def part(self, index: int) -> str:
+        """Return the named part of the split that sample `index` belongs to, such as a test set's name; parts are evaluated apart."""
+        return ""
+
+    def shown(self, index: int) -> dict[str, Tensor]:
+        """Return sample `index` for a grid, where all samples must have one size; the sample as it is by default."""
+        return self.sample(index, None)
+
     @abc.abstractmethod
     def check(self) -> list[tuple[int, str]]:
-        """Read every sample once and return (index, reason) for those that cannot be used."""
+        """Read everything once and return (number, reason) for what cannot be used; `without` takes the numbers."""
+
+    @abc.abstractmethod
+    def without(self, bad: Collection[int]) -> SampleSource:
+        """Return this source without what `check` numbers so.
+
+        Raises:
+            DataError: nothing would be left.
+        """
 
 
 class Evaluator(abc.ABC):

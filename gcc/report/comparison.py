@@ -26,7 +26,8 @@ def comparison(sides: Mapping[str, Figures]) -> dict[str, list[str]]:
         ],
     }
     for metric in first["metrics"]:
-        unit = EVALUATORS.load(metric).unit if metric in EVALUATORS.names() else ""
+        name = metric.partition(" ")[0]
+        unit = EVALUATORS.load(name).unit if name in EVALUATORS.names() else ""
         rows[f"{metric}, held out"] = [f"{figures['metrics'][metric]:.4g} {unit}".rstrip() for figures in sides.values()]
     return rows
 

@@ -66,6 +66,10 @@ class Mover:
         self.scaler.step(self.optimizer)
         self.scaler.update()
 
+    def forget(self) -> None:
+        """Start the moments of Adam anew."""
+        self.optimizer.state.clear()
+
     def rate(self, factor: float) -> None:
         """Set the learning rate to `factor` times its base."""
         for group in self.optimizer.param_groups:

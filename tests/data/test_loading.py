@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gcc.data.loading import Loader, Skipping, in_order, steps_per_epoch
+from gcc.data.loading import Loader, in_order, steps_per_epoch
 from gcc.errors import DataError
 from gcc.registry.contracts import SampleSource
 
@@ -38,6 +38,9 @@ class Numbers(SampleSource):
 
     def check(self):
         return [(index, "bad") for index in self.bad]
+
+    def without(self, bad):
+        return self
 
 
 def loader(count=11, batch_size=3, seed=1, workers=0, bad=()):
@@ -108,21 +111,9 @@ def test_a_source_without_samples():
 
 
 def test_in_order_gives_every_sample_once_and_not_augmented():
-    assert read(in_order(Numbers(5), 2, CPU)) == [([0, 1], [0, 0]), ([2, 3], [0, 0]), ([4], [0])]
+    assert read(in_order(Numbers(5), range(5), 2, CPU)) == [([0, 1], [0, 0]), ([2, 3], [0, 0]), ([4], [0])]
     with pytest.raises(DataError, match=r"1\.png"):
-        read(in_order(Numbers(5, bad={1}), 2, CPU))
-
-
-def test_skipping_leaves_out_bad_samples():
-    source = Numbers(6, bad={0, 3})
-    kept = Skipping(source, {0, 3})
-    assert [kept.sample(index, None)["index"].item() for index in range(len(kept))] == [1, 2, 4, 5]
-    assert kept.check() == [] and not Skipping.recognises(None) and kept.note == ""
-    assert Skipping(source, {0}).check() == [(2, "bad")]
-    source.note = "val serves as test"
-    assert Skipping(source, {0}).note == "val serves as test"
-    with pytest.raises(DataError, match="none of the 6 samples can be used"):
-        Skipping(source, range(6))
+        read(in_order(Numbers(5, bad={1}), range(5), 2, CPU))
 
 
 def test_augmentation_is_drawn_for_each_sample():

@@ -3,8 +3,8 @@ from pairs import recipe, side_by_side
 
 from gcc.data.aligned import Aligned
 from gcc.data.cityscapes import Cityscapes
+from gcc.data.demo.streets import Streets
 from gcc.data.sources import open_source
-from gcc.data.streets import Streets
 from gcc.errors import DataError, PluginError
 
 

@@ -3,8 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gcc.data.street_canvas import EYE, FOCAL, Canvas, band, noise, soft_noise, stripes
-from gcc.data.street_scene import draw_scene
+from gcc.data.demo.painting import band, noise, soft_noise, stripes
 
 
 @given(start=st.floats(0, 3), width=st.floats(0.1, 2), footprint=st.floats(0.05, 9), shift=st.floats(-4, 4))
@@ -25,12 +24,3 @@ def test_noise_has_mean_0_and_deviation_1_and_repeats():
     assert abs(whole.mean()) < 1e-3 and whole.std() == pytest.approx(1, abs=1e-3)
     assert np.array_equal(noise(x + 256, y - 256, 12345), whole)
     assert soft_noise(x, y, 5) == pytest.approx(noise(x, y, 5))
-
-
-def test_points_appear_where_they_lie():
-    scene = draw_scene(np.random.default_rng(0))
-    canvas = Canvas(scene, 400)
-    where, x, y = canvas.upright(1.0, 10.0, -0.5, 0.5, 2.0)
-    assert abs(x).max() < 0.5 + 0.03 and y.min() > -0.03 and y.max() < 2.03
-    assert canvas.v[where[0]][-1] == pytest.approx(FOCAL * EYE / 10, abs=2 / 400)
-    assert canvas.upright(99.0, 10.0, -0.5, 0.5, 2.0) is None

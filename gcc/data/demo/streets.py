@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import zlib
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from gcc.data.demo.made import MadeImages
+from gcc.data.demo.street_render import render
+from gcc.data.demo.street_scene import draw_scene
 from gcc.data.images import to_tensor
-from gcc.data.street_render import render
-from gcc.data.street_scene import draw_scene
-from gcc.errors import DataError
-from gcc.recipe import Recipe
-from gcc.registry.contracts import SampleSource
 
 CLASSES = ("road", "sidewalk", "building", "pole", "traffic sign", "vegetation", "terrain", "sky", "person", "car")
 """Names of the labels, by their number."""
@@ -32,13 +29,11 @@ COLOURS = (
     (0, 0, 142),
 )
 """Colours of the labels, those of Cityscapes."""
-SIZES = {"train": 400, "val": 40, "test": 40}
-"""Number of samples in each split."""
 
 _PALETTE = np.array(COLOURS, dtype=np.uint8)
 
 
-class Streets(SampleSource):
+class Streets(MadeImages):
     """A generated street world, for trying things out: label maps in Cityscapes' colours and the photographs of the same streets.
 
     A is the label map and B the photograph, each (3, S, S) in [-1, 1] with S = `recipe.size`. A sample is the same street at every size; it
@@ -46,19 +41,6 @@ class Streets(SampleSource):
     """
 
     samples = "paired"
-
-    def __init__(self, root: Path | None, split: str, recipe: Recipe) -> None:
-        if root is not None:
-            raise DataError(f"the data set of streets is made and reads no folder, but {root} was given")
-        self.split = split
-        self.size = recipe.size
-
-    @classmethod
-    def recognises(cls, root: Path) -> bool:
-        return False
-
-    def __len__(self) -> int:
-        return SIZES[self.split]
 
     def labels(self, index: int) -> npt.NDArray[np.uint8]:
         """Return the labels of sample `index` as it is without augmentation, (S, S), numbered as `CLASSES`."""
@@ -71,11 +53,8 @@ class Streets(SampleSource):
             colours, photo = colours[:, ::-1], photo[:, ::-1]
         return {"A": to_tensor(colours), "B": to_tensor(photo)}
 
-    def check(self) -> list[tuple[int, str]]:
-        return []
 
-
-@lru_cache(maxsize=sum(SIZES.values()))
+@lru_cache(maxsize=sum(MadeImages.sizes.values()))
 def _rendered(split: str, index: int, size: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     """Return the photograph (S, S, 3) and the labels (S, S) of a sample; kept, for every run and every epoch asks again."""
     random = np.random.default_rng((zlib.crc32(split.encode()), index))

@@ -3,9 +3,9 @@ import pytest
 import torch
 from pairs import recipe
 
-from gcc.data import streets as module
-from gcc.data.street_render import render
-from gcc.data.streets import CLASSES, COLOURS, SIZES, Streets, _rendered
+from gcc.data.demo import streets as module
+from gcc.data.demo.street_render import render
+from gcc.data.demo.streets import CLASSES, COLOURS, Streets, _rendered
 from gcc.errors import DataError
 
 
@@ -18,7 +18,7 @@ def test_samples(streets):
     sample = streets.sample(0, None)
     assert set(sample) == {"A", "B"}
     assert all(image.shape == (3, 32, 32) and image.dtype == torch.float32 and image.abs().max() <= 1 for image in sample.values())
-    assert len(streets) == SIZES["train"] == 400 and streets.check() == []
+    assert len(streets) == 400 and streets.check() == []
 
 
 def test_labels_are_the_colours_of_the_label_map(streets):

@@ -1,0 +1,55 @@
+"""What every data set of image files shares: reading each once before training, and leaving out what cannot be read."""
+
+from __future__ import annotations
+
+import abc
+import copy
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Generic, Self, TypeVar
+
+from gcc.errors import DataError
+from gcc.registry.contracts import SampleSource
+
+F = TypeVar("F")
+
+
+class ImagesOnDisk(SampleSource, Generic[F]):
+    """Samples that are read from files.
+
+    Attributes:
+        files: what each sample is read from, such as a path or a pair of paths.
+    """
+
+    files: list[F]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @abc.abstractmethod
+    def read(self, file: F) -> Any:
+        """Return what an entry of `files` holds, as it is on disk.
+
+        Raises:
+            DataError: an image cannot be read; the message names it.
+        """
+
+    def check(self) -> list[tuple[int, str]]:
+        # Decoders let other threads run.
+        with ThreadPoolExecutor() as pool:
+            return [(number, fault) for number, fault in enumerate(pool.map(self._fault, self.files)) if fault]
+
+    def without(self, bad: Collection[int]) -> Self:
+        rest = copy.copy(self)
+        rest.files = [file for number, file in enumerate(self.files) if number not in bad]
+        if not rest.files:
+            raise DataError(f"none of the {len(self.files)} samples can be used")
+        return rest
+
+    def _fault(self, file: F) -> str:
+        """Return why an entry cannot be read; nothing if it can."""
+        try:
+            self.read(file)
+        except DataError as error:
+            return str(error)
+        return ""

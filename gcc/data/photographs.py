@@ -1,0 +1,91 @@
+"""Photographs for super-resolution, such as COCO, DIV2K and the test sets that go with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from gcc.data.folders import found, require_folder
+from gcc.data.images import image_files, read_rgb, subfolders
+from gcc.data.on_disk import ImagesOnDisk
+from gcc.data.splits import chosen, every_tenth
+from gcc.data.super_resolution import both_resolutions, scale_of
+from gcc.errors import DataError
+from gcc.recipe import Recipe
+
+FOLDERS = {
+    "train": ("train", "train2017", "train2014", "DIV2K_train_HR", "."),
+    "val": ("val", "val2017", "val2014", "DIV2K_valid_HR"),
+    "test": ("test",),
+}
+"""Where each split may lie; the first folder that holds images counts."""
+LAYOUT = f"expected images in {'/, '.join(FOLDERS['train'][:-1])}/, or directly inside"
+
+Photograph = tuple[Path, str]
+"""An image file, and the test set that it belongs to."""
+
+
+class Photographs(ImagesOnDisk[Photograph]):
+    """Photographs in `train/`, or directly inside; `val/` and `test/` likewise, with or without named sets such as `test/Set5/`.
+
+    A sample is `hr`, (3, H, W), and `lr`, (3, H / f, W / f), in [-1, 1] with f = `recipe.scale`: for training a random crop of S x S
+    pixels, S = `recipe.size`, else the whole image but for what is beyond a multiple of f at its right and bottom. The folders of COCO and
+    DIV2K are known by their own names. Of `val` and `test`, one stands in for a missing other; without either, every tenth training image
+    is held out for both.
+    """
+
+    samples = "super-resolution"
+    uniform = False
+
+    def __init__(self, root: Path | None, split: str, recipe: Recipe) -> None:
+        self.size, self.scale = recipe.size, scale_of(recipe)
+        self.smallest = self.size if split == "train" else self.scale
+        root = require_folder(root)
+        if not self.recognises(root):
+            raise DataError(f"{root} holds {found(root)}: {LAYOUT}")
+        there = {name: files for name in FOLDERS if (files := _files(root, name))}
+        self.files, self.note = chosen(root, there, split, every_tenth, len)
+
+    @classmethod
+    def recognises(cls, root: Path) -> bool:
+        return bool(_files(root, "train"))
+
+    def read(self, file: Photograph) -> Image.Image:
+        path, _ = file
+        image = read_rgb(path)
+        if min(image.size) < self.smallest:
+            least = f"{self.smallest}x{self.smallest}"
+            raise DataError(f"{path} is {image.width}x{image.height} pixels: expected at least {least}; remove it, or set a smaller size")
+        return image
+
+    def sample(self, index: int, random: np.random.Generator | None) -> dict[str, Tensor]:
+        image = self.read(self.files[index])
+        if random is None:
+            right, bottom = (side - side % self.scale for side in image.size)
+            return both_resolutions(image.crop((0, 0, right, bottom)), self.scale)
+        left, top = (int(random.integers(side - self.size, endpoint=True)) for side in image.size)
+        return self._cropped(image, left, top)
+
+    def part(self, index: int) -> str:
+        return self.files[index][1]
+
+    def shown(self, index: int) -> dict[str, Tensor]:
+        """Return the middle of photograph `index`, S x S pixels; a smaller one lies on black."""
+        image = self.read(self.files[index])
+        left, top = ((side - self.size) // 2 for side in image.size)
+        return self._cropped(image, left, top)
+
+    def _cropped(self, image: Image.Image, left: int, top: int) -> dict[str, Tensor]:
+        return both_resolutions(image.crop((left, top, left + self.size, top + self.size)), self.scale)
+
+
+def _files(root: Path, split: str) -> list[Photograph]:
+    for folder in (root / name for name in FOLDERS[split]):
+        sets = [] if split == "train" else subfolders(folder)
+        files = [(path, "") for path in image_files(folder)] + [(path, each.name) for each in sets for path in image_files(each)]
+        if files:
+            return files
+    return []

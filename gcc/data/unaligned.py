@@ -1,0 +1,90 @@
+"""Two folders of images that do not belong together, in the layout of CycleGAN."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from gcc.data.folders import found, require_folder
+from gcc.data.images import image_files, read_rgb, to_tensor
+from gcc.data.on_disk import ImagesOnDisk
+from gcc.data.paired import Augmentation
+from gcc.data.splits import chosen, every_tenth
+from gcc.errors import DataError
+from gcc.recipe import Recipe
+
+LAYOUT = "expected trainA/ and trainB/ with images, and perhaps valA/ and valB/, testA/ and testB/"
+
+Sides = tuple[list[Path], list[Path]]
+"""The images of A, and those of B."""
+
+
+class Unaligned(ImagesOnDisk[Path]):
+    """Images without partners: `trainA/` and `trainB/`; `valA/`, `valB/`, `testA/` and `testB/` likewise.
+
+    `A` and `B` are each (3, S, S) in [-1, 1] with S = `recipe.size`. An epoch goes through the larger side once. In training B is drawn at
+    random, and each goes through its own draw of the augmentation of pix2pix. Of val and test, one stands in for a missing other; without
+    either, every tenth training image of each side is held out for both.
+
+    Attributes:
+        files: the images of A, then those of B.
+        first_b: where those of B begin.
+    """
+
+    samples = "unpaired"
+
+    def __init__(self, root: Path | None, split: str, recipe: Recipe) -> None:
+        self.size = recipe.size
+        root = require_folder(root)
+        if not self.recognises(root):
+            raise DataError(f"{root} holds {found(root)}: {LAYOUT}")
+        there = {name: sides for name in ("train", "val", "test") if any(sides := _sides(root, name))}
+        (a, b), self.note = chosen(root, there, split, _divided, _counts)
+        self.files, self.first_b = a + b, len(a)
+
+    @classmethod
+    def recognises(cls, root: Path) -> bool:
+        return all((root / f"train{side}").is_dir() for side in "AB")
+
+    def __len__(self) -> int:
+        return max(self.first_b, len(self.files) - self.first_b)
+
+    def read(self, file: Path) -> Image.Image:
+        return read_rgb(file)
+
+    def sample(self, index: int, random: np.random.Generator | None) -> dict[str, Tensor]:
+        a, b = self.files[: self.first_b], self.files[self.first_b :]
+        partner = index if random is None else int(random.integers(len(b)))
+        chosen = {"A": a[index % len(a)], "B": b[partner % len(b)]}
+        return {side: to_tensor(Augmentation.drawn(self.size, random)(self.read(file))) for side, file in chosen.items()}
+
+    def without(self, bad: Collection[int]) -> Self:
+        rest = super().without(bad)
+        rest.first_b = sum(number not in bad for number in range(self.first_b))
+        if not 0 < rest.first_b < len(rest.files):
+            side, count = ("B", len(self.files) - self.first_b) if rest.first_b else ("A", self.first_b)
+            raise DataError(f"none of the {count} images of {side} can be used")
+        return rest
+
+
+def _divided(root: Path, train: Sides) -> tuple[Sides, Sides]:
+    (rest_a, held_a), (rest_b, held_b) = (every_tenth(root / f"train{side}", files) for side, files in zip("AB", train, strict=True))
+    return (rest_a, rest_b), (held_a, held_b)
+
+
+def _sides(root: Path, split: str) -> Sides:
+    """Return the images of one split as it is on disk; both sides are empty where there are none."""
+    a, b = (image_files(root / f"{split}{side}") for side in "AB")
+    if bool(a) != bool(b):
+        full, empty = (root / f"{split}{side}" for side in ("AB" if a else "BA"))
+        raise DataError(f"{full} has images ({len(a or b)}), but {empty} has none: add images to it, or remove those of the other")
+    return a, b
+
+
+def _counts(sides: Sides) -> str:
+    return " and ".join(str(len(files)) for files in sides)

@@ -1,0 +1,63 @@
+"""Figures of super-resolution, on the luminance alone."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d
+
+from gcc.errors import DataError
+from gcc.evaluation.pixels import MeanPerImage, decibels
+
+BORDER = 4
+"""Pixels that are left out on every side, where an enlarged image lacks context."""
+WINDOW = 11
+SIGMA = 1.5
+PEAK = 255
+LUMA = (65.481, 128.553, 24.966)
+"""Shares of red, green and blue in [0, 1] in the luminance (ITU-R BT.601, studio swing)."""
+
+
+class PSNRY(MeanPerImage):
+    """Peak signal-to-noise ratio of the luminance without a border of 4 pixels, averaged over images; larger is better."""
+
+    unit = "dB"
+
+    def per_image(self, made: Tensor, real: Tensor) -> Tensor:
+        return decibels(((luminance(made) - luminance(real)) / PEAK).square().flatten(1).mean(1))
+
+
+class SSIMY(MeanPerImage):
+    """Structural similarity (Wang et al. 2004) of the luminance without a border of 4 pixels, averaged over images; larger is better."""
+
+    unit = ""
+
+    def per_image(self, made: Tensor, real: Tensor) -> Tensor:
+        made, real = luminance(made), luminance(real)
+        mean_made, mean_real = _windowed(made), _windowed(real)
+        variances = _windowed(made.square()) - mean_made.square() + _windowed(real.square()) - mean_real.square()
+        covariance = _windowed(made * real) - mean_made * mean_real
+        c1, c2 = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2
+        means = (2 * mean_made * mean_real + c1) / (mean_made.square() + mean_real.square() + c1)
+        return (means * (2 * covariance + c2) / (variances + c2)).flatten(1).mean(1)
+
+
+def luminance(images: Tensor) -> Tensor:
+    """Return the luminance of images (N, 3, H, W) in [-1, 1], rounded to 8 bits, without the border: (N, 1, H - 8, W - 8) in [16, 235].
+
+    Raises:
+        DataError: the images are too small for a window of SSIM.
+    """
+    height, width = images.shape[-2:]
+    least = 2 * BORDER + WINDOW
+    if min(height, width) < least:
+        raise DataError(f"an image of {width}x{height} pixels is too small for PSNR and SSIM: expected at least {least}x{least}; remove it")
+    levels = images[..., BORDER:-BORDER, BORDER:-BORDER].float().clamp(-1, 1).add(1).mul(127.5).round().double()
+    return 16 + conv2d(levels / 255, levels.new_tensor(LUMA).view(1, 3, 1, 1))
+
+
+def _windowed(values: Tensor) -> Tensor:
+    """Return the Gaussian mean around every place where the whole window fits."""
+    places = torch.arange(WINDOW, dtype=values.dtype, device=values.device) - WINDOW // 2
+    weights = (-places.square() / (2 * SIGMA**2)).softmax(0)
+    return conv2d(conv2d(values, weights.view(1, 1, -1, 1)), weights.view(1, 1, 1, -1))

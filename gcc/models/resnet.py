@@ -1,0 +1,87 @@
+"""The ResNet generator of image translation (Johnson et al. 2016; CycleGAN), with plain or depthwise-separable blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from torch import Tensor, nn
+
+from gcc.models.layers import Norm, Residual, norm_layer
+from gcc.registry.contracts import Width
+
+Blocks = Literal["resnet", "mobile"]
+"""Plain residual blocks, or depthwise-separable ones."""
+
+
+class SeparableConv(nn.Sequential):
+    """A depthwise 3x3 convolution, a norm, and a pointwise convolution: a separable pair."""
+
+    def __init__(self, before: int, width: int, norm: nn.Module, *, bias: bool) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(before, before, 3, groups=before, bias=bias)
+        self.norm = norm
+        self.pointwise = nn.Conv2d(before, width, 1, bias=bias)
+
+
+class ResNetGenerator(nn.Module):
+    """A ResNet between two down-sampling and two up-sampling convolutions.
+
+    Args:
+        widths: channels of `stem`, `down1`, `trunk`, `block1` .. `block{count}` (inside the block), `up1` and `up2`.
+        count: residual blocks.
+        blocks: their kind.
+        norm: normalisation after every convolution but the last.
+        dropout: probability of dropout inside the blocks.
+    """
+
+    def __init__(self, widths: Mapping[str, int], count: int, blocks: Blocks, norm: Norm, dropout: float) -> None:
+        super().__init__()
+        normalise = norm_layer(norm)
+        bias = norm == "instance"
+
+        def normed(convolution: nn.Module, width: int) -> nn.Sequential:
+            return nn.Sequential(convolution, normalise(width), nn.ReLU())
+
+        def three_by_three(before: int, width: int) -> nn.Module:
+            if blocks == "mobile":
+                return SeparableConv(before, width, normalise(before), bias=bias)
+            return nn.Conv2d(before, width, 3, bias=bias)
+
+        def block(width: int) -> nn.Module:
+            if not width:
+                return Residual()
+            first = [nn.ReflectionPad2d(1), three_by_three(trunk, width), normalise(width), nn.ReLU(), nn.Dropout(dropout)]
+            return Residual(*first, nn.ReflectionPad2d(1), three_by_three(width, trunk), normalise(trunk))
+
+        stem, down1, trunk, up1, up2 = (widths[name] for name in ("stem", "down1", "trunk", "up1", "up2"))
+        self.pad = nn.ReflectionPad2d(3)
+        self.stem = normed(nn.Conv2d(3, stem, 7, bias=bias), stem)
+        self.down1 = normed(nn.Conv2d(stem, down1, 3, 2, 1, bias=bias), down1)
+        self.down2 = normed(nn.Conv2d(down1, trunk, 3, 2, 1, bias=bias), trunk)
+        for number in range(1, count + 1):
+            self.add_module(f"block{number}", block(widths[f"block{number}"]))
+        self.up1 = normed(nn.ConvTranspose2d(trunk, up1, 3, 2, 1, 1, bias=bias), up1)
+        self.up2 = normed(nn.ConvTranspose2d(up1, up2, 3, 2, 1, 1, bias=bias), up2)
+        self.head = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(up2, 3, 7), nn.Tanh())
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map an image (N, 3, H, W) in [-1, 1] to one of the same shape; H and W are multiples of 4."""
+        for layer in self.children():
+            image = layer(image)
+        return image
+
+
+def resnet_widths(base: int, count: int) -> dict[str, Width]:
+    """Return the prunable widths of a ResNet generator of width `base` with `count` blocks; a block may lose all of its inner channels."""
+    inner = {f"block{number}": Width(4 * base, minimum=0) for number in range(1, count + 1)}
+    outer = {"up1": Width(2 * base), "up2": Width(base)}
+    return {"stem": Width(base), "down1": Width(2 * base), "trunk": Width(4 * base)} | inner | outer
+
+
+def resnet_taps(count: int) -> tuple[str, ...]:
+    """Return Table II's positions for CycleGAN, convolutions 3, 9, 15 and 21 of 24.
+
+    With 9 blocks these are the last down-sampling and the outputs of blocks 3, 6 and 9; with others, of those at each third.
+    """
+    return ("down2.2", *(f"block{-(-third * count // 3)}" for third in (1, 2, 3)))

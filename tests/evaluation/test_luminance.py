@@ -1,0 +1,102 @@
+"""Figures of the luminance against loops over Python floats."""
+
+import math
+
+import pytest
+import torch
+
+from gcc.data.images import to_image
+from gcc.errors import DataError
+from gcc.evaluation.luminance import PSNRY, SSIMY
+
+
+def images(seed, n=2, height=23, width=21):
+    random = torch.Generator().manual_seed(seed)
+    real = torch.randint(0, 256, (n, 3, height, width), generator=random) / 127.5 - 1
+    return real + 0.3 * torch.randn(real.shape, generator=random), real
+
+
+def levels(image):
+    """Return the luminance of an image as it is saved, without the border, as rows of floats."""
+    saved = to_image(image)
+    rows = []
+    for y in range(4, saved.height - 4):
+        pixels = [saved.getpixel((x, y)) for x in range(4, saved.width - 4)]
+        rows.append([16 + (65.481 * r + 128.553 * g + 24.966 * b) / 255 for r, g, b in pixels])
+    return rows
+
+
+def psnr(made, real):
+    errors = [(a - b) ** 2 for first, second in zip(made, real, strict=True) for a, b in zip(first, second, strict=True)]
+    return 10 * math.log10(255**2 / (sum(errors) / len(errors)))
+
+
+def ssim(made, real):
+    window = [[math.exp(-((x - 5) ** 2 + (y - 5) ** 2) / (2 * 1.5**2)) for x in range(11)] for y in range(11)]
+    total = sum(map(sum, window))
+    c1, c2, found = (0.01 * 255) ** 2, (0.03 * 255) ** 2, []
+    for top in range(len(real) - 10):
+        for left in range(len(real[0]) - 10):
+            places = [(window[y][x] / total, made[top + y][left + x], real[top + y][left + x]) for y in range(11) for x in range(11)]
+            a, b = sum(w * m for w, m, _ in places), sum(w * r for w, _, r in places)
+            aa, bb = sum(w * (m - a) ** 2 for w, m, _ in places), sum(w * (r - b) ** 2 for w, _, r in places)
+            ab = sum(w * (m - a) * (r - b) for w, m, r in places)
+            found.append((2 * a * b + c1) * (2 * ab + c2) / ((a * a + b * b + c1) * (aa + bb + c2)))
+    return sum(found) / len(found)
+
+
+@pytest.mark.parametrize(("kind", "naive"), [(PSNRY, psnr), (SSIMY, ssim)])
+def test_means_over_images_of_any_size(kind, naive):
+    evaluator, expected = kind(), []
+    for made, real in (images(0), images(1, 1, 19, 30)):
+        evaluator.update(made, real)
+        expected += [naive(levels(m), levels(r)) for m, r in zip(made, real, strict=True)]
+    assert evaluator.compute() == pytest.approx(sum(expected) / 3, rel=1e-10)
+
+
+def figures(made, real):
+    found = []
+    for kind in (PSNRY, SSIMY):
+        evaluator = kind()
+        evaluator.update(made, real)
+        found.append(evaluator.compute())
+    return found
+
+
+def test_identical_images_and_their_order():
+    made, real = images(2)
+    assert figures(real, real) == [100, pytest.approx(1)]
+    assert figures(made, real) == pytest.approx(figures(real, made))
+
+
+@pytest.mark.parametrize("k", [1, 5, 40])
+def test_grey_that_is_off_by_some_levels(k):
+    grey = torch.full((1, 3, 24, 24), 100 / 127.5 - 1)
+    offset, level = 219 * k / 255, 16 + 219 * 100 / 255
+    c1 = (0.01 * 255) ** 2
+    means = (2 * level * (level + offset) + c1) / (level**2 + (level + offset) ** 2 + c1)
+    assert figures(grey + k / 127.5, grey) == [pytest.approx(20 * math.log10(255 / offset)), pytest.approx(means)]
+
+
+def test_black_and_white():
+    white = torch.ones(1, 3, 19, 19)
+    assert figures(-white, white)[0] == pytest.approx(20 * math.log10(255 / 219))
+
+
+def test_images_are_rounded_and_clipped_as_when_they_are_saved():
+    _, real = images(3)
+    assert figures((real + 0.4 / 127.5), real)[0] == 100
+    assert figures(torch.full_like(real, 7), torch.ones_like(real))[0] == 100
+
+
+def test_the_border_does_not_count():
+    made, real = images(4)
+    made[..., 4:-4, 4:-4] = real[..., 4:-4, 4:-4]
+    assert figures(made, real) == [100, pytest.approx(1)]
+
+
+@pytest.mark.parametrize("kind", [PSNRY, SSIMY])
+def test_small_images_and_none(kind):
+    assert math.isnan(kind().compute()) and kind.unit == {PSNRY: "dB", SSIMY: ""}[kind]
+    with pytest.raises(DataError, match="30x18 pixels is too small.*at least 19x19"):
+        kind().update(torch.zeros(1, 3, 18, 30), torch.zeros(1, 3, 18, 30))
