@@ -147,6 +147,42 @@ def translate(student: Path, source: Path, target: Path, size: int | None, devic
 
 
 @main.command()
+@click.argument("student", type=FOLDER)
+@click.option("--count", type=click.IntRange(1, 1_000_000), default=64, show_default=True, metavar="N", help="Number of images.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, metavar="N", help="Seed of the noise.")
+@click.option("--out", metavar="DIR", type=FOLDER, help="Output folder  [default: generated, numbered]")
+@click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda or cuda:N.")
+def generate(student: Path, count: int, seed: int, out: Path | None, device: str) -> None:
+    """Make images from noise with a saved generator, and a grid of them."""
+    from gcc.files import fresh_folder
+    from gcc.generation import generate as generated
+
+    for written in generated(student, out or fresh_folder(Path("generated")), count=count, seed=seed, device=device):
+        click.echo(written)
+
+
+@main.command("import")
+@click.argument("file", metavar="FILE.pth", type=FOLDER)
+@click.argument("out", metavar="OUT", type=FOLDER)
+@click.option("--arch", metavar="NAME", required=True, help="GAN architecture of the file: pix2pix or cyclegan, or a plugin's.")
+@click.option("--generator", metavar="NAME", help="Which generator it is, where there are several  [default: the first]")
+@click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Any recipe field that the file does not tell.")
+@click.option("--force", is_flag=True, help="Replace the generator that OUT holds.")
+def import_weights(file: Path, out: Path, arch: str, generator: str | None, assignments: tuple[str, ...], force: bool) -> None:
+    """Make a teacher of a generator that another program has trained, such as latest_net_G.pth of pytorch-CycleGAN-and-pix2pix."""
+    from rich.console import Console
+
+    from gcc.foreign import import_generator
+    from gcc.report.terminal import comparison_table
+
+    side = import_generator(arch, file, out, generator=generator, settings=_assigned(assignments), force=force)
+    console = Console()
+    for name, measured in side.generators.items():
+        console.print(comparison_table(f"{arch} {name}", {"teacher": measured.figures()}))
+    click.echo(f"teacher saved in {out}")
+
+
+@main.command()
 def version() -> None:
     """Show the versions of this program, torch and Python."""
     import platform

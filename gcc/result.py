@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL.Image import Image
 from torch import nn
 
@@ -38,6 +39,14 @@ class Measured:
     cost: Cost
     latency: Latency
     metrics: Mapping[str, float]
+
+    @classmethod
+    def take(
+        cls, architecture: Architecture[Any], network: nn.Module, widths: Widths, metrics: Mapping[str, float], device: torch.device
+    ) -> Measured:
+        """Measure costs and latency of a generator on its device, and put it into eval mode."""
+        cost = generator_cost(architecture, widths)
+        return cls(network, widths, cost, measure_latency(network.eval(), architecture.example_input().to(device)), metrics)
 
     def figures(self) -> dict[str, Any]:
         """Return costs, latency and metrics as plain values."""
@@ -76,22 +85,23 @@ class Side:
     ) -> Side:
         """Measure costs and latency of a player's generators, whose held-out figures are `metrics`."""
         device = player.precision.device
-        generators = {}
-        for name, network in player.generators.items():
-            network.eval()
-            cost = generator_cost(architecture, widths[name])
-            latency = measure_latency(network, architecture.example_input().to(device))
-            generators[name] = Measured(network, widths[name], cost, latency, metrics[name])
+        generators = {
+            name: Measured.take(architecture, network, widths[name], metrics[name], device) for name, network in player.generators.items()
+        }
         discriminators = {name: network.eval() for name, network in player.discriminators.items()} if role == "teacher" else {}
         return cls(role, arch, architecture, generators, discriminators, environment(device))
 
-    def save(self, folder: Path, figures: Mapping[str, Mapping[str, Any]], grid: Image) -> None:
-        """Write every generator's artefact: into `folder`, or into a folder of its name below where there are several.
+    def place(self, folder: Path, generator: str) -> Path:
+        """Return where below `folder` a generator is saved: in it, or in a folder of its name where the family has several."""
+        return folder / generator if len(self.architecture.generators) > 1 else folder
+
+    def save(self, folder: Path, figures: Mapping[str, Mapping[str, Any]], grid: Image | None) -> None:
+        """Write every generator's artefact to its place.
 
         Args:
             folder: such as `runs/pix2pix/student`.
             figures: of every side, by generator, for the model card to compare.
-            grid: held-out samples.
+            grid: held-out samples, where there are any.
 
         Raises:
             OutputError: the folder cannot be written.
@@ -99,13 +109,14 @@ class Side:
         if self.discriminators:
             save_discriminators(folder, self.discriminators)
         for name, measured in self.generators.items():
-            place = folder / name if len(self.generators) > 1 else folder
+            place = self.place(folder, name)
             artifact = Artifact(
                 place, self.role, self.arch, name, self.architecture.recipe, measured.widths, figures[name], self.environment
             )
-            with replacing(place / GRID) as fresh:
-                grid.save(fresh)
-            save(artifact, measured.network, model_card(self.arch, name, self.role, figures[name], self.environment))
+            if grid is not None:
+                with replacing(place / GRID) as fresh:
+                    grid.save(fresh)
+            save(artifact, measured.network, model_card(artifact, figures[name], GRID if grid else None))
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import Tensor, nn
 
 from gcc.artifact import only, read
 from gcc.data.images import image_files, read_rgb, resized, to_tensor, write_image
 from gcc.errors import DataError, GccError
 from gcc.files import replacing
 from gcc.training.device import choose_device
+
+TILE = 512
+"""Height and width of the tiles in which large images are translated."""
 
 
 def translate(student: Path, source: Path, target: Path, *, size: int | None, device: str, skip_bad: bool) -> Iterator[Path]:
@@ -21,7 +26,7 @@ def translate(student: Path, source: Path, target: Path, *, size: int | None, de
         student: folder of the saved generator.
         source: an image, or a folder of images.
         target: the file to write, or for a folder the folder to write PNG files of the same names to.
-        size: height and width that images are resized to; none for those of the training.
+        size: height and width that images are resized to; none for what the architecture wants, such as those of the training.
         device: where to run.
         skip_bad: leave out images that cannot be read.
 
@@ -29,32 +34,58 @@ def translate(student: Path, source: Path, target: Path, *, size: int | None, de
         GccError: the generator or an image cannot be read, the generator takes no image, or the output cannot be written.
     """
     artifact = only(read(student))
-    example = artifact.architecture.example_input()
-    if example.ndim != 4 or example.shape[1] != 3:
-        raise GccError(f"{student} is a {artifact.arch} generator, which takes no image")
-    size = artifact.recipe.size if size is None else size
+    architecture = artifact.architecture
+    if architecture.latent(np.random.default_rng()) is not None:
+        raise GccError(f"{student} is a {artifact.arch} generator, which takes noise and no image: use gcc generate")
     place = choose_device(device)
     jobs = _jobs(source, target)
     network = artifact.network().to(place)
     for image_file, written in jobs:
         try:
-            image = resized(read_rgb(image_file), size, size)
+            image = read_rgb(image_file)
         except DataError:
             if skip_bad:
                 continue
             raise
+        height, width = architecture.fitted(image.height, image.width) if size is None else (size, size)
         with torch.inference_mode():
-            made = _run(network, to_tensor(image)[None].to(place), size)
+            made = _run(network, to_tensor(resized(image, width, height))[None].to(place), architecture.reach)
         with replacing(written) as fresh:
             write_image(fresh, made[0])
         yield written
 
 
-def _run(network: torch.nn.Module, image: torch.Tensor, size: int) -> torch.Tensor:
+def in_tiles(network: nn.Module, image: Tensor, reach: int, tile: int = TILE) -> Tensor:
+    """Return what a network makes of an image (1, C, H, W), tile by tile; each is computed with all that it depends on, so none has a seam.
+
+    Args:
+        network: keeps positions and may enlarge; what it makes of a pixel depends on those up to `reach` away.
+        image: of any size.
+        reach: in pixels.
+        tile: height and width of a tile without its surroundings.
+    """
+    rows = [
+        torch.cat([_tile(network, image, reach, top, left, tile) for left in range(0, image.shape[3], tile)], dim=3)
+        for top in range(0, image.shape[2], tile)
+    ]
+    return torch.cat(rows, dim=2)
+
+
+def _tile(network: nn.Module, image: Tensor, reach: int, top: int, left: int, tile: int) -> Tensor:
+    high, wide = max(0, top - reach), max(0, left - reach)
+    seen = image[:, :, high : top + tile + reach, wide : left + tile + reach]
+    made: Tensor = network(seen)
+    scale = made.shape[2] // seen.shape[2]
+    down, right = scale * (top - high), scale * (left - wide)
+    return made[:, :, down : down + scale * tile, right : right + scale * tile]
+
+
+def _run(network: nn.Module, image: Tensor, reach: int | None) -> Tensor:
     try:
-        made: torch.Tensor = network(image)
+        made: Tensor = network(image) if reach is None else in_tiles(network, image, reach)
     except RuntimeError as error:
-        raise GccError(f"the generator cannot run at --size {size} ({str(error).partition(chr(10))[0]}): leave --size out") from error
+        size = f"{image.shape[3]}x{image.shape[2]}"
+        raise GccError(f"the generator cannot run at {size} pixels ({str(error).partition(chr(10))[0]}): give another --size") from error
     return made
 
 

@@ -243,12 +243,11 @@ def test_a_shared_verdict_moves_the_discriminator_as_a_fresh_one_does(arch):
     losses = shared.update_discriminators(made, verdict)
     run.begin("train", 1)
     # One more pass is one more power iteration, where a norm is spectral.
-    close = {"rtol": 1e-3, "atol": 1e-4}
-    torch.testing.assert_close(fresh.update_discriminators(fresh.make(batch)), losses, **close)
-    for name, network in shared.discriminators.items():
-        for mine, other in zip(network.parameters(), fresh.discriminators[name].parameters(), strict=True):
-            if mine.grad is not None:
-                torch.testing.assert_close(mine.grad, other.grad, **close)
+    torch.testing.assert_close(fresh.update_discriminators(fresh.make(batch)), losses, rtol=1e-3, atol=1e-4)
+    mine, other = (
+        torch.cat([parameter.grad.flatten() for parameter in player.discriminator_mover.parameters]) for player in (shared, fresh)
+    )
+    assert (mine - other).norm() < 0.02 * other.norm()
 
 
 def test_a_run_that_diverges_is_no_result():

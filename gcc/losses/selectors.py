@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from gcc.models.layers import SelfAttention
 from gcc.networks import evaluating
 from gcc.registry.contracts import LayerSelector
 
@@ -56,13 +57,18 @@ class Named(LayerSelector):
 def stages(network: nn.Module, example: Tensor) -> list[str]:
     """Return one module path per convolution in forward order: its activation, else its norm, else itself (Table II's rule).
 
+    A separable pair counts as one convolution, and those of an attention not at all.
+
     Args:
         network: any network whose layers are modules.
         example: an input that it accepts, on its device.
     """
     order: list[tuple[str, nn.Module]] = []
     counted: tuple[type, ...] = (*CONVOLUTIONS, *NORMS, *ACTIVATIONS)
-    layers = [(path, module) for path, module in network.named_modules() if issubclass(type(module), counted)]
+    attention = tuple(f"{path}." for path, module in network.named_modules() if isinstance(module, SelfAttention))
+    layers = [
+        (path, module) for path, module in network.named_modules() if issubclass(type(module), counted) and not path.startswith(attention)
+    ]
     handles = [
         layer.register_forward_hook(lambda module, inputs, output, path=path: order.append((path, module))) for path, layer in layers
     ]
@@ -76,8 +82,9 @@ def stages(network: nn.Module, example: Tensor) -> list[str]:
     activated = True
     for path, module in order:
         if isinstance(module, CONVOLUTIONS):
-            found.append(path)
-            activated = False
+            # A depthwise convolution ends the stage before it; its pointwise one begins the next.
+            activated = module.groups == module.in_channels > 1
+            found += [] if activated else [path]
         elif not activated:
             found[-1] = path
             activated = isinstance(module, ACTIVATIONS)

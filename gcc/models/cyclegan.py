@@ -12,9 +12,9 @@ from torch.nn.functional import l1_loss
 
 from gcc.errors import RecipeError
 from gcc.models.layers import Norm, PatchDiscriminator, initialise_normal
-from gcc.models.resnet import Blocks, ResNetGenerator, resnet_taps, resnet_widths
+from gcc.models.resnet import MOST_BLOCKS, Blocks, ResNetGenerator, recognise_resnet, resnet_taps, resnet_widths
 from gcc.recipe import Recipe
-from gcc.registry.contracts import Architecture, Batch, Gate, Networks, Pair, Samples, Taps, Width, no_gate
+from gcc.registry.contracts import Architecture, Batch, Foreign, Gate, Networks, Pair, Samples, Taps, Width, no_gate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +63,8 @@ class CycleGAN(Architecture[CycleGANRecipe]):
         super().__init__(recipe)
         if recipe.size < 32 or recipe.size % 4:
             raise RecipeError(f"size = {recipe.size}: CycleGAN expects a multiple of 4 from 32 up, such as 256")
-        if not 1 <= recipe.n_blocks <= 100:
-            raise RecipeError(f"n_blocks = {recipe.n_blocks}: expected a value from 1 to 100")
+        if not 1 <= recipe.n_blocks <= MOST_BLOCKS:
+            raise RecipeError(f"n_blocks = {recipe.n_blocks}: expected a value from 1 to {MOST_BLOCKS}")
         if not 0 <= recipe.dropout < 1:
             raise RecipeError(f"dropout = {recipe.dropout}: expected a value from 0 up to but not 1")
         for field in ("lambda_A", "lambda_B", "lambda_identity"):
@@ -89,6 +89,10 @@ class CycleGAN(Architecture[CycleGANRecipe]):
 
     def build_discriminator(self, gate: Gate = no_gate) -> nn.Module:
         return PatchDiscriminator(3, self.recipe.ndf, self.recipe.norm, gate)
+
+    @classmethod
+    def recognise(cls, tensors: Mapping[str, Tensor]) -> Foreign | None:
+        return recognise_resnet(tensors)
 
     def initialise(self, network: nn.Module) -> None:
         initialise_normal(network)

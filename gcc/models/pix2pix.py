@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
 from gcc.errors import RecipeError
-from gcc.models.layers import Norm, PatchDiscriminator, initialise_normal, norm_layer
+from gcc.models.layers import Norm, PatchDiscriminator, foreign_norm, initialise_normal, is_kernel, norm_layer
+from gcc.models.resnet import MOST_BLOCKS, Blocks, ResNetGenerator, recognise_resnet, resnet_taps, resnet_widths
 from gcc.recipe import Recipe
-from gcc.registry.contracts import Architecture, Batch, Gate, Networks, Pair, Samples, Taps, Width, no_gate
+from gcc.registry.contracts import Architecture, Batch, Foreign, Gate, Networks, Pair, Samples, Taps, Width, no_gate
 
 DEEPEST = 8
 
@@ -38,10 +39,14 @@ class Pix2PixRecipe(Recipe):
     """Which image of a pair is the input."""
     lambda_L1: float = 100.0  # noqa: N815 - the name that pix2pix users know
     """Weight of the L1 distance to the real image."""
+    generator: Literal["unet", Blocks] = "unet"
+    """The U-Net, or a ResNet with plain (`resnet`) or depthwise-separable (`mobile`) blocks."""
+    n_blocks: int = 9
+    """Residual blocks of a ResNet."""
     norm: Norm = "batch"
     """Normalisation of generator and discriminator."""
     dropout: float = 0.5
-    """Dropout in the generator's inner up levels."""
+    """Dropout in the U-Net's inner up levels, or the ResNet's blocks."""
 
 
 class Down(nn.Sequential):
@@ -111,6 +116,21 @@ class UNet(nn.Module):
         return cast(Tensor, self.tanh(image))
 
 
+def _recognise_unet(tensors: Mapping[str, Tensor]) -> Foreign | None:
+    """Return how the U-Net of pytorch-CycleGAN-and-pix2pix is to be read, each of whose levels lies within the one outside of it."""
+    if not is_kernel(tensors, "model.model.0.weight"):
+        return None
+    modules, level, depth = {"down1.conv": "model.model.0", "up1.conv": "model.model.3"}, "model.model.1.model", 2
+    while f"{level}.5.weight" in tensors:
+        modules |= {f"down{depth}.conv": f"{level}.1", f"down{depth}.norm": f"{level}.2"}
+        modules |= {f"up{depth}.conv": f"{level}.5", f"up{depth}.norm": f"{level}.6"}
+        level, depth = f"{level}.3.model", depth + 1
+    modules |= {f"down{depth}.conv": f"{level}.1", f"up{depth}.conv": f"{level}.3", f"up{depth}.norm": f"{level}.4"}
+    norm, ignored = foreign_norm(tensors, f"{level}.4")
+    settings = {"generator": "unet", "ngf": tensors["model.model.0.weight"].shape[0], "size": 1 << depth, "norm": norm}
+    return Foreign(settings, modules, ignored)
+
+
 class Pix2Pix(Architecture[Pix2PixRecipe]):
     """Pix2Pix: paired image translation, U-Net generator and conditional PatchGAN."""
 
@@ -121,8 +141,12 @@ class Pix2Pix(Architecture[Pix2PixRecipe]):
     def __init__(self, recipe: Pix2PixRecipe) -> None:
         super().__init__(recipe)
         size = recipe.size
-        if size < 32 or size & (size - 1):
+        if recipe.generator == "unet" and (size < 32 or size & (size - 1)):
             raise RecipeError(f"size = {size}: Pix2Pix's U-Net expects a power of two from 32 up, such as 256")
+        if size < 32 or size % 4:
+            raise RecipeError(f"size = {size}: the ResNet generator expects a multiple of 4 from 32 up, such as 256")
+        if not 1 <= recipe.n_blocks <= MOST_BLOCKS:
+            raise RecipeError(f"n_blocks = {recipe.n_blocks}: expected a value from 1 to {MOST_BLOCKS}")
         if recipe.lambda_L1 < 0:
             raise RecipeError(f"lambda_L1 = {recipe.lambda_L1}: expected a value from 0")
         if not 0 <= recipe.dropout < 1:
@@ -138,6 +162,9 @@ class Pix2Pix(Architecture[Pix2PixRecipe]):
         return Pix2PixRecipe(size=64, ngf=32, ndf=32, budget="25%", counter="exact", epochs=10, decay=0.5, batch_size=4, lr_alpha=2e-3)
 
     def widths(self, base: int) -> dict[str, Width]:
+        if self.recipe.generator != "unet":
+            return resnet_widths(base, self.recipe.n_blocks)
+
         def full(k: int) -> int:
             return base * min(8, 1 << (k - 1))
 
@@ -146,10 +173,17 @@ class Pix2Pix(Architecture[Pix2PixRecipe]):
         return down | up
 
     def build_generator(self, widths: Mapping[str, int]) -> nn.Module:
-        return UNet(widths, self.depth, self.recipe.norm, self.recipe.dropout)
+        recipe = self.recipe
+        if recipe.generator == "unet":
+            return UNet(widths, self.depth, recipe.norm, recipe.dropout)
+        return ResNetGenerator(widths, recipe.n_blocks, recipe.generator, recipe.norm, recipe.dropout)
 
     def build_discriminator(self, gate: Gate = no_gate) -> nn.Module:
         return PatchDiscriminator(6, self.recipe.ndf, self.recipe.norm, gate)
+
+    @classmethod
+    def recognise(cls, tensors: Mapping[str, Tensor]) -> Foreign | None:
+        return _recognise_unet(tensors) or recognise_resnet(tensors)
 
     def initialise(self, network: nn.Module) -> None:
         initialise_normal(network)
@@ -178,7 +212,9 @@ class Pix2Pix(Architecture[Pix2PixRecipe]):
 
     def taps(self) -> Taps:
         # Convolutions 2, 4, 12 and 14 of 16 at depth 8; counted from the outside, so that they keep their resolution in a shallower U-Net.
-        return Taps(generator=("down2.act", "down4.act", "up4.act", "up2.act"), discriminator=("conv2.3", "conv4.3"))
+        unet = ("down2.act", "down4.act", "up4.act", "up2.act")
+        generator = unet if self.recipe.generator == "unet" else resnet_taps(self.recipe.n_blocks)
+        return Taps(generator, discriminator=("conv2.3", "conv4.3"))
 
     def show(self, batch: Batch, made: Mapping[str, Samples]) -> dict[str, Tensor]:
         columns = {title: samples["fake"] for title, samples in made.items()}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import count as counting
 from typing import Literal
 
 from torch import Tensor, nn
 
-from gcc.models.layers import Norm, Residual, norm_layer
-from gcc.registry.contracts import Width
+from gcc.models.layers import Norm, Residual, foreign_norm, is_kernel, norm_layer
+from gcc.registry.contracts import Foreign, Width
 
+MOST_BLOCKS = 100
 Blocks = Literal["resnet", "mobile"]
 """Plain residual blocks, or depthwise-separable ones."""
 
@@ -85,3 +87,22 @@ def resnet_taps(count: int) -> tuple[str, ...]:
     With 9 blocks these are the last down-sampling and the outputs of blocks 3, 6 and 9; with others, of those at each third.
     """
     return ("down2.2", *(f"block{-(-third * count // 3)}" for third in (1, 2, 3)))
+
+
+def recognise_resnet(tensors: Mapping[str, Tensor]) -> Foreign | None:
+    """Return how the ResNet generator of pytorch-CycleGAN-and-pix2pix is to be read, whose layers are numbered; none if it is not that."""
+    if not (is_kernel(tensors, "model.1.weight") and is_kernel(tensors, "model.10.conv_block.1.weight")):
+        return None
+    blocks = next(number for number in counting(1) if f"model.{10 + number}.conv_block.1.weight" not in tensors)
+    # Dropout in a block moves what comes after it.
+    moved = int("model.10.conv_block.6.weight" in tensors)
+    last = 10 + blocks
+    modules = {"stem.0": 1, "stem.1": 2, "down1.0": 4, "down1.1": 5, "down2.0": 7, "down2.1": 8}
+    modules |= {"up1.0": last, "up1.1": last + 1, "up2.0": last + 3, "up2.1": last + 4, "head.1": last + 7}
+    paths = {ours: f"model.{theirs}" for ours, theirs in modules.items()}
+    for block in range(1, blocks + 1):
+        layers = {1: 1, 2: 2, 6: 5 + moved, 7: 6 + moved}
+        paths |= {f"block{block}.{ours}": f"model.{9 + block}.conv_block.{theirs}" for ours, theirs in layers.items()}
+    norm, ignored = foreign_norm(tensors, "model.2")
+    settings = {"generator": "resnet", "ngf": tensors["model.1.weight"].shape[0], "n_blocks": blocks, "norm": norm, "dropout": 0.5 * moved}
+    return Foreign(settings, paths, ignored)

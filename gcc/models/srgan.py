@@ -126,7 +126,7 @@ class SRGAN(Architecture[SRGANRecipe]):
     def __init__(self, recipe: SRGANRecipe) -> None:
         super().__init__(recipe)
         if recipe.size < 16 or recipe.size % recipe.scale:
-            raise RecipeError(f"size = {recipe.size}: SRGAN at scale {recipe.scale} expects a multiple of it from 16 up, such as 96")
+            raise RecipeError(f"size = {recipe.size}: expected a multiple of {recipe.scale}, the scale, from 16 up, such as 96")
         if not 1 <= recipe.cost_size <= LARGEST_SIZE:
             raise RecipeError(f"cost_size = {recipe.cost_size}: expected a value from 1 to {LARGEST_SIZE}")
         for field in ("lambda_perceptual", "lambda_pixel"):

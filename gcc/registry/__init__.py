@@ -16,6 +16,7 @@ from typing import Any
 from gcc.registry.contracts import Architecture as Architecture
 from gcc.registry.contracts import Batch as Batch
 from gcc.registry.contracts import Evaluator as Evaluator
+from gcc.registry.contracts import Foreign as Foreign
 from gcc.registry.contracts import Gate as Gate
 from gcc.registry.contracts import Group as Group
 from gcc.registry.contracts import ImportanceMetric as ImportanceMetric

@@ -71,6 +71,21 @@ class Taps:
 
 
 @dataclass(frozen=True)
+class Foreign:
+    """A generator's weights as another program names them.
+
+    Attributes:
+        settings: recipe fields that the weights tell.
+        modules: the foreign path of each of our modules that has tensors, by our own path.
+        ignored: foreign tensors that have no part in what the generator makes.
+    """
+
+    settings: Mapping[str, Any]
+    modules: Mapping[str, str]
+    ignored: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class Producer:
     """A convolution weight that makes a group's channels.
 
@@ -154,6 +169,11 @@ class Architecture(abc.ABC, Generic[R]):
     @abc.abstractmethod
     def build_discriminator(self, gate: Gate = no_gate) -> nn.Module:
         """Build a discriminator of width `recipe.ndf`, with `gate(channels)` after the norm of every convolution but the last."""
+
+    @classmethod
+    def recognise(cls, tensors: Mapping[str, Tensor]) -> Foreign | None:
+        """Return how another program's generator of this family is to be read; none where it is not known."""
+        return None
 
     def initialise(self, network: nn.Module) -> None:
         """Initialise a freshly built network in place; torch's defaults unless the family's original trainer differs."""

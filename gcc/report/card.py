@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from gcc.artifact import Artifact
 from gcc.report.comparison import Figures, comparison
 
 GRID = "samples.png"
 """The sample grid beside the card."""
 
 
-def model_card(arch: str, generator: str, role: str, sides: Mapping[str, Figures], environment: Mapping[str, str]) -> str:
+def model_card(artifact: Artifact, sides: Mapping[str, Figures], grid: str | None) -> str:
     """Return the text of a generator's model card.
 
     Args:
-        arch: name of the architecture.
-        generator: which of its generators this is.
-        role: "student" or "teacher".
+        artifact: the generator, as it will be saved.
         sides: the figures of every side by role.
-        environment: versions of the run.
+        grid: file of the sample grid beside the card, where there is one.
     """
+    arch, role, environment = artifact.arch, artifact.role, artifact.environment
+    picture = f"\n![Samples on held-out images]({grid})\n" if grid else ""
     rows = "\n".join(f"| {title} | {' | '.join(cells)} |" for title, cells in comparison(sides).items())
     made = "compressed with" if role == "student" else "with its discriminators: a teacher for"
     return f"""---
@@ -32,14 +33,12 @@ tags:
 
 # {arch} {role}
 
-A {arch} generator (`{generator}`), {made} generator-discriminator cooperative compression (GCC, NeurIPS 2021).
+A {arch} generator (`{artifact.generator}`), {made} generator-discriminator cooperative compression (GCC, NeurIPS 2021).
 
 | | {" | ".join(sides)} |
 |---|{"---|" * len(sides)}
 {rows}
-
-![Samples on held-out images]({GRID})
-
+{picture}
 ```python
 from gcc import load
 

@@ -1,0 +1,97 @@
+"""CycleGAN against independent calculations."""
+
+import pytest
+import torch
+from torch import nn
+
+from gcc.errors import PluginError, RecipeError
+from gcc.models.cyclegan import CycleGAN
+from gcc.networks import build_generators
+from gcc.pruning.groups import find_groups
+from gcc.pruning.importance import Slimming, score_groups
+from gcc.recipe import changed
+
+
+def cyclegan(**settings):
+    return CycleGAN(changed(CycleGAN.published(), {"size": 32, "ngf": 4, "ndf": 4, "n_blocks": 2} | settings))
+
+
+def build(architecture):
+    return build_generators(architecture, {name: architecture.full_widths(4) for name in architecture.generators}, "test")
+
+
+@pytest.mark.parametrize("identity", [0.5, 0.0])
+def test_cycle_and_identity_losses_are_the_papers(identity):
+    architecture = cyclegan(lambda_A=7.0, lambda_B=11.0, lambda_identity=identity)
+    networks = build(architecture)
+    a2b, b2a = (network.double() for network in networks.values())
+    batch = {key: torch.rand(2, 3, 32, 32, dtype=torch.float64) * 2 - 1 for key in "AB"}
+    for network in networks.values():
+        network.requires_grad_(False)
+    samples = architecture.generate(networks, batch)
+    assert torch.equal(samples["B"], a2b(batch["A"])) and torch.equal(samples["A"], b2a(batch["B"]))
+
+    def distance(made, real):
+        return sum(abs(x - y) for x, y in zip(made.flatten().tolist(), real.flatten().tolist(), strict=True)) / made.numel()
+
+    expected = {
+        "cycle_A": 7 * distance(b2a(a2b(batch["A"])), batch["A"]),
+        "cycle_B": 11 * distance(a2b(b2a(batch["B"])), batch["B"]),
+        "identity_A": 0.5 * 7 * distance(b2a(batch["A"]), batch["A"]),
+        "identity_B": 0.5 * 11 * distance(a2b(batch["B"]), batch["B"]),
+    }
+    losses = architecture.task_losses(networks, batch, samples)
+    assert losses.keys() == {name for name in expected if identity or name.startswith("cycle")}
+    assert {name: float(loss) for name, loss in losses.items()} == pytest.approx({name: expected[name] for name in losses}, rel=1e-6)
+
+
+def test_each_discriminator_judges_its_domain():
+    architecture = cyclegan()
+    batch, samples = {"A": torch.zeros(1), "B": torch.ones(1)}, {"A": torch.full((1,), 2.0), "B": torch.full((1,), 3.0)}
+    pairs = architecture.pairs(batch, samples)
+    assert {name: (pair.real.item(), pair.fake.item()) for name, pair in pairs.items()} == {"A": (0, 2), "B": (1, 3)}
+
+
+def test_slimming_needs_scales():
+    architecture = cyclegan()
+    with pytest.raises(PluginError, match="--metric l1"):
+        score_groups(build(architecture)["A2B"], find_groups(architecture, 4), Slimming())
+    normed = cyclegan(norm="batch")
+    assert score_groups(build(normed)["A2B"], find_groups(normed, 4), Slimming()).keys() == normed.widths(4).keys()
+
+
+@pytest.mark.parametrize("blocks", ["mobile", "resnet"])
+def test_a_block_without_channels_is_the_identity(blocks):
+    architecture = cyclegan(generator=blocks)
+    network = architecture.build_generator(architecture.full_widths(4) | {"block2": 0})
+    assert not list(network.block2.parameters())
+    features = torch.randn(1, 16, 8, 8)
+    assert torch.equal(network.block2(features), features) and not torch.equal(network.block1(features), features)
+    assert network(torch.zeros(1, 3, 32, 32)).shape == (1, 3, 32, 32)
+
+
+def test_the_trunk_is_made_by_all_that_is_summed_into_it():
+    for blocks, layers in (("resnet", ("1", "6")), ("mobile", ("1.pointwise", "6.pointwise"))):
+        (trunk,) = [group for group in find_groups(cyclegan(generator=blocks), 4) if group.name == "trunk"]
+        makers = {producer.parameter for producer in trunk.producers}
+        assert makers == {"down2.0.weight", f"block1.{layers[1]}.weight", f"block2.{layers[1]}.weight"}
+
+
+def test_sizes_that_are_multiples_of_4_keep_theirs():
+    architecture = cyclegan()
+    network = architecture.build_generator(architecture.full_widths(4))
+    assert network(torch.zeros(1, 3, 36, 52)).shape == (1, 3, 36, 52)
+
+
+def test_no_scale_in_any_norm_unless_batch():
+    norms = [module for module in build(cyclegan())["A2B"].modules() if isinstance(module, nn.InstanceNorm2d)]
+    assert norms and all(norm.weight is None for norm in norms)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [({"size": 50}, "multiple of 4"), ({"n_blocks": 0}, "n_blocks"), ({"dropout": 1.0}, "dropout"), ({"lambda_A": -1.0}, "lambda_A")],
+)
+def test_bad_recipes_are_refused(settings, says):
+    with pytest.raises(RecipeError, match=says):
+        cyclegan(**settings)

@@ -1,0 +1,59 @@
+import os
+import pickle
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+from gcc.errors import ArtifactError
+from gcc.weights import read_tensors
+
+
+class Evil:
+    def __reduce__(self):
+        return os.system, ("touch /tmp/evil",)
+
+
+@pytest.mark.parametrize("name", ["a.pth", "a.pt", "a.safetensors"])
+def test_tensors_come_back(name, tmp_path):
+    tensors = {"a": torch.rand(2, 3), "b": torch.ones(1)}
+    (save_file if name.endswith("safetensors") else torch.save)(tensors, tmp_path / name)
+    read = read_tensors(tmp_path / name)
+    assert read.keys() == tensors.keys() and all(torch.equal(read[key], tensors[key]) for key in tensors)
+
+
+def test_nothing_is_run(tmp_path):
+    (tmp_path / "evil.pth").write_bytes(pickle.dumps(Evil()))
+    torch.save({"a": Evil()}, tmp_path / "evil2.pth")
+    for name in ("evil.pth", "evil2.pth"):
+        with pytest.raises(ArtifactError, match="read safely"):
+            read_tensors(tmp_path / name)
+    assert not os.path.exists("/tmp/evil")
+
+
+@pytest.mark.parametrize("content", [{}, {"a": 1}, [torch.zeros(1)], torch.zeros(1), {"state_dict": {"a": torch.zeros(1)}}])
+def test_what_is_no_state_dict_is_refused(content, tmp_path):
+    torch.save(content, tmp_path / "a.pth")
+    with pytest.raises(ArtifactError, match="no state dict"):
+        read_tensors(tmp_path / "a.pth")
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(ArtifactError, match="there is no file"):
+        read_tensors(tmp_path / "a.pth")
+
+
+@given(data=st.data(), suffix=st.sampled_from(["pth", "safetensors"]))
+def test_damaged_files_are_refused_or_read(data, suffix, tmp_path_factory):
+    file = tmp_path_factory.getbasetemp() / f"damaged.{suffix}"
+    (torch.save if suffix == "pth" else save_file)({"a": torch.rand(3)}, file)
+    content = bytearray(file.read_bytes())
+    for _ in range(data.draw(st.integers(1, 5))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    file.write_bytes(bytes(content[: data.draw(st.integers(0, len(content)))]))
+    try:
+        assert all(isinstance(tensor, torch.Tensor) for tensor in read_tensors(file).values())
+    except ArtifactError as error:
+        assert str(file) in str(error)
