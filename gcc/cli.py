@@ -49,6 +49,7 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--data", metavar="DIR", type=FOLDER, help="Training images in their usual layout  [default: demo data]"),
         click.option("--dataset", metavar="NAME", help="Data set plugin that reads --data  [default: told from the layout]"),
         click.option("--teacher", metavar="DIR", type=FOLDER, help="Start from a saved teacher's weights and recipe."),
+        click.option("--weights", metavar="FILE", type=FOLDER, help="Weights of a perceptual loss, such as torchvision's VGG19."),
         click.option("--direction", type=click.Choice(["AtoB", "BtoA"]), help="Which image of a pair is the input."),
         click.option("--size", type=int, metavar="N", help="Height and width of the training images."),
         click.option("--epochs", type=int, metavar="N", help="Epochs of the second step; the first has a tenth as many."),
@@ -76,7 +77,7 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--metric", metavar="NAME", help="Importance metric: slimming, l1 or a plugin's.")
 @click.option("--selector", metavar="NAME", help="Distillation layers: paper, uniform, all, or module names joined by commas.")
 @click.option("--prune-width", type=int, metavar="N", help="Width of the generator that is pruned.")
-@click.option("--budget", metavar="B", help="3.0G or 900M MACs per sample, 25% of the teacher's, or 2.5Mparams.")
+@click.option("--budget", metavar="B", help="3.0G or 900M MACs, 25% of the teacher's, 2.5Mparams; or one per generator, by commas.")
 @click.option("--counter", type=click.Choice(["exact", "paper"]), help="MACs counter that the budget is held against.")
 def compress(**options: Any) -> None:
     """Compress a teacher's generators to a budget.
@@ -191,7 +192,7 @@ def version() -> None:
     click.echo(f"gan-gcc {installed('gan-gcc')}, torch {installed('torch')}, Python {platform.python_version()}")
 
 
-RUN_ARGUMENTS = ("data", "dataset", "skip_bad", "device", "amp", "workers")
+RUN_ARGUMENTS = ("data", "dataset", "skip_bad", "device", "amp", "workers", "weights")
 RECIPE_FLAGS = ("direction", "size", "epochs", "batch_size", "seed", "metric", "selector", "prune_width", "budget", "counter")
 
 

@@ -187,7 +187,7 @@ class Run(abc.ABC):
         ]
         weights = sum(parameter.numel() * parameter.element_size() for network in networks for parameter in network.parameters())
         columns = 2 + len(self.architecture.generators) * 2
-        grids = self.recipe.epochs * SHOWN * columns * 3 * self.recipe.size**2
+        grids = (self.recipe.pretrain_epochs + self.recipe.epochs) * SHOWN * columns * 3 * self.recipe.size**2
         return 2 * weights + grids
 
     def widths_at(self, base: int) -> dict[str, Widths]:

@@ -10,13 +10,19 @@ import pytest
 import torch
 from click.testing import CliRunner
 from families import TINY
+from foreign_networks import ResNet
 from PIL import Image
 
 from gcc import load
 from gcc.cli import main
 from gcc.data.images import to_tensor
 
-PIX2PIX = [f"--set={name}={value}" for name, value in TINY["pix2pix"].items()]
+
+def settings(arch):
+    return [f"--set={name}={value}" for name, value in TINY[arch].items()]
+
+
+PIX2PIX = settings("pix2pix")
 
 
 def run(*arguments):
@@ -128,6 +134,22 @@ def test_translate_writes_what_the_student_makes(compressed, tmp_path):
         with torch.no_grad():
             expected = load(out / "student")(image)[0]
         assert (to_tensor(made) - expected).abs().max() <= 1 / 127.5
+
+
+def test_generate_writes_images_from_noise(tmp_path):
+    assert run("train", "--arch", "sagan", *settings("sagan"), "--out", tmp_path / "run").exit_code == 0
+    made = run("generate", tmp_path / "run" / "teacher", "--count", "3", "--seed", "5", "--out", tmp_path / "made")
+    assert made.exit_code == 0 and sorted(path.name for path in (tmp_path / "made").iterdir()) == [
+        *("0000.png", "0001.png", "0002.png", "grid.png")
+    ]
+    assert "use gcc generate" in refused("translate", tmp_path / "run" / "teacher", tmp_path / "made", tmp_path / "out")
+
+
+def test_import_makes_a_teacher(tmp_path):
+    torch.save(ResNet(2, 4).state_dict(), tmp_path / "latest_net_G.pth")
+    done = run("import", "--arch", "cyclegan", tmp_path / "latest_net_G.pth", tmp_path / "teacher", "--set", "size=64")
+    assert done.exit_code == 0 and "1x3x64x64" in done.stdout and (tmp_path / "teacher" / "A2B" / "model.safetensors").exists()
+    assert "already holds" in refused("import", "--arch", "cyclegan", tmp_path / "latest_net_G.pth", tmp_path / "teacher")
 
 
 def test_translate_refuses_what_it_cannot_read(compressed, tmp_path):

@@ -567,3 +567,59 @@ def test_penalise_is_called_once_per_generator_step_and_its_addition_moves():
     player.update_generators(made, player.judge(made))
     assert len(calls) == 1 and calls[0] > 0
     torch.testing.assert_close(weight.detach(), before - 1e-3, rtol=0, atol=1e-6)
+
+
+def test_the_adversarial_loss_is_weighted_for_the_generator_alone():
+    (plain, _), (weighed, _) = game(), game(lambda_gan=0.25)
+    losses = []
+    for player in (plain, weighed):
+        made = player.make(batch(0))
+        verdict = player.judge(made)
+        imbalance = player.imbalances(verdict)["D"]
+        losses.append((player.update_generators(made, verdict), imbalance))
+    (first, imbalance), (second, same_imbalance) = losses
+    assert float(second["G"]) == pytest.approx(0.25 * float(first["G"])) and second["L1"] == first["L1"] and imbalance == same_imbalance
+
+
+def test_a_discriminator_sees_the_images_of_its_pool_and_the_balance_sees_new_ones():
+    _, student = game(pool_size=2)
+    first = student.make(batch(0))
+    student.update_discriminators(first, student.judge(first))
+    stored = [image.clone() for image in student.pools["D"].images]
+    assert torch.equal(torch.stack(stored), first.pairs["D"].fake)
+    seen = []
+    student.discriminators["D"].register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].detach()))
+    given = [student.make(batch(seed)) for seed in range(1, 9)]
+    for made in given:
+        verdict = student.judge(made)
+        assert torch.equal(seen[-1], made.pairs["D"].fake)
+        student.update_discriminators(made, verdict)
+        assert torch.equal(seen[-2], made.pairs["D"].real)
+    new = [
+        any(torch.equal(image, own) for own in made.pairs["D"].fake)
+        for made, shown in zip(given, seen[2::3], strict=True)
+        for image in shown
+    ]
+    assert set(new) == {True, False}
+
+
+def test_pretraining_moves_the_generators_by_its_own_losses_alone(monkeypatch):
+    teacher, _ = game()
+    monkeypatch.setattr(
+        Pix2Pix, "pretraining_losses", lambda self, batch, samples: {"pixel": (samples["fake"] - batch["B"]).square().mean()}
+    )
+    expected = copy.deepcopy(teacher.generators["G"])
+    before = weights_of(teacher)
+    made = teacher.make(batch(0))
+    losses = teacher.pretrain(made)
+    assert moved(before, teacher) == {"G"} and losses.keys() == {"pixel"}
+    optimizer = torch.optim.Adam(expected.parameters(), lr=1e-3, betas=(0.5, 0.999))
+    loss = (expected(batch(0)["A"]) - batch(0)["B"]).square().mean()
+    loss.backward()
+    optimizer.step()
+    assert float(losses["pixel"]) == pytest.approx(loss.item())
+    for mine, wanted in zip(teacher.generators["G"].parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(mine, wanted)
+    assert teacher.generator_mover.optimizer.state
+    teacher.generator_mover.forget()
+    assert not teacher.generator_mover.optimizer.state

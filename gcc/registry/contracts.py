@@ -168,7 +168,7 @@ class Architecture(abc.ABC, Generic[R]):
 
     @abc.abstractmethod
     def build_discriminator(self, gate: Gate = no_gate) -> nn.Module:
-        """Build a discriminator of width `recipe.ndf`, with `gate(channels)` after the norm of every convolution but the last."""
+        """Build a discriminator of width `recipe.ndf`, with `gate(channels)` after every convolution's norm but that of the logits."""
 
     @classmethod
     def recognise(cls, tensors: Mapping[str, Tensor]) -> Foreign | None:

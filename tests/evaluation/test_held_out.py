@@ -72,3 +72,19 @@ def test_sampling_restores_each_networks_mode_even_after_an_error():
 def test_sampled_stacks_in_order():
     batch = shown(Numbered(4), [2, 0], torch.device("cpu"))
     assert batch["A"].shape == (2, 3, 32, 32) and batch["A"][:, 0, 0, 0].tolist() == pytest.approx([0.2, 0.0])
+
+
+def test_parts_are_evaluated_apart_and_images_of_several_sizes_one_by_one():
+    class Sized(Numbered):
+        uniform = False
+
+        def sample(self, index, random):
+            return {key: value[:, : 32 - 8 * (index % 2)] for key, value in super().sample(index, random).items()}
+
+        def part(self, index):
+            return "odd" if index % 2 else "even"
+
+    architecture = Pix2Pix(dataclasses.replace(Pix2Pix.published(), size=32))
+    figures = evaluate(architecture, {"G": Same()}, Sized(5), 4, torch.device("cpu"))["G"]
+    assert figures.keys() == {"l1 (even)", "psnr (even)", "l1 (odd)", "psnr (odd)"}
+    assert figures["l1 (even)"] == pytest.approx((0 + 0.1 + 0.2) / 3) and figures["l1 (odd)"] == pytest.approx((0.05 + 0.15) / 2)
