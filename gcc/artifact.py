@@ -166,11 +166,12 @@ def fill(network: nn.Module, saved: nn.Module, folder: Path) -> None:
     Raises:
         ArtifactError: the networks are of different shapes.
     """
-    try:
-        network.load_state_dict(saved.state_dict())
-    except RuntimeError as error:
-        difference = " ".join(str(error).split())[:300]
-        raise ArtifactError(f"the teacher in {folder} does not fit this run's recipe: {difference}") from error
+    given, wanted = saved.state_dict(), network.state_dict()
+    for name in (*wanted, *given):
+        theirs, ours = (tuple(tensors[name].shape) if name in tensors else "missing" for tensors in (given, wanted))
+        if theirs != ours:
+            raise ArtifactError(f"the teacher in {folder} does not fit this run's recipe: its {name} is {theirs}, expected {ours}")
+    network.load_state_dict(given)
 
 
 def read_discriminators(folder: Path, architecture: Architecture[Any]) -> dict[str, nn.Module]:
@@ -271,7 +272,9 @@ def _read_config(folder: Path) -> Artifact:
         raise ArtifactError(f"cannot read {path}: {error}") from error
     try:
         return _parse(folder, config)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except KeyError as error:
+        raise ArtifactError(f"{path} is no configuration of a saved model: it lacks {error}") from error
+    except (TypeError, AttributeError, ValueError) as error:
         raise ArtifactError(f"{path} is no configuration of a saved model: {type(error).__name__} {error}") from error
     except ArtifactError as error:
         raise ArtifactError(f"{path}: {error}") from error

@@ -5,6 +5,7 @@ Torch is imported by the commands that need it, not by this module, so that `--h
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,12 @@ class Program(click.Group):
         try:
             return super().invoke(ctx)
         except GccError as error:
+            click.echo(f"gcc: error: {error}", err=True)
+            ctx.exit(2)
+        except OSError as error:
+            # Such as standard output on a full disk; what a run reads and writes has errors of its own.
+            if error.errno == errno.EPIPE:
+                raise
             click.echo(f"gcc: error: {error}", err=True)
             ctx.exit(2)
         except KeyboardInterrupt:
@@ -64,7 +71,7 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--workers", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Processes that read images."),
         click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read."),
         click.option("--out", metavar="DIR", type=FOLDER, help="Output folder  [default: runs/ARCH, numbered]"),
-        click.option("--force", is_flag=True, help="Replace the run that --out holds."),
+        click.option("--force", is_flag=True, help="Move the run that --out holds aside."),
         click.option("--dry-run", is_flag=True, help="Print the full recipe, costs and plan, and run nothing."),
     ]
     for option in reversed(options):
@@ -101,12 +108,10 @@ def train(**options: Any) -> None:
 @main.command("list")
 def list_plugins() -> None:
     """List every plugin of every registry."""
-    from rich.console import Console
-
     from gcc.registry import REGISTRIES
-    from gcc.report.terminal import plugin_table
+    from gcc.report.terminal import plugin_table, printer
 
-    console = Console()
+    console = printer()
     for registry in REGISTRIES:
         console.print(plugin_table(registry.kind, registry.listings()))
 
@@ -117,15 +122,14 @@ def list_plugins() -> None:
 @click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Any recipe field; for an architecture.")
 def inspect(subject: str, size: int | None, assignments: tuple[str, ...]) -> None:
     """Show layers, widths, groups and costs of an architecture or of a saved generator."""
-    from rich.console import Console
-
     from gcc.inspection import inspect_architecture, inspect_saved
+    from gcc.report.terminal import printer
 
-    if Path(subject).exists():
+    if Path(subject).exists() or Path(subject).name != subject:
         parts = inspect_saved(Path(subject))
     else:
         parts = inspect_architecture(subject, _assigned(assignments) | _given({"size": size}))
-    console = Console()
+    console = printer()
     for part in parts:
         console.print(part)
 
@@ -171,13 +175,11 @@ def generate(student: Path, count: int, seed: int, out: Path | None, device: str
 @click.option("--force", is_flag=True, help="Replace the generator that OUT holds.")
 def import_weights(file: Path, out: Path, arch: str, generator: str | None, assignments: tuple[str, ...], force: bool) -> None:
     """Make a teacher of a generator that another program has trained, such as latest_net_G.pth of pytorch-CycleGAN-and-pix2pix."""
-    from rich.console import Console
-
     from gcc.foreign import import_generator
-    from gcc.report.terminal import comparison_table
+    from gcc.report.terminal import comparison_table, printer
 
     side = import_generator(arch, file, out, generator=generator, settings=_assigned(assignments), force=force)
-    console = Console()
+    console = printer()
     for name, measured in side.generators.items():
         console.print(comparison_table(f"{arch} {name}", {"teacher": measured.figures()}))
     click.echo(f"teacher saved in {out}")
@@ -199,20 +201,22 @@ RECIPE_FLAGS = ("direction", "size", "epochs", "batch_size", "seed", "metric", "
 def _run(kind: type[Run], options: Mapping[str, Any]) -> None:
     from rich.console import Console
 
-    from gcc.files import claim, fresh_folder
-    from gcc.report.terminal import facts_table, summary
+    from gcc.files import claim, fresh_folder, require_free
+    from gcc.report.terminal import facts_table, printer, summary
     from gcc.watch import Watcher
 
     teacher, settings = _teacher(options)
     run = kind(teacher, **{name: options[name] for name in RUN_ARGUMENTS}, **settings)
     run.check()
-    console = Console()
-    console.print(facts_table(run.plan()))
+    out = options["out"] or fresh_folder(Path("runs") / run.arch)
+    require_free(out, force=options["force"], inputs=[options[name] for name in ("data", "teacher") if options[name]])
+    console = printer()
+    console.print(facts_table(run.plan() | {"output": str(out)}))
     if options["dry_run"]:
         click.echo(run.recipe.to_toml(run.arch), nl=False)
         return
-    out = options["out"] or fresh_folder(Path("runs") / run.arch)
-    claim(out, force=options["force"], needs=run.bytes_written(), inputs=[options[name] for name in ("data", "teacher") if options[name]])
+    if replaced := claim(out, needs=run.bytes_written()):
+        console.print(facts_table({"moved aside": f"the run that {out} held is now in {replaced}"}))
     with Watcher(run, out, Console(stderr=True)) as watcher:
         for step in run.steps():
             watcher(step)

@@ -66,38 +66,62 @@ def explained(path: Path) -> Iterator[None]:
         ) from error
 
 
-def claim(out: Path, *, force: bool, needs: int, inputs: Iterable[Path]) -> None:
-    """Make `out` ready for a run before any long work.
+def require_free(out: Path, *, force: bool, inputs: Iterable[Path]) -> None:
+    """Refuse an output folder that a run must not write to; nothing is changed.
+
+    Args:
+        out: the output folder.
+        force: whether the run that it holds may be moved aside.
+        inputs: folders that the run reads, which must stay where they are.
+
+    Raises:
+        OutputError: `out` holds a run and `force` is off, something else in the way, or an input, or is one.
+    """
+    with explained(out):
+        held = _held(out)
+    if held and not (out / MARK).exists():
+        raise OutputError(f"{out} holds {', '.join(held)} and no {MARK}, so it is no run's folder: choose another --out")
+    if held and not force:
+        raise OutputError(f"{out} already holds a run ({', '.join(held)}): choose another --out, or move it aside with --force")
+    for path in inputs:
+        if held and path.resolve().is_relative_to(out.resolve()):
+            raise OutputError(f"{out} holds {path}, which this run reads: choose another --out")
+        if out.resolve() == path.resolve():
+            raise OutputError(f"{out} is what this run reads: choose another --out")
+
+
+def claim(out: Path, *, needs: int) -> Path | None:
+    """Make `out` ready for a run before any long work, and return where the run that it held has been moved to, if it held one.
 
     Args:
         out: the output folder; made if it is missing.
-        force: replace the run that it holds.
         needs: bytes that the run will write.
-        inputs: folders that the run reads, which must outlive it.
 
     Raises:
-        OutputError: `out` holds a run and `force` is off, something else in the way, or an input; or it cannot be written, or is too full.
+        OutputError: it cannot be written, or is too full.
     """
     with explained(out):
-        held = [name for name in RUN_FILES if (out / name).exists()]
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out) as probe:
             probe.write(bytes(4096))
         free = shutil.disk_usage(out).free
-    if held and not (out / MARK).exists():
-        raise OutputError(f"{out} holds {', '.join(held)} and no {MARK}, so it is no run's folder: choose another --out")
-    if held and not force:
-        raise OutputError(f"{out} already holds a run ({', '.join(held)}): choose another --out, or replace it with --force")
-    for path in inputs:
-        if held and path.resolve().is_relative_to(out.resolve()):
-            raise OutputError(f"{out} holds {path}, which this run reads: choose another --out")
-    if free < needs:
-        raise OutputError(f"{out} has {free / 1e6:.0f} MB free, and the run will write about {needs / 1e6:.0f} MB: choose another --out")
-    # The mark goes last: whatever interrupts this, the rest stays known as a run's.
-    for name in reversed(held):
-        path = out / name
-        with explained(path):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if free < needs:
+            raise OutputError(
+                f"{out} has {free / 1e6:.0f} MB free, and the run will write about {needs / 1e6:.0f} MB: choose another --out"
+            )
+        held = _held(out)
+        if not held:
+            return None
+        aside = fresh_folder(out / "replaced")
+        aside.mkdir()
+        # The mark goes last: whatever interrupts this, the rest stays known as a run's.
+        for name in reversed(held):
+            (out / name).rename(aside / name)
+    return aside
+
+
+def _held(out: Path) -> list[str]:
+    return [name for name in RUN_FILES if (out / name).exists()]
 
 
 def fresh_folder(base: Path) -> Path:

@@ -46,6 +46,7 @@ def inspect_saved(folder: Path) -> Iterator[RenderableType]:
     """
     for artifact in read(folder).values():
         architecture = artifact.architecture
+        artifact.network()  # Damaged weights are no model, whatever its configuration says.
         yield facts_table({"architecture": artifact.arch, "generator": artifact.generator, "role": artifact.role})
         yield layer_table(architecture, artifact.widths)
         yield facts_table({"costs": str(generator_cost(architecture, artifact.widths))})

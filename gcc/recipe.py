@@ -191,7 +191,8 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise RecipeError(f"cannot read the recipe {path}: {error}") from error
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise RecipeError(f"cannot read the recipe {path}: {reason}") from error
     for name, value in settings.items():
         if not isinstance(value, bool | int | float | str):
             raise RecipeError(f"{path}: {name} = {value!r}: expected a number, a text, true or false")

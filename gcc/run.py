@@ -18,7 +18,7 @@ from gcc.artifact import Role
 from gcc.data.loading import Loader
 from gcc.data.noise import WithNoise
 from gcc.data.sources import open_source
-from gcc.errors import ArtifactError, DataError, TrainingError
+from gcc.errors import ArtifactError, DataError, GccError, TrainingError
 from gcc.evaluation.held_out import evaluate, sampling, shown
 from gcc.losses.placement import NOWHERE, Positions
 from gcc.networks import Widths, build_discriminators, build_generators, generator_on_meta, on_meta
@@ -97,6 +97,8 @@ class Run(abc.ABC):
         weights: str | Path | None = None,
         **settings: Any,
     ) -> None:
+        if not isinstance(teacher, Teacher):
+            raise GccError(f"{teacher!r} is no teacher: expected one such as Teacher.create('pix2pix') or Teacher.load(folder)")
         self.arch = teacher.arch
         self.given = teacher
         self.architecture = teacher.architecture(demo=data is None, settings=settings)
@@ -118,6 +120,7 @@ class Run(abc.ABC):
             for split in ("train", "test")
         )
         self.sides: dict[str, Player] = {}
+        self.left_out: list[str] = []
 
     @cached_property
     def loader(self) -> Loader:
@@ -171,6 +174,7 @@ class Run(abc.ABC):
         return {
             "data": f"{self.data_name}: {len(self.train_data)} samples to train, {len(self.held_out)} held out, {self.recipe.size} pixels",
             **({"note": "; ".join(notes)} if notes else {}),
+            **({"left out": "; ".join(self.left_out)} if self.left_out else {}),
             "device": f"{self.device}, {str(self.precision.dtype).removeprefix('torch.')}",
             "training": f"{epochs} epochs of {every} steps, batches of {self.recipe.batch_size}",
         }
@@ -278,9 +282,10 @@ class Run(abc.ABC):
         if not bad:
             return source
         if self.skip_bad:
+            self.left_out += [reason for _, reason in bad]
             return source.without({number for number, _ in bad})
         others = f", and {len(bad) - 1} more" if len(bad) > 1 else ""
-        raise DataError(f"{bad[0][1]}{others}; mend or remove them, or leave them out with --skip-bad")
+        raise DataError(f"{bad[0][1]}{others} (--skip-bad leaves bad images out)")
 
 
 def require_finite(losses: Mapping[str, float], where: str) -> None:

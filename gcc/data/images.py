@@ -29,7 +29,7 @@ def image_files(folder: Path) -> list[Path]:
     Raises:
         DataError: the folder cannot be listed.
     """
-    return [path for path in entries(folder) if path.suffix.lower() in SUFFIXES and path.is_file()]
+    return [path for path in entries(folder) if path.suffix.lower() in SUFFIXES and not path.is_dir()]
 
 
 def subfolders(folder: Path) -> list[Path]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -13,6 +14,16 @@ from gcc.registry import Listing
 from gcc.report.comparison import Figures, comparison
 
 BAR = 40
+PIPED = 200
+"""Columns where standard output is no terminal."""
+
+
+def printer() -> Console:
+    """Return a console for standard output; where that is no terminal, lines are long, so that they can be searched."""
+    console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = PIPED
+    return console
 
 
 def plugin_table(kind: str, listings: Iterable[Listing]) -> Table:

@@ -19,8 +19,8 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
-        raise GccError(f"device {name!r} cannot be used ({reason}): expected auto, cpu, cuda or cuda:0") from error
+        reason = f" ({str(error).partition(chr(10))[0]})" if name.startswith("cuda") else ""
+        raise GccError(f"device {name!r} cannot be used{reason}: expected auto, cpu, cuda or cuda:0") from error
     if device.type not in ("cpu", "cuda"):
         raise GccError(f"device {name!r} is not supported: expected auto, cpu, cuda or cuda:0")
     if device.index is not None and device.type == "cuda":

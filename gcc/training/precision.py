@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
@@ -30,8 +30,10 @@ class Precision:
         """Return the precision that `amp` asks for: `auto` is bf16 on a GPU that has it, else fp16, and float32 on a CPU.
 
         Raises:
-            GccError: float16 was asked for on a CPU.
+            GccError: there is no such precision, or float16 was asked for on a CPU.
         """
+        if amp not in get_args(Amp):
+            raise GccError(f"amp {amp!r}: expected {', '.join(get_args(Amp))}")
         if amp == "fp16" and device.type == "cpu":
             raise GccError("--amp fp16 needs a GPU: on the CPU use bf16 or off")
         if amp == "auto":
