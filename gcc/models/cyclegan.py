@@ -78,7 +78,20 @@ class CycleGAN(Architecture[CycleGANRecipe]):
     @classmethod
     def demo(cls) -> CycleGANRecipe:
         return CycleGANRecipe(
-            size=64, ngf=16, ndf=16, prune_width=16, n_blocks=3, budget="25%", counter="exact", epochs=5, batch_size=4, lr_alpha=2e-3
+            size=64,
+            generator="resnet",
+            n_blocks=3,
+            ngf=16,
+            ndf=16,
+            prune_width=12,
+            budget="50%",
+            counter="exact",
+            epochs=2,
+            lr_g=5e-4,
+            lr_d=5e-4,
+            lr_alpha=4e-3,
+            # Table I's weight belongs to trunks of 256 channels: the texture term grows as they become fewer.
+            gamma_t=25.0,
         )
 
     def widths(self, base: int) -> dict[str, Width]:

@@ -115,7 +115,19 @@ class SAGAN(Architecture[SAGANRecipe]):
 
     @classmethod
     def demo(cls) -> SAGANRecipe:
-        return SAGANRecipe(ngf=16, ndf=16, prune_width=16, budget="40%", counter="exact", epochs=10, batch_size=32, lr_alpha=2e-3)
+        return SAGANRecipe(
+            size=32,
+            ngf=32,
+            ndf=32,
+            prune_width=24,
+            budget="50%",
+            counter="exact",
+            epochs=24,
+            batch_size=32,
+            lr_g=5e-4,
+            lr_d=1e-3,
+            lr_alpha=1e-2,
+        )
 
     def widths(self, base: int) -> dict[str, Width]:
         return {f"up{level}": Width(base << (self.levels - level)) for level in range(1, self.levels + 1)}

@@ -155,15 +155,17 @@ class SRGAN(Architecture[SRGANRecipe]):
             size=64,
             ngf=24,
             ndf=16,
-            prune_width=24,
-            budget="25%",
+            prune_width=16,
+            budget="40%",
             counter="exact",
-            pretrain_epochs=4,
-            epochs=4,
-            batch_size=4,
+            pretrain_epochs=12,
+            epochs=10,
+            batch_size=8,
             perceptual="pixel",
             cost_size=32,
-            lr_alpha=2e-3,
+            lr_g=1e-3,
+            lr_d=1e-3,
+            lr_alpha=2e-2,
         )
 
     def widths(self, base: int) -> dict[str, Width]:
