@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from gcc.artifact import Artifact, environment, load, save
@@ -24,6 +25,7 @@ from gcc.networks import Widths, build_discriminators, build_generators, generat
 from gcc.pruning.cost import generator_cost
 from gcc.pruning.groups import find_groups
 from gcc.registry import ARCHITECTURES, Architecture, Networks
+from gcc.translation import in_tiles
 
 DRAWS = 8
 """Random widths that are tried."""
@@ -41,7 +43,15 @@ def check_architecture(arch: str, folder: Path, seed: int = 0) -> None:
         PluginError: the architecture breaks its contract; the message says where.
     """
     family = ARCHITECTURES.load(arch)
-    architecture = family(family.demo())
+    check_family(arch, family(family.demo()), folder, seed)
+
+
+def check_family(arch: str, architecture: Architecture[Any], folder: Path, seed: int = 0) -> None:
+    """Check the same at the recipe of `architecture`.
+
+    Raises:
+        PluginError: the architecture breaks its contract; the message says where.
+    """
     widths = architecture.widths(architecture.recipe.prune_width)
     draw = random.Random(seed)
     check_groups(architecture)
@@ -53,6 +63,7 @@ def check_architecture(arch: str, folder: Path, seed: int = 0) -> None:
     check_zero_widths(architecture)
     check_gates(architecture)
     check_game(architecture)
+    check_inputs(architecture)
     check_artifact(arch, architecture, folder)
 
 
@@ -121,14 +132,37 @@ def check_game(architecture: Architecture[Any]) -> None:
     _require(pairs.keys() == discriminators.keys(), f"pairs are {sorted(pairs)}: expected one for each of {sorted(discriminators)}")
     for name, pair in pairs.items():
         _require(pair.real.shape == pair.fake.shape, f"pair {name}: real is {tuple(pair.real.shape)}, fake {tuple(pair.fake.shape)}")
-    for term, loss in architecture.task_losses(generators, batch, samples).items():
-        _require(loss.ndim == 0 and loss.requires_grad, f"task loss {term!r} is no scalar that leads to the generators")
+    auxiliary = architecture.build_auxiliary(None)
+    losses = architecture.task_losses({**generators, **auxiliary}, architecture.prepare(batch, auxiliary), samples)
+    before = architecture.pretraining_losses(batch, samples)
+    _require(bool(before) or not architecture.recipe.pretrain_epochs, "pretrain_epochs is set, and there are no pretraining_losses")
+    for term, loss in (losses | before).items():
+        _require(loss.ndim == 0 and loss.requires_grad, f"the loss {term!r} is no scalar that leads to the generators")
     _check_taps(architecture.taps().generator, generators)
     _check_taps(architecture.taps().discriminator, discriminators)
     columns = architecture.show(batch, {"teacher": samples, "student": samples})
     _require(all(column.ndim == 4 and column.shape[1] == 3 for column in columns.values()), "show gives columns that are not (N, 3, H, W)")
     unknown = architecture.judged(batch, samples).keys() - generators.keys()
     _require(not unknown, f"judged names {sorted(unknown)}: expected generators")
+
+
+def check_inputs(architecture: Architecture[Any]) -> None:
+    """Check that noise and images of a user's own fit the generators."""
+    example = architecture.example_input()
+    z, again = (architecture.latent(np.random.default_rng(0)) for _ in range(2))
+    if z is not None and again is not None:
+        _require(z.shape == example.shape[1:], f"latent gives the shape {tuple(z.shape)}: expected {tuple(example.shape[1:])}")
+        _require(torch.equal(z, again), "latent depends on more than the random generator that it is given")
+        return
+    height, width = architecture.fitted(70, 90)
+    image = torch.rand(1, example.shape[1], height, width, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for name, network in build_generators(architecture, _prunable(architecture), "check").items():
+        with torch.no_grad():
+            made = network.double().eval()(image)
+            _require(made.ndim == 4, f"generator {name} makes no image of one of {width}x{height} pixels, which `fitted` gives")
+            if architecture.reach is not None:
+                seamless = torch.allclose(in_tiles(network, image, architecture.reach, tile=16), made)
+                _require(seamless, f"generator {name} depends on pixels beyond its reach of {architecture.reach}")
 
 
 def check_artifact(arch: str, architecture: Architecture[Any], folder: Path) -> None:

@@ -7,6 +7,7 @@ from families import TINY
 from gcc import testing
 from gcc.errors import PluginError
 from gcc.models.pix2pix import Pix2Pix
+from gcc.models.srgan import SRGAN
 from gcc.recipe import changed
 from gcc.registry import ARCHITECTURES
 
@@ -16,12 +17,29 @@ def test_every_family_fulfils_the_contract(arch, tmp_path):
     testing.check_architecture(arch, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("arch", "settings"),
+    [
+        ("pix2pix", {"generator": "resnet"}),
+        ("pix2pix", {"generator": "mobile", "size": 36}),
+        ("cyclegan", {"generator": "mobile"}),
+        ("cyclegan", {"norm": "batch"}),
+        ("sagan", {"size": 64}),
+        ("srgan", {"scale": 2}),
+        ("srgan", {"scale": 8}),
+    ],
+)
+def test_other_generators_of_a_family_fulfil_it_too(arch, settings, tmp_path):
+    family = ARCHITECTURES.load(arch)
+    testing.check_family(arch, family(changed(family.demo(), {"ngf": 4, "ndf": 4, "prune_width": 4} | settings)), tmp_path, seed=1)
+
+
 def test_every_built_in_family_is_in_the_table():
     assert set(ARCHITECTURES.names()) == set(TINY)
 
 
 def tiny(family):
-    return family(changed(Pix2Pix.published(), {"size": 32, "ngf": 8, "ndf": 4, "prune_width": 8}))
+    return family(changed(family.published(), {"size": 32, "ngf": 8, "ndf": 4, "prune_width": 8}))
 
 
 class WrongShape(Pix2Pix):
@@ -63,6 +81,25 @@ class Detached(Pix2Pix):
         return {"L1": super().task_losses(generators, batch, samples)["L1"].detach()}
 
 
+class Swayed(Pix2Pix):
+    def latent(self, random):
+        return torch.rand(3, 32, 32)
+
+
+class Misshapen(Pix2Pix):
+    def latent(self, random):
+        return torch.zeros(5)
+
+
+class ShortSighted(SRGAN):
+    reach = 3
+
+
+class Untrained(Pix2Pix):
+    def __init__(self, recipe):
+        super().__init__(changed(recipe, {"pretrain_epochs": 1}))
+
+
 @pytest.mark.parametrize(
     ("family", "check", "says"),
     [
@@ -73,6 +110,10 @@ class Detached(Pix2Pix):
         (Unpaired, testing.check_game, "pairs"),
         (Untapped, testing.check_game, "down9.act"),
         (Detached, testing.check_game, "L1"),
+        (Untrained, testing.check_game, "pretraining_losses"),
+        (Swayed, testing.check_inputs, "more than the random generator"),
+        (Misshapen, testing.check_inputs, "latent gives the shape"),
+        (ShortSighted, testing.check_inputs, "beyond its reach of 3"),
     ],
 )
 def test_a_broken_family_is_told_where(family, check, says):
