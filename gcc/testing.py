@@ -154,15 +154,16 @@ def check_inputs(architecture: Architecture[Any]) -> None:
         _require(z.shape == example.shape[1:], f"latent gives the shape {tuple(z.shape)}: expected {tuple(example.shape[1:])}")
         _require(torch.equal(z, again), "latent depends on more than the random generator that it is given")
         return
-    height, width = architecture.fitted(70, 90)
+    reach = architecture.reach
+    height, width = architecture.fitted(20, 50 if reach is None else 3 * reach + 1)
     image = torch.rand(1, example.shape[1], height, width, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     for name, network in build_generators(architecture, _prunable(architecture), "check").items():
         with torch.no_grad():
             made = network.double().eval()(image)
             _require(made.ndim == 4, f"generator {name} makes no image of one of {width}x{height} pixels, which `fitted` gives")
-            if architecture.reach is not None:
-                seamless = torch.allclose(in_tiles(network, image, architecture.reach, tile=16), made)
-                _require(seamless, f"generator {name} depends on pixels beyond its reach of {architecture.reach}")
+            if reach is not None:
+                seamless = torch.allclose(in_tiles(network, image, reach, tile=max(1, reach)), made)
+                _require(seamless, f"generator {name} depends on pixels beyond its reach of {reach}")
 
 
 def check_artifact(arch: str, architecture: Architecture[Any], folder: Path) -> None:

@@ -52,6 +52,11 @@ def test_imports_run_one_way(module):
             assert not any(home(back) == home(module) for back in imports(MODULES[imported])), f"{module} and {imported} import each other"
 
 
+def test_rooms_on_one_floor_do_not_import_each_other_in_circles():
+    arrows = {(home(module), home(imported)) for module, tree in MODULES.items() for imported in imports(tree)}
+    assert not {(one, other) for one, other in arrows if one < other and (other, one) in arrows and "gcc" not in (one, other)}
+
+
 def test_families_are_reached_through_the_registry_alone():
     families = {ARCHITECTURES.load(name).__module__ for name in ARCHITECTURES.names()}
     for module, tree in MODULES.items():

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from gcc.models.layers import SelfAttention
 from gcc.networks import evaluating
 from gcc.registry.contracts import LayerSelector
 
@@ -57,7 +56,7 @@ class Named(LayerSelector):
 def stages(network: nn.Module, example: Tensor) -> list[str]:
     """Return one module path per convolution in forward order: its activation, else its norm, else itself (Table II's rule).
 
-    A separable pair counts as one convolution, and those of an attention not at all.
+    A separable pair counts as one convolution, and those inside a module with the attribute `uncounted`, such as an attention, not at all.
 
     Args:
         network: any network whose layers are modules.
@@ -65,9 +64,9 @@ def stages(network: nn.Module, example: Tensor) -> list[str]:
     """
     order: list[tuple[str, nn.Module]] = []
     counted: tuple[type, ...] = (*CONVOLUTIONS, *NORMS, *ACTIVATIONS)
-    attention = tuple(f"{path}." for path, module in network.named_modules() if isinstance(module, SelfAttention))
+    uncounted = tuple(f"{path}." for path, module in network.named_modules() if hasattr(module, "uncounted"))
     layers = [
-        (path, module) for path, module in network.named_modules() if issubclass(type(module), counted) and not path.startswith(attention)
+        (path, module) for path, module in network.named_modules() if issubclass(type(module), counted) and not path.startswith(uncounted)
     ]
     handles = [
         layer.register_forward_hook(lambda module, inputs, output, path=path: order.append((path, module))) for path, layer in layers

@@ -83,8 +83,11 @@ def spectral_norm(layer: nn.Conv2d | nn.ConvTranspose2d) -> nn.Module:
 class SelfAttention(nn.Module):
     r"""Adds to each position what it attends to: `o = gamma * V softmax(K^T Q) + x` (Zhang et al. 2019, Eq. 1-4).
 
-    Queries and keys have C/8 channels, values C; gamma starts at 0. Its 1x1 convolutions are not counted among a network's convolutions.
+    Queries and keys have C/8 channels, values C; gamma starts at 0.
     """
+
+    uncounted = True
+    """Its 1x1 convolutions are not counted among a network's convolutions (Table II)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
