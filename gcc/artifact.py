@@ -132,8 +132,9 @@ def read(folder: Path, role: Role | None = None) -> dict[str, Artifact]:
     if not folder.is_dir():
         raise ArtifactError(f"{folder} is no folder: expected one with config.json and model.safetensors, such as runs/pix2pix/student")
     folders = [folder] if (folder / "config.json").is_file() else sorted(path.parent for path in folder.glob("*/config.json"))
-    if not folders or {"student", "teacher"} <= {path.name for path in folders}:
-        hint = f": give {folder / 'student'} or {folder / 'teacher'}" if folders else ""
+    sides = [folder / side for side in ("student", "teacher") if (folder / side).is_dir()]
+    if not folders or sides:
+        hint = f": give {' or '.join(map(str, sides))}" if sides else ""
         raise ArtifactError(f"{folder} holds no config.json of a saved model{hint}")
     artifacts = [_read_config(path) for path in folders]
     for artifact in artifacts:
@@ -142,7 +143,9 @@ def read(folder: Path, role: Role | None = None) -> dict[str, Artifact]:
     first = artifacts[0]
     for artifact in artifacts[1:]:
         if (artifact.role, artifact.arch, artifact.recipe) != (first.role, first.arch, first.recipe):
-            raise ArtifactError(f"{first.folder} and {artifact.folder} are of different runs: expected the generators of one")
+            one, other = first.recipe.to_dict(), artifact.recipe.to_dict()
+            differing = ", ".join(name for name in one if one[name] != other.get(name)) or "role or architecture"
+            raise ArtifactError(f"{first.folder} and {artifact.folder} differ in {differing}: expected the generators of one run")
     found = {artifact.generator: artifact for artifact in artifacts}
     if len(found) < len(artifacts):
         raise ArtifactError(f"{folder} holds a generator twice: expected a folder for each of {', '.join(found)}")

@@ -147,7 +147,12 @@ def translate(student: Path, source: Path, target: Path, size: int | None, devic
     """Run a saved generator on one image, or on every image of a folder."""
     from gcc.translation import translate as translated
 
-    for written in translated(student, source, target, size=size, device=device, skip_bad=skip_bad):
+    def leave_out(error: GccError) -> None:
+        if not skip_bad:
+            raise error
+        click.echo(f"gcc: left out: {error}", err=True)
+
+    for written in translated(student, source, target, size=size, device=device, leave_out=leave_out):
         click.echo(written)
 
 
@@ -172,7 +177,7 @@ def generate(student: Path, count: int, seed: int, out: Path | None, device: str
 @click.option("--arch", metavar="NAME", required=True, help="GAN architecture of the file: pix2pix or cyclegan, or a plugin's.")
 @click.option("--generator", metavar="NAME", help="Which generator it is, where there are several  [default: the first]")
 @click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Any recipe field that the file does not tell.")
-@click.option("--force", is_flag=True, help="Replace the generator that OUT holds.")
+@click.option("--force", is_flag=True, help="Move the generator that OUT holds aside.")
 def import_weights(file: Path, out: Path, arch: str, generator: str | None, assignments: tuple[str, ...], force: bool) -> None:
     """Make a teacher of a generator that another program has trained, such as latest_net_G.pth of pytorch-CycleGAN-and-pix2pix."""
     from gcc.foreign import import_generator
@@ -183,6 +188,8 @@ def import_weights(file: Path, out: Path, arch: str, generator: str | None, assi
     for name, measured in side.generators.items():
         console.print(comparison_table(f"{arch} {name}", {"teacher": measured.figures()}))
     click.echo(f"teacher saved in {out}")
+    for missing in side.missing(out):
+        click.echo(f"a whole teacher also needs the generator {missing}: import it into {out} with --generator {missing}")
 
 
 @main.command()

@@ -77,6 +77,8 @@ def require_free(out: Path, *, force: bool, inputs: Iterable[Path]) -> None:
     Raises:
         OutputError: `out` holds a run and `force` is off, something else in the way, or an input, or is one.
     """
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out} is a file: expected a folder, which need not exist yet")
     with explained(out):
         held = _held(out)
     if held and not (out / MARK).exists():
@@ -109,15 +111,35 @@ def claim(out: Path, *, needs: int) -> Path | None:
             raise OutputError(
                 f"{out} has {free / 1e6:.0f} MB free, and the run will write about {needs / 1e6:.0f} MB: choose another --out"
             )
-        held = _held(out)
-        if not held:
-            return None
-        aside = fresh_folder(out / "replaced")
+    # The mark goes last: whatever interrupts this, the rest stays known as a run's.
+    return set_aside(out, reversed(_held(out)))
+
+
+def set_aside(folder: Path, names: Iterable[str]) -> Path | None:
+    """Move what `folder` holds of these names into a new folder in it, in their order, and return that; none if it holds none of them.
+
+    Raises:
+        OutputError: it cannot be moved.
+    """
+    held = [name for name in names if (folder / name).exists()]
+    if not held:
+        return None
+    with explained(folder):
+        aside = fresh_folder(folder / "replaced")
         aside.mkdir()
-        # The mark goes last: whatever interrupts this, the rest stays known as a run's.
-        for name in reversed(held):
-            (out / name).rename(aside / name)
+        for name in held:
+            (folder / name).rename(aside / name)
     return aside
+
+
+def require_empty(folder: Path) -> None:
+    """Refuse a folder that holds anything; it need not exist.
+
+    Raises:
+        OutputError: it is a file, or is not empty.
+    """
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise OutputError(f"{folder} is not empty: choose another folder, which need not exist yet")
 
 
 def _held(out: Path) -> list[str]:

@@ -9,13 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gcc.artifact import environment
+from gcc.artifact import DISCRIMINATORS, environment
 from gcc.errors import ArtifactError, GccError, OutputError, near
+from gcc.files import set_aside
 from gcc.recipe import changed
 from gcc.registry import ARCHITECTURES, Foreign
 from gcc.result import Measured, Side
 from gcc.weights import read_tensors
 
+FILES = ("config.json", "model.safetensors", "README.md")
 FIRST = 4
 """Names that a message shows."""
 
@@ -51,11 +53,23 @@ def import_generator(arch: str, file: Path, out: Path, *, generator: str | None,
     network.load_state_dict(_placed(file, foreign, tensors, network.state_dict()))
     cpu = torch.device("cpu")
     side = Side("teacher", arch, architecture, {name: Measured.take(architecture, network, widths, {}, cpu)}, {}, environment(cpu))
-    held = side.place(out, name) / "config.json"
-    if held.exists() and not force:
-        raise OutputError(f"{held.parent} already holds a generator: choose another folder, or replace it with --force")
+    _make_room(side, out, name, force=force)
     side.save(out, {name: {"teacher": side.generators[name].figures()}}, None)
     return side
+
+
+def _make_room(side: Side, out: Path, name: str, *, force: bool) -> None:
+    """Refuse a place that holds anything of another model; with `force` what this one replaces moves aside."""
+    known = {side.place(out, generator) for generator in side.architecture.generators}
+    strangers = [config.parent for config in (out / "config.json", *out.glob("*/config.json")) if config.exists()]
+    for folder in strangers:
+        if folder not in known and not folder.name.startswith("replaced"):
+            raise OutputError(f"{folder} holds another model: choose another folder")
+    for folder, names in ((side.place(out, name), FILES), (out, (DISCRIMINATORS,))):
+        held = [each for each in names if (folder / each).exists()]
+        if held and not force:
+            raise OutputError(f"{folder} already holds {', '.join(held)}: choose another folder, or move it aside with --force")
+        set_aside(folder, held)
 
 
 def _placed(file: Path, foreign: Foreign, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -63,7 +77,7 @@ def _placed(file: Path, foreign: Foreign, tensors: Mapping[str, Tensor], wanted:
     placed, used, differences = {}, set(foreign.ignored), []
     for name, tensor in wanted.items():
         module, _, leaf = name.rpartition(".")
-        theirs = f"{foreign.modules[module]}.{leaf}"
+        theirs = f"{foreign.modules.get(module, module)}.{leaf}"
         used.add(theirs)
         # Files of torch before 0.4.1 do not count batches.
         given = tensor if leaf == "num_batches_tracked" and theirs not in tensors else tensors.get(theirs)
@@ -71,6 +85,10 @@ def _placed(file: Path, foreign: Foreign, tensors: Mapping[str, Tensor], wanted:
             differences.append(f"{theirs} is missing")
         elif given.shape != tensor.shape:
             differences.append(f"{theirs} is {tuple(given.shape)}, expected {tuple(tensor.shape)}")
+        elif given.is_floating_point() != tensor.is_floating_point():
+            differences.append(f"{theirs} is {given.dtype}, expected {tensor.dtype}")
+        elif not given.isfinite().all():
+            differences.append(f"{theirs} is not finite")
         else:
             placed[name] = given
     differences += [f"{theirs} has no place" for theirs in tensors if theirs not in used]

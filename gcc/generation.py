@@ -13,7 +13,7 @@ from torch import Tensor
 from gcc.artifact import only, read
 from gcc.data.images import write_image
 from gcc.errors import GccError
-from gcc.files import replacing
+from gcc.files import replacing, require_empty
 from gcc.registry import Architecture
 from gcc.training.device import choose_device
 
@@ -30,7 +30,7 @@ def generate(student: Path, target: Path, *, count: int, seed: int, device: str)
 
     Args:
         student: folder of the saved generator.
-        target: folder for the images.
+        target: folder for the images, empty or new.
         count: how many.
         seed: of the noise.
         device: where to run.
@@ -42,6 +42,7 @@ def generate(student: Path, target: Path, *, count: int, seed: int, device: str)
     place = choose_device(device)
     if artifact.architecture.latent(np.random.default_rng()) is None:
         raise GccError(f"{student} is a {artifact.arch} generator, which takes images and no noise: use gcc translate")
+    require_empty(target)
     network = artifact.network().to(place)
     first: list[Tensor] = []
     for start in range(0, count, BATCH):

@@ -57,7 +57,7 @@ class Measured:
             "parameters": self.cost.parameters,
             "latency_ms": self.latency.median_ms,
             "latency_p90_ms": self.latency.p90_ms,
-            "latency_on": f"{self.latency.device}, {self.latency.threads} threads" if self.latency.device == "cpu" else self.latency.device,
+            "latency_on": self.latency.where,
             "metrics": dict(self.metrics),
         }
 
@@ -94,6 +94,10 @@ class Side:
     def place(self, folder: Path, generator: str) -> Path:
         """Return where below `folder` a generator is saved: in it, or in a folder of its name where the family has several."""
         return folder / generator if len(self.architecture.generators) > 1 else folder
+
+    def missing(self, folder: Path) -> list[str]:
+        """Return the generators of the family that are not saved in `folder` yet."""
+        return [name for name in self.architecture.generators if not (self.place(folder, name) / "config.json").exists()]
 
     def save(self, folder: Path, figures: Mapping[str, Mapping[str, Any]], grid: Image | None) -> None:
         """Write every generator's artefact to its place.
@@ -161,6 +165,8 @@ class Result:
 
     def save(self, folder: str | Path) -> None:
         """Write `student/` and `teacher/` below `folder`, each with `model.safetensors`, `config.json` and `README.md`.
+
+        Files of these names that are there already are replaced.
 
         Raises:
             OutputError: the folder cannot be written.

@@ -18,7 +18,7 @@ from gcc.artifact import Role
 from gcc.data.loading import Loader
 from gcc.data.noise import WithNoise
 from gcc.data.sources import open_source
-from gcc.errors import ArtifactError, DataError, GccError, TrainingError
+from gcc.errors import DataError, GccError, RecipeError, TrainingError
 from gcc.evaluation.held_out import evaluate, sampling, shown
 from gcc.losses.placement import NOWHERE, Positions
 from gcc.networks import Widths, build_discriminators, build_generators, generator_on_meta, on_meta
@@ -103,8 +103,9 @@ class Run(abc.ABC):
         self.given = teacher
         self.architecture = teacher.architecture(demo=data is None, settings=settings)
         self.recipe: Recipe = self.architecture.recipe
-        if not (self.recipe.train_teacher or teacher.judges):
-            raise ArtifactError(f"train_teacher = false needs a teacher with trained discriminators, and {teacher.note}")
+        if not (self.recipe.train_teacher or (teacher.brought and teacher.judges)):
+            lacking = f"{teacher.folder} has none" if teacher.brought else "this one is fresh: give one with --teacher"
+            raise RecipeError(f"train_teacher = false needs a teacher with trained discriminators, and {lacking}")
         self.device = choose_device(device)
         self.precision = Precision.choose(amp, self.device)
         self.data_name = str(data) if data is not None else f"demo data ({self.architecture.demo_source}, generated)"
@@ -131,6 +132,8 @@ class Run(abc.ABC):
     def auxiliary(self) -> Networks:
         """The networks that task losses read, frozen, on the device."""
         built = self.architecture.build_auxiliary(self.weights)
+        if self.weights and not built:
+            raise GccError(f"--weights {self.weights}: this recipe reads no weights; leave the option out")
         return {name: network.to(self.device).eval().requires_grad_(False) for name, network in built.items()}
 
     @abc.abstractmethod
@@ -284,8 +287,8 @@ class Run(abc.ABC):
         if self.skip_bad:
             self.left_out += [reason for _, reason in bad]
             return source.without({number for number, _ in bad})
-        others = f", and {len(bad) - 1} more" if len(bad) > 1 else ""
-        raise DataError(f"{bad[0][1]}{others} (--skip-bad leaves bad images out)")
+        count = f"{len(bad)} samples cannot be used, such as: " if len(bad) > 1 else ""
+        raise DataError(f"{count}{bad[0][1]} (--skip-bad leaves bad images out)")
 
 
 def require_finite(losses: Mapping[str, float], where: str) -> None:

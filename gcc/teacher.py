@@ -54,7 +54,8 @@ class Teacher:
         arch = next(iter(brought.values())).arch
         missing = set(ARCHITECTURES.load(arch).generators) - brought.keys()
         if missing:
-            raise ArtifactError(f"{folder} lacks the generator {', '.join(sorted(missing))}: give the folder of the whole teacher")
+            rest = ", ".join(sorted(missing))
+            raise ArtifactError(f"{folder} lacks the generator {rest}: give the folder of the whole teacher, or import {rest} into it")
         return cls(arch, brought=brought, folder=Path(folder))
 
     @property
@@ -65,7 +66,7 @@ class Teacher:
     @property
     def note(self) -> str:
         """What a user must know of this teacher, as a sentence; empty where there is nothing to say."""
-        return "" if self.judges else f"the teacher in {self.folder} has no discriminators, so fresh ones train with it"
+        return "" if self.judges else f"{self.folder} has no discriminators, so fresh ones train with the teacher"
 
     def fill(self, generators: Networks, discriminators: Networks) -> None:
         """Put the weights that are brought along, if any, into networks of the same shapes.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,14 @@ TILE = 512
 """Height and width of the tiles in which large images are translated."""
 
 
-def translate(student: Path, source: Path, target: Path, *, size: int | None, device: str, skip_bad: bool) -> Iterator[Path]:
+def stop(error: DataError) -> None:
+    """Leave nothing out."""
+    raise error
+
+
+def translate(
+    student: Path, source: Path, target: Path, *, size: int | None, device: str, leave_out: Callable[[DataError], None] = stop
+) -> Iterator[Path]:
     """Run a saved generator on an image file, or on every image of a folder, and yield the files as they are written.
 
     Args:
@@ -28,7 +35,7 @@ def translate(student: Path, source: Path, target: Path, *, size: int | None, de
         target: the file to write, or for a folder the folder to write PNG files of the same names to.
         size: height and width that images are resized to; none for what the architecture wants, such as those of the training.
         device: where to run.
-        skip_bad: leave out images that cannot be read.
+        leave_out: called with what is wrong with an image that cannot be read, which is then left out, unless this raises it.
 
     Raises:
         GccError: the generator or an image cannot be read, the generator takes no image, or the output cannot be written.
@@ -43,10 +50,9 @@ def translate(student: Path, source: Path, target: Path, *, size: int | None, de
     for image_file, written in jobs:
         try:
             image = read_rgb(image_file)
-        except DataError:
-            if skip_bad:
-                continue
-            raise
+        except DataError as error:
+            leave_out(error)
+            continue
         height, width = architecture.fitted(image.height, image.width) if size is None else (size, size)
         with torch.inference_mode():
             made = _run(network, to_tensor(resized(image, width, height))[None].to(place), architecture.reach)

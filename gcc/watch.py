@@ -16,7 +16,7 @@ from gcc.training.record import Window, append_line
 PHASES = {
     "search_pretrain": "1/2 pre-training",
     "search": "1/2 sparse training",
-    "pretrain": "pre-training",
+    "pretrain": "2/2 pre-training",
     "train": "2/2 joint training",
     "teacher": "teacher training",
 }
@@ -80,7 +80,8 @@ class Watcher:
         self._read = time.monotonic()
         require_finite(means, f"{step.phase} epoch {step.epoch}, step {step.number}")
         append_line(self.out / "metrics.jsonl", {"phase": step.phase, "epoch": step.epoch, "step": step.number, **means})
-        text = ", ".join(f"{short} {means[name]:.3g}" for name, short in SHORT.items() if name in means)
+        shown = {short: means[name] for name, short in SHORT.items() if name in means} or dict(list(means.items())[:2])
+        text = ", ".join(f"{name} {value:.3g}" for name, value in shown.items())
         self._progress.update(self._tasks[step.phase], losses=text)
         stride = max(1, step.epochs // PLAIN_LINES)
         if not self.console.is_terminal and step.ends_epoch and (step.epoch % stride == 0 or step.epoch == step.epochs):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from gcc.errors import ArtifactError
+
+PARALLEL = "module."
+"""What torch's DataParallel puts before every name."""
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -21,15 +25,16 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise ArtifactError(f"there is no file {path}")
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        # Only tensors and plain containers: nothing that could run.
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # Only tensors and plain containers: nothing that could run.
+            state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError:
         raise
     except Exception as error:  # Damaged files raise exceptions of every type.
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ArtifactError(f"{path} holds no weights that can be read safely: {reason}") from error
+        raise ArtifactError(f"{path} cannot be read: it is damaged, or holds more than tensors, of which nothing is loaded") from error
     if not (isinstance(state, Mapping) and state and all(isinstance(tensor, Tensor) for tensor in state.values())):
         raise ArtifactError(f"{path} is no state dict: expected tensors by name")
-    return {str(name): tensor for name, tensor in state.items()}
+    tensors = {str(name): tensor for name, tensor in state.items()}
+    wrapped = all(name.startswith(PARALLEL) for name in tensors)
+    return {name.removeprefix(PARALLEL): tensor for name, tensor in tensors.items()} if wrapped else tensors

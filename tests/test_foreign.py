@@ -9,7 +9,7 @@ from torch import nn
 
 from gcc import Compressor, Teacher, load
 from gcc.artifact import read
-from gcc.errors import ArtifactError, GccError, OutputError
+from gcc.errors import ArtifactError, GccError, OutputError, RecipeError
 from gcc.foreign import import_generator
 
 old_instance_norm = partial(nn.InstanceNorm2d, track_running_stats=True)
@@ -27,6 +27,7 @@ def saved(network, path, without=()):
 
 
 def imported(arch, file, out, generator=None, force=False, **settings):
+    settings = {name.rstrip("="): value for name, value in settings.items()}
     return import_generator(arch, file, out, generator=generator, settings=settings, force=force)
 
 
@@ -69,7 +70,7 @@ def test_an_imported_teacher_can_be_compressed(tmp_path):
     run = Compressor(Teacher.load(tmp_path / "teacher"), ndf=4, prune_width=4, epochs=1, batch_size=400, budget="50%")
     assert "no discriminators" in run.plan()["note"]
     run.check()
-    with pytest.raises(ArtifactError, match="train_teacher = false needs a teacher with trained discriminators"):
+    with pytest.raises(RecipeError, match="train_teacher = false needs a teacher with trained discriminators, and .* has none"):
         Compressor(Teacher.load(tmp_path / "teacher"), train_teacher=False)
 
 
@@ -83,11 +84,19 @@ def test_both_directions_make_a_teacher(tmp_path):
 
 
 def test_nothing_is_overwritten(tmp_path):
+    out = tmp_path / "teacher"
     saved(ResNet(2, 4), tmp_path / "G.pth")
-    imported("cyclegan", tmp_path / "G.pth", tmp_path / "teacher")
-    with pytest.raises(OutputError, match="already holds a generator.*--force"):
-        imported("cyclegan", tmp_path / "G.pth", tmp_path / "teacher")
-    imported("cyclegan", tmp_path / "G.pth", tmp_path / "teacher", force=True)
+    (out / "A2B").mkdir(parents=True)
+    (out / "A2B" / "README.md").write_text("mine")
+    (out / "discriminators.safetensors").write_text("of other generators")
+    with pytest.raises(OutputError, match=r"already holds README\.md: .*--force"):
+        imported("cyclegan", tmp_path / "G.pth", out)
+    imported("cyclegan", tmp_path / "G.pth", out, force=True)
+    assert (out / "A2B" / "replaced" / "README.md").read_text() == "mine"
+    assert (out / "replaced" / "discriminators.safetensors").read_text() == "of other generators"
+    assert not Teacher("cyclegan", folder=out).judges
+    with pytest.raises(OutputError, match="holds another model"):
+        imported("pix2pix", tmp_path / "G.pth", out)
 
 
 def edited(edit):
@@ -104,6 +113,11 @@ def edited(edit):
         (lambda it: it.update({"model.30.weight": torch.zeros(1)}), r"model\.30\.weight has no place"),
         (lambda it: it.update({"model.1.weight": torch.zeros(4, 1, 7, 7)}), r"model\.1\.weight is \(4, 1, 7, 7\), expected \(4, 3, 7, 7\)"),
         (lambda it: it.update({"model.1.weight": torch.zeros(8, 3, 7, 7)}), "and .* more"),
+        (lambda it: it.update({"model.4.bias": torch.full((8,), torch.nan)}), r"model\.4\.bias is not finite"),
+        (
+            lambda it: it.update({"model.4.bias": torch.zeros(8, dtype=torch.int64)}),
+            r"model\.4\.bias is torch\.int64, expected torch\.float32",
+        ),
         (lambda it: it.update({"model.1.weight": torch.zeros(())}), "no generator that cyclegan knows"),
         (lambda it: it.pop("model.1.weight"), "no generator that cyclegan knows: its first tensors are model"),
     ],
@@ -119,5 +133,7 @@ def test_unknown_names(tmp_path):
     saved(ResNet(2, 4), tmp_path / "G.pth")
     with pytest.raises(GccError, match="no generator 'A2C'.*A2B"):
         imported("cyclegan", tmp_path / "G.pth", tmp_path / "teacher", generator="A2C")
+    with pytest.raises(ArtifactError, match=r"block1\.1\.depthwise\.weight is missing"):
+        imported("cyclegan", tmp_path / "G.pth", tmp_path / "teacher", **{"generator=": "mobile"})
     with pytest.raises(ArtifactError, match="no generator that sagan knows"):
         imported("sagan", tmp_path / "G.pth", tmp_path / "teacher")

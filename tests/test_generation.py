@@ -5,7 +5,7 @@ from families import TINY
 from PIL import Image
 
 from gcc.artifact import Artifact, environment, save
-from gcc.errors import GccError
+from gcc.errors import GccError, OutputError
 from gcc.generation import generate
 from gcc.networks import build_generators
 from gcc.recipe import changed
@@ -66,4 +66,13 @@ def test_generators_of_the_other_kind_are_refused(tmp_path):
         made(tmp_path / "pix2pix", tmp_path / "out")
     write("sagan", tmp_path / "sagan")
     with pytest.raises(GccError, match="takes noise and no image: use gcc generate"):
-        list(translate(tmp_path / "sagan", tmp_path, tmp_path / "out", size=None, device="cpu", skip_bad=False))
+        list(translate(tmp_path / "sagan", tmp_path, tmp_path / "out", size=None, device="cpu"))
+
+
+def test_nothing_is_overwritten(tmp_path):
+    write("sagan", tmp_path / "sagan")
+    (tmp_path / "album").mkdir()
+    (tmp_path / "album" / "0000.png").write_text("mine")
+    with pytest.raises(OutputError, match="album is not empty"):
+        made(tmp_path / "sagan", tmp_path / "album")
+    assert (tmp_path / "album" / "0000.png").read_text() == "mine"

@@ -26,7 +26,7 @@ def test_tiles_have_no_seams(height, width):
 def test_any_image_grows(tmp_path):
     write("srgan", tmp_path / "student")
     Image.effect_noise((37, 21), 80).convert("RGB").save(tmp_path / "small.png")
-    (written,) = translate(tmp_path / "student", tmp_path / "small.png", tmp_path / "large.png", size=None, device="cpu", skip_bad=False)
+    (written,) = translate(tmp_path / "student", tmp_path / "small.png", tmp_path / "large.png", size=None, device="cpu")
     assert sized(written) == (4 * 37, 4 * 21)
     assert load(tmp_path / "student")(torch.zeros(1, 3, 5, 6)).shape == (1, 3, 20, 24)
 
@@ -34,5 +34,5 @@ def test_any_image_grows(tmp_path):
 def test_one_direction_is_named_where_there_are_two(tmp_path):
     write("cyclegan", tmp_path / "student" / "A2B")
     Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
-    (written,) = translate(tmp_path / "student" / "A2B", tmp_path / "a.png", tmp_path / "b.png", size=None, device="cpu", skip_bad=False)
+    (written,) = translate(tmp_path / "student" / "A2B", tmp_path / "a.png", tmp_path / "b.png", size=None, device="cpu")
     assert sized(written) == (32, 32)

@@ -28,7 +28,7 @@ def test_nothing_is_run(tmp_path):
     (tmp_path / "evil.pth").write_bytes(pickle.dumps(Evil()))
     torch.save({"a": Evil()}, tmp_path / "evil2.pth")
     for name in ("evil.pth", "evil2.pth"):
-        with pytest.raises(ArtifactError, match="read safely"):
+        with pytest.raises(ArtifactError, match="holds more than tensors"):
             read_tensors(tmp_path / name)
     assert not os.path.exists("/tmp/evil")
 
@@ -57,3 +57,10 @@ def test_damaged_files_are_refused_or_read(data, suffix, tmp_path_factory):
         assert all(isinstance(tensor, torch.Tensor) for tensor in read_tensors(file).values())
     except ArtifactError as error:
         assert str(file) in str(error)
+
+
+def test_the_prefix_of_data_parallel_is_left_off(tmp_path):
+    torch.save({"module.a": torch.zeros(1), "module.b.c": torch.ones(1)}, tmp_path / "a.pth")
+    assert read_tensors(tmp_path / "a.pth").keys() == {"a", "b.c"}
+    torch.save({"module.a": torch.zeros(1), "b": torch.ones(1)}, tmp_path / "a.pth")
+    assert read_tensors(tmp_path / "a.pth").keys() == {"module.a", "b"}

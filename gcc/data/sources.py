@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gcc.data.demo.made import MadeImages
 from gcc.data.folders import found, require_folder
 from gcc.errors import DataError, PluginError
 from gcc.recipe import Recipe
@@ -57,7 +58,7 @@ def _candidates(samples: str) -> tuple[dict[str, type[SampleSource]], list[str]]
         except PluginError:
             broken.append(name)
         else:
-            if source.samples == samples:
+            if source.samples == samples and not issubclass(source, MadeImages):
                 candidates[name] = source
     return candidates, broken
 

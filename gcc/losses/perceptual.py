@@ -84,7 +84,8 @@ def _cached(name: str) -> Path:
     found = sorted(folder.glob(f"{name}-*.pth"))
     if not found:
         raise GccError(
-            f"the perceptual loss needs the weights of {name}, and there are none in {folder}: name torchvision's file with --weights, or "
-            "do without them by --set perceptual=pixel or --set perceptual=none"
+            f"the perceptual loss needs the weights of {name}, and there are none in {folder}: let torchvision fetch them there "
+            f"(torchvision.models.{name}(weights='DEFAULT')), name a file of them with --weights, or do without by "
+            "--set perceptual=pixel or --set perceptual=none"
         )
     return found[0]

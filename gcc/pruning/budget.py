@@ -67,7 +67,8 @@ class Budget:
         """
         parts = text.split(",")
         if len(parts) not in (1, len(generators)):
-            raise BudgetError(f"budget {text!r}: expected one budget, or {len(generators)} joined by commas for {', '.join(generators)}")
+            each = f", or {len(generators)} joined by commas for {', '.join(generators)}" if len(generators) > 1 else ""
+            raise BudgetError(f"budget {text!r}: expected one budget{each}")
         budgets = [cls.parse(part) for part in parts]
         return dict(zip(generators, budgets if len(parts) > 1 else budgets * len(generators), strict=True))
 

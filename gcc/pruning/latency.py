@@ -33,6 +33,11 @@ class Latency:
     device: str
     threads: int
 
+    @property
+    def where(self) -> str:
+        """The device, on the CPU with its threads."""
+        return f"cpu, {self.threads} thread{'s' if self.threads > 1 else ''}" if self.device == "cpu" else self.device
+
 
 def measure_latency(network: nn.Module, example: Tensor, *, repeats: int = 30) -> Latency:
     """Return how long `network` takes for `example`, (N, ...), on its device, in evaluation mode and without gradients.

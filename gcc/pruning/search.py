@@ -106,7 +106,7 @@ def search_widths(
     if not smallest <= limit <= largest:
         raise BudgetError(
             f"budget {with_prefix(limit)} {unit}: this generator can be pruned to between {with_prefix(smallest)} and "
-            f"{with_prefix(largest)}; give a budget in between"
+            f"{with_prefix(largest)}; give a budget in between, or another --prune-width"
         )
     enough = (1 - NEAR_ENOUGH) * limit
     best = ranking

@@ -22,7 +22,7 @@ def model_card(artifact: Artifact, sides: Mapping[str, Figures], grid: str | Non
     arch, role, environment = artifact.arch, artifact.role, artifact.environment
     picture = f"\n![Samples on held-out images]({grid})\n" if grid else ""
     rows = "\n".join(f"| {title} | {' | '.join(cells)} |" for title, cells in comparison(sides).items())
-    made = "compressed with" if role == "student" else "with its discriminators: a teacher for"
+    made = "compressed with" if role == "student" else "a teacher for"
     return f"""---
 library_name: gan-gcc
 tags:

@@ -49,7 +49,7 @@ def test_files_of_other_networks_are_refused(vgg16, tmp_path):
 
 def test_torchs_cache_is_looked_into_and_its_absence_is_told(vgg16, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    with pytest.raises(GccError, match="--weights, or do without them by --set perceptual=pixel"):
+    with pytest.raises(GccError, match="--weights, or do without by --set perceptual=pixel"):
         load_vgg("vgg16", None)
     (tmp_path / "checkpoints").mkdir()
     torch.save(named(vgg16), tmp_path / "checkpoints" / "vgg16-397923af.pth")

@@ -99,8 +99,9 @@ def test_one_budget_for_all_generators_or_one_for_each():
     both = Budget.parse_each("25%", ["A2B", "B2A"])
     assert both["A2B"] == both["B2A"] == Budget.parse("25%")
     assert Budget.parse_each("2.4G, 2.7G", ["A2B", "B2A"]) == {"A2B": Budget.parse("2.4G"), "B2A": Budget.parse("2.7G")}
-    for text, generators in (("1G,2G", ["G"]), ("1G,2G,3G", ["A2B", "B2A"])):
-        with pytest.raises(BudgetError, match=f"expected one budget, or {len(generators)} joined by commas"):
-            Budget.parse_each(text, generators)
+    with pytest.raises(BudgetError, match="expected one budget$"):
+        Budget.parse_each("1G,2G", ["G"])
+    with pytest.raises(BudgetError, match="expected one budget, or 2 joined by commas for A2B, B2A"):
+        Budget.parse_each("1G,2G,3G", ["A2B", "B2A"])
     with pytest.raises(BudgetError):
         Budget.parse_each("1G,lots", ["A2B", "B2A"])
