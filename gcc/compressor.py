@@ -141,7 +141,9 @@ class Compressor(Run):
         """Return the widths of every generator within the budget (line 5)."""
         recipe, teacher, budgets = self.recipe, self.teacher_cost(), self._budgets()
         return {
-            name: prune(self.architecture, network, recipe.prune_width, self.metric, budgets[name], recipe.counter, teacher).widths
+            name: prune(
+                self.architecture, network, recipe.prune_width, self.metric, budgets[name], recipe.counter, teacher, recipe.keep
+            ).widths
             for name, network in generators.items()
         }
 

@@ -46,6 +46,9 @@ class Recipe:
     """Width of the generator that the first step trains and prunes (Table I, student ngf)."""
     sparsity: float | None = None
     """Strength of the first step's L1 subgradient; none takes the metric's own."""
+    keep: float = 0.0
+    """Least share of each width's channels that stays, whatever their importance; 0, as in the paper, may leave a layer a single channel,
+    which short sparse training tends to do where gradients are small."""
     budget: str = "25%"
     """What a student generator may cost: `3.0G`, `900M` (MACs per sample), `25%` (of the teacher's MACs) or `2.5Mparams`; one for all
     generators, or one for each, joined by commas."""
@@ -115,7 +118,7 @@ class Recipe:
             self._within(field, 0, 10**9)
         if self.sparsity is not None:
             self._within("sparsity", 0, 10**9)
-        for field in ("tau", "decay"):
+        for field in ("tau", "decay", "keep"):
             self._within(field, 0, 1)
         for field in ("beta1", "beta2"):
             self._within(field, 0, 1 - 1e-12)

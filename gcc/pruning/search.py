@@ -5,9 +5,10 @@ All channels of the generator are ranked together, and the least important go un
 
 from __future__ import annotations
 
+import math
 from collections import Counter as Tally
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -47,6 +48,7 @@ def prune(
     budget: Budget,
     counter: Counter,
     teacher: Cost,
+    keep: float = 0.0,
 ) -> Pruned:
     """Return the widths of the largest generator within `budget` that keeps the most important channels of `network`.
 
@@ -58,14 +60,16 @@ def prune(
         budget: what the pruned generator may cost.
         counter: the MACs counter that the budget is held against.
         teacher: what a budget given as a share is a share of.
+        keep: least share of each width's channels that stays.
 
     Raises:
         BudgetError: the budget is out of reach.
         PluginError: the metric can tell for no channel, or a width belongs to no layer.
         TrainingError: a score is not finite.
     """
-    groups = find_groups(architecture, base)
-
+    groups = [
+        replace(group, minimum=max(group.minimum, math.ceil(keep * group.channels - 1e-9))) for group in find_groups(architecture, base)
+    ]
     scores = score_groups(network, groups, metric)
     unit = budget.unit(counter) + (f" at {teacher.resolution}" if budget.quantity == "macs" else "")
     limit = budget.limit(teacher, counter)

@@ -171,3 +171,18 @@ def test_a_budget_above_the_pruned_width_is_out_of_reach():
     network = UNET.build_generator(UNET.full_widths(8))
     with pytest.raises(BudgetError, match=r"exact counter\) at 1x3x64x64.*between"):
         prune(UNET, network, 8, Slimming(), Budget.parse("90%"), "exact", teacher_cost(UNET, 64))
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.25, 0.7])
+def test_a_share_of_every_width_stays(keep):
+    network = UNET.build_generator(UNET.full_widths(8))
+    with torch.no_grad():
+        for block in ("down3", "up3"):
+            getattr(network, block).norm.weight.fill_(1e-3)  # least important by far
+    teacher = cost_of(network, UNET.example_input())
+    pruned = prune(UNET, network, 8, Slimming(), Budget.parse("70%"), "exact", teacher, keep)
+    full = UNET.full_widths(8)
+    assert all(width >= keep * full[name] - 1e-9 for name, width in pruned.widths.items())
+    assert pruned.widths["down3"] < 0.3 * full["down3"] if keep < 0.3 else pruned.widths["down3"] >= 0.7 * full["down3"] - 1e-9
+    with pytest.raises(BudgetError):
+        prune(UNET, network, 8, Slimming(), Budget.parse("1%"), "exact", teacher, 0.7)
