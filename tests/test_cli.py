@@ -287,10 +287,17 @@ def test_a_damaged_teacher_is_refused(compressed, tmp_path):
 
 def test_ctrl_c_ends_with_its_own_exit_code(tmp_path):
     command = [sys.executable, "-m", "gcc", "compress", "--arch", "pix2pix", *PIX2PIX, "--epochs", "1000", "--out", str(tmp_path / "run")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while not (tmp_path / "run" / "metrics.jsonl").exists():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+
+    def as_in_a_terminal():  # a shell's background jobs ignore the signal
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=as_in_a_terminal)
+    try:
+        while not (tmp_path / "run" / "metrics.jsonl").exists():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130 and stderr.strip().endswith("gcc: stopped") and "Traceback" not in stderr
