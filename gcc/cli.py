@@ -63,7 +63,7 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--batch-size", type=int, metavar="N", help="Samples in a batch."),
         click.option("--seed", type=int, metavar="N", help="Seed of everything random."),
         click.option("--recipe", metavar="FILE.toml", type=FOLDER, help="Recipe fields from a file."),
-        click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Any recipe field; may be repeated."),
+        click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Any recipe field (--dry-run prints all)."),
         click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda or cuda:N."),
         click.option(
             "--amp", type=click.Choice(["auto", "bf16", "fp16", "off"]), default="auto", show_default=True, help="Mixed precision."

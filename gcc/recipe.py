@@ -126,7 +126,7 @@ class Recipe:
     def _within(self, field: str, low: float, high: float) -> None:
         value = getattr(self, field)
         if not low <= value <= high:
-            raise RecipeError(f"{field} = {value}: expected a value from {low:g} to {high:g}")
+            raise RecipeError(f"{field} = {value}: expected a value from {low} to {high}")
 
     @property
     def decay_epochs(self) -> int:

@@ -13,7 +13,7 @@ from torch import nn
 
 from gcc.artifact import Artifact, Role, environment, save, save_discriminators
 from gcc.errors import GccError
-from gcc.files import replacing
+from gcc.files import replacing, require_empty
 from gcc.networks import Widths
 from gcc.player import Player
 from gcc.pruning.cost import Cost, generator_cost
@@ -166,10 +166,10 @@ class Result:
     def save(self, folder: str | Path) -> None:
         """Write `student/` and `teacher/` below `folder`, each with `model.safetensors`, `config.json` and `README.md`.
 
-        Files of these names that are there already are replaced.
-
         Raises:
-            OutputError: the folder cannot be written.
+            OutputError: the folder holds one of them already, or cannot be written.
         """
+        for role in self.sides:
+            require_empty(Path(folder) / role)
         for role, side in self.sides.items():
             side.save(Path(folder) / role, self.figures(), self.grid)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from gcc.artifact import only, read
@@ -105,6 +106,8 @@ def _jobs(source: Path, target: Path) -> list[tuple[Path, Path]]:
         raise DataError(f"there is no image or folder {source}")
     if not jobs:
         raise DataError(f"the folder {source} holds no images")
+    if source.is_file() and jobs[0][1].suffix.lower() not in Image.registered_extensions():
+        raise DataError(f"{target} has a suffix that names no image format: expected one such as .png")
     sources, writers = {image.resolve() for image, _ in jobs}, dict[Path, Path]()
     for image, written in jobs:
         if written.resolve() in sources:

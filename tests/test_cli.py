@@ -171,7 +171,7 @@ def test_translate_never_overwrites_what_it_reads(compressed, tmp_path):
     assert "would overwrite" in refused("translate", out / "student", tmp_path / "a.png", tmp_path / "a.png")
     Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg")
     assert "would both be written" in refused("translate", out / "student", tmp_path, tmp_path / "made")
-    assert "suffix" in refused("translate", out / "student", tmp_path / "a.png", tmp_path / "made.xyz")
+    assert "made.xyz has a suffix" in refused("translate", out / "student", tmp_path / "a.png", tmp_path / "made.xyz")
     assert run("translate", out / "student", tmp_path / "a.png", tmp_path / "made.png", "--size", "0").exit_code == 2
     assert (tmp_path / "a.png").read_bytes() == before
 

@@ -11,7 +11,7 @@ from families import GENERATOR_RUNS, TINY
 
 from gcc import Compressor, Teacher, load
 from gcc.artifact import read
-from gcc.errors import ArtifactError, BudgetError, GccError, PluginError, RecipeError, TrainingError
+from gcc.errors import ArtifactError, BudgetError, GccError, OutputError, PluginError, RecipeError, TrainingError
 from gcc.losses.coordination import Target
 from gcc.pruning.budget import Budget
 from gcc.registry import ARCHITECTURES
@@ -43,6 +43,8 @@ def test_a_run_ends_within_the_budget_and_comes_back_from_disk_bit_equal(arch, t
         assert sum(parameter.numel() for parameter in network.parameters()) == figures["student"]["parameters"]
         assert all(math.isfinite(value) for side in figures.values() for value in side["metrics"].values())
     result.save(tmp_path)
+    with pytest.raises(OutputError, match="teacher is not empty"):
+        result.save(tmp_path)
     for role in ("student", "teacher"):
         for name, artifact in read(tmp_path / role).items():
             loaded = load(artifact.folder)
