@@ -14,7 +14,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 from gcc.errors import RecipeError, near
 
@@ -24,14 +24,36 @@ LARGEST_WIDTH = 4096
 LARGEST_SIZE = 16384
 LARGEST_NUMBER = 1e300
 
+Range = tuple[float, float]
+WIDTH: Range = (1, LARGEST_WIDTH)
+COUNT: Range = (1, 10**9)
+WEIGHT: Range = (0, 10**9)
+SHARE: Range = (0, 1)
+BELOW_ONE: Range = (0, 1 - 1e-12)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """What every family's run is made of (Li et al. 2021, Table I and Algorithm 1).
 
+    Attributes:
+        ranges: the least and the greatest value of the numbers, which a family extends by those of its own.
+
     Raises:
         RecipeError: a value has the wrong type or lies out of its range.
     """
+
+    ranges: ClassVar[Mapping[str, Range]] = {
+        **dict.fromkeys(("ngf", "ndf", "prune_width"), WIDTH),
+        **dict.fromkeys(("batch_size", "alpha_decay", "epochs"), COUNT),
+        **dict.fromkeys(("pretrain_epochs", "pool_size"), WEIGHT),
+        **dict.fromkeys(("lr_g", "lr_d", "lr_alpha", "sparsity"), WEIGHT),
+        **dict.fromkeys(("lambda_d", "lambda_gan", "lambda_gp", "gamma_m", "gamma_t"), WEIGHT),
+        **dict.fromkeys(("tau", "decay", "keep"), SHARE),
+        **dict.fromkeys(("beta1", "beta2"), BELOW_ONE),
+        "size": (1, LARGEST_SIZE),
+        "seed": (0, 2**63 - 1),
+    }
 
     size: int
     """Height and width of the training images in pixels."""
@@ -108,25 +130,10 @@ class Recipe:
         for field, kind in fields(type(self)).items():
             value = getattr(self, field)
             object.__setattr__(self, field, _checked(field, value, kind))
-        for field in ("ngf", "ndf", "prune_width", "batch_size", "alpha_decay", "epochs"):
-            self._within(field, 1, LARGEST_WIDTH if field in ("ngf", "ndf", "prune_width") else 10**9)
-        self._within("size", 1, LARGEST_SIZE)
-        self._within("seed", 0, 2**63 - 1)
-        for field in ("pretrain_epochs", "pool_size"):
-            self._within(field, 0, 10**9)
-        for field in ("lr_g", "lr_d", "lambda_d", "lambda_gan", "lambda_gp", "gamma_m", "gamma_t", "lr_alpha"):
-            self._within(field, 0, 10**9)
-        if self.sparsity is not None:
-            self._within("sparsity", 0, 10**9)
-        for field in ("tau", "decay", "keep"):
-            self._within(field, 0, 1)
-        for field in ("beta1", "beta2"):
-            self._within(field, 0, 1 - 1e-12)
-
-    def _within(self, field: str, low: float, high: float) -> None:
-        value = getattr(self, field)
-        if not low <= value <= high:
-            raise RecipeError(f"{field} = {value}: expected a value from {low} to {high}")
+        for field, (low, high) in self.ranges.items():
+            value = getattr(self, field)
+            if value is not None and not low <= value <= high:
+                raise RecipeError(f"{field} = {value}: expected a value from {low} to {high}")
 
     @property
     def decay_epochs(self) -> int:

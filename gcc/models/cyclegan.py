@@ -12,14 +12,16 @@ from torch.nn.functional import l1_loss
 
 from gcc.errors import RecipeError
 from gcc.models.layers import Norm, PatchDiscriminator, initialise_normal
-from gcc.models.resnet import MOST_BLOCKS, Blocks, ResNetGenerator, recognise_resnet, resnet_taps, resnet_widths
-from gcc.recipe import Recipe
+from gcc.models.resnet import RESNET_RANGES, Blocks, ResNetGenerator, recognise_resnet, resnet_taps, resnet_widths
+from gcc.recipe import WEIGHT, Recipe
 from gcc.registry.contracts import Architecture, Batch, Foreign, Gate, Networks, Pair, Samples, Taps, Width, no_gate
 
 
 @dataclass(frozen=True, kw_only=True)
 class CycleGANRecipe(Recipe):
     """Table I's CycleGAN on horse2zebra; the rest is what the original trainer uses."""
+
+    ranges = RESNET_RANGES | dict.fromkeys(("lambda_A", "lambda_B", "lambda_identity"), WEIGHT)
 
     size: int = 256
     metric: str = "l1"
@@ -63,13 +65,6 @@ class CycleGAN(Architecture[CycleGANRecipe]):
         super().__init__(recipe)
         if recipe.size < 32 or recipe.size % 4:
             raise RecipeError(f"size = {recipe.size}: CycleGAN expects a multiple of 4 from 32 up, such as 256")
-        if not 1 <= recipe.n_blocks <= MOST_BLOCKS:
-            raise RecipeError(f"n_blocks = {recipe.n_blocks}: expected a value from 1 to {MOST_BLOCKS}")
-        if not 0 <= recipe.dropout < 1:
-            raise RecipeError(f"dropout = {recipe.dropout}: expected a value from 0 up to but not 1")
-        for field in ("lambda_A", "lambda_B", "lambda_identity"):
-            if getattr(recipe, field) < 0:
-                raise RecipeError(f"{field} = {getattr(recipe, field)}: expected a value from 0")
 
     @classmethod
     def published(cls) -> CycleGANRecipe:

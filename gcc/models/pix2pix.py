@@ -12,8 +12,8 @@ from torch.nn.functional import l1_loss
 
 from gcc.errors import RecipeError
 from gcc.models.layers import Norm, PatchDiscriminator, foreign_norm, initialise_normal, is_kernel, norm_layer
-from gcc.models.resnet import MOST_BLOCKS, Blocks, ResNetGenerator, recognise_resnet, resnet_taps, resnet_widths
-from gcc.recipe import Recipe
+from gcc.models.resnet import RESNET_RANGES, Blocks, ResNetGenerator, recognise_resnet, resnet_taps, resnet_widths
+from gcc.recipe import WEIGHT, Recipe
 from gcc.registry.contracts import Architecture, Batch, Foreign, Gate, Networks, Pair, Samples, Taps, Width, no_gate
 
 DEEPEST = 8
@@ -22,6 +22,8 @@ DEEPEST = 8
 @dataclass(frozen=True, kw_only=True)
 class Pix2PixRecipe(Recipe):
     """Table I's Pix2Pix on Cityscapes; the rest is what the original trainer uses."""
+
+    ranges = RESNET_RANGES | {"lambda_L1": WEIGHT}
 
     size: int = 256
     ndf: int = 128
@@ -145,12 +147,6 @@ class Pix2Pix(Architecture[Pix2PixRecipe]):
             raise RecipeError(f"size = {size}: Pix2Pix's U-Net expects a power of two from 32 up, such as 256")
         if size < 32 or size % 4:
             raise RecipeError(f"size = {size}: the ResNet generator expects a multiple of 4 from 32 up, such as 256")
-        if not 1 <= recipe.n_blocks <= MOST_BLOCKS:
-            raise RecipeError(f"n_blocks = {recipe.n_blocks}: expected a value from 1 to {MOST_BLOCKS}")
-        if recipe.lambda_L1 < 0:
-            raise RecipeError(f"lambda_L1 = {recipe.lambda_L1}: expected a value from 0")
-        if not 0 <= recipe.dropout < 1:
-            raise RecipeError(f"dropout = {recipe.dropout}: expected a value from 0 up to but not 1")
         self.depth = min(DEEPEST, size.bit_length() - 1)
 
     @classmethod

@@ -9,9 +9,10 @@ from typing import Literal
 from torch import Tensor, nn
 
 from gcc.models.layers import Norm, Residual, foreign_norm, is_kernel, norm_layer
+from gcc.recipe import BELOW_ONE, Recipe
 from gcc.registry.contracts import Foreign, Width
 
-MOST_BLOCKS = 100
+RESNET_RANGES = {**Recipe.ranges, "n_blocks": (1, 100), "dropout": BELOW_ONE}
 Blocks = Literal["resnet", "mobile"]
 """Plain residual blocks, or depthwise-separable ones."""
 

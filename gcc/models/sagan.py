@@ -23,6 +23,8 @@ ATTENDED = (16, 32)
 class SAGANRecipe(Recipe):
     """Table I's SAGAN on CelebA; the rest is what the original trainer uses."""
 
+    ranges = {**Recipe.ranges, "z_dim": (1, 65536)}
+
     size: int = 64
     prune_width: int = 48
     # 15.45 M of the teacher's 23.45 M, as a share so that it fits other sizes.
@@ -105,8 +107,6 @@ class SAGAN(Architecture[SAGANRecipe]):
         super().__init__(recipe)
         if recipe.size < 32 or recipe.size & (recipe.size - 1):
             raise RecipeError(f"size = {recipe.size}: SAGAN expects a power of two from 32 up, such as 64 or 128")
-        if not 1 <= recipe.z_dim <= 65536:
-            raise RecipeError(f"z_dim = {recipe.z_dim}: expected a value from 1 to 65536")
         self.levels = recipe.size.bit_length() - 3
 
     @classmethod

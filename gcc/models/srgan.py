@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate, mse_loss
 from gcc.errors import RecipeError
 from gcc.losses.perceptual import load_vgg
 from gcc.models.layers import Residual
-from gcc.recipe import LARGEST_SIZE, Recipe
+from gcc.recipe import LARGEST_SIZE, WEIGHT, Recipe
 from gcc.registry.contracts import Architecture, Batch, Gate, Networks, Pair, Samples, Taps, Width, no_gate
 
 BLOCKS = 16
@@ -23,6 +23,8 @@ BLOCKS = 16
 @dataclass(frozen=True, kw_only=True)
 class SRGANRecipe(Recipe):
     """Table I's SRGAN on COCO; the rest is what the original trainer uses."""
+
+    ranges = {**Recipe.ranges, "lambda_perceptual": WEIGHT, "lambda_pixel": WEIGHT, "cost_size": (1, LARGEST_SIZE)}
 
     size: int = 96
     prune_width: int = 24
@@ -127,11 +129,6 @@ class SRGAN(Architecture[SRGANRecipe]):
         super().__init__(recipe)
         if recipe.size < 16 or recipe.size % recipe.scale:
             raise RecipeError(f"size = {recipe.size}: expected a multiple of {recipe.scale}, the scale, from 16 up, such as 96")
-        if not 1 <= recipe.cost_size <= LARGEST_SIZE:
-            raise RecipeError(f"cost_size = {recipe.cost_size}: expected a value from 1 to {LARGEST_SIZE}")
-        for field in ("lambda_perceptual", "lambda_pixel"):
-            if getattr(recipe, field) < 0:
-                raise RecipeError(f"{field} = {getattr(recipe, field)}: expected a value from 0")
         self.doublings = recipe.scale.bit_length() - 1
 
     @property
