@@ -36,6 +36,8 @@ DTYPES = {torch.float32: "F32", torch.float64: "F64", torch.float16: "F16", torc
 FIGURE_TEXTS = ("resolution", "latency_on")
 FIGURE_NUMBERS = ("exact_macs", "paper_macs", "parameters", "latency_ms", "latency_p90_ms")
 """What is told of each side beside its metrics."""
+FIGURE_EXTRAS = {"epoch", "protocols"}
+"""What files of earlier versions do not tell."""
 Role = Literal["student", "teacher"]
 
 
@@ -333,7 +335,7 @@ def _parse_mapping(name: str, value: Any) -> dict[str, Any]:
 
 def _parse_figures(side: str, value: Any) -> dict[str, Any]:
     figures = _parse_mapping(f"figures of {side}", value)
-    if figures.keys() != {*FIGURE_TEXTS, *FIGURE_NUMBERS, "metrics"}:
+    if figures.keys() - FIGURE_EXTRAS != {*FIGURE_TEXTS, *FIGURE_NUMBERS, "metrics"}:
         raise ArtifactError(f"figures of {side}: expected exactly {', '.join((*FIGURE_TEXTS, *FIGURE_NUMBERS, 'metrics'))}")
     for name in FIGURE_TEXTS:
         _parse_text(name, figures[name])
@@ -341,6 +343,9 @@ def _parse_figures(side: str, value: Any) -> dict[str, Any]:
         _parse_number(name, figures[name])
     for metric, figure in _parse_mapping("metrics", figures["metrics"]).items():
         _parse_number(_parse_text("metric", metric), figure)
+    _parse_number("epoch", figures.get("epoch", 0))
+    for metric, protocol in _parse_mapping("protocols", figures.get("protocols", {})).items():
+        _parse_text(metric, protocol)
     return figures
 
 

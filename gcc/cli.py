@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,12 @@ def main() -> None:
     """
 
 
+def _with(options: list[Callable[..., Any]], command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 def run_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that every training command has."""
     options = [
@@ -56,7 +63,10 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--data", metavar="DIR", type=FOLDER, help="Training images in their usual layout  [default: demo data]"),
         click.option("--dataset", metavar="NAME", help="Data set plugin that reads --data  [default: told from the layout]"),
         click.option("--teacher", metavar="DIR", type=FOLDER, help="Start from a saved teacher's weights and recipe."),
-        click.option("--weights", metavar="FILE", type=FOLDER, help="Weights of a perceptual loss, such as torchvision's VGG19."),
+        click.option(
+            "--weights", "files", metavar="NAME=FILE", multiple=True, help="Trained weights of a network, such as vgg19 or inception."
+        ),
+        click.option("--metrics", metavar="NAMES", help="Evaluators, joined by commas, see `gcc list`; the first chooses the best epoch."),
         click.option("--direction", type=click.Choice(["AtoB", "BtoA"]), help="Which image of a pair is the input."),
         click.option("--size", type=int, metavar="N", help="Height and width of the training images."),
         click.option("--epochs", type=int, metavar="N", help="Epochs of the second step; the first has a tenth as many."),
@@ -68,24 +78,48 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--amp", type=click.Choice(["auto", "bf16", "fp16", "off"]), default="auto", show_default=True, help="Mixed precision."
         ),
+        click.option(
+            "--on-collapse",
+            type=click.Choice(["warn", "stop", "rollback"]),
+            default="warn",
+            show_default=True,
+            help="When the game collapses: say so, stop, or go back to the last sound epoch.",
+        ),
         click.option("--workers", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Processes that read images."),
         click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read."),
         click.option("--out", metavar="DIR", type=FOLDER, help="Output folder  [default: runs/ARCH, numbered]"),
-        click.option("--force", is_flag=True, help="Move the run that --out holds aside."),
         click.option("--dry-run", is_flag=True, help="Print the full recipe, costs and plan, and run nothing."),
     ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return _with(options, command)
+
+
+def folder_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of commands that write a single run's folder."""
+    options = [
+        click.option("--force", is_flag=True, help="Move the run that --out holds aside."),
+        click.option("--tensorboard", is_flag=True, help="Keep a record for TensorBoard, too, in the output folder."),
+    ]
+    return _with(options, command)
+
+
+def search_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of commands that search a student's widths."""
+    options = [
+        click.option("--metric", metavar="NAME", help="Importance metric: slimming, l1 or a plugin's."),
+        click.option("--selector", metavar="NAME", help="Distillation layers: paper, uniform, all, or module names joined by commas."),
+        click.option("--prune-width", type=int, metavar="N", help="Width of the generator that is pruned."),
+        click.option("--budget", metavar="B", help="3.0G or 900M MACs, 25% of the teacher's, 2.5Mparams; or one per generator, by commas."),
+        click.option("--counter", type=click.Choice(["exact", "paper"]), help="MACs counter that the budget is held against."),
+    ]
+    return _with(options, command)
 
 
 @main.command()
 @run_options
-@click.option("--metric", metavar="NAME", help="Importance metric: slimming, l1 or a plugin's.")
-@click.option("--selector", metavar="NAME", help="Distillation layers: paper, uniform, all, or module names joined by commas.")
-@click.option("--prune-width", type=int, metavar="N", help="Width of the generator that is pruned.")
-@click.option("--budget", metavar="B", help="3.0G or 900M MACs, 25% of the teacher's, 2.5Mparams; or one per generator, by commas.")
-@click.option("--counter", type=click.Choice(["exact", "paper"]), help="MACs counter that the budget is held against.")
+@folder_options
+@search_options
+@click.option("--preset", metavar="NAME", help="The method without a part of it, as in `gcc ablate`, such as pruned-only.")
+@click.option("--widths", metavar="DIR", type=FOLDER, help="Take a saved student's widths, and search none.")
 def compress(**options: Any) -> None:
     """Compress a teacher's generators to a budget.
 
@@ -98,11 +132,41 @@ def compress(**options: Any) -> None:
 
 @main.command()
 @run_options
+@folder_options
 def train(**options: Any) -> None:
     """Train a teacher by itself, to be compressed later with `gcc compress --teacher`."""
     from gcc.trainer import Trainer
 
     _run(Trainer, options)
+
+
+@main.command()
+@run_options
+@search_options
+@click.option("--presets", metavar="NAMES", default="", help="Variants, joined by commas  [default: all, from pruned-only to gcc]")
+@click.option("--seeds", type=click.IntRange(1, 1000), default=3, show_default=True, metavar="N", help="Runs of each variant.")
+def ablate(presets: str, seeds: int, **options: Any) -> None:
+    """Train the method without each of its parts, at the same widths, seeds and steps, and compare.
+
+    Called again, it goes on after the last run that was finished.
+    """
+    from rich.console import Console
+
+    from gcc.ablation import Ablation
+    from gcc.report.terminal import ablation_table, facts_table, printer
+
+    teacher, settings = _teacher(options)
+    out = options["out"] or Path("runs") / f"{teacher.arch}-ablation"
+    ablation = Ablation(teacher, out, presets=presets, seeds=seeds, arguments=_run_arguments(options), settings=settings)
+    console = printer()
+    console.print(facts_table(ablation.plan()))
+    if options["dry_run"]:
+        return
+    for title in ablation.runs(Console(stderr=True)):
+        click.echo(title, err=True)
+    console.print(ablation_table(ablation.rows()))
+    for written in ablation.save():
+        click.echo(written)
 
 
 @main.command("list")
@@ -171,10 +235,35 @@ def generate(student: Path, count: int, seed: int, out: Path | None, device: str
         click.echo(written)
 
 
+@main.command()
+@click.argument("subject", metavar="STUDENT|TEACHER|IMAGES", type=FOLDER)
+@click.option("--data", metavar="DIR", type=FOLDER, help="Data set of a generator, or folder of real images  [default: demo data]")
+@click.option("--metrics", metavar="NAMES", default="", help="Evaluators, joined by commas, see `gcc list`  [default: the recipe's]")
+@click.option("--split", type=click.Choice(["test", "val"]), default="test", show_default=True, help="Split of the data set.")
+@click.option("--dataset", metavar="NAME", help="Data set plugin that reads --data  [default: told from the layout]")
+@click.option("--weights", "files", metavar="NAME=FILE", multiple=True, help="Trained weights of a network, such as inception.")
+@click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Images that are seen at once  [default: the recipe's]")
+@click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda or cuda:N.")
+@click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read.")
+@click.option("--out", metavar="FILE.json", type=FOLDER, help="Where the figures go, too  [default: beside what is judged]")
+def evaluate(subject: Path, data: Path | None, files: tuple[str, ...], out: Path | None, **options: Any) -> None:
+    """Judge saved generators on a data set, or a folder of images beside real ones."""
+    from gcc.assessment import assess, save_assessment
+    from gcc.report.terminal import figures_table, printer
+
+    assessment = assess(subject, data, weights=_weights(files), **options)
+    console = printer()
+    for generator, figures in assessment.items():
+        console.print(figures_table(f"{subject} {generator}", {title: asdict(figure) for title, figure in figures.items()}))
+    out = out or subject.resolve().with_name(f"{subject.resolve().name}-evaluation.json")
+    save_assessment(out, subject, data, assessment)
+    click.echo(f"figures saved in {out}")
+
+
 @main.command("import")
 @click.argument("file", metavar="FILE.pth", type=FOLDER)
 @click.argument("out", metavar="OUT", type=FOLDER)
-@click.option("--arch", metavar="NAME", required=True, help="GAN architecture of the file: pix2pix or cyclegan, or a plugin's.")
+@click.option("--arch", metavar="NAME", required=True, help="GAN architecture of the file, see `gcc list`.")
 @click.option("--generator", metavar="NAME", help="Which generator it is, where there are several  [default: the first]")
 @click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Any recipe field that the file does not tell.")
 @click.option("--force", is_flag=True, help="Move the generator that OUT holds aside.")
@@ -192,6 +281,19 @@ def import_weights(file: Path, out: Path, arch: str, generator: str | None, assi
         click.echo(f"a whole teacher also needs the generator {missing}: import it into {out} with --generator {missing}")
 
 
+@main.command("report")
+@click.argument("runs", metavar="RUN...", type=FOLDER, nargs=-1, required=True)
+@click.option("--out", metavar="FILE", type=FOLDER, help="The page  [default: report.html in RUN; of several, in the current folder]")
+def make_report(runs: tuple[Path, ...], out: Path | None) -> None:
+    """Make the report of a run anew, or lay several runs side by side in one page.
+
+    It is a single file of HTML, which needs no network.
+    """
+    from gcc.report.html import save_report
+
+    click.echo(save_report(runs, out))
+
+
 @main.command()
 def version() -> None:
     """Show the versions of this program, torch and Python."""
@@ -201,19 +303,26 @@ def version() -> None:
     click.echo(f"gan-gcc {installed('gan-gcc')}, torch {installed('torch')}, Python {platform.python_version()}")
 
 
-RUN_ARGUMENTS = ("data", "dataset", "skip_bad", "device", "amp", "workers", "weights")
-RECIPE_FLAGS = ("direction", "size", "epochs", "batch_size", "seed", "metric", "selector", "prune_width", "budget", "counter")
+RUN_ARGUMENTS = ("data", "dataset", "skip_bad", "device", "amp", "workers", "widths", "on_collapse")
+RECIPE_FLAGS = ("metrics", "direction", "size", "epochs", "batch_size", "seed", "metric", "selector", "prune_width", "budget", "counter")
 
 
 def _run(kind: type[Run], options: Mapping[str, Any]) -> None:
     from rich.console import Console
 
     from gcc.files import claim, fresh_folder, require_free
+    from gcc.report.html import save_report
+    from gcc.report.tensorboard import FOLDER as BOARDS
+    from gcc.report.tensorboard import TensorBoard, require_tensorboard
     from gcc.report.terminal import facts_table, printer, summary
-    from gcc.watch import Watcher
+    from gcc.watch import nowhere, watched
 
+    if options["tensorboard"]:
+        require_tensorboard()
     teacher, settings = _teacher(options)
-    run = kind(teacher, **{name: options[name] for name in RUN_ARGUMENTS}, **settings)
+    run = kind(
+        teacher, **{name: options[name] for name in RUN_ARGUMENTS if name in options}, weights=_weights(options["files"]), **settings
+    )
     run.check()
     out = options["out"] or fresh_folder(Path("runs") / run.arch)
     require_free(out, force=options["force"], inputs=[options[name] for name in ("data", "teacher") if options[name]])
@@ -224,20 +333,25 @@ def _run(kind: type[Run], options: Mapping[str, Any]) -> None:
         return
     if replaced := claim(out, needs=run.bytes_written()):
         console.print(facts_table({"moved aside": f"the run that {out} held is now in {replaced}"}))
-    with Watcher(run, out, Console(stderr=True)) as watcher:
-        for step in run.steps():
-            watcher(step)
-    result = run.result()
-    result.save(out)
-    console.print(summary(run.arch, result.figures(), out))
+    scalars = TensorBoard(out / BOARDS) if options["tensorboard"] else nowhere
+    result = watched(run, out, Console(stderr=True), scalars)
+    console.print(summary(run.arch, result.figures(), result.places(out), out))
+    console.print(facts_table({"report": str(save_report([out]))}))
+
+
+def _run_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: options[name] for name in RUN_ARGUMENTS if name in options} | {"weights": _weights(options["files"])}
 
 
 def _teacher(options: Mapping[str, Any]) -> tuple[Teacher, dict[str, Any]]:
     """Return the teacher and the recipe fields that were given, by file, then `--set`, then flags."""
+    from gcc.presets import preset
     from gcc.recipe import read_toml
     from gcc.teacher import Teacher
 
     settings = read_toml(options["recipe"]) if options["recipe"] else {}
+    if options.get("preset"):
+        settings |= preset(options["preset"]).settings
     arch = options["arch"] or settings.pop("arch", None)
     settings.pop("arch", None)
     settings |= _assigned(options["assignments"]) | _given({name: options.get(name) for name in RECIPE_FLAGS})
@@ -249,6 +363,16 @@ def _teacher(options: Mapping[str, Any]) -> tuple[Teacher, dict[str, Any]]:
     if arch is None:
         raise GccError("no architecture: give --arch NAME (see `gcc list`) or --teacher DIR")
     return Teacher.create(arch), settings
+
+
+def _weights(files: tuple[str, ...]) -> dict[str, str]:
+    weights = {}
+    for file in files:
+        name, equals, path = file.partition("=")
+        if not (equals and name and path):
+            raise GccError(f"--weights {file}: expected NAME=FILE, such as --weights vgg19={file or 'FILE'}")
+        weights[name] = path
+    return weights
 
 
 def _assigned(assignments: tuple[str, ...]) -> dict[str, str]:

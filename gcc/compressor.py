@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
+from gcc.artifact import read
+from gcc.conclusion import conclude
+from gcc.errors import ArtifactError
 from gcc.losses.coordination import Target
 from gcc.losses.distillation import Projections
 from gcc.losses.placement import Positions, build_projections, place
-from gcc.models.gate import ChannelGate
-from gcc.networks import Widths, build_discriminators, build_generators, generator_on_meta, on_meta
-from gcc.player import Lesson, Losses, Player, Student
+from gcc.networks import Widths, build_generators, generator_on_meta, on_meta
+from gcc.player import Lesson, Losses, Made, Player, Student, Verdict
 from gcc.pruning.budget import Budget
 from gcc.pruning.cost import generator_cost
 from gcc.pruning.groups import find_groups
@@ -22,6 +27,8 @@ from gcc.pruning.sparsity import add_subgradient, penalised
 from gcc.registry import METRICS, Batch, ImportanceMetric, Networks
 from gcc.result import Result
 from gcc.run import FIRST, SECOND, Run, Step, titled
+from gcc.students import STUDENTS
+from gcc.teacher import Teacher
 from gcc.training.seeds import seeded
 from gcc.units import with_prefix
 
@@ -30,12 +37,25 @@ class Compressor(Run):
     """Compresses a teacher's generators to a budget by Algorithm 1.
 
     `run` goes to the end and returns the `Result`; `steps` gives one iteration at a time. What can be refused is refused by `check`, which
-    `run` calls first. Arguments are those of `Run`.
+    `run` calls first.
+
+    Args:
+        teacher: see `Run`, as for all other arguments.
+        data: folder of the training images; none for the architecture's demo data and demo recipe.
+        widths: folder of a saved student whose widths are taken, so that Algorithm 1's first step is left out; none searches them.
+        arguments: those of `Run`.
+
+    Raises:
+        GccError: the recipe, the device, a plugin, the data or the student's widths cannot be used.
     """
 
     teacher: Player
     student: Student
     widths: dict[str, Widths]
+
+    def __init__(self, teacher: Teacher, data: str | Path | None = None, *, widths: str | Path | None = None, **arguments: Any) -> None:
+        super().__init__(teacher, data, **arguments)
+        self.given_widths = {} if widths is None else self._widths_of(Path(widths))
 
     @cached_property
     def metric(self) -> ImportanceMetric:
@@ -44,16 +64,20 @@ class Compressor(Run):
 
     def check(self) -> None:
         super().check()
-        generators, _ = self.teacher_networks(self.recipe.prune_width, "search")
-        self._prune(generators)
+        if not self.given_widths:
+            generators, _ = self.teacher_networks(self.recipe.prune_width, "search")
+            self._prune(generators)
         self._positions()
 
     def steps(self) -> Iterator[Step]:
         """Run Algorithm 1, one iteration at a time; line numbers are the paper's."""
-        # First step: generator compression.
-        yield from self._sparse_training()  # lines 2 to 4
-        self.widths = self._prune(self.searched.generators)  # line 5
-        del self.searched
+        # First step: generator compression, unless its outcome is given.
+        if self.given_widths:
+            self.widths = self.given_widths
+        else:
+            yield from self._sparse_training()  # lines 2 to 4
+            self.widths = self._prune(self.searched.generators)  # line 5
+            del self.searched
         self._reinitialise()
         yield from self.pretrain("pretrain", self.recipe.pretrain_epochs, self.apprentices())
 
@@ -69,6 +93,14 @@ class Compressor(Run):
         """Return the share of each gate's channels that are on, once the second step has begun."""
         return titled("active", self.student.active_share()) if self.sides else {}
 
+    def memory(self) -> dict[str, Any]:
+        return super().memory() | {"targets": {name: deepcopy(target.state_dict()) for name, target in self.targets.items()}}
+
+    def recall(self, memory: Mapping[str, Any]) -> None:
+        super().recall(memory)
+        for name, target in self.targets.items():
+            target.load_state_dict(memory["targets"][name])
+
     def _cooperate(self, first: Batch, second: Batch, epoch: int) -> Losses:
         teacher, student = self.teacher, self.student
 
@@ -77,36 +109,39 @@ class Compressor(Run):
         losses = titled("teacher", teacher.update_discriminators(made))
         lesson = Lesson(made, teacher.judge(made))
         losses |= titled("teacher", teacher.update_generators(made, lesson.verdict))
-        for name, new in teacher.imbalances(lesson.verdict).items():
-            losses[f"target/{name}"] = self.targets[name].update(new, epoch, self.recipe.epochs).clone()
+        imbalances = teacher.imbalances(lesson.verdict)
+        losses |= titled("teacher/imbalance", imbalances)
+        losses |= titled("target", {name: self.targets[name].update(new, epoch, self.recipe.epochs) for name, new in imbalances.items()})
 
         # Lines 10 and 11, in the recipe's order: update G^S with Eq. 1 and 10; freeze alpha and update D^S with Eq. 2.
         made = student.make(first)
         if self.recipe.order == "GD":
             verdict = student.judge(made)
-            losses |= titled("student", student.learn(made, verdict, lesson, teacher.judge(made)))
+            losses |= titled("student", student.learn(made, verdict, lesson, self._opinion(made)))
             losses |= titled("student", student.update_discriminators(made, verdict))
         else:
             losses |= titled("student", student.update_discriminators(made))
-            losses |= titled("student", student.learn(made, student.judge(made), lesson, teacher.judge(made)))
+            verdict = student.judge(made)
+            losses |= titled("student", student.learn(made, verdict, lesson, self._opinion(made)))
+        losses |= titled("student/imbalance", student.imbalances(verdict))
 
         # Line 13: freeze the weights of D^S and update alpha with Eq. 8, on a batch of its own.
         with torch.no_grad():
             made = student.make(second)
         return losses | titled("student", student.update_retention(made, self.targets))
 
+    def _opinion(self, made: Made) -> Verdict:
+        """Return what the teacher's discriminators say of what the student made, if that is distilled."""
+        return self.teacher.judge(made) if self.recipe.lambda_distill_d else Verdict({}, {})
+
     def result(self) -> Result:
         """Return the student beside its teacher, measured on the held-out data."""
-        teacher = self.measured("teacher", self.widths_at(self.recipe.ngf))
-        student = self.measured("student", self.widths)
-        return Result({"teacher": teacher, "student": student}, self.preview())
+        return conclude(self, {"teacher": self.widths_at(self.recipe.ngf), "student": self.widths})
 
     def plan(self) -> dict[str, str]:
         recipe, teacher = self.recipe, self.teacher_cost()
-        searched, trained = recipe.search_epochs, recipe.epochs
         unpruned = generator_cost(self.architecture, self.architecture.full_widths(recipe.prune_width))
         facts = super().plan() | {
-            "training": f"{searched} + {trained} epochs of {self.loader.steps} steps, batches of {recipe.batch_size}",
             "teacher": f"width {recipe.ngf}: {teacher}",
             "pruned from": f"width {recipe.prune_width}: {unpruned}",
             "budget": "; ".join(
@@ -114,12 +149,43 @@ class Compressor(Run):
                 for name, budget in self._budgets().items()
             ),
         }
-        if self._retention_reach() < 1 - recipe.tau:
+        if self.given_widths:
+            del facts["pruned from"], facts["budget"]
+            facts["widths"] = "; ".join(
+                f"{name}: {generator_cost(self.architecture, chosen)}" for name, chosen in self.given_widths.items()
+            )
+        if recipe.discriminator == "selective" and self._retention_reach() < 1 - recipe.tau:
             facts["warning"] = (
                 f"retention factors start at 1 and can fall by {self._retention_reach():.2g} in this run, not below tau = {recipe.tau}: no "
                 "channel of the student's discriminator will switch off; train longer, or raise lr_alpha with --set"
             )
         return facts
+
+    def _widths_of(self, folder: Path) -> dict[str, Widths]:
+        """Return the widths of the generators of a saved student.
+
+        Raises:
+            ArtifactError: it is none, or one of another family or other levels.
+        """
+        found = read(folder, role="student")
+        known = self.architecture.widths(self.recipe.ngf).keys()
+        for name in self.architecture.generators:
+            if name not in found or found[name].arch != self.arch or found[name].widths.keys() != known:
+                raise ArtifactError(f"{folder} holds no widths for this {self.arch}'s generator {name}: expected {', '.join(known)}")
+        return {name: found[name].widths for name in self.architecture.generators}
+
+    def stages(self) -> list[str]:
+        recipe = self.recipe
+        before, searching = recipe.search_pretrain_epochs, [] if self.given_widths else [str(recipe.search_epochs)]
+        if searching and before and not self._search_starts_trained:
+            searching.insert(0, f"{before} (pre-training)")
+        pretraining = [f"{recipe.pretrain_epochs} (pre-training)"] if recipe.pretrain_epochs else []
+        return [*searching, *pretraining, str(recipe.epochs)]
+
+    @property
+    def _search_starts_trained(self) -> bool:
+        """Whether the pair that the first step trains is the one that was brought along."""
+        return bool(self.given.brought) and self.recipe.prune_width == self.recipe.ngf
 
     def _retention_reach(self) -> float:
         """Return how far Adam can move a retention factor in the whole run: one learning rate per step."""
@@ -127,14 +193,18 @@ class Compressor(Run):
         return self.recipe.lr_alpha * self.loader.steps * sum(factors)
 
     def _sparse_training(self) -> Iterator[Step]:
-        """Train a pair of the pruned width with the L1 subgradient on what the metric reads (lines 2 to 4)."""
+        """Train a pair of the pruned width with the L1 subgradient on what the metric reads (lines 2 to 4).
+
+        Where a family pre-trains, the subgradient acts in that stage, too: the paper is silent, and scores need the time.
+        """
         generators, discriminators = self.teacher_networks(self.recipe.prune_width, "search")
         groups = find_groups(self.architecture, self.recipe.prune_width)
         sparse = [parameter for network in generators.values() for parameter in penalised(network, groups, self.metric)]
         strength = self.metric.strength if self.recipe.sparsity is None else self.recipe.sparsity
         penalise = partial(add_subgradient, sparse, strength)
         self.searched = Player(self.architecture, generators, discriminators, self.precision, self.auxiliary, penalise=penalise)
-        yield from self.pretrain("search_pretrain", self.recipe.search_pretrain_epochs, {"teacher": self.searched})
+        fresh = {} if self._search_starts_trained else {"teacher": self.searched}
+        yield from self.pretrain("search_pretrain", self.recipe.search_pretrain_epochs, fresh)
         yield from self.play(self.searched, "search", self.recipe.search_epochs)
 
     def _prune(self, generators: Networks) -> dict[str, Widths]:
@@ -155,10 +225,11 @@ class Compressor(Run):
         students = build_generators(self.architecture, self.widths, "student")
         positions = self._positions()
         self.teacher = self.teacher_player(positions)
-        self.student = Student(
+        kind = STUDENTS[self.recipe.discriminator]
+        self.student = kind(
             self.architecture,
             students,
-            build_discriminators(self.architecture, "student", partial(ChannelGate, tau=self.recipe.tau)),
+            kind.opponents(self.architecture),
             self.precision,
             self.auxiliary,
             positions,
@@ -170,7 +241,11 @@ class Compressor(Run):
     def _positions(self) -> Positions:
         """Return the layers that are distilled."""
         discriminators = {name: on_meta(self.architecture.build_discriminator) for name in self.architecture.discriminators}
-        return place(self.architecture, self._on_meta(self.widths_at(self.recipe.ngf)), discriminators)
+        found = place(self.architecture, self._on_meta(self.widths_at(self.recipe.ngf)), discriminators)
+        return Positions(
+            found.generators if self.recipe.lambda_distill_g else {},
+            found.discriminators if self.recipe.lambda_distill_d else {},
+        )
 
     def _projections(self, positions: Positions) -> dict[str, Projections]:
         """Return the maps f_l of Eq. 9, freshly initialised."""

@@ -37,6 +37,10 @@ class OutputError(GccError):
     """An output folder cannot be written, or holds something that must not be lost."""
 
 
+class RunError(GccError):
+    """A run's folder is missing, damaged or foreign."""
+
+
 class TrainingError(GccError):
     """Training cannot go on."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gcc.errors import OutputError
 
-RUN_FILES = ("recipe.toml", "metrics.jsonl", "samples", "student", "teacher")
+RUN_FILES = ("recipe.toml", "metrics.jsonl", "samples", "student", "teacher", "last", "tensorboard", "report.html")
 """What a run leaves in its output folder."""
 MARK = "recipe.toml"
 """The first file that a run writes: what tells a run's folder from any other."""

@@ -21,6 +21,7 @@ BATCH = 64
 SHOWN = 64
 """Images in the grid, at most."""
 GAP = 2
+GRID = "grid.png"
 
 
 def generate(student: Path, target: Path, *, count: int, seed: int, device: str) -> Iterator[Path]:
@@ -52,7 +53,7 @@ def generate(student: Path, target: Path, *, count: int, seed: int, device: str)
         first += made[: SHOWN - len(first)]
         for number, image in zip(numbers, made, strict=True):
             yield _written(target / f"{number:04d}.png", image)
-    yield _written(target / "grid.png", _grid(first))
+    yield _written(target / GRID, _grid(first))
 
 
 def _noises(architecture: Architecture[Any], numbers: range, seed: int) -> Tensor:

@@ -6,19 +6,22 @@ A forward result is computed once: `make` runs the generators, `judge` a discrim
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from gcc.losses.adversarial import GAN_LOSSES, gradient_penalty, total
-from gcc.losses.coordination import Target, arch_loss, imbalance
+from gcc.losses.coordination import Target, global_loss, imbalance
 from gcc.losses.distillation import Features, Projections, distillation_loss, modules_at, tapping
 from gcc.losses.placement import NOWHERE, Positions
-from gcc.models.gate import gates
+from gcc.models.gate import ChannelGate, gates
+from gcc.networks import build_discriminators
 from gcc.recipe import Recipe
 from gcc.registry import Architecture, Batch, Networks, Pair, Samples
 from gcc.training.mover import Mover
@@ -68,6 +71,9 @@ class Lesson:
 class Player:
     """One side of the game.
 
+    Attributes:
+        moves: whether it learns.
+
     Args:
         architecture: the GAN family.
         generators: by name; owned and moved by this player.
@@ -77,6 +83,8 @@ class Player:
         positions: the layers whose features `make` and `judge` keep.
         penalise: adds to the generators' gradients before their step.
     """
+
+    moves: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -111,11 +119,47 @@ class Player:
     def _discriminator_weights(self) -> Iterator[nn.Parameter]:
         return chain.from_iterable(network.parameters() for network in self.discriminators.values())
 
+    @property
+    def _shares_verdict(self) -> bool:
+        """Whether the discriminators' move reads the verdict that moved the generators.
+
+        It must come after that; and what is known of new images says nothing of those that a pool returns in their place.
+        """
+        return self.recipe.order == "GD" and not self.recipe.pool_size
+
     def begin(self, epoch: int) -> None:
         """Set the learning rates of `epoch`, counted from 1."""
         factor = self.recipe.learning_rate_factor(epoch)
         self.generator_mover.rate(factor)
         self.discriminator_mover.rate(factor)
+
+    @property
+    def _movers(self) -> dict[str, Mover]:
+        return {"generators": self.generator_mover, "discriminators": self.discriminator_mover}
+
+    @property
+    def _trained(self) -> dict[str, Networks]:
+        return {"generators": self.generators, "discriminators": self.discriminators}
+
+    def memory(self) -> dict[str, Any]:
+        """Return a copy of everything that training changes: weights, running statistics, optimisers and pools."""
+        networks = {kind: {name: network.state_dict() for name, network in found.items()} for kind, found in self._trained.items()}
+        movers = {name: mover.memory() for name, mover in self._movers.items()}
+        return deepcopy({"networks": networks, "movers": movers, "pools": self.pools})
+
+    def recall(self, memory: Mapping[str, Any]) -> None:
+        """Take up what `memory` returned."""
+        for kind, found in self._trained.items():
+            for name, network in found.items():
+                network.load_state_dict(memory["networks"][kind][name])
+        for name, mover in self._movers.items():
+            mover.recall(memory["movers"][name])
+        self.pools = deepcopy(memory["pools"])
+
+    def slow_down(self, factor: float) -> None:
+        """Multiply the learning rates of generators and discriminators from now on."""
+        self.generator_mover.slow_down(factor)
+        self.discriminator_mover.slow_down(factor)
 
     def make(self, batch: Batch) -> Made:
         """Run every generator on a batch."""
@@ -154,19 +198,19 @@ class Player:
             self.discriminator_mover.step(self.recipe.lambda_d * total(losses.values()))
         return detached(losses)
 
-    def imbalances(self, verdict: Verdict) -> dict[str, Tensor]:
+    def imbalances(self, verdict: Verdict) -> Losses:
         """Return `|L_G - L_Dfake|` of each discriminator on what it said of its own generators (Eq. 5, 6)."""
         return {name: imbalance(self.gan.generator(d), self.gan.fake(d)).detach() for name, d in verdict.logits.items()}
 
     def _generator_losses(self, made: Made, verdict: Verdict) -> Losses:
-        losses = {"G": self.recipe.lambda_gan * total(self.gan.generator(logits) for logits in verdict.logits.values())}
+        opposed = [self.gan.generator(logits) for logits in verdict.logits.values()]
+        losses = {"G": self.recipe.lambda_gan * total(opposed)} if opposed else {}
         with self.precision.autocast():
             return losses | self.architecture.task_losses(self._task_networks, made.batch, made.samples)
 
     def _discriminator_losses(self, made: Made, verdict: Verdict | None) -> Losses:
         losses: dict[str, list[Tensor]] = {"D_real": [], "D_fake": []}
-        # What is known of the new images says nothing of those that a pool returns in their place.
-        known = verdict if verdict and not self.recipe.pool_size else None
+        known = verdict if verdict and self._shares_verdict else None
         for name, network in self.discriminators.items():
             pair = made.pairs[name]
             with self.precision.autocast():
@@ -181,12 +225,22 @@ class Player:
 
 
 class FrozenPlayer(Player):
-    """A teacher that was brought along and stays as it is, running statistics included: it judges and teaches, and never moves."""
+    """A teacher that was brought along and stays as it is, running statistics included: it judges and teaches, and never moves.
+
+    Its discriminators normalise by the batch that they judge, as the student's do, or the two imbalances of Eq. 7 could not be compared.
+    """
+
+    moves = False
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         for network in (*self.generators.values(), *self.discriminators.values()):
             network.eval()
+        for network in self.discriminators.values():
+            for module in network.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.track_running_stats = False
+                    module.train()
 
     def make(self, batch: Batch) -> Made:
         with torch.no_grad():
@@ -229,6 +283,11 @@ class Student(Player):
         self.retention_mover = Mover(self.alphas, self.recipe.lr_alpha, (0.9, 0.999), precision)
         self.retention_mover.freeze()
 
+    @classmethod
+    def opponents(cls, architecture: Architecture[Any]) -> dict[str, nn.Module]:
+        """Return fresh discriminators that such a student plays against."""
+        return build_discriminators(architecture, "student", partial(ChannelGate, tau=architecture.recipe.tau))
+
     def _generator_parameters(self) -> Iterator[nn.Parameter]:
         yield from super()._generator_parameters()
         for network in self.projections.values():
@@ -238,6 +297,14 @@ class Student(Player):
         for network in self.discriminators.values():
             alphas = {id(gate.alpha) for gate in gates(network).values()}
             yield from (parameter for parameter in network.parameters() if id(parameter) not in alphas)
+
+    @property
+    def _movers(self) -> dict[str, Mover]:
+        return super()._movers | {"retention": self.retention_mover}
+
+    @property
+    def _trained(self) -> dict[str, Networks]:
+        return super()._trained | {"projections": self.projections}
 
     def begin(self, epoch: int) -> None:
         super().begin(epoch)
@@ -258,37 +325,40 @@ class Student(Player):
             opinion: what the teacher's discriminators say of `made`; its gradient reaches the student's generators and nothing else.
         """
         losses = self._generator_losses(made, verdict)
-        for term, mine, theirs in (
-            ("distill_G", self._projected(made), lesson.made.features),
-            ("distill_D", opinion.features, lesson.verdict.features),
+        for term, weight, mine, theirs in (
+            ("distill_G", self.recipe.lambda_distill_g, self._projected(made), lesson.made.features),
+            ("distill_D", self.recipe.lambda_distill_d, opinion.features, lesson.verdict.features),
         ):
             distances = [
                 distillation_loss(mine[name], theirs[name], self.recipe.gamma_m, self.recipe.gamma_t) for name in mine if mine[name]
             ]
             if distances:
-                losses[term] = total(distances)
-        # The verdict's graph is kept: it serves the discriminators' own move, too, if that comes next.
-        self.generator_mover.step(total(losses.values()), retain_graph=True)
+                losses[term] = weight * total(distances)
+        # The verdict's graph then serves the discriminators' own move, too.
+        self.generator_mover.step(total(losses.values()), retain_graph=self._shares_verdict)
         return detached(losses)
 
     def update_retention(self, made: Made, targets: Mapping[str, Target]) -> Losses:
-        """Move the retention factors, and them alone, against Eq. 8, then clamp them to [0, 1]."""
+        """Move the retention factors, and them alone, against `L_arch = L_D + L_global` (Eq. 8), then clamp them to [0, 1]."""
         losses = []
         with self.retention_mover.moving():
-            for name, network in self.discriminators.items():
-                pair = made.pairs[name]
-                with self.precision.autocast():
-                    real, fake = network(pair.real), network(pair.fake)
-                loss_d_fake = self.gan.fake(fake)
-                loss_d = self.recipe.lambda_d * (self.gan.real(real) + loss_d_fake)
-                # Eq. 8 has L_D as Eq. 2 defines it; the gradient penalty of `wgangp` belongs to the weights' training alone.
-                losses.append(arch_loss(loss_d, self.gan.generator(fake), loss_d_fake, targets[name].value))
+            for name in self.discriminators:
+                loss_d, loss_global = self._capacity(name, made.pairs[name], targets[name])
+                losses.append(self.recipe.lambda_d * loss_d + self.recipe.lambda_global * loss_global)
             loss = total(losses)
             self.retention_mover.step(loss)
         with torch.no_grad():
             for alpha in self.alphas:
                 alpha.clamp_(0, 1)
         return {"arch": loss.detach()}
+
+    def _capacity(self, name: str, pair: Pair, target: Target) -> tuple[Tensor, Tensor]:
+        """Return L_D (Eq. 2, of which the gradient penalty of `wgangp` is no part) and L_global (Eq. 7) of a discriminator on a batch."""
+        network = self.discriminators[name]
+        with self.precision.autocast():
+            real, fake = network(pair.real), network(pair.fake)
+        loss_d_fake = self.gan.fake(fake)
+        return self.gan.real(real) + loss_d_fake, global_loss(self.gan.generator(fake), loss_d_fake, target.value)
 
     def active_share(self) -> dict[str, Tensor]:
         """Return the share of open channels of each gate, by discriminator and module path; scalars on the device."""

@@ -19,6 +19,10 @@ from typing import Any, ClassVar, Literal, TypeVar
 from gcc.errors import RecipeError, near
 
 R = TypeVar("R", bound="Recipe")
+Counter = Literal["exact", "paper"]
+"""True multiply-accumulates, or the count of the paper's authors."""
+GanMode = Literal["hinge", "lsgan", "vanilla", "wgangp"]
+Schedule = Literal["linear", "step"]
 
 LARGEST_WIDTH = 4096
 LARGEST_SIZE = 16384
@@ -45,10 +49,11 @@ class Recipe:
 
     ranges: ClassVar[Mapping[str, Range]] = {
         **dict.fromkeys(("ngf", "ndf", "prune_width"), WIDTH),
-        **dict.fromkeys(("batch_size", "alpha_decay", "epochs"), COUNT),
+        **dict.fromkeys(("batch_size", "alpha_decay", "epochs", "evaluate_every"), COUNT),
         **dict.fromkeys(("pretrain_epochs", "pool_size"), WEIGHT),
         **dict.fromkeys(("lr_g", "lr_d", "lr_alpha", "sparsity"), WEIGHT),
         **dict.fromkeys(("lambda_d", "lambda_gan", "lambda_gp", "gamma_m", "gamma_t"), WEIGHT),
+        **dict.fromkeys(("lambda_distill_g", "lambda_distill_d", "lambda_global"), WEIGHT),
         **dict.fromkeys(("tau", "decay", "keep"), SHARE),
         **dict.fromkeys(("beta1", "beta2"), BELOW_ONE),
         "size": (1, LARGEST_SIZE),
@@ -74,14 +79,19 @@ class Recipe:
     budget: str = "25%"
     """What a student generator may cost: `3.0G`, `900M` (MACs per sample), `25%` (of the teacher's MACs) or `2.5Mparams`; one for all
     generators, or one for each, joined by commas."""
-    counter: Literal["exact", "paper"] = "exact"
+    counter: Counter = "exact"
     """The MACs counter that the budget is held against."""
+
+    metrics: str = ""
+    """Evaluators of quality, plugins of `gcc list`, joined by commas; the first tells which epoch is the best."""
+    evaluate_every: int = 5
+    """Epochs between two evaluations on the validation images."""
 
     epochs: int = 100
     """Epochs of the second step, E in Algorithm 1 (Table I, const and decay together)."""
     decay: float = 0.0
     """Share of the epochs, at the end, that have the learning rate of `schedule` (Table I, decay)."""
-    schedule: Literal["linear", "step"] = "linear"
+    schedule: Schedule = "linear"
     """Learning rate of the decay epochs: linearly to zero, or a tenth."""
     batch_size: int = 1
     """Samples in a batch (Table I)."""
@@ -95,7 +105,7 @@ class Recipe:
     """Adam's second beta."""
     pretrain_epochs: int = 0
     """Epochs before the second step in which the generators train alone, for families with such a stage; the first step has a tenth."""
-    gan_mode: Literal["hinge", "lsgan", "vanilla", "wgangp"] = "hinge"
+    gan_mode: GanMode = "hinge"
     """GAN loss of Eq. 1 and 2 (Table I)."""
     lambda_d: float = 1.0
     """Factor on L_D (Eq. 2); it also weighs L_D against L_global in Eq. 8."""
@@ -114,6 +124,14 @@ class Recipe:
     """Weight of the content term of Eq. 10 (Table I, gamma_m)."""
     gamma_t: float = 1.0
     """Weight of the texture term of Eq. 10 (Table I, gamma_t)."""
+    lambda_distill_g: float = 1.0
+    """Weight of Eq. 10's part over generator layers; at 0 it is left out."""
+    lambda_distill_d: float = 1.0
+    """Weight of Eq. 10's part over layers of the teacher's discriminators; at 0 it is left out."""
+    discriminator: Literal["selective", "full", "none"] = "selective"
+    """The student's discriminator: with selective activation, as the method has it; with every channel on; or none at all."""
+    lambda_global: float = 1.0
+    """Weight of L_global (Eq. 7) in Eq. 8; without selective activation it moves the discriminator's weights."""
     tau: float = 0.1
     """Threshold of the retention factors (Eq. 3)."""
     lr_alpha: float = 1e-4
@@ -134,6 +152,8 @@ class Recipe:
             value = getattr(self, field)
             if value is not None and not low <= value <= high:
                 raise RecipeError(f"{field} = {value}: expected a value from {low} to {high}")
+        if self.discriminator == "none" and not (self.lambda_distill_g or self.lambda_distill_d):
+            raise RecipeError("discriminator = none without distillation leaves a student nothing to learn from: set lambda_distill_g = 1")
 
     @property
     def decay_epochs(self) -> int:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from PIL.Image import Image
 from torch import nn
 
-from gcc.artifact import Artifact, Role, environment, save, save_discriminators
+from gcc.artifact import Artifact, Role, save, save_discriminators
 from gcc.errors import GccError
 from gcc.files import replacing, require_empty
 from gcc.networks import Widths
-from gcc.player import Player
 from gcc.pruning.cost import Cost, generator_cost
 from gcc.pruning.latency import Latency, measure_latency
 from gcc.registry import Architecture
 from gcc.report.card import GRID, model_card
+
+LAST = "last"
+"""Folder of the sides in the last epoch, where that is not the best."""
 
 
 @dataclass(frozen=True)
@@ -31,22 +34,34 @@ class Measured:
         widths: its channels by width name.
         cost: MACs per sample by both counters and parameters, at the architecture's example input.
         latency: of one example input.
-        metrics: figures on held-out images by evaluator.
+        metrics: figures on held-out images by title, such as `psnr` or `psnr_y (Set5)`.
+        epoch: after which the generator is as it is; 0 where it was not trained here.
+        protocols: how each figure came about, by its title.
     """
 
     network: nn.Module
     widths: Widths
     cost: Cost
     latency: Latency
-    metrics: Mapping[str, float]
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    epoch: int = 0
+    protocols: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def take(
-        cls, architecture: Architecture[Any], network: nn.Module, widths: Widths, metrics: Mapping[str, float], device: torch.device
+        cls,
+        architecture: Architecture[Any],
+        network: nn.Module,
+        widths: Widths,
+        metrics: Mapping[str, float],
+        device: torch.device,
+        epoch: int = 0,
+        protocols: Mapping[str, str] = MappingProxyType({}),
     ) -> Measured:
         """Measure costs and latency of a generator on its device, and put it into eval mode."""
         cost = generator_cost(architecture, widths)
-        return cls(network, widths, cost, measure_latency(network.eval(), architecture.example_input().to(device)), metrics)
+        latency = measure_latency(network.eval(), architecture.example_input().to(device))
+        return cls(network, widths, cost, latency, metrics, epoch, dict(protocols))
 
     def figures(self) -> dict[str, Any]:
         """Return costs, latency and metrics as plain values."""
@@ -58,7 +73,9 @@ class Measured:
             "latency_ms": self.latency.median_ms,
             "latency_p90_ms": self.latency.p90_ms,
             "latency_on": self.latency.where,
+            "epoch": self.epoch,
             "metrics": dict(self.metrics),
+            "protocols": dict(self.protocols),
         }
 
 
@@ -72,24 +89,6 @@ class Side:
     generators: Mapping[str, Measured]
     discriminators: Mapping[str, nn.Module]
     environment: Mapping[str, str]
-
-    @classmethod
-    def measure(
-        cls,
-        role: Role,
-        arch: str,
-        architecture: Architecture[Any],
-        widths: Mapping[str, Widths],
-        player: Player,
-        metrics: Mapping[str, Mapping[str, float]],
-    ) -> Side:
-        """Measure costs and latency of a player's generators, whose held-out figures are `metrics`."""
-        device = player.precision.device
-        generators = {
-            name: Measured.take(architecture, network, widths[name], metrics[name], device) for name, network in player.generators.items()
-        }
-        discriminators = {name: network.eval() for name, network in player.discriminators.items()} if role == "teacher" else {}
-        return cls(role, arch, architecture, generators, discriminators, environment(device))
 
     def place(self, folder: Path, generator: str) -> Path:
         """Return where below `folder` a generator is saved: in it, or in a folder of its name where the family has several."""
@@ -124,16 +123,34 @@ class Side:
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """One side after a run.
+
+    Attributes:
+        best: as it was in its best epoch, where validation images told; else as in the last.
+        last: as it was in the last epoch.
+    """
+
+    best: Side
+    last: Side
+
+
+@dataclass(frozen=True)
 class Result:
     """What a compression gives.
 
     Attributes:
-        sides: the teacher and the student by role; a run that trains a teacher alone has no student.
-        grid: held-out samples of every side.
+        outcomes: of the teacher and the student by role; a run that trains a teacher alone has no student.
+        grid: held-out samples of every side in its best epoch.
     """
 
-    sides: Mapping[str, Side]
+    outcomes: Mapping[str, Outcome]
     grid: Image
+
+    @property
+    def sides(self) -> dict[str, Side]:
+        """The sides by role, each in its best epoch."""
+        return {role: outcome.best for role, outcome in self.outcomes.items()}
 
     @property
     def students(self) -> dict[str, nn.Module]:
@@ -159,17 +176,30 @@ class Result:
         return network
 
     def figures(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """Return the costs, latency and metrics by generator and side."""
-        generators = next(iter(self.sides.values())).generators
-        return {name: {role: side.generators[name].figures() for role, side in self.sides.items()} for name in generators}
+        """Return the costs, latency and metrics by generator and side; `student (last)` where the last epoch is not the best."""
+        columns = self._columns()
+        generators = next(iter(columns.values())).generators
+        return {name: {title: side.generators[name].figures() for title, side in columns.items()} for name in generators}
 
     def save(self, folder: str | Path) -> None:
         """Write `student/` and `teacher/` below `folder`, each with `model.safetensors`, `config.json` and `README.md`.
 
+        They hold the best epoch; a side whose last epoch is another is in `last/student/` or `last/teacher/`, too.
+
         Raises:
             OutputError: the folder holds one of them already, or cannot be written.
         """
-        for role in self.sides:
-            require_empty(Path(folder) / role)
-        for role, side in self.sides.items():
-            side.save(Path(folder) / role, self.figures(), self.grid)
+        columns, places = self._columns(), self.places(Path(folder))
+        for place in places.values():
+            require_empty(place)
+        for title, place in places.items():
+            columns[title].save(place, self.figures(), self.grid)
+
+    def places(self, folder: Path) -> dict[str, Path]:
+        """Return where below `folder` each side is saved, by its title in `figures`."""
+        return {title: folder / (LAST if LAST in title else "") / side.role for title, side in self._columns().items()}
+
+    def _columns(self) -> dict[str, Side]:
+        """Return the sides by title: each in its best epoch, then those that the last epoch left otherwise."""
+        apart = {role: outcome.last for role, outcome in self.outcomes.items() if outcome.last is not outcome.best}
+        return self.sides | {f"{role} ({LAST})": side for role, side in apart.items()}

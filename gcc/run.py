@@ -5,36 +5,38 @@ from __future__ import annotations
 import abc
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL.Image import Image
 from torch import nn
 
-from gcc.artifact import Role
 from gcc.data.loading import Loader
-from gcc.data.noise import WithNoise
-from gcc.data.sources import open_source
-from gcc.errors import DataError, GccError, RecipeError, TrainingError
-from gcc.evaluation.held_out import evaluate, sampling, shown
+from gcc.data.material import Material
+from gcc.errors import GccError, RecipeError, TrainingError
+from gcc.evaluation.held_out import HeldOut
+from gcc.evaluation.jury import Jury, named
+from gcc.guard import Guard, OnCollapse
 from gcc.losses.placement import NOWHERE, Positions
 from gcc.networks import Widths, build_discriminators, build_generators, generator_on_meta, on_meta
 from gcc.player import FrozenPlayer, Losses, Player
 from gcc.pruning.cost import Cost, generator_cost
 from gcc.recipe import Recipe
-from gcc.registry import Batch, Networks, Samples
-from gcc.report.grid import sample_grid
-from gcc.result import Result, Side
+from gcc.registry import Batch, Networks, SampleSource, Surroundings
+from gcc.result import Result
+from gcc.selection import Selection
 from gcc.teacher import Teacher
 from gcc.training.device import choose_device
 from gcc.training.precision import Amp, Precision
 from gcc.training.seeds import derived
+from gcc.weights import Weights
 
 ALONE, FIRST, SECOND, BEFORE = range(4)
 """Streams of batches, drawn independently: of a pair that plays alone, the two of Algorithm 1's second step, and before either."""
+PLAYED = ("train", "teacher")
+"""Phases whose epochs are candidates for the best."""
 SHOWN = 6
 """Held-out samples in a sample grid."""
 
@@ -51,6 +53,8 @@ class Step:
         total: iterations of this phase.
         losses: by side and term, such as `student/G`; scalars on the device, to be read together and seldom.
         ends_epoch: whether the epoch ends with it.
+        figures: on the validation images, by `val/side/generator/title`, where the epoch was judged.
+        warnings: what is wrong with the game, by side.
     """
 
     phase: str
@@ -60,6 +64,8 @@ class Step:
     total: int
     losses: Losses
     ends_epoch: bool
+    figures: Mapping[str, float] = field(default_factory=dict)
+    warnings: Mapping[str, str] = field(default_factory=dict)
 
 
 def ignore(step: Step) -> None:
@@ -77,7 +83,10 @@ class Run(abc.ABC):
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         amp: `auto`, `bf16`, `fp16` or `off`.
         workers: processes that read images; 0 reads them between the steps.
-        weights: file of the weights of what the task losses read, for architectures that need one, such as a perceptual loss's.
+        weights: files of trained weights by the name of their network, for what task losses and evaluators read, such as `vgg19`; what is
+            not named is looked for in torch's cache.
+        on_collapse: what to do when the game collapses: `warn`, `stop`, or `rollback`, which takes up the last sound epoch at half the
+            learning rates.
         settings: recipe fields.
 
     Raises:
@@ -94,7 +103,8 @@ class Run(abc.ABC):
         device: str = "auto",
         amp: Amp = "auto",
         workers: int = 0,
-        weights: str | Path | None = None,
+        weights: Mapping[str, str | Path] | None = None,
+        on_collapse: OnCollapse = "warn",
         **settings: Any,
     ) -> None:
         if not isinstance(teacher, Teacher):
@@ -108,33 +118,44 @@ class Run(abc.ABC):
             raise RecipeError(f"train_teacher = false needs a teacher with trained discriminators, and {lacking}")
         self.device = choose_device(device)
         self.precision = Precision.choose(amp, self.device)
-        self.data_name = str(data) if data is not None else f"demo data ({self.architecture.demo_source}, generated)"
         self.workers = workers
-        self.skip_bad = skip_bad
-        self.weights = None if weights is None else Path(weights)
-        root = None if data is None else Path(data)
-        self.train_data, self.held_out = (
-            WithNoise(
-                open_source(root, self.architecture.samples, split, self.recipe, self.architecture.demo_source, dataset),
-                self.architecture.latent,
-            )
-            for split in ("train", "test")
-        )
+        self.weights = Weights(weights)
+        self.material = Material(self.architecture, None if data is None else Path(data), dataset, skip_bad=skip_bad)
+        self.guard = Guard(self.architecture, self.material.test, on_collapse, self.memory, self.recall)
         self.sides: dict[str, Player] = {}
-        self.left_out: list[str] = []
 
     @cached_property
     def loader(self) -> Loader:
         """The batches of the training data."""
-        return Loader(self.train_data, batch_size=self.recipe.batch_size, seed=self.recipe.seed, device=self.device, workers=self.workers)
+        return Loader(
+            self.material.train, batch_size=self.recipe.batch_size, seed=self.recipe.seed, device=self.device, workers=self.workers
+        )
 
     @cached_property
     def auxiliary(self) -> Networks:
         """The networks that task losses read, frozen, on the device."""
         built = self.architecture.build_auxiliary(self.weights)
-        if self.weights and not built:
-            raise GccError(f"--weights {self.weights}: this recipe reads no weights; leave the option out")
         return {name: network.to(self.device).eval().requires_grad_(False) for name, network in built.items()}
+
+    @cached_property
+    def jury(self) -> Jury:
+        """The evaluators."""
+        around = Surroundings(self.weights, self.device, lambda: self.material.train, self.material.store)
+        return Jury(named(self.recipe.metrics), around, paired=self.architecture.paired)
+
+    @cached_property
+    def test(self) -> HeldOut:
+        """The images that results are measured on."""
+        return self._held_out(self.material.test)
+
+    @cached_property
+    def selection(self) -> Selection | None:
+        """Keeps the best epoch; none where no evaluator or no validation images can tell."""
+        validation = self.material.validation
+        return Selection(self._held_out(validation)) if validation and self.jury.evaluators else None
+
+    def _held_out(self, source: SampleSource) -> HeldOut:
+        return HeldOut(self.jury, self.architecture, source, self.recipe.batch_size, self.device, self.material.store)
 
     @abc.abstractmethod
     def steps(self) -> Iterator[Step]:
@@ -167,20 +188,25 @@ class Run(abc.ABC):
         """
         self.auxiliary  # noqa: B018 - reads the weights
         self.teacher_networks(self.recipe.ngf, "teacher")
-        self.train_data = self._without_bad(self.train_data)
-        self.held_out = self._without_bad(self.held_out)
+        self.material.check()
+        self.test.check()
+        self.weights.require_asked()
 
     def plan(self) -> dict[str, str]:
         """Return what the run is about to do, as texts by title."""
-        epochs, every = self.recipe.epochs, self.loader.steps
-        notes = [note for note in (self.architecture.note, self.given.note, self.held_out.note) if note]
+        every = self.loader.steps
+        notes = [note for note in (self.architecture.note, self.given.note, self.material.test.note) if note]
         return {
-            "data": f"{self.data_name}: {len(self.train_data)} samples to train, {len(self.held_out)} held out, {self.recipe.size} pixels",
+            **self.material.facts(self.recipe.size),
             **({"note": "; ".join(notes)} if notes else {}),
-            **({"left out": "; ".join(self.left_out)} if self.left_out else {}),
             "device": f"{self.device}, {str(self.precision.dtype).removeprefix('torch.')}",
-            "training": f"{epochs} epochs of {every} steps, batches of {self.recipe.batch_size}",
+            "training": f"{' + '.join(self.stages())} epochs of {every} steps, batches of {self.recipe.batch_size}",
         }
+
+    def stages(self) -> list[str]:
+        """Return the epochs of every stage of training, in their order."""
+        before = [] if self.given.brought or not self.recipe.pretrain_epochs else [f"{self.recipe.pretrain_epochs} (pre-training)"]
+        return [*before, str(self.recipe.epochs)]
 
     def teacher_cost(self) -> Cost:
         """Return what one full generator costs."""
@@ -218,10 +244,27 @@ class Run(abc.ABC):
     def step(self, phase: str, epoch: int, epochs: int, index: int, losses: Losses) -> Step:
         """Return the record of iteration `index` of an epoch, counted from 1."""
         every = self.loader.steps
+        figures: Mapping[str, float] = {}
+        warnings: Mapping[str, str] = {}
+        if phase in PLAYED:
+            self.guard.see(self.sides, losses)
         if index == every:
             # Once an epoch, since it waits for the device; a loss that is not finite once stays so.
             require_finite({name: float(loss) for name, loss in losses.items()}, f"{phase} epoch {epoch}")
-        return Step(phase, epoch, epochs, (epoch - 1) * every + index, epochs * every, losses, index == every)
+            if phase in PLAYED:
+                warnings = self.guard.after_epoch(epoch, self.sides)
+                due = epoch % self.recipe.evaluate_every == 0 or epoch == epochs
+                figures = self.selection.consider(epoch, self.sides) if due and self.selection else {}
+        return Step(phase, epoch, epochs, (epoch - 1) * every + index, epochs * every, losses, index == every, figures, warnings)
+
+    def memory(self) -> dict[str, Any]:
+        """Return a copy of everything that training changes."""
+        return {side: player.memory() for side, player in self.sides.items()}
+
+    def recall(self, memory: Mapping[str, Any]) -> None:
+        """Take up what `memory` returned."""
+        for side, player in self.sides.items():
+            player.recall(memory[side])
 
     def play(self, pair: Player, phase: str, epochs: int) -> Iterator[Step]:
         """Train one pair by itself with Eq. 1 and 2 (Algorithm 1, lines 2 to 4)."""
@@ -240,9 +283,10 @@ class Run(abc.ABC):
 
     def pretrain(self, phase: str, epochs: int, players: Mapping[str, Player]) -> Iterator[Step]:
         """Train the generators of players, by side, before the game, in which their optimisers start anew."""
-        for epoch in range(1, epochs + 1):
+        for epoch in range(1, epochs + 1 if players else 1):
             self.begin(phase, epoch)
-            for index, batch in enumerate(self.batches(epoch, BEFORE), start=1):
+            # What task losses need of a batch is not prepared: they have no part in this stage.
+            for index, batch in enumerate(self.loader.batches(epoch, BEFORE), start=1):
                 losses: Losses = {}
                 for side, player in players.items():
                     losses |= titled(side, player.pretrain(player.make(batch)))
@@ -258,37 +302,10 @@ class Run(abc.ABC):
                 prepared = self.architecture.prepare(batch, self.auxiliary)
             yield prepared
 
-    def preview(self) -> Image:
-        """Return a grid of held-out samples with every side trained so far."""
-        count = min(SHOWN, len(self.held_out))
-        batch = shown(self.held_out, [number * len(self.held_out) // count for number in range(count)], self.device)
-        made: dict[str, Samples] = {}
-        for role, player in self.sides.items():
-            with sampling(player.generators), self.precision.autocast():
-                made[role] = self.architecture.generate(player.generators, batch)
-        return sample_grid(self.architecture.show(batch, made))
-
-    def measured(self, role: Role, widths: Mapping[str, Widths]) -> Side:
-        """Return one side with its costs, latency and held-out quality."""
-        player = self.sides[role]
-        figures = evaluate(self.architecture, player.generators, self.held_out, self.recipe.batch_size, self.device)
-        return Side.measure(role, self.arch, self.architecture, widths, player, figures)
-
     def teacher_player(self, positions: Positions = NOWHERE) -> Player:
         """Return the teacher pair at its start: what was brought along, else afresh."""
         side = FrozenPlayer if self.given.brought and not self.recipe.train_teacher else Player
         return side(self.architecture, *self.teacher_networks(self.recipe.ngf, "teacher"), self.precision, self.auxiliary, positions)
-
-    def _without_bad(self, source: WithNoise) -> WithNoise:
-        """Read every sample once; bad ones are left out, or refused by name."""
-        bad = source.check()
-        if not bad:
-            return source
-        if self.skip_bad:
-            self.left_out += [reason for _, reason in bad]
-            return source.without({number for number, _ in bad})
-        count = f"{len(bad)} samples cannot be used, such as: " if len(bad) > 1 else ""
-        raise DataError(f"{count}{bad[0][1]} (--skip-bad leaves bad images out)")
 
 
 def require_finite(losses: Mapping[str, float], where: str) -> None:

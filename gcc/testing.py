@@ -17,16 +17,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from gcc.artifact import Artifact, environment, load, save
 from gcc.errors import PluginError
-from gcc.models.gate import ChannelGate
+from gcc.models.gate import ChannelGate, gates
 from gcc.networks import Widths, build_discriminators, build_generators, generator_on_meta
 from gcc.pruning.cost import generator_cost
 from gcc.pruning.groups import find_groups
 from gcc.registry import ARCHITECTURES, Architecture, Networks
 from gcc.translation import in_tiles
+from gcc.weights import Weights
 
+NORMS = (nn.BatchNorm2d, nn.InstanceNorm2d, nn.GroupNorm, nn.LayerNorm)
 DRAWS = 8
 """Random widths that are tried."""
 
@@ -55,10 +58,8 @@ def check_family(arch: str, architecture: Architecture[Any], folder: Path, seed:
     widths = architecture.widths(architecture.recipe.prune_width)
     draw = random.Random(seed)
     check_groups(architecture)
-    smaller = architecture.full_widths(architecture.recipe.prune_width)
     for _ in range(DRAWS):
-        smaller = {name: draw.randint(widths[name].minimum, channels) for name, channels in smaller.items()}
-        check_widths(architecture, smaller)
+        check_widths(architecture, {name: draw.randint(width.minimum, width.channels) for name, width in widths.items()})
     check_costs_fall(architecture)
     check_zero_widths(architecture)
     check_gates(architecture)
@@ -86,9 +87,8 @@ def check_costs_fall(architecture: Architecture[Any]) -> None:
     widths = architecture.widths(architecture.recipe.prune_width)
     full = architecture.full_widths(architecture.recipe.prune_width)
     for name, width in widths.items():
-        costs = [
-            generator_cost(architecture, full | {name: channels}) for channels in (width.channels, width.channels // 2 or 1, width.minimum)
-        ]
+        falling = (width.channels, max(width.channels // 2, width.minimum, 1), width.minimum)
+        costs = [generator_cost(architecture, full | {name: channels}) for channels in falling]
         for more, less in zip(costs, costs[1:], strict=False):
             fell = less.macs <= more.macs and less.paper_macs <= more.paper_macs and less.parameters <= more.parameters
             _require(fell, f"a smaller width {name!r} costs more: {less} after {more}")
@@ -116,10 +116,32 @@ def check_gates(architecture: Architecture[Any]) -> None:
         for name, network in plain.items():
             names = {path for path, _ in network.named_parameters()}
             _require(names <= {path for path, _ in gated[name].named_parameters()}, f"gates rename parameters of discriminator {name}")
-            gates = [module for module in gated[name].modules() if isinstance(module, ChannelGate)]
-            _require(bool(gates), f"discriminator {name} calls no gate")
+            _require(bool(gates(gated[name])), f"discriminator {name} calls no gate")
             same = torch.equal(network(pairs[name].fake), gated[name](pairs[name].fake))
             _require(same, f"gates with every channel on change what discriminator {name} says")
+            _check_places(name, gated[name], pairs[name].fake)
+
+
+def _check_places(name: str, network: nn.Module, image: Tensor) -> None:
+    """Check that every gate takes what a convolution or its norm gives, and that no norm comes after it."""
+    takes: dict[nn.Module, Tensor] = {}
+    gives: dict[nn.Module, Tensor] = {}
+
+    def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        takes[module], gives[module] = inputs[0], output
+
+    # A convolution under spectral norm has the norm's modules below it.
+    layers = [module for module in network.modules() if isinstance(module, nn.Conv2d) or not list(module.children())]
+    handles = [layer.register_forward_hook(note) for layer in layers]
+    network(image)
+    for handle in handles:
+        handle.remove()
+    makers = [module for module in gives if isinstance(module, (nn.Conv2d, *NORMS))]
+    for path, gate in gates(network).items():
+        made = any(gives[maker] is takes[gate] for maker in makers)
+        _require(made, f"gate {path} of discriminator {name} does not stand directly after a convolution or its norm")
+        normed = any(isinstance(module, NORMS) and takes[module] is gives[gate] for module in takes)
+        _require(not normed, f"gate {path} of discriminator {name} stands before a norm: expected it after that")
 
 
 def check_game(architecture: Architecture[Any]) -> None:
@@ -132,7 +154,7 @@ def check_game(architecture: Architecture[Any]) -> None:
     _require(pairs.keys() == discriminators.keys(), f"pairs are {sorted(pairs)}: expected one for each of {sorted(discriminators)}")
     for name, pair in pairs.items():
         _require(pair.real.shape == pair.fake.shape, f"pair {name}: real is {tuple(pair.real.shape)}, fake {tuple(pair.fake.shape)}")
-    auxiliary = architecture.build_auxiliary(None)
+    auxiliary = architecture.build_auxiliary(Weights())
     losses = architecture.task_losses({**generators, **auxiliary}, architecture.prepare(batch, auxiliary), samples)
     before = architecture.pretraining_losses(batch, samples)
     _require(bool(before) or not architecture.recipe.pretrain_epochs, "pretrain_epochs is set, and there are no pretraining_losses")
@@ -142,8 +164,12 @@ def check_game(architecture: Architecture[Any]) -> None:
     _check_taps(architecture.taps().discriminator, discriminators)
     columns = architecture.show(batch, {"teacher": samples, "student": samples})
     _require(all(column.ndim == 4 and column.shape[1] == 3 for column in columns.values()), "show gives columns that are not (N, 3, H, W)")
-    unknown = architecture.judged(batch, samples).keys() - generators.keys()
-    _require(not unknown, f"judged names {sorted(unknown)}: expected generators")
+    judged = architecture.judged(batch, samples)
+    _require(judged.keys() == generators.keys(), f"judged names {sorted(judged)}: expected the generators {sorted(generators)}")
+    for name, seen in judged.items():
+        for key in (seen.source, seen.target):
+            _require(key in seen.batch, f"judged {name}: {key!r} is no key of the batch")
+        _require(seen.made.shape == seen.real.shape, f"judged {name}: made is {tuple(seen.made.shape)}, real {tuple(seen.real.shape)}")
 
 
 def check_inputs(architecture: Architecture[Any]) -> None:
@@ -187,7 +213,7 @@ def _prunable(architecture: Architecture[Any]) -> Mapping[str, Widths]:
     return {name: architecture.full_widths(architecture.recipe.prune_width) for name in architecture.generators}
 
 
-def _random_batch(architecture: Architecture[Any]) -> dict[str, torch.Tensor]:
+def _random_batch(architecture: Architecture[Any]) -> dict[str, Tensor]:
     random_numbers = torch.Generator().manual_seed(0)
     batch = architecture.example_batch()
     return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gcc.conclusion import conclude
 from gcc.result import Result
 from gcc.run import Run, Step
 
@@ -19,4 +20,4 @@ class Trainer(Run):
 
     def result(self) -> Result:
         """Return the teacher, measured on the held-out data."""
-        return Result({"teacher": self.measured("teacher", self.widths_at(self.recipe.ngf))}, self.preview())
+        return conclude(self, {"teacher": self.widths_at(self.recipe.ngf)})

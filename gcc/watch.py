@@ -3,29 +3,55 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from gcc.conclusion import preview
 from gcc.files import explained, replacing, write_text
+from gcc.report.html import save_report
+from gcc.result import Result
 from gcc.run import Run, Step, require_finite
-from gcc.training.record import Window, append_line
+from gcc.training.record import PHASES, Window, append_line
 
-PHASES = {
-    "search_pretrain": "1/2 pre-training",
-    "search": "1/2 sparse training",
-    "pretrain": "2/2 pre-training",
-    "train": "2/2 joint training",
-    "teacher": "teacher training",
-}
 SHORT = {"teacher/G": "teacher G", "student/G": "student G", "student/distill_G": "distill"}
 """The losses that are shown while training; `metrics.jsonl` has them all."""
 SECONDS = 5.0
 """Time between two readings of the losses, which wait for the device."""
 PLAIN_LINES = 20
 """Progress lines per phase where the output is no terminal."""
+
+
+Scalars = Callable[[str, int, Mapping[str, float]], None]
+"""Takes the phase, the step within it, and values by name."""
+
+
+def nowhere(phase: str, step: int, values: Mapping[str, float]) -> None:
+    """Keep no other record."""
+
+
+def watched(run: Run, out: Path, console: Console, scalars: Scalars = nowhere) -> Result:
+    """Train to the end, with everything that a run leaves in its folder `out`, and return what was trained.
+
+    Args:
+        run: what is trained.
+        out: the run's folder, which exists.
+        console: where progress goes.
+        scalars: keeps another record of what goes to `metrics.jsonl`.
+
+    Raises:
+        GccError: training went wrong, or the folder cannot be written.
+    """
+    with Watcher(run, out, console, scalars) as watcher:
+        for step in run.steps():
+            watcher(step)
+    result = run.result()
+    result.save(out)
+    return result
 
 
 class Watcher:
@@ -35,12 +61,14 @@ class Watcher:
         run: what is watched.
         out: the run's folder, which exists.
         console: where progress goes; a bar with time left in a terminal, plain lines elsewhere.
+        scalars: keeps another record of what goes to `metrics.jsonl`.
     """
 
-    def __init__(self, run: Run, out: Path, console: Console) -> None:
+    def __init__(self, run: Run, out: Path, console: Console, scalars: Scalars = nowhere) -> None:
         self.run = run
         self.out = out
         self.console = console
+        self._scalars = scalars
         self._window = Window()
         self._read = time.monotonic()
         self._progress = Progress(
@@ -71,6 +99,11 @@ class Watcher:
         self._window.add(step.losses)
         if step.ends_epoch or time.monotonic() - self._read > SECONDS:
             self._report(step)
+        for side, warning in step.warnings.items():
+            told = f"[bold red]{side}, epoch {step.epoch}, step {step.number}[/]: {escape(warning)}"
+            self.console.print(f"{told}; see {escape(str(save_report([self.out])))}", soft_wrap=True)
+        if step.figures:
+            self._write(step, step.figures)
         if step.ends_epoch and self.run.sides:
             self._save_samples(step)
 
@@ -79,7 +112,7 @@ class Watcher:
         means = self._window.means()
         self._read = time.monotonic()
         require_finite(means, f"{step.phase} epoch {step.epoch}, step {step.number}")
-        append_line(self.out / "metrics.jsonl", {"phase": step.phase, "epoch": step.epoch, "step": step.number, **means})
+        self._write(step, means)
         shown = {short: means[name] for name, short in SHORT.items() if name in means} or dict(list(means.items())[:2])
         text = ", ".join(f"{name} {value:.3g}" for name, value in shown.items())
         self._progress.update(self._tasks[step.phase], losses=text)
@@ -89,7 +122,11 @@ class Watcher:
             # Not `print`, which would wrap the line at a width that no terminal has.
             self.console.out(f"{PHASES.get(step.phase, step.phase)}: {progress}  {text}", highlight=False)
 
+    def _write(self, step: Step, values: Mapping[str, float]) -> None:
+        append_line(self.out / "metrics.jsonl", {"phase": step.phase, "epoch": step.epoch, "step": step.number, **values})
+        self._scalars(step.phase, step.number, values)
+
     def _save_samples(self, step: Step) -> None:
         folder = self.out / "samples"
         with explained(folder), replacing(folder / f"{step.phase}_epoch_{step.epoch:04d}.png") as fresh:
-            self.run.preview().save(fresh)
+            preview(self.run).save(fresh)

@@ -1,6 +1,7 @@
 """The command line: what it prints, where it writes, and how it refuses."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -71,12 +72,42 @@ def test_compress_leaves_everything_that_it_promises(compressed):
     assert "epoch 2/2" in result.stderr
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert {line["phase"] for line in lines} == {"search", "train"}
-    assert {"teacher/G", "teacher/D_fake", "student/distill_G", "student/distill_D", "student/arch", "target/D"} <= lines[-1].keys()
-    assert any(name.startswith("active/D") for name in lines[-1])
+    *_, losses, judged = lines
+    assert {"teacher/G", "teacher/D_fake", "student/distill_G", "student/distill_D", "student/arch", "target/D"} <= losses.keys()
+    assert {"teacher/imbalance/D", "student/imbalance/D"} <= losses.keys()
+    assert any(name.startswith("active/D") for name in losses)
+    assert {f"val/{side}/G/{metric}" for side in ("teacher", "student") for metric in ("l1", "psnr")} <= judged.keys()
     grids = sorted((out / "samples").iterdir())
     assert [grid.name for grid in grids] == ["train_epoch_0001.png", "train_epoch_0002.png"]
     with Image.open(grids[-1]) as grid:
         assert grid.width > 4 * 32
+
+
+def test_a_run_ends_in_its_report(compressed):
+    out, result = compressed
+    assert re.search(rf"^report +{re.escape(str(out / 'report.html'))}$", result.stdout.strip(), re.MULTILINE)
+    page = (out / "report.html").read_text()
+    assert "psnr (higher is better)" in page and "|L_G - L_Dfake|, discriminator D" in page and "<svg" in page
+
+
+def test_report_makes_the_page_anew(compressed, tmp_path):
+    out, _ = compressed
+    page = (out / "report.html").read_text()
+    (out / "report.html").unlink()
+    assert run("report", out).output == f"{out / 'report.html'}\n"
+    assert (out / "report.html").read_text() == page
+    assert run("report", out, out, "--out", tmp_path / "both.html").exit_code == 0
+    assert (tmp_path / "both.html").read_text().count("Made by gan-gcc") == 1
+    assert "is no run's folder" in refused("report", tmp_path)
+    assert run("report").exit_code == 2
+
+
+def test_without_matplotlib_a_run_ends_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "gcc.report.figures", raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    result = run("train", "--arch", "pix2pix", *PIX2PIX, "--epochs", "1", "--out", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    assert "pip install" in (tmp_path / "run" / "report.html").read_text()
 
 
 def test_the_recipe_that_was_written_makes_the_same_student(compressed, tmp_path):
@@ -251,6 +282,13 @@ def test_version_names_what_matters():
         (["--arch", "pix2pix", "--data", "nowhere"], "no folder nowhere"),
         (["--arch", "pix2pix", "--dataset", "aligned"], "folder"),
         (["--arch", "pix2pix", "--out", "/proc/run"], "cannot write /proc/run"),
+        (["--arch", "pix2pix", "--metrics", "psrn"], "unknown evaluator 'psrn' (did you mean 'psnr'"),
+        (["--arch", "sagan", "--metrics", "psnr"], "here there is none: choose another, such as fid"),
+        (["--arch", "pix2pix", "--weights", "vgg19"], "expected NAME=FILE, such as --weights vgg19=vgg19"),
+        (["--arch", "pix2pix", "--weights", "vgg19=x.pth"], "nothing here reads weights of that name"),
+        (["--arch", "pix2pix", "--preset", "no-gobal"], "did you mean 'no-global'"),
+        (["--arch", "pix2pix", "--widths", "nowhere"], "nowhere is no folder"),
+        (["--arch", "srgan", "--size", "16"], "16x16 pixels is too small for PSNR and SSIM"),
     ],
 )
 def test_bad_input_is_one_line_before_any_work(arguments, says, monkeypatch):
@@ -301,3 +339,45 @@ def test_ctrl_c_ends_with_its_own_exit_code(tmp_path):
     finally:
         process.kill()
     assert process.returncode == 130 and stderr.strip().endswith("gcc: stopped") and "Traceback" not in stderr
+
+
+@pytest.fixture
+def small_run(tmp_path, small_worlds):
+    out = tmp_path / "run"
+    settings = [f"--set={key}={value}" for key, value in TINY["pix2pix"].items()]
+    assert run("compress", "--arch", "pix2pix", *settings, "--out", str(out)).exit_code == 0
+    return out, settings
+
+
+def test_evaluate_prints_figures_with_their_protocol_and_writes_json(small_run):
+    out, _ = small_run
+    result = run("evaluate", str(out / "student"), "--metrics", "psnr,ssim_y")
+    assert result.exit_code == 0
+    for text in ("psnr", "ssim_y", "dB", "6 images, 32x32 pixels"):
+        assert text in result.output
+    figures = json.loads((out / "student-evaluation.json").read_text())["figures"]["G"]
+    assert figures["psnr"]["unit"] == "dB" and f"{figures['psnr']['value']:.4g} dB" in result.output
+    assert run("evaluate", str(out)).stderr.startswith("gcc: error: ")
+
+
+def test_the_widths_of_a_student_are_taken_and_none_searched(small_run, tmp_path):
+    out, settings = small_run
+    again = tmp_path / "again"
+    result = run("compress", "--arch", "pix2pix", *settings, "--widths", str(out / "student"), "--preset", "no-global", "--out", str(again))
+    assert result.exit_code == 0 and "pruned from" not in result.output and "widths" in result.output
+    first, second = (json.loads((folder / "student" / "config.json").read_text()) for folder in (out, again))
+    assert first["widths"] == second["widths"] and second["recipe"]["lambda_global"] == 0
+    phases = {json.loads(line)["phase"] for line in (again / "metrics.jsonl").read_text().splitlines()}
+    assert phases == {"train"}
+
+
+def test_ablate_prints_a_row_per_variant_and_says_where_it_is(small_worlds, tmp_path):
+    settings = [f"--set={key}={value}" for key, value in TINY["pix2pix"].items()]
+    asked = ("ablate", "--arch", "pix2pix", *settings, "--presets", "pruned-only,gcc", "--seeds", "1", "--out", str(tmp_path / "a"))
+    assert "2 variants of 1 runs each" in run(*asked, "--dry-run").output and not (tmp_path / "a").exists()
+    result = run(*asked)
+    assert result.exit_code == 0 and "gcc, seed 0" in result.stderr
+    for text in ("teacher", "pruned-only", "gcc", "±", "ablation.md"):
+        assert text in result.stdout
+    again = run(*asked)
+    assert again.stdout == result.stdout and "seed 0" not in again.stderr

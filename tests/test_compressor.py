@@ -13,6 +13,7 @@ from gcc import Compressor, Teacher, load
 from gcc.artifact import read
 from gcc.errors import ArtifactError, BudgetError, GccError, OutputError, PluginError, RecipeError, TrainingError
 from gcc.losses.coordination import Target
+from gcc.networks import build_generators
 from gcc.pruning.budget import Budget
 from gcc.registry import ARCHITECTURES
 from gcc.trainer import Trainer
@@ -94,15 +95,22 @@ def test_student_and_teacher_start_afresh_and_inherit_nothing(arch):
     for name, network in fresh.items():
         for value, moved in zip(network.parameters(), run.teacher.generators[name].parameters(), strict=True):
             assert (moved - value).abs().max() <= 1.01 * run.recipe.lr_g * moves
+    for name, network in build_generators(run.architecture, run.widths, "student").items():
+        for value, moved in zip(network.parameters(), run.student.generators[name].parameters(), strict=True):
+            assert (moved - value).abs().max() <= 1.01 * run.recipe.lr_g * moves
     kernels = [key for key, value in searched.items() if value.ndim == 4]
     taught = state(run.teacher.generators)
     assert all(not torch.allclose(searched[key], taught[key], atol=1e-3) for key in kernels)
 
 
 @families
-def test_first_and_second_batches_are_drawn_independently(arch):
-    run = compressor(arch)
-    first, second = (next(run.loader.batches(1, stream)) for stream in (1, 2))
+def test_alpha_learns_on_a_batch_of_its_own(arch, monkeypatch):
+    run, seen = compressor(arch), []
+    steps = second_step(run)
+    make = type(run.student).make
+    monkeypatch.setattr(type(run.student), "make", lambda self, batch: (seen.append(batch), make(self, batch))[1])
+    next(steps)
+    first, second = seen
     assert any(not torch.equal(first[key], second[key]) for key in first)
 
 
@@ -213,7 +221,8 @@ def second_step(run):
 @families
 @pytest.mark.parametrize("order", ["GD", "DG"])
 def test_each_network_runs_as_often_as_algorithm_1_needs(arch, order):
-    run = compressor(arch, order=order)
+    # Several iterations in an epoch, at whose end images are made to be looked at.
+    run = compressor(arch, order=order, batch_size=10)
     steps = second_step(run)
     counted = Counter()
     for side, player in run.sides.items():
@@ -233,7 +242,7 @@ def test_each_network_runs_as_often_as_algorithm_1_needs(arch, order):
     }
 
 
-@families
+@pytest.mark.parametrize("arch", ["pix2pix", "sagan", "srgan"])
 def test_a_shared_verdict_moves_the_discriminator_as_a_fresh_one_does(arch):
     run = compressor(arch)
     second_step(run)
@@ -285,3 +294,47 @@ def test_every_selector_distils_something_else():
     assert named.generators == {"G": ("down2.act",)} and named.discriminators == {"D": ("conv3.3",)}
     assert len(uniform.generators["G"]) == len(paper.generators["G"])
     assert len(everything.generators["G"]) == 9 and set(paper.discriminators["D"]) < set(everything.discriminators["D"])
+
+
+def test_what_pre_training_does_not_read_is_not_prepared(monkeypatch):
+    run, asked = compressor("srgan"), []
+    prepare = type(run.architecture).prepare
+    monkeypatch.setattr(type(run.architecture), "prepare", lambda *given: (asked.append(1), prepare(*given))[1])
+    phases = Counter(step.phase for step in run.steps())
+    # Of two batches in an iteration of the second step, alpha's needs no task losses.
+    assert phases["pretrain"] and len(asked) == phases["search"] + phases["train"]
+
+
+def test_a_brought_teacher_is_not_pre_trained_and_the_plan_says_what_is(tmp_path):
+    trained = Trainer(Teacher.create("srgan"), **TINY["srgan"])
+    assert trained.plan()["training"].startswith("1 (pre-training) + 2 epochs")
+    trained.run().save(tmp_path)
+    again = Trainer(Teacher.load(tmp_path / "teacher"))
+    assert {step.phase for step in again.steps()} == {"teacher"} and again.plan()["training"].startswith("2 epochs")
+    run = Compressor(Teacher.load(tmp_path / "teacher"))
+    assert run.plan()["training"].startswith("1 + 1 (pre-training) + 2 epochs")
+    pretrained = [set(step.losses) for step in run.steps() if "pretrain" in step.phase]
+    assert pretrained and all(losses == {"student/pixel"} for losses in pretrained)
+    assert compressor("srgan").plan()["training"].startswith("1 (pre-training) + 1 + 1 (pre-training) + 2 epochs")
+
+
+def test_a_frozen_teacher_judges_by_the_batch_has_no_best_epoch_and_stays_as_it_is(tmp_path):
+    Trainer(Teacher.create("pix2pix"), **TINY["pix2pix"]).run().save(tmp_path)
+    run = Compressor(Teacher.load(tmp_path / "teacher"), train_teacher=False, epochs=4, evaluate_every=1)
+    steps = second_step(run)
+    before = state(run.teacher.generators) | state(run.teacher.discriminators)
+    data = next(run.loader.batches(1, 1))
+    with torch.no_grad():
+        made = run.teacher.make(data)
+        (said,) = run.teacher.judge(made).logits.values()
+        fresh = copy.deepcopy(run.teacher.discriminators["D"]).train()
+        for module in fresh.modules():
+            module.track_running_stats = True
+        assert torch.equal(said, fresh(made.pairs["D"].fake))
+        assert not torch.allclose(said, fresh.eval()(made.pairs["D"].fake), atol=1e-3)
+    for _ in steps:
+        pass
+    after = state(run.teacher.generators) | state(run.teacher.discriminators)
+    assert all(torch.equal(after[key], value) for key, value in before.items())
+    outcomes = run.result().outcomes
+    assert outcomes["teacher"].best is outcomes["teacher"].last

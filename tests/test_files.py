@@ -69,6 +69,12 @@ def test_a_held_run_is_moved_aside_whole(tmp_path):
         a_run(tmp_path / "run")
 
 
+def test_the_report_of_a_run_is_moved_aside_with_it(tmp_path):
+    (a_run(tmp_path) / "report.html").write_text("precious")
+    aside = claim(tmp_path, needs=0)
+    assert (aside / "report.html").read_text() == "precious" and not (tmp_path / "report.html").exists()
+
+
 def test_folders_of_the_same_names_that_are_no_run_are_left_alone(tmp_path):
     (tmp_path / "samples").mkdir()
     for force in (False, True):

@@ -36,6 +36,12 @@ def imported(arch, file, out, generator=None, force=False, **settings):
         ("pix2pix", unet(8, 4), 256, {"generator": "unet", "size": 256, "ngf": 4, "norm": "batch"}),
         ("pix2pix", unet(7, 4), 128, {"generator": "unet", "size": 128, "ngf": 4, "norm": "batch"}),
         ("pix2pix", unet(7, 4, nn.InstanceNorm2d, True), 128, {"generator": "unet", "norm": "instance"}),
+        (
+            "pix2pix",
+            ResNet(6, 4, nn.BatchNorm2d, False, False),
+            64,
+            {"generator": "resnet", "n_blocks": 6, "norm": "batch", "dropout": 0.0},
+        ),
         ("pix2pix", ResNet(9, 4, nn.BatchNorm2d, True, False), 64, {"generator": "resnet", "n_blocks": 9, "norm": "batch", "dropout": 0.5}),
         ("cyclegan", ResNet(9, 4), 64, {"generator": "resnet", "n_blocks": 9, "ngf": 4, "norm": "instance", "dropout": 0.0}),
         ("cyclegan", ResNet(6, 8), 64, {"generator": "resnet", "n_blocks": 6, "ngf": 8}),

@@ -15,13 +15,26 @@ MODULES = {
 }
 FLOORS = [
     {"gcc.errors", "gcc.units"},
-    {"gcc.recipe", "gcc.files", "gcc.weights"},
+    {"gcc.recipe", "gcc.files", "gcc.weights", "gcc.presets"},
     {"gcc.registry"},
     {"gcc.models", "gcc.data", "gcc.training", "gcc.evaluation", "gcc.pruning", "gcc.losses", "gcc.networks"},
     {"gcc.player", "gcc.artifact", "gcc.report"},
-    {"gcc.teacher", "gcc.result", "gcc.testing", "gcc.translation", "gcc.generation", "gcc.inspection"},
+    {
+        "gcc.teacher",
+        "gcc.result",
+        "gcc.selection",
+        "gcc.students",
+        "gcc.guard",
+        "gcc.testing",
+        "gcc.translation",
+        "gcc.generation",
+        "gcc.inspection",
+        "gcc.assessment",
+    },
     {"gcc.run", "gcc.foreign"},
+    {"gcc.conclusion"},
     {"gcc.compressor", "gcc.trainer", "gcc.watch"},
+    {"gcc.ablation"},
     {"gcc.cli"},
     {"gcc.__main__", "gcc"},
 ]

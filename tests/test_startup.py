@@ -8,7 +8,7 @@ import pytest
 CODE = """
 import sys
 {code}
-heavy = {{"torch", "torchvision", "numpy", "PIL", "safetensors", "rich"}} & set(sys.modules)
+heavy = {{"torch", "torchvision", "numpy", "PIL", "safetensors", "rich", "matplotlib"}} & set(sys.modules)
 assert not heavy, heavy
 """
 

@@ -7,9 +7,10 @@ from families import TINY
 from gcc import testing
 from gcc.errors import PluginError
 from gcc.models.pix2pix import Pix2Pix
+from gcc.models.sagan import SAGAN
 from gcc.models.srgan import SRGAN
 from gcc.recipe import changed
-from gcc.registry import ARCHITECTURES
+from gcc.registry import ARCHITECTURES, no_gate
 
 
 @pytest.mark.parametrize("arch", TINY)
@@ -122,3 +123,28 @@ def test_a_broken_family_is_told_where(family, check, says):
 
 
 FULL = {name: width.channels for name, width in tiny(Pix2Pix).widths(8).items()}
+
+
+class GateAfterSomethingElse(SAGAN):
+    def build_discriminator(self, gate=no_gate):
+        network = super().build_discriminator(gate)
+        if gate is not no_gate:
+            network.conv2[1].register_forward_pre_hook(lambda module, inputs: (inputs[0] * 1.0,))
+        return network
+
+
+class GateBeforeNorm(SRGAN):
+    def build_discriminator(self, gate=no_gate):
+        network = super().build_discriminator(gate)
+        for block in (network.conv2, network.conv3):
+            block[1], block[2] = block[2], block[1]
+        return network
+
+
+@pytest.mark.parametrize(
+    ("family", "says"),
+    [(GateAfterSomethingElse, "conv2.1 of .*directly after a convolution"), (GateBeforeNorm, "conv2.1 of .*before a norm")],
+)
+def test_gates_in_the_wrong_place_are_told(family, says):
+    with pytest.raises(PluginError, match=says):
+        testing.check_gates(tiny(family))

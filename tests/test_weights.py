@@ -1,5 +1,6 @@
 import os
 import pickle
+import re
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from gcc.errors import ArtifactError
-from gcc.weights import read_tensors
+from gcc.weights import matched, read_tensors
 
 
 class Evil:
@@ -64,3 +65,25 @@ def test_the_prefix_of_data_parallel_is_left_off(tmp_path):
     assert read_tensors(tmp_path / "a.pth").keys() == {"a", "b.c"}
     torch.save({"module.a": torch.zeros(1), "b": torch.ones(1)}, tmp_path / "a.pth")
     assert read_tensors(tmp_path / "a.pth").keys() == {"module.a", "b"}
+
+
+def test_a_file_fills_a_network_or_its_first_difference_is_named(tmp_path):
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.BatchNorm2d(4))
+    state, file = network.state_dict(), tmp_path / "a.pth"
+    old = {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
+    for content in (state, old, {f"module.{name}": tensor for name, tensor in state.items()}):
+        torch.save(content, file)
+        tensors = matched(file, state, "a toy")
+        assert tensors.keys() == old.keys()
+        network.load_state_dict(tensors)
+    wrong = {
+        "it lacks 0.bias, expected of shape (4,)": {name: tensor for name, tensor in state.items() if name != "0.bias"},
+        "it has 0.weight of shape (4, 3), expected (4, 3, 1, 1)": state | {"0.weight": torch.zeros(4, 3)},
+        "it has fc.weight": state | {"fc.weight": torch.zeros(1), "g": torch.zeros(1)},
+    }
+    for reason, content in wrong.items():
+        torch.save(content, file)
+        with pytest.raises(ArtifactError, match=re.escape(f"{file} is no a toy: {reason}")):
+            matched(file, state, "a toy")
+    torch.save(state | {"fc.weight": torch.zeros(1)}, file)
+    assert matched(file, state, "a toy", beside="fc.").keys() == old.keys()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
 from gcc.data.folders import found, require_folder
 from gcc.data.images import NEAREST, entries, read_ids, read_rgb, subfolders
@@ -50,19 +53,36 @@ LABELS: tuple[tuple[str, tuple[int, int, int]], ...] = (
     ("bicycle", (119, 11, 32)),
 )
 """Name and colour of every label, by its id."""
+TRAIN_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+"""Ids of the 19 classes that are evaluated, by their train id."""
+IGNORED = 255
+"""Train id of all else."""
 
 LAYOUT = "expected gtFine/ and leftImg8bit/, each with train/<city>/ and val/<city>/"
 PHOTO = "_leftImg8bit.png"
 COLOURS = "_gtFine_color.png"
 IDS = "_gtFine_labelIds.png"
+PREPARED = "_gtFine_labelTrainIds.png"
+"""Train ids, as cityscapesScripts writes them."""
 
 
-class Cityscapes(PairedImages[tuple[Path, Path]]):
+class Frame(NamedTuple):
+    """A label map and its photograph, and a map of label ids or train ids if there is one."""
+
+    labels: Path
+    photo: Path
+    ids: Path | None
+
+
+class Cityscapes(PairedImages[Frame]):
     """Cityscapes as downloaded: `gtFine/<split>/<city>/` and `leftImg8bit/<split>/<city>/`.
 
     A is the label map in Cityscapes' colours and B the photograph, so that the direction AtoB paints a photograph from labels. (The
     `cityscapes` that comes prepared with pix2pix has them the other way round and is read as `aligned`, with the direction BtoA.) Label
     maps are resized by nearest neighbour. The labels of the test split are kept secret, so `val` serves as `test`.
+
+    Where every frame has its label ids, samples that are not augmented also have `labels`: train ids, (1024, 2048) int64, with 255 where
+    a pixel does not count.
     """
 
     resample_A = NEAREST
@@ -74,30 +94,68 @@ class Cityscapes(PairedImages[tuple[Path, Path]]):
             raise DataError(f"{root} holds {found(root)}: {LAYOUT}")
         if split == "test":
             split, self.note = "val", "Cityscapes keeps the labels of its test images secret: val serves as test"
-        self.files = _pairs(root, split)
+        self.files = _frames(root, split)
+        self.numbered = all(frame.ids for frame in self.files)
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
         return all((root / kind / "train").is_dir() for kind in ("gtFine", "leftImg8bit"))
 
-    def read(self, file: tuple[Path, Path]) -> tuple[Image.Image, Image.Image]:
-        labels, photo = file
-        return same_size(_coloured(labels), read_rgb(photo), f"{labels} and {photo}")
+    def read(self, file: Frame) -> tuple[Image.Image, Image.Image]:
+        return same_size(_coloured(file.labels), read_rgb(file.photo), f"{file.labels} and {file.photo}")
+
+    def sample(self, index: int, random: np.random.Generator | None) -> dict[str, Tensor]:
+        sample = super().sample(index, random)
+        ids = self.files[index].ids
+        if random is None and self.numbered and ids:
+            sample["labels"] = torch.from_numpy(train_ids(ids))
+        return sample
+
+    def shown(self, index: int) -> dict[str, Tensor]:
+        # The labels, at the frames' full size, are nothing to look at.
+        return super().sample(index, None)
+
+    def _fault(self, file: Frame) -> str:
+        fault = super()._fault(file)
+        if fault or file.ids is None:
+            return fault
+        try:
+            train_ids(file.ids)
+        except DataError as error:
+            return str(error)
+        return ""
 
 
-def _pairs(root: Path, split: str) -> list[tuple[Path, Path]]:
-    labels = _by_frame(root / "gtFine" / split, IDS) | _by_frame(root / "gtFine" / split, COLOURS)
+def train_ids(path: Path) -> np.ndarray:
+    """Return the train ids of a map of label ids, or of train ids, (H, W) int64.
+
+    Raises:
+        DataError: it cannot be read, or holds an unknown id.
+    """
+    if not path.name.endswith(PREPARED):
+        return np.take(_TRAIN_IDS, _ids(path))
+    ids = read_ids(path).astype(np.int64)
+    wrong = ids[(ids >= len(TRAIN_IDS)) & (ids != IGNORED)]
+    if wrong.size:
+        raise DataError(f"{path} holds the train id {wrong[0]}: expected 0 to {len(TRAIN_IDS) - 1}, and {IGNORED} for what does not count")
+    return ids
+
+
+def _frames(root: Path, split: str) -> list[Frame]:
+    folder = root / "gtFine" / split
+    by_id = _by_frame(folder, IDS)
+    labels = by_id | _by_frame(folder, COLOURS)
+    ids = _by_frame(folder, PREPARED) | by_id
     photos = _by_frame(root / "leftImg8bit" / split, PHOTO)
     for frame, path in labels.items():
         if frame not in photos:
             raise DataError(f"{path} has no photograph {root / 'leftImg8bit' / split / frame}{PHOTO}: add it, or remove the label map")
     for frame, path in photos.items():
         if frame not in labels:
-            wanted = f"{root / 'gtFine' / split / frame}{COLOURS}"
-            raise DataError(f"{path} has no label map {wanted}, nor one of label ids: add it, or remove the photograph")
+            raise DataError(f"{path} has no label map {folder / frame}{COLOURS}, nor one of label ids: add it, or remove the photograph")
     if not photos:
         raise DataError(f"{root} has no {split} images: {LAYOUT}")
-    return [(labels[frame], photos[frame]) for frame in photos]
+    return [Frame(labels[frame], photos[frame], ids.get(frame)) for frame in photos]
 
 
 def _by_frame(folder: Path, ending: str) -> dict[str, Path]:
@@ -107,9 +165,16 @@ def _by_frame(folder: Path, ending: str) -> dict[str, Path]:
 
 
 def _coloured(path: Path) -> Image.Image:
-    if not path.name.endswith(IDS):
-        return read_rgb(path)
+    return Image.fromarray(_COLOURS[_ids(path)]) if path.name.endswith(IDS) else read_rgb(path)
+
+
+def _ids(path: Path) -> np.ndarray:
     ids = read_ids(path)
     if ids.max() >= len(LABELS):
         raise DataError(f"{path} holds the label id {ids.max()}: Cityscapes' ids go from 0 to {len(LABELS) - 1}")
-    return Image.fromarray(np.array([colour for _, colour in LABELS], dtype=np.uint8)[ids])
+    return ids
+
+
+_COLOURS = np.array([colour for _, colour in LABELS], dtype=np.uint8)
+_TRAIN_IDS = np.full(len(LABELS), IGNORED, dtype=np.int64)
+_TRAIN_IDS[list(TRAIN_IDS)] = np.arange(len(TRAIN_IDS))

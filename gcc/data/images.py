@@ -143,10 +143,14 @@ def to_tensor(image: Image.Image | np.ndarray) -> Tensor:
     return pixels.permute(2, 0, 1).to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1.0)
 
 
+def to_bytes(images: Tensor) -> Tensor:
+    """Return values in [-1, 1] of any shape as 8-bit ones, as an image file has them; values outside are clipped."""
+    return images.detach().float().clamp(-1.0, 1.0).add(1.0).mul(127.5).round().to(torch.uint8)
+
+
 def to_image(tensor: Tensor) -> Image.Image:
-    """Return a tensor (3, H, W) in [-1, 1] as an 8-bit RGB image; values outside are clipped."""
-    pixels = tensor.detach().float().clamp(-1.0, 1.0).add(1.0).mul(127.5).round().to(torch.uint8)
-    return Image.fromarray(pixels.permute(1, 2, 0).contiguous().cpu().numpy())
+    """Return a tensor (3, H, W) in [-1, 1] as an 8-bit RGB image."""
+    return Image.fromarray(to_bytes(tensor).permute(1, 2, 0).contiguous().cpu().numpy())
 
 
 def write_image(path: Path, tensor: Tensor) -> None:

@@ -39,6 +39,13 @@ class WithNoise(SampleSource):
     def part(self, index: int) -> str:
         return self.source.part(index)
 
+    def distinct(self, key: str) -> int:
+        return self.source.distinct(key)
+
+    @property
+    def identity(self) -> str:
+        return self.source.identity
+
     def shown(self, index: int) -> dict[str, Tensor]:
         return self._with_noise(self.source.shown(index), index)
 

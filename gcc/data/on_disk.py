@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import abc
 import copy
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
 
 from gcc.errors import DataError
@@ -39,6 +41,16 @@ class ImagesOnDisk(SampleSource, Generic[F]):
         with ThreadPoolExecutor() as pool:
             return [(number, fault) for number, fault in enumerate(pool.map(self._fault, self.files)) if fault]
 
+    @property
+    def identity(self) -> str:
+        # All but the files tells how they are read.
+        told = {name: value for name, value in vars(self).items() if name not in ("files", "note")}
+        digest = sha256(repr((type(self).__name__, sorted(told.items()))).encode())
+        for path in _paths(self.files):
+            status = path.stat()
+            digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}\n".encode())
+        return digest.hexdigest()[:16]
+
     def without(self, bad: Collection[int]) -> Self:
         rest = copy.copy(self)
         rest.files = [file for number, file in enumerate(self.files) if number not in bad]
@@ -53,3 +65,11 @@ class ImagesOnDisk(SampleSource, Generic[F]):
         except DataError as error:
             return str(error)
         return ""
+
+
+def _paths(entry: Any) -> Iterator[Path]:
+    if isinstance(entry, Path):
+        yield entry
+    elif isinstance(entry, Iterable) and not isinstance(entry, str):
+        for part in entry:
+            yield from _paths(part)

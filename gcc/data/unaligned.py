@@ -54,6 +54,9 @@ class Unaligned(ImagesOnDisk[Path]):
     def __len__(self) -> int:
         return max(self.first_b, len(self.files) - self.first_b)
 
+    def distinct(self, key: str) -> int:
+        return self.first_b if key == "A" else len(self.files) - self.first_b
+
     def read(self, file: Path) -> Image.Image:
         return read_rgb(file)
 

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 from gcc.data.loading import in_order
+from gcc.errors import OutputError
+from gcc.evaluation.jury import Gathered, Jury
+from gcc.files import replacing
 from gcc.networks import evaluating
-from gcc.registry import EVALUATORS, Architecture, Batch, SampleSource
+from gcc.registry import Architecture, Batch, Extractor, Judged, SampleSource
 
 
 @contextmanager
@@ -29,31 +37,156 @@ def shown(source: SampleSource, indices: Sequence[int], device: torch.device) ->
     return {key: torch.stack([sample[key] for sample in samples]).to(device) for key in samples[0]}
 
 
-def evaluate(
-    architecture: Architecture[Any], generators: Mapping[str, nn.Module], source: SampleSource, batch_size: int, device: torch.device
-) -> dict[str, dict[str, float]]:
-    """Return the figures of the architecture's evaluators over every sample of `source`, by generator and evaluator.
+def spread(count: int, total: int) -> list[int]:
+    """Return `count` numbers from 0 to below `total`, evenly spread.
 
-    Where the source has named parts, each has figures of its own, such as `psnr_y (Set5)`. The networks run in evaluation mode and float32,
-    as the saved ones will.
+    >>> spread(3, 10)
+    [0, 3, 6]
     """
-    figures: dict[str, dict[str, float]] = {name: {} for name in generators}
-    if not architecture.evaluators:
+    return [number * total // count for number in range(count)]
+
+
+@dataclass
+class _Seen:
+    """What the jury saw of one generator."""
+
+    source: str = ""
+    target: str = ""
+    sizes: set[tuple[int, int]] = field(default_factory=set)
+    compared: Gathered[str] = field(default_factory=Gathered)
+    made: Gathered[type[Extractor]] = field(default_factory=Gathered)
+    real: Gathered[type[Extractor]] = field(default_factory=Gathered)
+
+    def add(self, judged: Judged, jury: Jury, unknown: Iterable[type[Extractor]]) -> None:
+        """Take in a batch; the features of its real images by the extractors that do not know them yet."""
+        self.source, self.target = judged.source, judged.target
+        self.sizes.add((judged.made.shape[-2], judged.made.shape[-1]))
+        self.compared.add(jury.compare(judged))
+        self.made.add(jury.see(judged.made, jury.extractors))
+        self.real.add(jury.see(judged.real, unknown))
+
+
+class HeldOut:
+    """A split of the data, and the jury that judges generators on it.
+
+    Where the source has named parts, each has figures of its own, such as `psnr_y (Set5)`. Features of the real images are computed once,
+    and kept in `store` for later runs where the source can be told from every other.
+
+    Args:
+        jury: the evaluators.
+        architecture: the GAN family.
+        source: the samples.
+        batch_size: samples that a generator sees at once.
+        device: where it runs, in float32 as the saved one will.
+        store: folder for the features of real images; none keeps them in memory alone.
+    """
+
+    def __init__(
+        self, jury: Jury, architecture: Architecture[Any], source: SampleSource, batch_size: int, device: torch.device, store: Path | None
+    ) -> None:
+        self.jury = jury
+        self.architecture = architecture
+        self.source = source
+        self.batch_size = batch_size if source.uniform else 1
+        self.device = device
+        self.protocols: dict[str, dict[str, str]] = {}
+        """How each figure came about, by generator and title; known once there are figures."""
+        self._store = store
+        self._real: dict[tuple[str, str], dict[type[Extractor], Tensor]] = {}
+
+    def check(self) -> None:
+        """Let the evaluators of images compare true images with themselves, one of each size.
+
+        Raises:
+            GccError: one of them cannot be judged, such as an image that is too small.
+        """
+        if not self.jury.evaluators:
+            return
+        seen = set()
+        for index in range(1 if self.source.uniform else len(self.source)):
+            batch = {key: value[None] for key, value in self.source.sample(index, None).items()}
+            shapes = tuple(sorted((key, tuple(value.shape)) for key, value in batch.items()))
+            if shapes not in seen:
+                seen.add(shapes)
+                self._try(batch)
+
+    def _try(self, batch: Batch) -> None:
+        widths = self.architecture.full_widths(1)
+        with torch.device("meta"), torch.no_grad():
+            generators = {name: self.architecture.build_generator(widths).eval() for name in self.architecture.generators}
+            shapes = {key: value.to("meta") for key, value in batch.items()}
+            ends = self.architecture.judged(shapes, self.architecture.generate(generators, shapes))
+        there = {key: value.to(self.device) for key, value in batch.items()}
+        for judged in ends.values():
+            self.jury.try_out(Judged(there, there[judged.target], judged.source, judged.target))
+
+    def figures(self, generators: Mapping[str, nn.Module]) -> dict[str, dict[str, float]]:
+        """Return the figures over every sample, by generator and title."""
+        figures: dict[str, dict[str, float]] = {name: {} for name in generators}
+        if self.jury.evaluators:
+            for part, indices in self._parts().items():
+                for name, found in self._judge(generators, part, indices).items():
+                    figures[name] |= found
         return figures
-    for part, indices in _parts(source).items():
-        evaluators = {name: {metric: EVALUATORS.load(metric)() for metric in architecture.evaluators} for name in generators}
+
+    def _judge(self, generators: Mapping[str, nn.Module], part: str, indices: Sequence[int]) -> dict[str, dict[str, float]]:
+        seen = {name: _Seen() for name in generators}
         with sampling(generators):
-            for batch in in_order(source, indices, batch_size if source.uniform else 1, device):
-                for name, (made, real) in architecture.judged(batch, architecture.generate(generators, batch)).items():
-                    for evaluator in evaluators[name].values():
-                        evaluator.update(made, real)
-        for name, chosen in evaluators.items():
-            figures[name] |= {f"{metric} ({part})" if part else metric: evaluator.compute() for metric, evaluator in chosen.items()}
-    return figures
+            for batch in in_order(self.source, indices, self.batch_size, self.device):
+                for name, judged in self.architecture.judged(batch, self.architecture.generate(generators, batch)).items():
+                    unknown = self.jury.extractors.keys() - self._known(part, judged.target).keys()
+                    seen[name].add(judged, self.jury, unknown)
+        return {name: self._figures(name, part, len(indices), each) for name, each in seen.items()}
+
+    def _figures(self, generator: str, part: str, count: int, seen: _Seen) -> dict[str, float]:
+        # In order, so that what begins again lies at the end.
+        made, real = (min(count, self.source.distinct(key)) for key in (seen.source, seen.target))
+        features = self._remember(part, seen.target, seen.real.joined(real))
+        figures = self.jury.figures(seen.compared.joined(), seen.made.joined(made), features)
+        protocols = {_title(metric, part): self.jury.protocol(metric, made, real, seen.sizes) for metric in figures}
+        self.protocols.setdefault(generator, {}).update(protocols)
+        return {_title(metric, part): figure for metric, figure in figures.items()}
+
+    def _known(self, part: str, target: str) -> dict[type[Extractor], Tensor]:
+        """Return the features of the real images as far as they are known."""
+        if (part, target) not in self._real:
+            self._real[part, target] = {}
+            for kind, extractor in self.jury.extractors.items():
+                path = self._path(part, target, extractor)
+                if path and path.is_file():
+                    try:
+                        self._real[part, target][kind] = load_file(path)["features"]
+                    except (SafetensorError, OSError, KeyError):
+                        continue
+        return self._real[part, target]
+
+    def _remember(self, part: str, target: str, fresh: Mapping[type[Extractor], Tensor]) -> dict[type[Extractor], Tensor]:
+        """Keep new features of the real images, and return all that are known."""
+        known = self._known(part, target)
+        for kind, features in fresh.items():
+            known[kind] = features
+            path = self._path(part, target, self.jury.extractors[kind])
+            if path:
+                try:
+                    with replacing(path) as file:
+                        save_file({"features": features.contiguous()}, file)
+                except OutputError:
+                    # Data that may only be read is judged as well, if more slowly.
+                    continue
+        return known
+
+    def _path(self, part: str, target: str, extractor: Extractor) -> Path | None:
+        if self._store is None or not self.source.identity:
+            return None
+        told = sha256(repr((self.source.identity, part, target, extractor.protocol)).encode()).hexdigest()[:16]
+        return self._store / f"{extractor.name}-{told}.safetensors"
+
+    def _parts(self) -> dict[str, list[int]]:
+        parts: dict[str, list[int]] = {}
+        for index in range(len(self.source)):
+            parts.setdefault(self.source.part(index), []).append(index)
+        return parts
 
 
-def _parts(source: SampleSource) -> dict[str, list[int]]:
-    parts: dict[str, list[int]] = {}
-    for index in range(len(source)):
-        parts.setdefault(source.part(index), []).append(index)
-    return parts
+def _title(metric: str, part: str) -> str:
+    return f"{metric} ({part})" if part else metric

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
+from gcc.data.images import to_bytes
 from gcc.errors import DataError
-from gcc.evaluation.pixels import MeanPerImage, decibels
+from gcc.evaluation.pixels import decibels
+from gcc.registry.contracts import ImageEvaluator, Judged
 
 BORDER = 4
 """Pixels that are left out on every side, where an enlarged image lacks context."""
@@ -18,22 +20,23 @@ LUMA = (65.481, 128.553, 24.966)
 """Shares of red, green and blue in [0, 1] in the luminance (ITU-R BT.601, studio swing)."""
 
 
-class PSNRY(MeanPerImage):
+class PSNRY(ImageEvaluator):
     """Peak signal-to-noise ratio of the luminance without a border of 4 pixels, averaged over images; larger is better."""
 
     unit = "dB"
+    larger_is_better = True
 
-    def per_image(self, made: Tensor, real: Tensor) -> Tensor:
-        return decibels(((luminance(made) - luminance(real)) / PEAK).square().flatten(1).mean(1))
+    def compare(self, judged: Judged) -> Tensor:
+        return decibels(((luminance(judged.made) - luminance(judged.real)) / PEAK).square().flatten(1).mean(1))
 
 
-class SSIMY(MeanPerImage):
+class SSIMY(ImageEvaluator):
     """Structural similarity (Wang et al. 2004) of the luminance without a border of 4 pixels, averaged over images; larger is better."""
 
-    unit = ""
+    larger_is_better = True
 
-    def per_image(self, made: Tensor, real: Tensor) -> Tensor:
-        made, real = luminance(made), luminance(real)
+    def compare(self, judged: Judged) -> Tensor:
+        made, real = luminance(judged.made), luminance(judged.real)
         mean_made, mean_real = _windowed(made), _windowed(real)
         variances = _windowed(made.square()) - mean_made.square() + _windowed(real.square()) - mean_real.square()
         covariance = _windowed(made * real) - mean_made * mean_real
@@ -51,8 +54,10 @@ def luminance(images: Tensor) -> Tensor:
     height, width = images.shape[-2:]
     least = 2 * BORDER + WINDOW
     if min(height, width) < least:
-        raise DataError(f"an image of {width}x{height} pixels is too small for PSNR and SSIM: expected at least {least}x{least}; remove it")
-    levels = images[..., BORDER:-BORDER, BORDER:-BORDER].float().clamp(-1, 1).add(1).mul(127.5).round().double()
+        raise DataError(
+            f"an image of {width}x{height} pixels is too small for PSNR and SSIM: expected at least {least}x{least}; leave it out"
+        )
+    levels = to_bytes(images[..., BORDER:-BORDER, BORDER:-BORDER]).double()
     return 16 + conv2d(levels / 255, levels.new_tensor(LUMA).view(1, 3, 1, 1))
 
 

@@ -2,48 +2,32 @@
 
 from __future__ import annotations
 
-import abc
-import math
-
-import torch
 from torch import Tensor
 
-from gcc.registry.contracts import Evaluator
+from gcc.registry.contracts import ImageEvaluator, Judged
 
 
-class MeanPerImage(Evaluator):
-    """A figure that is computed per image and averaged over images."""
-
-    def __init__(self) -> None:
-        self._values: list[Tensor] = []
-
-    @abc.abstractmethod
-    def per_image(self, made: Tensor, real: Tensor) -> Tensor:
-        """Map images (N, 3, H, W) in [-1, 1] to (N,)."""
-
-    def update(self, made: Tensor, real: Tensor) -> None:
-        self._values.append(self.per_image(made, real))
-
-    def compute(self) -> float:
-        return float(torch.cat(self._values).mean()) if self._values else math.nan
-
-
-class L1(MeanPerImage):
+class L1(ImageEvaluator):
     """Mean absolute error of RGB values in [0, 1], averaged over images; smaller is better."""
 
-    unit = ""
+    larger_is_better = False
 
-    def per_image(self, made: Tensor, real: Tensor) -> Tensor:
-        return ((made.float() - real.float()) / 2).abs().flatten(1).mean(1)
+    def compare(self, judged: Judged) -> Tensor:
+        return _difference(judged).abs().flatten(1).mean(1)
 
 
-class PSNR(MeanPerImage):
+class PSNR(ImageEvaluator):
     """Peak signal-to-noise ratio of RGB values in [0, 1], averaged over images; larger is better."""
 
     unit = "dB"
+    larger_is_better = True
 
-    def per_image(self, made: Tensor, real: Tensor) -> Tensor:
-        return decibels(((made.float() - real.float()) / 2).square().flatten(1).mean(1))
+    def compare(self, judged: Judged) -> Tensor:
+        return decibels(_difference(judged).square().flatten(1).mean(1))
+
+
+def _difference(judged: Judged) -> Tensor:
+    return (judged.made.float() - judged.real.float()) / 2
 
 
 def decibels(error: Tensor) -> Tensor:

@@ -11,9 +11,9 @@ def imbalance(loss_g: Tensor, loss_d_fake: Tensor) -> Tensor:
     return (loss_g - loss_d_fake).abs()
 
 
-def arch_loss(loss_d: Tensor, loss_g: Tensor, loss_d_fake: Tensor, target: Tensor) -> Tensor:
-    """Return `L_arch = L_D + L_global` with `L_global = | |L_G - L_Dfake| - L_target |` (Eq. 7 and 8), each a scalar."""
-    return loss_d + (imbalance(loss_g, loss_d_fake) - target).abs()
+def global_loss(loss_g: Tensor, loss_d_fake: Tensor, target: Tensor) -> Tensor:
+    """Return `L_global = | |L_G - L_Dfake| - L_target |` (Eq. 7), each a scalar."""
+    return (imbalance(loss_g, loss_d_fake) - target).abs()
 
 
 class Target(nn.Module):
@@ -34,8 +34,8 @@ class Target(nn.Module):
 
     @torch.no_grad()
     def update(self, new: Tensor, epoch: int, total_epochs: int) -> Tensor:
-        """Take in the teacher pair's imbalance in `epoch`, counted from 1 as in Algorithm 1, and return the target."""
+        """Take in the teacher pair's imbalance in `epoch`, counted from 1 as in Algorithm 1, and return a copy of the target."""
         beta = epoch / total_epochs * self.started
         self.value.lerp_(new.detach().float(), 1 - beta)
         self.started.fill_(1)
-        return self.value
+        return self.value.clone()

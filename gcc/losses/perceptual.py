@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from gcc.errors import ArtifactError, GccError
-from gcc.weights import read_tensors
+from gcc.weights import Weights, matched
 
 CHANNELS = (64, 128, 256, 512, 512)
 DEPTHS = {"vgg19": (2, 2, 4, 4, 4), "vgg16": (2, 2, 3, 3, 3)}
@@ -51,41 +49,20 @@ class VGGFeatures(nn.Module):
         return features
 
 
-def load_vgg(name: str, weights: Path | None) -> VGGFeatures:
-    """Return a VGG with trained weights.
+def load_vgg(name: str, weights: Weights, otherwise: str) -> VGGFeatures:
+    """Return a VGG with trained weights: a state dict of torchvision's, as `.pth` or `.safetensors`.
 
     Args:
         name: `vgg19` or `vgg16`.
-        weights: a state dict of torchvision's VGG, as `.pth` or `.safetensors`; none takes the one in torch's cache.
+        weights: where they are found.
+        otherwise: how to do without, to be told where there are none.
 
     Raises:
         GccError: there are no weights.
         ArtifactError: the file is no VGG's.
     """
-    path = _cached(name) if weights is None else weights
-    tensors = read_tensors(path)
+    path = weights.find(name, f"{name}-*.pth", f"torchvision fetches them (torchvision.models.{name}(weights='DEFAULT')); {otherwise}")
     with torch.random.fork_rng(devices=[]):
         network = VGGFeatures(DEPTHS[name])
-    wanted = network.state_dict()
-    for key, tensor in wanted.items():
-        if key not in tensors or tensors[key].shape != tensor.shape:
-            given = f"has {key} of shape {tuple(tensors[key].shape)}" if key in tensors else f"lacks {key}"
-            raise ArtifactError(f"{path} is no {name} of torchvision: it {given}, expected {tuple(tensor.shape)}")
-    # torchvision's files also hold the classifier's layers; a convolution more than expected would be another network's.
-    more = sorted(key for key in tensors if key.startswith("features.") and key not in wanted)
-    if more:
-        raise ArtifactError(f"{path} is no {name} of torchvision: it has {more[0]}")
-    network.load_state_dict({key: tensors[key] for key in wanted})
+    network.load_state_dict(matched(path, network.state_dict(), f"{name} of torchvision", beside="classifier."))
     return network
-
-
-def _cached(name: str) -> Path:
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    found = sorted(folder.glob(f"{name}-*.pth"))
-    if not found:
-        raise GccError(
-            f"the perceptual loss needs the weights of {name}, and there are none in {folder}: let torchvision fetch them there "
-            f"(torchvision.models.{name}(weights='DEFAULT')), name a file of them with --weights, or do without by "
-            "--set perceptual=pixel or --set perceptual=none"
-        )
-    return found[0]

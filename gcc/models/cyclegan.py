@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
-from gcc.errors import RecipeError
 from gcc.models.layers import Norm, PatchDiscriminator, initialise_normal
-from gcc.models.resnet import RESNET_RANGES, Blocks, ResNetGenerator, recognise_resnet, resnet_taps, resnet_widths
-from gcc.recipe import WEIGHT, Recipe
-from gcc.registry.contracts import Architecture, Batch, Foreign, Gate, Networks, Pair, Samples, Taps, Width, no_gate
+from gcc.models.resnet import RESNET_RANGES, Blocks, ResNetGenerator, recognise_resnet, require_size, resnet_taps, resnet_widths
+from gcc.recipe import WEIGHT, Counter, GanMode, Recipe
+from gcc.registry.contracts import Architecture, Batch, Foreign, Gate, Judged, Networks, Pair, Samples, Taps, Width, no_gate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,10 +26,10 @@ class CycleGANRecipe(Recipe):
     prune_width: int = 24
     # 2.40 G and 2.70 G of the teacher's 18.37 G, as shares so that they fit other sizes.
     budget: str = "13.06%,14.70%"
-    counter: Literal["exact", "paper"] = "paper"
+    counter: Counter = "paper"
     epochs: int = 200
     decay: float = 0.5
-    gan_mode: Literal["hinge", "lsgan", "vanilla", "wgangp"] = "lsgan"
+    gan_mode: GanMode = "lsgan"
     lambda_d: float = 0.5
     pool_size: int = 50
     gamma_m: float = 0.01
@@ -59,12 +57,12 @@ class CycleGAN(Architecture[CycleGANRecipe]):
     # Each judges the images of its domain.
     discriminators = ("A", "B")
     samples = "unpaired"
+    paired = False
     demo_source = "worlds"
 
     def __init__(self, recipe: CycleGANRecipe) -> None:
         super().__init__(recipe)
-        if recipe.size < 32 or recipe.size % 4:
-            raise RecipeError(f"size = {recipe.size}: CycleGAN expects a multiple of 4 from 32 up, such as 256")
+        require_size(recipe.size)
 
     @classmethod
     def published(cls) -> CycleGANRecipe:
@@ -138,5 +136,8 @@ class CycleGAN(Architecture[CycleGANRecipe]):
             columns |= {f"{title} to {target}": samples[target] for title, samples in made.items()}
         return columns
 
-    def judged(self, batch: Batch, samples: Samples) -> dict[str, tuple[Tensor, Tensor]]:
-        return {}
+    def judged(self, batch: Batch, samples: Samples) -> dict[str, Judged]:
+        return {
+            "A2B": Judged(batch, samples["B"], source="A", target="B"),
+            "B2A": Judged(batch, samples["A"], source="B", target="A"),
+        }

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
 from gcc.errors import RecipeError
-from gcc.models.layers import Norm, PatchDiscriminator, foreign_norm, initialise_normal, is_kernel, norm_layer
-from gcc.models.resnet import RESNET_RANGES, Blocks, ResNetGenerator, recognise_resnet, resnet_taps, resnet_widths
-from gcc.recipe import WEIGHT, Recipe
-from gcc.registry.contracts import Architecture, Batch, Foreign, Gate, Networks, Pair, Samples, Taps, Width, no_gate
+from gcc.models.foreign import foreign_norm, is_kernel
+from gcc.models.layers import Norm, PatchDiscriminator, initialise_normal, norm_layer
+from gcc.models.resnet import RESNET_RANGES, Blocks, ResNetGenerator, recognise_resnet, require_size, resnet_taps, resnet_widths
+from gcc.recipe import WEIGHT, Counter, Recipe
+from gcc.registry.contracts import Architecture, Batch, Foreign, Gate, Judged, Networks, Pair, Samples, Taps, Width, no_gate
 
 DEEPEST = 8
 
@@ -30,7 +31,8 @@ class Pix2PixRecipe(Recipe):
     prune_width: int = 32
     # 3.0 G of the teacher's 18.15 G, as a share so that it fits other sizes.
     budget: str = "16.52%"
-    counter: Literal["exact", "paper"] = "paper"
+    counter: Counter = "paper"
+    metrics: str = "l1,psnr"
     epochs: int = 250
     decay: float = 0.6
     lambda_d: float = 0.5
@@ -138,15 +140,13 @@ class Pix2Pix(Architecture[Pix2PixRecipe]):
 
     samples = "paired"
     demo_source = "streets"
-    evaluators = ("l1", "psnr")
 
     def __init__(self, recipe: Pix2PixRecipe) -> None:
         super().__init__(recipe)
         size = recipe.size
         if recipe.generator == "unet" and (size < 32 or size & (size - 1)):
             raise RecipeError(f"size = {size}: Pix2Pix's U-Net expects a power of two from 32 up, such as 256")
-        if size < 32 or size % 4:
-            raise RecipeError(f"size = {size}: the ResNet generator expects a multiple of 4 from 32 up, such as 256")
+        require_size(size)
         self.depth = min(DEEPEST, size.bit_length() - 1)
 
     @classmethod
@@ -191,10 +191,10 @@ class Pix2Pix(Architecture[Pix2PixRecipe]):
         return {"A": self.example_input(), "B": self.example_input()}
 
     def _source(self, batch: Batch) -> Tensor:
-        return batch["A" if self.recipe.direction == "AtoB" else "B"]
+        return batch[self.recipe.direction[0]]
 
     def _target(self, batch: Batch) -> Tensor:
-        return batch["B" if self.recipe.direction == "AtoB" else "A"]
+        return batch[self.recipe.direction[-1]]
 
     def generate(self, generators: Networks, batch: Batch) -> Samples:
         return {"fake": generators["G"](self._source(batch))}
@@ -216,5 +216,6 @@ class Pix2Pix(Architecture[Pix2PixRecipe]):
         columns = {title: samples["fake"] for title, samples in made.items()}
         return {"input": self._source(batch), **columns, "real": self._target(batch)}
 
-    def judged(self, batch: Batch, samples: Samples) -> dict[str, tuple[Tensor, Tensor]]:
-        return {"G": (samples["fake"], self._target(batch))}
+    def judged(self, batch: Batch, samples: Samples) -> dict[str, Judged]:
+        direction = self.recipe.direction
+        return {"G": Judged(batch, samples["fake"], source=direction[0], target=direction[-1])}

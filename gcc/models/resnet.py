@@ -8,7 +8,9 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from gcc.models.layers import Norm, Residual, foreign_norm, is_kernel, norm_layer
+from gcc.errors import RecipeError
+from gcc.models.foreign import foreign_norm, is_kernel
+from gcc.models.layers import Norm, Residual, norm_layer
 from gcc.recipe import BELOW_ONE, Recipe
 from gcc.registry.contracts import Foreign, Width
 
@@ -75,6 +77,16 @@ class ResNetGenerator(nn.Module):
         return image
 
 
+def require_size(size: int) -> None:
+    """Refuse images that two down-samplings do not divide.
+
+    Raises:
+        RecipeError: the size is too small, or no multiple of 4.
+    """
+    if size < 32 or size % 4:
+        raise RecipeError(f"size = {size}: a ResNet generator expects a multiple of 4 from 32 up, such as 256")
+
+
 def resnet_widths(base: int, count: int) -> dict[str, Width]:
     """Return the prunable widths of a ResNet generator of width `base` with `count` blocks; a block may lose all of its inner channels."""
     inner = {f"block{number}": Width(4 * base, minimum=0) for number in range(1, count + 1)}
@@ -96,7 +108,7 @@ def recognise_resnet(tensors: Mapping[str, Tensor]) -> Foreign | None:
         return None
     blocks = next(number for number in counting(1) if f"model.{10 + number}.conv_block.1.weight" not in tensors)
     # Dropout in a block moves what comes after it.
-    moved = int("model.10.conv_block.6.weight" in tensors)
+    moved = int(is_kernel(tensors, "model.10.conv_block.6.weight"))
     last = 10 + blocks
     modules = {"stem.0": 1, "stem.1": 2, "down1.0": 4, "down1.1": 5, "down2.0": 7, "down2.1": 8}
     modules |= {"up1.0": last, "up1.1": last + 1, "up2.0": last + 3, "up2.1": last + 4, "head.1": last + 7}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -12,8 +11,8 @@ from torch import Tensor, nn
 
 from gcc.errors import RecipeError
 from gcc.models.layers import SelfAttention, spectral_norm
-from gcc.recipe import Recipe
-from gcc.registry.contracts import Architecture, Batch, Gate, Networks, Pair, Samples, Taps, Width, no_gate
+from gcc.recipe import Counter, Recipe
+from gcc.registry.contracts import Architecture, Batch, Gate, Judged, Networks, Pair, Samples, Taps, Width, no_gate
 
 ATTENDED = (16, 32)
 """Height and width of the generator's features that attend to themselves."""
@@ -29,7 +28,7 @@ class SAGANRecipe(Recipe):
     prune_width: int = 48
     # 15.45 M of the teacher's 23.45 M, as a share so that it fits other sizes.
     budget: str = "65.88%"
-    counter: Literal["exact", "paper"] = "paper"
+    counter: Counter = "paper"
     batch_size: int = 64
     lr_g: float = 1e-4
     lr_d: float = 4e-4
@@ -101,6 +100,7 @@ class SAGAN(Architecture[SAGANRecipe]):
     """SAGAN: images from noise, with self-attention and spectral norm."""
 
     samples = "images"
+    paired = False
     demo_source = "portraits"
 
     def __init__(self, recipe: SAGANRecipe) -> None:
@@ -160,5 +160,5 @@ class SAGAN(Architecture[SAGANRecipe]):
     def show(self, batch: Batch, made: Mapping[str, Samples]) -> dict[str, Tensor]:
         return {title: samples["fake"] for title, samples in made.items()} | {"real": batch["real"]}
 
-    def judged(self, batch: Batch, samples: Samples) -> dict[str, tuple[Tensor, Tensor]]:
-        return {}
+    def judged(self, batch: Batch, samples: Samples) -> dict[str, Judged]:
+        return {"G": Judged(batch, samples["fake"], source="z", target="real")}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, cast
 
 import torch
@@ -14,10 +13,12 @@ from torch.nn.functional import interpolate, mse_loss
 from gcc.errors import RecipeError
 from gcc.losses.perceptual import load_vgg
 from gcc.models.layers import Residual
-from gcc.recipe import LARGEST_SIZE, WEIGHT, Recipe
-from gcc.registry.contracts import Architecture, Batch, Gate, Networks, Pair, Samples, Taps, Width, no_gate
+from gcc.recipe import LARGEST_SIZE, WEIGHT, Counter, GanMode, Recipe, Schedule
+from gcc.registry.contracts import Architecture, Batch, Gate, Judged, Networks, Pair, Samples, Taps, Width, no_gate
+from gcc.weights import Weights
 
 BLOCKS = 16
+WITHOUT = "--set perceptual=pixel and --set perceptual=none do without"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,16 +31,17 @@ class SRGANRecipe(Recipe):
     prune_width: int = 24
     # 22.79 G of the teacher's 145.88 G, as a share so that it fits other sizes.
     budget: str = "15.62%"
-    counter: Literal["exact", "paper"] = "paper"
+    counter: Counter = "paper"
+    metrics: str = "psnr_y,ssim_y"
     pretrain_epochs: int = 130
     epochs: int = 30
     decay: float = 0.5
-    schedule: Literal["linear", "step"] = "step"
+    schedule: Schedule = "step"
     batch_size: int = 16
     lr_g: float = 1e-4
     lr_d: float = 1e-4
     beta1: float = 0.9
-    gan_mode: Literal["hinge", "lsgan", "vanilla", "wgangp"] = "vanilla"
+    gan_mode: GanMode = "vanilla"
     lambda_gan: float = 1e-3
     gamma_m: float = 0.1
     gamma_t: float = 0.1
@@ -123,7 +125,6 @@ class SRGAN(Architecture[SRGANRecipe]):
 
     samples = "super-resolution"
     demo_source = "scenes"
-    evaluators = ("psnr_y", "ssim_y")
 
     def __init__(self, recipe: SRGANRecipe) -> None:
         super().__init__(recipe)
@@ -174,9 +175,9 @@ class SRGAN(Architecture[SRGANRecipe]):
     def build_discriminator(self, gate: Gate = no_gate) -> nn.Module:
         return Discriminator(self.recipe.ndf, gate)
 
-    def build_auxiliary(self, weights: Path | None) -> dict[str, nn.Module]:
+    def build_auxiliary(self, weights: Weights) -> dict[str, nn.Module]:
         vgg = self.recipe.perceptual
-        return {"vgg": load_vgg(vgg, weights)} if vgg in ("vgg19", "vgg16") else {}
+        return {"vgg": load_vgg(vgg, weights, WITHOUT)} if vgg in ("vgg19", "vgg16") else {}
 
     def example_input(self) -> Tensor:
         return torch.zeros(1, 3, self.recipe.cost_size, self.recipe.cost_size)
@@ -222,5 +223,5 @@ class SRGAN(Architecture[SRGANRecipe]):
         bicubic = interpolate(batch["lr"], scale_factor=self.recipe.scale, mode="bicubic").clamp(-1, 1)
         return {"bicubic": bicubic} | {title: samples["sr"] for title, samples in made.items()} | {"real": batch["hr"]}
 
-    def judged(self, batch: Batch, samples: Samples) -> dict[str, tuple[Tensor, Tensor]]:
-        return {"G": (samples["sr"], batch["hr"])}
+    def judged(self, batch: Batch, samples: Samples) -> dict[str, Judged]:
+        return {"G": Judged(batch, samples["sr"], source="lr", target="hr")}

@@ -6,7 +6,7 @@
 | importance metric | `gcc.metrics` | `ImportanceMetric` |
 | distillation-layer selector | `gcc.selectors` | `LayerSelector` |
 | data set | `gcc.datasets` | `SampleSource` |
-| evaluator | `gcc.evaluators` | `Evaluator` |
+| evaluator | `gcc.evaluators` | `ImageEvaluator` or `SetEvaluator` |
 """
 
 from __future__ import annotations
@@ -16,16 +16,21 @@ from typing import Any
 from gcc.registry.contracts import Architecture as Architecture
 from gcc.registry.contracts import Batch as Batch
 from gcc.registry.contracts import Evaluator as Evaluator
+from gcc.registry.contracts import Extractor as Extractor
 from gcc.registry.contracts import Foreign as Foreign
 from gcc.registry.contracts import Gate as Gate
 from gcc.registry.contracts import Group as Group
+from gcc.registry.contracts import ImageEvaluator as ImageEvaluator
 from gcc.registry.contracts import ImportanceMetric as ImportanceMetric
+from gcc.registry.contracts import Judged as Judged
 from gcc.registry.contracts import LayerSelector as LayerSelector
 from gcc.registry.contracts import Networks as Networks
 from gcc.registry.contracts import Pair as Pair
 from gcc.registry.contracts import Producer as Producer
 from gcc.registry.contracts import Samples as Samples
 from gcc.registry.contracts import SampleSource as SampleSource
+from gcc.registry.contracts import SetEvaluator as SetEvaluator
+from gcc.registry.contracts import Surroundings as Surroundings
 from gcc.registry.contracts import Taps as Taps
 from gcc.registry.contracts import Width as Width
 from gcc.registry.contracts import implements
@@ -37,6 +42,6 @@ ARCHITECTURES: Registry[type[Architecture[Any]]] = Registry("architecture", "gcc
 METRICS: Registry[type[ImportanceMetric]] = Registry("metric", "gcc.metrics", implements(ImportanceMetric))
 SELECTORS: Registry[type[LayerSelector]] = Registry("selector", "gcc.selectors", implements(LayerSelector))
 DATASETS: Registry[type[SampleSource]] = Registry("data set", "gcc.datasets", implements(SampleSource))
-EVALUATORS: Registry[type[Evaluator]] = Registry("evaluator", "gcc.evaluators", implements(Evaluator))
+EVALUATORS: Registry[type[Evaluator]] = Registry("evaluator", "gcc.evaluators", implements(ImageEvaluator, SetEvaluator))
 
 REGISTRIES: tuple[Registry[Any], ...] = (ARCHITECTURES, METRICS, SELECTORS, DATASETS, EVALUATORS)

@@ -19,14 +19,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy as np
+    import torch
     from torch import Tensor, nn
+
+    from gcc.weights import Weights
 
 R = TypeVar("R", bound=Recipe)
 
 Batch = Mapping[str, "Tensor"]
 """A batch of training data by key, such as the images `A` and `B`, each (N, C, H, W) in [-1, 1]; the generators' noise, if any, is `z`."""
 Samples = Mapping[str, "Tensor"]
-"""What the generators made of a batch, by key, such as `fake_B`."""
+"""What the generators made of a batch, by key, such as `fake`."""
 Networks = Mapping[str, "nn.Module"]
 """Networks by name, such as the generators or the discriminators of one side of the game."""
 
@@ -68,6 +71,28 @@ class Taps:
 
     generator: tuple[str, ...]
     discriminator: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What evaluators see of one generator on a batch.
+
+    Attributes:
+        batch: the data.
+        made: the generator's images, (N, 3, H, W) in [-1, 1].
+        source: key of what the images were made of.
+        target: key of the real images of the domain that they are to lie in; their true counterparts where the family is `paired`.
+    """
+
+    batch: Batch
+    made: Tensor
+    source: str
+    target: str
+
+    @property
+    def real(self) -> Tensor:
+        """The real images, (N, 3, H, W) in [-1, 1]."""
+        return self.batch[self.target]
 
 
 @dataclass(frozen=True)
@@ -132,8 +157,8 @@ class Architecture(abc.ABC, Generic[R]):
     """Kind of training samples, matched with `SampleSource.samples`, such as "paired"."""
     demo_source: ClassVar[str]
     """Name of the data set that demonstrates the family when no data is given."""
-    evaluators: ClassVar[tuple[str, ...]] = ()
-    """Names of the evaluators that tell how good a generator is; they see what `judged` returns."""
+    paired: ClassVar[bool] = True
+    """Whether a true image exists for each that a generator makes, so that the two can be compared."""
 
     def __init__(self, recipe: R) -> None:
         """Bind the recipe; subclasses refuse here what they cannot build, with `RecipeError`."""
@@ -213,11 +238,11 @@ class Architecture(abc.ABC, Generic[R]):
         """Return the weighted losses of the stage before the game, in which generators train alone for `recipe.pretrain_epochs`."""
         return {}
 
-    def build_auxiliary(self, weights: Path | None) -> dict[str, nn.Module]:
+    def build_auxiliary(self, weights: Weights) -> dict[str, nn.Module]:
         """Build the networks that task losses read and that never move, such as a classifier whose features are compared.
 
         Args:
-            weights: the file of weights that the user named, if any.
+            weights: where their trained weights are found.
 
         Raises:
             GccError: the weights are missing, or do not fit.
@@ -249,8 +274,8 @@ class Architecture(abc.ABC, Generic[R]):
         """Return the columns of a sample grid by title, each (N, 3, H, W) in [-1, 1]; `made` holds each side's samples by its title."""
 
     @abc.abstractmethod
-    def judged(self, batch: Batch, samples: Samples) -> dict[str, tuple[Tensor, Tensor]]:
-        """Return for each generator the made and the true image in [-1, 1], where a true one exists; else leave it out."""
+    def judged(self, batch: Batch, samples: Samples) -> dict[str, Judged]:
+        """Return for each generator what evaluators see of it."""
 
 
 class ImportanceMetric(abc.ABC):
@@ -323,6 +348,18 @@ class SampleSource(abc.ABC):
         """Return the named part of the split that sample `index` belongs to, such as a test set's name; parts are evaluated apart."""
         return ""
 
+    def distinct(self, key: str) -> int:
+        """Return how many samples differ in their entry `key`: the first so many, after which they begin again.
+
+        Fewer than all where a sample joins images of two sides of which one has more.
+        """
+        return len(self)
+
+    @property
+    def identity(self) -> str:
+        """What tells this split from every other, sizes and dates of files included; empty where nothing lasting can be known of it."""
+        return ""
+
     def shown(self, index: int) -> dict[str, Tensor]:
         """Return sample `index` for a grid, where all samples must have one size; the sample as it is by default."""
         return self.sample(index, None)
@@ -340,27 +377,102 @@ class SampleSource(abc.ABC):
         """
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """What evaluators may draw on.
+
+    Attributes:
+        weights: where trained weights are found.
+        device: where networks run.
+        training: gives the training split, for what is to be learned from it.
+        store: folder for what takes long to compute and holds for later runs; none where there is none.
+    """
+
+    weights: Weights
+    device: torch.device
+    training: Callable[[], SampleSource]
+    store: Path | None = None
+
+
+class Extractor(abc.ABC):
+    """Features of single images, from a trained network; several evaluators share them."""
+
+    name: ClassVar[str]
+
+    @abc.abstractmethod
+    def __init__(self, around: Surroundings) -> None:
+        """Load the weights.
+
+        Raises:
+            GccError: they are missing; the message says what file is needed, and where people get it.
+        """
+
+    @property
+    @abc.abstractmethod
+    def protocol(self) -> str:
+        """How images are resized and which weights are used, as a phrase."""
+
+    @abc.abstractmethod
+    def __call__(self, images: Tensor) -> Tensor:
+        """Map images (N, 3, H, W) of 8-bit RGB to features (N, F)."""
+
+
 class Evaluator(abc.ABC):
-    """A figure of quality over many images."""
+    """A figure of quality over many images: an `ImageEvaluator` or a `SetEvaluator`.
 
-    unit: ClassVar[str]
+    Made once and asked often: it holds what it needs, such as trained weights, and nothing of the images that it has seen.
+    """
+
+    unit: ClassVar[str] = ""
     """What the figure is given in, such as "dB"."""
+    larger_is_better: ClassVar[bool]
+    learns: ClassVar[bool] = False
+    """Whether it trains something when it is first asked, which takes long."""
+
+    def __init__(self, around: Surroundings) -> None:  # noqa: B027 - an evaluator may need nothing
+        """Load what is needed.
+
+        Raises:
+            GccError: trained weights or a package are missing; the message says which, and where people get them.
+        """
+
+    @property
+    def protocol(self) -> str:
+        """What else than the numbers and sizes of images the figure depends on, as a phrase."""
+        return ""
+
+
+class ImageEvaluator(Evaluator):
+    """Compares every made image with the true one, or with what the data says of that."""
 
     @abc.abstractmethod
-    def update(self, made: Tensor, real: Tensor) -> None:
-        """Take in a batch of made and true images, each (N, 3, H, W) in [-1, 1]."""
+    def compare(self, judged: Judged) -> Tensor:
+        """Return an observation per image, (N, ...)."""
+
+    def figure(self, observations: Tensor) -> float:
+        """Return the figure of all observations, (M, ...): their mean by default."""
+        return float(observations.double().mean())
+
+
+class SetEvaluator(Evaluator):
+    """Compares all made images with all real ones."""
+
+    extractor: ClassVar[type[Extractor]]
+    """Gives the features that are compared."""
 
     @abc.abstractmethod
-    def compute(self) -> float:
-        """Return the figure over everything taken in."""
+    def distance(self, made: Tensor, real: Tensor) -> float:
+        """Return the figure for features (M, F) of made images and (N, F) of real ones, on the CPU."""
 
 
-def implements(contract: type[Any]) -> Callable[[Any], None]:
-    """Return a check that a plugin is a concrete subclass of `contract`, naming what it lacks."""
+def implements(*contracts: type[Any]) -> Callable[[Any], None]:
+    """Return a check that a plugin is a concrete subclass of one of `contracts`, naming what it lacks."""
 
     def check(plugin: Any) -> None:
-        if not (inspect.isclass(plugin) and issubclass(plugin, contract)):
-            raise PluginError(f"{plugin!r} is no subclass of {contract.__module__}.{contract.__name__}")
+        contract = next((one for one in contracts if inspect.isclass(plugin) and issubclass(plugin, one)), None)
+        if contract is None:
+            names = " or ".join(f"{one.__module__}.{one.__name__}" for one in contracts)
+            raise PluginError(f"{plugin!r} is no subclass of {names}")
         lacking = sorted(getattr(plugin, "__abstractmethods__", ()))
         lacking += [name for name in _declared(contract) if not hasattr(plugin, name)]
         if lacking:
@@ -370,5 +482,6 @@ def implements(contract: type[Any]) -> Callable[[Any], None]:
 
 
 def _declared(contract: type[Any]) -> list[str]:
-    """Return the class attributes that the contract annotates without a default."""
-    return [name for name in inspect.get_annotations(contract) if not hasattr(contract, name)]
+    """Return the class attributes that the contract, and those that it extends, annotate without a default."""
+    names = (name for one in reversed(contract.__mro__) for name in inspect.get_annotations(one))
+    return [name for name in dict.fromkeys(names) if not hasattr(contract, name)]

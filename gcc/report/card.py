@@ -21,6 +21,7 @@ def model_card(artifact: Artifact, sides: Mapping[str, Figures], grid: str | Non
     """
     arch, role, environment = artifact.arch, artifact.role, artifact.environment
     picture = f"\n![Samples on held-out images]({grid})\n" if grid else ""
+    note = f"\nNote: {artifact.architecture.note}.\n" if artifact.architecture.note else ""
     rows = "\n".join(f"| {title} | {' | '.join(cells)} |" for title, cells in comparison(sides).items())
     made = "compressed with" if role == "student" else "a teacher for"
     return f"""---
@@ -34,7 +35,7 @@ tags:
 # {arch} {role}
 
 A {arch} generator (`{artifact.generator}`), {made} generator-discriminator cooperative compression (GCC, NeurIPS 2021).
-
+{note}
 | | {" | ".join(sides)} |
 |---|{"---|" * len(sides)}
 {rows}

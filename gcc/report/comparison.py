@@ -5,37 +5,78 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from gcc.pruning.budget import Budget
+from gcc.pruning.cost import Cost
+from gcc.recipe import Counter
 from gcc.registry import EVALUATORS
 from gcc.units import with_prefix
 
 Figures = Mapping[str, Any]
 """What `Measured.figures` returns: the costs, latency and metrics of one generator as plain values."""
+UNTOLD = "-"
+"""Stands for a figure that a side has not."""
 
 
 def comparison(sides: Mapping[str, Figures]) -> dict[str, list[str]]:
     """Return the table's rows by title, each with a cell per side; the first side is what shares and speed-ups refer to."""
     first = next(iter(sides.values()))
-    resolution = first["resolution"]
-    rows = {
-        f"MACs at {resolution}, exact": _shared(sides, "exact_macs"),
-        f"MACs at {resolution}, paper's counter": _shared(sides, "paper_macs"),
-        "parameters": _shared(sides, "parameters"),
-        f"latency ({first['latency_on']})": [
-            f"{figures['latency_ms']:.1f} ms" + _note(figures, first, lambda it: f"{first['latency_ms'] / it['latency_ms']:.1f}x")
-            for figures in sides.values()
-        ],
-    }
+    rows = {cost_title(first, key): _shared(sides, key) for key in ("exact_macs", "paper_macs", "parameters")}
+    rows[latency_title(first)] = [
+        f"{figures['latency_ms']:.1f} ms" + _note(figures, first, "latency_ms", lambda own, other: f"{own / other:.1f}x")
+        for figures in sides.values()
+    ]
+    if any("(last)" in title for title in sides):
+        rows["epoch"] = [str(figures.get("epoch", UNTOLD)) for figures in sides.values()]
     for metric in first["metrics"]:
-        name = metric.partition(" ")[0]
-        unit = EVALUATORS.load(name).unit if name in EVALUATORS.names() else ""
-        rows[f"{metric}, held out"] = [f"{figures['metrics'][metric]:.4g} {unit}".rstrip() for figures in sides.values()]
+        rows[quality_title(metric)] = [_quality(metric, figures["metrics"].get(metric)) for figures in sides.values()]
     return rows
+
+
+def cost_title(figures: Figures, key: str) -> str:
+    """Return what the row of a cost is called: `exact_macs`, `paper_macs` or `parameters`."""
+    resolution = figures["resolution"]
+    return {
+        "exact_macs": f"MACs at {resolution}, exact",
+        "paper_macs": f"MACs at {resolution}, paper's counter",
+        "parameters": "parameters",
+    }[key]
+
+
+def latency_title(figures: Figures) -> str:
+    """Return what the row of the latency is called."""
+    return f"latency ({figures['latency_on']})"
+
+
+def quality_title(metric: str) -> str:
+    """Return what the row of a figure of quality is called."""
+    return f"{metric}, held out"
+
+
+def limited(budget: Budget, counter: Counter) -> str:
+    """Return which cost a budget limits: `exact_macs`, `paper_macs` or `parameters`."""
+    return "parameters" if budget.quantity == "params" else f"{counter}_macs"
+
+
+def limit(budget: Budget, counter: Counter, teacher: Figures) -> str:
+    """Return the most that a student may cost, as the cell of a table."""
+    cost = Cost(teacher["exact_macs"], teacher["paper_macs"], teacher["parameters"], teacher["resolution"])
+    share = f" ({100 * budget.amount:.4g}%)" if budget.share else ""
+    return f"at most {with_prefix(budget.limit(cost, counter))}{share}"
 
 
 def _shared(sides: Mapping[str, Figures], key: str) -> list[str]:
     first = next(iter(sides.values()))
-    return [with_prefix(figures[key]) + _note(figures, first, lambda it: f"{it[key] / first[key]:.1%}") for figures in sides.values()]
+    return [with_prefix(figures[key]) + _note(figures, first, key, lambda own, other: f"{other / own:.1%}") for figures in sides.values()]
 
 
-def _note(figures: Figures, first: Figures, text: Any) -> str:
-    return "" if figures is first else f" ({text(figures)})"
+def _note(figures: Figures, first: Figures, key: str, text: Any) -> str:
+    """Return what a side's figure is to the first side's, in brackets; of a side without costs, as a damaged file may have it, nothing."""
+    return f" ({text(first[key], figures[key])})" if figures is not first and first[key] and figures[key] else ""
+
+
+def _quality(metric: str, figure: float | None) -> str:
+    if figure is None:
+        return UNTOLD
+    name = metric.partition(" ")[0]
+    unit = EVALUATORS.load(name).unit if name in EVALUATORS.names() else ""
+    return f"{figure:.4g} {unit}".rstrip()

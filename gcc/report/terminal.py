@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -56,11 +57,41 @@ def comparison_table(title: str, sides: Mapping[str, Figures]) -> Table:
     return table
 
 
-def summary(arch: str, figures: Mapping[str, Mapping[str, Figures]], out: Path) -> RenderableType:
-    """Return what a run ends with: a table per generator, whose figures are given by name and side, and where the files are."""
+def figures_table(title: str, figures: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Return figures of quality, each a value with its unit and protocol, by their names."""
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for heading in ("metric", "value", "protocol"):
+        table.add_column(heading, justify="right" if heading == "value" else "left", overflow="fold")
+    for name, figure in figures.items():
+        table.add_row(Text(name), Text(f"{figure['value']:.4g} {figure['unit']}".rstrip()), Text(figure["protocol"]))
+    return table
+
+
+def ablation_table(rows: Mapping[str, Mapping[str, str]]) -> Table:
+    """Return a row per variant with its figures by title."""
+    table = Table(title="ablation", title_justify="left", title_style="bold")
+    table.add_column("")
+    titles = list(dict.fromkeys(title for cells in rows.values() for title in cells))
+    for title in titles:
+        table.add_column(Text(title), justify="right")
+    for variant, cells in rows.items():
+        table.add_row(Text(variant), *(Text(cells.get(title, "")) for title in titles))
+    return table
+
+
+def summary(arch: str, figures: Mapping[str, Mapping[str, Figures]], places: Mapping[str, Path], out: Path) -> RenderableType:
+    """Return what a run ends with: a table per generator, how the figures of quality came about, and where the files are.
+
+    Args:
+        arch: name of the architecture.
+        figures: by generator and side.
+        places: the folder of each side.
+        out: the run's folder.
+    """
     tables = [comparison_table(f"{arch} {generator}", sides) for generator, sides in figures.items()]
-    places = {f"{role} saved in": str(out / role) for sides in figures.values() for role in sides}
-    return Group(*tables, facts_table(places | {"samples, losses, recipe in": str(out)}))
+    protocols = {title: text for sides in figures.values() for side in sides.values() for title, text in side.get("protocols", {}).items()}
+    files = {f"{title} saved in": str(place) for title, place in places.items()}
+    return Group(*tables, facts_table(protocols), facts_table(files | {"samples, losses, recipe in": str(out)}))
 
 
 def pruning_bars(kept: Mapping[str, int], full: Mapping[str, int]) -> Table:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +34,8 @@ class Mover:
     ) -> None:
         self.parameters = list(parameters)
         self.lr = lr
-        self.optimizer = torch.optim.Adam(self.parameters, lr=lr, betas=betas, fused=True)
+        # As a group of its own, which may be empty.
+        self.optimizer = torch.optim.Adam([{"params": self.parameters}], lr=lr, betas=betas, fused=True)
         self.scaler = precision.scaler()
         self._penalise = penalise
 
@@ -65,6 +68,19 @@ class Mover:
             self._penalise()
         self.scaler.step(self.optimizer)
         self.scaler.update()
+
+    def memory(self) -> dict[str, Any]:
+        """Return a copy of what the optimiser and the scaler remember."""
+        return deepcopy({"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()})
+
+    def recall(self, memory: Mapping[str, Any]) -> None:
+        """Take up what `memory` returned."""
+        self.optimizer.load_state_dict(deepcopy(memory["optimizer"]))
+        self.scaler.load_state_dict(deepcopy(memory["scaler"]))
+
+    def slow_down(self, factor: float) -> None:
+        """Multiply the base of the learning rate from now on."""
+        self.lr *= factor
 
     def forget(self) -> None:
         """Start the moments of Adam anew."""

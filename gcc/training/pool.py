@@ -30,10 +30,11 @@ class ImagePool:
 
     def _exchanged(self, image: Tensor) -> Tensor:
         if len(self.images) < self.capacity:
-            self.images.append(image)
+            # Not a view, which would keep its whole batch.
+            self.images.append(image.clone())
             return image
         if self._random.random() < 0.5:
             return image
         place = self._random.randrange(self.capacity)
-        self.images[place], image = image, self.images[place]
-        return image
+        stored, self.images[place] = self.images[place], image.clone()
+        return stored

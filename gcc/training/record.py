@@ -11,6 +11,15 @@ from torch import Tensor
 
 from gcc.files import explained
 
+PHASES = {
+    "search_pretrain": "1/2 pre-training",
+    "search": "1/2 sparse training",
+    "pretrain": "2/2 pre-training",
+    "train": "2/2 joint training",
+    "teacher": "teacher training",
+}
+"""What a person calls the phases of a run, in their order."""
+
 
 class Window:
     """Losses gathered on the device and read together, so that no step waits for the device."""

@@ -5,6 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 from PIL import Image
 
+from gcc.data.cityscapes import LABELS
+
 
 def recipe(size=16):
     return SimpleNamespace(size=size)
@@ -28,3 +30,28 @@ def side_by_side(root, counts):
 def number(sample):
     """Return the number of an image of `side_by_side`."""
     return round((sample["A"][1, 0, 0].item() + 1) * 127.5)
+
+
+COLOURS = np.array([colour for _, colour in LABELS], dtype=np.uint8)
+
+
+def ids(seed):
+    return np.random.default_rng(seed).integers(0, len(LABELS), (16, 32), dtype=np.uint8)
+
+
+def cityscapes(root, colours=True, label_ids=True):
+    """Write a Cityscapes of three frames to train and one to validate, 32x16 pixels each."""
+    for split, frames in {
+        "train": ("aachen/aachen_000001", "aachen/aachen_000002", "bonn/bonn_000000"),
+        "val": ("ulm/ulm_000000",),
+    }.items():
+        for seed, frame in enumerate(frames):
+            labels, photo = root / "gtFine" / split / frame, root / "leftImg8bit" / split / frame
+            labels.parent.mkdir(parents=True, exist_ok=True)
+            photo.parent.mkdir(parents=True, exist_ok=True)
+            picture(seed, 32, 16).save(f"{photo}_leftImg8bit.png")
+            if label_ids:
+                Image.fromarray(ids(seed)).save(f"{labels}_gtFine_labelIds.png")
+            if colours:
+                Image.fromarray(COLOURS[ids(seed)]).convert("RGBA").save(f"{labels}_gtFine_color.png")
+    return root

@@ -1,34 +1,12 @@
 import numpy as np
 import pytest
-from pairs import picture, recipe
+import torch
+from pairs import cityscapes, ids, recipe
 from PIL import Image
 
 from gcc.data.aligned import Aligned
-from gcc.data.cityscapes import LABELS, Cityscapes
+from gcc.data.cityscapes import LABELS, TRAIN_IDS, Cityscapes
 from gcc.errors import DataError
-
-COLOURS = np.array([colour for _, colour in LABELS], dtype=np.uint8)
-
-
-def ids(seed):
-    return np.random.default_rng(seed).integers(0, len(LABELS), (16, 32), dtype=np.uint8)
-
-
-def cityscapes(root, colours=True, label_ids=True):
-    for split, frames in {
-        "train": ("aachen/aachen_000001", "aachen/aachen_000002", "bonn/bonn_000000"),
-        "val": ("ulm/ulm_000000",),
-    }.items():
-        for seed, frame in enumerate(frames):
-            labels, photo = root / "gtFine" / split / frame, root / "leftImg8bit" / split / frame
-            labels.parent.mkdir(parents=True, exist_ok=True)
-            photo.parent.mkdir(parents=True, exist_ok=True)
-            picture(seed, 32, 16).save(f"{photo}_leftImg8bit.png")
-            if label_ids:
-                Image.fromarray(ids(seed)).save(f"{labels}_gtFine_labelIds.png")
-            if colours:
-                Image.fromarray(COLOURS[ids(seed)]).convert("RGBA").save(f"{labels}_gtFine_color.png")
-    return root
 
 
 def test_the_label_table():
@@ -93,3 +71,38 @@ def test_an_unknown_label_id_is_named(tmp_path):
     path = tmp_path / "gtFine/train/aachen/aachen_000002_gtFine_labelIds.png"
     Image.new("L", (32, 16), 34).save(path)
     assert Cityscapes(tmp_path, "train", recipe()).check() == [(1, f"{path} holds the label id 34: Cityscapes' ids go from 0 to 33")]
+
+
+def test_samples_that_are_not_augmented_have_their_train_ids(tmp_path):
+    sample = Cityscapes(cityscapes(tmp_path), "train", recipe()).sample(1, None)
+    expected = [[TRAIN_IDS.index(label) if label in TRAIN_IDS else 255 for label in row] for row in ids(1).tolist()]
+    assert sample["labels"].tolist() == expected and sample["labels"].dtype == torch.int64
+    assert "labels" not in Cityscapes(tmp_path, "train", recipe()).sample(1, np.random.default_rng(0))
+
+
+def test_the_evaluated_classes():
+    names = [LABELS[number][0] for number in TRAIN_IDS]
+    assert names[:3] == ["road", "sidewalk", "building"] and names[-3:] == ["train", "motorcycle", "bicycle"] and len(names) == 19
+
+
+def test_prepared_train_ids_serve_too(tmp_path):
+    plain = Cityscapes(cityscapes(tmp_path), "train", recipe()).sample(0, None)["labels"]
+    for path in tmp_path.glob("gtFine/*/*/*_labelIds.png"):
+        source = Cityscapes(tmp_path, path.parts[-3], recipe())
+        (index,) = [number for number, frame in enumerate(source.files) if frame.ids == path]
+        train_ids = source.sample(index, None)["labels"].numpy().astype(np.uint8)
+        Image.fromarray(train_ids).save(path.with_name(path.name.replace("labelIds", "labelTrainIds")))
+    for path in tmp_path.glob("gtFine/*/*/*_labelIds.png"):
+        path.unlink()
+    source = Cityscapes(tmp_path, "train", recipe())
+    assert source.sample(0, None)["labels"].equal(plain) and source.check() == []
+    wrong = tmp_path / "gtFine/train/aachen/aachen_000001_gtFine_labelTrainIds.png"
+    Image.new("L", (32, 16), 19).save(wrong)
+    assert source.check() == [(0, f"{wrong} holds the train id 19: expected 0 to 18, and 255 for what does not count")]
+
+
+def test_without_the_ids_of_every_frame_there_are_no_labels(tmp_path):
+    cityscapes(tmp_path)
+    (tmp_path / "gtFine/train/aachen/aachen_000001_gtFine_labelIds.png").unlink()
+    source = Cityscapes(tmp_path, "train", recipe())
+    assert not any("labels" in source.sample(index, None) for index in range(3))

@@ -1,13 +1,15 @@
-"""Figures of the luminance against loops over Python floats."""
+"""Figures of the luminance against loops over Python floats, and against torchmetrics."""
 
 import math
 
 import pytest
 import torch
+from judging import around, figure, judged
+from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from gcc.data.images import to_image
 from gcc.errors import DataError
-from gcc.evaluation.luminance import PSNRY, SSIMY
+from gcc.evaluation.luminance import PSNRY, SSIMY, luminance
 
 
 def images(seed, n=2, height=23, width=21):
@@ -47,20 +49,25 @@ def ssim(made, real):
 
 @pytest.mark.parametrize(("kind", "naive"), [(PSNRY, psnr), (SSIMY, ssim)])
 def test_means_over_images_of_any_size(kind, naive):
-    evaluator, expected = kind(), []
-    for made, real in (images(0), images(1, 1, 19, 30)):
-        evaluator.update(made, real)
-        expected += [naive(levels(m), levels(r)) for m, r in zip(made, real, strict=True)]
-    assert evaluator.compute() == pytest.approx(sum(expected) / 3, rel=1e-10)
+    pairs = (images(0), images(1, 1, 19, 30))
+    expected = [naive(levels(m), levels(r)) for made, real in pairs for m, r in zip(made, real, strict=True)]
+    seen = [judged(made, real) for made, real in pairs]
+    assert figure(kind(around()), *seen) == pytest.approx(sum(expected) / 3, rel=1e-10)
+
+
+def test_figures_are_torchmetrics():
+    made, real = images(5, 4, 40, 33)
+    one, other = luminance(made), luminance(real)
+    expected = peak_signal_noise_ratio(one, other, data_range=255.0, reduction="none", dim=(1, 2, 3))
+    torch.testing.assert_close(PSNRY(around()).compare(judged(made, real)), expected)
+    _, places = structural_similarity_index_measure(one, other, data_range=255.0, reduction="none", return_full_image=True)
+    # Its own mean also takes in windows over the mirrored border.
+    expected = places[..., 5:-5, 5:-5].mean((1, 2, 3))
+    torch.testing.assert_close(SSIMY(around()).compare(judged(made, real)), expected, check_dtype=False, rtol=1e-9, atol=0)
 
 
 def figures(made, real):
-    found = []
-    for kind in (PSNRY, SSIMY):
-        evaluator = kind()
-        evaluator.update(made, real)
-        found.append(evaluator.compute())
-    return found
+    return [figure(kind(around()), judged(made, real)) for kind in (PSNRY, SSIMY)]
 
 
 def test_identical_images_and_their_order():
@@ -96,7 +103,7 @@ def test_the_border_does_not_count():
 
 
 @pytest.mark.parametrize("kind", [PSNRY, SSIMY])
-def test_small_images_and_none(kind):
-    assert math.isnan(kind().compute()) and kind.unit == {PSNRY: "dB", SSIMY: ""}[kind]
+def test_small_images(kind):
+    assert kind.unit == {PSNRY: "dB", SSIMY: ""}[kind]
     with pytest.raises(DataError, match="30x18 pixels is too small.*at least 19x19"):
-        kind().update(torch.zeros(1, 3, 18, 30), torch.zeros(1, 3, 18, 30))
+        kind(around()).compare(judged(torch.zeros(1, 3, 18, 30)))

@@ -1,9 +1,11 @@
-"""Pixel distances against loops over Python floats."""
+"""Pixel distances against loops over Python floats, and against torchmetrics."""
 
 import math
 
 import pytest
 import torch
+from judging import around, figure, judged
+from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from gcc.evaluation.pixels import L1, PSNR
 
@@ -28,39 +30,30 @@ def test_figures_are_means_over_images_whatever_the_batches():
     expected = {L1: sum(a for a, _ in errors) / 7, PSNR: sum(10 * math.log10(1 / s) for _, s in errors) / 7}
     for kind, value in expected.items():
         for sizes in ([7], [3, 3, 1], [1] * 7):
-            evaluator = kind()
-            for m, r in zip(made.split(sizes), real.split(sizes), strict=True):
-                evaluator.update(m, r)
-            assert evaluator.compute() == pytest.approx(value, rel=1e-5)
+            seen = [judged(m, r) for m, r in zip(made.split(sizes), real.split(sizes), strict=True)]
+            assert figure(kind(around()), *seen) == pytest.approx(value, rel=1e-5)
+
+
+def test_psnr_is_torchmetrics():
+    made, real = images(1, 5)
+    expected = peak_signal_noise_ratio((made + 1) / 2, (real + 1) / 2, data_range=1.0, reduction="none", dim=(1, 2, 3))
+    torch.testing.assert_close(PSNR(around()).compare(judged(made, real)), expected)
 
 
 def test_extremes():
     black, white = torch.full((1, 3, 2, 2), -1.0), torch.full((1, 3, 2, 2), 1.0)
     for kind, same, opposite in ((L1, 0.0, 1.0), (PSNR, 100.0, 0.0)):
-        first, second = kind(), kind()
-        first.update(white, white)
-        second.update(black, white)
-        assert first.compute() == same and second.compute() == pytest.approx(opposite, abs=1e-5)
+        assert figure(kind(around()), judged(white, white)) == same
+        assert figure(kind(around()), judged(black, white)) == pytest.approx(opposite, abs=1e-5)
 
 
 def test_half_images_are_measured_in_float32():
     made, real = torch.zeros(1, 3, 2, 2, dtype=torch.bfloat16), torch.full((1, 3, 2, 2), 0.25)
-    evaluator = L1()
-    evaluator.update(made, real)
-    assert evaluator.compute() == 0.125
-
-
-@pytest.mark.parametrize("kind", [L1, PSNR])
-def test_nothing_taken_in_is_not_a_figure(kind):
-    assert math.isnan(kind().compute())
-    assert isinstance(kind.unit, str)
+    assert figure(L1(around()), judged(made, real)) == 0.125
 
 
 def test_order_of_arguments_does_not_matter_and_units():
     made, real = images(1, 2)
     for kind in (L1, PSNR):
-        a, b = kind(), kind()
-        a.update(made, real)
-        b.update(real, made)
-        assert a.compute() == pytest.approx(b.compute())
-    assert PSNR.unit == "dB"
+        assert figure(kind(around()), judged(made, real)) == pytest.approx(figure(kind(around()), judged(real, made)))
+    assert PSNR.unit == "dB" and L1.unit == ""

@@ -208,8 +208,9 @@ def test_direction_pairs_and_task_loss(direction, source, target):
     ((name, loss),) = architecture.task_losses({}, data, samples).items()
     distances = [abs(a - b) for a, b in zip(samples["fake"].flatten().tolist(), data[target].flatten().tolist(), strict=True)]
     assert name == "L1" and loss.item() == pytest.approx(30.0 * sum(distances) / len(distances), rel=1e-5)
-    made, real = architecture.judged(data, samples)["G"]
-    assert made is samples["fake"] and real is data[target]
+    judged = architecture.judged(data, samples)["G"]
+    made = judged.made
+    assert made is samples["fake"] and judged.real is data[target] and judged.source == source
     shown = architecture.show(data, {"teacher": samples, "student": {"fake": made + 1}})
     assert list(shown) == ["input", "teacher", "student", "real"]
     assert shown["input"] is data[source] and shown["real"] is data[target]

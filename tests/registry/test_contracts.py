@@ -4,14 +4,24 @@ import pytest
 import torch
 
 from gcc.errors import PluginError
-from gcc.registry import Architecture, Evaluator, ImportanceMetric, LayerSelector, SampleSource, implements, no_gate
+from gcc.registry import (
+    Architecture,
+    Evaluator,
+    ImageEvaluator,
+    ImportanceMetric,
+    LayerSelector,
+    SampleSource,
+    SetEvaluator,
+    implements,
+    no_gate,
+)
 
-CONTRACTS = [Architecture, Evaluator, ImportanceMetric, LayerSelector, SampleSource]
+CONTRACTS = [Architecture, ImageEvaluator, SetEvaluator, ImportanceMetric, LayerSelector, SampleSource]
 
 
 def complete(contract, **members):
     body = {name: (lambda *_: None) for name in contract.__abstractmethods__}
-    declared = {"samples": "x", "demo_source": "y", "unit": "dB", "strength": 1.0}
+    declared = {"samples": "x", "demo_source": "y", "larger_is_better": True, "extractor": object, "strength": 1.0}
     return type("Plugin", (contract,), body | declared | members)
 
 
@@ -38,7 +48,9 @@ def test_every_missing_method_is_named(contract):
         (Architecture, "samples"),
         (Architecture, "demo_source"),
         (ImportanceMetric, "strength"),
-        (Evaluator, "unit"),
+        (ImageEvaluator, "larger_is_better"),
+        (SetEvaluator, "larger_is_better"),
+        (SetEvaluator, "extractor"),
         (SampleSource, "samples"),
     ],
 )
@@ -58,6 +70,14 @@ def test_attributes_with_a_default_may_be_left_out():
 def test_what_is_no_subclass_is_refused_by_its_full_name(thing):
     with pytest.raises(PluginError, match="gcc.registry.contracts.Architecture"):
         implements(Architecture)(thing)
+
+
+def test_one_of_several_contracts_is_enough_and_none_is_too_little():
+    check = implements(ImageEvaluator, SetEvaluator)
+    check(complete(ImageEvaluator))
+    check(complete(SetEvaluator))
+    with pytest.raises(PluginError, match="ImageEvaluator or gcc.registry.contracts.SetEvaluator"):
+        check(complete(Evaluator))
 
 
 def test_an_instance_is_no_plugin():

@@ -1,0 +1,175 @@
+"""The ablation of Table III: the method, and the method without each of its parts, at the same widths, seeds and steps."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from PIL.Image import Image
+from rich.console import Console
+
+from gcc.artifact import read
+from gcc.compressor import Compressor
+from gcc.conclusion import picture
+from gcc.errors import GccError, OutputError
+from gcc.evaluation.jury import named
+from gcc.files import MARK, claim, replacing, write_text
+from gcc.presets import PRESETS, preset
+from gcc.registry import EVALUATORS
+from gcc.report.html import save_report
+from gcc.teacher import Teacher
+from gcc.watch import watched
+
+Values = dict[str, dict[str, list[float]]]
+"""Figures by variant and title, one per seed."""
+TEACHER = "teacher"
+
+
+class Ablation:
+    """Runs of every variant with every seed, each in a folder of its own: `OUT/variant/seed-0`.
+
+    The first run searches the widths that all others take. What is finished is not run again.
+
+    Args:
+        teacher: of every run.
+        out: folder of the runs.
+        presets: names of the variants, joined by commas; empty takes all.
+        seeds: runs of each variant; seeds count from the recipe's.
+        arguments: those of `Compressor`.
+        settings: recipe fields.
+
+    Raises:
+        GccError: a preset is unknown, or the recipe, the data or a plugin cannot be used.
+    """
+
+    def __init__(
+        self, teacher: Teacher, out: Path, *, presets: str, seeds: int, arguments: Mapping[str, Any], settings: Mapping[str, Any]
+    ) -> None:
+        self.teacher = teacher
+        self.out = out
+        self.variants = named(presets) or list(PRESETS)
+        for name in self.variants:
+            preset(name)
+        self.seeds = seeds
+        self._arguments = dict(arguments)
+        self._settings = dict(settings)
+
+    @cached_property
+    def first(self) -> Compressor:
+        """The run that searches the widths, not started."""
+        return self._compressor(self.variants[0], 0)
+
+    def plan(self) -> dict[str, str]:
+        """Check the first run, and return what is about to be done, as texts by title."""
+        self.first.check()
+        variants = {name: PRESETS[name].summary for name in self.variants}
+        return self.first.plan() | variants | {"runs": f"{len(self.variants)} variants of {self.seeds} runs each", "output": str(self.out)}
+
+    def runs(self, console: Console) -> Iterator[str]:
+        """Run what is not finished yet, and yield what each run is before it starts.
+
+        Raises:
+            GccError: a run went wrong, or the folder holds runs of another recipe.
+        """
+        for number in range(self.seeds):
+            for variant in self.variants:
+                run, place = self._compressor(variant, number), self._place(variant, number)
+                if self._is_finished(place, run):
+                    continue
+                yield f"{variant}, seed {run.recipe.seed}"
+                run.check()
+                claim(place, needs=run.bytes_written())
+                watched(run, place, console)
+                save_report([place])
+
+    def values(self) -> Values:
+        """Return the held-out figures of the teacher and of every variant's students."""
+        values: Values = {TEACHER: {}}
+        for variant in self.variants:
+            values[variant] = {}
+            for number in range(self.seeds):
+                artifacts = read(self._place(variant, number) / "student")
+                for generator, artifact in artifacts.items():
+                    for title, figure in artifact.figures["student"]["metrics"].items():
+                        named_title = f"{generator} {title}" if len(artifacts) > 1 else title
+                        values[variant].setdefault(named_title, []).append(figure)
+                        if variant == self.variants[-1]:
+                            values[TEACHER].setdefault(named_title, []).append(artifact.figures["teacher"]["metrics"][title])
+        return values
+
+    def rows(self) -> dict[str, dict[str, str]]:
+        """Return the table: mean and standard deviation over the seeds by variant and title."""
+        return {
+            variant: {title: _spread(figures, _unit(title)) for title, figures in found.items()} for variant, found in self.values().items()
+        }
+
+    def save(self) -> list[Path]:
+        """Write `ablation.json`, `ablation.md` and `ablation.png`, the students of the first seed side by side, and return their paths.
+
+        Raises:
+            OutputError: they cannot be written.
+        """
+        data, table, picture = (self.out / f"ablation.{suffix}" for suffix in ("json", "md", "png"))
+        write_text(data, json.dumps({"recipe": self.first.recipe.to_dict(), "figures": self.values()}, indent=2) + "\n")
+        write_text(table, self._markdown())
+        with replacing(picture) as fresh:
+            self._grid().save(fresh)
+        return [data, table, picture]
+
+    def _markdown(self) -> str:
+        rows = self.rows()
+        titles = list(rows[TEACHER])
+        lines = [f"| | {' | '.join(titles)} | |", f"|---|{'---:|' * len(titles)}---|"]
+        for variant, cells in rows.items():
+            summary = PRESETS[variant].summary if variant in PRESETS else "the full-size network"
+            lines.append(f"| {variant} | {' | '.join(cells[title] for title in titles)} | {summary} |")
+        return "\n".join(lines) + f"\n\nMean and standard deviation over {self.seeds} runs with different seeds, on held-out images.\n"
+
+    def _grid(self) -> Image:
+        students = {variant: read(self._place(variant, 0) / "student") for variant in self.variants}
+        networks = {
+            variant: {name: artifact.network().to(self.first.device) for name, artifact in artifacts.items()}
+            for variant, artifacts in students.items()
+        }
+        return picture(self.first, networks)
+
+    def _compressor(self, variant: str, number: int) -> Compressor:
+        seed = int(self._settings.get("seed", 0)) + number
+        settings = self._settings | dict(PRESETS[variant].settings) | {"seed": seed}
+        arguments = dict(self._arguments)
+        if (variant, number) != (self.variants[0], 0) and arguments.get("widths") is None:
+            arguments["widths"] = self._place(self.variants[0], 0) / "student"
+        return Compressor(self.teacher, **arguments, **settings)
+
+    def _place(self, variant: str, number: int) -> Path:
+        return self.out / variant / f"seed-{number}"
+
+    def _is_finished(self, place: Path, run: Compressor) -> bool:
+        """Return whether the run was finished.
+
+        Raises:
+            OutputError: it was a run of another recipe.
+        """
+        if not (place / MARK).exists():
+            return False
+        if (place / MARK).read_text(encoding="utf-8") != run.recipe.to_toml(run.arch):
+            raise OutputError(f"{place} holds a run of another recipe: choose another --out, or give the settings of {place / MARK}")
+        try:
+            return set(read(place / "student")) == set(run.architecture.generators)
+        except GccError:
+            return False
+
+
+def _unit(title: str) -> str:
+    words = title.partition(" (")[0].split()
+    unit: str = EVALUATORS.load(words[-1]).unit
+    return unit
+
+
+def _spread(figures: list[float], unit: str) -> str:
+    deviation = statistics.stdev(figures) if len(figures) > 1 else 0.0
+    return f"{statistics.mean(figures):.4g} ± {deviation:.2g} {unit}".rstrip()

@@ -1,0 +1,89 @@
+"""Distances between the features of all made images and of all real ones, calculated by torch-fidelity."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from gcc.errors import DataError
+from gcc.evaluation.effnet import EffNetLite0
+from gcc.evaluation.inception import Inception
+from gcc.evaluation.packages import needed
+from gcc.registry.contracts import SetEvaluator, Surroundings
+
+SUBSETS = 100
+SUBSET = 1000
+"""Images in each of KID's subsets, where there are as many (Binkowski et al. 2018)."""
+
+
+class _ByTorchFidelity(SetEvaluator):
+    """What the distances share: torch-fidelity, and features in float64, for float32 loses digits in means and covariances."""
+
+    name: ClassVar[str]
+    """The evaluator's own name, for messages."""
+    larger_is_better = False
+
+    def __init__(self, around: Surroundings) -> None:
+        with needed(self.name, "torch-fidelity"):
+            import torch_fidelity
+            import torch_fidelity.metric_fid
+            import torch_fidelity.metric_kid
+        self._library = torch_fidelity
+
+    def _doubled(self, made: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+        if min(len(made), len(real)) < 2:
+            raise DataError(f"{self.name} compares sets of images: expected 2 or more of each, got {len(made)} made and {len(real)} real")
+        return made.double(), real.double()
+
+
+class _Frechet(_ByTorchFidelity):
+    """Fréchet distance `|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2))` between Gaussians of these means and covariances.
+
+    The trace of the root is the sum of the eigenvalues' roots, which also holds where covariances are singular: for fewer images than
+    features.
+    """
+
+    @property
+    def protocol(self) -> str:
+        return f"torch-fidelity {self._library.__version__}, statistics in float64"
+
+    def distance(self, made: Tensor, real: Tensor) -> float:
+        fid = self._library.metric_fid
+        statistics = [fid.fid_features_to_statistics(features) for features in self._doubled(made, real)]
+        return float(fid.fid_statistics_to_metric(*statistics, verbose=False)[fid.KEY_METRIC_FID])
+
+
+class FID(_Frechet):
+    """Fréchet inception distance (Heusel et al. 2017); smaller is better."""
+
+    name = "fid"
+    extractor = Inception
+
+
+class FDEffNetLite0(_Frechet):
+    """Fréchet distance on features of EfficientNet-Lite0: no FID, and comparable with itself alone; smaller is better."""
+
+    name = "fd_effnetlite0"
+    extractor = EffNetLite0
+
+
+class KID(_ByTorchFidelity):
+    """Kernel inception distance (Binkowski et al. 2018): unbiased squared MMD of the kernel `(x.y / 2048 + 1)^3`; smaller is better.
+
+    The mean over 100 random subsets, drawn with torch-fidelity's fixed seed. It may fall a little below 0 for equal distributions.
+    """
+
+    name = "kid"
+    extractor = Inception
+
+    @property
+    def protocol(self) -> str:
+        size = f"{SUBSET} images, or as many as there are"
+        return f"torch-fidelity {self._library.__version__}, mean of {SUBSETS} subsets of {size}"
+
+    def distance(self, made: Tensor, real: Tensor) -> float:
+        kid = self._library.metric_kid
+        size = min(SUBSET, len(made), len(real))
+        figures = kid.kid_features_to_metric(*self._doubled(made, real), kid_subsets=SUBSETS, kid_subset_size=size, verbose=False)
+        return float(figures[kid.KEY_METRIC_KID_MEAN])

@@ -1,0 +1,121 @@
+"""Evaluators that are ready to judge: chosen by name, their weights loaded once, their features shared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from gcc.data.images import to_bytes
+from gcc.errors import GccError
+from gcc.registry import EVALUATORS, Evaluator, Extractor, ImageEvaluator, Judged, SetEvaluator, Surroundings
+
+K = TypeVar("K")
+
+FEW = 2048
+"""Fewer images than this make a distance between sets unreliable: it grows as they become fewer, and a covariance of 2,048 features loses
+its rank."""
+
+Features = Mapping[type[Extractor], Tensor]
+"""What each extractor sees in images, (N, F) on the CPU."""
+
+
+class Jury:
+    """Evaluators by name, ready to judge any number of generators.
+
+    Args:
+        names: of the evaluators.
+        around: what they may draw on.
+        paired: whether made images have true counterparts.
+
+    Raises:
+        GccError: a name is unknown, weights are missing, or an evaluator needs counterparts and there are none.
+    """
+
+    def __init__(self, names: Sequence[str], around: Surroundings, *, paired: bool) -> None:
+        kinds = {name: EVALUATORS.load(name) for name in names}
+        for name, kind in kinds.items():
+            if issubclass(kind, ImageEvaluator) and not paired:
+                raise GccError(f"{name} compares each made image with its true one, and here there is none: choose another, such as fid")
+        self.evaluators: dict[str, Evaluator] = {name: kind(around) for name, kind in kinds.items()}
+        wanted = dict.fromkeys(one.extractor for one in self.evaluators.values() if isinstance(one, SetEvaluator))
+        self.extractors: dict[type[Extractor], Extractor] = {kind: kind(around) for kind in wanted}
+
+    def try_out(self, judged: Judged) -> None:
+        """Let the evaluators of images that are ready compare a batch, and forget it.
+
+        Raises:
+            GccError: one of them cannot.
+        """
+        for evaluator in self.evaluators.values():
+            if isinstance(evaluator, ImageEvaluator) and not evaluator.learns:
+                evaluator.compare(judged)
+
+    def compare(self, judged: Judged) -> dict[str, Tensor]:
+        """Return what the evaluators of images observe in a batch, by name, on the CPU."""
+        images = {name: one for name, one in self.evaluators.items() if isinstance(one, ImageEvaluator)}
+        return {name: evaluator.compare(judged).cpu() for name, evaluator in images.items()}
+
+    def see(self, images: Tensor, kinds: Iterable[type[Extractor]]) -> dict[type[Extractor], Tensor]:
+        """Return the features of images (N, 3, H, W) in [-1, 1] that these extractors see, on the CPU."""
+        pixels = to_bytes(images)
+        return {kind: self.extractors[kind](pixels).cpu() for kind in kinds}
+
+    def figures(self, compared: Mapping[str, Tensor], made: Features, real: Features) -> dict[str, float]:
+        """Return every evaluator's figure of all that was seen, by name."""
+        figures = {}
+        for name, evaluator in self.evaluators.items():
+            if isinstance(evaluator, ImageEvaluator):
+                figures[name] = evaluator.figure(compared[name])
+            elif isinstance(evaluator, SetEvaluator):
+                figures[name] = evaluator.distance(made[evaluator.extractor], real[evaluator.extractor])
+        return figures
+
+    def protocol(self, name: str, made: int, real: int, sizes: Iterable[tuple[int, int]]) -> str:
+        """Return how a figure came about: numbers and sizes of images, how they were resized, and by which weights they were seen.
+
+        Args:
+            name: of the evaluator.
+            made: number of made images.
+            real: number of real images.
+            sizes: heights and widths of the made ones.
+        """
+        evaluator = self.evaluators[name]
+        sides = sorted({f"{width}x{height}" for height, width in sizes})
+        parts = [f"{sides[0]} pixels" if len(sides) == 1 else f"{len(sides)} sizes of images"]
+        if isinstance(evaluator, SetEvaluator):
+            parts = [
+                f"{made:,} made against {real:,} real images",
+                *parts,
+                self.extractors[evaluator.extractor].protocol,
+                evaluator.protocol,
+            ]
+            if min(made, real) < FEW:
+                parts.append(f"fewer than {FEW:,} images: compare it only with figures of the same numbers")
+        else:
+            parts = [f"{made:,} images", *parts, evaluator.protocol]
+        return ", ".join(filter(None, parts))
+
+
+class Gathered(dict[K, list[Tensor]]):
+    """Batches by key, put together in the end."""
+
+    def add(self, batch: Mapping[K, Tensor]) -> None:
+        """Take in a batch."""
+        for key, rows in batch.items():
+            self.setdefault(key, []).append(rows)
+
+    def joined(self, count: int | None = None) -> dict[K, Tensor]:
+        """Return the first `count` rows of everything, or all."""
+        return {key: torch.cat(batches)[:count] for key, batches in self.items()}
+
+
+def named(metrics: str) -> list[str]:
+    """Return the names in a text that joins them by commas.
+
+    >>> named("fid, kid")
+    ['fid', 'kid']
+    """
+    return [name.strip() for name in metrics.split(",") if name.strip()]

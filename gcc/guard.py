@@ -1,0 +1,89 @@
+"""What happens when the game collapses: a warning, a stop, or another try from where it was sound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from gcc.errors import TrainingError
+from gcc.evaluation.held_out import sampling, shown, spread
+from gcc.player import Losses, Player
+from gcc.registry import Architecture, Batch, SampleSource
+from gcc.training.sentinel import Sentinel, Variety
+
+OnCollapse = Literal["warn", "stop", "rollback"]
+WATCHED = 16
+"""Held-out samples whose variety is watched."""
+ROLLBACKS = 3
+"""Times that a collapsed game is taken up again from where it was sound."""
+SLOWER = 0.5
+"""Factor on the learning rates then."""
+
+
+class Guard:
+    """Asks a sentinel after every epoch, and does as it is told when the game collapses.
+
+    Args:
+        architecture: the GAN family.
+        held_out: samples, of which a few are made in every epoch.
+        on_collapse: `warn`, `stop`, or `rollback`, which takes up the last sound epoch at half the learning rates.
+        memory: returns a copy of everything that training changes.
+        recall: takes that up.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture[Any],
+        held_out: SampleSource,
+        on_collapse: OnCollapse,
+        memory: Callable[[], dict[str, Any]],
+        recall: Callable[[Mapping[str, Any]], None],
+    ) -> None:
+        self.architecture = architecture
+        self.held_out = held_out
+        self.on_collapse = on_collapse
+        self.sentinel = Sentinel(architecture.recipe.gan_mode, architecture.recipe.epochs)
+        self._memory, self._recall = memory, recall
+        self._sound: dict[str, Any] = {}
+        self._rollbacks = 0
+        self._batch: Batch = {}
+
+    def see(self, sides: Mapping[str, Player], losses: Losses) -> None:
+        """Take in the losses of an iteration, without waiting for the device."""
+        count, weight = len(self.architecture.discriminators), self.architecture.recipe.lambda_gan
+        for side in sides:
+            if {f"{side}/G", f"{side}/D_fake"} <= losses.keys() and weight:
+                # As one discriminator has them.
+                loss_d = losses[f"{side}/D_real"] + losses[f"{side}/D_fake"]
+                self.sentinel.add(side, losses[f"{side}/G"] / (weight * count), loss_d / count)
+
+    def after_epoch(self, epoch: int, sides: Mapping[str, Player]) -> dict[str, str]:
+        """Return what is wrong by side, once what is to be done about it has been done.
+
+        Raises:
+            TrainingError: the game has collapsed and is to stop, or has collapsed too often.
+        """
+        signs = self.sentinel.after_epoch({side: self._variety(player) for side, player in sides.items()})
+        if self.on_collapse == "rollback" and self.sentinel.is_calm:
+            self._sound = self._memory()
+        if not signs or self.on_collapse == "warn":
+            return signs
+        if self.on_collapse == "stop" or not self._sound or self._rollbacks == ROLLBACKS:
+            told = "; ".join(f"{side}: {sign}" for side, sign in signs.items())
+            again = f", after {self._rollbacks} rollbacks" if self._rollbacks else ""
+            raise TrainingError(f"the game has collapsed in epoch {epoch}{again}: {told}; lower lr_d with --set, or raise --budget")
+        self._rollbacks += 1
+        self._recall(self._sound)
+        for player in sides.values():
+            player.slow_down(SLOWER)
+        self.sentinel.take_up()
+        return {side: f"{sign}; back to the last sound epoch, at half the learning rates" for side, sign in signs.items()}
+
+    def _variety(self, player: Player) -> Variety:
+        """Return the variety of the images that the least varied generator makes."""
+        if not self._batch:
+            count = min(WATCHED, len(self.held_out))
+            self._batch = shown(self.held_out, spread(count, len(self.held_out)), player.precision.device)
+        with sampling(player.generators), player.precision.autocast():
+            judged = self.architecture.judged(self._batch, self.architecture.generate(player.generators, self._batch))
+        return min((Variety.of(each.made, each.real) for each in judged.values()), key=lambda variety: variety.between)

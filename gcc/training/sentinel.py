@@ -1,0 +1,153 @@
+"""Watching for the collapse that GCC avoids (Li et al. 2021, Figure I), from what the game tells after every epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from gcc.losses.adversarial import GAN_LOSSES
+
+STARVED = 0.05
+"""L_D below this share of what an undecided discriminator has gives the generator next to nothing to learn from."""
+GROWN = 1.5
+"""L_G this many times what it was when L_D was last sound has run away from it."""
+UNSTEADY = 0.5
+"""Standard deviation of L_G within an epoch, as a share of its mean, above which it oscillates."""
+ALIKE = 0.1
+"""Made images that differ by less than this share of what real ones differ by are all alike."""
+FLAT = 0.01
+"""Deviation of an image's values in [-1, 1] below which it is one colour."""
+RISING = 1.05
+"""Variety that grows by this factor in an epoch is on its way."""
+PATIENCE = 2
+"""Epochs in a row after which a sign counts, at the least."""
+
+
+@dataclass(frozen=True)
+class Variety:
+    """How varied images are.
+
+    Attributes:
+        between: mean absolute difference of pairs of made images, as a share of that of pairs of real ones.
+        within: mean standard deviation of the values of a made image, in [-1, 1].
+    """
+
+    between: float
+    within: float
+
+    @classmethod
+    def of(cls, made: Tensor, real: Tensor) -> Variety:
+        """Return the variety of made images (N, C, H, W) in [-1, 1], beside real ones (M, C, H, W); single ones count as varied."""
+        if min(len(made), len(real)) < 2:
+            return cls(1.0, float(made.float().flatten(1).std(1).mean()))
+        return cls(float(_apart(made) / _apart(real).clamp(min=1e-6)), float(made.float().flatten(1).std(1).mean()))
+
+
+@dataclass
+class _Side:
+    """What is remembered of one side of the game: the losses of this epoch, on the device, and the story of the epochs before."""
+
+    generator: list[Tensor] = field(default_factory=list)
+    discriminator: list[Tensor] = field(default_factory=list)
+    sound: float | None = None
+    starved: int = 0
+    alike: int = 0
+    epochs: int = 0
+    before: Variety = Variety(0.0, 0.0)
+    peak: Variety = Variety(0.0, 0.0)
+
+
+class Sentinel:
+    """Tells after every epoch which sides of the game have collapsed, and how.
+
+    Three signs: L_D tends to zero while L_G grows or oscillates (Figure I); made images become all alike, or do not come to differ by
+    half of the run; made images are of one colour.
+
+    Args:
+        gan_mode: of the losses.
+        epochs: of the game; a tenth of them in a row must show a sign.
+    """
+
+    def __init__(self, gan_mode: str, epochs: int) -> None:
+        self.epochs = epochs
+        self.patience = max(PATIENCE, epochs // 10)
+        loss = GAN_LOSSES[gan_mode]
+        # Constant logits that cost least, on images that are real as often as made.
+        constant = torch.linspace(-1, 1, 21)
+        costs = torch.stack([loss.real(logit[None]) + loss.fake(logit[None]) for logit in constant])
+        # The Wasserstein loss has no such value: L_D tends to minus infinity in a sound game.
+        self.undecided = None if loss.penalised else float(costs.min())
+        self._sides: dict[str, _Side] = {}
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether no side shows a sign, not even for a single epoch."""
+        return not any(story.starved or story.alike for story in self._sides.values())
+
+    def take_up(self) -> None:
+        """Go on after a rollback to when the game was sound, which is what it is measured by still."""
+        for story in self._sides.values():
+            story.starved = story.alike = 0
+
+    def add(self, side: str, loss_g: Tensor, loss_d: Tensor) -> None:
+        """Take in the adversarial losses of an iteration, scalars on the device."""
+        story = self._sides.setdefault(side, _Side())
+        story.generator.append(loss_g)
+        story.discriminator.append(loss_d)
+
+    def after_epoch(self, varieties: Mapping[str, Variety]) -> dict[str, str]:
+        """Return what is wrong by side, as a sentence; sides that are sound are left out.
+
+        Args:
+            varieties: of each side's made images.
+        """
+        told = {}
+        for side, variety in varieties.items():
+            story = self._sides.setdefault(side, _Side())
+            signs = [*self._game(story), *self._images(story, variety)]
+            story.generator.clear()
+            story.discriminator.clear()
+            if signs:
+                told[side] = "; ".join(signs)
+        return told
+
+    def _game(self, story: _Side) -> list[str]:
+        if self.undecided is None or not story.generator:
+            return []
+        loss_g, loss_d = torch.stack([torch.stack(story.generator), torch.stack(story.discriminator)]).float().cpu()
+        mean_g, mean_d = float(loss_g.mean()), float(loss_d.mean())
+        unsteady = float(loss_g.std(correction=0)) > UNSTEADY * abs(mean_g)
+        if mean_d >= STARVED * self.undecided:
+            story.sound, story.starved = mean_g, 0
+            return []
+        grown = mean_g > GROWN * max(story.sound if story.sound is not None else mean_g, 0)
+        story.starved = story.starved + 1 if grown or unsteady else 0
+        if story.starved < self.patience:
+            return []
+        how = "has grown" if grown else "oscillates"
+        return [f"L_D is {mean_d:.2g}, where an undecided discriminator has {self.undecided:.2g}, and L_G {how} ({mean_g:.3g})"]
+
+    def _images(self, story: _Side, variety: Variety) -> list[str]:
+        story.epochs += 1
+        poor = variety.between < ALIKE or variety.within < FLAT
+        # A young generator makes images that are alike, and then ever less so.
+        fallen = story.peak.between >= 2 * ALIKE and story.peak.within >= 2 * FLAT
+        late = story.epochs > self.epochs / 2
+        rising = variety.between > RISING * story.before.between
+        story.alike = story.alike + 1 if poor and (fallen or late) and not rising else 0
+        story.before = variety
+        story.peak = Variety(max(story.peak.between, variety.between), max(story.peak.within, variety.within))
+        if story.alike < self.patience:
+            return []
+        if variety.within < FLAT:
+            return [f"made images are of one colour (deviation {variety.within:.2g})"]
+        return [f"made images are all alike: they differ by {variety.between:.1%} of what real ones differ by"]
+
+
+def _apart(images: Tensor) -> Tensor:
+    """Return the mean absolute difference of neighbours in a ring of images."""
+    images = images.float()
+    return (images - images.roll(1, 0)).abs().mean()

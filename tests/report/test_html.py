@@ -1,0 +1,256 @@
+"""The page: whole, safe, and self-contained."""
+
+import json
+import re
+import sys
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_runs import FIGURES, append, begun_run, full_run, saved_side
+
+from gcc.errors import BudgetError, GccError, OutputError, RunError
+from gcc.report.html import report, save_report
+from gcc.report.markup import Html, tag
+
+HOSTILE = "<script>alert(1)</script>\"'><img src=http://example.org/x onerror=alert(1)>&amp;"
+
+
+class Page(HTMLParser):
+    """What a page is made of: elements with their attributes, the text outside of them, and headings."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.text, self.headings, self._open = [], [], [], []
+        self.feed(text)
+        self.close()
+        assert not self._open, self._open
+
+    def handle_starttag(self, name, attributes):
+        self.elements.append((name, dict(attributes)))
+        if name not in ("meta", "img"):
+            self._open.append(name)
+
+    def handle_startendtag(self, name, attributes):
+        self.elements.append((name, dict(attributes)))
+
+    def handle_endtag(self, name):
+        assert self._open.pop() == name
+
+    def handle_data(self, data):
+        if "style" not in self._open:
+            self.text.append(data)
+        if self._open and self._open[-1] in ("h1", "h2"):
+            self.headings.append(data)
+
+    @property
+    def words(self):
+        return " ".join("".join(self.text).split())
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    return full_run(folder / "streets"), full_run(folder / "horses", "cyclegan"), begun_run(folder / "begun")
+
+
+@pytest.fixture(scope="module")
+def page(runs):
+    return Page(report(runs[:1]))
+
+
+def test_a_full_run_has_every_part(page):
+    assert page.headings == [
+        "streets",
+        "Summary",
+        "Samples",
+        "Quality over epochs",
+        "Balance of the game",
+        "Pruned channels",
+        "Losses: 2/2 joint training",
+        "Losses: 1/2 sparse training",
+        "Recipe",
+        "Environment",
+    ]
+    drawings = [attributes["aria-label"] for name, attributes in page.elements if name == "svg"]
+    assert len(drawings) == 1 + 2 + 7 + 3
+    assert sum(name == "img" for name, _ in page.elements) == 5
+    for text in ("pix2pix", "finished", "prune_width", "cpu (x86_64)", "40 images, 32x32 pixels", "own_loss", "down2", "teacher 19.25 dB"):
+        assert text in page.words, text
+
+
+def test_the_summary_holds_the_student_against_teacher_and_budget(page):
+    for text in (
+        "39.0%of the teacher's MACs, exact390 K, teacher 1 M; budget at most 400 K (40%)",
+        "20.0%of the",
+        "2.0xas fast",
+        "18.5 dBpsnr",
+    ):
+        assert text in page.words, text
+    assert "MACs at 1x3x32x32, exact1 M390 K (39.0%)390 K (39.0%)at most 400 K (40%)MACs at" in page.words
+
+
+def test_every_generator_has_its_own_budget(runs):
+    words = Page(report(runs[1:2])).words
+    assert "at most 400 K (40%)" in words and "at most 600 K (60%)" in words
+    assert words.count("Generator A2B") == words.count("Generator B2A") == 2
+
+
+def test_budgets_in_parameters_are_held_against_parameters(tmp_path):
+    folder = full_run(tmp_path / "run")
+    for side in ("student", "teacher"):
+        path = folder / side / "config.json"
+        config = json.loads(path.read_text())
+        config["recipe"]["budget"] = "70Kparams"
+        path.write_text(json.dumps(config))
+    words = Page(report([folder])).words
+    assert "20.0%of the teacher's parameters60 K, teacher 300 K; budget at most 70 K39.0%of the teacher's MACs, exact" in words
+
+
+def test_a_damaged_budget_is_refused(tmp_path):
+    folder = full_run(tmp_path / "run")
+    path = folder / "student" / "config.json"
+    path.write_text(path.read_text().replace('"40%"', '"lots"'))
+    with pytest.raises(BudgetError, match="lots"):
+        report([folder])
+
+
+def test_the_pruned_share_of_each_layer_is_told(page):
+    assert re.search(r"down2\s*50%\s*4/8", page.words)
+    widths = [attributes["style"] for name, attributes in page.elements if name == "i" and "width" in attributes.get("style", "")]
+    assert "width:50.0%" in widths
+
+
+def test_a_run_under_way_shows_what_there_is(runs):
+    page = Page(report(runs[2:]))
+    assert page.headings == ["begun", "Losses: 1/2 sparse training", "Recipe"]
+    assert "not finished: 1/2 sparse training, epoch 1" in page.words
+
+
+def test_a_teacher_alone_has_no_budget(tmp_path):
+    folder = begun_run(tmp_path / "run")
+    saved_side(folder, "teacher", "pix2pix", {"teacher": FIGURES["teacher"]})
+    words = Page(report([folder])).words
+    assert "19.25 dB" in words and "at most" not in words and "Pruned" not in words
+
+
+@pytest.mark.parametrize("figures", [{}, {"student": FIGURES["student"]}, FIGURES | {"student": FIGURES["student"] | {"metrics": {}}}])
+def test_figures_that_are_missing_are_left_out(tmp_path, figures):
+    folder = begun_run(tmp_path / "run")
+    saved_side(folder, "student", "pix2pix", figures)
+    assert "Pruned channels" in report([folder])
+
+
+def test_costs_of_zero_are_no_trouble(tmp_path):
+    nothing = {"exact_macs": 0, "paper_macs": 0, "parameters": 0, "latency_ms": 0}
+    folder = begun_run(tmp_path / "run")
+    saved_side(folder, "student", "pix2pix", {side: figures | nothing for side, figures in FIGURES.items()})
+    assert "Summary" in report([folder])
+
+
+def test_several_runs_lie_side_by_side(runs):
+    page = Page(report(runs))
+    assert page.headings[:2] == ["3 runs", "Summary"]
+    columns = [attributes for name, attributes in page.elements if attributes.get("class") == "runs"]
+    assert len(columns) == len(page.headings)
+    assert all(page.text.count(name) == len(page.headings) for name in ("streets", "horses", "begun"))
+    assert "nothing recorded" in page.words and "Bold where the runs differ." in page.words
+    bold = {text for text in re.findall(r"<dd><b>([^<]*)</b>", report(runs))}
+    assert {"40%", "40%,60%"} <= bold and "32" not in bold
+
+
+def test_runs_of_one_name_are_told_apart(tmp_path):
+    words = Page(report([begun_run(tmp_path / "one" / "run"), begun_run(tmp_path / "two" / "run")])).words
+    assert str(tmp_path / "one" / "run") in words and str(tmp_path / "two" / "run") in words
+
+
+def test_no_run_is_refused():
+    with pytest.raises(RunError, match="at least one folder"):
+        report([])
+
+
+def test_the_page_needs_nothing_from_outside(runs):
+    text = report(runs)
+    page = Page(text)
+    assert "script" not in {name for name, _ in page.elements}
+    for name, attributes in page.elements:
+        for key, value in attributes.items():
+            assert not key.startswith("on"), (name, key)
+            if key in ("src", "href", "xlink:href", "srcset", "data", "action", "poster", "background"):
+                assert value.startswith(("data:image/png;base64,", "#")), (name, key, value[:40])
+            assert not re.search(r"url\((?!#)", value), (name, key)
+    (style,) = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
+    assert not re.search(r"url\(|@import|</", style)
+    assert "://" not in text
+    identifiers = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(identifiers) == len(set(identifiers))
+
+
+def test_what_a_run_or_a_user_has_named_is_text(tmp_path):
+    folder = begun_run(tmp_path / HOSTILE.replace("/", "_"))
+    recipe = (folder / "recipe.toml").read_text().replace('"slimming"', json.dumps(HOSTILE))
+    (folder / "recipe.toml").write_text(recipe.replace('"pix2pix"', json.dumps(HOSTILE)))
+    values = {
+        f"teacher/{HOSTILE.replace('/', '_')}": 1.0,
+        f"active/{HOSTILE}.{HOSTILE}": 0.5,
+        f"val/student/{HOSTILE}/{HOSTILE}": 2.0,
+        "target/$x^{": 1,
+    }
+    for step in (1, 2):
+        append(folder, {"phase": HOSTILE, "epoch": 1, "step": step, **values})
+    page = Page(report([folder]))
+    assert not {"script", "img"} & {name for name, _ in page.elements}
+    assert not [key for _, attributes in page.elements for key in attributes if key.startswith("on")]
+    assert sum(HOSTILE in text for text in page.text) >= 4 and "discriminator $x^{" in page.words
+
+
+@given(st.text(), st.text())
+def test_any_text_comes_back_from_an_element(text, value):
+    # A parser takes a carriage return for the end of a line, and refuses NUL.
+    text, value = (given.replace("\r", "").replace("\0", "") for given in (text, value))
+    page = Page(tag("p", text, tag("b", text), title=value))
+    assert page.elements == [("p", {"title": value}), ("b", {})]
+    assert "".join(page.text) == text * 2
+
+
+def test_only_what_is_html_is_taken_as_html():
+    assert tag("p", Html("<b>"), "<b>") == "<p><b>&lt;b&gt;</p>"
+    assert tag("img", src='a"b', data_x=1) == '<img src="a&quot;b" data-x="1">'
+
+
+def test_without_matplotlib_the_page_says_what_to_install(runs, monkeypatch):
+    monkeypatch.delitem(sys.modules, "gcc.report.figures", raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    page = Page(report(runs[:1]))
+    assert "pip install 'gan-gcc[report]'" in page.words
+    assert "svg" not in {name for name, _ in page.elements}
+    assert page.headings == ["streets", "Summary", "Samples", "Pruned channels", "Recipe", "Environment"]
+
+
+class TestSaving:
+    def test_the_report_of_a_run_lies_in_its_folder(self, runs):
+        for _ in range(2):
+            assert save_report(runs[2:]) == runs[2] / "report.html"
+        assert (runs[2] / "report.html").read_text() == report(runs[2:])
+        (runs[2] / "report.html").unlink()
+
+    def test_that_of_several_lies_where_the_user_is(self, runs, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        assert str(save_report([runs[0], runs[2]])) == "report.html"
+        assert save_report([runs[2]], tmp_path / "deep" / "mine.html").exists()
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["deep", "report.html"]
+
+    @pytest.mark.parametrize("text", ["", "<!doctype html><p>mine", "x" * 10_000])
+    def test_nothing_else_is_overwritten(self, runs, tmp_path, text):
+        (tmp_path / "mine.html").write_text(text)
+        with pytest.raises(OutputError, match=r"mine.html is there already, and is no report: choose another --out"):
+            save_report(runs[2:], tmp_path / "mine.html")
+        assert (tmp_path / "mine.html").read_text() == text
+
+    def test_a_place_that_cannot_be_written_is_refused(self, runs, tmp_path):
+        with pytest.raises(OutputError, match="is a folder"):
+            save_report(runs[2:], tmp_path)
+        (tmp_path / "file").write_text("")
+        with pytest.raises(GccError, match="cannot write"):
+            save_report(runs[2:], tmp_path / "file" / "report.html")

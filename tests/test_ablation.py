@@ -1,0 +1,70 @@
+"""Every variant at the same widths with every seed; what is finished is not run again."""
+
+import io
+import json
+import statistics
+
+import pytest
+from families import TINY
+from PIL import Image
+from rich.console import Console
+
+from gcc import Teacher
+from gcc.ablation import Ablation
+from gcc.artifact import read
+from gcc.errors import OutputError, RecipeError
+
+pytestmark = pytest.mark.usefixtures("small_worlds")
+
+
+def ablation(out, arch="pix2pix", presets="pruned-only,gcc", seeds=2, **settings):
+    given = {"arguments": {"device": "cpu"}, "settings": TINY[arch] | settings}
+    return Ablation(Teacher.create(arch), out, presets=presets, seeds=seeds, **given)
+
+
+def run(ablation):
+    return list(ablation.runs(Console(file=io.StringIO())))
+
+
+def test_variants_share_widths_seeds_and_teachers_and_finished_runs_stay(tmp_path):
+    first = ablation(tmp_path)
+    assert "2 variants of 2 runs each" in first.plan()["runs"]
+    assert run(first) == ["pruned-only, seed 0", "gcc, seed 0", "pruned-only, seed 1", "gcc, seed 1"]
+    saved = {(name, n): read(tmp_path / name / f"seed-{n}" / "student")["G"] for name in ("pruned-only", "gcc") for n in (0, 1)}
+    assert len({tuple(artifact.widths.items()) for artifact in saved.values()}) == 1
+    for n in (0, 1):
+        teachers = [saved[name, n].figures["teacher"]["metrics"] for name in ("pruned-only", "gcc")]
+        assert teachers[0] == teachers[1] and saved["gcc", n].recipe.seed == n
+    assert saved["pruned-only", 0].recipe.discriminator == "full"
+
+    # A run that was cut off is run again, and nothing else.
+    (tmp_path / "gcc" / "seed-0" / "student" / "config.json").unlink()
+    assert run(ablation(tmp_path)) == ["gcc, seed 0"]
+    assert (tmp_path / "gcc" / "seed-0" / "replaced").is_dir()
+    assert run(ablation(tmp_path, seeds=1)) == []
+
+    again = ablation(tmp_path)
+    l1 = [saved["gcc", n].figures["student"]["metrics"]["l1"] for n in (0, 1)]
+    assert again.values()["gcc"]["l1"] == pytest.approx(l1)
+    assert list(again.rows()) == ["teacher", "pruned-only", "gcc"]
+    assert again.rows()["gcc"]["l1"] == f"{statistics.mean(l1):.4g} ± {statistics.stdev(l1):.2g}"
+    assert again.rows()["gcc"]["psnr"].endswith(" dB")
+    data, table, picture = again.save()
+    assert json.loads(data.read_text())["figures"]["gcc"]["l1"] == pytest.approx(l1)
+    assert "| gcc |" in table.read_text() and "2 runs" in table.read_text()
+    with Image.open(picture) as grid:
+        assert grid.width > 4 * 96
+
+    with pytest.raises(OutputError, match="run of another recipe"):
+        run(ablation(tmp_path, lr_g=1e-3))
+
+
+def test_both_directions_of_a_family_have_figures_of_their_own(tmp_path):
+    one = ablation(tmp_path, arch="cyclegan", presets="gcc", seeds=1, metrics="")
+    run(one)
+    assert one.values() == {"teacher": {}, "gcc": {}}
+
+
+def test_unknown_variants_are_refused(tmp_path):
+    with pytest.raises(RecipeError, match="unknown preset 'all'"):
+        ablation(tmp_path, presets="all")

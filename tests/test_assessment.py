@@ -1,0 +1,100 @@
+"""Judging what was made before."""
+
+import json
+
+import numpy as np
+import pytest
+from families import TINY
+from PIL import Image
+
+from gcc import Compressor, Teacher
+from gcc.artifact import read
+from gcc.assessment import assess, save_assessment
+from gcc.errors import DataError, GccError
+
+pytestmark = pytest.mark.usefixtures("small_worlds")
+
+
+@pytest.fixture
+def saved(tmp_path):
+    Compressor(Teacher.create("pix2pix"), **TINY["pix2pix"]).run().save(tmp_path / "run")
+    return tmp_path / "run"
+
+
+def images(folder, count, seed, names=None, size=24):
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(seed)
+    for number in range(count):
+        pixels = random.integers(0, 256, (size, size, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{names[number] if names else number}.png")
+    return folder
+
+
+def test_a_student_is_judged_as_its_run_judged_it(saved, tmp_path):
+    for role in ("student", "teacher"):
+        found = assess(saved / role)["G"]
+        told = read(saved / role)["G"].figures[role]["metrics"]
+        assert {title: figure.value for title, figure in found.items()} == pytest.approx(told)
+        assert found["psnr"].unit == "dB" and found["psnr"].protocol == "6 images, 32x32 pixels"
+    assert assess(saved / "student", split="val")["G"]["l1"].value != assess(saved / "student")["G"]["l1"].value
+    save_assessment(tmp_path / "e.json", saved / "student", None, assess(saved / "student", metrics="psnr"))
+    assert list(json.loads((tmp_path / "e.json").read_text())["figures"]["G"]) == ["psnr"]
+
+
+def test_images_of_the_same_names_are_compared_one_by_one(tmp_path):
+    made, real = images(tmp_path / "made", 3, 0), images(tmp_path / "real", 4, 1)
+    (made / "grid.png").write_bytes((made / "0.png").read_bytes())
+    found = assess(made, real, metrics="l1")["made"]["l1"]
+    pairs = [[np.asarray(Image.open(folder / f"{n}.png")) / 255.0 for folder in (made, real)] for n in range(3)]
+    assert found.value == pytest.approx(sum(abs(a - b).mean() for a, b in pairs) / 3, rel=1e-5)
+    assert found.protocol == "3 images, 24x24 pixels"
+
+
+def test_sets_of_images_need_no_names_in_common(tmp_path):
+    made, real = images(tmp_path / "made", 3, 0), images(tmp_path / "real", 5, 1, names="abcde")
+    found = assess(made, real, metrics="fd_effnetlite0")["made"]["fd_effnetlite0"]
+    assert found.value > 0 and found.protocol.startswith("3 made against 5 real images")
+
+
+@pytest.mark.parametrize(
+    ("ask", "says"),
+    [
+        (lambda t: assess(t / "made", metrics="l1"), "give the folder of the real ones with --data"),
+        (lambda t: assess(t / "made", t / "empty", metrics="l1"), "holds no images"),
+        (lambda t: assess(t / "made", t / "real"), "no metrics"),
+        (lambda t: assess(t / "made", t / "other", metrics="l1"), "has no image of the name of .*0.png"),
+        (lambda t: assess(t / "made", t / "large", metrics="l1"), "differ in size"),
+        (lambda t: assess(t / "made", t / "real", metrics="miou_judge"), "one of these learns from training images"),
+        (lambda t: assess(t / "made", t / "real", metrics="l1", weights={"vgg": "x"}), "nothing here reads weights of that name"),
+        (lambda t: assess(t / "nowhere"), "is no folder"),
+    ],
+)
+def test_what_cannot_be_judged_is_told(ask, says, tmp_path):
+    images(tmp_path / "made", 2, 0)
+    images(tmp_path / "real", 2, 1)
+    images(tmp_path / "large", 2, 1, size=30)
+    images(tmp_path / "other", 2, 1, names="ab")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(GccError, match=says):
+        ask(tmp_path)
+
+
+def test_half_of_a_family_is_no_side(tmp_path):
+    Compressor(Teacher.create("cyclegan"), **TINY["cyclegan"]).run().save(tmp_path)
+    with pytest.raises(GccError, match="lacks the generator B2A: give the folder of the whole side"):
+        assess(tmp_path / "student" / "A2B", metrics="fd_effnetlite0")
+    with pytest.raises(GccError, match="no metrics"):
+        assess(tmp_path / "student")
+    with pytest.raises(GccError, match="psnr compares each made image with its true one"):
+        assess(tmp_path / "student", metrics="psnr")
+    found = assess(tmp_path / "student", metrics="fd_effnetlite0")
+    assert found.keys() == {"A2B", "B2A"}
+
+
+def test_no_validation_images_are_told(saved, tmp_path):
+    folder = tmp_path / "data" / "train"
+    folder.mkdir(parents=True)
+    for number in range(4):
+        Image.new("RGB", (64, 32), (number, 0, 0)).save(folder / f"{number}.png")
+    with pytest.raises(DataError, match="no validation images beside those of its test split"):
+        assess(saved / "student", tmp_path / "data", split="val")

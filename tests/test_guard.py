@@ -1,0 +1,57 @@
+"""What happens when a game really collapses."""
+
+import pytest
+import torch
+from families import TINY
+
+from gcc import Compressor, Teacher
+from gcc.errors import TrainingError
+from gcc.evaluation.held_out import spread
+from gcc.selection import snapshots
+
+pytestmark = pytest.mark.usefixtures("small_worlds")
+# A generator that hardly learns before a full discriminator that does: Figure I.
+COLLAPSING = TINY["pix2pix"] | {"discriminator": "full", "lambda_distill_g": 0.0, "lambda_distill_d": 0.0, "lambda_global": 0.0}
+COLLAPSING |= {"gan_mode": "vanilla", "ndf": 8, "lr_d": 2e-3, "lr_g": 1e-5, "epochs": 6, "batch_size": 8}
+
+
+def run(**settings):
+    return Compressor(Teacher.create("pix2pix"), **COLLAPSING | settings)
+
+
+def test_a_collapsing_run_is_told_with_its_epoch():
+    warned = {step.epoch: step.warnings for step in run().steps() if step.warnings}
+    assert warned and all("student" in signs for signs in warned.values())
+
+
+def test_a_sound_run_is_left_alone():
+    sound = run(discriminator="selective", gan_mode="hinge", lr_g=2e-3, lr_d=5e-4, epochs=8)
+    assert not [step.warnings for step in sound.steps() if step.warnings]
+
+
+def test_stop_names_the_epoch_the_signs_and_what_to_do():
+    with pytest.raises(TrainingError, match=r"collapsed in epoch \d: .*student: .*lower lr_d"):
+        for _ in run(on_collapse="stop").steps():
+            pass
+
+
+def test_rollback_takes_up_the_last_sound_epoch_at_half_the_rates_and_gives_up_in_the_end():
+    game = run(on_collapse="rollback", epochs=20)
+    sound, rolled = None, 0
+    with pytest.raises(TrainingError, match="after 3 rollbacks"):
+        for step in game.steps():
+            if step.phase != "train" or not step.ends_epoch:
+                continue
+            if step.warnings:
+                rolled += 1
+                assert "back to the last sound epoch" in next(iter(step.warnings.values()))
+                now = snapshots(game.student.generators)["G"]
+                assert all(torch.equal(now[key], value) for key, value in sound.items())
+                assert game.student.generator_mover.lr == pytest.approx(1e-5 * 0.5**rolled)
+            if game.guard.sentinel.is_calm and not step.warnings:
+                sound = snapshots(game.student.generators)["G"]
+    assert rolled == 3
+
+
+def test_spread():
+    assert spread(4, 4) == [0, 1, 2, 3] and spread(2, 9) == [0, 4]
