@@ -42,7 +42,7 @@ class Guard:
         self.architecture = architecture
         self.held_out = held_out
         self.on_collapse = on_collapse
-        self.sentinel = Sentinel(architecture.recipe.gan_mode, architecture.recipe.epochs)
+        self.sentinel = Sentinel(architecture.recipe, len(architecture.discriminators))
         self._memory, self._recall = memory, recall
         self._sound: dict[str, Any] = {}
         self._rollbacks = 0
@@ -50,12 +50,10 @@ class Guard:
 
     def see(self, sides: Mapping[str, Player], losses: Losses) -> None:
         """Take in the losses of an iteration, without waiting for the device."""
-        count, weight = len(self.architecture.discriminators), self.architecture.recipe.lambda_gan
         for side in sides:
-            if {f"{side}/G", f"{side}/D_fake"} <= losses.keys() and weight:
-                # As one discriminator has them.
-                loss_d = losses[f"{side}/D_real"] + losses[f"{side}/D_fake"]
-                self.sentinel.add(side, losses[f"{side}/G"] / (weight * count), loss_d / count)
+            terms = [f"{side}/{term}" for term in ("G", "D_real", "D_fake")]
+            if losses.keys() >= set(terms):
+                self.sentinel.add(side, *(losses[term] for term in terms))
 
     def after_epoch(self, epoch: int, sides: Mapping[str, Player]) -> dict[str, str]:
         """Return what is wrong by side, once what is to be done about it has been done.

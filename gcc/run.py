@@ -121,7 +121,7 @@ class Run(abc.ABC):
         self.workers = workers
         self.weights = Weights(weights)
         self.material = Material(self.architecture, None if data is None else Path(data), dataset, skip_bad=skip_bad)
-        self.guard = Guard(self.architecture, self.material.test, on_collapse, self.memory, self.recall)
+        self.on_collapse = on_collapse
         self.sides: dict[str, Player] = {}
 
     @cached_property
@@ -130,6 +130,11 @@ class Run(abc.ABC):
         return Loader(
             self.material.train, batch_size=self.recipe.batch_size, seed=self.recipe.seed, device=self.device, workers=self.workers
         )
+
+    @cached_property
+    def guard(self) -> Guard:
+        """Watches for a collapse of the game."""
+        return Guard(self.architecture, self.material.test, self.on_collapse, self.memory, self.recall)
 
     @cached_property
     def auxiliary(self) -> Networks:

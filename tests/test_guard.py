@@ -3,6 +3,7 @@
 import pytest
 import torch
 from families import TINY
+from PIL import Image
 
 from gcc import Compressor, Teacher
 from gcc.errors import TrainingError
@@ -55,3 +56,13 @@ def test_rollback_takes_up_the_last_sound_epoch_at_half_the_rates_and_gives_up_i
 
 def test_spread():
     assert spread(4, 4) == [0, 1, 2, 3] and spread(2, 9) == [0, 4]
+
+
+def test_what_is_left_out_is_not_looked_at(tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+        for number in range(4):
+            Image.new("RGB", (64, 32), (60 * number, 9, 9)).save(tmp_path / split / f"{number}.png")
+    (tmp_path / "test" / "0.png").write_bytes(b"no image")
+    game = Compressor(Teacher.create("pix2pix"), tmp_path, skip_bad=True, **TINY["pix2pix"] | {"batch_size": 2})
+    assert game.run().grid

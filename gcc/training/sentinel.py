@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gcc.losses.adversarial import GAN_LOSSES
+from gcc.recipe import Recipe
 
 STARVED = 0.05
 """L_D below this share of what an undecided discriminator has gives the generator next to nothing to learn from."""
@@ -22,6 +23,8 @@ FLAT = 0.01
 """Deviation of an image's values in [-1, 1] below which it is one colour."""
 RISING = 1.05
 """Variety that grows by this factor in an epoch is on its way."""
+TOGETHER = 256
+"""Iterations whose losses are put into one tensor."""
 PATIENCE = 2
 """Epochs in a row after which a sign counts, at the least."""
 
@@ -50,14 +53,20 @@ class Variety:
 class _Side:
     """What is remembered of one side of the game: the losses of this epoch, on the device, and the story of the epochs before."""
 
-    generator: list[Tensor] = field(default_factory=list)
-    discriminator: list[Tensor] = field(default_factory=list)
+    fresh: list[Tensor] = field(default_factory=list)
+    losses: list[Tensor] = field(default_factory=list)
     sound: float | None = None
     starved: int = 0
     alike: int = 0
     epochs: int = 0
     before: Variety = Variety(0.0, 0.0)
     peak: Variety = Variety(0.0, 0.0)
+
+    def gather(self) -> None:
+        """Put the fresh losses into one tensor, a row per iteration."""
+        if self.fresh:
+            self.losses.append(torch.stack(self.fresh).view(-1, 3))
+            self.fresh.clear()
 
 
 class Sentinel:
@@ -67,14 +76,16 @@ class Sentinel:
     half of the run; made images are of one colour.
 
     Args:
-        gan_mode: of the losses.
-        epochs: of the game; a tenth of them in a row must show a sign.
+        recipe: of the game; a tenth of its epochs in a row must show a sign.
+        discriminators: of each side, over which its losses are summed.
     """
 
-    def __init__(self, gan_mode: str, epochs: int) -> None:
-        self.epochs = epochs
-        self.patience = max(PATIENCE, epochs // 10)
-        loss = GAN_LOSSES[gan_mode]
+    def __init__(self, recipe: Recipe, discriminators: int = 1) -> None:
+        self.epochs = recipe.epochs
+        self.patience = max(PATIENCE, recipe.epochs // 10)
+        self.weight = recipe.lambda_gan
+        self.discriminators = discriminators
+        loss = GAN_LOSSES[recipe.gan_mode]
         # Constant logits that cost least, on images that are real as often as made.
         constant = torch.linspace(-1, 1, 21)
         costs = torch.stack([loss.real(logit[None]) + loss.fake(logit[None]) for logit in constant])
@@ -92,11 +103,12 @@ class Sentinel:
         for story in self._sides.values():
             story.starved = story.alike = 0
 
-    def add(self, side: str, loss_g: Tensor, loss_d: Tensor) -> None:
-        """Take in the adversarial losses of an iteration, scalars on the device."""
+    def add(self, side: str, loss_g: Tensor, loss_d_real: Tensor, loss_d_fake: Tensor) -> None:
+        """Take in the adversarial losses of an iteration, scalars on the device, which is not waited for."""
         story = self._sides.setdefault(side, _Side())
-        story.generator.append(loss_g)
-        story.discriminator.append(loss_d)
+        story.fresh += [loss_g, loss_d_real, loss_d_fake]
+        if len(story.fresh) >= 3 * TOGETHER:
+            story.gather()
 
     def after_epoch(self, varieties: Mapping[str, Variety]) -> dict[str, str]:
         """Return what is wrong by side, as a sentence; sides that are sound are left out.
@@ -108,16 +120,18 @@ class Sentinel:
         for side, variety in varieties.items():
             story = self._sides.setdefault(side, _Side())
             signs = [*self._game(story), *self._images(story, variety)]
-            story.generator.clear()
-            story.discriminator.clear()
+            story.losses.clear()
             if signs:
                 told[side] = "; ".join(signs)
         return told
 
     def _game(self, story: _Side) -> list[str]:
-        if self.undecided is None or not story.generator:
+        story.gather()
+        if self.undecided is None or not story.losses or not self.weight:
             return []
-        loss_g, loss_d = torch.stack([torch.stack(story.generator), torch.stack(story.discriminator)]).float().cpu()
+        loss_g, loss_d_real, loss_d_fake = torch.cat(story.losses).float().cpu().unbind(1)
+        # As a single discriminator has them, unweighted.
+        loss_g, loss_d = loss_g / (self.weight * self.discriminators), (loss_d_real + loss_d_fake) / self.discriminators
         mean_g, mean_d = float(loss_g.mean()), float(loss_d.mean())
         unsteady = float(loss_g.std(correction=0)) > UNSTEADY * abs(mean_g)
         if mean_d >= STARVED * self.undecided:
