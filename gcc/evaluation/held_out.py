@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -167,12 +167,9 @@ class HeldOut:
             known[kind] = features
             path = self._path(part, target, self.jury.extractors[kind])
             if path:
-                try:
-                    with replacing(path) as file:
-                        save_file({"features": features.contiguous()}, file)
-                except OutputError:
-                    # Data that may only be read is judged as well, if more slowly.
-                    continue
+                # Data that may only be read is judged as well, if more slowly.
+                with suppress(OutputError), replacing(path) as file:
+                    save_file({"features": features.contiguous()}, file)
         return known
 
     def _path(self, part: str, target: str, extractor: Extractor) -> Path | None:

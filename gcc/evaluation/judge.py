@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate, max_pool2d
 
 from gcc.data.images import to_bytes
-from gcc.errors import DataError, GccError
+from gcc.errors import DataError, GccError, OutputError
 from gcc.evaluation.palette import LabelledPairs, labelled_pairs, nearest
 from gcc.evaluation.segmentation import MeanIoU, confusions, mean_iou
 from gcc.files import replacing
@@ -176,7 +177,8 @@ def _fingerprint(source: SampleSource) -> str:
 
 
 def _keep(judge: Judge, file: Path) -> None:
-    with replacing(file) as fresh:
+    # Data that may only be read has its judge trained anew.
+    with suppress(OutputError), replacing(file) as fresh:
         save_file(judge.to_tensors(), fresh)
 
 

@@ -150,3 +150,9 @@ def test_a_single_pair_is_too_few(monkeypatch):
     monkeypatch.setattr(Lasting, "sizes", {"train": 1})
     with pytest.raises(DataError, match="this data has a single one"):
         ready(around(source()))
+
+
+def test_a_store_that_cannot_be_written_is_done_without(monkeypatch, tmp_path):
+    monkeypatch.setattr(judge, "STEPS", 2)
+    (tmp_path / "file").write_text("in the way")
+    assert ready(around(source(), tmp_path / "file")).classes
