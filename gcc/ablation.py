@@ -15,7 +15,7 @@ from rich.console import Console
 from gcc.artifact import read
 from gcc.compressor import Compressor
 from gcc.conclusion import picture
-from gcc.errors import GccError, OutputError
+from gcc.errors import ArtifactError, GccError, OutputError
 from gcc.evaluation.jury import named
 from gcc.files import MARK, claim, replacing, write_text
 from gcc.presets import PRESETS, preset
@@ -23,22 +23,25 @@ from gcc.registry import EVALUATORS
 from gcc.report.html import save_report
 from gcc.teacher import Teacher
 from gcc.watch import watched
+from gcc.weights import digest
 
 Values = dict[str, dict[str, list[float]]]
 """Figures by variant and title, one per seed."""
 TEACHER = "teacher"
+PLAN = "ablation-plan.json"
+"""What all runs of an ablation share beside their recipes; written before the first of them."""
 
 
 class Ablation:
     """Runs of every variant with every seed, each in a folder of its own: `OUT/variant/seed-0`.
 
-    The first run searches the widths that all others take. What is finished is not run again.
+    The first run searches the widths that all others take. What is finished is not run again. A preset wins over the settings.
 
     Args:
         teacher: of every run.
         out: folder of the runs.
         presets: names of the variants, joined by commas; empty takes all.
-        seeds: runs of each variant; seeds count from the recipe's.
+        seeds: runs of each variant; they count from the recipe's seed.
         arguments: those of `Compressor`.
         settings: recipe fields.
 
@@ -51,7 +54,7 @@ class Ablation:
     ) -> None:
         self.teacher = teacher
         self.out = out
-        self.variants = named(presets) or list(PRESETS)
+        self.variants = list(dict.fromkeys(named(presets))) or list(PRESETS)
         for name in self.variants:
             preset(name)
         self.seeds = seeds
@@ -64,8 +67,13 @@ class Ablation:
         return self._compressor(self.variants[0], 0)
 
     def plan(self) -> dict[str, str]:
-        """Check the first run, and return what is about to be done, as texts by title."""
+        """Check the first run, and return what is about to be done, as texts by title.
+
+        Raises:
+            GccError: it cannot be done, or the folder holds an ablation of other data, another teacher or other arguments.
+        """
         self.first.check()
+        self._require_same_inputs()
         variants = {name: PRESETS[name].summary for name in self.variants}
         return self.first.plan() | variants | {"runs": f"{len(self.variants)} variants of {self.seeds} runs each", "output": str(self.out)}
 
@@ -75,6 +83,7 @@ class Ablation:
         Raises:
             GccError: a run went wrong, or the folder holds runs of another recipe.
         """
+        write_text(self.out / PLAN, json.dumps(self._inputs, indent=2) + "\n")
         for number in range(self.seeds):
             for variant in self.variants:
                 run, place = self._compressor(variant, number), self._place(variant, number)
@@ -87,12 +96,22 @@ class Ablation:
                 save_report([place])
 
     def values(self) -> Values:
-        """Return the held-out figures of the teacher and of every variant's students."""
+        """Return the held-out figures of the teacher and of every variant's students.
+
+        Raises:
+            ArtifactError: a student is missing or damaged, or not all are of the same widths.
+        """
         values: Values = {TEACHER: {}}
+        widths = None
         for variant in self.variants:
             values[variant] = {}
             for number in range(self.seeds):
                 artifacts = read(self._place(variant, number) / "student")
+                found = {name: artifact.widths for name, artifact in artifacts.items()}
+                if found != (widths := widths or found):
+                    raise ArtifactError(
+                        f"{self._place(variant, number)} has students of other widths than the runs before it: take it away"
+                    )
                 for generator, artifact in artifacts.items():
                     for title, figure in artifact.figures["student"]["metrics"].items():
                         named_title = f"{generator} {title}" if len(artifacts) > 1 else title
@@ -114,7 +133,8 @@ class Ablation:
             OutputError: they cannot be written.
         """
         data, table, picture = (self.out / f"ablation.{suffix}" for suffix in ("json", "md", "png"))
-        write_text(data, json.dumps({"recipe": self.first.recipe.to_dict(), "figures": self.values()}, indent=2) + "\n")
+        recipes = {variant: self._compressor(variant, 0).recipe.to_dict() for variant in self.variants}
+        write_text(data, json.dumps({"recipes": recipes, "figures": self.values()}, indent=2) + "\n")
         write_text(table, self._markdown())
         with replacing(picture) as fresh:
             self._grid().save(fresh)
@@ -127,7 +147,8 @@ class Ablation:
         for variant, cells in rows.items():
             summary = PRESETS[variant].summary if variant in PRESETS else "the full-size network"
             lines.append(f"| {variant} | {' | '.join(cells[title] for title in titles)} | {summary} |")
-        return "\n".join(lines) + f"\n\nMean and standard deviation over {self.seeds} runs with different seeds, on held-out images.\n"
+        seeds = f"Mean and standard deviation (n - 1) over {self.seeds} runs with different seeds" if self.seeds > 1 else "One run each"
+        return "\n".join(lines) + f"\n\n{seeds}, on held-out images.\n"
 
     def _grid(self) -> Image:
         students = {variant: read(self._place(variant, 0) / "student") for variant in self.variants}
@@ -137,13 +158,49 @@ class Ablation:
         }
         return picture(self.first, networks)
 
+    @cached_property
+    def _seed(self) -> int:
+        """The recipe's seed, from which those of the runs count."""
+        seed: int = self.teacher.architecture(demo=self._arguments.get("data") is None, settings=self._settings).recipe.seed
+        return seed
+
+    @cached_property
+    def _inputs(self) -> dict[str, Any]:
+        """What the runs share beside their recipes, as plain values."""
+        given = self.teacher.folder
+        shared = {
+            name: str(value) for name, value in sorted(self._arguments.items()) if value and name not in ("data", "weights", "workers")
+        }
+        weights = {name: digest(Path(file)) for name, file in sorted((self._arguments.get("weights") or {}).items())}
+        return shared | {
+            "data": self.first.material.train.identity or str(self._arguments.get("data")),
+            "teacher": {str(path.relative_to(given)): digest(path) for path in sorted(given.glob("**/*.safetensors"))} if given else {},
+            "weights": weights,
+        }
+
+    def _require_same_inputs(self) -> None:
+        place = self.out / PLAN
+        if not place.exists():
+            return
+        try:
+            before = json.loads(place.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise OutputError(f"{place} is damaged, or no plan of an ablation: choose another --out") from error
+        differing = [name for name in {**self._inputs, **before} if self._inputs.get(name) != before.get(name)]
+        if differing:
+            raise OutputError(f"{self.out} holds an ablation with another {', '.join(differing)}: choose another --out, or give the same")
+
     def _compressor(self, variant: str, number: int) -> Compressor:
-        seed = int(self._settings.get("seed", 0)) + number
-        settings = self._settings | dict(PRESETS[variant].settings) | {"seed": seed}
+        settings = self._settings | dict(PRESETS[variant].settings) | {"seed": self._seed + number}
         arguments = dict(self._arguments)
-        if (variant, number) != (self.variants[0], 0) and arguments.get("widths") is None:
-            arguments["widths"] = self._place(self.variants[0], 0) / "student"
+        if arguments.get("widths") is None:
+            arguments["widths"] = self._searched()
         return Compressor(self.teacher, **arguments, **settings)
+
+    def _searched(self) -> Path | None:
+        """Return a finished student, whose widths all others take; none yet before the first run."""
+        places = (self._place(variant, number) / "student" for number in range(self.seeds) for variant in PRESETS)
+        return next((place for place in places if any(place.glob("**/config.json"))), None)
 
     def _place(self, variant: str, number: int) -> Path:
         return self.out / variant / f"seed-{number}"
@@ -171,5 +228,5 @@ def _unit(title: str) -> str:
 
 
 def _spread(figures: list[float], unit: str) -> str:
-    deviation = statistics.stdev(figures) if len(figures) > 1 else 0.0
-    return f"{statistics.mean(figures):.4g} ± {deviation:.2g} {unit}".rstrip()
+    deviation = f" ± {statistics.stdev(figures):.2g}" if len(figures) > 1 else ""
+    return f"{statistics.mean(figures):.4g}{deviation} {unit}".rstrip()

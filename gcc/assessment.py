@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -11,10 +13,10 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
-from gcc.artifact import read
+from gcc.artifact import environment, read
 from gcc.data.images import image_files, read_rgb, to_tensor
 from gcc.data.material import Material
-from gcc.errors import DataError, GccError
+from gcc.errors import DataError, GccError, OutputError
 from gcc.evaluation.held_out import HeldOut
 from gcc.evaluation.jury import Gathered, Jury, named
 from gcc.files import write_text
@@ -41,8 +43,23 @@ class Figure:
     protocol: str
 
 
-Assessment = Mapping[str, Mapping[str, Figure]]
-"""Figures by generator and title."""
+@dataclass(frozen=True)
+class Assessment:
+    """Figures of quality, and what they are of.
+
+    Attributes:
+        subject: what was judged.
+        data: what it was judged on, in words.
+        split: of a data set; empty for a folder of images.
+        figures: by generator and title.
+        environment: the device, and versions of what was used.
+    """
+
+    subject: str
+    data: str
+    split: str
+    figures: Mapping[str, Mapping[str, Figure]]
+    environment: Mapping[str, str]
 
 
 def assess(
@@ -56,7 +73,7 @@ def assess(
     device: str = "auto",
     batch_size: int | None = None,
     skip_bad: bool = False,
-) -> dict[str, dict[str, Figure]]:
+) -> Assessment:
     """Return figures of quality by generator and title.
 
     Args:
@@ -68,28 +85,23 @@ def assess(
         dataset: name of the data set plugin that reads `data`; none to tell from the folder's layout.
         weights: files of trained weights by the name of their network.
         device: where to run.
-        batch_size: images that are seen at once; none takes the recipe's.
+        batch_size: images that are seen at once; none takes the recipe's. Images of a folder are seen one by one.
         skip_bad: leave out images that cannot be read, instead of refusing them.
 
     Raises:
         GccError: the subject, the data, the metrics or the weights cannot be used.
     """
-    places = Weights(weights)
-    place = choose_device(device)
-    if subject.is_dir() and _pictures(subject) and not any(subject.glob("**/config.json")):
-        if data is None:
-            raise GccError(f"{subject} holds images: give the folder of the real ones with --data")
-        found = {subject.name: _assess_images(subject, data, named(metrics), places, place)}
-        places.require_asked()
-        return found
+    places, place = Weights(weights), choose_device(device)
+    if holds_images(subject):
+        if dataset or split != "test":
+            raise GccError(f"{subject} holds images, which are judged beside the folder of real ones: leave --dataset and --split out")
+        return _assess_images(subject, data, named(metrics), places, place, skip_bad=skip_bad)
     artifacts = read(subject)
     architecture = next(iter(artifacts.values())).architecture
     missing = [name for name in architecture.generators if name not in artifacts]
     if missing:
         raise GccError(f"{subject} lacks the generator {', '.join(missing)}: give the folder of the whole side, such as {subject.parent}")
-    names = named(metrics or architecture.recipe.metrics)
-    if not names:
-        raise GccError(f"no metrics: name some with --metrics, of {', '.join(EVALUATORS.names())}")
+    names = _some(named(metrics or architecture.recipe.metrics))
     material = Material(architecture, data, dataset, skip_bad=skip_bad)
     material.check()
     source = material.test if split == "test" else material.validation
@@ -98,54 +110,131 @@ def assess(
     jury = Jury(names, Surroundings(places, place, lambda: material.train, material.store), paired=architecture.paired)
     places.require_asked()
     held_out = HeldOut(jury, architecture, source, batch_size or architecture.recipe.batch_size, place, material.store)
-    figures = held_out.figures({name: artifact.network().to(place) for name, artifact in artifacts.items()})
-    return {
-        generator: {title: _figure(jury, title, value, held_out.protocols[generator][title]) for title, value in found.items()}
-        for generator, found in figures.items()
+    held_out.check()
+    found = held_out.figures({name: artifact.network().to(place) for name, artifact in artifacts.items()})
+    figures = {
+        generator: {title: _figure(jury, title, value, held_out.protocols[generator][title]) for title, value in values.items()}
+        for generator, values in found.items()
     }
+    return Assessment(str(subject), material.name, split, figures, environment(place))
 
 
-def save_assessment(path: Path, subject: Path, data: Path | None, assessment: Assessment) -> None:
-    """Write figures as JSON.
+def holds_images(subject: Path) -> bool:
+    """Return whether a folder holds images, and no saved generator."""
+    return subject.is_dir() and bool(_pictures(subject)) and not any(subject.glob("**/config.json"))
+
+
+def assessment_place(subject: Path, split: str, out: Path | None) -> Path:
+    """Return where the figures go: `out`, or a file beside what is judged.
+
+    Raises:
+        OutputError: something else than figures is there.
+    """
+    suffix = "" if split == "test" else f"-{split}"
+    place = out or subject.resolve().with_name(f"{subject.resolve().name}-evaluation{suffix}.json")
+    if place.is_dir():
+        raise OutputError(f"{place} is a folder: expected a file, such as {place / 'evaluation.json'}")
+    if place.exists() and not _is_ours(place):
+        raise OutputError(f"{place} is there already, and holds no figures: choose another --out, or move it aside")
+    return place
+
+
+def save_assessment(path: Path, assessment: Assessment) -> None:
+    """Write figures as JSON, in which a figure that is no number is null.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    figures = {generator: {title: asdict(figure) for title, figure in found.items()} for generator, found in assessment.items()}
-    write_text(path, json.dumps({"subject": str(subject), "data": str(data) if data else None, "figures": figures}, indent=2) + "\n")
+    told = asdict(assessment)
+    for found in told["figures"].values():
+        for figure in found.values():
+            figure["value"] = figure["value"] if math.isfinite(figure["value"]) else None
+    write_text(path, json.dumps(told, indent=2) + "\n")
 
 
-def _assess_images(made: Path, real: Path, names: Sequence[str], weights: Weights, device: torch.device) -> dict[str, Figure]:
+def _is_ours(path: Path) -> bool:
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(told, dict) and told.keys() >= {"subject", "figures"}
+
+
+def _some(names: list[str]) -> list[str]:
     if not names:
         raise GccError(f"no metrics: name some with --metrics, of {', '.join(EVALUATORS.names())}")
-    files, truth = _pictures(made), _pictures(real)
+    return names
+
+
+def _assess_images(
+    made: Path, real: Path | None, names: list[str], weights: Weights, device: torch.device, *, skip_bad: bool
+) -> Assessment:
+    if real is None:
+        raise GccError(f"{made} holds images: give the folder of the real ones with --data")
+    _some(names)
+    files, truth = (_readable(folder) if skip_bad else _pictures(folder) for folder in (made, real))
     if not truth:
         raise DataError(f"{real} holds no images: expected the real ones beside which those of {made} are judged")
 
     def no_training() -> NoReturn:
         raise GccError(f"{', '.join(names)}: one of these learns from training images, and {real} is a folder without splits")
 
-    partners = {path.stem: path for path in truth}
-    paired = all(path.stem in partners for path in files)
-    strangers = next((path.name for path in files if path.stem not in partners), "")
-    if strangers and any(issubclass(EVALUATORS.load(name), ImageEvaluator) for name in names):
-        raise DataError(f"{real} has no image of the name of {made / strangers}: such figures compare images of the same name")
+    paired = any(issubclass(EVALUATORS.load(name), ImageEvaluator) for name in names)
+    if skip_bad and paired:
+        lost = {path.stem for path in _pictures(real)} - {path.stem for path in truth}
+        files = [path for path in files if path.stem not in lost]
+    if not files:
+        raise DataError(f"{made} holds no image that can be judged")
+    partners = _partners(files, truth) if paired else {}
     jury = Jury(names, Surroundings(weights, device, no_training), paired=paired)
+    weights.require_asked()
     compared, seen_made, seen_real = Gathered[str](), Gathered[type[Extractor]](), Gathered[type[Extractor]]()
-    sizes = set()
+    sizes: set[tuple[int, int]] = set()
     with torch.no_grad():
-        for path, image in _images(files, device):
+        for path in files:
+            image = _image(path, device)
+            true = _image(partners[path], device) if paired else image
+            if true.shape != image.shape:
+                raise DataError(f"{path} and {partners[path]} differ in size: expected images of one size")
+            judged = Judged({REAL: true}, image, source=MADE, target=REAL)
+            if not sizes:
+                jury.check(judged, len(files), len(truth))
             sizes.add((image.shape[-2], image.shape[-1]))
             seen_made.add(jury.see(image, jury.extractors))
-            if paired:
-                true = to_tensor(read_rgb(partners[path.stem]))[None].to(device)
-                if true.shape != image.shape:
-                    raise DataError(f"{path} and {partners[path.stem]} differ in size: expected images of one size")
-                compared.add(jury.compare(Judged({REAL: true}, image, source=MADE, target=REAL)))
-        for _, image in _images(truth if jury.extractors else [], device):
-            seen_real.add(jury.see(image, jury.extractors))
-    figures = jury.figures(compared.joined(), seen_made.joined(), seen_real.joined())
-    return {name: _figure(jury, name, value, jury.protocol(name, len(files), len(truth), sizes)) for name, value in figures.items()}
+            compared.add(jury.compare(judged))
+        for path in truth if jury.extractors else []:
+            seen_real.add(jury.see(_image(path, device), jury.extractors))
+    values = jury.figures(compared.joined(), seen_made.joined(), seen_real.joined())
+    figures = {name: _figure(jury, name, value, jury.protocol(name, len(files), len(truth), sizes)) for name, value in values.items()}
+    return Assessment(str(made), str(real), "", {made.name: figures}, environment(device))
+
+
+def _partners(made: Sequence[Path], real: Sequence[Path]) -> dict[Path, Path]:
+    """Return the real image of every made one's name.
+
+    Raises:
+        DataError: there is none, or several that differ in their suffix alone.
+    """
+    by_name: dict[str, list[Path]] = {}
+    for path in real:
+        by_name.setdefault(path.stem, []).append(path)
+    for path in made:
+        match by_name.get(path.stem, []):
+            case []:
+                raise DataError(f"{real[0].parent} has no image of the name of {path}: such figures compare images of the same name")
+            case [one, another, *_]:
+                raise DataError(f"{one} and {another.name} have one name: expected a single real image for {path}")
+    return {path: by_name[path.stem][0] for path in made}
+
+
+def _readable(folder: Path) -> list[Path]:
+    """Return the image files of a folder that can be read."""
+    readable = []
+    for path in _pictures(folder):
+        with suppress(DataError):
+            read_rgb(path)
+            readable.append(path)
+    return readable
 
 
 def _pictures(folder: Path) -> list[Path]:
@@ -153,9 +242,8 @@ def _pictures(folder: Path) -> list[Path]:
     return [path for path in image_files(folder) if path.name != GRID]
 
 
-def _images(files: Sequence[Path], device: torch.device) -> Iterator[tuple[Path, Tensor]]:
-    for path in files:
-        yield path, to_tensor(read_rgb(path))[None].to(device)
+def _image(path: Path, device: torch.device) -> Tensor:
+    return to_tensor(read_rgb(path))[None].to(device)
 
 
 def _figure(jury: Jury, title: str, value: float, protocol: str) -> Figure:

@@ -239,7 +239,9 @@ def generate(student: Path, count: int, seed: int, out: Path | None, device: str
 @click.argument("subject", metavar="STUDENT|TEACHER|IMAGES", type=FOLDER)
 @click.option("--data", metavar="DIR", type=FOLDER, help="Data set of a generator, or folder of real images  [default: demo data]")
 @click.option("--metrics", metavar="NAMES", default="", help="Evaluators, joined by commas, see `gcc list`  [default: the recipe's]")
-@click.option("--split", type=click.Choice(["test", "val"]), default="test", show_default=True, help="Split of the data set.")
+@click.option(
+    "--split", type=click.Choice(["test", "val"]), default="test", show_default=True, help="Split of the data set; for a generator."
+)
 @click.option("--dataset", metavar="NAME", help="Data set plugin that reads --data  [default: told from the layout]")
 @click.option("--weights", "files", metavar="NAME=FILE", multiple=True, help="Trained weights of a network, such as inception.")
 @click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Images that are seen at once  [default: the recipe's]")
@@ -248,16 +250,16 @@ def generate(student: Path, count: int, seed: int, out: Path | None, device: str
 @click.option("--out", metavar="FILE.json", type=FOLDER, help="Where the figures go, too  [default: beside what is judged]")
 def evaluate(subject: Path, data: Path | None, files: tuple[str, ...], out: Path | None, **options: Any) -> None:
     """Judge saved generators on a data set, or a folder of images beside real ones."""
-    from gcc.assessment import assess, save_assessment
+    from gcc.assessment import assess, assessment_place, save_assessment
     from gcc.report.terminal import figures_table, printer
 
+    place = assessment_place(subject, options["split"], out)
     assessment = assess(subject, data, weights=_weights(files), **options)
     console = printer()
-    for generator, figures in assessment.items():
+    for generator, figures in assessment.figures.items():
         console.print(figures_table(f"{subject} {generator}", {title: asdict(figure) for title, figure in figures.items()}))
-    out = out or subject.resolve().with_name(f"{subject.resolve().name}-evaluation.json")
-    save_assessment(out, subject, data, assessment)
-    click.echo(f"figures saved in {out}")
+    save_assessment(place, assessment)
+    click.echo(f"figures saved in {place}")
 
 
 @main.command("import")
@@ -320,9 +322,7 @@ def _run(kind: type[Run], options: Mapping[str, Any]) -> None:
     if options["tensorboard"]:
         require_tensorboard()
     teacher, settings = _teacher(options)
-    run = kind(
-        teacher, **{name: options[name] for name in RUN_ARGUMENTS if name in options}, weights=_weights(options["files"]), **settings
-    )
+    run = kind(teacher, **_run_arguments(options), **settings)
     run.check()
     out = options["out"] or fresh_folder(Path("runs") / run.arch)
     require_free(out, force=options["force"], inputs=[options[name] for name in ("data", "teacher") if options[name]])
@@ -344,7 +344,7 @@ def _run_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _teacher(options: Mapping[str, Any]) -> tuple[Teacher, dict[str, Any]]:
-    """Return the teacher and the recipe fields that were given, by file, then `--set`, then flags."""
+    """Return the teacher and the recipe fields that were given: those of a file, of a preset, of `--set` and of flags; the later wins."""
     from gcc.presets import preset
     from gcc.recipe import read_toml
     from gcc.teacher import Teacher

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from gcc.artifact import read
+from gcc.artifact import Role, read
 from gcc.conclusion import conclude
 from gcc.errors import ArtifactError
 from gcc.losses.coordination import Target
@@ -134,9 +134,13 @@ class Compressor(Run):
         """Return what the teacher's discriminators say of what the student made, if that is distilled."""
         return self.teacher.judge(made) if self.recipe.lambda_distill_d else Verdict({}, {})
 
+    @property
+    def trained_widths(self) -> dict[Role, dict[str, Widths]]:
+        return {"teacher": self.widths_at(self.recipe.ngf), "student": self.widths}
+
     def result(self) -> Result:
         """Return the student beside its teacher, measured on the held-out data."""
-        return conclude(self, {"teacher": self.widths_at(self.recipe.ngf), "student": self.widths})
+        return conclude(self)
 
     def plan(self) -> dict[str, str]:
         recipe, teacher = self.recipe, self.teacher_cost()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from gcc.errors import TrainingError
@@ -18,6 +18,8 @@ ROLLBACKS = 3
 """Times that a collapsed game is taken up again from where it was sound."""
 SLOWER = 0.5
 """Factor on the learning rates then."""
+UNSTABLE = "lower lr_g and lr_d with --set, or use --amp off"
+"""What to do about losses that are not finite."""
 
 
 class Guard:
@@ -55,20 +57,27 @@ class Guard:
             if losses.keys() >= set(terms):
                 self.sentinel.add(side, *(losses[term] for term in terms))
 
-    def after_epoch(self, epoch: int, sides: Mapping[str, Player]) -> dict[str, str]:
+    def after_epoch(self, epoch: int, sides: Mapping[str, Player], broken: Sequence[str]) -> dict[str, str]:
         """Return what is wrong by side, once what is to be done about it has been done.
 
+        Args:
+            epoch: counted from 1.
+            sides: players by side; those that do not move are not watched.
+            broken: losses of this epoch that are not finite.
+
         Raises:
-            TrainingError: the game has collapsed and is to stop, or has collapsed too often.
+            TrainingError: the game has collapsed and is to stop, or too often; or losses are not finite and there is no way back.
         """
-        signs = self.sentinel.after_epoch({side: self._variety(player) for side, player in sides.items()})
-        if self.on_collapse == "rollback" and self.sentinel.is_calm:
-            self._sound = self._memory()
-        if not signs or self.on_collapse == "warn":
+        signs = self._broken(broken) or self._collapsed(sides)
+        if not signs:
             return signs
-        if self.on_collapse == "stop" or not self._sound or self._rollbacks == ROLLBACKS:
-            told = "; ".join(f"{side}: {sign}" for side, sign in signs.items())
+        if self.on_collapse == "warn" and not broken:
+            return signs
+        if self.on_collapse != "rollback" or not self._sound or self._rollbacks == ROLLBACKS:
             again = f", after {self._rollbacks} rollbacks" if self._rollbacks else ""
+            if broken:
+                raise TrainingError(f"{', '.join(broken)} is not finite at epoch {epoch}{again}: {UNSTABLE}")
+            told = "; ".join(f"{side}: {sign}" for side, sign in signs.items())
             raise TrainingError(f"the game has collapsed in epoch {epoch}{again}: {told}; lower lr_d with --set, or raise --budget")
         self._rollbacks += 1
         self._recall(self._sound)
@@ -76,6 +85,19 @@ class Guard:
             player.slow_down(SLOWER)
         self.sentinel.take_up()
         return {side: f"{sign}; back to the last sound epoch, at half the learning rates" for side, sign in signs.items()}
+
+    @staticmethod
+    def _broken(losses: Sequence[str]) -> dict[str, str]:
+        by_side: dict[str, list[str]] = {}
+        for name in losses:
+            by_side.setdefault(name.partition("/")[0], []).append(name)
+        return {side: f"{', '.join(names)} is not finite" for side, names in by_side.items()}
+
+    def _collapsed(self, sides: Mapping[str, Player]) -> dict[str, str]:
+        signs = self.sentinel.after_epoch({side: self._variety(player) for side, player in sides.items() if player.moves})
+        if self.on_collapse == "rollback" and self.sentinel.is_calm:
+            self._sound = self._memory()
+        return signs
 
     def _variety(self, player: Player) -> Variety:
         """Return the variety of the images that the least varied generator makes."""

@@ -22,31 +22,26 @@ class Preset:
     settings: Mapping[str, Any]
 
 
-def _preset(summary: str, discriminator: str, *, lambda_global: float, generator: float, discriminators: float) -> Preset:
-    distillation = {"lambda_distill_g": generator, "lambda_distill_d": discriminators}
-    return Preset(summary, {"discriminator": discriminator, "lambda_global": lambda_global, **distillation})
-
-
 PRESETS: Mapping[str, Preset] = {
-    "pruned-only": _preset(
-        "the pruned generator trained by itself against a full discriminator", "full", lambda_global=0, generator=0, discriminators=0
+    "pruned-only": Preset(
+        "the pruned generator trained by itself against a full discriminator",
+        {"discriminator": "full", "lambda_global": 0.0, "lambda_distill_g": 0.0, "lambda_distill_d": 0.0},
     ),
-    "full-discriminator": _preset(
-        "distillation, and a full discriminator that nothing balances", "full", lambda_global=0, generator=1, discriminators=1
+    "full-discriminator": Preset(
+        "distillation, and a full discriminator that nothing balances", {"discriminator": "full", "lambda_global": 0.0}
     ),
-    "no-discriminator": _preset(
-        "distillation and task losses, and no discriminator of the student's", "none", lambda_global=0, generator=1, discriminators=1
+    "no-discriminator": Preset(
+        "distillation and task losses, and no discriminator of the student's", {"discriminator": "none", "lambda_global": 0.0}
     ),
-    "no-selective-activation": _preset(
-        "a full discriminator, whose weights L_global balances", "full", lambda_global=1, generator=1, discriminators=1
+    "no-selective-activation": Preset("a full discriminator, whose weights L_global balances", {"discriminator": "full"}),
+    "no-global": Preset("retention factors that L_D alone moves", {"discriminator": "selective", "lambda_global": 0.0}),
+    "no-discriminator-distillation": Preset(
+        "distillation over generator layers alone", {"discriminator": "selective", "lambda_distill_d": 0.0}
     ),
-    "no-global": _preset("retention factors that L_D alone moves", "selective", lambda_global=0, generator=1, discriminators=1),
-    "no-discriminator-distillation": _preset(
-        "distillation over generator layers alone", "selective", lambda_global=1, generator=1, discriminators=0
-    ),
-    "gcc": _preset("the whole method", "selective", lambda_global=1, generator=1, discriminators=1),
+    "gcc": Preset("the whole method", {"discriminator": "selective"}),
 }
-"""In the order of Table III: from the pruned generator by itself to the whole method."""
+"""In the order of Table III: from the pruned generator by itself to the whole method. What a preset does not take away stays as the recipe
+has it."""
 
 
 def preset(name: str) -> Preset:

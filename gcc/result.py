@@ -21,8 +21,8 @@ from gcc.pruning.latency import Latency, measure_latency
 from gcc.registry import Architecture
 from gcc.report.card import GRID, model_card
 
-LAST = "last"
-"""Folder of the sides in the last epoch, where that is not the best."""
+BEST, LAST = "best", "last"
+"""Which epoch a side is of, where they differ; also the folder of the sides in the last."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,11 @@ class Outcome:
     best: Side
     last: Side
 
+    @property
+    def differs(self) -> bool:
+        """Whether the last epoch is not the best."""
+        return self.last is not self.best
+
 
 @dataclass(frozen=True)
 class Result:
@@ -142,10 +147,12 @@ class Result:
     Attributes:
         outcomes: of the teacher and the student by role; a run that trains a teacher alone has no student.
         grid: held-out samples of every side in its best epoch.
+        last_grids: by role, the same with that side in its last epoch, where that is not the best.
     """
 
     outcomes: Mapping[str, Outcome]
     grid: Image
+    last_grids: Mapping[str, Image] = field(default_factory=dict)
 
     @property
     def sides(self) -> dict[str, Side]:
@@ -193,13 +200,25 @@ class Result:
         for place in places.values():
             require_empty(place)
         for title, place in places.items():
-            columns[title].save(place, self.figures(), self.grid)
+            side = columns[title]
+            if title == side.role:
+                side.save(place, self.figures(), self.grid)
+            else:
+                side.save(place, self._figures_of_last(side.role), self.last_grids[side.role])
 
     def places(self, folder: Path) -> dict[str, Path]:
         """Return where below `folder` each side is saved, by its title in `figures`."""
         return {title: folder / (LAST if LAST in title else "") / side.role for title, side in self._columns().items()}
 
+    def _figures_of_last(self, role: str) -> dict[str, dict[str, dict[str, Any]]]:
+        """Return what the saved last epoch of a side tells: its own figures under its role, beside those of the best epochs."""
+        told = {}
+        for name, columns in self.figures().items():
+            best = {title: columns[title] for title in self.outcomes}
+            told[name] = best | {role: columns[f"{role} ({LAST})"], f"{role} ({BEST})": columns[role]}
+        return told
+
     def _columns(self) -> dict[str, Side]:
         """Return the sides by title: each in its best epoch, then those that the last epoch left otherwise."""
-        apart = {role: outcome.last for role, outcome in self.outcomes.items() if outcome.last is not outcome.best}
+        apart = {role: outcome.last for role, outcome in self.outcomes.items() if outcome.differs}
         return self.sides | {f"{role} ({LAST})": side for role, side in apart.items()}

@@ -13,12 +13,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from gcc.artifact import Role
 from gcc.data.loading import Loader
 from gcc.data.material import Material
 from gcc.errors import GccError, RecipeError, TrainingError
 from gcc.evaluation.held_out import HeldOut
 from gcc.evaluation.jury import Jury, named
-from gcc.guard import Guard, OnCollapse
+from gcc.guard import UNSTABLE, Guard, OnCollapse
 from gcc.losses.placement import NOWHERE, Positions
 from gcc.networks import Widths, build_discriminators, build_generators, generator_on_meta, on_meta
 from gcc.player import FrozenPlayer, Losses, Player
@@ -123,6 +124,7 @@ class Run(abc.ABC):
         self.material = Material(self.architecture, None if data is None else Path(data), dataset, skip_bad=skip_bad)
         self.on_collapse = on_collapse
         self.sides: dict[str, Player] = {}
+        self.epoch = 0
 
     @cached_property
     def loader(self) -> Loader:
@@ -166,6 +168,11 @@ class Run(abc.ABC):
     def steps(self) -> Iterator[Step]:
         """Train, one iteration at a time."""
 
+    @property
+    @abc.abstractmethod
+    def trained_widths(self) -> dict[Role, dict[str, Widths]]:
+        """The widths of the generators of every side that is trained, once they are known."""
+
     @abc.abstractmethod
     def result(self) -> Result:
         """Return what was trained, measured on the held-out data."""
@@ -195,6 +202,8 @@ class Run(abc.ABC):
         self.teacher_networks(self.recipe.ngf, "teacher")
         self.material.check()
         self.test.check()
+        if self.selection:
+            self.selection.validation.check()
         self.weights.require_asked()
 
     def plan(self) -> dict[str, str]:
@@ -219,6 +228,8 @@ class Run(abc.ABC):
 
     def bytes_written(self) -> int:
         """Return about how many bytes the run will save."""
+        # The best epoch and the last.
+        copies = 2 if self.recipe.metrics else 1
         networks = [
             *(generator_on_meta(self.architecture, widths) for widths in self.widths_at(self.recipe.ngf).values()),
             *(on_meta(self.architecture.build_discriminator) for _ in self.architecture.discriminators),
@@ -226,7 +237,8 @@ class Run(abc.ABC):
         weights = sum(parameter.numel() * parameter.element_size() for network in networks for parameter in network.parameters())
         columns = 2 + len(self.architecture.generators) * 2
         grids = (self.recipe.pretrain_epochs + self.recipe.epochs) * SHOWN * columns * 3 * self.recipe.size**2
-        return 2 * weights + grids
+        # A student is no larger than its teacher; and the report holds the grids of an epoch once more.
+        return 2 * copies * weights + grids
 
     def widths_at(self, base: int) -> dict[str, Widths]:
         """Return the widths of every full generator of width `base`."""
@@ -242,6 +254,7 @@ class Run(abc.ABC):
 
     def begin(self, phase: str, epoch: int, *players: Player) -> None:
         """Set the learning rates of an epoch, and the seed of what torch draws in it, such as dropout."""
+        self.epoch = epoch
         torch.manual_seed(derived(self.recipe.seed, f"{phase} {epoch}"))
         for player in players:
             player.begin(epoch)
@@ -255,11 +268,14 @@ class Run(abc.ABC):
             self.guard.see(self.sides, losses)
         if index == every:
             # Once an epoch, since it waits for the device; a loss that is not finite once stays so.
-            require_finite({name: float(loss) for name, loss in losses.items()}, f"{phase} epoch {epoch}")
+            values = {name: float(loss) for name, loss in losses.items()}
             if phase in PLAYED:
-                warnings = self.guard.after_epoch(epoch, self.sides)
+                warnings = self.guard.after_epoch(epoch, self.sides, not_finite(values))
+                rolled_back = warnings and self.on_collapse == "rollback"
                 due = epoch % self.recipe.evaluate_every == 0 or epoch == epochs
-                figures = self.selection.consider(epoch, self.sides) if due and self.selection else {}
+                figures = self.selection.consider(epoch, self.sides) if due and self.selection and not rolled_back else {}
+            else:
+                require_finite(values, f"{phase} epoch {epoch}")
         return Step(phase, epoch, epochs, (epoch - 1) * every + index, epochs * every, losses, index == every, figures, warnings)
 
     def memory(self) -> dict[str, Any]:
@@ -313,15 +329,19 @@ class Run(abc.ABC):
         return side(self.architecture, *self.teacher_networks(self.recipe.ngf, "teacher"), self.precision, self.auxiliary, positions)
 
 
+def not_finite(losses: Mapping[str, float]) -> list[str]:
+    """Return the names of losses that are no numbers."""
+    return [name for name, value in losses.items() if not math.isfinite(value)]
+
+
 def require_finite(losses: Mapping[str, float], where: str) -> None:
     """Refuse to go on with losses that are no numbers.
 
     Raises:
         TrainingError: a loss is not finite; the message names it.
     """
-    wrong = [name for name, value in losses.items() if not math.isfinite(value)]
-    if wrong:
-        raise TrainingError(f"{', '.join(wrong)} is not finite at {where}: lower lr_g and lr_d with --set, or use --amp off")
+    if wrong := not_finite(losses):
+        raise TrainingError(f"{', '.join(wrong)} is not finite at {where}: {UNSTABLE}")
 
 
 def titled(side: str, losses: Losses) -> Losses:

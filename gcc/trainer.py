@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gcc.artifact import Role
 from gcc.conclusion import conclude
+from gcc.networks import Widths
 from gcc.result import Result
 from gcc.run import Run, Step
 
@@ -18,6 +20,10 @@ class Trainer(Run):
         yield from self.pretrain("pretrain", self.recipe.pretrain_epochs, self.apprentices())
         yield from self.play(self.sides["teacher"], "teacher", self.recipe.epochs)
 
+    @property
+    def trained_widths(self) -> dict[Role, dict[str, Widths]]:
+        return {"teacher": self.widths_at(self.recipe.ngf)}
+
     def result(self) -> Result:
         """Return the teacher, measured on the held-out data."""
-        return conclude(self, {"teacher": self.widths_at(self.recipe.ngf)})
+        return conclude(self)

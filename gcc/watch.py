@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -11,7 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from gcc.conclusion import preview
+from gcc.conclusion import preview, rescue
+from gcc.errors import GccError
 from gcc.files import explained, replacing, write_text
 from gcc.report.html import save_report
 from gcc.result import Result
@@ -46,12 +48,28 @@ def watched(run: Run, out: Path, console: Console, scalars: Scalars = nowhere) -
     Raises:
         GccError: training went wrong, or the folder cannot be written.
     """
-    with Watcher(run, out, console, scalars) as watcher:
-        for step in run.steps():
-            watcher(step)
-    result = run.result()
+    try:
+        with Watcher(run, out, console, scalars) as watcher:
+            for step in run.steps():
+                watcher(step)
+        result = run.result()
+    except Exception as error:
+        # What ended the run is to be told, whatever else goes wrong.
+        with suppress(GccError, RuntimeError, MemoryError):
+            _keep(run, out, console, error)
+        raise
     result.save(out)
     return result
+
+
+def _keep(run: Run, out: Path, console: Console, error: Exception) -> None:
+    """Save what is worth keeping of a run that went wrong, and its report."""
+    if kept := rescue(run, error):
+        kept.save(out)
+        for role, place in kept.places(out).items():
+            epoch = next(iter(kept.sides[role].generators.values())).epoch
+            console.print(f"the {role} of epoch {epoch}, which no test image has judged, is saved in {escape(str(place))}", soft_wrap=True)
+    console.print(f"report: {escape(str(save_report([out])))}", soft_wrap=True)
 
 
 class Watcher:
@@ -99,11 +117,11 @@ class Watcher:
         self._window.add(step.losses)
         if step.ends_epoch or time.monotonic() - self._read > SECONDS:
             self._report(step)
-        for side, warning in step.warnings.items():
-            told = f"[bold red]{side}, epoch {step.epoch}, step {step.number}[/]: {escape(warning)}"
-            self.console.print(f"{told}; see {escape(str(save_report([self.out])))}", soft_wrap=True)
         if step.figures:
             self._write(step, step.figures)
+        for side, warning in step.warnings.items():
+            told = f"[bold red]{side}, epoch {step.epoch}, step {step.number}[/]: {escape(warning)}"
+            self.console.print(f"{told}; see {escape(self._page())}", soft_wrap=True)
         if step.ends_epoch and self.run.sides:
             self._save_samples(step)
 
@@ -111,7 +129,8 @@ class Watcher:
         self._window.add(self.run.state())
         means = self._window.means()
         self._read = time.monotonic()
-        require_finite(means, f"{step.phase} epoch {step.epoch}, step {step.number}")
+        if self.run.on_collapse != "rollback":
+            require_finite(means, f"{step.phase} epoch {step.epoch}, step {step.number}")
         self._write(step, means)
         shown = {short: means[name] for name, short in SHORT.items() if name in means} or dict(list(means.items())[:2])
         text = ", ".join(f"{name} {value:.3g}" for name, value in shown.items())
@@ -121,6 +140,13 @@ class Watcher:
             progress = f"epoch {step.epoch}/{step.epochs}, step {step.number}/{step.total}"
             # Not `print`, which would wrap the line at a width that no terminal has.
             self.console.out(f"{PHASES.get(step.phase, step.phase)}: {progress}  {text}", highlight=False)
+
+    def _page(self) -> str:
+        """Return where the report made of the run so far is, or why there is none, which is no reason to stop."""
+        try:
+            return str(save_report([self.out]))
+        except GccError as error:
+            return f"metrics.jsonl, since no report could be made: {error}"
 
     def _write(self, step: Step, values: Mapping[str, float]) -> None:
         append_line(self.out / "metrics.jsonl", {"phase": step.phase, "epoch": step.epoch, "step": step.number, **values})

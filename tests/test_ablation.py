@@ -13,6 +13,7 @@ from gcc import Teacher
 from gcc.ablation import Ablation
 from gcc.artifact import read
 from gcc.errors import OutputError, RecipeError
+from gcc.presets import PRESETS
 
 pytestmark = pytest.mark.usefixtures("small_worlds")
 
@@ -60,9 +61,56 @@ def test_variants_share_widths_seeds_and_teachers_and_finished_runs_stay(tmp_pat
 
 
 def test_both_directions_of_a_family_have_figures_of_their_own(tmp_path):
-    one = ablation(tmp_path, arch="cyclegan", presets="gcc", seeds=1, metrics="")
+    one = ablation(tmp_path, arch="cyclegan", presets="gcc", seeds=1, metrics="fd_effnetlite0")
     run(one)
-    assert one.values() == {"teacher": {}, "gcc": {}}
+    values = one.values()["gcc"]
+    assert values.keys() == {"A2B fd_effnetlite0", "B2A fd_effnetlite0"} and len(set(map(tuple, values.values()))) == 2
+
+
+def test_a_preset_takes_a_part_away_and_leaves_the_rest_as_it_was_set(tmp_path):
+    tuned = ablation(tmp_path, lambda_global=0.25, lambda_distill_g=0.5)
+    recipes = {variant: tuned._compressor(variant, 0).recipe for variant in PRESETS}
+    assert recipes["gcc"].lambda_global == 0.25 and recipes["gcc"].lambda_distill_g == 0.5
+    assert recipes["pruned-only"].lambda_distill_g == 0 and recipes["no-global"].lambda_distill_g == 0.5
+    assert recipes["no-selective-activation"].discriminator == "full" and recipes["no-selective-activation"].lambda_global == 0.25
+
+
+def test_one_seed_has_no_deviation_and_a_variant_named_twice_runs_once(tmp_path):
+    single = ablation(tmp_path, presets="gcc,gcc", seeds=1)
+    assert run(single) == ["gcc, seed 0"]
+    assert "±" not in single.rows()["gcc"]["l1"] and len(single.values()["teacher"]["l1"]) == 1
+    assert "One run each" in single.save()[1].read_text()
+
+
+def test_runs_of_other_inputs_are_not_mixed(tmp_path):
+    out = tmp_path / "out"
+    run(ablation(out, presets="gcc", seeds=1))
+    other = Ablation(
+        Teacher.create("pix2pix"), out, presets="gcc", seeds=1, arguments={"device": "cpu", "amp": "bf16"}, settings=TINY["pix2pix"]
+    )
+    with pytest.raises(OutputError, match="holds an ablation with another amp"):
+        other.plan()
+    data = tmp_path / "data" / "train"
+    data.mkdir(parents=True)
+    for number in range(8):
+        Image.new("RGB", (64, 32), (number, 0, 0)).save(data / f"{number}.png")
+    other = Ablation(
+        Teacher.create("pix2pix"),
+        out,
+        presets="gcc",
+        seeds=1,
+        arguments={"device": "cpu", "data": tmp_path / "data"},
+        settings=TINY["pix2pix"],
+    )
+    with pytest.raises(OutputError, match="holds an ablation with another data"):
+        other.plan()
+
+
+def test_another_first_variant_takes_the_widths_that_were_found(tmp_path):
+    run(ablation(tmp_path, presets="gcc", seeds=1))
+    later = ablation(tmp_path, presets="pruned-only,gcc", seeds=1)
+    assert run(later) == ["pruned-only, seed 0"]
+    assert later.values().keys() == {"teacher", "pruned-only", "gcc"}
 
 
 def test_unknown_variants_are_refused(tmp_path):

@@ -9,8 +9,8 @@ from PIL import Image
 
 from gcc import Compressor, Teacher
 from gcc.artifact import read
-from gcc.assessment import assess, save_assessment
-from gcc.errors import DataError, GccError
+from gcc.assessment import Assessment, Figure, assess, assessment_place, save_assessment
+from gcc.errors import DataError, GccError, OutputError
 
 pytestmark = pytest.mark.usefixtures("small_worlds")
 
@@ -32,19 +32,20 @@ def images(folder, count, seed, names=None, size=24):
 
 def test_a_student_is_judged_as_its_run_judged_it(saved, tmp_path):
     for role in ("student", "teacher"):
-        found = assess(saved / role)["G"]
+        found = assess(saved / role).figures["G"]
         told = read(saved / role)["G"].figures[role]["metrics"]
         assert {title: figure.value for title, figure in found.items()} == pytest.approx(told)
         assert found["psnr"].unit == "dB" and found["psnr"].protocol == "6 images, 32x32 pixels"
-    assert assess(saved / "student", split="val")["G"]["l1"].value != assess(saved / "student")["G"]["l1"].value
-    save_assessment(tmp_path / "e.json", saved / "student", None, assess(saved / "student", metrics="psnr"))
-    assert list(json.loads((tmp_path / "e.json").read_text())["figures"]["G"]) == ["psnr"]
+    assert assess(saved / "student", split="val").figures != assess(saved / "student").figures
+    save_assessment(tmp_path / "e.json", assess(saved / "student", metrics="psnr"))
+    told = json.loads((tmp_path / "e.json").read_text())
+    assert list(told["figures"]["G"]) == ["psnr"] and told["split"] == "test" and "torch" in told["environment"]
 
 
 def test_images_of_the_same_names_are_compared_one_by_one(tmp_path):
     made, real = images(tmp_path / "made", 3, 0), images(tmp_path / "real", 4, 1)
     (made / "grid.png").write_bytes((made / "0.png").read_bytes())
-    found = assess(made, real, metrics="l1")["made"]["l1"]
+    found = assess(made, real, metrics="l1").figures["made"]["l1"]
     pairs = [[np.asarray(Image.open(folder / f"{n}.png")) / 255.0 for folder in (made, real)] for n in range(3)]
     assert found.value == pytest.approx(sum(abs(a - b).mean() for a, b in pairs) / 3, rel=1e-5)
     assert found.protocol == "3 images, 24x24 pixels"
@@ -52,7 +53,7 @@ def test_images_of_the_same_names_are_compared_one_by_one(tmp_path):
 
 def test_sets_of_images_need_no_names_in_common(tmp_path):
     made, real = images(tmp_path / "made", 3, 0), images(tmp_path / "real", 5, 1, names="abcde")
-    found = assess(made, real, metrics="fd_effnetlite0")["made"]["fd_effnetlite0"]
+    found = assess(made, real, metrics="fd_effnetlite0").figures["made"]["fd_effnetlite0"]
     assert found.value > 0 and found.protocol.startswith("3 made against 5 real images")
 
 
@@ -66,6 +67,9 @@ def test_sets_of_images_need_no_names_in_common(tmp_path):
         (lambda t: assess(t / "made", t / "large", metrics="l1"), "differ in size"),
         (lambda t: assess(t / "made", t / "real", metrics="miou_judge"), "one of these learns from training images"),
         (lambda t: assess(t / "made", t / "real", metrics="l1", weights={"vgg": "x"}), "nothing here reads weights of that name"),
+        (lambda t: assess(t / "made", t / "real", metrics="l1", split="val"), "leave --dataset and --split out"),
+        (lambda t: assess(t / "made", t / "twice", metrics="l1"), "0.jpg and 0.png have one name"),
+        (lambda t: assess(t / "single", t / "real", metrics="fd_effnetlite0"), "expected 2 or more of each, got 1 made and 2 real"),
         (lambda t: assess(t / "nowhere"), "is no folder"),
     ],
 )
@@ -74,9 +78,32 @@ def test_what_cannot_be_judged_is_told(ask, says, tmp_path):
     images(tmp_path / "real", 2, 1)
     images(tmp_path / "large", 2, 1, size=30)
     images(tmp_path / "other", 2, 1, names="ab")
+    images(tmp_path / "single", 1, 0)
+    images(tmp_path / "twice", 2, 1)
+    Image.new("RGB", (24, 24)).save(tmp_path / "twice" / "0.jpg")
     (tmp_path / "empty").mkdir()
     with pytest.raises(GccError, match=says):
         ask(tmp_path)
+
+
+def test_images_that_cannot_be_read_are_left_out_with_their_counterparts(tmp_path):
+    made, real = images(tmp_path / "made", 4, 0), images(tmp_path / "real", 4, 1)
+    (made / "0.png").write_bytes(b"no image")
+    (real / "2.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match="cannot read the image"):
+        assess(made, real, metrics="l1")
+    assert assess(made, real, metrics="l1", skip_bad=True).figures["made"]["l1"].protocol.startswith("2 images")
+
+
+def test_a_figure_that_is_no_number_is_null_and_what_is_no_evaluation_stays(tmp_path):
+    figures = {"G": {"l1": Figure(float("nan"), "", "")}}
+    save_assessment(tmp_path / "e.json", Assessment("s", "d", "test", figures, {}))
+    assert json.loads((tmp_path / "e.json").read_text())["figures"]["G"]["l1"]["value"] is None
+    assert assessment_place(tmp_path / "s", "val", None).name == "s-evaluation-val.json"
+    assert assessment_place(tmp_path / "s", "test", tmp_path / "e.json") == tmp_path / "e.json"
+    (tmp_path / "notes.json").write_text("[]")
+    with pytest.raises(OutputError, match="holds no figures"):
+        assessment_place(tmp_path / "s", "test", tmp_path / "notes.json")
 
 
 def test_half_of_a_family_is_no_side(tmp_path):
@@ -87,7 +114,7 @@ def test_half_of_a_family_is_no_side(tmp_path):
         assess(tmp_path / "student")
     with pytest.raises(GccError, match="psnr compares each made image with its true one"):
         assess(tmp_path / "student", metrics="psnr")
-    found = assess(tmp_path / "student", metrics="fd_effnetlite0")
+    found = assess(tmp_path / "student", metrics="fd_effnetlite0").figures
     assert found.keys() == {"A2B", "B2A"}
 
 

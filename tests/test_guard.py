@@ -54,6 +54,30 @@ def test_rollback_takes_up_the_last_sound_epoch_at_half_the_rates_and_gives_up_i
     assert rolled == 3
 
 
+def test_what_is_not_finite_is_rolled_back_too():
+    game = run(on_collapse="rollback", discriminator="selective", gan_mode="hinge", lr_g=2e-3, lr_d=5e-4, epochs=8)
+    warned = {}
+    for step in game.steps():
+        if step.phase == "train" and step.ends_epoch:
+            warned |= {step.epoch: step.warnings} if step.warnings else {}
+            if step.epoch == 5 and not step.warnings:
+                with torch.no_grad():
+                    next(game.student.generators["G"].parameters()).fill_(torch.nan)
+    assert list(warned) == [6] and "student/G" in warned[6]["student"]
+    assert warned[6]["student"].endswith("is not finite; back to the last sound epoch, at half the learning rates")
+    assert all(parameter.isfinite().all() for parameter in game.student.generators["G"].parameters())
+
+
+def test_an_epoch_that_was_rolled_back_is_not_judged():
+    game = run(on_collapse="rollback", epochs=20, evaluate_every=1)
+    judged = {}
+    with pytest.raises(TrainingError):
+        for step in game.steps():
+            if step.ends_epoch and step.phase == "train":
+                judged[step.epoch] = bool(step.figures), bool(step.warnings)
+    assert all(figures != warned for figures, warned in judged.values()) and any(warned for _, warned in judged.values())
+
+
 def test_spread():
     assert spread(4, 4) == [0, 1, 2, 3] and spread(2, 9) == [0, 4]
 

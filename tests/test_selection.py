@@ -1,13 +1,14 @@
 """The best epoch is the one that the validation images tell, and both it and the last are reported."""
 
-import json
-
+import numpy as np
 import pytest
 import torch
 from families import TINY
+from PIL import Image
 
 from gcc import Compressor, Teacher, load
 from gcc.artifact import read
+from gcc.conclusion import picture
 from gcc.evaluation.held_out import HeldOut
 from gcc.selection import Selection, restored, snapshots
 
@@ -55,7 +56,14 @@ def test_the_best_epoch_is_kept_and_the_last_beside_it(monkeypatch, tmp_path):
     for place, epoch in ((tmp_path / "student", 3), (tmp_path / "last" / "student", 4)):
         saved = load(place).state_dict()
         assert all(torch.equal(saved[key], value) for key, value in states[epoch]["student"].items())
-        assert read(place)["G"].figures == json.loads((place / "config.json").read_text())["figures"] == figures
+        told = read(place)["G"].figures
+        assert told["student"]["epoch"] == epoch
+        # The pictures are those of the weights beside them.
+        networks = {role: {"G": load(tmp_path / role)} for role in ("teacher", "student")} | {"student": {"G": load(place)}}
+        with Image.open(place / "samples.png") as grid:
+            assert np.array_equal(np.asarray(grid), np.asarray(picture(game, networks)))
+    assert read(tmp_path / "student")["G"].figures == figures
+    assert read(tmp_path / "last" / "student")["G"].figures["student (best)"] == figures["student"]
 
 
 def test_a_best_last_epoch_is_saved_once(monkeypatch, tmp_path):

@@ -10,7 +10,7 @@ from gcc.errors import DataError
 from gcc.evaluation.effnet import EffNetLite0
 from gcc.evaluation.inception import Inception
 from gcc.evaluation.packages import needed
-from gcc.registry.contracts import SetEvaluator, Surroundings
+from gcc.registry.contracts import Judged, SetEvaluator, Surroundings
 
 SUBSETS = 100
 SUBSET = 1000
@@ -31,10 +31,10 @@ class _ByTorchFidelity(SetEvaluator):
             import torch_fidelity.metric_kid
         self._library = torch_fidelity
 
-    def _doubled(self, made: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
-        if min(len(made), len(real)) < 2:
-            raise DataError(f"{self.name} compares sets of images: expected 2 or more of each, got {len(made)} made and {len(real)} real")
-        return made.double(), real.double()
+    def check(self, judged: Judged, made: int, real: int) -> None:
+        """Refuse sets without a covariance."""
+        if min(made, real) < 2:
+            raise DataError(f"{self.name} compares sets of images: expected 2 or more of each, got {made} made and {real} real")
 
 
 class _Frechet(_ByTorchFidelity):
@@ -50,7 +50,7 @@ class _Frechet(_ByTorchFidelity):
 
     def distance(self, made: Tensor, real: Tensor) -> float:
         fid = self._library.metric_fid
-        statistics = [fid.fid_features_to_statistics(features) for features in self._doubled(made, real)]
+        statistics = [fid.fid_features_to_statistics(features.double()) for features in (made, real)]
         return float(fid.fid_statistics_to_metric(*statistics, verbose=False)[fid.KEY_METRIC_FID])
 
 
@@ -85,5 +85,5 @@ class KID(_ByTorchFidelity):
     def distance(self, made: Tensor, real: Tensor) -> float:
         kid = self._library.metric_kid
         size = min(SUBSET, len(made), len(real))
-        figures = kid.kid_features_to_metric(*self._doubled(made, real), kid_subsets=SUBSETS, kid_subset_size=size, verbose=False)
+        figures = kid.kid_features_to_metric(made.double(), real.double(), kid_subsets=SUBSETS, kid_subset_size=size, verbose=False)
         return float(figures[kid.KEY_METRIC_KID_MEAN])

@@ -95,22 +95,23 @@ class HeldOut:
         self._real: dict[tuple[str, str], dict[type[Extractor], Tensor]] = {}
 
     def check(self) -> None:
-        """Let the evaluators of images compare true images with themselves, one of each size.
+        """Let the evaluators refuse what they could not judge: of every part, they are shown a true image of each size as if it were made.
 
         Raises:
-            GccError: one of them cannot be judged, such as an image that is too small.
+            GccError: one of them does, such as an image that is too small.
         """
         if not self.jury.evaluators:
             return
-        seen = set()
-        for index in range(1 if self.source.uniform else len(self.source)):
-            batch = {key: value[None] for key, value in self.source.sample(index, None).items()}
-            shapes = tuple(sorted((key, tuple(value.shape)) for key, value in batch.items()))
-            if shapes not in seen:
-                seen.add(shapes)
-                self._try(batch)
+        for indices in self._parts().values():
+            seen = set()
+            for index in indices[:1] if self.source.uniform else indices:
+                batch = {key: value[None] for key, value in self.source.sample(index, None).items()}
+                shapes = tuple(sorted((key, tuple(value.shape)) for key, value in batch.items()))
+                if shapes not in seen:
+                    seen.add(shapes)
+                    self._check(batch, len(indices))
 
-    def _try(self, batch: Batch) -> None:
+    def _check(self, batch: Batch, count: int) -> None:
         widths = self.architecture.full_widths(1)
         with torch.device("meta"), torch.no_grad():
             generators = {name: self.architecture.build_generator(widths).eval() for name in self.architecture.generators}
@@ -118,7 +119,8 @@ class HeldOut:
             ends = self.architecture.judged(shapes, self.architecture.generate(generators, shapes))
         there = {key: value.to(self.device) for key, value in batch.items()}
         for judged in ends.values():
-            self.jury.try_out(Judged(there, there[judged.target], judged.source, judged.target))
+            made, real = self._distinct(judged.source, judged.target, count)
+            self.jury.check(Judged(there, there[judged.target], judged.source, judged.target), made, real)
 
     def figures(self, generators: Mapping[str, nn.Module]) -> dict[str, dict[str, float]]:
         """Return the figures over every sample, by generator and title."""
@@ -140,12 +142,16 @@ class HeldOut:
 
     def _figures(self, generator: str, part: str, count: int, seen: _Seen) -> dict[str, float]:
         # In order, so that what begins again lies at the end.
-        made, real = (min(count, self.source.distinct(key)) for key in (seen.source, seen.target))
+        made, real = self._distinct(seen.source, seen.target, count)
         features = self._remember(part, seen.target, seen.real.joined(real))
         figures = self.jury.figures(seen.compared.joined(), seen.made.joined(made), features)
         protocols = {_title(metric, part): self.jury.protocol(metric, made, real, seen.sizes) for metric in figures}
         self.protocols.setdefault(generator, {}).update(protocols)
         return {_title(metric, part): figure for metric, figure in figures.items()}
+
+    def _distinct(self, source: str, target: str, count: int) -> tuple[int, int]:
+        """Return how many different images are made and real among `count` samples."""
+        return min(count, self.source.distinct(source)), min(count, self.source.distinct(target))
 
     def _known(self, part: str, target: str) -> dict[type[Extractor], Tensor]:
         """Return the features of the real images as far as they are known."""
@@ -157,7 +163,7 @@ class HeldOut:
                     try:
                         self._real[part, target][kind] = load_file(path)["features"]
                     except (SafetensorError, OSError, KeyError):
-                        continue
+                        continue  # Damaged: computed anew.
         return self._real[part, target]
 
     def _remember(self, part: str, target: str, fresh: Mapping[type[Extractor], Tensor]) -> dict[type[Extractor], Tensor]:

@@ -124,25 +124,28 @@ class JudgeMIoU(MeanIoU):
     measured on every tenth training pair, which it does not learn from, and told in the protocol. It is kept in the store.
     """
 
-    learns = True
-
     def __init__(self, around: Surroundings) -> None:
         super().__init__(around)
         self._device = around.device
         source = around.training()
         self._file = around.store / f"judge-{_fingerprint(source)}.safetensors" if around.store and source.identity else None
-        kept = self._file is not None and self._file.exists()
-        self._pairs = None if kept else labelled_pairs(source, PAIRS)
+        self._kept = _read(self._file, around.device) if self._file and self._file.exists() else None
+        self._pairs = None if self._kept else labelled_pairs(source, PAIRS)
 
     @cached_property
     def _judge(self) -> Judge:
         """The judge: the one that was kept, else a new one."""
         if self._pairs is None:
-            return Judge.of_tensors(read_tensors(cast(Path, self._file)), self._device)
+            return cast(Judge, self._kept)
         judge = train_judge(self._pairs, self._device)
         if self._file:
             _keep(judge, self._file)
         return judge
+
+    def check(self, judged: Judged, made: int, real: int) -> None:
+        """Refuse label maps that are made from photographs; the judge itself need not be there yet."""
+        known = self._pairs or self._judge
+        self._require_key(judged, known.key)
 
     @property
     def classes(self) -> int:  # type: ignore[override]
@@ -161,19 +164,30 @@ class JudgeMIoU(MeanIoU):
         return interpolate(scores, (height, width), mode="bilinear").argmax(1)
 
     def truth(self, judged: Judged) -> Tensor:
-        key = self._judge.key
+        self._require_key(judged, self._judge.key)
+        maps = to_bytes(judged.batch[self._judge.key])
+        return nearest(maps, self._judge.palette.to(maps.device))
+
+    @staticmethod
+    def _require_key(judged: Judged, key: str) -> None:
         if judged.source != key:
             raise GccError(
                 f"miou_judge judges photographs that are made from label maps: {key} holds the label maps here, and the images are made"
                 f" from {judged.source}; leave it out, or turn the direction round"
             )
-        maps = to_bytes(judged.batch[key])
-        return nearest(maps, self._judge.palette.to(maps.device))
 
 
 def _fingerprint(source: SampleSource) -> str:
     sizes = {key: tuple(value.shape) for key, value in source.sample(0, None).items()}
     return hashlib.sha256(f"{VERSION} {PAIRS} {STEPS} {sizes} {source.identity}".encode()).hexdigest()[:12]
+
+
+def _read(file: Path, device: torch.device) -> Judge | None:
+    """Return the judge that was kept; none where the file is damaged, and a new one has to be trained."""
+    try:
+        return Judge.of_tensors(read_tensors(file), device)
+    except (GccError, KeyError, RuntimeError, ValueError):
+        return None
 
 
 def _keep(judge: Judge, file: Path) -> None:

@@ -43,15 +43,14 @@ class Jury:
         wanted = dict.fromkeys(one.extractor for one in self.evaluators.values() if isinstance(one, SetEvaluator))
         self.extractors: dict[type[Extractor], Extractor] = {kind: kind(around) for kind in wanted}
 
-    def try_out(self, judged: Judged) -> None:
-        """Let the evaluators of images that are ready compare a batch, and forget it.
+    def check(self, judged: Judged, made: int, real: int) -> None:
+        """Let every evaluator refuse what it could not judge; arguments are those of `Evaluator.check`.
 
         Raises:
-            GccError: one of them cannot.
+            GccError: one of them does.
         """
         for evaluator in self.evaluators.values():
-            if isinstance(evaluator, ImageEvaluator) and not evaluator.learns:
-                evaluator.compare(judged)
+            evaluator.check(judged, made, real)
 
     def compare(self, judged: Judged) -> dict[str, Tensor]:
         """Return what the evaluators of images observe in a batch, by name, on the CPU."""

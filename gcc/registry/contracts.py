@@ -426,14 +426,24 @@ class Evaluator(abc.ABC):
     unit: ClassVar[str] = ""
     """What the figure is given in, such as "dB"."""
     larger_is_better: ClassVar[bool]
-    learns: ClassVar[bool] = False
-    """Whether it trains something when it is first asked, which takes long."""
 
     def __init__(self, around: Surroundings) -> None:  # noqa: B027 - an evaluator may need nothing
         """Load what is needed.
 
         Raises:
             GccError: trained weights or a package are missing; the message says which, and where people get them.
+        """
+
+    def check(self, judged: Judged, made: int, real: int) -> None:  # noqa: B027 - an evaluator may accept everything
+        """Refuse, before any long work, what could not be judged after it.
+
+        Args:
+            judged: a batch of true images in the place of made ones.
+            made: number of images that will be made.
+            real: number of real ones.
+
+        Raises:
+            GccError: such images, or so few, cannot be judged.
         """
 
     @property
@@ -448,6 +458,10 @@ class ImageEvaluator(Evaluator):
     @abc.abstractmethod
     def compare(self, judged: Judged) -> Tensor:
         """Return an observation per image, (N, ...)."""
+
+    def check(self, judged: Judged, made: int, real: int) -> None:
+        """Compare the batch, and forget it."""
+        self.compare(judged)
 
     def figure(self, observations: Tensor) -> float:
         """Return the figure of all observations, (M, ...): their mean by default."""

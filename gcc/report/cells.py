@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from gcc.artifact import Artifact
 from gcc.pruning.budget import Budget
-from gcc.report.comparison import comparison, cost_title, latency_title, limit, limited, quality_title
+from gcc.report.comparison import by_protocol, comparison, cost_title, latency_title, limit, limited, quality_title
 from gcc.report.markup import Html, joined, tag
 from gcc.report.run_record import Grid, RunRecord
 
@@ -116,10 +116,7 @@ def _table(artifact: Artifact) -> Html:
 
 
 def _protocols(artifact: Artifact) -> Html:
-    told: dict[str, dict[str, None]] = {}
-    for figures in artifact.figures.values():
-        for title, text in figures.get("protocols", {}).items():
-            told.setdefault(text, {})[title] = None
+    told = by_protocol(artifact.figures.values())
     return joined(*(tag("p", tag("b", ", ".join(titles)), f": {text}", class_="protocol") for text, titles in told.items()))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gcc.pruning.budget import Budget
@@ -25,11 +25,20 @@ def comparison(sides: Mapping[str, Figures]) -> dict[str, list[str]]:
         f"{figures['latency_ms']:.1f} ms" + _note(figures, first, "latency_ms", lambda own, other: f"{own / other:.1f}x")
         for figures in sides.values()
     ]
-    if any("(last)" in title for title in sides):
+    if any(" (" in title for title in sides):
         rows["epoch"] = [str(figures.get("epoch", UNTOLD)) for figures in sides.values()]
     for metric in first["metrics"]:
         rows[quality_title(metric)] = [_quality(metric, figures["metrics"].get(metric)) for figures in sides.values()]
     return rows
+
+
+def by_protocol(sides: Iterable[Figures]) -> dict[str, list[str]]:
+    """Return the titles of figures of quality by how they came about; a title has several where data differ."""
+    told: dict[str, dict[str, None]] = {}
+    for figures in sides:
+        for title, text in figures.get("protocols", {}).items():
+            told.setdefault(text, {})[title] = None
+    return {text: list(titles) for text, titles in told.items()}
 
 
 def cost_title(figures: Figures, key: str) -> str:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gcc.registry import Listing
-from gcc.report.comparison import Figures, comparison
+from gcc.report.comparison import Figures, by_protocol, comparison
 
 BAR = 40
 PIPED = 200
@@ -89,7 +89,8 @@ def summary(arch: str, figures: Mapping[str, Mapping[str, Figures]], places: Map
         out: the run's folder.
     """
     tables = [comparison_table(f"{arch} {generator}", sides) for generator, sides in figures.items()]
-    protocols = {title: text for sides in figures.values() for side in sides.values() for title, text in side.get("protocols", {}).items()}
+    told = by_protocol(side for sides in figures.values() for side in sides.values())
+    protocols = {", ".join(titles): text for text, titles in told.items()}
     files = {f"{title} saved in": str(place) for title, place in places.items()}
     return Group(*tables, facts_table(protocols), facts_table(files | {"samples, losses, recipe in": str(out)}))
 

@@ -102,6 +102,8 @@ class Sentinel:
         """Go on after a rollback to when the game was sound, which is what it is measured by still."""
         for story in self._sides.values():
             story.starved = story.alike = 0
+            story.fresh.clear()
+            story.losses.clear()
 
     def add(self, side: str, loss_g: Tensor, loss_d_real: Tensor, loss_d_fake: Tensor) -> None:
         """Take in the adversarial losses of an iteration, scalars on the device, which is not waited for."""

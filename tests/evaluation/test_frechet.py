@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy
 import torch
-from judging import around, streets
+from judging import around, judged, streets
 from torchmetrics.image.fid import FrechetInceptionDistance
 
 from gcc.errors import DataError, GccError
@@ -120,7 +120,7 @@ def test_figures_are_the_same_each_time_and_leave_random_numbers_alone(monkeypat
 @pytest.mark.parametrize("kind", [FID, KID, FDEffNetLite0])
 def test_a_single_image_is_no_set(kind):
     with pytest.raises(DataError, match=f"{kind.name} compares sets of images: expected 2 or more of each, got 1 made and 5 real"):
-        kind(around()).distance(torch.zeros(1, 4), torch.zeros(5, 4))
+        kind(around()).check(judged(torch.zeros(1, 3, 8, 8)), 1, 5)
 
 
 @pytest.mark.parametrize("kind", [FID, KID, FDEffNetLite0])

@@ -4,8 +4,11 @@ import dataclasses
 
 import pytest
 import torch
+from families import TINY
+from PIL import Image
 from torch import nn
 
+from gcc import Compressor, Teacher
 from gcc.errors import GccError
 from gcc.evaluation.held_out import HeldOut, sampling, shown
 from gcc.evaluation.jury import Jury
@@ -192,3 +195,23 @@ def test_true_images_are_tried_out_one_of_each_size_before_a_run_needs_them():
     with pytest.raises(GccError, match="32x16 pixels is too small for PSNR and SSIM"):
         held_out(Small(3), "l1", "ssim_y").check()
     held_out(Small(3), "l1").check()
+
+
+def test_every_part_must_have_enough_images_for_its_evaluators():
+    class Parted(Numbered):
+        def part(self, index):
+            return "one" if index == 0 else "rest"
+
+    held_out(Numbered(3), "fd_effnetlite0").check()
+    with pytest.raises(GccError, match="fd_effnetlite0 compares sets of images: expected 2 or more of each, got 1 made and 1 real"):
+        held_out(Parted(3), "fd_effnetlite0").check()
+
+
+def test_validation_images_are_checked_before_the_run(tmp_path):
+    for split, size in (("train", 64), ("test", 64), ("val", 8)):
+        (tmp_path / split).mkdir()
+        for number in range(3):
+            Image.new("RGB", (size, size), (number, 0, 0)).save(tmp_path / split / f"{number}.png")
+    run = Compressor(Teacher.create("srgan"), tmp_path, **TINY["srgan"] | {"metrics": "ssim_y", "size": 32, "perceptual": "none"})
+    with pytest.raises(GccError, match="too small for PSNR and SSIM"):
+        run.check()

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from judging import around, figure, judged
+from safetensors.torch import load_file, save_file
 
 from gcc.data.demo.streets import Streets
 from gcc.data.images import to_bytes
@@ -144,6 +145,26 @@ def test_the_other_direction_is_refused(trained):
     batch = held_out()
     with pytest.raises(GccError, match="A holds the label maps here, and the images are made from B; leave it out, or turn the direction"):
         trained.compare(Judged(batch, batch["A"], "B", "A"))
+
+
+def test_the_other_direction_is_refused_before_a_judge_is_trained(monkeypatch):
+    monkeypatch.setattr(judge, "train_judge", lambda *_: pytest.fail("trained"))
+    batch = held_out()
+    JudgeMIoU(around(source())).check(Judged(batch, batch["B"], "A", "B"), 12, 12)
+    with pytest.raises(GccError, match="turn the direction"):
+        JudgeMIoU(around(source())).check(Judged(batch, batch["A"], "B", "A"), 12, 12)
+
+
+def test_a_damaged_one_is_trained_anew(trained, store, tmp_path, monkeypatch):
+    (kept,) = store.glob("judge-*.safetensors")
+    monkeypatch.setattr(judge, "STEPS", 80)
+    tensors = load_file(kept)
+    for damage in (lambda file: file.write_bytes(b"no tensors"), lambda file: save_file({"key": tensors["key"]}, file)):
+        damage(tmp_path / kept.name)
+        again = JudgeMIoU(around(source(), tmp_path))
+        monkeypatch.setattr(judge, "train_judge", lambda *_: trained._judge)
+        assert again.protocol == trained.protocol
+        assert load_file(tmp_path / kept.name).keys() == tensors.keys()
 
 
 def test_a_single_pair_is_too_few(monkeypatch):
