@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gcc.artifact import load as load
     from gcc.compressor import Compressor as Compressor
     from gcc.errors import GccError as GccError
+    from gcc.inference import optimize as optimize
     from gcc.teacher import Teacher as Teacher
     from gcc.trainer import Trainer as Trainer
 
@@ -23,9 +24,10 @@ _HOMES = {
     "Teacher": "gcc.teacher",
     "Trainer": "gcc.trainer",
     "load": "gcc.artifact",
+    "optimize": "gcc.inference",
 }
 
-__all__ = ["Compressor", "GccError", "Teacher", "Trainer", "load"]
+__all__ = ["Compressor", "GccError", "Teacher", "Trainer", "load", "optimize"]
 
 
 def __getattr__(name: str) -> Any:

@@ -127,7 +127,7 @@ class Ablation:
         }
 
     def save(self) -> list[Path]:
-        """Write `ablation.json`, `ablation.md` and `ablation.png`, the students of the first seed side by side, and return their paths.
+        """Write `ablation.json`, `ablation.md` and `ablation.png`, a grid of the first seed, and return their paths.
 
         Raises:
             OutputError: they cannot be written.
@@ -151,10 +151,11 @@ class Ablation:
         return "\n".join(lines) + f"\n\n{seeds}, on held-out images.\n"
 
     def _grid(self) -> Image:
-        students = {variant: read(self._place(variant, 0) / "student") for variant in self.variants}
+        saved = {TEACHER: read(self._place(self.variants[0], 0) / TEACHER)}
+        saved |= {variant: read(self._place(variant, 0) / "student") for variant in self.variants}
         networks = {
-            variant: {name: artifact.network().to(self.first.device) for name, artifact in artifacts.items()}
-            for variant, artifacts in students.items()
+            title: {name: artifact.network().to(self.first.device) for name, artifact in artifacts.items()}
+            for title, artifacts in saved.items()
         }
         return picture(self.first, networks)
 

@@ -78,6 +78,7 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--amp", type=click.Choice(["auto", "bf16", "fp16", "off"]), default="auto", show_default=True, help="Mixed precision."
         ),
+        click.option("--plain", is_flag=True, help="Run slowly, as the reference for what is faster: float32, torch's own layouts."),
         click.option(
             "--on-collapse",
             type=click.Choice(["warn", "stop", "rollback"]),
@@ -109,6 +110,7 @@ def search_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--selector", metavar="NAME", help="Distillation layers: paper, uniform, all, or module names joined by commas."),
         click.option("--prune-width", type=int, metavar="N", help="Width of the generator that is pruned."),
         click.option("--budget", metavar="B", help="3.0G or 900M MACs, 25% of the teacher's, 2.5Mparams; or one per generator, by commas."),
+        click.option("--round-to", type=int, metavar="N", help="Prune to multiples of so many channels, such as 8."),
         click.option("--counter", type=click.Choice(["exact", "paper"]), help="MACs counter that the budget is held against."),
     ]
     return _with(options, command)
@@ -305,8 +307,21 @@ def version() -> None:
     click.echo(f"gan-gcc {installed('gan-gcc')}, torch {installed('torch')}, Python {platform.python_version()}")
 
 
-RUN_ARGUMENTS = ("data", "dataset", "skip_bad", "device", "amp", "workers", "widths", "on_collapse")
-RECIPE_FLAGS = ("metrics", "direction", "size", "epochs", "batch_size", "seed", "metric", "selector", "prune_width", "budget", "counter")
+RUN_ARGUMENTS = ("data", "dataset", "skip_bad", "device", "amp", "plain", "workers", "widths", "on_collapse")
+RECIPE_FLAGS = (
+    "metrics",
+    "direction",
+    "size",
+    "epochs",
+    "batch_size",
+    "seed",
+    "metric",
+    "selector",
+    "prune_width",
+    "budget",
+    "counter",
+    "round_to",
+)
 
 
 def _run(kind: type[Run], options: Mapping[str, Any]) -> None:

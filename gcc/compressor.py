@@ -206,7 +206,7 @@ class Compressor(Run):
         sparse = [parameter for network in generators.values() for parameter in penalised(network, groups, self.metric)]
         strength = self.metric.strength if self.recipe.sparsity is None else self.recipe.sparsity
         penalise = partial(add_subgradient, sparse, strength)
-        self.searched = Player(self.architecture, generators, discriminators, self.precision, self.auxiliary, penalise=penalise)
+        self.searched = Player(self.architecture, generators, discriminators, self.execution, self.auxiliary, penalise=penalise)
         fresh = {} if self._search_starts_trained else {"teacher": self.searched}
         yield from self.pretrain("search_pretrain", self.recipe.search_pretrain_epochs, fresh)
         yield from self.play(self.searched, "search", self.recipe.search_epochs)
@@ -216,7 +216,15 @@ class Compressor(Run):
         recipe, teacher, budgets = self.recipe, self.teacher_cost(), self._budgets()
         return {
             name: prune(
-                self.architecture, network, recipe.prune_width, self.metric, budgets[name], recipe.counter, teacher, recipe.keep
+                self.architecture,
+                network,
+                recipe.prune_width,
+                self.metric,
+                budgets[name],
+                recipe.counter,
+                teacher,
+                recipe.keep,
+                recipe.round_to,
             ).widths
             for name, network in generators.items()
         }
@@ -234,7 +242,7 @@ class Compressor(Run):
             self.architecture,
             students,
             kind.opponents(self.architecture),
-            self.precision,
+            self.execution,
             self.auxiliary,
             positions,
             self._projections(positions),

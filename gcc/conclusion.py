@@ -28,7 +28,7 @@ def picture(run: Run, sides: Mapping[str, Networks]) -> Image:
     batch = shown(source, spread(min(SHOWN, len(source)), len(source)), run.device)
     made: dict[str, Samples] = {}
     for title, generators in sides.items():
-        with sampling(generators), run.precision.autocast():
+        with sampling(generators), run.execution.autocast():
             made[title] = run.architecture.generate(generators, batch)
     return sample_grid(run.architecture.show(batch, made))
 

@@ -103,7 +103,7 @@ class Guard:
         """Return the variety of the images that the least varied generator makes."""
         if not self._batch:
             count = min(WATCHED, len(self.held_out))
-            self._batch = shown(self.held_out, spread(count, len(self.held_out)), player.precision.device)
-        with sampling(player.generators), player.precision.autocast():
+            self._batch = shown(self.held_out, spread(count, len(self.held_out)), player.execution.device)
+        with sampling(player.generators), player.execution.autocast():
             judged = self.architecture.judged(self._batch, self.architecture.generate(player.generators, self._batch))
         return min((Variety.of(each.made, each.real) for each in judged.values()), key=lambda variety: variety.between)

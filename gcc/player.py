@@ -21,12 +21,13 @@ from gcc.losses.coordination import Target, global_loss, imbalance
 from gcc.losses.distillation import Features, Projections, distillation_loss, modules_at, tapping
 from gcc.losses.placement import NOWHERE, Positions
 from gcc.models.gate import ChannelGate, gates
+from gcc.models.open_channels import Chain, find_chains, run_open
 from gcc.networks import build_discriminators
 from gcc.recipe import Recipe
 from gcc.registry import Architecture, Batch, Networks, Pair, Samples
+from gcc.training.execution import Execution
 from gcc.training.mover import Mover
 from gcc.training.pool import ImagePool
-from gcc.training.precision import Precision
 from gcc.training.seeds import derived
 
 NONE: Networks = MappingProxyType({})
@@ -78,7 +79,7 @@ class Player:
         architecture: the GAN family.
         generators: by name; owned and moved by this player.
         discriminators: by name; owned and moved by this player.
-        precision: of the forward passes, and the device.
+        execution: how networks run.
         auxiliary: networks that the task losses read; they never move.
         positions: the layers whose features `make` and `judge` keep.
         penalise: adds to the generators' gradients before their step.
@@ -91,7 +92,7 @@ class Player:
         architecture: Architecture[Any],
         generators: Mapping[str, nn.Module],
         discriminators: Mapping[str, nn.Module],
-        precision: Precision,
+        execution: Execution,
         auxiliary: Networks = NONE,
         positions: Positions = NOWHERE,
         penalise: Callable[[], None] | None = None,
@@ -99,17 +100,17 @@ class Player:
         recipe: Recipe = architecture.recipe
         self.architecture = architecture
         self.recipe = recipe
-        self.precision = precision
+        self.execution = execution
         self.gan = GAN_LOSSES[recipe.gan_mode]
-        self.generators = {name: network.to(precision.device).train() for name, network in generators.items()}
-        self.discriminators = {name: network.to(precision.device).train() for name, network in discriminators.items()}
+        self.generators = {name: execution.place(network).train() for name, network in generators.items()}
+        self.discriminators = {name: execution.place(network).train() for name, network in discriminators.items()}
         self._task_networks = {**self.generators, **auxiliary}
         self.pools = {name: ImagePool(recipe.pool_size, derived(recipe.seed, f"pool {name}")) for name in discriminators}
         self._generator_taps = {name: modules_at(self.generators[name], paths) for name, paths in positions.generators.items()}
         self._discriminator_taps = {name: modules_at(self.discriminators[name], paths) for name, paths in positions.discriminators.items()}
         betas = (recipe.beta1, recipe.beta2)
-        self.generator_mover = Mover(self._generator_parameters(), recipe.lr_g, betas, precision, penalise)
-        self.discriminator_mover = Mover(self._discriminator_weights(), recipe.lr_d, betas, precision)
+        self.generator_mover = Mover(self._generator_parameters(), recipe.lr_g, betas, execution, penalise)
+        self.discriminator_mover = Mover(self._discriminator_weights(), recipe.lr_d, betas, execution)
         # A generator's loss passes through the discriminators, which must not gather gradients from it.
         self.discriminator_mover.freeze()
 
@@ -163,19 +164,19 @@ class Player:
 
     def make(self, batch: Batch) -> Made:
         """Run every generator on a batch."""
-        with self.precision.autocast(), tapping(self._generator_taps) as features:
+        with self.execution.autocast(), tapping(self._generator_taps) as features:
             samples = self.architecture.generate(self.generators, batch)
         return Made(batch, samples, self.architecture.pairs(batch, samples), features)
 
     def judge(self, made: Made) -> Verdict:
         """Run every discriminator on what was made, by this side or the other; gradients pass to its generators."""
-        with self.precision.autocast(), tapping(self._discriminator_taps) as features:
-            logits = {name: network(made.pairs[name].fake) for name, network in self.discriminators.items()}
+        with self.execution.autocast(), tapping(self._discriminator_taps) as features:
+            logits = {name: self._ask(name, made.pairs[name].fake) for name in self.discriminators}
         return Verdict(logits, features)
 
     def pretrain(self, made: Made) -> Losses:
         """Move the generators against the losses of the stage before the game."""
-        with self.precision.autocast():
+        with self.execution.autocast():
             losses = self.architecture.pretraining_losses(made.batch, made.samples)
         self.generator_mover.step(total(losses.values()))
         return detached(losses)
@@ -198,6 +199,11 @@ class Player:
             self.discriminator_mover.step(self.recipe.lambda_d * total(losses.values()))
         return detached(losses)
 
+    def _ask(self, name: str, images: Tensor) -> Tensor:
+        """Return a discriminator's logits of images (N, C, H, W)."""
+        logits: Tensor = self.discriminators[name](images)
+        return logits
+
     def imbalances(self, verdict: Verdict) -> Losses:
         """Return `|L_G - L_Dfake|` of each discriminator on what it said of its own generators (Eq. 5, 6)."""
         return {name: imbalance(self.gan.generator(d), self.gan.fake(d)).detach() for name, d in verdict.logits.items()}
@@ -205,7 +211,7 @@ class Player:
     def _generator_losses(self, made: Made, verdict: Verdict) -> Losses:
         opposed = [self.gan.generator(logits) for logits in verdict.logits.values()]
         losses = {"G": self.recipe.lambda_gan * total(opposed)} if opposed else {}
-        with self.precision.autocast():
+        with self.execution.autocast():
             return losses | self.architecture.task_losses(self._task_networks, made.batch, made.samples)
 
     def _discriminator_losses(self, made: Made, verdict: Verdict | None) -> Losses:
@@ -213,9 +219,9 @@ class Player:
         known = verdict if verdict and self._shares_verdict else None
         for name, network in self.discriminators.items():
             pair = made.pairs[name]
-            with self.precision.autocast():
-                real = network(pair.real)
-                fake = known.logits[name] if known else network(self.pools[name].query(pair.fake.detach()))
+            with self.execution.autocast():
+                real = self._ask(name, pair.real)
+                fake = known.logits[name] if known else self._ask(name, self.pools[name].query(pair.fake.detach()))
             losses["D_real"].append(self.gan.real(real))
             losses["D_fake"].append(self.gan.fake(fake))
             if self.gan.penalised:
@@ -260,7 +266,7 @@ class Student(Player):
         architecture: the GAN family.
         generators: of the searched widths.
         discriminators: with a `ChannelGate` at every gate.
-        precision: of the forward passes, and the device.
+        execution: how networks run.
         auxiliary: networks that the task losses read; they never move.
         positions: the distilled layers.
         projections: the maps f_l of each generator; they move with the generators.
@@ -271,16 +277,17 @@ class Student(Player):
         architecture: Architecture[Any],
         generators: Mapping[str, nn.Module],
         discriminators: Mapping[str, nn.Module],
-        precision: Precision,
+        execution: Execution,
         auxiliary: Networks,
         positions: Positions,
         projections: Mapping[str, Projections],
     ) -> None:
-        self.projections = {name: network.to(precision.device) for name, network in projections.items()}
-        super().__init__(architecture, generators, discriminators, precision, auxiliary, Positions(positions.generators, {}))
+        self.projections = {name: execution.place(network) for name, network in projections.items()}
+        super().__init__(architecture, generators, discriminators, execution, auxiliary, Positions(positions.generators, {}))
         self.gates = {name: gates(network) for name, network in self.discriminators.items()}
+        self._chains: dict[str, list[Chain]] = {}
         self.alphas = [gate.alpha for found in self.gates.values() for gate in found.values()]
-        self.retention_mover = Mover(self.alphas, self.recipe.lr_alpha, (0.9, 0.999), precision)
+        self.retention_mover = Mover(self.alphas, self.recipe.lr_alpha, (0.9, 0.999), execution)
         self.retention_mover.freeze()
 
     @classmethod
@@ -305,6 +312,15 @@ class Student(Player):
     @property
     def _trained(self) -> dict[str, Networks]:
         return super()._trained | {"projections": self.projections}
+
+    def _ask(self, name: str, images: Tensor) -> Tensor:
+        # Closed channels matter to the retention factors alone, which `update_retention` moves.
+        if not self.execution.leaves_out_closed:
+            return super()._ask(name, images)
+        network = self.discriminators[name]
+        if name not in self._chains:
+            self._chains[name] = find_chains(network, images)
+        return run_open(network, self._chains[name], images)
 
     def begin(self, epoch: int) -> None:
         super().begin(epoch)
@@ -355,7 +371,7 @@ class Student(Player):
     def _capacity(self, name: str, pair: Pair, target: Target) -> tuple[Tensor, Tensor]:
         """Return L_D (Eq. 2, of which the gradient penalty of `wgangp` is no part) and L_global (Eq. 7) of a discriminator on a batch."""
         network = self.discriminators[name]
-        with self.precision.autocast():
+        with self.execution.autocast():
             real, fake = network(pair.real), network(pair.fake)
         loss_d_fake = self.gan.fake(fake)
         return self.gan.real(real) + loss_d_fake, global_loss(self.gan.generator(fake), loss_d_fake, target.value)
@@ -365,7 +381,7 @@ class Student(Player):
         return {f"{name}.{path}": gate.open().float().mean() for name, found in self.gates.items() for path, gate in found.items()}
 
     def _projected(self, made: Made) -> dict[str, Features]:
-        with self.precision.autocast():
+        with self.execution.autocast():
             return {name: network(made.features[name]) for name, network in self.projections.items()}
 
 

@@ -49,7 +49,7 @@ class Recipe:
 
     ranges: ClassVar[Mapping[str, Range]] = {
         **dict.fromkeys(("ngf", "ndf", "prune_width"), WIDTH),
-        **dict.fromkeys(("batch_size", "alpha_decay", "epochs", "evaluate_every"), COUNT),
+        **dict.fromkeys(("batch_size", "alpha_decay", "epochs", "evaluate_every", "round_to"), COUNT),
         **dict.fromkeys(("pretrain_epochs", "pool_size"), WEIGHT),
         **dict.fromkeys(("lr_g", "lr_d", "lr_alpha", "sparsity"), WEIGHT),
         **dict.fromkeys(("lambda_d", "lambda_gan", "lambda_gp", "gamma_m", "gamma_t"), WEIGHT),
@@ -76,6 +76,8 @@ class Recipe:
     keep: float = 0.0
     """Least share of each width's channels that stays, whatever their importance; 0, as in the paper, may leave a layer a single channel,
     which short sparse training tends to do where gradients are small."""
+    round_to: int = 1
+    """Widths that lose channels become multiples of this: hardware likes multiples of 8."""
     budget: str = "25%"
     """What a student generator may cost: `3.0G`, `900M` (MACs per sample), `25%` (of the teacher's MACs) or `2.5Mparams`; one for all
     generators, or one for each, joined by commas."""

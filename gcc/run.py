@@ -30,7 +30,7 @@ from gcc.result import Result
 from gcc.selection import Selection
 from gcc.teacher import Teacher
 from gcc.training.device import choose_device
-from gcc.training.precision import Amp, Precision
+from gcc.training.execution import Amp, Execution, keep_memory
 from gcc.training.seeds import derived
 from gcc.weights import Weights
 
@@ -83,6 +83,7 @@ class Run(abc.ABC):
         skip_bad: leave out images that cannot be read, instead of stopping.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         amp: `auto`, `bf16`, `fp16` or `off`.
+        plain: run every operation as it is written, in float32 and torch's own layouts: slower, and the reference for all that is faster.
         workers: processes that read images; 0 reads them between the steps.
         weights: files of trained weights by the name of their network, for what task losses and evaluators read, such as `vgg19`; what is
             not named is looked for in torch's cache.
@@ -103,6 +104,7 @@ class Run(abc.ABC):
         skip_bad: bool = False,
         device: str = "auto",
         amp: Amp = "auto",
+        plain: bool = False,
         workers: int = 0,
         weights: Mapping[str, str | Path] | None = None,
         on_collapse: OnCollapse = "warn",
@@ -118,7 +120,12 @@ class Run(abc.ABC):
             lacking = f"{teacher.folder} has none" if teacher.brought else "this one is fresh: give one with --teacher"
             raise RecipeError(f"train_teacher = false needs a teacher with trained discriminators, and {lacking}")
         self.device = choose_device(device)
-        self.precision = Precision.choose(amp, self.device)
+        if plain and amp in ("bf16", "fp16"):
+            raise GccError(f"a plain run is one in float32: leave --plain or --amp {amp} out")
+        fast = Execution.choose(amp, self.device, channels_last=self.architecture.channels_last)
+        self.execution = Execution(self.device) if plain else fast
+        if self.device.type == "cpu" and not plain:
+            keep_memory()
         self.workers = workers
         self.weights = Weights(weights)
         self.material = Material(self.architecture, None if data is None else Path(data), dataset, skip_bad=skip_bad)
@@ -142,7 +149,7 @@ class Run(abc.ABC):
     def auxiliary(self) -> Networks:
         """The networks that task losses read, frozen, on the device."""
         built = self.architecture.build_auxiliary(self.weights)
-        return {name: network.to(self.device).eval().requires_grad_(False) for name, network in built.items()}
+        return {name: self.execution.place(network).eval().requires_grad_(False) for name, network in built.items()}
 
     @cached_property
     def jury(self) -> Jury:
@@ -213,7 +220,7 @@ class Run(abc.ABC):
         return {
             **self.material.facts(self.recipe.size),
             **({"note": "; ".join(notes)} if notes else {}),
-            "device": f"{self.device}, {str(self.precision.dtype).removeprefix('torch.')}",
+            "device": f"{self.device}, {str(self.execution.dtype).removeprefix('torch.')}",
             "training": f"{' + '.join(self.stages())} epochs of {every} steps, batches of {self.recipe.batch_size}",
         }
 
@@ -319,14 +326,14 @@ class Run(abc.ABC):
     def batches(self, epoch: int, stream: int) -> Iterator[Batch]:
         """Yield the batches of an epoch with all that the task losses need."""
         for batch in self.loader.batches(epoch, stream):
-            with torch.no_grad(), self.precision.autocast():
+            with torch.no_grad(), self.execution.autocast():
                 prepared = self.architecture.prepare(batch, self.auxiliary)
             yield prepared
 
     def teacher_player(self, positions: Positions = NOWHERE) -> Player:
         """Return the teacher pair at its start: what was brought along, else afresh."""
         side = FrozenPlayer if self.given.brought and not self.recipe.train_teacher else Player
-        return side(self.architecture, *self.teacher_networks(self.recipe.ngf, "teacher"), self.precision, self.auxiliary, positions)
+        return side(self.architecture, *self.teacher_networks(self.recipe.ngf, "teacher"), self.execution, self.auxiliary, positions)
 
 
 def not_finite(losses: Mapping[str, float]) -> list[str]:

@@ -54,7 +54,7 @@ def test_variants_share_widths_seeds_and_teachers_and_finished_runs_stay(tmp_pat
     assert json.loads(data.read_text())["figures"]["gcc"]["l1"] == pytest.approx(l1)
     assert "| gcc |" in table.read_text() and "2 runs" in table.read_text()
     with Image.open(picture) as grid:
-        assert grid.width > 4 * 96
+        assert grid.width > 5 * 96
 
     with pytest.raises(OutputError, match="run of another recipe"):
         run(ablation(tmp_path, lr_g=1e-3))

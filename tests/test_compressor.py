@@ -338,3 +338,22 @@ def test_a_frozen_teacher_judges_by_the_batch_has_no_best_epoch_and_stays_as_it_
     assert all(torch.equal(after[key], value) for key, value in before.items())
     outcomes = run.result().outcomes
     assert outcomes["teacher"].best is outcomes["teacher"].last
+
+
+@pytest.mark.parametrize("arch", sorted(TINY))
+def test_what_is_faster_has_the_losses_of_a_plain_run(arch, monkeypatch):
+    monkeypatch.setattr(ARCHITECTURES.load(arch), "channels_last", True)
+    losses = {}
+    for plain in (True, False):
+        run = compressor(arch, plain=plain, epochs=2)
+        # Widths hang on the order of scores, which may be as close to each other as rounding errors.
+        run.given_widths = run.widths_at(3)
+        assert run.execution.layout == (torch.contiguous_format if plain else torch.channels_last)
+        losses[plain] = [{name: float(value) for name, value in step.losses.items()} for step in run.steps()]
+    for fast, slow in zip(losses[False], losses[True], strict=True):
+        assert fast == pytest.approx(slow, rel=1e-2, abs=1e-3)
+
+
+def test_a_plain_run_is_one_in_float32():
+    with pytest.raises(GccError, match="leave --plain or --amp bf16 out"):
+        compressor("pix2pix", plain=True, amp="bf16")

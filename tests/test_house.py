@@ -28,6 +28,7 @@ FLOORS = [
         "gcc.testing",
         "gcc.translation",
         "gcc.generation",
+        "gcc.inference",
         "gcc.inspection",
         "gcc.assessment",
     },

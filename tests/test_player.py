@@ -13,9 +13,9 @@ from gcc.losses.placement import NOWHERE, build_projections, place
 from gcc.models.gate import ChannelGate
 from gcc.models.pix2pix import Pix2Pix
 from gcc.player import FrozenPlayer, Lesson, Player, Student
-from gcc.training.precision import Precision
+from gcc.training.execution import Execution
 
-CPU = Precision(torch.device("cpu"), torch.float32)
+CPU = Execution(torch.device("cpu"), torch.float32)
 TAPS_G, TAPS_D = ("down2.act", "down4.act", "up4.act", "up2.act"), ("conv2", "conv4")
 
 
@@ -29,7 +29,7 @@ def batch(seed):
     return {key: torch.rand(2, 3, 32, 32, generator=random) * 2 - 1 for key in ("A", "B")}
 
 
-def game(kind=Player, precision=CPU, seed=0, **changes):
+def game(kind=Player, execution=CPU, seed=0, **changes):
     """Return a teacher and a narrower student, with weights far enough from zero for every loss to matter."""
     torch.manual_seed(seed)
     architecture = make(**changes)
@@ -40,9 +40,9 @@ def game(kind=Player, precision=CPU, seed=0, **changes):
         meta = {"G": architecture.build_generator(full).eval()}, {"D": architecture.build_discriminator().eval()}
         thin = {"G": architecture.build_generator(narrow).eval()}
     positions = place(architecture, *meta)
-    teacher = kind(architecture, teachers, {"D": architecture.build_discriminator()}, precision, {}, positions)
+    teacher = kind(architecture, teachers, {"D": architecture.build_discriminator()}, execution, {}, positions)
     gated = {"D": architecture.build_discriminator(lambda channels: ChannelGate(channels, architecture.recipe.tau))}
-    student = Student(architecture, students, gated, precision, {}, positions, build_projections(architecture, meta[0], thin, positions))
+    student = Student(architecture, students, gated, execution, {}, positions, build_projections(architecture, meta[0], thin, positions))
     for alpha in student.alphas:
         with torch.no_grad():
             alpha.copy_(torch.rand_like(alpha))
@@ -539,7 +539,7 @@ def test_wgan_penalty_is_weighted_and_reaches_the_discriminator():
 
 
 def test_bfloat16_forward_keeps_weights_and_losses_in_float32():
-    teacher, student = game(precision=Precision(torch.device("cpu"), torch.bfloat16))
+    teacher, student = game(execution=Execution(torch.device("cpu"), torch.bfloat16))
     losses = learn(teacher, student, batch(1))
     losses |= student.update_discriminators(student.make(batch(1)))
     losses |= student.update_retention(student.make(batch(1)), {"D": Target()})

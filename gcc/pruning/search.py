@@ -49,6 +49,7 @@ def prune(
     counter: Counter,
     teacher: Cost,
     keep: float = 0.0,
+    round_to: int = 1,
 ) -> Pruned:
     """Return the widths of the largest generator within `budget` that keeps the most important channels of `network`.
 
@@ -61,6 +62,7 @@ def prune(
         counter: the MACs counter that the budget is held against.
         teacher: what a budget given as a share is a share of.
         keep: least share of each width's channels that stays.
+        round_to: widths that lose channels become multiples of this.
 
     Raises:
         BudgetError: the budget is out of reach.
@@ -73,7 +75,9 @@ def prune(
     scores = score_groups(network, groups, metric)
     unit = budget.unit(counter) + (f" at {teacher.resolution}" if budget.quantity == "macs" else "")
     limit = budget.limit(teacher, counter)
-    found = search_widths(groups, scores, lambda widths: budget.measure(generator_cost(architecture, widths), counter), limit, unit)
+    found = search_widths(
+        groups, scores, lambda widths: budget.measure(generator_cost(architecture, widths), counter), limit, unit, round_to
+    )
     widths = without_vanished(architecture, groups, found)
     return Pruned(widths, generator_cost(architecture, widths))
 
@@ -84,6 +88,7 @@ def search_widths(
     cost: Callable[[Mapping[str, int]], float],
     limit: float,
     unit: str = "MACs",
+    round_to: int = 1,
 ) -> dict[str, int]:
     """Return the widths of the largest network whose cost is within `limit`, by a global ranking of channels.
 
@@ -93,19 +98,22 @@ def search_widths(
     of the limit or nothing is left to try: first the group of that channel is closed, and the others get channels back in their order;
     if that does not fill the budget, the channel stays, and others go instead.
 
+    With `round_to`, blocks of so many channels of a group go together, ranked by their mean score.
+
     Args:
         groups: the channel groups.
         scores: importance by group name, (channels,), larger is kept; a group whose score is none keeps its full width.
         cost: the cost of a network with given widths; it must not rise when a width falls.
         limit: the most that `cost` may give.
         unit: what `cost` gives, for messages.
+        round_to: widths that lose channels become multiples of this.
 
     Raises:
         BudgetError: `limit` lies outside of what removing channels can reach.
         TrainingError: a score is not finite.
     """
-    ranking = _ranking(groups, scores)
-    price = _Price(groups, cost)
+    ranking = _ranking(groups, scores, round_to)
+    price = _Price(groups, cost, round_to)
     smallest, largest = price(ranking), price([])
     if not smallest <= limit <= largest:
         raise BudgetError(
@@ -136,8 +144,11 @@ def without_vanished(architecture: Architecture[Any], groups: Sequence[Group], w
     return settled
 
 
-def _ranking(groups: Sequence[Group], scores: Mapping[str, Tensor | None]) -> list[str]:
-    """Return the group name of every channel that may go, by ascending importance."""
+def _ranking(groups: Sequence[Group], scores: Mapping[str, Tensor | None], round_to: int) -> list[str]:
+    """Return the group name of every block of channels that may go, by ascending mean importance.
+
+    A block has `round_to` channels; the least important one of a group has fewer where its channels are no multiple.
+    """
     names: list[str] = []
     importance: list[Tensor] = []
     for group in groups:
@@ -146,25 +157,30 @@ def _ranking(groups: Sequence[Group], scores: Mapping[str, Tensor | None]) -> li
             continue
         if not bool(score.isfinite().all()):
             raise TrainingError(f"width {group.name!r}: a channel's importance is not finite; the training of the first step has diverged")
-        ascending = score.detach().cpu().double().sort().values[: group.channels - group.minimum]
-        names += [group.name] * len(ascending)
-        importance.append(ascending)
+        ascending = score.detach().cpu().double().sort().values
+        ends = range(group.channels % round_to or round_to, group.channels + 1, round_to)
+        blocks = torch.stack([ascending[max(0, end - round_to) : end].mean() for end in ends])
+        may_go = blocks[: len(blocks) - math.ceil(group.minimum / round_to)]
+        names += [group.name] * len(may_go)
+        importance.append(may_go)
     if not importance:
         return []
     return [names[index] for index in torch.cat(importance).argsort(stable=True).tolist()]
 
 
 class _Price:
-    """The cost of the network without given channels, each computed once."""
+    """The cost of the network without given blocks of channels, each computed once."""
 
-    def __init__(self, groups: Sequence[Group], cost: Callable[[Mapping[str, int]], float]) -> None:
+    def __init__(self, groups: Sequence[Group], cost: Callable[[Mapping[str, int]], float], round_to: int) -> None:
         self.full = {group.name: group.channels for group in groups}
         self.cost = cost
+        self.round_to = round_to
         self.known: dict[tuple[int, ...], float] = {}
 
     def widths(self, removed: Sequence[str]) -> dict[str, int]:
         gone = Tally(removed)
-        return {name: channels - gone[name] for name, channels in self.full.items()}
+        blocks = {name: math.ceil(channels / self.round_to) for name, channels in self.full.items()}
+        return {name: self.round_to * (blocks[name] - gone[name]) if gone[name] else channels for name, channels in self.full.items()}
 
     def __call__(self, removed: Sequence[str]) -> float:
         widths = self.widths(removed)

@@ -159,6 +159,8 @@ class Architecture(abc.ABC, Generic[R]):
     """Name of the data set that demonstrates the family when no data is given."""
     paired: ClassVar[bool] = True
     """Whether a true image exists for each that a generator makes, so that the two can be compared."""
+    channels_last: ClassVar[bool] = False
+    """Whether its networks train faster with channels last on a CPU in float32; `benchmarks/step.py` tells."""
 
     def __init__(self, recipe: R) -> None:
         """Bind the recipe; subclasses refuse here what they cannot build, with `RecipeError`."""

@@ -1,1 +1,1 @@
-"""What training needs besides the method: numerical precision, optimisers, the device, progress and records."""
+"""What training needs besides the method: how networks run, optimisers, the device, progress and records."""

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gcc.training.precision import Precision
+from gcc.training.execution import Execution
 
 
 class Mover:
@@ -20,7 +20,7 @@ class Mover:
         parameters: each once.
         lr: learning rate at factor 1.
         betas: of Adam.
-        precision: decides whether gradients are scaled.
+        execution: tells whether gradients are scaled.
         penalise: called between backward pass and step, to add to the unscaled gradients.
     """
 
@@ -29,14 +29,14 @@ class Mover:
         parameters: Iterable[nn.Parameter],
         lr: float,
         betas: tuple[float, float],
-        precision: Precision,
+        execution: Execution,
         penalise: Callable[[], None] | None = None,
     ) -> None:
         self.parameters = list(parameters)
         self.lr = lr
         # As a group of its own, which may be empty.
         self.optimizer = torch.optim.Adam([{"params": self.parameters}], lr=lr, betas=betas, fused=True)
-        self.scaler = precision.scaler()
+        self.scaler = execution.scaler()
         self._penalise = penalise
 
     @contextmanager

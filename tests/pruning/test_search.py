@@ -186,3 +186,48 @@ def test_a_share_of_every_width_stays(keep):
     assert pruned.widths["down3"] < 0.3 * full["down3"] if keep < 0.3 else pruned.widths["down3"] >= 0.7 * full["down3"] - 1e-9
     with pytest.raises(BudgetError):
         prune(UNET, network, 8, Slimming(), Budget.parse("1%"), "exact", teacher, 0.7)
+
+
+@settings(deadline=None)
+@given(searches(), st.integers(2, 5), st.floats(0, 1))
+def test_rounded_widths_are_full_or_multiples(case, round_to, share):
+    groups, scores, _ = case
+
+    def least(g):
+        rounded = round_to * -(-g.minimum // round_to)
+        return g.channels if scores[g.name] is None or rounded >= g.channels else rounded
+
+    smallest, largest = chain_cost({g.name: least(g) for g in groups}), chain_cost({g.name: g.channels for g in groups})
+    limit = smallest + share * (largest - smallest)
+    widths = search_widths(groups, scores, chain_cost, limit, round_to=round_to)
+    assert chain_cost(widths) <= limit
+    assert all(widths[g.name] == g.channels or widths[g.name] % round_to == 0 for g in groups)
+    assert all(widths[g.name] >= g.minimum for g in groups)
+
+
+@given(st.lists(st.integers(0, 50), min_size=21, max_size=21), st.integers(0, 5))
+def test_blocks_go_by_their_mean_importance(values, gone):
+    # Of ten channels in fours, the least two go first, then four, then four; of eleven, three, four and four.
+    sizes = {"a": 10, "b": 11}
+    own = {"a": sorted(values[:10]), "b": sorted(values[10:])}
+    blocks = []
+    for name, first in (("a", 2), ("b", 3)):
+        for start, end in ((0, first), (first, first + 4), (first + 4, first + 8)):
+            blocks.append((sum(own[name][start:end]) / (end - start), name))
+    order = [name for _, name in sorted(blocks, key=lambda block: block[0])]
+    left = {name: [size, *(8, 4, 0)][order[:gone].count(name)] for name, size in sizes.items()}
+    groups = [group(name, size) for name, size in sizes.items()]
+    scores = {"a": torch.tensor(values[:10]).float(), "b": torch.tensor(values[10:]).float()}
+
+    # Every block costs the same, so that the budget is a number of blocks.
+    def cost(widths):
+        return sum(-(-width // 4) for width in widths.values())
+
+    assert search_widths(groups, scores, cost, 6 - gone, round_to=4) == left
+
+
+def test_the_unet_is_cut_to_round_widths():
+    network = UNET.build_generator(UNET.full_widths(8))
+    teacher = cost_of(network, UNET.example_input())
+    found = prune(UNET, network, 8, L1Norm(), Budget.parse("30%"), "exact", teacher, round_to=4)
+    assert all(width % 4 == 0 for width in found.widths.values()) and 0.2 * teacher.macs < found.cost.macs <= 0.3 * teacher.macs

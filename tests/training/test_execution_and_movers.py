@@ -1,4 +1,4 @@
-"""Precision, the optimisers, the device, random seeds and the gathering of losses."""
+"""Execution, the optimisers, the device, random seeds and the gathering of losses."""
 
 import json
 
@@ -8,34 +8,49 @@ from torch import nn
 
 from gcc.errors import GccError, OutputError
 from gcc.training.device import choose_device
+from gcc.training.execution import Execution
 from gcc.training.mover import Mover
-from gcc.training.precision import Precision
 from gcc.training.record import Window, append_line
 from gcc.training.seeds import derived, seeded
 
 CPU = torch.device("cpu")
-OFF = Precision(CPU, torch.float32)
+OFF = Execution(CPU, torch.float32)
 
 
 @pytest.mark.parametrize(("amp", "dtype"), [("auto", torch.float32), ("off", torch.float32), ("bf16", torch.bfloat16)])
 def test_precision_on_the_cpu(amp, dtype):
-    assert Precision.choose(amp, CPU) == Precision(CPU, dtype)
+    execution = Execution.choose(amp, CPU)
+    layout = torch.contiguous_format if dtype == torch.float32 else torch.channels_last
+    assert execution == Execution(CPU, dtype, layout, leaves_out_closed=True)
+    assert Execution.choose(amp, CPU, channels_last=True).layout == torch.channels_last
+
+
+def test_networks_take_on_the_layout():
+    convolution = Execution(CPU, layout=torch.channels_last).place(nn.Sequential(nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8)))
+    assert convolution[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert convolution(torch.randn(2, 8, 9, 9)).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_gpu_is_not_waited_for_to_learn_which_channels_are_open(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
+    execution = Execution.choose("auto", torch.device("cuda"))
+    assert execution.layout == torch.channels_last and not execution.leaves_out_closed
 
 
 def test_float16_is_refused_on_the_cpu():
     with pytest.raises(GccError, match="fp16"):
-        Precision.choose("fp16", CPU)
+        Execution.choose("fp16", CPU)
 
 
 @pytest.mark.parametrize(("has_bf16", "dtype"), [(True, torch.bfloat16), (False, torch.float16)])
 def test_auto_on_a_gpu_takes_bf16_where_it_is_native(monkeypatch, has_bf16, dtype):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: has_bf16 or including_emulation)
-    assert Precision.choose("auto", torch.device("cuda")).dtype == dtype
+    assert Execution.choose("auto", torch.device("cuda")).dtype == dtype
 
 
 def test_autocast_holds_in_its_context_alone():
     linear, x = nn.Linear(2, 2), torch.randn(1, 2)
-    with Precision(CPU, torch.bfloat16).autocast():
+    with Execution(CPU, torch.bfloat16).autocast():
         assert linear(x).dtype == torch.bfloat16
     assert linear(x).dtype == torch.float32
     with OFF.autocast():
@@ -43,8 +58,8 @@ def test_autocast_holds_in_its_context_alone():
 
 
 def test_scaler_scales_for_float16_alone():
-    assert not OFF.scaler().is_enabled() and not Precision(CPU, torch.bfloat16).scaler().is_enabled()
-    assert Precision(CPU, torch.float16).scaler().is_enabled()
+    assert not OFF.scaler().is_enabled() and not Execution(CPU, torch.bfloat16).scaler().is_enabled()
+    assert Execution(CPU, torch.float16).scaler().is_enabled()
 
 
 def test_mover_is_adam():
@@ -102,7 +117,7 @@ def test_penalise_sees_and_changes_unscaled_gradients_before_the_step(dtype):
         seen.append((parameter.detach().clone(), parameter.grad.clone()))
         parameter.grad.copy_(torch.tensor([-1.0, 1.0]))
 
-    mover = Mover([parameter], 0.1, (0.5, 0.999), Precision(CPU, dtype), penalise)
+    mover = Mover([parameter], 0.1, (0.5, 0.999), Execution(CPU, dtype), penalise)
     mover.step((3 * parameter).sum())
     ((value, slope),) = seen
     assert value.tolist() == [1.0, 2.0] and slope.tolist() == [3.0, 3.0]
@@ -115,7 +130,7 @@ def test_scaled_steps_without_a_penalty_equal_plain_ones():
     values = []
     for dtype in (torch.float32, torch.float16):
         parameter = nn.Parameter(torch.tensor([1.0, -2.0]))
-        mover = Mover([parameter], 0.1, (0.5, 0.9), Precision(CPU, dtype))
+        mover = Mover([parameter], 0.1, (0.5, 0.9), Execution(CPU, dtype))
         for step in range(4):
             mover.step(((parameter - step) ** 3).sum())
         values.append(parameter.detach().clone())
@@ -124,7 +139,7 @@ def test_scaled_steps_without_a_penalty_equal_plain_ones():
 
 def test_scaled_step_skips_an_overflow():
     parameter = nn.Parameter(torch.ones(1))
-    mover = Mover([parameter], 0.1, (0.5, 0.9), Precision(CPU, torch.float16))
+    mover = Mover([parameter], 0.1, (0.5, 0.9), Execution(CPU, torch.float16))
     mover.step((parameter * float("inf")).sum())
     assert parameter.item() == 1.0
     mover.step(parameter.sum())

@@ -1,0 +1,74 @@
+"""Runs at the sizes of Table I on images of noise, for what is measured and not looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torchvision.models import vgg19
+
+from gcc import Compressor, Teacher
+from gcc.run import Step
+
+FAMILIES: Mapping[str, Mapping[str, Any]] = {
+    "pix2pix": {},
+    "cyclegan": {"generator": "mobile", "budget": "15%"},
+    "sagan": {},
+    "srgan": {"pretrain_epochs": 0},
+}
+"""Recipe fields by family, where they are not the published ones."""
+LAYOUTS: Mapping[str, tuple[tuple[int, int], tuple[str, ...], tuple[str, ...]]] = {
+    "pix2pix": ((256, 512), ("train",), ("test",)),
+    "cyclegan": ((286, 286), ("trainA", "trainB"), ("testA", "testB")),
+    "sagan": ((218, 178), (".",), ()),
+    "srgan": ((400, 400), ("train",), ("test/Set5",)),
+}
+"""Height and width of the images, folders of those to train on, and of a held-out one each."""
+BATCHES = 3
+"""Batches of each epoch."""
+
+
+def write_images(arch: str, folder: Path) -> Path:
+    """Write images of noise in the family's layout, enough for `BATCHES` batches, and return their folder."""
+    random = np.random.default_rng(0)
+    batch = Teacher.create(arch).architecture(demo=False, settings=FAMILIES[arch]).recipe.batch_size
+    (height, width), trained, held_out = LAYOUTS[arch]
+    # Of a folder without splits, a fifth is held out.
+    count = BATCHES * batch * (1 if held_out else 5 / 4)
+    for name, images in {**dict.fromkeys(trained, int(count)), **dict.fromkeys(held_out, 1)}.items():
+        (folder / arch / name).mkdir(parents=True, exist_ok=True)
+        for index in range(images):
+            pixels = random.integers(256, size=(height, width, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / arch / name / f"{index}.png")
+    return folder / arch
+
+
+def write_vgg19(folder: Path) -> Path:
+    """Write weights of a VGG19 that has learned nothing, which costs what a trained one does."""
+    file = folder / "vgg19.safetensors"
+    save_file({name: tensor.contiguous() for name, tensor in vgg19().state_dict().items()}, file)
+    return file
+
+
+def compressor(arch: str, folder: Path, *, epochs: int = 1000, **arguments: Any) -> Compressor:
+    """Return a run of a family at its published sizes, on images that are written to `folder`."""
+    weights = {"weights": {"vgg19": write_vgg19(folder)}} if arch == "srgan" else {}
+    settings = {**FAMILIES[arch], "epochs": epochs, "metrics": "", **weights, **arguments}
+    return Compressor(Teacher.create(arch), write_images(arch, folder), **settings)
+
+
+def joint_steps(run: Compressor) -> Iterator[Step]:
+    """Yield the iterations of the second step; the first one is not watched."""
+    return (step for step in run.steps() if step.phase == "train")
+
+
+def machine() -> str:
+    """Return what the figures were measured on."""
+    name = next((line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "CPU")
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else name
+    return f"{device}, {torch.get_num_threads()} threads, torch {torch.__version__}"

@@ -1,0 +1,103 @@
+"""How long one iteration of Algorithm 1 takes at a family's published sizes, and how much memory, in several modes side by side.
+
+    python benchmarks/step.py --arch pix2pix --threads 2
+
+Each mode runs in a process of its own; they take turns, an iteration each, so that whatever else the machine does meets all of them. The
+first iterations, in which memory is gathered, are not counted. Peak memory is that of the whole process, torch and data included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from full_size import FAMILIES, compressor, joint_steps, machine
+
+MODES: Mapping[str, Mapping[str, Any]] = {"plain": {"plain": True}, "float32": {"amp": "off"}, "bf16": {"amp": "bf16"}}
+WARM_UP = 2
+
+
+def work(arch: str, mode: str, threads: int, closed: float) -> None:
+    """Answer every line of standard input with the seconds of an iteration and the peak memory so far in GB."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as folder:
+        run = compressor(arch, Path(folder), metrics="", lr_alpha=0.0, **MODES[mode])
+        steps = joint_steps(run)
+        next(steps)
+        for alpha in run.student.alphas:
+            alpha.data[: int(closed * len(alpha))] = 0
+        print("ready", flush=True)
+        for _ in sys.stdin:
+            start = time.perf_counter()
+            next(steps)
+            if run.device.type == "cuda":
+                torch.cuda.synchronize()
+            seconds = time.perf_counter() - start
+            memory = (
+                torch.cuda.max_memory_allocated()
+                if run.device.type == "cuda"
+                else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            )
+            print(seconds, memory / 1e9, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--arch", choices=FAMILIES, default="pix2pix")
+    parser.add_argument("--modes", default=",".join(MODES), help="joined by commas")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=7, help="iterations that count, of each mode")
+    parser.add_argument("--closed", type=float, default=0.0, help="share of the student's discriminator's channels that are switched off")
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    parser.add_argument("--work", choices=MODES, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.work:
+        work(asked.arch, asked.work, asked.threads, asked.closed)
+        return
+    modes = asked.modes.split(",")
+    shared = ["--arch", asked.arch, "--threads", str(asked.threads), "--closed", str(asked.closed)]
+    workers = {}
+    for mode in modes:
+        workers[mode] = subprocess.Popen(
+            [sys.executable, __file__, *shared, "--work", mode], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+        # One after the other: side by side they would slow each other down many times.
+        workers[mode].stdout.readline()
+    seconds: dict[str, list[float]] = {mode: [] for mode in modes}
+    memory: dict[str, float] = {}
+    for turn in range(WARM_UP + asked.repeats):
+        for mode, worker in workers.items():
+            worker.stdin.write("\n")
+            took, memory[mode] = map(float, worker.stdout.readline().split())
+            if turn >= WARM_UP:
+                seconds[mode].append(took)
+    for worker in workers.values():
+        worker.communicate()
+    torch.set_num_threads(asked.threads)
+    print(f"{asked.arch}, one iteration at the published sizes; {machine()}; {asked.closed:.0%} of the channels off")
+    first = statistics.median(seconds[modes[0]])
+    rows = {}
+    for mode in modes:
+        median = statistics.median(seconds[mode])
+        rows[mode] = {"median_s": median, "least_s": min(seconds[mode]), "most_s": max(seconds[mode]), "peak_gb": memory[mode]}
+        spread = f"{min(seconds[mode]):.2f} to {max(seconds[mode]):.2f}"
+        print(f"{mode:8}  {median:6.2f} s ({spread})  {median / first:.2f} of {modes[0]}  peak {memory[mode]:.1f} GB")
+    if asked.json:
+        asked.json.write_text(
+            json.dumps({"arch": asked.arch, "machine": machine(), "closed": asked.closed, "modes": rows}, indent=2) + "\n"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""Networks made ready for inference compute the same."""
+
+import pytest
+import torch
+from families import TINY
+from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
+
+from gcc import GccError, Teacher, optimize
+
+
+def trained(network, example):
+    """Return the network with running statistics that are no longer those of the start."""
+    torch.manual_seed(0)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean, -0.5, 0.5)
+            nn.init.uniform_(module.running_var, 0.5, 2.0)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.bias, -0.5, 0.5)
+    return network
+
+
+@pytest.mark.parametrize("arch", [*sorted(TINY), "pix2pix resnet", "cyclegan mobile"])
+def test_every_family_computes_the_same_without_norms_dropout_and_parametrisations(arch):
+    arch, _, generator = arch.partition(" ")
+    settings = TINY[arch] | ({"generator": generator} if generator else {})
+    architecture = Teacher.create(arch).architecture(demo=True, settings=settings)
+    example = torch.randn(2, *architecture.example_input().shape[1:])
+    network = trained(architecture.build_generator(architecture.full_widths(8)), example)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    ready = optimize(network, example)
+    with torch.no_grad():
+        torch.testing.assert_close(ready(example), network.eval()(example), rtol=1e-4, atol=1e-5)
+    kinds = [type(module) for module in ready.modules()]
+    assert nn.BatchNorm2d not in kinds and nn.Dropout not in kinds and not any(map(is_parametrized, ready.modules()))
+    assert not ready.training and not any(parameter.requires_grad for parameter in ready.parameters())
+    assert all(tensor.equal(before[name]) for name, tensor in network.state_dict().items())
+
+
+class Shared(nn.Module):
+    """Reads a convolution's output beside its batch norm."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 3, 3, 1, 1), nn.BatchNorm2d(3)
+
+    def forward(self, x):
+        made = self.conv(x)
+        return made + self.norm(made)
+
+
+def test_a_network_that_cannot_be_folded_is_refused():
+    example = torch.randn(1, 3, 8, 8)
+    with pytest.raises(GccError, match="differs by .* expected batch norms that alone read"):
+        optimize(trained(Shared(), example), example)
+    with pytest.raises(GccError, match="without running statistics"):
+        optimize(nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3, track_running_stats=False)), example)
+
+
+def test_a_norm_that_no_convolution_precedes_stays():
+    example = torch.randn(1, 3, 8, 8)
+    network = trained(nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1), nn.ReLU(), nn.BatchNorm2d(3)), example)
+    ready = optimize(network, example)
+    assert [type(module) for module in ready] == [nn.BatchNorm2d, nn.Conv2d, nn.ReLU, nn.BatchNorm2d]
+    with torch.no_grad():
+        torch.testing.assert_close(ready(example), network.eval()(example))
