@@ -55,7 +55,7 @@ def write_vgg19(folder: Path) -> Path:
     return file
 
 
-def compressor(arch: str, folder: Path, *, epochs: int = 1000, **arguments: Any) -> Compressor:
+def compressor(arch: str, folder: Path, *, epochs: int = 10, **arguments: Any) -> Compressor:
     """Return a run of a family at its published sizes, on images that are written to `folder`."""
     weights = {"weights": {"vgg19": write_vgg19(folder)}} if arch == "srgan" else {}
     settings = {**FAMILIES[arch], "epochs": epochs, "metrics": "", **weights, **arguments}

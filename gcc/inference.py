@@ -10,6 +10,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 from gcc.errors import GccError
+from gcc.models.layers import runs_channels_last
 from gcc.models.trace import Trace
 from gcc.networks import evaluating
 
@@ -21,7 +22,7 @@ def optimize(network: nn.Module, example: Tensor) -> nn.Module:
     """Return a copy of a network that computes the same, faster: for inference alone.
 
     Batch norms are folded into the convolutions before them, parametrisations such as spectral norm are carried out, dropout is gone, and
-    convolutions have channels last. The copy is compared with the network on `example` before it is returned.
+    convolutions have channels last where that is faster. The copy is compared with the network on `example` before it is returned.
 
     Args:
         network: such as `load("runs/pix2pix/student")`; it stays as it is.
@@ -45,7 +46,8 @@ def optimize(network: nn.Module, example: Tensor) -> nn.Module:
             _replace(copy, path, nn.Identity())
         elif isinstance(module, nn.Dropout | nn.Dropout2d):
             _replace(copy, path, nn.Identity())
-    copy = copy.to(memory_format=torch.channels_last)
+    if runs_channels_last(copy):
+        copy = copy.to(memory_format=torch.channels_last)
     _require_equal(network, copy, example)
     return copy
 

@@ -20,6 +20,11 @@ def norm_layer(norm: Norm) -> Callable[[int], nn.Module]:
     return nn.BatchNorm2d if norm == "batch" else nn.InstanceNorm2d
 
 
+def runs_channels_last(network: nn.Module) -> bool:
+    """Return whether channels last may be the faster layout: never with instance norm, which torch computes contiguously."""
+    return not any(isinstance(module, nn.InstanceNorm2d) for module in network.modules())
+
+
 def initialise_normal(network: nn.Module, deviation: float = 0.02) -> None:
     """Draw convolution weights from N(0, `deviation`) and norm scales from N(1, `deviation`); zero every bias (Isola et al. 2017)."""
     for module in network.modules():

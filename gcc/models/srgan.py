@@ -125,6 +125,7 @@ class SRGAN(Architecture[SRGANRecipe]):
 
     samples = "super-resolution"
     demo_source = "scenes"
+    channels_last = True
 
     def __init__(self, recipe: SRGANRecipe) -> None:
         super().__init__(recipe)

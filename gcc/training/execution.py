@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from gcc.errors import GccError
+from gcc.models.layers import runs_channels_last
 
 Amp = Literal["auto", "bf16", "fp16", "off"]
 
@@ -61,8 +62,9 @@ class Execution:
         return cls(device, dtype, torch.channels_last if channels_last else torch.contiguous_format, leaves_out_closed=on_cpu)
 
     def place(self, network: nn.Module) -> nn.Module:
-        """Return the network on the device, in the layout."""
-        return network.to(self.device).to(memory_format=self.layout)
+        """Return the network on the device, in the layout if that suits it."""
+        network = network.to(self.device)
+        return network.to(memory_format=self.layout) if runs_channels_last(network) else network
 
     def autocast(self) -> AbstractContextManager[None]:
         """Return the context of one forward pass."""

@@ -31,6 +31,11 @@ def test_networks_take_on_the_layout():
     assert convolution(torch.randn(2, 8, 9, 9)).is_contiguous(memory_format=torch.channels_last)
 
 
+def test_instance_norm_keeps_the_layout_in_which_it_is_fast():
+    network = Execution(CPU, layout=torch.channels_last).place(nn.Sequential(nn.Conv2d(8, 8, 3), nn.InstanceNorm2d(8)))
+    assert network[0].weight.is_contiguous() and not network[0].weight.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_a_gpu_is_not_waited_for_to_learn_which_channels_are_open(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
     execution = Execution.choose("auto", torch.device("cuda"))
