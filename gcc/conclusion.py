@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from PIL.Image import Image
 from torch import nn
 
@@ -80,6 +81,8 @@ def _best(run: Run, role: Role, test: HeldOut | None) -> Side | None:
 
 
 def _measured(run: Run, role: Role, generators: Networks, discriminators: Networks, epoch: int, test: HeldOut | None) -> Side:
+    # In the layout in which they come back from disk.
+    generators = {name: network.to(memory_format=torch.contiguous_format) for name, network in generators.items()}
     figures = test.figures(generators) if test else {}
     protocols = test.protocols if test else {}
     widths = run.trained_widths[role]
