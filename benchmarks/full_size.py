@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import save_file
-from torchvision.models import vgg19
 
 from gcc import Compressor, Teacher
 from gcc.run import Step
@@ -50,6 +49,9 @@ def write_images(arch: str, folder: Path) -> Path:
 
 def write_vgg19(folder: Path) -> Path:
     """Write weights of a VGG19 that has learned nothing, which costs what a trained one does."""
+    # Here alone: it takes memory that no other family needs.
+    from torchvision.models import vgg19
+
     file = folder / "vgg19.safetensors"
     save_file({name: tensor.contiguous() for name, tensor in vgg19().state_dict().items()}, file)
     return file

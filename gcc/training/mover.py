@@ -68,6 +68,11 @@ class Mover:
             self._penalise()
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        self.release()
+
+    def release(self) -> None:
+        """Free the gradients, whose room the backward passes of others need."""
+        self.optimizer.zero_grad(set_to_none=True)
 
     def memory(self) -> dict[str, Any]:
         """Return a copy of what the optimiser and the scaler remember."""

@@ -89,6 +89,12 @@ def test_mover_forgets_gradients_from_elsewhere():
     assert parameter.item() == pytest.approx(0.1, rel=1e-4)
 
 
+def test_no_gradient_outlives_a_step():
+    parameter = nn.Parameter(torch.zeros(1))
+    Mover([parameter], 0.1, (0.5, 0.999), OFF).step(parameter.sum())
+    assert parameter.grad is None
+
+
 def test_rate_is_a_factor_on_the_base_and_does_not_pile_up():
     parameter = nn.Parameter(torch.zeros(1))
     mover = Mover([parameter], 0.2, (0.5, 0.999), OFF)
