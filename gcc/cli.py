@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gcc.errors import GccError
+from gcc.errors import GccError, Interrupted, RunError
 
 if TYPE_CHECKING:
     from gcc.run import Run
@@ -28,9 +28,12 @@ class Program(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except Interrupted as error:
+            click.echo(f"gcc: {error}", err=True)
+            ctx.exit(error.exit_code)
         except GccError as error:
             click.echo(f"gcc: error: {error}", err=True)
-            ctx.exit(2)
+            ctx.exit(error.exit_code)
         except OSError as error:
             # Such as standard output on a full disk; what a run reads and writes has errors of its own.
             if error.errno == errno.EPIPE:
@@ -99,6 +102,17 @@ def folder_options(command: Callable[..., None]) -> Callable[..., None]:
     options = [
         click.option("--force", is_flag=True, help="Move the run that --out holds aside."),
         click.option("--tensorboard", is_flag=True, help="Keep a record for TensorBoard, too, in the output folder."),
+        click.option(
+            "--resume", metavar="DIR|auto", help="Go on with the run in DIR; auto: with that in --out, else start one."
+        ),
+        click.option(
+            "--checkpoint-every",
+            default="10m",
+            show_default=True,
+            metavar="T",
+            help="Time between two checkpoints in minutes, or as iterations such as 500; one follows every epoch, too.",
+        ),
+        click.option("--keep", type=click.IntRange(1, 1000), default=2, show_default=True, metavar="N", help="Checkpoints that are kept."),
     ]
     return _with(options, command)
 
@@ -307,6 +321,7 @@ def version() -> None:
     click.echo(f"gan-gcc {installed('gan-gcc')}, torch {installed('torch')}, Python {platform.python_version()}")
 
 
+AUTO = "auto"
 RUN_ARGUMENTS = ("data", "dataset", "skip_bad", "device", "amp", "plain", "workers", "widths", "on_collapse")
 RECIPE_FLAGS = (
     "metrics",
@@ -324,32 +339,58 @@ RECIPE_FLAGS = (
 )
 
 
-def _run(kind: type[Run], options: Mapping[str, Any]) -> None:
+def _run(kind: type[Run], options: dict[str, Any]) -> None:
     from rich.console import Console
 
-    from gcc.files import claim, fresh_folder, require_free
+    from gcc.checkpoint import Checkpoints
+    from gcc.command import recalled, remember
+    from gcc.files import claim, fresh_folder, is_finished, require_free, require_room
     from gcc.report.html import save_report
     from gcc.report.tensorboard import FOLDER as BOARDS
     from gcc.report.tensorboard import TensorBoard, require_tensorboard
     from gcc.report.terminal import facts_table, printer, summary
-    from gcc.watch import nowhere, watched
+    from gcc.watch import Schedule, nowhere, rewind, watched
 
+    context = click.get_current_context()
+    command, resume = str(context.info_name), options.pop("resume")
+    if resume not in (None, AUTO):
+        given = [name for name in options if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]
+        options = recalled(Path(resume), command, options, given) | {"out": Path(resume)}
     if options["tensorboard"]:
         require_tensorboard()
+    schedule = Schedule.parse(options["checkpoint_every"], options["keep"])
     teacher, settings = _teacher(options)
     run = kind(teacher, **_run_arguments(options), **settings)
+    usual = Path("runs") / run.arch
+    out = options["out"] or (usual if resume else fresh_folder(usual))
+    snapshot = Checkpoints(out).newest() if resume else {}
+    if snapshot:
+        run.resume(snapshot)
+    elif resume and is_finished(out):
+        click.echo(f"the run in {out} is finished: nothing is left to be resumed")
+        return
+    elif resume not in (None, AUTO):
+        raise RunError(f"{out} cannot be resumed: it holds no checkpoint that is whole; start it anew, with --resume auto or --force")
     run.check()
-    out = options["out"] or fresh_folder(Path("runs") / run.arch)
-    require_free(out, force=options["force"], inputs=[options[name] for name in ("data", "teacher") if options[name]])
+    if not snapshot:
+        # What `auto` finds without a checkpoint has hardly begun.
+        inputs = [options[name] for name in ("data", "teacher") if options[name]]
+        require_free(out, force=options["force"] or resume == AUTO, inputs=inputs)
     console = printer()
-    console.print(facts_table(run.plan() | {"output": str(out)}))
+    facts = {"resumed": f"after {snapshot['phase']} epoch {snapshot['epoch']}, iteration {snapshot['done']}"} if snapshot else {}
+    console.print(facts_table(run.plan() | facts | {"output": str(out)}))
     if options["dry_run"]:
         click.echo(run.recipe.to_toml(run.arch), nl=False)
         return
-    if replaced := claim(out, needs=run.bytes_written()):
+    needs = run.bytes_written() + schedule.keep * run.bytes_of_snapshot()
+    if snapshot:
+        require_room(out, needs=needs)
+        rewind(out, snapshot)
+    elif replaced := claim(out, needs=needs):
         console.print(facts_table({"moved aside": f"the run that {out} held is now in {replaced}"}))
+    remember(out, command, options)
     scalars = TensorBoard(out / BOARDS) if options["tensorboard"] else nowhere
-    result = watched(run, out, Console(stderr=True), scalars)
+    result = watched(run, out, Console(stderr=True), scalars, schedule)
     console.print(summary(run.arch, result.figures(), result.places(out), out))
     console.print(facts_table({"report": str(save_report([out]))}))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from copy import deepcopy
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -51,11 +50,13 @@ class Compressor(Run):
 
     teacher: Player
     student: Student
-    widths: dict[str, Widths]
+    searched: Player
 
     def __init__(self, teacher: Teacher, data: str | Path | None = None, *, widths: str | Path | None = None, **arguments: Any) -> None:
         super().__init__(teacher, data, **arguments)
         self.given_widths = {} if widths is None else self._widths_of(Path(widths))
+        self.widths: dict[str, Widths] = {}
+        self.targets: dict[str, Target] = {}
 
     @cached_property
     def metric(self) -> ImportanceMetric:
@@ -83,23 +84,33 @@ class Compressor(Run):
 
         # Second step: lightweight generator training.
         epochs = self.recipe.epochs
-        for epoch in range(1, epochs + 1):  # line 7
-            self.begin("train", epoch, self.teacher, self.student)
-            drawn = zip(self.batches(epoch, FIRST), self.loader.batches(epoch, SECOND), strict=True)  # lines 8 and 12
-            for index, (first, second) in enumerate(drawn, start=1):
+        for epoch in self.epochs("train", epochs):  # line 7
+            done = self.begin("train", epoch, self.teacher, self.student)
+            drawn = zip(self.batches(epoch, FIRST, done), self.loader.batches(epoch, SECOND, done), strict=True)  # lines 8 and 12
+            for index, (first, second) in enumerate(drawn, done + 1):
                 yield self.step("train", epoch, epochs, index, self._cooperate(first, second, epoch))
 
     def state(self) -> Losses:
         """Return the share of each gate's channels that are on, once the second step has begun."""
         return titled("active", self.student.active_share()) if self.sides else {}
 
+    @property
+    def players(self) -> Mapping[str, Player]:
+        return self.sides or {"search": self.searched}
+
     def memory(self) -> dict[str, Any]:
-        return super().memory() | {"targets": {name: deepcopy(target.state_dict()) for name, target in self.targets.items()}}
+        targets = {name: target.state_dict() for name, target in self.targets.items()}
+        return super().memory() | {"widths": self.widths, "targets": targets}
 
     def recall(self, memory: Mapping[str, Any]) -> None:
         super().recall(memory)
         for name, target in self.targets.items():
             target.load_state_dict(memory["targets"][name])
+
+    def resume(self, snapshot: Mapping[str, Any]) -> None:
+        super().resume(snapshot)
+        # Once the widths are known, the first step is over.
+        self.given_widths = snapshot["memory"]["widths"]
 
     def _cooperate(self, first: Batch, second: Batch, epoch: int) -> Losses:
         teacher, student = self.teacher, self.student

@@ -10,7 +10,13 @@ from collections.abc import Iterable
 
 
 class GccError(Exception):
-    """Something that the user gave, or that the machine lacks, stops the work."""
+    """Something that the user gave, or that the machine lacks, stops the work.
+
+    Attributes:
+        exit_code: of the command line.
+    """
+
+    exit_code = 2
 
 
 class RecipeError(GccError):
@@ -43,6 +49,19 @@ class RunError(GccError):
 
 class TrainingError(GccError):
     """Training cannot go on."""
+
+
+class Interrupted(GccError):
+    """A signal has asked the run to stop.
+
+    Args:
+        message: where it goes on.
+        number: of the signal.
+    """
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + number
 
 
 def near(name: str, known: Iterable[str]) -> str:

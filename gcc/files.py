@@ -11,7 +11,11 @@ from pathlib import Path
 
 from gcc.errors import OutputError
 
-RUN_FILES = ("recipe.toml", "metrics.jsonl", "samples", "student", "teacher", "last", "tensorboard", "report.html")
+CHECKPOINTS = "checkpoints"
+COMMAND = "command.json"
+RESULTS = ("student", "teacher", "last", "report.html")
+"""What a run leaves in its output folder in the end."""
+RUN_FILES = ("recipe.toml", COMMAND, "metrics.jsonl", "samples", CHECKPOINTS, *RESULTS, "tensorboard")
 """What a run leaves in its output folder."""
 MARK = "recipe.toml"
 """The first file that a run writes: what tells a run's folder from any other."""
@@ -102,6 +106,21 @@ def claim(out: Path, *, needs: int) -> Path | None:
     Raises:
         OutputError: it cannot be written, or is too full.
     """
+    require_room(out, needs=needs)
+    # The mark goes last: whatever interrupts this, the rest stays known as a run's.
+    return set_aside(out, reversed(_held(out)))
+
+
+def require_room(out: Path, *, needs: int) -> None:
+    """Refuse an output folder that cannot be written or is too full; it is made if it is missing.
+
+    Args:
+        out: the output folder.
+        needs: bytes that the run will write.
+
+    Raises:
+        OutputError: it cannot be written, or is too full.
+    """
     with explained(out):
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out) as probe:
@@ -111,8 +130,6 @@ def claim(out: Path, *, needs: int) -> Path | None:
             raise OutputError(
                 f"{out} has {free / 1e6:.0f} MB free, and the run will write about {needs / 1e6:.0f} MB: choose another --out"
             )
-    # The mark goes last: whatever interrupts this, the rest stays known as a run's.
-    return set_aside(out, reversed(_held(out)))
 
 
 def set_aside(folder: Path, names: Iterable[str]) -> Path | None:
@@ -130,6 +147,11 @@ def set_aside(folder: Path, names: Iterable[str]) -> Path | None:
         for name in held:
             (folder / name).rename(aside / name)
     return aside
+
+
+def is_finished(out: Path) -> bool:
+    """Return whether a run has left what it leaves in the end."""
+    return any((out / name).exists() for name in RESULTS) and not (out / CHECKPOINTS).exists()
 
 
 def require_empty(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any, Literal
 
 from gcc.errors import TrainingError
@@ -29,8 +30,8 @@ class Guard:
         architecture: the GAN family.
         held_out: samples, of which a few are made in every epoch.
         on_collapse: `warn`, `stop`, or `rollback`, which takes up the last sound epoch at half the learning rates.
-        memory: returns a copy of everything that training changes.
-        recall: takes that up.
+        memory: returns everything that training changes, not copied.
+        recall: takes up a copy of that.
     """
 
     def __init__(
@@ -86,6 +87,17 @@ class Guard:
         self.sentinel.take_up()
         return {side: f"{sign}; back to the last sound epoch, at half the learning rates" for side, sign in signs.items()}
 
+    def memory(self) -> dict[str, Any]:
+        """Return all that the guard remembers, as nested plain values and tensors; no copy."""
+        return {"rollbacks": self._rollbacks, "sound": self._sound, "sentinel": self.sentinel.memory()}
+
+    def recall(self, memory: Mapping[str, Any], sides: Mapping[str, Player]) -> None:
+        """Take up what `memory` returned: after rollbacks the players go on slower, too."""
+        self._rollbacks, self._sound = memory["rollbacks"], memory["sound"]
+        self.sentinel.recall(memory["sentinel"])
+        for player in sides.values():
+            player.slow_down(SLOWER**self._rollbacks)
+
     @staticmethod
     def _broken(losses: Sequence[str]) -> dict[str, str]:
         by_side: dict[str, list[str]] = {}
@@ -96,7 +108,7 @@ class Guard:
     def _collapsed(self, sides: Mapping[str, Player]) -> dict[str, str]:
         signs = self.sentinel.after_epoch({side: self._variety(player) for side, player in sides.items() if player.moves})
         if self.on_collapse == "rollback" and self.sentinel.is_calm:
-            self._sound = self._memory()
+            self._sound = deepcopy(self._memory())
         return signs
 
     def _variety(self, player: Player) -> Variety:

@@ -6,7 +6,6 @@ A forward result is computed once: `make` runs the generators, `judge` a discrim
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -143,19 +142,22 @@ class Player:
         return {"generators": self.generators, "discriminators": self.discriminators}
 
     def memory(self) -> dict[str, Any]:
-        """Return a copy of everything that training changes: weights, running statistics, optimisers and pools."""
-        networks = {kind: {name: network.state_dict() for name, network in found.items()} for kind, found in self._trained.items()}
-        movers = {name: mover.memory() for name, mover in self._movers.items()}
-        return deepcopy({"networks": networks, "movers": movers, "pools": self.pools})
+        """Return everything that training changes: weights, running statistics, optimisers and pools; no copy."""
+        return {
+            "networks": {kind: {name: network.state_dict() for name, network in found.items()} for kind, found in self._trained.items()},
+            "movers": {name: mover.memory() for name, mover in self._movers.items()},
+            "pools": {name: pool.memory() for name, pool in self.pools.items()},
+        }
 
     def recall(self, memory: Mapping[str, Any]) -> None:
-        """Take up what `memory` returned."""
+        """Take up a copy of what `memory` returned."""
         for kind, found in self._trained.items():
             for name, network in found.items():
                 network.load_state_dict(memory["networks"][kind][name])
         for name, mover in self._movers.items():
             mover.recall(memory["movers"][name])
-        self.pools = deepcopy(memory["pools"])
+        for name, pool in self.pools.items():
+            pool.recall(memory["pools"][name], self.execution.device)
 
     def slow_down(self, factor: float) -> None:
         """Multiply the learning rates of generators and discriminators from now on."""

@@ -16,7 +16,7 @@ from torch import nn
 from gcc.artifact import Role
 from gcc.data.loading import Loader
 from gcc.data.material import Material
-from gcc.errors import GccError, RecipeError, TrainingError
+from gcc.errors import GccError, RecipeError, RunError, TrainingError
 from gcc.evaluation.held_out import HeldOut
 from gcc.evaluation.jury import Jury, named
 from gcc.guard import UNSTABLE, Guard, OnCollapse
@@ -31,7 +31,7 @@ from gcc.selection import Selection
 from gcc.teacher import Teacher
 from gcc.training.device import choose_device
 from gcc.training.execution import Amp, Execution, keep_memory
-from gcc.training.seeds import derived
+from gcc.training.seeds import derived, random_states, restore_random
 from gcc.weights import Weights
 
 ALONE, FIRST, SECOND, BEFORE = range(4)
@@ -132,6 +132,7 @@ class Run(abc.ABC):
         self.on_collapse = on_collapse
         self.sides: dict[str, Player] = {}
         self.epoch = 0
+        self._resumed: Mapping[str, Any] = {}
 
     @cached_property
     def loader(self) -> Loader:
@@ -237,15 +238,22 @@ class Run(abc.ABC):
         """Return about how many bytes the run will save."""
         # The best epoch and the last.
         copies = 2 if self.recipe.metrics else 1
+        columns = 2 + len(self.architecture.generators) * 2
+        grids = (self.recipe.pretrain_epochs + self.recipe.epochs) * SHOWN * columns * 3 * self.recipe.size**2
+        # A student is no larger than its teacher; and the report holds the grids of an epoch once more.
+        return 2 * copies * self._bytes_of_pair() + grids
+
+    def bytes_of_snapshot(self) -> int:
+        """Return about how many bytes a checkpoint takes: weights, Adam's two moments and the best epoch's of two pairs."""
+        return 2 * (3 + bool(self.recipe.metrics)) * self._bytes_of_pair()
+
+    def _bytes_of_pair(self) -> int:
+        """Return the bytes of the teacher pair's weights."""
         networks = [
             *(generator_on_meta(self.architecture, widths) for widths in self.widths_at(self.recipe.ngf).values()),
             *(on_meta(self.architecture.build_discriminator) for _ in self.architecture.discriminators),
         ]
-        weights = sum(parameter.numel() * parameter.element_size() for network in networks for parameter in network.parameters())
-        columns = 2 + len(self.architecture.generators) * 2
-        grids = (self.recipe.pretrain_epochs + self.recipe.epochs) * SHOWN * columns * 3 * self.recipe.size**2
-        # A student is no larger than its teacher; and the report holds the grids of an epoch once more.
-        return 2 * copies * weights + grids
+        return sum(parameter.numel() * parameter.element_size() for network in networks for parameter in network.parameters())
 
     def widths_at(self, base: int) -> dict[str, Widths]:
         """Return the widths of every full generator of width `base`."""
@@ -259,12 +267,18 @@ class Run(abc.ABC):
             self.given.fill(generators, discriminators)
         return generators, discriminators
 
-    def begin(self, phase: str, epoch: int, *players: Player) -> None:
-        """Set the learning rates of an epoch, and the seed of what torch draws in it, such as dropout."""
+    def begin(self, phase: str, epoch: int, *players: Player) -> int:
+        """Set the learning rates of an epoch, and the seed of what torch draws in it, such as dropout.
+
+        Returns:
+            The iterations that are done: 0 but where a resumed run takes up an epoch.
+        """
         self.epoch = epoch
         torch.manual_seed(derived(self.recipe.seed, f"{phase} {epoch}"))
+        done = self._take_up()
         for player in players:
             player.begin(epoch)
+        return done
 
     def step(self, phase: str, epoch: int, epochs: int, index: int, losses: Losses) -> Step:
         """Return the record of iteration `index` of an epoch, counted from 1."""
@@ -285,20 +299,80 @@ class Run(abc.ABC):
                 require_finite(values, f"{phase} epoch {epoch}")
         return Step(phase, epoch, epochs, (epoch - 1) * every + index, epochs * every, losses, index == every, figures, warnings)
 
+    @property
+    def players(self) -> Mapping[str, Player]:
+        """Everyone who is being trained, or teaches."""
+        return self.sides
+
     def memory(self) -> dict[str, Any]:
-        """Return a copy of everything that training changes."""
-        return {side: player.memory() for side, player in self.sides.items()}
+        """Return everything that training changes in the players, as nested plain values and tensors; no copy."""
+        return {"players": {name: player.memory() for name, player in self.players.items()}}
 
     def recall(self, memory: Mapping[str, Any]) -> None:
-        """Take up what `memory` returned."""
-        for side, player in self.sides.items():
-            player.recall(memory[side])
+        """Take up a copy of what `memory` returned."""
+        for name, player in self.players.items():
+            player.recall(memory["players"][name])
+
+    def snapshot(self, step: Step) -> dict[str, Any]:
+        """Return all that the run needs to go on after an iteration as if it had never stopped; no copy."""
+        return {
+            "arch": self.arch,
+            "recipe": self.recipe.to_dict(),
+            "samples": len(self.material.train),
+            "phase": step.phase,
+            "epoch": step.epoch,
+            "done": step.number - (step.epoch - 1) * self.loader.steps,
+            "memory": self.memory(),
+            "guard": self.guard.memory(),
+            "best": self.selection.memory() if self.selection else {},
+            "random": random_states(self.device),
+        }
+
+    def resume(self, snapshot: Mapping[str, Any]) -> None:
+        """Go on from a snapshot once `steps` is called.
+
+        Raises:
+            RunError: it is of another recipe or other data.
+        """
+        if snapshot["arch"] != self.arch:
+            raise RunError(f"the run to be resumed is one of {snapshot['arch']}, not of {self.arch}")
+        before, now = snapshot["recipe"], self.recipe.to_dict()
+        differing = [
+            f"{name} was {before.get(name)} and is {now.get(name)}" for name in {**before, **now} if before.get(name) != now.get(name)
+        ]
+        if differing:
+            raise RunError(f"the run to be resumed has another recipe: {'; '.join(differing)}; resume it with its own, or start a new one")
+        if snapshot["samples"] != len(self.material.train):
+            raise RunError(
+                f"the run to be resumed trains on {snapshot['samples']} samples, and {len(self.material.train)} are there now: "
+                "bring its data back, or start a new one"
+            )
+        self._resumed = snapshot
+
+    def epochs(self, phase: str, count: int) -> range:
+        """Return the epochs of a phase that are to be trained, counted from 1: all, or of a resumed run those that are not over."""
+        if not self._resumed:
+            return range(1, count + 1)
+        return range(self._resumed["epoch"], count + 1) if self._resumed["phase"] == phase else range(0)
+
+    def _take_up(self) -> int:
+        """Put the run into the state of the snapshot that it resumes from, if any, and return the iterations of the epoch that are done."""
+        if not self._resumed:
+            return 0
+        snapshot, self._resumed = self._resumed, {}
+        self.recall(snapshot["memory"])
+        self.guard.recall(snapshot["guard"], self.sides)
+        if self.selection:
+            self.selection.recall(snapshot["best"])
+        restore_random(snapshot["random"], self.device)
+        done: int = snapshot["done"]
+        return done
 
     def play(self, pair: Player, phase: str, epochs: int) -> Iterator[Step]:
         """Train one pair by itself with Eq. 1 and 2 (Algorithm 1, lines 2 to 4)."""
-        for epoch in range(1, epochs + 1):
-            self.begin(phase, epoch, pair)
-            for index, batch in enumerate(self.batches(epoch, ALONE), start=1):
+        for epoch in self.epochs(phase, epochs):
+            done = self.begin(phase, epoch, pair)
+            for index, batch in enumerate(self.batches(epoch, ALONE, done), done + 1):
                 made = pair.make(batch)
                 losses = pair.update_discriminators(made)
                 losses |= pair.update_generators(made, pair.judge(made))
@@ -311,10 +385,10 @@ class Run(abc.ABC):
 
     def pretrain(self, phase: str, epochs: int, players: Mapping[str, Player]) -> Iterator[Step]:
         """Train the generators of players, by side, before the game, in which their optimisers start anew."""
-        for epoch in range(1, epochs + 1 if players else 1):
-            self.begin(phase, epoch)
+        for epoch in self.epochs(phase, epochs if players else 0):
+            done = self.begin(phase, epoch)
             # What task losses need of a batch is not prepared: they have no part in this stage.
-            for index, batch in enumerate(self.loader.batches(epoch, BEFORE), start=1):
+            for index, batch in enumerate(self.loader.batches(epoch, BEFORE, done), done + 1):
                 losses: Losses = {}
                 for side, player in players.items():
                     losses |= titled(side, player.pretrain(player.make(batch)))
@@ -323,9 +397,9 @@ class Run(abc.ABC):
         for player in players.values():
             player.generator_mover.forget()
 
-    def batches(self, epoch: int, stream: int) -> Iterator[Batch]:
-        """Yield the batches of an epoch with all that the task losses need."""
-        for batch in self.loader.batches(epoch, stream):
+    def batches(self, epoch: int, stream: int, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch, from number `start` on, with all that the task losses need."""
+        for batch in self.loader.batches(epoch, stream, start):
             with torch.no_grad(), self.execution.autocast():
                 prepared = self.architecture.prepare(batch, self.auxiliary)
             yield prepared

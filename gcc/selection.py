@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -54,6 +55,14 @@ class Selection:
             if self._is_better(figure, self.best.get(side)):
                 self.best[side] = Kept(epoch, figure, snapshots(player.generators), snapshots(player.discriminators))
         return told
+
+    def memory(self) -> dict[str, Any]:
+        """Return the best epochs, as nested plain values and tensors; no copy."""
+        return {side: {part.name: getattr(kept, part.name) for part in fields(kept)} for side, kept in self.best.items()}
+
+    def recall(self, memory: Mapping[str, Any]) -> None:
+        """Take up what `memory` returned."""
+        self.best = {side: Kept(**kept) for side, kept in memory.items()}
 
     def _decisive(self, figures: Mapping[str, Mapping[str, float]]) -> float:
         name = next(iter(self.validation.jury.evaluators))

@@ -1,29 +1,35 @@
-"""Watching a run: its losses and samples on disk, and its progress in the terminal."""
+"""Watching a run: its losses, samples and checkpoints on disk, and its progress in the terminal."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from gcc.checkpoint import Checkpoints
 from gcc.conclusion import preview, rescue
-from gcc.errors import GccError
-from gcc.files import explained, replacing, write_text
+from gcc.errors import DataError, GccError, Interrupted
+from gcc.files import RESULTS, explained, replacing, set_aside, write_text
 from gcc.report.html import save_report
 from gcc.result import Result
 from gcc.run import Run, Step, require_finite
+from gcc.training.interruption import interruptible
 from gcc.training.record import PHASES, Window, append_line
 
 SHORT = {"teacher/G": "teacher G", "student/G": "student G", "student/distill_G": "distill"}
 """The losses that are shown while training; `metrics.jsonl` has them all."""
 SECONDS = 5.0
 """Time between two readings of the losses, which wait for the device."""
+RECORD = "metrics.jsonl"
 PLAIN_LINES = 20
 """Progress lines per phase where the output is no terminal."""
 
@@ -36,7 +42,38 @@ def nowhere(phase: str, step: int, values: Mapping[str, float]) -> None:
     """Keep no other record."""
 
 
-def watched(run: Run, out: Path, console: Console, scalars: Scalars = nowhere) -> Result:
+@dataclass(frozen=True)
+class Schedule:
+    """When checkpoints are written: in these intervals, and after every epoch.
+
+    Attributes:
+        seconds: the longest time between two; 0 for any.
+        steps: the most iterations between two; 0 for any.
+        keep: the newest so many are kept.
+    """
+
+    seconds: float = 600.0
+    steps: int = 0
+    keep: int = 2
+
+    @classmethod
+    def parse(cls, text: str, keep: int = 2) -> Schedule:
+        """Return the schedule of a text such as `10m`, in minutes, or `500`, in iterations.
+
+        Raises:
+            GccError: it is neither.
+        """
+        number, unit = (text[:-1], "m") if text.endswith("m") else (text, "")
+        try:
+            value = float(number) if unit else int(number)
+        except ValueError:
+            value = 0
+        if not 0 < value < 1e9:
+            raise GccError(f"checkpoints every {text!r}: expected minutes such as 10m, or iterations such as 500")
+        return cls(seconds=60.0 * value, keep=keep) if unit else cls(seconds=0.0, steps=int(value), keep=keep)
+
+
+def watched(run: Run, out: Path, console: Console, scalars: Scalars = nowhere, schedule: Schedule = Schedule()) -> Result:
     """Train to the end, with everything that a run leaves in its folder `out`, and return what was trained.
 
     Args:
@@ -44,26 +81,62 @@ def watched(run: Run, out: Path, console: Console, scalars: Scalars = nowhere) -
         out: the run's folder, which exists.
         console: where progress goes.
         scalars: keeps another record of what goes to `metrics.jsonl`.
+        schedule: when checkpoints are written; in the end, when the result is saved, they are taken away.
 
     Raises:
+        Interrupted: a signal asked the run to stop; a checkpoint is saved.
         GccError: training went wrong, or the folder cannot be written.
     """
+    checkpoints = Checkpoints(out, schedule.keep)
+
+    def told() -> None:
+        console.print("stopping after this iteration, to be resumed; again to leave at once", soft_wrap=True)
+
+    step = None
     try:
-        with Watcher(run, out, console, scalars) as watcher:
+        with Watcher(run, out, console, scalars, checkpoints, schedule) as watcher, interruptible(told) as asked:
             for step in run.steps():
                 watcher(step)
+                if asked():
+                    watcher.checkpoint(step)
+                    raise Interrupted(f"stopped at {step.phase} epoch {step.epoch}, step {step.number}: go on with --resume {out}", asked())
         result = run.result()
+    except Interrupted:
+        raise
     except Exception as error:
         # What ended the run is to be told, whatever else goes wrong.
         with suppress(GccError, RuntimeError, MemoryError):
+            if step and isinstance(error, DataError):
+                # Batches are drawn between two iterations.
+                watcher.checkpoint(step)
             _keep(run, out, console, error)
         raise
     result.save(out)
+    checkpoints.clear()
     return result
+
+
+def rewind(out: Path, snapshot: Mapping[str, Any]) -> None:
+    """Take off a run's folder what the run wrote after a snapshot, and will write again: results are moved aside.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    set_aside(out, RESULTS)
+    record = out / RECORD
+    if _size(record) > snapshot["written"]:
+        with explained(record):
+            os.truncate(record, snapshot["written"])
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
 
 
 def _keep(run: Run, out: Path, console: Console, error: Exception) -> None:
     """Save what is worth keeping of a run that went wrong, and its report."""
+    if Checkpoints(out).newest():
+        console.print(f"once that is mended, go on with --resume {escape(str(out))}", soft_wrap=True)
     if kept := rescue(run, error):
         kept.save(out)
         for role, place in kept.places(out).items():
@@ -80,13 +153,18 @@ class Watcher:
         out: the run's folder, which exists.
         console: where progress goes; a bar with time left in a terminal, plain lines elsewhere.
         scalars: keeps another record of what goes to `metrics.jsonl`.
+        checkpoints: where the run's state goes.
+        schedule: when it goes there.
     """
 
-    def __init__(self, run: Run, out: Path, console: Console, scalars: Scalars = nowhere) -> None:
+    def __init__(self, run: Run, out: Path, console: Console, scalars: Scalars, checkpoints: Checkpoints, schedule: Schedule) -> None:
         self.run = run
         self.out = out
         self.console = console
         self._scalars = scalars
+        self._checkpoints = checkpoints
+        self._schedule = schedule
+        self._saved, self._unsaved = time.monotonic(), 0
         self._window = Window()
         self._read = time.monotonic()
         self._progress = Progress(
@@ -124,6 +202,25 @@ class Watcher:
             self.console.print(f"{told}; see {escape(self._page())}", soft_wrap=True)
         if step.ends_epoch and self.run.sides:
             self._save_samples(step)
+        self._unsaved += 1
+        if step.ends_epoch or self._is_due():
+            self.checkpoint(step)
+
+    def checkpoint(self, step: Step) -> None:
+        """Save all that the run needs to go on after an iteration."""
+        if not self._unsaved:
+            return
+        # The record is to tell of all that is done by then.
+        if not self._window.is_empty:
+            self._report(step)
+        written = _size(self.out / RECORD)
+        self._checkpoints.save(self.run.snapshot(step) | {"written": written})
+        self._saved, self._unsaved = time.monotonic(), 0
+
+    def _is_due(self) -> bool:
+        schedule = self._schedule
+        late = schedule.seconds and time.monotonic() - self._saved > schedule.seconds
+        return bool(late or (schedule.steps and self._unsaved >= schedule.steps))
 
     def _report(self, step: Step) -> None:
         self._window.add(self.run.state())
@@ -149,7 +246,7 @@ class Watcher:
             return f"metrics.jsonl, since no report could be made: {error}"
 
     def _write(self, step: Step, values: Mapping[str, float]) -> None:
-        append_line(self.out / "metrics.jsonl", {"phase": step.phase, "epoch": step.epoch, "step": step.number, **values})
+        append_line(self.out / RECORD, {"phase": step.phase, "epoch": step.epoch, "step": step.number, **values})
         self._scalars(step.phase, step.number, values)
 
     def _save_samples(self, step: Step) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from copy import deepcopy
 from typing import Any
 
 import torch
@@ -75,13 +74,17 @@ class Mover:
         self.optimizer.zero_grad(set_to_none=True)
 
     def memory(self) -> dict[str, Any]:
-        """Return a copy of what the optimiser and the scaler remember."""
-        return deepcopy({"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()})
+        """Return what the optimiser remembers of each parameter, by its number, and the scaler; no copy."""
+        remembered = {str(number): self.optimizer.state.get(parameter, {}) for number, parameter in enumerate(self.parameters)}
+        return {"moments": {number: dict(moments) for number, moments in remembered.items()}, "scaler": self.scaler.state_dict()}
 
     def recall(self, memory: Mapping[str, Any]) -> None:
-        """Take up what `memory` returned."""
-        self.optimizer.load_state_dict(deepcopy(memory["optimizer"]))
-        self.scaler.load_state_dict(deepcopy(memory["scaler"]))
+        """Take up a copy of what `memory` returned."""
+        self.forget()
+        for parameter, moments in zip(self.parameters, memory["moments"].values(), strict=True):
+            if moments:
+                self.optimizer.state[parameter] = {name: _beside(parameter, value) for name, value in moments.items()}
+        self.scaler.load_state_dict(dict(memory["scaler"]))
 
     def slow_down(self, factor: float) -> None:
         """Multiply the base of the learning rate from now on."""
@@ -95,3 +98,10 @@ class Mover:
         """Set the learning rate to `factor` times its base."""
         for group in self.optimizer.param_groups:
             group["lr"] = factor * self.lr
+
+
+def _beside(parameter: nn.Parameter, value: Tensor) -> Tensor:
+    """Return a copy of what an optimiser remembers, in the layout of the parameter, which a fused step relies on."""
+    if value.shape != parameter.shape:
+        return value.to(parameter.device, copy=True)
+    return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,6 +29,17 @@ class ImagePool:
     def query(self, images: Tensor) -> Tensor:
         """Take in images (N, C, H, W) without a graph, and return as many."""
         return torch.stack([self._exchanged(image) for image in images]) if self.capacity else images
+
+    def memory(self) -> dict[str, Any]:
+        """Return what the pool holds and how it will exchange; no copy."""
+        version, numbers, gauss = self._random.getstate()
+        return {"images": list(self.images), "random": [version, list(numbers), gauss]}
+
+    def recall(self, memory: Mapping[str, Any], device: torch.device) -> None:
+        """Take up a copy of what `memory` returned, with its images on the device."""
+        version, numbers, gauss = memory["random"]
+        self.images = [image.to(device, copy=True) for image in memory["images"]]
+        self._random.setstate((version, tuple(numbers), gauss))
 
     def _exchanged(self, image: Tensor) -> Tensor:
         if len(self.images) < self.capacity:

@@ -32,6 +32,11 @@ class Window:
         for name, loss in losses.items():
             self._losses.setdefault(name, []).append(loss)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has been gathered since the last reading."""
+        return not self._losses
+
     def means(self) -> dict[str, float]:
         """Return the mean of every loss since the last call, with one transfer from the device."""
         if not self._losses:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import random
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
+import numpy as np
 import torch
 
 
@@ -26,3 +29,22 @@ def seeded(seed: int, use: str) -> Iterator[None]:
         # Not `torch.manual_seed`, which would also seed every GPU for good.
         torch.default_generator.manual_seed(derived(seed, use))
         yield
+
+
+def random_states(device: torch.device) -> dict[str, Any]:
+    """Return where the global random numbers of torch, on the CPU and on the device, numpy and Python stand."""
+    version, numbers, gauss = random.getstate()
+    legacy: Any = np.random.get_state()
+    kind, key, *rest = legacy
+    states = {"torch": torch.get_rng_state(), "python": [version, list(numbers), gauss], "numpy": [kind, key.tolist(), *rest]}
+    return states | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
+
+
+def restore_random(states: Mapping[str, Any], device: torch.device) -> None:
+    """Take up what `random_states` returned; a device that it does not know of goes on as it is."""
+    version, numbers, gauss = states["python"]
+    random.setstate((version, tuple(numbers), gauss))
+    np.random.set_state(tuple(states["numpy"]))
+    torch.set_rng_state(states["torch"])
+    if "cuda" in states and device.type == "cuda":
+        torch.cuda.set_rng_state(states["cuda"], device)

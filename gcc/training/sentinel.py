@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,6 +28,8 @@ TOGETHER = 256
 """Iterations whose losses are put into one tensor."""
 PATIENCE = 2
 """Epochs in a row after which a sign counts, at the least."""
+STORY = ("sound", "starved", "alike", "epochs")
+"""What is remembered of a side as single values."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,18 @@ class _Side:
             self.losses.append(torch.stack(self.fresh).view(-1, 3))
             self.fresh.clear()
 
+    def memory(self) -> dict[str, Any]:
+        """Return all that is remembered, as nested plain values and tensors; no copy."""
+        self.gather()
+        told = {name: getattr(self, name) for name in STORY}
+        return told | {"losses": list(self.losses), "before": asdict(self.before), "peak": asdict(self.peak)}
+
+    @classmethod
+    def of(cls, memory: Mapping[str, Any]) -> _Side:
+        """Return the story that `memory` tells."""
+        told = {name: memory[name] for name in STORY}
+        return cls(losses=list(memory["losses"]), before=Variety(**memory["before"]), peak=Variety(**memory["peak"]), **told)
+
 
 class Sentinel:
     """Tells after every epoch which sides of the game have collapsed, and how.
@@ -97,6 +112,14 @@ class Sentinel:
     def is_calm(self) -> bool:
         """Whether no side shows a sign, not even for a single epoch."""
         return not any(story.starved or story.alike for story in self._sides.values())
+
+    def memory(self) -> dict[str, Any]:
+        """Return all that is remembered, as nested plain values and tensors; no copy."""
+        return {side: story.memory() for side, story in self._sides.items()}
+
+    def recall(self, memory: Mapping[str, Any]) -> None:
+        """Take up what `memory` returned."""
+        self._sides = {side: _Side.of(story) for side, story in memory.items()}
 
     def take_up(self) -> None:
         """Go on after a rollback to when the game was sound, which is what it is measured by still."""

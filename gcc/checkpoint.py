@@ -1,0 +1,96 @@
+"""Checkpoints of a run: all that it needs to go on as if it had never stopped, in one safetensors file each.
+
+What is no tensor lies as JSON in the file's header. A file is whole or absent, and of several the newest whole one counts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from gcc.files import CHECKPOINTS, explained, replacing
+from gcc.training.tree import joined, split
+
+STEM = "checkpoint"
+HEADER = "gcc"
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Args:
+        out: the run's folder.
+        keep: the newest so many are kept, at least one.
+    """
+
+    def __init__(self, out: Path, keep: int = 2) -> None:
+        self.folder = out / CHECKPOINTS
+        self.keep = max(1, keep)
+
+    def save(self, snapshot: Mapping[str, Any]) -> Path:
+        """Write a checkpoint, take the oldest away, and return where it is.
+
+        Args:
+            snapshot: nested plain values and tensors.
+
+        Raises:
+            OutputError: it cannot be written; those before it are still there.
+        """
+        plain, tensors = split(snapshot)
+        found = self._files()
+        path = self.folder / f"{STEM}-{_number(found[-1]) + 1 if found else 1:06}.safetensors"
+        with replacing(path) as fresh:
+            try:
+                # Copied where it is not a tensor of its own, such as a view or one in another layout.
+                stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+                save_file(stored, fresh, metadata={HEADER: json.dumps(plain)})
+            except SafetensorError as error:
+                raise OSError(str(error)) from error
+        with explained(self.folder):
+            for old in found[: -self.keep + 1 or None]:
+                old.unlink(missing_ok=True)
+        return path
+
+    def newest(self) -> dict[str, Any]:
+        """Return the newest snapshot that is whole; an empty one where there is none."""
+        for path in reversed(self._files()):
+            try:
+                return _read(path)
+            except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError):
+                continue
+        return {}
+
+    def clear(self) -> None:
+        """Take them all away, with what was left of one whose writing was cut off.
+
+        Raises:
+            OutputError: they cannot be removed.
+        """
+        with explained(self.folder):
+            for path in (*self._files(), *self.folder.glob(f".{STEM}-*")):
+                path.unlink(missing_ok=True)
+            if self.folder.is_dir() and not any(self.folder.iterdir()):
+                self.folder.rmdir()
+
+    def _files(self) -> list[Path]:
+        return sorted(self.folder.glob(f"{STEM}-*.safetensors"), key=_number)
+
+
+def _number(path: Path) -> int:
+    digits = path.stem.rpartition("-")[2]
+    return int(digits) if digits.isdecimal() else 0
+
+
+def _read(path: Path) -> dict[str, Any]:
+    with safe_open(path, framework="pt") as file:
+        plain = json.loads((file.metadata() or {})[HEADER])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+    snapshot = joined(plain, tensors)
+    if not isinstance(snapshot, dict):
+        raise ValueError(f"{path} holds no snapshot")
+    return snapshot
