@@ -102,9 +102,7 @@ def folder_options(command: Callable[..., None]) -> Callable[..., None]:
     options = [
         click.option("--force", is_flag=True, help="Move the run that --out holds aside."),
         click.option("--tensorboard", is_flag=True, help="Keep a record for TensorBoard, too, in the output folder."),
-        click.option(
-            "--resume", metavar="DIR|auto", help="Go on with the run in DIR; auto: with that in --out, else start one."
-        ),
+        click.option("--resume", metavar="DIR|auto", help="Go on with the run in DIR; auto: with that in --out, else start one."),
         click.option(
             "--checkpoint-every",
             default="10m",

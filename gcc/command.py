@@ -29,7 +29,7 @@ def remember(out: Path, command: str, options: Mapping[str, Any]) -> None:
 
 
 def recalled(out: Path, command: str, options: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
-    """Return the options that a run was started with, where they are not given anew.
+    """Return the options that a run was started with, where they are not given anew; those that repeat are put together.
 
     Args:
         out: the run's folder.
@@ -50,8 +50,10 @@ def recalled(out: Path, command: str, options: Mapping[str, Any], given: Collect
         raise RunError(f"{place} is damaged: resume with `--resume auto`, --out {out} and the options of the run") from error
     if before != command:
         raise RunError(f"{out} was made by `gcc {before}`: resume it with that")
-    known = {name: _typed(place, name, found[name]) for name in options if name in found and name not in given}
-    return {**options, **known}
+    known = {name: _typed(place, name, found[name]) for name in options if name in found}
+    # What may be given several times is added to what was given.
+    repeated = {name: (*value, *options[name]) for name, value in known.items() if isinstance(value, tuple)}
+    return {**options, **{name: value for name, value in known.items() if name not in given}, **repeated}
 
 
 def _typed(place: Path, name: str, value: Any) -> Any:

@@ -15,10 +15,10 @@ MODULES = {
 }
 FLOORS = [
     {"gcc.errors", "gcc.units"},
-    {"gcc.recipe", "gcc.files", "gcc.weights", "gcc.presets"},
+    {"gcc.recipe", "gcc.files", "gcc.weights", "gcc.presets", "gcc.command"},
     {"gcc.registry"},
     {"gcc.models", "gcc.data", "gcc.training", "gcc.evaluation", "gcc.pruning", "gcc.losses", "gcc.networks"},
-    {"gcc.player", "gcc.artifact", "gcc.report"},
+    {"gcc.player", "gcc.artifact", "gcc.report", "gcc.checkpoint"},
     {
         "gcc.teacher",
         "gcc.result",

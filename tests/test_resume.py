@@ -68,7 +68,11 @@ def test_a_run_that_is_stopped_anywhere_and_resumed_ends_bit_equal(arch, tmp_pat
         assert_equal(resumed, whole)
 
 
-@pytest.mark.parametrize("settings", [{"pool_size": 3}, {"generator": "resnet", "n_blocks": 1, "dropout": 0.5}, {"discriminator": "full"}, {"order": "DG"}], ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    [{"pool_size": 3}, {"generator": "resnet", "n_blocks": 1, "dropout": 0.5}, {"discriminator": "full"}, {"order": "DG"}],
+    ids=str,
+)
 def test_pools_dropout_and_every_kind_of_student_are_resumed(settings, tmp_path):
     whole = finished(begun("pix2pix", **settings))
     stopped(begun("pix2pix", **settings), len(whole[1]) - 3, tmp_path)

@@ -1,0 +1,45 @@
+"""Signals between iterations."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from gcc.training.interruption import interruptible
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_is_noted_and_told(number):
+    told = []
+    with interruptible(lambda: told.append(1)) as asked:
+        assert asked() == 0
+        os.kill(os.getpid(), number)
+        assert asked() == number and told == [1]
+
+
+def test_the_second_signal_has_its_usual_effect():
+    with pytest.raises(KeyboardInterrupt), interruptible(lambda: None):
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_handlers_are_what_they_were_afterwards():
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with pytest.raises(ZeroDivisionError), interruptible(lambda: None):
+        raise ZeroDivisionError
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_threads_are_left_alone():
+    seen = []
+
+    def work():
+        with interruptible(lambda: None) as asked:
+            seen.append((asked(), signal.getsignal(signal.SIGINT)))
+
+    before = signal.getsignal(signal.SIGINT)
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [(0, before)]
