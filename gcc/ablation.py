@@ -13,16 +13,17 @@ from PIL.Image import Image
 from rich.console import Console
 
 from gcc.artifact import read
+from gcc.checkpoint import Checkpoints
 from gcc.compressor import Compressor
 from gcc.conclusion import picture
 from gcc.errors import ArtifactError, GccError, OutputError
 from gcc.evaluation.jury import named
-from gcc.files import MARK, claim, replacing, write_text
+from gcc.files import MARK, claim, is_finished, replacing, write_text
 from gcc.presets import PRESETS, preset
 from gcc.registry import EVALUATORS
 from gcc.report.html import save_report
 from gcc.teacher import Teacher
-from gcc.watch import watched
+from gcc.watch import rewind, watched
 from gcc.weights import digest
 
 Values = dict[str, dict[str, list[float]]]
@@ -35,7 +36,8 @@ PLAN = "ablation-plan.json"
 class Ablation:
     """Runs of every variant with every seed, each in a folder of its own: `OUT/variant/seed-0`.
 
-    The first run searches the widths that all others take. What is finished is not run again. A preset wins over the settings.
+    The first run searches the widths that all others take. What is finished is not run again, and what was stopped goes on. A preset wins
+    over the settings.
 
     Args:
         teacher: of every run.
@@ -90,8 +92,14 @@ class Ablation:
                 if self._is_finished(place, run):
                     continue
                 yield f"{variant}, seed {run.recipe.seed}"
+                snapshot = Checkpoints(place).newest()
+                if snapshot:
+                    run.resume(snapshot)
                 run.check()
-                claim(place, needs=run.bytes_written())
+                if snapshot:
+                    rewind(place, snapshot)
+                else:
+                    claim(place, needs=run.bytes_written())
                 watched(run, place, console)
                 save_report([place])
 
@@ -217,7 +225,7 @@ class Ablation:
         if (place / MARK).read_text(encoding="utf-8") != run.recipe.to_toml(run.arch):
             raise OutputError(f"{place} holds a run of another recipe: choose another --out, or give the settings of {place / MARK}")
         try:
-            return set(read(place / "student")) == set(run.architecture.generators)
+            return is_finished(place) and set(read(place / "student")) == set(run.architecture.generators)
         except GccError:
             return False
 

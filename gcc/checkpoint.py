@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,46 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from gcc.errors import GccError
 from gcc.files import CHECKPOINTS, explained, replacing
 from gcc.training.tree import joined, split
 
 STEM = "checkpoint"
 HEADER = "gcc"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When checkpoints are written: in these intervals, and after every epoch.
+
+    Attributes:
+        seconds: the longest time between two; 0 for any.
+        steps: the most iterations between two; 0 for any.
+        keep: the newest so many are kept.
+    """
+
+    seconds: float = 600.0
+    steps: int = 0
+    keep: int = 2
+
+    @classmethod
+    def parse(cls, text: str, keep: int = 2) -> Schedule:
+        """Return the schedule of a text such as `10m`, in minutes, or `500`, in iterations.
+
+        Raises:
+            GccError: it is neither.
+        """
+        number, unit = (text[:-1], "m") if text.endswith("m") else (text, "")
+        try:
+            value = float(number) if unit else int(number)
+        except ValueError:
+            value = 0
+        if not 0 < value < 1e9:
+            raise GccError(f"checkpoints every {text!r}: expected minutes such as 10m, or iterations such as 500")
+        return cls(seconds=60.0 * value, keep=keep) if unit else cls(seconds=0.0, steps=int(value), keep=keep)
+
+
+USUAL = Schedule()
 
 
 class Checkpoints:

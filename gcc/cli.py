@@ -340,14 +340,14 @@ RECIPE_FLAGS = (
 def _run(kind: type[Run], options: dict[str, Any]) -> None:
     from rich.console import Console
 
-    from gcc.checkpoint import Checkpoints
+    from gcc.checkpoint import Checkpoints, Schedule
     from gcc.command import recalled, remember
     from gcc.files import claim, fresh_folder, is_finished, require_free, require_room
     from gcc.report.html import save_report
     from gcc.report.tensorboard import FOLDER as BOARDS
     from gcc.report.tensorboard import TensorBoard, require_tensorboard
     from gcc.report.terminal import facts_table, printer, summary
-    from gcc.watch import Schedule, nowhere, rewind, watched
+    from gcc.watch import nowhere, rewind, watched
 
     context = click.get_current_context()
     command, resume = str(context.info_name), options.pop("resume")

@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,13 +14,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from gcc.checkpoint import Checkpoints
+from gcc.checkpoint import USUAL, Checkpoints, Schedule
 from gcc.conclusion import preview, rescue
-from gcc.errors import DataError, GccError, Interrupted
+from gcc.errors import DataError, GccError, Interrupted, TrainingError
 from gcc.files import RESULTS, explained, replacing, set_aside, write_text
 from gcc.report.html import save_report
 from gcc.result import Result
 from gcc.run import Run, Step, require_finite
+from gcc.training.execution import out_of_memory
 from gcc.training.interruption import interruptible
 from gcc.training.record import PHASES, Window, append_line
 
@@ -42,38 +42,7 @@ def nowhere(phase: str, step: int, values: Mapping[str, float]) -> None:
     """Keep no other record."""
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """When checkpoints are written: in these intervals, and after every epoch.
-
-    Attributes:
-        seconds: the longest time between two; 0 for any.
-        steps: the most iterations between two; 0 for any.
-        keep: the newest so many are kept.
-    """
-
-    seconds: float = 600.0
-    steps: int = 0
-    keep: int = 2
-
-    @classmethod
-    def parse(cls, text: str, keep: int = 2) -> Schedule:
-        """Return the schedule of a text such as `10m`, in minutes, or `500`, in iterations.
-
-        Raises:
-            GccError: it is neither.
-        """
-        number, unit = (text[:-1], "m") if text.endswith("m") else (text, "")
-        try:
-            value = float(number) if unit else int(number)
-        except ValueError:
-            value = 0
-        if not 0 < value < 1e9:
-            raise GccError(f"checkpoints every {text!r}: expected minutes such as 10m, or iterations such as 500")
-        return cls(seconds=60.0 * value, keep=keep) if unit else cls(seconds=0.0, steps=int(value), keep=keep)
-
-
-def watched(run: Run, out: Path, console: Console, scalars: Scalars = nowhere, schedule: Schedule = Schedule()) -> Result:
+def watched(run: Run, out: Path, console: Console, scalars: Scalars = nowhere, schedule: Schedule = USUAL) -> Result:
     """Train to the end, with everything that a run leaves in its folder `out`, and return what was trained.
 
     Args:
@@ -110,6 +79,9 @@ def watched(run: Run, out: Path, console: Console, scalars: Scalars = nowhere, s
                 # Batches are drawn between two iterations.
                 watcher.checkpoint(step)
             _keep(run, out, console, error)
+        if out_of_memory(error):
+            batches = f"batches of {run.recipe.batch_size} at {run.recipe.size} pixels"
+            raise TrainingError(f"{batches} do not fit into the memory: lower --batch-size or --size, or use --amp bf16") from error
         raise
     result.save(out)
     checkpoints.clear()

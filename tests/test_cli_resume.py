@@ -2,13 +2,16 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 TINY = "--arch pix2pix --size 32 --set ngf=4 --set ndf=4 --set prune_width=4".split()
 TINY += "--batch-size 4 --epochs 2 --budget 60% --checkpoint-every 4".split()
@@ -77,6 +80,65 @@ def test_kills_at_random_moments_lose_nothing(whole, tmp_path):
     code, _, err = finish(tmp_path, *TINY, "--out", "run", "--resume", "auto")
     assert code == 0, err
     assert tensors(tmp_path / "run") == tensors(whole)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 30 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=30m", "tmpfs", place], check=False, capture_output=True).returncode:
+        pytest.skip("only root may mount a file system")
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)
+
+
+def test_a_full_disk_is_told_and_the_run_goes_on_once_there_is_room(whole, small_disk, tmp_path):
+    process = start(tmp_path, *TINY, "--out", small_disk / "run")
+    while not checkpoints(small_disk / "run") and process.poll() is None:
+        time.sleep(0.01)
+    filler = small_disk / "filler"
+    with suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    _, err = process.communicate(timeout=100)
+    (line,) = [line for line in err.splitlines() if line.startswith("gcc: error: ")]
+    assert process.returncode == 2 and "No space left on device" in line and "Traceback" not in err
+    filler.unlink()
+    code, _, err = finish(tmp_path, "--resume", small_disk / "run")
+    assert code == 0, err
+    assert tensors(small_disk / "run") == tensors(whole)
+
+
+def test_an_image_that_vanishes_and_a_reader_that_is_killed_cost_nothing(tmp_path):
+    """Both happen between two iterations: what is done by then is saved."""
+    folder = tmp_path / "data" / "train"
+    folder.mkdir(parents=True)
+    for number in range(12):
+        Image.new("RGB", (64, 32), (20 * number, 100, 200)).save(folder / f"{number}.png")
+    shutil.copytree(folder, tmp_path / "data" / "test")
+    settings = [*TINY, "--data", "data", "--set", "decay=0", "--workers", "1", "--epochs", "40"]
+    assert finish(tmp_path, *settings, "--out", "whole")[0] == 0
+
+    process = start(tmp_path, *settings, "--out", "run")
+    while not checkpoints(tmp_path / "run") and process.poll() is None:
+        time.sleep(0.01)
+    (folder / "7.png").rename(tmp_path / "7.png")
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 2 and "7.png: there is no such file" in err and "go on with --resume run" in err and "Traceback" not in err
+    (tmp_path / "7.png").rename(folder / "7.png")
+
+    process = start(tmp_path, "--resume", "run")
+    before = len((tmp_path / "run" / "metrics.jsonl").read_bytes())
+    while len((tmp_path / "run" / "metrics.jsonl").read_bytes()) <= before and process.poll() is None:
+        time.sleep(0.01)
+    (reader,) = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True).stdout.split()[:1]
+    os.kill(int(reader), signal.SIGKILL)
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 2 and "a process that reads images has died" in err and "Traceback" not in err
+    code, _, err = finish(tmp_path, "--resume", "run")
+    assert code == 0, err
+    assert tensors(tmp_path / "run") == tensors(tmp_path / "whole")
 
 
 def test_what_does_not_fit_is_refused_and_harms_nothing(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -130,10 +131,16 @@ def _data_loader(source: SampleSource, order: _Order, device: torch.device, work
         num_workers=workers,
         collate_fn=_collated,
         pin_memory=device.type == "cuda",
+        worker_init_fn=_leave_interrupts_to_the_run,
         persistent_workers=workers > 0,
         # A data loader draws a seed for each epoch; from the global generator that would move the dropout of a resumed run.
         generator=torch.Generator(),
     )
+
+
+def _leave_interrupts_to_the_run(worker: int) -> None:
+    """Ignore Ctrl-C, which a terminal sends to every process of a job."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _collated(samples: list[dict[str, Tensor] | _Failure]) -> dict[str, Tensor] | _Failure:
@@ -145,7 +152,16 @@ def _collated(samples: list[dict[str, Tensor] | _Failure]) -> dict[str, Tensor] 
 
 
 def _delivered(loader: DataLoader[dict[str, Tensor] | _Failure], device: torch.device) -> Iterator[dict[str, Tensor]]:
-    for batch in loader:
+    batches = iter(loader)
+    while True:
+        try:
+            batch = next(batches, None)
+        except RuntimeError as error:
+            if not loader.num_workers or "worker" not in str(error):
+                raise
+            raise DataError(f"a process that reads images has died: {error}; if memory is short, give fewer --workers") from error
+        if batch is None:
+            return
         if isinstance(batch, _Failure):
             raise DataError(batch.message)
         yield {key: value.to(device, non_blocking=True) for key, value in batch.items()}
