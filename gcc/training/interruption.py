@@ -39,7 +39,8 @@ def interruptible(told: Callable[[], None]) -> Iterator[Callable[[], int]]:
     if threading.current_thread() is not threading.main_thread():
         yield lambda: 0
         return
-    before = {each: signal.signal(each, note) for each in SIGNALS}
+    # A process that was started to ignore a signal, as by nohup, goes on doing so.
+    before = {each: signal.signal(each, note) for each in SIGNALS if signal.getsignal(each) != signal.SIG_IGN}
     try:
         yield lambda: asked
     finally:

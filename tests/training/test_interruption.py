@@ -31,6 +31,16 @@ def test_handlers_are_what_they_were_afterwards():
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
+def test_what_is_ignored_stays_so():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with interruptible(lambda: None) as asked:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert asked() == 0
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_threads_are_left_alone():
     seen = []
 
