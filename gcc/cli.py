@@ -89,6 +89,13 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
             show_default=True,
             help="When the game collapses: say so, stop, or go back to the last sound epoch.",
         ),
+        click.option(
+            "--on-nan",
+            type=click.Choice(["stop", "rollback"]),
+            default="stop",
+            show_default=True,
+            help="When a loss is not finite: stop, or go back to the last sound epoch.",
+        ),
         click.option("--workers", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Processes that read images."),
         click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read."),
         click.option("--out", metavar="DIR", type=FOLDER, help="Output folder  [default: runs/ARCH, numbered]"),
@@ -320,7 +327,7 @@ def version() -> None:
 
 
 AUTO = "auto"
-RUN_ARGUMENTS = ("data", "dataset", "skip_bad", "device", "amp", "plain", "workers", "widths", "on_collapse")
+RUN_ARGUMENTS = ("data", "dataset", "skip_bad", "device", "amp", "plain", "workers", "widths", "on_collapse", "on_nan")
 RECIPE_FLAGS = (
     "metrics",
     "direction",

@@ -13,6 +13,7 @@ from gcc.registry import Architecture, Batch, SampleSource
 from gcc.training.sentinel import Sentinel, Variety
 
 OnCollapse = Literal["warn", "stop", "rollback"]
+OnNan = Literal["stop", "rollback"]
 WATCHED = 16
 """Held-out samples whose variety is watched."""
 ROLLBACKS = 3
@@ -26,10 +27,14 @@ UNSTABLE = "lower lr_g and lr_d with --set, or use --amp off"
 class Guard:
     """Asks a sentinel after every epoch, and does as it is told when the game collapses.
 
+    Attributes:
+        rolled_back: whether the last epoch ended in a rollback.
+
     Args:
         architecture: the GAN family.
         held_out: samples, of which a few are made in every epoch.
         on_collapse: `warn`, `stop`, or `rollback`, which takes up the last sound epoch at half the learning rates.
+        on_nan: `stop` or `rollback`, where losses are not finite.
         memory: returns everything that training changes, not copied.
         recall: takes up a copy of that.
     """
@@ -39,12 +44,15 @@ class Guard:
         architecture: Architecture[Any],
         held_out: SampleSource,
         on_collapse: OnCollapse,
+        on_nan: OnNan,
         memory: Callable[[], dict[str, Any]],
         recall: Callable[[Mapping[str, Any]], None],
     ) -> None:
         self.architecture = architecture
         self.held_out = held_out
         self.on_collapse = on_collapse
+        self.on_nan = on_nan
+        self.rolled_back = False
         self.sentinel = Sentinel(architecture.recipe, len(architecture.discriminators))
         self._memory, self._recall = memory, recall
         self._sound: dict[str, Any] = {}
@@ -69,18 +77,19 @@ class Guard:
         Raises:
             TrainingError: the game has collapsed and is to stop, or too often; or losses are not finite and there is no way back.
         """
+        self.rolled_back = False
         signs = self._broken(broken) or self._collapsed(sides)
-        if not signs:
+        answer = self.on_nan if broken else self.on_collapse
+        if not signs or answer == "warn":
             return signs
-        if self.on_collapse == "warn" and not broken:
-            return signs
-        if self.on_collapse != "rollback" or not self._sound or self._rollbacks == ROLLBACKS:
+        if answer == "stop" or not self._sound or self._rollbacks == ROLLBACKS:
             again = f", after {self._rollbacks} rollbacks" if self._rollbacks else ""
             if broken:
                 raise TrainingError(f"{', '.join(broken)} is not finite at epoch {epoch}{again}: {UNSTABLE}")
             told = "; ".join(f"{side}: {sign}" for side, sign in signs.items())
             raise TrainingError(f"the game has collapsed in epoch {epoch}{again}: {told}; lower lr_d with --set, or raise --budget")
         self._rollbacks += 1
+        self.rolled_back = True
         self._recall(self._sound)
         for player in sides.values():
             player.slow_down(SLOWER)
@@ -92,8 +101,12 @@ class Guard:
         return {"rollbacks": self._rollbacks, "sound": self._sound, "sentinel": self.sentinel.memory()}
 
     def recall(self, memory: Mapping[str, Any], sides: Mapping[str, Player]) -> None:
-        """Take up what `memory` returned: after rollbacks the players go on slower, too."""
-        self._rollbacks, self._sound = memory["rollbacks"], memory["sound"]
+        """Take up what `memory` returned: after rollbacks the players go on slower, too.
+
+        Where no epoch was known to be sound, the present is held to be, which the run has been put into before.
+        """
+        self._rollbacks = memory["rollbacks"]
+        self._sound = memory["sound"] or self._present()
         self.sentinel.recall(memory["sentinel"])
         for player in sides.values():
             player.slow_down(SLOWER**self._rollbacks)
@@ -107,9 +120,13 @@ class Guard:
 
     def _collapsed(self, sides: Mapping[str, Player]) -> dict[str, str]:
         signs = self.sentinel.after_epoch({side: self._variety(player) for side, player in sides.items() if player.moves})
-        if self.on_collapse == "rollback" and self.sentinel.is_calm:
-            self._sound = deepcopy(self._memory())
+        if self.sentinel.is_calm:
+            self._sound = self._present()
         return signs
+
+    def _present(self) -> dict[str, Any]:
+        """Return a copy of what training has changed by now, if a rollback may ask for it."""
+        return deepcopy(self._memory()) if "rollback" in (self.on_collapse, self.on_nan) else {}
 
     def _variety(self, player: Player) -> Variety:
         """Return the variety of the images that the least varied generator makes."""

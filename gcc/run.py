@@ -19,7 +19,7 @@ from gcc.data.material import Material
 from gcc.errors import GccError, RecipeError, RunError, TrainingError
 from gcc.evaluation.held_out import HeldOut
 from gcc.evaluation.jury import Jury, named
-from gcc.guard import UNSTABLE, Guard, OnCollapse
+from gcc.guard import UNSTABLE, Guard, OnCollapse, OnNan
 from gcc.losses.placement import NOWHERE, Positions
 from gcc.networks import Widths, build_discriminators, build_generators, generator_on_meta, on_meta
 from gcc.player import FrozenPlayer, Losses, Player
@@ -89,6 +89,7 @@ class Run(abc.ABC):
             not named is looked for in torch's cache.
         on_collapse: what to do when the game collapses: `warn`, `stop`, or `rollback`, which takes up the last sound epoch at half the
             learning rates.
+        on_nan: what to do when a loss is not finite: `stop` or `rollback`.
         settings: recipe fields.
 
     Raises:
@@ -108,6 +109,7 @@ class Run(abc.ABC):
         workers: int = 0,
         weights: Mapping[str, str | Path] | None = None,
         on_collapse: OnCollapse = "warn",
+        on_nan: OnNan = "stop",
         **settings: Any,
     ) -> None:
         if not isinstance(teacher, Teacher):
@@ -130,6 +132,7 @@ class Run(abc.ABC):
         self.weights = Weights(weights)
         self.material = Material(self.architecture, None if data is None else Path(data), dataset, skip_bad=skip_bad)
         self.on_collapse = on_collapse
+        self.on_nan = on_nan
         self.sides: dict[str, Player] = {}
         self.epoch = 0
         self._resumed: Mapping[str, Any] = {}
@@ -144,7 +147,7 @@ class Run(abc.ABC):
     @cached_property
     def guard(self) -> Guard:
         """Watches for a collapse of the game."""
-        return Guard(self.architecture, self.material.test, self.on_collapse, self.memory, self.recall)
+        return Guard(self.architecture, self.material.test, self.on_collapse, self.on_nan, self.memory, self.recall)
 
     @cached_property
     def auxiliary(self) -> Networks:
@@ -292,9 +295,8 @@ class Run(abc.ABC):
             values = {name: float(loss) for name, loss in losses.items()}
             if phase in PLAYED:
                 warnings = self.guard.after_epoch(epoch, self.sides, not_finite(values))
-                rolled_back = warnings and self.on_collapse == "rollback"
                 due = epoch % self.recipe.evaluate_every == 0 or epoch == epochs
-                figures = self.selection.consider(epoch, self.sides) if due and self.selection and not rolled_back else {}
+                figures = self.selection.consider(epoch, self.sides) if due and self.selection and not self.guard.rolled_back else {}
             else:
                 require_finite(values, f"{phase} epoch {epoch}")
         return Step(phase, epoch, epochs, (epoch - 1) * every + index, epochs * every, losses, index == every, figures, warnings)
@@ -361,7 +363,8 @@ class Run(abc.ABC):
             return 0
         snapshot, self._resumed = self._resumed, {}
         self.recall(snapshot["memory"])
-        self.guard.recall(snapshot["guard"], self.sides)
+        if snapshot["phase"] in PLAYED:
+            self.guard.recall(snapshot["guard"], self.sides)
         if self.selection:
             self.selection.recall(snapshot["best"])
         restore_random(snapshot["random"], self.device)

@@ -198,7 +198,7 @@ class Watcher:
         self._window.add(self.run.state())
         means = self._window.means()
         self._read = time.monotonic()
-        if self.run.on_collapse != "rollback":
+        if self.run.on_nan != "rollback":
             require_finite(means, f"{step.phase} epoch {step.epoch}, step {step.number}")
         self._write(step, means)
         shown = {short: means[name] for name, short in SHORT.items() if name in means} or dict(list(means.items())[:2])

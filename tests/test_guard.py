@@ -1,5 +1,7 @@
 """What happens when a game really collapses."""
 
+import copy
+
 import pytest
 import torch
 from families import TINY
@@ -55,7 +57,7 @@ def test_rollback_takes_up_the_last_sound_epoch_at_half_the_rates_and_gives_up_i
 
 
 def test_what_is_not_finite_is_rolled_back_too():
-    game = run(on_collapse="rollback", discriminator="selective", gan_mode="hinge", lr_g=2e-3, lr_d=5e-4, epochs=8)
+    game = run(on_nan="rollback", discriminator="selective", gan_mode="hinge", lr_g=2e-3, lr_d=5e-4, epochs=8)
     warned = {}
     for step in game.steps():
         if step.phase == "train" and step.ends_epoch:
@@ -66,6 +68,30 @@ def test_what_is_not_finite_is_rolled_back_too():
     assert list(warned) == [6] and "student/G" in warned[6]["student"]
     assert warned[6]["student"].endswith("is not finite; back to the last sound epoch, at half the learning rates")
     assert all(parameter.isfinite().all() for parameter in game.student.generators["G"].parameters())
+
+
+def test_what_is_not_finite_stops_by_default_also_where_a_collapse_is_rolled_back():
+    game = run(on_collapse="rollback", discriminator="selective", gan_mode="hinge", lr_g=2e-3, lr_d=5e-4, epochs=8)
+    with pytest.raises(TrainingError, match="student/.* is not finite at epoch 6: lower lr_g"):
+        for step in game.steps():
+            if step.phase == "train" and step.ends_epoch and step.epoch == 5:
+                with torch.no_grad():
+                    next(game.student.generators["G"].parameters()).fill_(torch.nan)
+
+
+def test_a_resumed_run_is_rolled_back_to_where_it_was_resumed():
+    settings = {"discriminator": "selective", "gan_mode": "hinge", "lr_g": 2e-3, "lr_d": 5e-4, "epochs": 8}
+    begun = run(**settings)
+    snapshot = next(copy.deepcopy(begun.snapshot(step)) for step in begun.steps() if step.phase == "train" and step.epoch == 5)
+    game = run(on_nan="rollback", **settings)
+    game.resume(snapshot)
+    warned = []
+    for step in game.steps():
+        warned += [step.epoch] if step.warnings else []
+        if step.epoch == 5 and not step.ends_epoch:
+            with torch.no_grad():
+                next(game.student.generators["G"].parameters()).fill_(torch.nan)
+    assert warned == [5] and game.student.generator_mover.lr == pytest.approx(1e-3)
 
 
 def test_an_epoch_that_was_rolled_back_is_not_judged():
