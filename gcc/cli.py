@@ -6,6 +6,7 @@ Torch is imported by the commands that need it, not by this module, so that `--h
 from __future__ import annotations
 
 import errno
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -354,6 +355,7 @@ def _run(kind: type[Run], options: dict[str, Any]) -> None:
     from gcc.report.tensorboard import FOLDER as BOARDS
     from gcc.report.tensorboard import TensorBoard, require_tensorboard
     from gcc.report.terminal import facts_table, printer, summary
+    from gcc.training.device import peak_memory
     from gcc.watch import nowhere, rewind, watched
 
     context = click.get_current_context()
@@ -397,7 +399,8 @@ def _run(kind: type[Run], options: dict[str, Any]) -> None:
     scalars = TensorBoard(out / BOARDS) if options["tensorboard"] else nowhere
     result = watched(run, out, Console(stderr=True), scalars, schedule)
     console.print(summary(run.arch, result.figures(), result.places(out), out))
-    console.print(facts_table({"report": str(save_report([out]))}))
+    memory = {} if sys.platform == "win32" else {"peak memory": peak_memory(run.device)}
+    console.print(facts_table({"report": str(save_report([out]))} | memory))
 
 
 def _run_arguments(options: Mapping[str, Any]) -> dict[str, Any]:

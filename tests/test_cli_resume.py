@@ -78,7 +78,7 @@ def test_a_signal_saves_and_the_folders_name_is_enough_to_go_on(number, whole, t
 
 def test_kills_at_random_moments_lose_nothing(whole, tmp_path):
     moments = random.Random(5)
-    for _ in range(4):
+    for _ in range(3):
         process = start(tmp_path, *TINY, "--out", "run", "--resume", "auto")
         time.sleep(moments.uniform(2.0, 6.0))
         process.kill()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import torch
 
 from gcc.errors import GccError
@@ -27,3 +29,14 @@ def choose_device(name: str) -> torch.device:
         # Events, memory pinning and bfloat16's support are those of the current device.
         torch.cuda.set_device(device)
     return device
+
+
+def peak_memory(device: torch.device) -> str:
+    """Return the most memory that this process has held so far, and on a GPU the most that its tensors have, as a text."""
+    # Windows has no such module.
+    import resource
+
+    # In kilobytes, but on a Mac in bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    held = f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9:.2f} GB"
+    return held + (f", {torch.cuda.max_memory_allocated(device) / 1e9:.2f} GB on {device}" if device.type == "cuda" else "")

@@ -2,12 +2,14 @@
 
 import json
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 from gcc.errors import GccError, OutputError
-from gcc.training.device import choose_device
+from gcc.training.device import choose_device, peak_memory
 from gcc.training.execution import Execution
 from gcc.training.mover import Mover
 from gcc.training.record import Window, append_line
@@ -155,6 +157,12 @@ def test_scaled_step_skips_an_overflow():
     assert parameter.item() == 1.0
     mover.step(parameter.sum())
     assert parameter.item() == pytest.approx(0.9, rel=1e-4)
+
+
+def test_peak_memory_is_what_the_kernel_says():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (kilobytes,) = [int(line.split()[1]) for line in lines if line.startswith("VmHWM")]
+    assert float(peak_memory(CPU).removesuffix(" GB")) == pytest.approx(kilobytes * 1024 / 1e9, abs=0.02)
 
 
 def test_choose_device():
