@@ -1,7 +1,6 @@
 """Execution, the optimisers, the device, random seeds and the gathering of losses."""
 
 import json
-
 from pathlib import Path
 
 import pytest
