@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import resource
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -67,6 +70,18 @@ def compressor(arch: str, folder: Path, *, epochs: int = 10, **arguments: Any) -
 def joint_steps(run: Compressor) -> Iterator[Step]:
     """Yield the iterations of the second step; the first one is not watched."""
     return (step for step in run.steps() if step.phase == "train")
+
+
+def in_process(*arguments: object) -> list[float]:
+    """Run the calling script with these arguments in a process of its own, and return the numbers of the last line that it prints."""
+    command = [sys.executable, sys.argv[0], *map(str, arguments)]
+    return [*map(float, subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1].split())]
+
+
+def peak_gb(device: str = "cpu") -> float:
+    """Return the most memory in GB that a GPU, or this process, has held so far."""
+    held = torch.cuda.max_memory_allocated() if device == "cuda" else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return held / 1e9
 
 
 def machine() -> str:
