@@ -31,7 +31,7 @@ def work(arch: str, mode: str, threads: int, closed: float) -> None:
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
-        run = compressor(arch, Path(folder), metrics="", lr_alpha=0.0, **MODES[mode])
+        run = compressor(arch, Path(folder), recipe={"lr_alpha": 0.0}, **MODES[mode])
         steps = joint_steps(run)
         next(steps)
         for alpha in run.student.alphas:
