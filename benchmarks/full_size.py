@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import resource
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -32,10 +36,10 @@ BATCHES = 3
 """Batches of each epoch."""
 
 
-def write_images(arch: str, folder: Path) -> Path:
+def write_images(arch: str, folder: Path, settings: Mapping[str, Any]) -> Path:
     """Write images of noise in the family's layout, enough for `BATCHES` batches, and return their folder."""
     random = np.random.default_rng(0)
-    batch = Teacher.create(arch).architecture(demo=False, settings=FAMILIES[arch]).recipe.batch_size
+    batch = Teacher.create(arch).architecture(demo=False, settings=settings).recipe.batch_size
     (height, width), trained, held_out = LAYOUTS[arch]
     # Of a folder without splits, a fifth is held out.
     count = BATCHES * batch * (1 if held_out else 5 / 4)
@@ -57,16 +61,28 @@ def write_vgg19(folder: Path) -> Path:
     return file
 
 
-def compressor(arch: str, folder: Path, *, epochs: int = 10, **arguments: Any) -> Compressor:
-    """Return a run of a family at its published sizes, on images that are written to `folder`."""
+def compressor(arch: str, folder: Path, *, recipe: Mapping[str, Any] = MappingProxyType({}), **arguments: Any) -> Compressor:
+    """Return a run of a family on images that are written to `folder`, at its published sizes but for these recipe fields."""
+    fields = {**FAMILIES[arch], "epochs": 10, "metrics": "", **recipe}
     weights = {"weights": {"vgg19": write_vgg19(folder)}} if arch == "srgan" else {}
-    settings = {**FAMILIES[arch], "epochs": epochs, "metrics": "", **weights, **arguments}
-    return Compressor(Teacher.create(arch), write_images(arch, folder), **settings)
+    return Compressor(Teacher.create(arch), write_images(arch, folder, fields), **weights, **fields, **arguments)
 
 
 def joint_steps(run: Compressor) -> Iterator[Step]:
     """Yield the iterations of the second step; the first one is not watched."""
     return (step for step in run.steps() if step.phase == "train")
+
+
+def in_process(*arguments: object) -> list[float]:
+    """Run the calling script with these arguments in a process of its own, and return the numbers of the last line that it prints."""
+    command = [sys.executable, sys.argv[0], *map(str, arguments)]
+    return [*map(float, subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1].split())]
+
+
+def peak_gb(device: str = "cpu") -> float:
+    """Return the most memory in GB that a GPU, or this process, has held so far."""
+    held = torch.cuda.max_memory_allocated() if device == "cuda" else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return held / 1e9
 
 
 def machine() -> str:

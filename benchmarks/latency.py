@@ -1,17 +1,20 @@
-"""How long teachers and students take for one image: as loaded, and made ready for inference.
+"""How long teachers and students take for one image: as loaded, made ready for inference, compiled and exported.
 
-    python benchmarks/latency.py --arch pix2pix --threads 1
+    python benchmarks/latency.py --arch pix2pix --threads 1,2
 
 Students are pruned from random weights to shares of the teacher's MACs, since weights change nothing about time. All networks take turns,
-a pass each, so that whatever else the machine does meets all of them.
+a pass each, so that whatever else the machine does meets all of them. `loaded` runs eagerly; compiled and exported networks are made from
+the optimised ones, compiled ones where there is a C++ compiler.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import statistics
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -26,18 +29,34 @@ from gcc.pruning.search import prune
 
 SHARES = (50, 25, 12, 6)
 WARM_UP = 2
+Run = Callable[[Tensor], Tensor]
 
 
-def taken_in_turns(networks: dict[str, nn.Module], example: Tensor, repeats: int) -> dict[str, list[float]]:
+def compiled(network: nn.Module, example: Tensor) -> Run:
+    return torch.compile(optimize(network, example), dynamic=False, fullgraph=True)
+
+
+def exported(network: nn.Module, example: Tensor) -> Run:
+    return torch.export.export(optimize(network, example), (example,)).module()
+
+
+MODES: Mapping[str, Callable[[nn.Module, Tensor], Run]] = {
+    "loaded": lambda network, example: network,
+    "optimised": optimize,
+    "compiled": compiled,
+    "exported": exported,
+}
+
+
+def taken_in_turns(networks: Mapping[tuple[str, str], Run], example: Tensor, repeats: int) -> dict[tuple[str, str], list[float]]:
     """Return the milliseconds of every pass by network."""
-    times: dict[str, list[float]] = {name: [] for name in networks}
-    on_cuda = example.device.type == "cuda"
-    with torch.inference_mode():
+    times: dict[tuple[str, str], list[float]] = {name: [] for name in networks}
+    with torch.no_grad():
         for turn in range(WARM_UP + repeats):
             for name, network in networks.items():
                 start = time.perf_counter()
                 network(example)
-                if on_cuda:
+                if example.is_cuda:
                     torch.cuda.synchronize()
                 if turn >= WARM_UP:
                     times[name].append(1e3 * (time.perf_counter() - start))
@@ -48,13 +67,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--arch", choices=FAMILIES, default="pix2pix")
     parser.add_argument("--size", type=int, help="height and width of the input; the published one by default")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--modes", default=",".join(MODES), help="joined by commas")
+    parser.add_argument("--threads", default="1", help="numbers, joined by commas")
     parser.add_argument("--round-to", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", type=Path, help="file for the figures")
     asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
+    modes = asked.modes.split(",")
+    if "compiled" in modes and asked.device == "cpu" and not shutil.which("c++"):
+        print("compiled is left out: there is no C++ compiler")
+        modes.remove("compiled")
     torch.manual_seed(0)
     settings = FAMILIES[asked.arch] | ({"size": asked.size} if asked.size else {})
     architecture = Teacher.create(asked.arch).architecture(demo=False, settings=settings)
@@ -67,23 +90,23 @@ def main() -> None:
         found = prune(architecture, full, base, L1Norm(), Budget.parse(f"{share}%"), "exact", teacher, round_to=asked.round_to)
         widths[f"student {share} %"] = found.widths
     images = torch.randn(example.shape).to(asked.device)
-    networks, macs = {}, {}
-    for name, chosen in widths.items():
-        loaded = architecture.build_generator(chosen).eval().to(asked.device)
-        networks |= {f"{name}, loaded": loaded, f"{name}, optimised": optimize(loaded, images)}
-        macs[name] = cost_of(loaded, example).macs
-    times = taken_in_turns(networks, images, asked.repeats)
-    print(f"{asked.arch}, one input of {'x'.join(map(str, images.shape))}; {machine()}; widths in multiples of {asked.round_to}")
+    loaded = {name: architecture.build_generator(chosen).eval().requires_grad_(False) for name, chosen in widths.items()}
+    macs = {name: cost_of(network, example).macs for name, network in loaded.items()}
     rows = []
-    for name in widths:
-        for how in ("loaded", "optimised"):
-            own = times[f"{name}, {how}"]
+    for threads in map(int, asked.threads.split(",")):
+        torch.set_num_threads(threads)
+        # What is compiled is compiled for so many threads.
+        torch.compiler.reset()
+        networks = {(name, mode): MODES[mode](network.to(asked.device), images) for name, network in loaded.items() for mode in modes}
+        times = taken_in_turns(networks, images, asked.repeats)
+        print(f"{asked.arch}, one input of {'x'.join(map(str, images.shape))}; {machine()}; widths in multiples of {asked.round_to}")
+        for (name, mode), own in times.items():
             median, p90 = statistics.median(own), statistics.quantiles(own, n=10, method="inclusive")[-1]
-            faster = statistics.median(times[f"teacher, {how}"]) / median
-            fewer = macs["teacher"] / macs[name]
-            rows.append({"network": name, "how": how, "median_ms": median, "p90_ms": p90, "speed_up": faster, "mac_ratio": fewer})
+            faster, fewer = statistics.median(times["teacher", mode]) / median, macs["teacher"] / macs[name]
+            row = {"network": name, "how": mode, "threads": threads, "median_ms": median, "p90_ms": p90}
+            rows.append(row | {"speed_up": faster, "mac_ratio": fewer})
             ratio = f"{faster:5.2f}x as fast at 1/{fewer:.2f} of the MACs: {faster / fewer:.2f}"
-            print(f"{name:13} {how:10} {median:8.1f} ms (p90 {p90:.1f})  {ratio}")
+            print(f"{name:13} {mode:10} {median:8.1f} ms (p90 {p90:.1f})  {ratio}")
     if asked.json:
         asked.json.write_text(json.dumps({"arch": asked.arch, "machine": machine(), "rows": rows}, indent=2) + "\n")
 

@@ -1,12 +1,21 @@
-"""How long the search for widths takes in a fresh process, from a generator's weights to widths within a budget.
+"""How long the search for widths takes, from generators' weights to widths within the budget, by family.
 
-OMP_NUM_THREADS=1 python benchmarks/search.py --arch pix2pix --metric slimming
+    python benchmarks/search.py
+
+With each family's published sizes, metric and budget, for all of its generators. Every search runs in a fresh process, which has loaded
+the library and built the networks, but not searched before. Peak memory is that of the whole process, torch included.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import statistics
 import time
+from pathlib import Path
+
+import torch
+from full_size import FAMILIES, in_process, machine, peak_gb
 
 from gcc import Teacher
 from gcc.pruning.budget import Budget
@@ -15,23 +24,44 @@ from gcc.pruning.search import prune
 from gcc.registry import METRICS
 
 
+def work(arch: str, threads: int) -> None:
+    """Print the seconds of a search and the peak memory in GB."""
+    torch.set_num_threads(threads)
+    architecture = Teacher.create(arch).architecture(demo=False, settings=FAMILIES[arch])
+    recipe, metric = architecture.recipe, METRICS.load(architecture.recipe.metric)()
+    networks = {name: architecture.build_generator(architecture.full_widths(recipe.prune_width)) for name in architecture.generators}
+    for network in networks.values():
+        architecture.initialise(network)
+    with torch.device("meta"):
+        full = architecture.build_generator(architecture.full_widths(recipe.ngf))
+    start = time.perf_counter()
+    teacher = cost_of(full, architecture.example_input())
+    for name, budget in Budget.parse_each(recipe.budget, architecture.generators).items():
+        prune(architecture, networks[name], recipe.prune_width, metric, budget, recipe.counter, teacher)
+    print(time.perf_counter() - start, peak_gb())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--arch", default="pix2pix")
-    parser.add_argument("--metric", default="slimming")
-    parser.add_argument("--budget", default="16.52%")
-    parser.add_argument("--counter", default="paper")
-    arguments = parser.parse_args()
-    architecture = Teacher.create(arguments.arch).architecture(demo=False, settings={})
-    base = architecture.recipe.ngf
-    network = architecture.build_generator(architecture.full_widths(base))
-    architecture.initialise(network)
-    start = time.perf_counter()
-    teacher = cost_of(network, architecture.example_input())
-    pruned = prune(
-        architecture, network, base, METRICS.load(arguments.metric)(), Budget.parse(arguments.budget), arguments.counter, teacher
-    )
-    print(f"{time.perf_counter() - start:.2f} s: {pruned.cost} of {teacher}")
+    parser.add_argument("--arch", choices=FAMILIES, action="append", help="all by default")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=5, help="searches of each family")
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    parser.add_argument("--work", choices=FAMILIES, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.work:
+        work(asked.work, asked.threads)
+        return
+    torch.set_num_threads(asked.threads)
+    print(f"the search at the published sizes; {machine()}; median of {asked.repeats}")
+    rows = {}
+    for arch in asked.arch or FAMILIES:
+        found = [in_process("--work", arch, "--threads", asked.threads) for _ in range(asked.repeats)]
+        seconds, memory = zip(*found, strict=True)
+        rows[arch] = {"median_s": statistics.median(seconds), "least_s": min(seconds), "most_s": max(seconds), "peak_gb": max(memory)}
+        print(f"{arch:9} {rows[arch]['median_s']:5.2f} s ({min(seconds):.2f} to {max(seconds):.2f})  peak {max(memory):.2f} GB")
+    if asked.json:
+        asked.json.write_text(json.dumps({"machine": machine(), "families": rows}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from full_size import FAMILIES, compressor, joint_steps, machine
+from full_size import FAMILIES, compressor, joint_steps, machine, peak_gb
 
 MODES: Mapping[str, Mapping[str, Any]] = {"plain": {"plain": True}, "float32": {"amp": "off"}, "bf16": {"amp": "bf16"}}
 WARM_UP = 2
@@ -32,7 +31,7 @@ def work(arch: str, mode: str, threads: int, closed: float) -> None:
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
-        run = compressor(arch, Path(folder), metrics="", lr_alpha=0.0, **MODES[mode])
+        run = compressor(arch, Path(folder), recipe={"lr_alpha": 0.0}, **MODES[mode])
         steps = joint_steps(run)
         next(steps)
         for alpha in run.student.alphas:
@@ -44,12 +43,7 @@ def work(arch: str, mode: str, threads: int, closed: float) -> None:
             if run.device.type == "cuda":
                 torch.cuda.synchronize()
             seconds = time.perf_counter() - start
-            memory = (
-                torch.cuda.max_memory_allocated()
-                if run.device.type == "cuda"
-                else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            )
-            print(seconds, memory / 1e9, flush=True)
+            print(seconds, peak_gb(run.device.type), flush=True)
 
 
 def main() -> None:
