@@ -20,6 +20,7 @@ from gcc.errors import ArtifactError, GccError, OutputError
 from gcc.evaluation.jury import named
 from gcc.files import MARK, claim, is_finished, replacing, write_text
 from gcc.presets import PRESETS, preset
+from gcc.recipe import read_toml
 from gcc.registry import EVALUATORS
 from gcc.report.html import save_report
 from gcc.teacher import Teacher
@@ -74,6 +75,8 @@ class Ablation:
         Raises:
             GccError: it cannot be done, or the folder holds an ablation of other data, another teacher or other arguments.
         """
+        if (self.out / MARK).exists():
+            raise OutputError(f"{self.out} holds a single run: choose another --out, which need not exist yet")
         self.first.check()
         self._require_same_inputs()
         variants = {name: PRESETS[name].summary for name in self.variants}
@@ -100,7 +103,7 @@ class Ablation:
                     rewind(place, snapshot)
                 else:
                     claim(place, needs=run.bytes_written())
-                watched(run, place, console)
+                watched(run, place, console, again="call the same command again to go on")
                 save_report([place])
 
     def values(self) -> Values:
@@ -222,8 +225,10 @@ class Ablation:
         """
         if not (place / MARK).exists():
             return False
-        if (place / MARK).read_text(encoding="utf-8") != run.recipe.to_toml(run.arch):
-            raise OutputError(f"{place} holds a run of another recipe: choose another --out, or give the settings of {place / MARK}")
+        before, now = read_toml(place / MARK), {"arch": run.arch, **run.recipe.to_dict()}
+        differing = [f"{name} was {before.get(name)} and is {now[name]}" for name in now if before.get(name) != now[name]]
+        if differing:
+            raise OutputError(f"{place} holds a run of another recipe ({'; '.join(differing)}): choose another --out, or give the same")
         try:
             return is_finished(place) and set(read(place / "student")) == set(run.architecture.generators)
         except GccError:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -53,6 +53,7 @@ class Assessment:
         split: of a data set; empty for a folder of images.
         figures: by generator and title.
         environment: the device, and versions of what was used.
+        left_out: why images were left out.
     """
 
     subject: str
@@ -60,6 +61,7 @@ class Assessment:
     split: str
     figures: Mapping[str, Mapping[str, Figure]]
     environment: Mapping[str, str]
+    left_out: Sequence[str] = ()
 
 
 def assess(
@@ -96,6 +98,8 @@ def assess(
         if dataset or split != "test":
             raise GccError(f"{subject} holds images, which are judged beside the folder of real ones: leave --dataset and --split out")
         return _assess_images(subject, data, named(metrics), places, place, skip_bad=skip_bad)
+    if subject.is_dir() and not any(subject.glob("**/config.json")):
+        raise DataError(f"{subject} holds neither images nor a saved generator; folders in it are not looked into for images")
     artifacts = read(subject)
     architecture = next(iter(artifacts.values())).architecture
     missing = [name for name in architecture.generators if name not in artifacts]
@@ -116,7 +120,7 @@ def assess(
         generator: {title: _figure(jury, title, value, held_out.protocols[generator][title]) for title, value in values.items()}
         for generator, values in found.items()
     }
-    return Assessment(str(subject), material.name, split, figures, environment(place))
+    return Assessment(str(subject), material.name, split, figures, environment(place), material.left_out)
 
 
 def holds_images(subject: Path) -> bool:
@@ -134,9 +138,28 @@ def assessment_place(subject: Path, split: str, out: Path | None) -> Path:
     place = out or subject.resolve().with_name(f"{subject.resolve().name}-evaluation{suffix}.json")
     if place.is_dir():
         raise OutputError(f"{place} is a folder: expected a file, such as {place / 'evaluation.json'}")
+    above = next(path for path in place.absolute().parents if path.exists())
+    if not above.is_dir():
+        raise OutputError(f"{above} is a file, so that {place} cannot be written: choose another --out")
     if place.exists() and not _is_ours(place):
         raise OutputError(f"{place} is there already, and holds no figures: choose another --out, or move it aside")
     return place
+
+
+def apart(place: Path, assessment: Assessment) -> Path:
+    """Return `place`, or with a number behind its name where it holds figures by other metrics or of other data, which are not lost."""
+    for number in count(2):
+        if not place.exists() or _asked(json.loads(place.read_text(encoding="utf-8"))) == _asked(asdict(assessment)):
+            break
+        stem = place.stem if number == 2 else place.stem.rpartition("-")[0]
+        place = place.with_name(f"{stem}-{number}{place.suffix}")
+    return place
+
+
+def _asked(told: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what tells the question of an assessment from another's."""
+    titles = {generator: sorted(found) for generator, found in told["figures"].items()}
+    return told["subject"], told.get("data"), told.get("split"), titles
 
 
 def save_assessment(path: Path, assessment: Assessment) -> None:
@@ -172,7 +195,10 @@ def _assess_images(
     if real is None:
         raise GccError(f"{made} holds images: give the folder of the real ones with --data")
     _some(names)
-    files, truth = (_readable(folder) if skip_bad else _pictures(folder) for folder in (made, real))
+    if not real.is_dir():
+        raise DataError(f"{real} is {'a file' if real.exists() else 'no folder'}: expected the folder of the real images")
+    left_out: list[str] = []
+    files, truth = (_readable(folder, left_out) if skip_bad else _pictures(folder) for folder in (made, real))
     if not truth:
         raise DataError(f"{real} holds no images: expected the real ones beside which those of {made} are judged")
 
@@ -190,6 +216,7 @@ def _assess_images(
     weights.require_asked()
     compared, seen_made, seen_real = Gathered[str](), Gathered[type[Extractor]](), Gathered[type[Extractor]]()
     sizes: set[tuple[int, int]] = set()
+    real_sizes: set[tuple[int, int]] = set()
     with torch.no_grad():
         for path in files:
             image = _image(path, device)
@@ -203,10 +230,13 @@ def _assess_images(
             seen_made.add(jury.see(image, jury.extractors))
             compared.add(jury.compare(judged))
         for path in truth if jury.extractors else []:
-            seen_real.add(jury.see(_image(path, device), jury.extractors))
+            image = _image(path, device)
+            real_sizes.add((image.shape[-2], image.shape[-1]))
+            seen_real.add(jury.see(image, jury.extractors))
     values = jury.figures(compared.joined(), seen_made.joined(), seen_real.joined())
-    figures = {name: _figure(jury, name, value, jury.protocol(name, len(files), len(truth), sizes)) for name, value in values.items()}
-    return Assessment(str(made), str(real), "", {made.name: figures}, environment(device))
+    protocols = {name: jury.protocol(name, len(files), len(truth), sizes, real_sizes) for name in values}
+    figures = {name: _figure(jury, name, value, protocols[name]) for name, value in values.items()}
+    return Assessment(str(made), str(real), "", {made.name: figures}, environment(device), left_out)
 
 
 def _partners(made: Sequence[Path], real: Sequence[Path]) -> dict[Path, Path]:
@@ -227,12 +257,15 @@ def _partners(made: Sequence[Path], real: Sequence[Path]) -> dict[Path, Path]:
     return {path: by_name[path.stem][0] for path in made}
 
 
-def _readable(folder: Path) -> list[Path]:
-    """Return the image files of a folder that can be read."""
+def _readable(folder: Path, left_out: list[str]) -> list[Path]:
+    """Return the image files of a folder that can be read, and add to `left_out` why others cannot."""
     readable = []
     for path in _pictures(folder):
-        with suppress(DataError):
+        try:
             read_rgb(path)
+        except DataError as error:
+            left_out.append(str(error))
+        else:
             readable.append(path)
     return readable
 

@@ -6,6 +6,7 @@ Torch is imported by the commands that need it, not by this module, so that `--h
 from __future__ import annotations
 
 import errno
+import math
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -235,7 +236,7 @@ def translate(student: Path, source: Path, target: Path, size: int | None, devic
 
     def leave_out(error: GccError) -> None:
         if not skip_bad:
-            raise error
+            raise GccError(f"{error} (--skip-bad leaves bad images out)") from error
         click.echo(f"gcc: left out: {error}", err=True)
 
     for written in translated(student, source, target, size=size, device=device, leave_out=leave_out):
@@ -259,8 +260,10 @@ def generate(student: Path, count: int, seed: int, out: Path | None, device: str
 
 @main.command()
 @click.argument("subject", metavar="STUDENT|TEACHER|IMAGES", type=FOLDER)
-@click.option("--data", metavar="DIR", type=FOLDER, help="Data set of a generator, or folder of real images  [default: demo data]")
-@click.option("--metrics", metavar="NAMES", default="", help="Evaluators, joined by commas, see `gcc list`  [default: the recipe's]")
+@click.option("--data", metavar="DIR", type=FOLDER, help="Data set of a generator [default: demo data]; or folder of the real images.")
+@click.option(
+    "--metrics", metavar="NAMES", default="", help="Evaluators, joined by commas, see `gcc list`  [default: the generator's recipe's]"
+)
 @click.option(
     "--split", type=click.Choice(["test", "val"]), default="test", show_default=True, help="Split of the data set; for a generator."
 )
@@ -272,14 +275,19 @@ def generate(student: Path, count: int, seed: int, out: Path | None, device: str
 @click.option("--out", metavar="FILE.json", type=FOLDER, help="Where the figures go, too  [default: beside what is judged]")
 def evaluate(subject: Path, data: Path | None, files: tuple[str, ...], out: Path | None, **options: Any) -> None:
     """Judge saved generators on a data set, or a folder of images beside real ones."""
-    from gcc.assessment import assess, assessment_place, save_assessment
+    from gcc.assessment import apart, assess, assessment_place, save_assessment
     from gcc.report.terminal import figures_table, printer
 
-    place = assessment_place(subject, options["split"], out)
+    usual = assessment_place(subject, options["split"], out)
     assessment = assess(subject, data, weights=_weights(files), **options)
     console = printer()
     for generator, figures in assessment.figures.items():
         console.print(figures_table(f"{subject} {generator}", {title: asdict(figure) for title, figure in figures.items()}))
+        if any(math.isnan(figure.value) for figure in figures.values()):
+            click.echo(f"gcc: {generator}: figures are no numbers where what it makes, or what they compare, is none", err=True)
+    for reason in assessment.left_out:
+        click.echo(f"gcc: left out: {reason}", err=True)
+    place = out or apart(usual, assessment)
     save_assessment(place, assessment)
     click.echo(f"figures saved in {place}")
 
@@ -416,8 +424,10 @@ def _teacher(options: Mapping[str, Any]) -> tuple[Teacher, dict[str, Any]]:
     settings = read_toml(options["recipe"]) if options["recipe"] else {}
     if options.get("preset"):
         settings |= preset(options["preset"]).settings
-    arch = options["arch"] or settings.pop("arch", None)
-    settings.pop("arch", None)
+    named = settings.pop("arch", None)
+    arch = options["arch"] or named
+    if named not in (None, arch):
+        raise GccError(f"--recipe {options['recipe']} is of {named}, and --arch asks for {arch}: leave --arch out, or give another recipe")
     settings |= _assigned(options["assignments"]) | _given({name: options.get(name) for name in RECIPE_FLAGS})
     if options["teacher"]:
         teacher = Teacher.load(options["teacher"])
@@ -434,7 +444,8 @@ def _weights(files: tuple[str, ...]) -> dict[str, str]:
     for file in files:
         name, equals, path = file.partition("=")
         if not (equals and name and path):
-            raise GccError(f"--weights {file}: expected NAME=FILE, such as --weights vgg19={file or 'FILE'}")
+            example = f"vgg19={file}" if Path(file).suffix else f"{file or 'vgg19'}=FILE"
+            raise GccError(f"--weights {file}: expected NAME=FILE, such as --weights {example}")
         weights[name] = path
     return weights
 

@@ -160,7 +160,9 @@ def require_empty(folder: Path) -> None:
     Raises:
         OutputError: it is a file, or is not empty.
     """
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file: expected a folder, which need not exist yet")
+    if folder.exists() and any(folder.iterdir()):
         raise OutputError(f"{folder} is not empty: choose another folder, which need not exist yet")
 
 

@@ -14,6 +14,7 @@ from gcc.artifact import only, read
 from gcc.data.images import write_image
 from gcc.errors import GccError
 from gcc.files import replacing, require_empty
+from gcc.networks import require_finite
 from gcc.registry import Architecture
 from gcc.training.device import choose_device
 
@@ -50,6 +51,7 @@ def generate(student: Path, target: Path, *, count: int, seed: int, device: str)
         numbers = range(start, min(count, start + BATCH))
         with torch.inference_mode():
             made = network(_noises(artifact.architecture, numbers, seed).to(place)).cpu()
+        require_finite(made)
         first += made[: SHOWN - len(first)]
         for number, image in zip(numbers, made, strict=True):
             yield _written(target / f"{number:04d}.png", image)

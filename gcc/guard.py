@@ -59,6 +59,10 @@ class Guard:
         self._rollbacks = 0
         self._batch: Batch = {}
 
+    def begin(self) -> None:
+        """Hold the present to be sound where no epoch is known to be: the start of the game, or of a resumed one."""
+        self._sound = self._sound or self._present()
+
     def see(self, sides: Mapping[str, Player], losses: Losses) -> None:
         """Take in the losses of an iteration, without waiting for the device."""
         for side in sides:
@@ -101,12 +105,8 @@ class Guard:
         return {"rollbacks": self._rollbacks, "sound": self._sound, "sentinel": self.sentinel.memory()}
 
     def recall(self, memory: Mapping[str, Any], sides: Mapping[str, Player]) -> None:
-        """Take up what `memory` returned: after rollbacks the players go on slower, too.
-
-        Where no epoch was known to be sound, the present is held to be, which the run has been put into before.
-        """
-        self._rollbacks = memory["rollbacks"]
-        self._sound = memory["sound"] or self._present()
+        """Take up what `memory` returned: after rollbacks the players go on slower, too."""
+        self._rollbacks, self._sound = memory["rollbacks"], memory["sound"]
         self.sentinel.recall(memory["sentinel"])
         for player in sides.values():
             player.slow_down(SLOWER**self._rollbacks)

@@ -8,8 +8,9 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from gcc.errors import GccError
 from gcc.registry import Architecture, Gate, no_gate
 from gcc.training.seeds import seeded
 
@@ -60,3 +61,13 @@ def _initialised(architecture: Architecture[Any], build: Callable[[], nn.Module]
         network = build()
         architecture.initialise(network)
     return network
+
+
+def require_finite(made: Tensor) -> None:
+    """Refuse images that are no numbers.
+
+    Raises:
+        GccError: some values are infinite or NaN.
+    """
+    if not made.isfinite().all():
+        raise GccError("the generator makes values that are no numbers: its training went wrong; take another epoch or run")

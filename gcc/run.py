@@ -279,6 +279,8 @@ class Run(abc.ABC):
         self.epoch = epoch
         torch.manual_seed(derived(self.recipe.seed, f"{phase} {epoch}"))
         done = self._take_up()
+        if phase in PLAYED:
+            self.guard.begin()
         for player in players:
             player.begin(epoch)
         return done

@@ -14,6 +14,7 @@ from gcc.artifact import only, read
 from gcc.data.images import image_files, read_rgb, resized, to_tensor, write_image
 from gcc.errors import DataError, GccError
 from gcc.files import replacing
+from gcc.networks import require_finite
 from gcc.training.device import choose_device
 
 TILE = 512
@@ -93,6 +94,7 @@ def _run(network: nn.Module, image: Tensor, reach: int | None) -> Tensor:
     except RuntimeError as error:
         size = f"{image.shape[3]}x{image.shape[2]}"
         raise GccError(f"the generator cannot run at {size} pixels ({str(error).partition(chr(10))[0]}): give another --size") from error
+    require_finite(made)
     return made
 
 

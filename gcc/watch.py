@@ -42,7 +42,7 @@ def nowhere(phase: str, step: int, values: Mapping[str, float]) -> None:
     """Keep no other record."""
 
 
-def watched(run: Run, out: Path, console: Console, scalars: Scalars = nowhere, schedule: Schedule = USUAL) -> Result:
+def watched(run: Run, out: Path, console: Console, scalars: Scalars = nowhere, schedule: Schedule = USUAL, again: str = "") -> Result:
     """Train to the end, with everything that a run leaves in its folder `out`, and return what was trained.
 
     Args:
@@ -51,12 +51,14 @@ def watched(run: Run, out: Path, console: Console, scalars: Scalars = nowhere, s
         console: where progress goes.
         scalars: keeps another record of what goes to `metrics.jsonl`.
         schedule: when checkpoints are written; in the end, when the result is saved, they are taken away.
+        again: what makes a run that was stopped go on; none for the option.
 
     Raises:
         Interrupted: a signal asked the run to stop; a checkpoint is saved.
         GccError: training went wrong, or the folder cannot be written.
     """
     checkpoints = Checkpoints(out, schedule.keep)
+    again = again or f"go on with --resume {out}"
 
     def told() -> None:
         console.print("stopping after this iteration, to be resumed; again to leave at once", soft_wrap=True)
@@ -68,7 +70,7 @@ def watched(run: Run, out: Path, console: Console, scalars: Scalars = nowhere, s
                 watcher(step)
                 if asked():
                     watcher.checkpoint(step)
-                    raise Interrupted(f"stopped at {step.phase} epoch {step.epoch}, step {step.number}: go on with --resume {out}", asked())
+                    raise Interrupted(f"stopped at {step.phase} epoch {step.epoch}, step {step.number}: {again}", asked())
         result = run.result()
     except Interrupted:
         raise
@@ -78,6 +80,9 @@ def watched(run: Run, out: Path, console: Console, scalars: Scalars = nowhere, s
             if step and isinstance(error, DataError):
                 # Batches are drawn between two iterations.
                 watcher.checkpoint(step)
+            # What a collapse came from would only bring it about again.
+            if checkpoints.newest() and not isinstance(error, TrainingError):
+                console.print(f"once that is mended, {escape(again)}", soft_wrap=True)
             _keep(run, out, console, error)
         if out_of_memory(error):
             batches = f"batches of {run.recipe.batch_size} at {run.recipe.size} pixels"
@@ -107,8 +112,6 @@ def _size(file: Path) -> int:
 
 def _keep(run: Run, out: Path, console: Console, error: Exception) -> None:
     """Save what is worth keeping of a run that went wrong, and its report."""
-    if Checkpoints(out).newest():
-        console.print(f"once that is mended, go on with --resume {escape(str(out))}", soft_wrap=True)
     if kept := rescue(run, error):
         kept.save(out)
         for role, place in kept.places(out).items():

@@ -46,8 +46,11 @@ class Weights:
         folder = Path(torch.hub.get_dir()) / "checkpoints"
         found = sorted(folder.glob(cached))
         if not found:
+            others = sorted(self.files.keys() - self.asked)
+            given = f", and --weights gives those of {', '.join(others)}" if others else ""
             raise GccError(
-                f"the weights of {name} are needed, and {folder} has none ({cached}): name a file with --weights {name}=FILE; {remedy}"
+                f"the weights of {name} are needed, and {folder} has none ({cached}){given}: name a file with "
+                f"--weights {name}=FILE; {remedy}"
             )
         return found[-1]
 

@@ -9,7 +9,7 @@ from families import TINY
 from PIL import Image
 from rich.console import Console
 
-from gcc import Teacher
+from gcc import Compressor, Teacher
 from gcc.ablation import Ablation
 from gcc.artifact import read
 from gcc.errors import OutputError, RecipeError
@@ -116,3 +116,33 @@ def test_another_first_variant_takes_the_widths_that_were_found(tmp_path):
 def test_unknown_variants_are_refused(tmp_path):
     with pytest.raises(RecipeError, match="unknown preset 'all'"):
         ablation(tmp_path, presets="all")
+
+
+def test_a_run_that_was_stopped_goes_on(tmp_path):
+    def stop(step):
+        raise KeyboardInterrupt
+
+    first = ablation(tmp_path / "whole", presets="gcc", seeds=1)
+    run(first)
+    stopped = ablation(tmp_path / "stopped", presets="gcc", seeds=1)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Compressor, "state", lambda self: stop(None) if self.sides and self.epoch == 2 else {})
+        run(stopped)
+    place = tmp_path / "stopped" / "gcc" / "seed-0"
+    assert (place / "checkpoints").is_dir() and not (place / "student").exists()
+    assert run(ablation(tmp_path / "stopped", presets="gcc", seeds=1)) == ["gcc, seed 0"]
+    assert not (place / "replaced").exists()
+    weights = [(tmp_path / name / "gcc" / "seed-0" / "student" / "model.safetensors").read_bytes() for name in ("whole", "stopped")]
+    assert weights[0] == weights[1]
+
+
+def test_a_single_runs_folder_is_no_place_for_an_ablation(tmp_path):
+    (tmp_path / "recipe.toml").touch()
+    with pytest.raises(OutputError, match="holds a single run"):
+        ablation(tmp_path).plan()
+
+
+def test_what_differs_in_the_recipe_is_named(tmp_path):
+    run(ablation(tmp_path, presets="gcc", seeds=1))
+    with pytest.raises(OutputError, match=r"another recipe \(gamma_m was 50.0 and is 5.0\)"):
+        run(ablation(tmp_path, presets="gcc", seeds=1, gamma_m=5.0))

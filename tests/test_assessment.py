@@ -1,15 +1,18 @@
 """Judging what was made before."""
 
 import json
+import math
 
 import numpy as np
 import pytest
+import torch
 from families import TINY
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from gcc import Compressor, Teacher
 from gcc.artifact import read
-from gcc.assessment import Assessment, Figure, assess, assessment_place, save_assessment
+from gcc.assessment import Assessment, Figure, apart, assess, assessment_place, save_assessment
 from gcc.errors import DataError, GccError, OutputError
 
 pytestmark = pytest.mark.usefixtures("small_worlds")
@@ -125,3 +128,50 @@ def test_no_validation_images_are_told(saved, tmp_path):
         Image.new("RGB", (64, 32), (number, 0, 0)).save(folder / f"{number}.png")
     with pytest.raises(DataError, match="no validation images beside those of its test split"):
         assess(saved / "student", tmp_path / "data", split="val")
+
+
+def test_a_generator_that_makes_no_numbers_has_none_for_a_figure(saved):
+    broken = saved / "student" / "model.safetensors"
+    save_file(
+        {name: torch.full_like(value, torch.nan) if value.is_floating_point() else value for name, value in load_file(broken).items()},
+        broken,
+    )
+    found = assess(saved / "student", metrics="l1,psnr_y,ssim_y,fd_effnetlite0").figures["G"]
+    assert len(found) == 4 and all(math.isnan(figure.value) for figure in found.values())
+
+
+def test_both_sizes_are_told_where_they_differ(tmp_path):
+    made, real = images(tmp_path / "made", 3, 0), images(tmp_path / "real", 3, 1, size=32)
+    assert (
+        ", 24x24 pixels against 32x32 pixels, " in assess(made, real, metrics="fd_effnetlite0").figures["made"]["fd_effnetlite0"].protocol
+    )
+
+
+def test_what_is_left_out_is_told(tmp_path):
+    made, real = images(tmp_path / "made", 3, 0), images(tmp_path / "real", 3, 1)
+    (made / "1.png").write_bytes(b"")
+    (reason,) = assess(made, real, metrics="l1", skip_bad=True).left_out
+    assert "1.png: the file is empty" in reason
+
+
+def test_other_figures_of_the_same_generator_are_kept_apart(tmp_path):
+    def figures(data, *titles):
+        return Assessment("student", data, "test", {"G": {title: Figure(1.0, "", "") for title in titles}}, {})
+
+    place = tmp_path / "student-evaluation.json"
+    for assessment, name in (
+        (figures("a", "l1"), "student-evaluation.json"),
+        (figures("a", "l1", "fid"), "student-evaluation-2.json"),
+        (figures("b", "l1"), "student-evaluation-3.json"),
+        (figures("a", "l1"), "student-evaluation.json"),
+        (figures("a", "fid", "l1"), "student-evaluation-2.json"),
+    ):
+        assert apart(place, assessment).name == name
+        save_assessment(apart(place, assessment), assessment)
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"file is a file, so that .* cannot be written"):
+        assessment_place(tmp_path, "test", tmp_path / "file" / "new" / "x.json")
+    assert assessment_place(tmp_path, "test", tmp_path / "new" / "x.json").name == "x.json"

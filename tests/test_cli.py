@@ -284,7 +284,7 @@ def test_version_names_what_matters():
         (["--arch", "pix2pix", "--out", "/proc/run"], "cannot write /proc/run"),
         (["--arch", "pix2pix", "--metrics", "psrn"], "unknown evaluator 'psrn' (did you mean 'psnr'"),
         (["--arch", "sagan", "--metrics", "psnr"], "here there is none: choose another, such as fid"),
-        (["--arch", "pix2pix", "--weights", "vgg19"], "expected NAME=FILE, such as --weights vgg19=vgg19"),
+        (["--arch", "pix2pix", "--weights", "vgg19"], "expected NAME=FILE, such as --weights vgg19=FILE"),
         (["--arch", "pix2pix", "--weights", "vgg19=x.pth"], "nothing here reads weights of that name"),
         (["--arch", "pix2pix", "--preset", "no-gobal"], "did you mean 'no-global'"),
         (["--arch", "pix2pix", "--widths", "nowhere"], "nowhere is no folder"),

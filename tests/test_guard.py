@@ -94,6 +94,23 @@ def test_a_resumed_run_is_rolled_back_to_where_it_was_resumed():
     assert warned == [5] and game.student.generator_mover.lr == pytest.approx(1e-3)
 
 
+def test_the_start_of_the_game_is_sound_where_nothing_else_is():
+    game = run(on_nan="rollback", discriminator="selective", gan_mode="hinge", lr_g=2e-3, lr_d=5e-4, epochs=3)
+    warned, start = [], None
+    for step in game.steps():
+        if step.phase != "train":
+            continue
+        if start is None:
+            start = copy.deepcopy(game.guard._sound["players"]["student"]["networks"]["generators"]["G"])
+            with torch.no_grad():
+                next(game.student.generators["G"].parameters()).fill_(torch.nan)
+        if step.warnings:
+            warned.append(step.epoch)
+            now = game.student.generators["G"].state_dict()
+            assert all(torch.equal(value, start[key]) for key, value in now.items())
+    assert warned == [1]
+
+
 def test_an_epoch_that_was_rolled_back_is_not_judged():
     game = run(on_collapse="rollback", epochs=20, evaluate_every=1)
     judged = {}

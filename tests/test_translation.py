@@ -36,3 +36,12 @@ def test_one_direction_is_named_where_there_are_two(tmp_path):
     Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
     (written,) = translate(tmp_path / "student" / "A2B", tmp_path / "a.png", tmp_path / "b.png", size=None, device="cpu")
     assert sized(written) == (32, 32)
+
+
+def test_what_is_no_number_is_not_written(tmp_path):
+    from gcc.networks import require_finite
+
+    require_finite(torch.zeros(1, 3, 4, 4))
+    for wrong in (torch.nan, torch.inf):
+        with pytest.raises(GccError, match="no numbers"):
+            require_finite(torch.tensor([0.0, wrong]))

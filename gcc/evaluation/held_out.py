@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -52,6 +53,7 @@ class _Seen:
 
     source: str = ""
     target: str = ""
+    finite: bool = True
     sizes: set[tuple[int, int]] = field(default_factory=set)
     compared: Gathered[str] = field(default_factory=Gathered)
     made: Gathered[type[Extractor]] = field(default_factory=Gathered)
@@ -60,6 +62,7 @@ class _Seen:
     def add(self, judged: Judged, jury: Jury, unknown: Iterable[type[Extractor]]) -> None:
         """Take in a batch; the features of its real images by the extractors that do not know them yet."""
         self.source, self.target = judged.source, judged.target
+        self.finite = self.finite and bool(judged.made.isfinite().all())
         self.sizes.add((judged.made.shape[-2], judged.made.shape[-1]))
         self.compared.add(jury.compare(judged))
         self.made.add(jury.see(judged.made, jury.extractors))
@@ -123,7 +126,7 @@ class HeldOut:
             self.jury.check(Judged(there, there[judged.target], judged.source, judged.target), made, real)
 
     def figures(self, generators: Mapping[str, nn.Module]) -> dict[str, dict[str, float]]:
-        """Return the figures over every sample, by generator and title."""
+        """Return the figures over every sample, by generator and title; NaN where what a generator makes is not finite."""
         figures: dict[str, dict[str, float]] = {name: {} for name in generators}
         if self.jury.evaluators:
             for part, indices in self._parts().items():
@@ -144,7 +147,10 @@ class HeldOut:
         # In order, so that what begins again lies at the end.
         made, real = self._distinct(seen.source, seen.target, count)
         features = self._remember(part, seen.target, seen.real.joined(real))
-        figures = self.jury.figures(seen.compared.joined(), seen.made.joined(made), features)
+        # Pixels that are no numbers would become black ones on their way to some evaluators.
+        figures = dict.fromkeys(self.jury.evaluators, math.nan)
+        if seen.finite:
+            figures = self.jury.figures(seen.compared.joined(), seen.made.joined(made), features)
         protocols = {_title(metric, part): self.jury.protocol(metric, made, real, seen.sizes) for metric in figures}
         self.protocols.setdefault(generator, {}).update(protocols)
         return {_title(metric, part): figure for metric, figure in figures.items()}

@@ -72,7 +72,9 @@ class Jury:
                 figures[name] = evaluator.distance(made[evaluator.extractor], real[evaluator.extractor])
         return figures
 
-    def protocol(self, name: str, made: int, real: int, sizes: Iterable[tuple[int, int]]) -> str:
+    def protocol(
+        self, name: str, made: int, real: int, sizes: Iterable[tuple[int, int]], real_sizes: Iterable[tuple[int, int]] = ()
+    ) -> str:
         """Return how a figure came about: numbers and sizes of images, how they were resized, and by which weights they were seen.
 
         Args:
@@ -80,10 +82,11 @@ class Jury:
             made: number of made images.
             real: number of real images.
             sizes: heights and widths of the made ones.
+            real_sizes: of the real ones, where they may differ.
         """
         evaluator = self.evaluators[name]
-        sides = sorted({f"{width}x{height}" for height, width in sizes})
-        parts = [f"{sides[0]} pixels" if len(sides) == 1 else f"{len(sides)} sizes of images"]
+        told = dict.fromkeys(_sides(each) for each in (sizes, real_sizes) if each)
+        parts = [" against ".join(told)]
         if isinstance(evaluator, SetEvaluator):
             parts = [
                 f"{made:,} made against {real:,} real images",
@@ -96,6 +99,11 @@ class Jury:
         else:
             parts = [f"{made:,} images", *parts, evaluator.protocol]
         return ", ".join(filter(None, parts))
+
+
+def _sides(sizes: Iterable[tuple[int, int]]) -> str:
+    sides = sorted({f"{width}x{height}" for height, width in sizes})
+    return f"{sides[0]} pixels" if len(sides) == 1 else f"{len(sides)} sizes of images"
 
 
 class Gathered(dict[K, list[Tensor]]):

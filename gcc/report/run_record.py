@@ -117,7 +117,7 @@ def read_run(folder: Path) -> RunRecord:
     """
     if not (folder / MARK).is_file():
         raise RunError(
-            f"{folder} holds no {MARK}, so it is no run's folder: expected what `gcc compress --out` names, such as runs/pix2pix"
+            f"{folder} holds no {MARK}, so it is no run's folder: expected what `gcc compress --out` names, such as {_run_within(folder)}"
         )
     recipe = read_toml(folder / MARK)
     arch = recipe.pop("arch", None)
@@ -192,3 +192,9 @@ def _read_grid(path: Path, title: str) -> Grid:
         raise
     except Exception as error:  # Decoders meet damaged files with exceptions of every type.
         raise RunError(f"cannot read the sample grid {path}: it is damaged or no PNG file ({error}); take it out") from error
+
+
+def _run_within(folder: Path) -> Path:
+    """Return the first run in the folders of a folder, such as an ablation's, or an example."""
+    found = sorted(path.parent for depth in ("*", "*/*") for path in folder.glob(f"{depth}/{MARK}"))
+    return found[0] if found else Path("runs") / "pix2pix"
