@@ -13,7 +13,7 @@ from gcc.registry import ARCHITECTURES
 from gcc.translation import translate
 
 
-def write(arch, folder):
+def write(arch, folder, spoil=False):
     family = ARCHITECTURES.load(arch)
     architecture = family(changed(family.published(), {"size": 32, "ngf": 4} | TINY[arch]))
     widths = architecture.full_widths(4)
@@ -21,6 +21,8 @@ def write(arch, folder):
     artifact = Artifact(
         folder, "student", arch, architecture.generators[0], architecture.recipe, widths, {}, environment(torch.device("cpu"))
     )
+    for parameter in network.parameters() if spoil else ():
+        torch.nn.init.constant_(parameter, torch.nan)
     save(artifact, network, "")
     return network.eval()
 
@@ -76,3 +78,10 @@ def test_nothing_is_overwritten(tmp_path):
     with pytest.raises(OutputError, match="album is not empty"):
         made(tmp_path / "sagan", tmp_path / "album")
     assert (tmp_path / "album" / "0000.png").read_text() == "mine"
+
+
+def test_what_is_no_number_is_not_written(tmp_path):
+    write("sagan", tmp_path / "student", spoil=True)
+    with pytest.raises(GccError, match="makes values that are no numbers"):
+        made(tmp_path / "student", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
