@@ -13,7 +13,7 @@ from PIL.Image import Image
 from rich.console import Console
 
 from gcc.artifact import read
-from gcc.checkpoint import Checkpoints
+from gcc.checkpoint import USUAL, Checkpoints
 from gcc.compressor import Compressor
 from gcc.conclusion import picture
 from gcc.errors import ArtifactError, GccError, OutputError
@@ -102,7 +102,7 @@ class Ablation:
                 if snapshot:
                     rewind(place, snapshot)
                 else:
-                    claim(place, needs=run.bytes_written())
+                    claim(place, needs=run.bytes_written() + USUAL.keep * run.bytes_of_snapshot())
                 watched(run, place, console, again="call the same command again to go on")
                 save_report([place])
 

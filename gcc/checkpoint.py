@@ -69,6 +69,15 @@ class Checkpoints:
         self.folder = out / CHECKPOINTS
         self.keep = max(1, keep)
 
+    def begin(self) -> None:
+        """Make their folder, which is there as long as the run is not finished.
+
+        Raises:
+            OutputError: it cannot be made.
+        """
+        with explained(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+
     def save(self, snapshot: Mapping[str, Any]) -> Path:
         """Write a checkpoint, take the oldest away, and return where it is.
 

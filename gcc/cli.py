@@ -370,6 +370,8 @@ def _run(kind: type[Run], options: dict[str, Any]) -> None:
     command, resume = str(context.info_name), options.pop("resume")
     if resume not in (None, AUTO):
         given = [name for name in options if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]
+        if "out" in given:
+            raise GccError(f"--resume {resume} goes on in that folder: leave --out out, or give --resume auto")
         options = recalled(Path(resume), command, options, given) | {"out": Path(resume)}
     if options["tensorboard"]:
         require_tensorboard()

@@ -18,7 +18,7 @@ RESULTS = ("student", "teacher", "last", "report.html")
 RUN_FILES = ("recipe.toml", COMMAND, "metrics.jsonl", "samples", CHECKPOINTS, *RESULTS, "tensorboard")
 """What a run leaves in its output folder."""
 MARK = "recipe.toml"
-"""The first file that a run writes: what tells a run's folder from any other."""
+"""What tells a run's folder from any other, as `COMMAND` does, which a run writes before."""
 
 
 @contextmanager
@@ -85,7 +85,7 @@ def require_free(out: Path, *, force: bool, inputs: Iterable[Path]) -> None:
         raise OutputError(f"{out} is a file: expected a folder, which need not exist yet")
     with explained(out):
         held = _held(out)
-    if held and not (out / MARK).exists():
+    if held and not any((out / mark).exists() for mark in (MARK, COMMAND)):
         raise OutputError(f"{out} holds {', '.join(held)} and no {MARK}, so it is no run's folder: choose another --out")
     if held and not force:
         raise OutputError(f"{out} already holds a run ({', '.join(held)}): choose another --out, or move it aside with --force")
@@ -150,8 +150,8 @@ def set_aside(folder: Path, names: Iterable[str]) -> Path | None:
 
 
 def is_finished(out: Path) -> bool:
-    """Return whether a run has left what it leaves in the end."""
-    return any((out / name).exists() for name in RESULTS) and not (out / CHECKPOINTS).exists()
+    """Return whether a folder holds a run that has ended well: it has left its results, and its checkpoints are gone."""
+    return any((out / side).exists() for side in ("student", "teacher")) and not (out / CHECKPOINTS).exists()
 
 
 def require_empty(folder: Path) -> None:

@@ -38,6 +38,8 @@ ALONE, FIRST, SECOND, BEFORE = range(4)
 """Streams of batches, drawn independently: of a pair that plays alone, the two of Algorithm 1's second step, and before either."""
 PLAYED = ("train", "teacher")
 """Phases whose epochs are candidates for the best."""
+SNAPSHOT = 1
+"""Format of snapshots."""
 SHOWN = 6
 """Held-out samples in a sample grid."""
 
@@ -320,6 +322,7 @@ class Run(abc.ABC):
     def snapshot(self, step: Step) -> dict[str, Any]:
         """Return all that the run needs to go on after an iteration as if it had never stopped; no copy."""
         return {
+            "format": SNAPSHOT,
             "arch": self.arch,
             "recipe": self.recipe.to_dict(),
             "samples": len(self.material.train),
@@ -338,6 +341,8 @@ class Run(abc.ABC):
         Raises:
             RunError: it is of another recipe or other data.
         """
+        if snapshot.get("format") != SNAPSHOT:
+            raise RunError(f"the run to be resumed was made by another version (format {snapshot.get('format')}, expected {SNAPSHOT})")
         if snapshot["arch"] != self.arch:
             raise RunError(f"the run to be resumed is one of {snapshot['arch']}, not of {self.arch}")
         before, now = snapshot["recipe"], self.recipe.to_dict()
@@ -364,14 +369,16 @@ class Run(abc.ABC):
         if not self._resumed:
             return 0
         snapshot, self._resumed = self._resumed, {}
-        self.recall(snapshot["memory"])
-        if snapshot["phase"] in PLAYED:
-            self.guard.recall(snapshot["guard"], self.sides)
-        if self.selection:
-            self.selection.recall(snapshot["best"])
-        restore_random(snapshot["random"], self.device)
-        done: int = snapshot["done"]
-        return done
+        try:
+            self.recall(snapshot["memory"])
+            if snapshot["phase"] in PLAYED:
+                self.guard.recall(snapshot["guard"], self.sides)
+            if self.selection:
+                self.selection.recall(snapshot["best"])
+            restore_random(snapshot["random"], self.device)
+        except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise RunError(f"the checkpoint does not fit the run, though its recipe does: {str(error).partition(chr(10))[0]}") from error
+        return int(snapshot["done"])
 
     def play(self, pair: Player, phase: str, epochs: int) -> Iterator[Step]:
         """Train one pair by itself with Eq. 1 and 2 (Algorithm 1, lines 2 to 4)."""

@@ -154,6 +154,7 @@ class Watcher:
         )
         self._tasks: dict[str, TaskID] = {}
         write_text(out / "recipe.toml", run.recipe.to_toml(run.arch))
+        checkpoints.begin()
 
     def __enter__(self) -> Watcher:
         self._progress.start()

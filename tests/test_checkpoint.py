@@ -6,6 +6,7 @@ import torch
 
 from gcc.checkpoint import Checkpoints
 from gcc.errors import OutputError
+from gcc.files import is_finished
 
 
 def saved(folder, count, keep=2):
@@ -13,8 +14,15 @@ def saved(folder, count, keep=2):
     return checkpoints, [checkpoints.save({"number": number, "tensor": torch.full((3,), float(number))}) for number in range(count)]
 
 
-def test_there_is_none_at_first(tmp_path):
-    assert Checkpoints(tmp_path).newest() == {}
+def test_there_is_none_at_first_and_the_folder_tells_that_a_run_has_begun(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    assert checkpoints.newest() == {}
+    (tmp_path / "student").mkdir()
+    assert is_finished(tmp_path)
+    checkpoints.begin()
+    assert checkpoints.newest() == {} and not is_finished(tmp_path)
+    checkpoints.clear()
+    assert is_finished(tmp_path)
 
 
 def test_the_newest_comes_back_with_its_tensors(tmp_path):

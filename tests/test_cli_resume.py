@@ -153,6 +153,7 @@ def test_what_does_not_fit_is_refused_and_harms_nothing(tmp_path):
     for arguments, told in (
         (("--resume", "run", "--set", "tau=0.3", "--epochs", "9"), "another recipe: epochs was 2 and is 9; "),
         ((*TINY, "--out", "run", "--resume", "auto", "--seed", "4"), "another recipe: seed was 0 and is 4; "),
+        (("--resume", "run", "--out", "elsewhere"), "leave --out out"),
         (("--resume", "nowhere"), "nowhere holds no run that can be resumed"),
         (("--resume", "run", "--checkpoint-every", "often"), "checkpoints every 'often': expected minutes such as 10m"),
     ):

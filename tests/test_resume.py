@@ -124,6 +124,19 @@ def test_another_recipe_is_refused_with_the_fields_that_differ(settings, told, t
         begun("pix2pix", **settings).resume(Checkpoints(tmp_path).newest())
 
 
+def test_a_checkpoint_that_was_tampered_with_is_refused(tmp_path):
+    stopped(begun("pix2pix"), 1, tmp_path)
+    snapshot = Checkpoints(tmp_path).newest()
+    with pytest.raises(RunError, match="another version"):
+        begun("pix2pix").resume(snapshot | {"format": 0})
+    networks = snapshot["memory"]["players"]["search"]["networks"]["generators"]["G"]
+    networks["down1.conv.weight"] = torch.zeros(1)
+    again = begun("pix2pix")
+    again.resume(snapshot)
+    with pytest.raises(RunError, match="does not fit the run"):
+        next(again.steps())
+
+
 def test_another_family_and_other_data_are_refused(tmp_path):
     stopped(begun("pix2pix"), 1, tmp_path)
     snapshot = Checkpoints(tmp_path).newest()
