@@ -20,7 +20,7 @@ from gcc.errors import ArtifactError, GccError, OutputError
 from gcc.evaluation.jury import named
 from gcc.files import MARK, claim, is_finished, replacing, write_text
 from gcc.presets import PRESETS, preset
-from gcc.recipe import read_toml
+from gcc.recipe import differences, read_toml
 from gcc.registry import EVALUATORS
 from gcc.report.html import save_report
 from gcc.teacher import Teacher
@@ -225,10 +225,8 @@ class Ablation:
         """
         if not (place / MARK).exists():
             return False
-        before, now = read_toml(place / MARK), {"arch": run.arch, **run.recipe.to_dict()}
-        differing = [f"{name} was {before.get(name)} and is {now[name]}" for name in now if before.get(name) != now[name]]
-        if differing:
-            raise OutputError(f"{place} holds a run of another recipe ({'; '.join(differing)}): choose another --out, or give the same")
+        if changes := differences(read_toml(place / MARK), {"arch": run.arch, **run.recipe.to_dict()}):
+            raise OutputError(f"{place} holds a run of another recipe ({changes}): choose another --out, or give the same")
         try:
             return is_finished(place) and set(read(place / "student")) == set(run.architecture.generators)
         except GccError:

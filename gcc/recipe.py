@@ -231,6 +231,16 @@ def read_toml(path: Path) -> dict[str, Any]:
     return settings
 
 
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Return how settings differ, as a text; an empty one where they do not.
+
+    >>> differences({"tau": 0.5, "size": 64}, {"tau": 0.3, "size": 64})
+    'tau was 0.5 and is 0.3'
+    """
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    return "; ".join(f"{name} was {before.get(name)} and is {now.get(name)}" for name in names)
+
+
 def _toml(value: bool | int | float | str) -> str:
     # JSON writes numbers, booleans and escaped strings just as TOML reads them, but for DEL.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

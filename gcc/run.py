@@ -24,7 +24,7 @@ from gcc.losses.placement import NOWHERE, Positions
 from gcc.networks import Widths, build_discriminators, build_generators, generator_on_meta, on_meta
 from gcc.player import FrozenPlayer, Losses, Player
 from gcc.pruning.cost import Cost, generator_cost
-from gcc.recipe import Recipe
+from gcc.recipe import Recipe, differences
 from gcc.registry import Batch, Networks, SampleSource, Surroundings
 from gcc.result import Result
 from gcc.selection import Selection
@@ -345,12 +345,8 @@ class Run(abc.ABC):
             raise RunError(f"the run to be resumed was made by another version (format {snapshot.get('format')}, expected {SNAPSHOT})")
         if snapshot["arch"] != self.arch:
             raise RunError(f"the run to be resumed is one of {snapshot['arch']}, not of {self.arch}")
-        before, now = snapshot["recipe"], self.recipe.to_dict()
-        differing = [
-            f"{name} was {before.get(name)} and is {now.get(name)}" for name in {**before, **now} if before.get(name) != now.get(name)
-        ]
-        if differing:
-            raise RunError(f"the run to be resumed has another recipe: {'; '.join(differing)}; resume it with its own, or start a new one")
+        if changes := differences(snapshot["recipe"], self.recipe.to_dict()):
+            raise RunError(f"the run to be resumed has another recipe: {changes}; resume it with its own, or start a new one")
         if snapshot["samples"] != len(self.material.train):
             raise RunError(
                 f"the run to be resumed trains on {snapshot['samples']} samples, and {len(self.material.train)} are there now: "
