@@ -18,3 +18,11 @@ def small_worlds(monkeypatch):
     for arch in ARCHITECTURES.names():
         source = DATASETS.load(ARCHITECTURES.load(arch).demo_source)
         monkeypatch.setattr(source, "sizes", {"train": 40, "val": 6, "test": 6})
+
+
+@pytest.fixture
+def gradients_stay(monkeypatch):
+    """Let a step's gradients be looked at, which are freed otherwise."""
+    from gcc.training.mover import Mover
+
+    monkeypatch.setattr(Mover, "release", lambda self: None)

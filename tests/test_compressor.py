@@ -242,6 +242,7 @@ def test_each_network_runs_as_often_as_algorithm_1_needs(arch, order):
     }
 
 
+@pytest.mark.usefixtures("gradients_stay")
 @pytest.mark.parametrize("arch", ["pix2pix", "sagan", "srgan"])
 def test_a_shared_verdict_moves_the_discriminator_as_a_fresh_one_does(arch):
     run = compressor(arch)

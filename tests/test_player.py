@@ -14,16 +14,10 @@ from gcc.models.gate import ChannelGate
 from gcc.models.pix2pix import Pix2Pix
 from gcc.player import FrozenPlayer, Lesson, Player, Student
 from gcc.training.execution import Execution
-from gcc.training.mover import Mover
 
+pytestmark = pytest.mark.usefixtures("gradients_stay")
 CPU = Execution(torch.device("cpu"), torch.float32)
 TAPS_G, TAPS_D = ("down2.act", "down4.act", "up4.act", "up2.act"), ("conv2", "conv4")
-
-
-@pytest.fixture(autouse=True)
-def _gradients_stay(monkeypatch):
-    """Let a step's gradients be looked at."""
-    monkeypatch.setattr(Mover, "release", lambda self: None)
 
 
 def make(**changes):

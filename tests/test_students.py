@@ -66,6 +66,7 @@ def test_presets_take_parts_of_the_recipe_away_and_the_last_is_the_method():
         preset("no-globel")
 
 
+@pytest.mark.usefixtures("gradients_stay")
 def test_a_full_discriminator_has_no_gates_and_l_global_moves_its_weights():
     run = started("no-selective-activation", lambda_global=0.7)
     student, data = run.student, next(run.batches(1, 2))

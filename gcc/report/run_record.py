@@ -116,9 +116,7 @@ def read_run(folder: Path) -> RunRecord:
         PluginError: the architecture of a saved generator is not installed.
     """
     if not (folder / MARK).is_file():
-        raise RunError(
-            f"{folder} holds no {MARK}, so it is no run's folder: expected what `gcc compress --out` names, such as {_run_within(folder)}"
-        )
+        raise RunError(f"{folder} holds no {MARK}, so it is no run's folder: expected what `gcc compress --out` names{_example(folder)}")
     recipe = read_toml(folder / MARK)
     arch = recipe.pop("arch", None)
     if not isinstance(arch, str):
@@ -194,7 +192,7 @@ def _read_grid(path: Path, title: str) -> Grid:
         raise RunError(f"cannot read the sample grid {path}: it is damaged or no PNG file ({error}); take it out") from error
 
 
-def _run_within(folder: Path) -> Path:
-    """Return the first run in the folders of a folder, such as an ablation's, or an example."""
+def _example(folder: Path) -> str:
+    """Return the first run in the folders of a folder, such as an ablation's, as an example, else the usual one."""
     found = sorted(path.parent for depth in ("*", "*/*") for path in folder.glob(f"{depth}/{MARK}"))
-    return found[0] if found else Path("runs") / "pix2pix"
+    return f", such as {found[0] if found else 'runs/pix2pix'}"

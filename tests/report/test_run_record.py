@@ -84,6 +84,10 @@ def test_what_is_no_run_is_refused(tmp_path):
     for folder in (tmp_path, tmp_path / "missing"):
         with pytest.raises(RunError, match="holds no recipe.toml.*runs/pix2pix"):
             read_run(folder)
+    (tmp_path / "gcc" / "seed-0").mkdir(parents=True)
+    (tmp_path / "gcc" / "seed-0" / "recipe.toml").touch()
+    with pytest.raises(RunError, match="such as .*/gcc/seed-0"):
+        read_run(tmp_path)
 
 
 @pytest.mark.parametrize(

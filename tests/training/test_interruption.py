@@ -9,6 +9,14 @@ import pytest
 from gcc.training.interruption import interruptible
 
 
+@pytest.fixture(autouse=True)
+def _as_in_a_terminal():
+    """Obey Ctrl-C, which a shell's background jobs ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_is_noted_and_told(number):
     told = []
