@@ -100,6 +100,11 @@ class Checkpoints:
                 old.unlink(missing_ok=True)
         return path
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is none."""
+        return not self._files()
+
     def newest(self) -> dict[str, Any]:
         """Return the newest snapshot that is whole; an empty one where there is none."""
         for path in reversed(self._files()):

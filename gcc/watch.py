@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from gcc.checkpoint import USUAL, Checkpoints, Schedule
 from gcc.conclusion import preview, rescue
+from gcc.data.loading import reader_died
 from gcc.errors import DataError, GccError, Interrupted, TrainingError
 from gcc.files import RESULTS, explained, replacing, set_aside, write_text
 from gcc.report.html import save_report
@@ -81,16 +82,25 @@ def watched(run: Run, out: Path, console: Console, scalars: Scalars = nowhere, s
                 # Batches are drawn between two iterations.
                 watcher.checkpoint(step)
             # What a collapse came from would only bring it about again.
-            if checkpoints.newest() and not isinstance(error, TrainingError):
+            if not (checkpoints.is_empty or isinstance(error, TrainingError)):
                 console.print(f"once that is mended, {escape(again)}", soft_wrap=True)
             _keep(run, out, console, error)
-        if out_of_memory(error):
-            batches = f"batches of {run.recipe.batch_size} at {run.recipe.size} pixels"
-            raise TrainingError(f"{batches} do not fit into the memory: lower --batch-size or --size, or use --amp bf16") from error
+        if told_as := _of_the_machine(run, error):
+            raise told_as from error
         raise
     result.save(out)
     checkpoints.clear()
     return result
+
+
+def _of_the_machine(run: Run, error: Exception) -> GccError | None:
+    """Return what to tell of an error that is the machine's and not the program's, if it is one."""
+    if out_of_memory(error):
+        batches = f"batches of {run.recipe.batch_size} at {run.recipe.size} pixels"
+        return TrainingError(f"{batches} do not fit into the memory: lower --batch-size or --size, or use --amp bf16")
+    if reader_died(error):
+        return DataError("a process that reads images was killed: if memory is short, give fewer --workers")
+    return None
 
 
 def rewind(out: Path, snapshot: Mapping[str, Any]) -> None:

@@ -141,7 +141,7 @@ def test_an_image_that_vanishes_and_a_reader_that_is_killed_cost_nothing(tmp_pat
     (reader,) = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True).stdout.split()[:1]
     os.kill(int(reader), signal.SIGKILL)
     _, err = process.communicate(timeout=100)
-    assert process.returncode == 2 and "a process that reads images has died" in err and "Traceback" not in err
+    assert process.returncode == 2 and "a process that reads images was killed" in err and "Traceback" not in err
     code, _, err = finish(tmp_path, "--resume", "run")
     assert code == 0, err
     assert tensors(tmp_path / "run") == tensors(tmp_path / "whole")

@@ -120,3 +120,27 @@ def test_metrics_keep_the_figures_of_an_epoch_that_is_warned_of(tmp_path, monkey
     monkeypatch.setattr(type(run.guard), "after_epoch", lambda *_: {"student": "looks odd"})
     watched(run, tmp_path, Console(file=io.StringIO()))
     assert any("val/student/G/psnr" in json.loads(line) for line in seen[0].splitlines())
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (MemoryError(), "batches of 20 at 32 pixels do not fit into the memory: lower --batch-size"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "do not fit into the memory"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "do not fit into the memory"),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), "a process that reads images was killed"),
+        (RuntimeError("a defect"), "a defect"),
+    ],
+    ids=["memory", "cuda", "allocator", "reader", "other"],
+)
+def test_what_is_the_machines_fault_is_told_in_words(error, told, tmp_path, monkeypatch):
+    run = Compressor(Teacher.create("pix2pix"), **SETTINGS)
+
+    def fail(*arguments):
+        raise error
+
+    monkeypatch.setattr(run, "_cooperate", fail)
+    tmp_path.joinpath("run").mkdir()
+    with pytest.raises(RuntimeError if told == "a defect" else GccError, match=told):
+        watched(run, tmp_path / "run", Console(file=io.StringIO(), width=300))
+    assert list((tmp_path / "run" / "checkpoints").iterdir())

@@ -100,6 +100,11 @@ class Loader:
         return [keys[step * self.batch_size : (step + 1) * self.batch_size] for step in range(self.steps)]
 
 
+def reader_died(error: Exception) -> bool:
+    """Return whether an error says that a process that reads images has died, which torch raises wherever the run just is."""
+    return isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker")
+
+
 def in_order(
     source: SampleSource, indices: Sequence[int], batch_size: int, device: torch.device, workers: int = 0
 ) -> Iterator[dict[str, Tensor]]:
@@ -152,16 +157,7 @@ def _collated(samples: list[dict[str, Tensor] | _Failure]) -> dict[str, Tensor] 
 
 
 def _delivered(loader: DataLoader[dict[str, Tensor] | _Failure], device: torch.device) -> Iterator[dict[str, Tensor]]:
-    batches = iter(loader)
-    while True:
-        try:
-            batch = next(batches, None)
-        except RuntimeError as error:
-            if not loader.num_workers or "worker" not in str(error):
-                raise
-            raise DataError(f"a process that reads images has died: {error}; if memory is short, give fewer --workers") from error
-        if batch is None:
-            return
+    for batch in loader:
         if isinstance(batch, _Failure):
             raise DataError(batch.message)
         yield {key: value.to(device, non_blocking=True) for key, value in batch.items()}
