@@ -87,6 +87,7 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
             help="When the game collapses: say so, stop, or go back to the last sound epoch.",
         ),
         click.option("--workers", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Processes that read images."),
+        click.option("--cache", is_flag=True, help="Decode the images once and keep them beside the data, in .gcc/."),
         click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read."),
         click.option("--out", metavar="DIR", type=FOLDER, help="Output folder  [default: runs/ARCH, numbered]"),
         click.option("--dry-run", is_flag=True, help="Print the full recipe, costs and plan, and run nothing."),
@@ -307,7 +308,7 @@ def version() -> None:
     click.echo(f"gan-gcc {installed('gan-gcc')}, torch {installed('torch')}, Python {platform.python_version()}")
 
 
-RUN_ARGUMENTS = ("data", "dataset", "skip_bad", "device", "amp", "plain", "workers", "widths", "on_collapse")
+RUN_ARGUMENTS = ("data", "dataset", "skip_bad", "device", "amp", "plain", "workers", "cache", "widths", "on_collapse")
 RECIPE_FLAGS = (
     "metrics",
     "direction",
