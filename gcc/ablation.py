@@ -30,6 +30,8 @@ from gcc.weights import digest
 Values = dict[str, dict[str, list[float]]]
 """Figures by variant and title, one per seed."""
 TEACHER = "teacher"
+NOT_SHARED = ("data", "weights", "workers", "cache")
+"""Arguments that are told otherwise, or change no result."""
 PLAN = "ablation-plan.json"
 """What all runs of an ablation share beside their recipes; written before the first of them."""
 
@@ -180,9 +182,7 @@ class Ablation:
     def _inputs(self) -> dict[str, Any]:
         """What the runs share beside their recipes, as plain values."""
         given = self.teacher.folder
-        shared = {
-            name: str(value) for name, value in sorted(self._arguments.items()) if value and name not in ("data", "weights", "workers")
-        }
+        shared = {name: str(value) for name, value in sorted(self._arguments.items()) if value and name not in NOT_SHARED}
         weights = {name: digest(Path(file)) for name, file in sorted((self._arguments.get("weights") or {}).items())}
         return shared | {
             "data": self.first.material.train.identity or str(self._arguments.get("data")),

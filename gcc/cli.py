@@ -99,6 +99,7 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
             help="When a loss is not finite: stop, or go back to the last sound epoch.",
         ),
         click.option("--workers", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Processes that read images."),
+        click.option("--cache", is_flag=True, help="Decode the images once and keep them beside the data, in .gcc/."),
         click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read."),
         click.option("--out", metavar="DIR", type=FOLDER, help="Output folder  [default: runs/ARCH, numbered]"),
         click.option("--dry-run", is_flag=True, help="Print the full recipe, costs and plan, and run nothing."),
@@ -336,7 +337,7 @@ def version() -> None:
 
 
 AUTO = "auto"
-RUN_ARGUMENTS = ("data", "dataset", "skip_bad", "device", "amp", "plain", "workers", "widths", "on_collapse", "on_nan")
+RUN_ARGUMENTS = ("data", "dataset", "skip_bad", "device", "amp", "plain", "workers", "cache", "widths", "on_collapse", "on_nan")
 RECIPE_FLAGS = (
     "metrics",
     "direction",
@@ -414,7 +415,9 @@ def _run(kind: type[Run], options: dict[str, Any]) -> None:
 
 
 def _run_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: options[name] for name in RUN_ARGUMENTS if name in options} | {"weights": _weights(options["files"])}
+    given = {name: options[name] for name in RUN_ARGUMENTS if name in options} | {"weights": _weights(options["files"])}
+    # What runs nothing writes nothing.
+    return given | {"cache": options["cache"] and not options["dry_run"]}
 
 
 def _teacher(options: Mapping[str, Any]) -> tuple[Teacher, dict[str, Any]]:

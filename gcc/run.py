@@ -87,6 +87,7 @@ class Run(abc.ABC):
         amp: `auto`, `bf16`, `fp16` or `off`.
         plain: run every operation as it is written, in float32 and torch's own layouts: slower, and the reference for all that is faster.
         workers: processes that read images; 0 reads them between the steps.
+        cache: decode the images once, when the run is checked, and keep them beside the data.
         weights: files of trained weights by the name of their network, for what task losses and evaluators read, such as `vgg19`; what is
             not named is looked for in torch's cache.
         on_collapse: what to do when the game collapses: `warn`, `stop`, or `rollback`, which takes up the last sound epoch at half the
@@ -109,6 +110,7 @@ class Run(abc.ABC):
         amp: Amp = "auto",
         plain: bool = False,
         workers: int = 0,
+        cache: bool = False,
         weights: Mapping[str, str | Path] | None = None,
         on_collapse: OnCollapse = "warn",
         on_nan: OnNan = "stop",
@@ -131,6 +133,7 @@ class Run(abc.ABC):
         if self.device.type == "cpu" and not plain:
             keep_memory()
         self.workers = workers
+        self.cache = cache
         self.weights = Weights(weights)
         self.material = Material(self.architecture, None if data is None else Path(data), dataset, skip_bad=skip_bad)
         self.on_collapse = on_collapse
@@ -214,6 +217,8 @@ class Run(abc.ABC):
         self.auxiliary  # noqa: B018 - reads the weights
         self.teacher_networks(self.recipe.ngf, "teacher")
         self.material.check()
+        if self.cache:
+            self.material.decode()
         self.test.check()
         if self.selection:
             self.selection.validation.check()

@@ -5,9 +5,11 @@ import json
 import math
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 from families import GENERATOR_RUNS, TINY
+from PIL import Image
 
 from gcc import Compressor, Teacher, load
 from gcc.artifact import read
@@ -353,6 +355,21 @@ def test_what_is_faster_has_the_losses_of_a_plain_run(arch, monkeypatch):
         losses[plain] = [{name: float(value) for name, value in step.losses.items()} for step in run.steps()]
     for fast, slow in zip(losses[False], losses[True], strict=True):
         assert fast == pytest.approx(slow, rel=1e-2, abs=1e-3)
+
+
+def test_a_cache_changes_no_loss(tmp_path):
+    random = np.random.default_rng(0)
+    for split, count in {"train": 4, "test": 1}.items():
+        (tmp_path / split).mkdir()
+        for number in range(count):
+            Image.fromarray(random.integers(256, size=(40, 80, 3), dtype=np.uint8)).save(tmp_path / split / f"{number}.jpg")
+    losses = []
+    for cache in (False, True):
+        run = compressor("pix2pix", data=tmp_path, cache=cache, epochs=1, batch_size=2)
+        run.check()
+        assert ("cache" in run.plan()) == cache
+        losses.append([{name: float(value) for name, value in step.losses.items()} for step in run.steps()])
+    assert losses[0] == losses[1]
 
 
 def test_a_plain_run_is_one_in_float32():

@@ -51,7 +51,7 @@ class CelebA(ImagesOnDisk[Path]):
         return read_rgb(file)
 
     def sample(self, index: int, random: np.random.Generator | None) -> dict[str, Tensor]:
-        square = _centre(self.read(self.files[index]))
+        square = _centre(self.images(self.files[index]))
         return {"real": to_tensor(resized(square, self.size, self.size, Image.Resampling.BILINEAR))}
 
 

@@ -10,6 +10,7 @@ from gcc.data.noise import WithNoise
 from gcc.data.sources import open_source
 from gcc.errors import DataError
 from gcc.registry import Architecture
+from gcc.units import with_prefix
 
 STORE = ".gcc"
 """Folder in a data folder for what was computed of its images."""
@@ -58,13 +59,29 @@ class Material:
         if self.validation is not None:
             self.validation = self._without_bad(self.validation)
 
+    def decode(self) -> None:
+        """Keep all images decoded beside the data, and read them from there.
+
+        Raises:
+            DataError: the data is made, or its images cannot be kept.
+            OutputError: there is no room for them, or they cannot be written.
+        """
+        if self.store is None:
+            raise DataError(f"{self.name} is made and decodes nothing: leave --cache out")
+        self.train, self.test = self.train.decoded(self.store), self.test.decoded(self.store)
+        if self.validation is not None:
+            self.validation = self.validation.decoded(self.store)
+
     def facts(self, size: int) -> dict[str, str]:
         """Return what there is, as texts by title."""
         counts = f"{len(self.train)} samples to train, {len(self.test)} held out"
         if self.validation is not None:
             counts += f", {len(self.validation)} to choose the best epoch"
+        splits = (self.train, self.validation, self.test)
+        kept = {path for split in splits if split is not None and (path := split.decoded_in)}
         return {
             "data": f"{self.name}: {counts}, {size} pixels",
+            **({"cache": f"{with_prefix(sum(path.stat().st_size for path in kept))}B of decoded images in {self.store}"} if kept else {}),
             **({"left out": "; ".join(self.left_out)} if self.left_out else {}),
         }
 

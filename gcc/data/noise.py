@@ -49,6 +49,13 @@ class WithNoise(SampleSource):
     def shown(self, index: int) -> dict[str, Tensor]:
         return self._with_noise(self.source.shown(index), index)
 
+    def decoded(self, folder: Path) -> WithNoise:
+        return WithNoise(self.source.decoded(folder), self.latent)
+
+    @property
+    def decoded_in(self) -> Path | None:
+        return self.source.decoded_in
+
     def check(self) -> list[tuple[int, str]]:
         return self.source.check()
 

@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
 
+from gcc.data.decoded import PREFIX, SUFFIX, Decoded, forget_stale, is_whole, keep
 from gcc.errors import DataError
 from gcc.registry.contracts import SampleSource
 
@@ -21,9 +22,11 @@ class ImagesOnDisk(SampleSource, Generic[F]):
 
     Attributes:
         files: what each sample is read from, such as a path or a pair of paths.
+        kept: the images as `decoded` keeps them; none where they are decoded whenever they are asked for.
     """
 
     files: list[F]
+    kept: Decoded | None = None
 
     def __len__(self) -> int:
         return len(self.files)
@@ -36,6 +39,27 @@ class ImagesOnDisk(SampleSource, Generic[F]):
             DataError: an image cannot be read; the message names it.
         """
 
+    def images(self, file: F) -> Any:
+        """Return what `read` does, from what is kept decoded if there is anything; samples are made of it.
+
+        Raises:
+            DataError: an image cannot be read; the message names it.
+        """
+        return self.read(file) if self.kept is None else self.kept.read(file)
+
+    def decoded(self, folder: Path) -> Self:
+        forget_stale(folder)
+        path = folder / f"{PREFIX}{self.identity}{SUFFIX}"
+        if not is_whole(path):
+            keep(path, self.files, _paths(self.files), self.read)
+        rest = copy.copy(self)
+        rest.kept = Decoded(path, self.files)
+        return rest
+
+    @property
+    def decoded_in(self) -> Path | None:
+        return None if self.kept is None else self.kept.path
+
     def check(self) -> list[tuple[int, str]]:
         # Decoders let other threads run.
         with ThreadPoolExecutor() as pool:
@@ -44,7 +68,7 @@ class ImagesOnDisk(SampleSource, Generic[F]):
     @property
     def identity(self) -> str:
         # All but the files tells how they are read.
-        told = {name: value for name, value in vars(self).items() if name not in ("files", "note")}
+        told = {name: value for name, value in vars(self).items() if name not in ("files", "note", "kept")}
         digest = sha256(repr((type(self).__name__, sorted(told.items()))).encode())
         for path in _paths(self.files):
             status = path.stat()

@@ -69,7 +69,7 @@ class PairedImages(ImagesOnDisk[F]):
         """
 
     def sample(self, index: int, random: np.random.Generator | None) -> dict[str, Tensor]:
-        a, b = self.read(self.files[index])
+        a, b = self.images(self.files[index])
         augment = Augmentation.drawn(self.size, random)
         return {"A": to_tensor(augment(a, self.resample_A)), "B": to_tensor(augment(b))}
 

@@ -62,7 +62,7 @@ class Photographs(ImagesOnDisk[Photograph]):
         return image
 
     def sample(self, index: int, random: np.random.Generator | None) -> dict[str, Tensor]:
-        image = self.read(self.files[index])
+        image = self.images(self.files[index])
         if random is None:
             right, bottom = (side - side % self.scale for side in image.size)
             return both_resolutions(image.crop((0, 0, right, bottom)), self.scale)
@@ -74,7 +74,7 @@ class Photographs(ImagesOnDisk[Photograph]):
 
     def shown(self, index: int) -> dict[str, Tensor]:
         """Return the middle of photograph `index`, S x S pixels; a smaller one lies on black."""
-        image = self.read(self.files[index])
+        image = self.images(self.files[index])
         left, top = ((side - self.size) // 2 for side in image.size)
         return self._cropped(image, left, top)
 

@@ -64,7 +64,7 @@ class Unaligned(ImagesOnDisk[Path]):
         a, b = self.files[: self.first_b], self.files[self.first_b :]
         partner = index if random is None else int(random.integers(len(b)))
         chosen = {"A": a[index % len(a)], "B": b[partner % len(b)]}
-        return {side: to_tensor(Augmentation.drawn(self.size, random)(self.read(file))) for side, file in chosen.items()}
+        return {side: to_tensor(Augmentation.drawn(self.size, random)(self.images(file))) for side, file in chosen.items()}
 
     def without(self, bad: Collection[int]) -> Self:
         rest = super().without(bad)

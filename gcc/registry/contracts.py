@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
-from gcc.errors import PluginError
+from gcc.errors import DataError, PluginError
 from gcc.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -365,6 +365,20 @@ class SampleSource(abc.ABC):
     def shown(self, index: int) -> dict[str, Tensor]:
         """Return sample `index` for a grid, where all samples must have one size; the sample as it is by default."""
         return self.sample(index, None)
+
+    def decoded(self, folder: Path) -> SampleSource:
+        """Return this source with its images decoded once, into a file in `folder`.
+
+        Raises:
+            DataError: an image cannot be read, or this source cannot keep what it reads.
+            OutputError: there is no room for the file, or it cannot be written.
+        """
+        raise DataError(f"the data set {type(self).__name__} keeps no decoded images: leave --cache out")
+
+    @property
+    def decoded_in(self) -> Path | None:
+        """The file that decoded images are read from, if there is one."""
+        return None
 
     @abc.abstractmethod
     def check(self) -> list[tuple[int, str]]:
