@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gcc.artifact import load as load
+    from gcc.benchmarking import bench as bench
     from gcc.compressor import Compressor as Compressor
     from gcc.errors import GccError as GccError
+    from gcc.exporting import export as export
     from gcc.inference import optimize as optimize
     from gcc.teacher import Teacher as Teacher
     from gcc.trainer import Trainer as Trainer
@@ -23,11 +25,13 @@ _HOMES = {
     "GccError": "gcc.errors",
     "Teacher": "gcc.teacher",
     "Trainer": "gcc.trainer",
+    "bench": "gcc.benchmarking",
+    "export": "gcc.exporting",
     "load": "gcc.artifact",
     "optimize": "gcc.inference",
 }
 
-__all__ = ["Compressor", "GccError", "Teacher", "Trainer", "load", "optimize"]
+__all__ = ["Compressor", "GccError", "Teacher", "Trainer", "bench", "export", "load", "optimize"]
 
 
 def __getattr__(name: str) -> Any:

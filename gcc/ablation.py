@@ -16,7 +16,7 @@ from gcc.artifact import read
 from gcc.checkpoint import USUAL, Checkpoints
 from gcc.compressor import Compressor
 from gcc.conclusion import picture
-from gcc.errors import ArtifactError, GccError, OutputError
+from gcc.errors import ArtifactError, GccError, OutputError, RunError
 from gcc.evaluation.jury import named
 from gcc.files import MARK, claim, is_finished, replacing, write_text
 from gcc.presets import PRESETS, preset
@@ -24,6 +24,7 @@ from gcc.recipe import differences, read_toml
 from gcc.registry import EVALUATORS
 from gcc.report.html import save_report
 from gcc.teacher import Teacher
+from gcc.training.ranks import launched
 from gcc.watch import rewind, watched
 from gcc.weights import digest
 
@@ -51,12 +52,14 @@ class Ablation:
         settings: recipe fields.
 
     Raises:
-        GccError: a preset is unknown, or the recipe, the data or a plugin cannot be used.
+        GccError: a preset is unknown, the recipe, the data or a plugin cannot be used, or this process is one of several.
     """
 
     def __init__(
         self, teacher: Teacher, out: Path, *, presets: str, seeds: int, arguments: Mapping[str, Any], settings: Mapping[str, Any]
     ) -> None:
+        if launched():
+            raise RunError("an ablation runs in one process: call it without torchrun, or each of its runs with `gcc compress --preset`")
         self.teacher = teacher
         self.out = out
         self.variants = list(dict.fromkeys(named(presets))) or list(PRESETS)

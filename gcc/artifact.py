@@ -23,12 +23,17 @@ from torch import Tensor, nn
 
 from gcc.errors import ArtifactError, GccError, near
 from gcc.files import replacing, write_text
+from gcc.hub import Address, fetch, is_address
 from gcc.networks import Widths, on_meta
 from gcc.recipe import Recipe, changed
 from gcc.registry import ARCHITECTURES, Architecture
+from gcc.training.tree import apart
 
 FORMAT = 1
+CONFIG = "config.json"
 DISCRIMINATORS = "discriminators.safetensors"
+SHARED = (CONFIG, "model.safetensors", DISCRIMINATORS, "README.md", "samples.png")
+"""What people share of a side, and nothing else."""
 LARGEST_CONFIG = 1 << 20
 WIDEST = 1 << 16
 DTYPES = {torch.float32: "F32", torch.float64: "F64", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64", torch.bool: "BOOL"}
@@ -36,8 +41,10 @@ DTYPES = {torch.float32: "F32", torch.float64: "F64", torch.float16: "F16", torc
 FIGURE_TEXTS = ("resolution", "latency_on")
 FIGURE_NUMBERS = ("exact_macs", "paper_macs", "parameters", "latency_ms", "latency_p90_ms")
 """What is told of each side beside its metrics."""
-FIGURE_EXTRAS = {"epoch", "protocols"}
-"""What files of earlier versions do not tell."""
+PROMISED = {"promised_ms", "promised_on", "ready_ms"}
+"""What is told of a latency that was promised."""
+FIGURE_EXTRAS = {"epoch", "protocols", *PROMISED}
+"""What files of earlier versions do not tell, and what only those of a latency budget do."""
 Role = Literal["student", "teacher"]
 
 
@@ -99,7 +106,8 @@ def load(folder: str | Path) -> nn.Module:
     """Return the generator saved in `folder`, in eval mode on the CPU, bit-equal to the one that was saved.
 
     Args:
-        folder: a folder with `model.safetensors` and `config.json`, such as `runs/pix2pix/student`.
+        folder: a folder with `model.safetensors` and `config.json`, such as `runs/pix2pix/student`; or `hf://user/name`, with `@revision`
+            where it matters, on the Hugging Face Hub.
 
     Raises:
         ArtifactError: the folder is missing, damaged, foreign, or holds several generators.
@@ -120,20 +128,43 @@ def only(artifacts: Mapping[str, Artifact]) -> Artifact:
     return next(iter(artifacts.values()))
 
 
+def located(place: str | Path) -> Path:
+    """Return the folder of a saved generator or side; what is on the Hub is fetched, once its configuration is known to be one of ours.
+
+    Args:
+        place: a folder, or an address such as `hf://user/name`.
+
+    Raises:
+        GccError: what fetches from the Hub is not installed.
+        ArtifactError: nothing of ours is there.
+    """
+    if not is_address(place):
+        return Path(place)
+    address = Address.parse(str(place))
+    folder = fetch(address, [CONFIG]) / address.folder
+    configs = [folder / CONFIG] if (folder / CONFIG).is_file() else sorted(folder.glob(f"*/{CONFIG}"))
+    if not configs:
+        raise ArtifactError(f"{address} holds no {CONFIG} of a saved model: expected what gcc push has put there")
+    for config in configs:
+        _read_config(config.parent)
+    return fetch(address, SHARED) / address.folder
+
+
 def read(folder: Path, role: Role | None = None) -> dict[str, Artifact]:
     """Return what is saved in `folder`, by generator; weights are not read yet.
 
     Args:
-        folder: of one generator, or of one side with a folder per generator.
+        folder: of one generator, or of one side with a folder per generator, here or on the Hugging Face Hub.
         role: what it must be; none accepts both.
 
     Raises:
         ArtifactError: nothing is saved there, or what is saved is damaged, foreign or of another role.
         PluginError: the architecture is not installed.
     """
+    folder = located(folder)
     if not folder.is_dir():
         raise ArtifactError(f"{folder} is no folder: expected one with config.json and model.safetensors, such as runs/pix2pix/student")
-    folders = [folder] if (folder / "config.json").is_file() else sorted(path.parent for path in folder.glob("*/config.json"))
+    folders = [folder] if (folder / CONFIG).is_file() else sorted(path.parent for path in folder.glob(f"*/{CONFIG}"))
     sides = [folder / side for side in ("student", "teacher") if (folder / side).is_dir()]
     if not folders or sides:
         hint = f": give {' or '.join(map(str, sides))}" if sides else ""
@@ -219,11 +250,11 @@ def save(artifact: Artifact, network: nn.Module, card: str) -> None:
     """
     _write_tensors(artifact.folder / "model.safetensors", network)
     write_text(artifact.folder / "README.md", card)
-    write_text(artifact.folder / "config.json", artifact.to_json())
+    write_text(artifact.folder / CONFIG, artifact.to_json())
 
 
 def _write_tensors(path: Path, network: nn.Module) -> None:
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    tensors = apart(network.state_dict())
     with replacing(path) as fresh:
         try:
             save_file(tensors, fresh, metadata={"format": "pt"})
@@ -268,7 +299,7 @@ def _read_tensors(path: Path, expected: nn.Module) -> dict[str, Tensor]:
 
 
 def _read_config(folder: Path) -> Artifact:
-    path = folder / "config.json"
+    path = folder / CONFIG
     try:
         if path.stat().st_size > LARGEST_CONFIG:
             raise ArtifactError(f"{path} is larger than any configuration: expected at most {LARGEST_CONFIG} bytes")
@@ -343,7 +374,11 @@ def _parse_figures(side: str, value: Any) -> dict[str, Any]:
         _parse_number(name, figures[name])
     for metric, figure in _parse_mapping("metrics", figures["metrics"]).items():
         _parse_number(_parse_text("metric", metric), figure)
-    _parse_number("epoch", figures.get("epoch", 0))
+    for name in ("epoch", "promised_ms", "ready_ms"):
+        _parse_number(name, figures.get(name, 0))
+    _parse_text("promised_on", figures.get("promised_on", ""))
+    if (promised := figures.keys() & PROMISED) and promised != PROMISED:
+        raise ArtifactError(f"figures of {side}: expected all of {', '.join(sorted(PROMISED))}, or none")
     for metric, protocol in _parse_mapping("protocols", figures.get("protocols", {})).items():
         _parse_text(metric, protocol)
     return figures

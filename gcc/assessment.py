@@ -21,7 +21,8 @@ from gcc.evaluation.held_out import HeldOut
 from gcc.evaluation.jury import Gathered, Jury, named
 from gcc.files import write_text
 from gcc.generation import GRID
-from gcc.registry import EVALUATORS, Extractor, ImageEvaluator, Judged, Surroundings
+from gcc.hub import is_address
+from gcc.registry import EVALUATORS, ImageEvaluator, Judged, Surroundings
 from gcc.training.device import choose_device
 from gcc.weights import Weights
 
@@ -129,13 +130,14 @@ def holds_images(subject: Path) -> bool:
 
 
 def assessment_place(subject: Path, split: str, out: Path | None) -> Path:
-    """Return where the figures go: `out`, or a file beside what is judged.
+    """Return where the figures go: `out`, or a file beside what is judged, in the current folder where that is on the Hub.
 
     Raises:
         OutputError: something else than figures is there.
     """
     suffix = "" if split == "test" else f"-{split}"
-    place = out or subject.resolve().with_name(f"{subject.resolve().name}-evaluation{suffix}.json")
+    beside = Path(subject.name).resolve() if is_address(subject) else subject.resolve()
+    place = out or beside.with_name(f"{beside.name}-evaluation{suffix}.json")
     if place.is_dir():
         raise OutputError(f"{place} is a folder: expected a file, such as {place / 'evaluation.json'}")
     above = next(path for path in place.absolute().parents if path.exists())
@@ -214,7 +216,7 @@ def _assess_images(
     partners = _partners(files, truth) if paired else {}
     jury = Jury(names, Surroundings(weights, device, no_training), paired=paired)
     weights.require_asked()
-    compared, seen_made, seen_real = Gathered[str](), Gathered[type[Extractor]](), Gathered[type[Extractor]]()
+    compared, seen_made, seen_real = Gathered(), Gathered(), Gathered()
     sizes: set[tuple[int, int]] = set()
     real_sizes: set[tuple[int, int]] = set()
     with torch.no_grad():

@@ -13,11 +13,10 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
 
 from gcc.errors import GccError
 from gcc.files import CHECKPOINTS, explained, replacing
-from gcc.training.tree import joined, split
+from gcc.training.tree import apart, joined, split
 
 STEM = "checkpoint"
 HEADER = "gcc"
@@ -92,7 +91,7 @@ class Checkpoints:
         path = self.folder / f"{STEM}-{_number(found[-1]) + 1 if found else 1:06}.safetensors"
         with replacing(path) as fresh:
             try:
-                save_file(_apart(tensors), fresh, metadata={HEADER: json.dumps(plain)})
+                save_file(apart(tensors), fresh, metadata={HEADER: json.dumps(plain)})
             except SafetensorError as error:
                 raise OSError(str(error)) from error
         with explained(self.folder):
@@ -133,18 +132,6 @@ class Checkpoints:
 def _number(path: Path) -> int:
     digits = path.stem.rpartition("-")[2]
     return int(digits) if digits.isdecimal() else 0
-
-
-def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors on the CPU, contiguous, and copied where several share their memory."""
-    apart: dict[str, Tensor] = {}
-    seen = set()
-    for name, tensor in tensors.items():
-        plain = tensor.detach().cpu().contiguous()
-        memory = plain.untyped_storage().data_ptr()
-        apart[name] = plain.clone() if memory in seen else plain
-        seen.add(memory)
-    return apart
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import errno
 import math
+import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from gcc.teacher import Teacher
 
 FOLDER = click.Path(path_type=Path)
+COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
+"""Of what `doctor` says."""
 
 
 class Program(click.Group):
@@ -31,10 +34,11 @@ class Program(click.Group):
         try:
             return super().invoke(ctx)
         except Interrupted as error:
-            click.echo(f"gcc: {error}", err=True)
+            if _process() == "0":
+                click.echo(f"gcc: {error}", err=True)
             ctx.exit(error.exit_code)
         except GccError as error:
-            click.echo(f"gcc: error: {error}", err=True)
+            click.echo(f"gcc: error: {error}" if _process() == "0" else f"gcc: error in process {_process()}: {error}", err=True)
             ctx.exit(error.exit_code)
         except OSError as error:
             # Such as standard output on a full disk; what a run reads and writes has errors of its own.
@@ -45,6 +49,11 @@ class Program(click.Group):
         except KeyboardInterrupt:
             click.echo("gcc: stopped", err=True)
             ctx.exit(130)
+
+
+def _process() -> str:
+    """Return the number of this process among those that `torchrun` has started."""
+    return os.environ.get("RANK", "0")
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -61,8 +70,8 @@ def _with(options: list[Callable[..., Any]], command: Callable[..., None]) -> Ca
     return command
 
 
-def run_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that every training command has."""
+def game_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say what is trained, on what, and where."""
     options = [
         click.option("--arch", metavar="NAME", help="GAN architecture, see `gcc list`; a --teacher knows its own."),
         click.option("--data", metavar="DIR", type=FOLDER, help="Training images in their usual layout  [default: demo data]"),
@@ -76,6 +85,12 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--size", type=int, metavar="N", help="Height and width of the training images."),
         click.option("--epochs", type=int, metavar="N", help="Epochs of the second step; the first has a tenth as many."),
         click.option("--batch-size", type=int, metavar="N", help="Samples in a batch."),
+        click.option(
+            "--micro-batch",
+            type=click.IntRange(1),
+            metavar="N",
+            help="Samples that a network sees at once, for less memory.",
+        ),
         click.option("--seed", type=int, metavar="N", help="Seed of everything random."),
         click.option("--recipe", metavar="FILE.toml", type=FOLDER, help="Recipe fields from a file."),
         click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Any recipe field (--dry-run prints all)."),
@@ -83,6 +98,13 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--amp", type=click.Choice(["auto", "bf16", "fp16", "off"]), default="auto", show_default=True, help="Mixed precision."
         ),
+    ]
+    return _with(options, command)
+
+
+def run_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that every training command has."""
+    options = [
         click.option("--plain", is_flag=True, help="Run slowly, as the reference for what is faster: float32, torch's own layouts."),
         click.option(
             "--on-collapse",
@@ -98,13 +120,15 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
             show_default=True,
             help="When a loss is not finite: stop, or go back to the last sound epoch.",
         ),
+        click.option("--detect-anomaly", is_flag=True, help="Stop at the first layer whose values are not finite, and name it: slowly."),
+        click.option("--deterministic", is_flag=True, help="Use only algorithms that give the same bits again, on a GPU, too."),
         click.option("--workers", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Processes that read images."),
         click.option("--cache", is_flag=True, help="Decode the images once and keep them beside the data, in .gcc/."),
         click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read."),
         click.option("--out", metavar="DIR", type=FOLDER, help="Output folder  [default: runs/ARCH, numbered]"),
         click.option("--dry-run", is_flag=True, help="Print the full recipe, costs and plan, and run nothing."),
     ]
-    return _with(options, command)
+    return game_options(_with(options, command))
 
 
 def folder_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -131,7 +155,11 @@ def search_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--metric", metavar="NAME", help="Importance metric: slimming, l1 or a plugin's."),
         click.option("--selector", metavar="NAME", help="Distillation layers: paper, uniform, all, or module names joined by commas."),
         click.option("--prune-width", type=int, metavar="N", help="Width of the generator that is pruned."),
-        click.option("--budget", metavar="B", help="3.0G or 900M MACs, 25% of the teacher's, 2.5Mparams; or one per generator, by commas."),
+        click.option(
+            "--budget",
+            metavar="B",
+            help="3.0G or 900M MACs, 25% of the teacher's, 2.5Mparams, 8ms@cpu (cuda, onnxruntime); or one per generator, by commas.",
+        ),
         click.option("--round-to", type=int, metavar="N", help="Prune to multiples of so many channels, such as 8."),
         click.option("--counter", type=click.Choice(["exact", "paper"]), help="MACs counter that the budget is held against."),
     ]
@@ -193,6 +221,64 @@ def ablate(presets: str, seeds: int, **options: Any) -> None:
         click.echo(written)
 
 
+@main.command()
+@game_options
+@search_options
+@click.option("--out", metavar="DIR", type=FOLDER, help="Output folder of the run  [default: one that is new]")
+def doctor(out: Path | None, **options: Any) -> None:
+    """Look for what stands in the way of a compression: the installation, device, data, weights, budget, memory and disk.
+
+    It takes the arguments of `gcc compress`, begins nothing, and ends with exit code 1 where it finds an error. Without any it looks at the
+    machine alone.
+    """
+    from gcc.installation import Finding, installation
+
+    def told(findings: Iterable[Finding]) -> bool:
+        """Print findings one by one, and return whether none is an error."""
+        verdicts = []
+        for finding in findings:
+            verdict = click.style(f"{finding.verdict:8}", fg=COLOURS[finding.verdict])
+            click.echo(f"{verdict} {finding.title:12} {finding.text}")
+            verdicts.append(finding.verdict)
+        return "error" not in verdicts
+
+    context = click.get_current_context()
+    given = {name for name in options if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE}
+    sound = told(installation())
+    if sound:
+        from gcc.doctor import machine, prospects
+
+        sound = told(machine(options["device"], options["amp"]))
+        if given - {"device", "amp"} or out:
+            teacher, settings = _teacher(options)
+            arguments = {name: options[name] for name in ("data", "dataset", "device", "amp", "micro_batch")} | {
+                "weights": _weights(options["files"])
+            }
+            sound = told(prospects(teacher, settings, out=out, **arguments)) and sound
+    context.exit(0 if sound else 1)
+
+
+@main.command()
+@click.argument("student", type=FOLDER)
+@click.option("--against", metavar="TEACHER", type=FOLDER, help="Another saved generator to time beside it.")
+@click.option("--batch-size", "batches", default="1", show_default=True, metavar="N,N", help="Samples in a pass, joined by commas.")
+@click.option("--size", "sizes", default="", metavar="N,N", help="Heights and widths, joined by commas  [default: as trained]")
+@click.option("--device", "devices", default="cpu", show_default=True, metavar="NAMES", help="Of cpu, cuda and onnxruntime, by commas.")
+@click.option("--json", "out", metavar="FILE", type=FOLDER, help="Where the figures go, too.")
+def bench(student: Path, against: Path | None, batches: str, sizes: str, devices: str, out: Path | None) -> None:
+    """Time a saved generator, ready for inference: latency, throughput and memory."""
+    from gcc.benchmarking import bench as timed
+    from gcc.benchmarking import rows, save_rows
+    from gcc.report.terminal import printer, timings_table
+
+    numbers = {"batch_sizes": _numbers("--batch-size", batches), "sizes": _numbers("--size", sizes)}
+    found = rows(list(timed(student, against, runtimes=devices.split(","), **numbers)), against)
+    printer().print(timings_table(found))
+    if out:
+        save_rows(out, found)
+        click.echo(f"figures saved in {out}")
+
+
 @main.command("list")
 def list_plugins() -> None:
     """List every plugin of every registry."""
@@ -202,6 +288,28 @@ def list_plugins() -> None:
     console = printer()
     for registry in REGISTRIES:
         console.print(plugin_table(registry.kind, registry.listings()))
+
+
+@main.group()
+def plugin() -> None:
+    """Write plugins of your own."""
+
+
+@plugin.command("new")
+@click.argument("name")
+@click.option(
+    "--kind", type=click.Choice(["architecture", "metric", "selector"]), default="architecture", show_default=True, help="What it adds."
+)
+@click.option("--out", metavar="DIR", type=FOLDER, help="Folder of the distribution  [default: gcc-NAME]")
+def new_plugin(name: str, kind: str, out: Path | None) -> None:
+    """Write the skeleton of a plugin: a distribution that works, with its contract test."""
+    from gcc.skeletons import write_skeleton
+
+    written = write_skeleton(name, kind, out)
+    for path in written:
+        click.echo(path)
+    folder = written[0].parent
+    click.echo(f"install and test it: pip install -e '{folder}[test]' && pytest {folder}")
 
 
 @main.command()
@@ -257,6 +365,34 @@ def generate(student: Path, count: int, seed: int, out: Path | None, device: str
 
     for written in generated(student, out or fresh_folder(Path("generated")), count=count, seed=seed, device=device):
         click.echo(written)
+
+
+@main.command()
+@click.argument("student", type=FOLDER)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["onnx", "torchscript", "pt2", "safetensors"]),
+    default="onnx",
+    show_default=True,
+    help="Of the file; pt2 is torch.export's, safetensors holds the folded weights alone.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16", "int8"]),
+    default="fp32",
+    show_default=True,
+    help="Of an ONNX file's weights and features.",
+)
+@click.option("--calibration", metavar="DIR", type=FOLDER, help="Input images for fp16 and int8  [default: the run's data, or noise]")
+@click.option("--out", metavar="FILE", type=FOLDER, help="The file  [default: beside STUDENT, named after it]")
+def export(student: Path, form: str, precision: Any, calibration: Path | None, out: Path | None) -> None:
+    """Write a saved generator for other programs, ready for inference and compared with PyTorch."""
+    from gcc.exporting import export as exported
+    from gcc.report.terminal import facts_table, printer
+
+    written = exported(student, out, format=form, precision=precision, calibration=calibration)
+    printer().print(facts_table(written.facts()))
 
 
 @main.command()
@@ -328,6 +464,27 @@ def make_report(runs: tuple[Path, ...], out: Path | None) -> None:
 
 
 @main.command()
+@click.argument("folder", metavar="DIR", type=FOLDER)
+@click.argument("repository", metavar="USER/NAME")
+@click.option("--private", is_flag=True, help="A new repository is seen by its owner alone.")
+def push(folder: Path, repository: str, private: bool) -> None:
+    """Put a saved student or teacher on the Hugging Face Hub, as hf://USER/NAME."""
+    from gcc.sharing import push as pushed
+
+    click.echo(pushed(folder, repository, private=private))
+
+
+@main.command()
+@click.argument("name", metavar="USER/NAME[@REVISION]")
+@click.option("--out", metavar="DIR", type=FOLDER, help="Output folder  [default: NAME]")
+def pull(name: str, out: Path | None) -> None:
+    """Copy a student or teacher from the Hugging Face Hub to a folder."""
+    from gcc.sharing import pull as pulled
+
+    click.echo(pulled(name, out))
+
+
+@main.command()
 def version() -> None:
     """Show the versions of this program, torch and Python."""
     import platform
@@ -337,7 +494,22 @@ def version() -> None:
 
 
 AUTO = "auto"
-RUN_ARGUMENTS = ("data", "dataset", "skip_bad", "device", "amp", "plain", "workers", "cache", "widths", "on_collapse", "on_nan")
+RUN_ARGUMENTS = (
+    "data",
+    "dataset",
+    "skip_bad",
+    "device",
+    "amp",
+    "plain",
+    "deterministic",
+    "detect_anomaly",
+    "micro_batch",
+    "workers",
+    "cache",
+    "widths",
+    "on_collapse",
+    "on_nan",
+)
 RECIPE_FLAGS = (
     "metrics",
     "direction",
@@ -382,7 +554,7 @@ def _run(kind: type[Run], options: dict[str, Any]) -> None:
     usual = Path("runs") / run.arch
     out = options["out"] or (usual if resume else fresh_folder(usual))
     snapshot = Checkpoints(out).newest() if resume else {}
-    if snapshot:
+    if any(run.ranks.most(bool(snapshot))):
         run.resume(snapshot)
     elif resume and is_finished(out):
         click.echo(f"the run in {out} is finished: nothing is left to be resumed")
@@ -390,6 +562,10 @@ def _run(kind: type[Run], options: dict[str, Any]) -> None:
     elif resume not in (None, AUTO):
         raise RunError(f"{out} cannot be resumed: it holds no checkpoint that is whole; start it anew, with --resume auto or --force")
     run.check()
+    if not run.ranks.leads:
+        if not options["dry_run"]:
+            watched(run, out, Console(quiet=True))
+        return
     if not snapshot:
         # What `auto` finds without a checkpoint has hardly begun.
         inputs = [options[name] for name in ("data", "teacher") if options[name]]
@@ -442,6 +618,13 @@ def _teacher(options: Mapping[str, Any]) -> tuple[Teacher, dict[str, Any]]:
     if arch is None:
         raise GccError("no architecture: give --arch NAME (see `gcc list`) or --teacher DIR")
     return Teacher.create(arch), settings
+
+
+def _numbers(option: str, text: str) -> list[int]:
+    parts = text.split(",") if text else []
+    if not all(part.isascii() and part.isdigit() and 0 < int(part) <= 1 << 16 for part in parts):
+        raise GccError(f"{option} {text}: expected whole numbers from 1 up, joined by commas, such as 1,4")
+    return [int(part) for part in parts]
 
 
 def _weights(files: tuple[str, ...]) -> dict[str, str]:

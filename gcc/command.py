@@ -9,6 +9,7 @@ from typing import Any
 
 from gcc.errors import RunError
 from gcc.files import COMMAND, write_text
+from gcc.hub import is_address
 
 PATHS = ("data", "teacher", "recipe", "widths")
 """Options that name files or folders."""
@@ -23,7 +24,7 @@ def remember(out: Path, command: str, options: Mapping[str, Any]) -> None:
         OutputError: the folder cannot be written.
     """
     kept = {name: value for name, value in options.items() if name not in PASSING}
-    kept |= {name: str(Path(kept[name]).resolve()) for name in PATHS if kept.get(name)}
+    kept |= {name: str(kept[name] if is_address(kept[name]) else Path(kept[name]).resolve()) for name in PATHS if kept.get(name)}
     kept["files"] = [f"{name}={Path(path).resolve()}" for name, _, path in (file.partition("=") for file in kept["files"])]
     write_text(out / COMMAND, json.dumps({"command": command, "options": kept}, indent=2) + "\n")
 
@@ -54,6 +55,18 @@ def recalled(out: Path, command: str, options: Mapping[str, Any], given: Collect
     # What may be given several times is added to what was given.
     repeated = {name: (*value, *options[name]) for name, value in known.items() if isinstance(value, tuple)}
     return {**options, **{name: value for name, value in known.items() if name not in given}, **repeated}
+
+
+def data_of(folder: Path) -> tuple[Path | None, str | None] | None:
+    """Return the data folder and data set of the run in whose folder a generator is saved; none where that cannot be known."""
+    for above in folder.resolve().parents:
+        if (above / COMMAND).is_file():
+            try:
+                options = json.loads((above / COMMAND).read_text(encoding="utf-8"))["options"]
+                return options["data"] and Path(options["data"]), options["dataset"]
+            except (OSError, ValueError, KeyError, TypeError, RecursionError):
+                break
+    return None
 
 
 def _typed(place: Path, name: str, value: Any) -> Any:

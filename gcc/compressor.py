@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import copy, deepcopy
 from functools import cached_property, partial
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +14,26 @@ from torch import nn
 
 from gcc.artifact import Role, read
 from gcc.conclusion import conclude
+from gcc.data.loading import in_order
 from gcc.errors import ArtifactError
 from gcc.losses.coordination import Target
 from gcc.losses.distillation import Projections
 from gcc.losses.placement import Positions, build_projections, place
 from gcc.networks import Widths, build_generators, generator_on_meta, on_meta
 from gcc.player import Lesson, Losses, Made, Player, Student, Verdict
-from gcc.pruning.budget import Budget
+from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import generator_cost
 from gcc.pruning.groups import find_groups
+from gcc.pruning.importance import ONCE, random_gradients
 from gcc.pruning.search import prune
 from gcc.pruning.sparsity import add_subgradient, penalised
 from gcc.registry import METRICS, Batch, ImportanceMetric, Networks
 from gcc.result import Result
-from gcc.run import FIRST, SECOND, Run, Step, titled
+from gcc.run import FIRST, SCORED, SECOND, Run, Step, titled
 from gcc.students import STUDENTS
 from gcc.teacher import Teacher
-from gcc.training.seeds import seeded
-from gcc.units import with_prefix
+from gcc.training.memory import Imagined, imagined
+from gcc.training.seeds import derived, seeded
 
 
 class Compressor(Run):
@@ -65,10 +69,45 @@ class Compressor(Run):
 
     def check(self) -> None:
         super().check()
-        if not self.given_widths:
-            generators, _ = self.teacher_networks(self.recipe.prune_width, "search")
-            self._prune(generators)
+        self.within_budget()
         self._positions()
+
+    def within_budget(self) -> dict[str, Widths]:
+        """Return widths that are within the budget, for a generator that has learned nothing; those that were given, if any.
+
+        Raises:
+            GccError: the budget is out of reach, or the metric does not fit the family.
+        """
+        if self.given_widths:
+            return self.given_widths
+        generators, _ = self.teacher_networks(self.recipe.prune_width, "search")
+        return self._prune(generators, random_gradients)
+
+    def bytes_of_iteration(self, widths: dict[str, Widths]) -> int:
+        """Return how many bytes the tensors of the second step hold at the most; they are counted, and nothing is computed.
+
+        What kernels need for themselves, and what the allocator keeps, is not among them.
+
+        Args:
+            widths: of the students.
+        """
+        here, dtype = torch.device("cpu"), self.execution.dtype
+        number = min(self.recipe.batch_size, len(self.material.train))
+        (batch,) = in_order(self.material.train, range(number), number, here)
+        run = copy(self)
+        run.device, run.widths, run.given = here, widths, Teacher(self.arch, self.given.settings)
+        # Of the same size, and without a scaler, which looks at values.
+        run.execution = Imagined(here, torch.bfloat16 if dtype == torch.float16 else dtype, micro_batch=self.execution.micro_batch)
+        run.auxiliary = {name: deepcopy(network).to(here) for name, network in self.auxiliary.items()}
+        with imagined() as tally:
+            run._reinitialise()
+            # In the first iteration Adam has no moments yet.
+            for _ in range(2):
+                drawn = ({key: value.clone() for key, value in batch.items()} for _ in range(2))
+                first, second = (run.architecture.prepare(each, run.auxiliary) for each in drawn)
+                run._cooperate(first, second, 1)
+        frozen = (parameter for network in run.auxiliary.values() for parameter in network.parameters())
+        return tally.most + sum(parameter.numel() * parameter.element_size() for parameter in frozen)
 
     def steps(self) -> Iterator[Step]:
         """Run Algorithm 1, one iteration at a time; line numbers are the paper's."""
@@ -77,7 +116,7 @@ class Compressor(Run):
             self.widths = self.given_widths
         else:
             yield from self._sparse_training()  # lines 2 to 4
-            self.widths = self._prune(self.searched.generators)  # line 5
+            self.widths = self.ranks.agreed(self._prune(self.searched.generators, self._gradients))  # line 5
             del self.searched
         self._reinitialise()
         yield from self.pretrain("pretrain", self.recipe.pretrain_epochs, self.apprentices())
@@ -159,10 +198,7 @@ class Compressor(Run):
         facts = super().plan() | {
             "teacher": f"width {recipe.ngf}: {teacher}",
             "pruned from": f"width {recipe.prune_width}: {unpruned}",
-            "budget": "; ".join(
-                f"{name} {budget.describe(recipe.counter)}: {with_prefix(budget.limit(teacher, recipe.counter))}"
-                for name, budget in self._budgets().items()
-            ),
+            "budget": "; ".join(f"{name} {budget.plan(teacher, recipe.counter)}" for name, budget in self._budgets().items()),
         }
         if self.given_widths:
             del facts["pruned from"], facts["budget"]
@@ -222,8 +258,20 @@ class Compressor(Run):
         yield from self.pretrain("search_pretrain", self.recipe.search_pretrain_epochs, fresh)
         yield from self.play(self.searched, "search", self.recipe.search_epochs)
 
-    def _prune(self, generators: Networks) -> dict[str, Widths]:
-        """Return the widths of every generator within the budget (line 5)."""
+    def _gradients(self, network: nn.Module) -> Iterator[None]:
+        """Leave in the searched generators, and so in `network`, the gradients of as many batches as the metric reads."""
+        torch.manual_seed(derived(self.recipe.seed, self.ranks.named("gradients")))
+        batches = chain.from_iterable(self.batches(epoch, SCORED) for epoch in count(1))
+        yield from self.searched.gradients(islice(batches, self.metric.batches))
+        self.loader.close(SCORED)
+
+    def _prune(self, generators: Networks, gradients: Callable[[nn.Module], Iterable[None]]) -> dict[str, Widths]:
+        """Return the widths of every generator within the budget (line 5).
+
+        Args:
+            generators: by name.
+            gradients: leaves gradients in a generator, for metrics that read them.
+        """
         recipe, teacher, budgets = self.recipe, self.teacher_cost(), self._budgets()
         return {
             name: prune(
@@ -236,11 +284,12 @@ class Compressor(Run):
                 teacher,
                 recipe.keep,
                 recipe.round_to,
+                gradients(network) if self.metric.batches else ONCE,
             ).widths
             for name, network in generators.items()
         }
 
-    def _budgets(self) -> dict[str, Budget]:
+    def _budgets(self) -> dict[str, Budget | LatencyBudget]:
         return Budget.parse_each(self.recipe.budget, self.architecture.generators)
 
     def _reinitialise(self) -> None:

@@ -11,6 +11,7 @@ from torch import nn
 from gcc.artifact import Role, environment
 from gcc.errors import TrainingError
 from gcc.evaluation.held_out import HeldOut, sampling, shown, spread
+from gcc.pruning.budget import Budget
 from gcc.registry import Networks, Samples
 from gcc.report.grid import sample_grid
 from gcc.result import Measured, Outcome, Result, Side
@@ -86,8 +87,11 @@ def _measured(run: Run, role: Role, generators: Networks, discriminators: Networ
     figures = test.figures(generators) if test else {}
     protocols = test.protocols if test else {}
     widths = run.trained_widths[role]
+    budgets = Budget.parse_each(run.recipe.budget, run.architecture.generators)
     measured = {
-        name: Measured.take(run.architecture, network, widths[name], figures.get(name, {}), run.device, epoch, protocols.get(name, {}))
+        name: Measured.take(
+            run.architecture, network, widths[name], figures.get(name, {}), run.device, epoch, protocols.get(name, {}), budgets[name]
+        )
         for name, network in generators.items()
     }
     judges = {name: network.eval() for name, network in discriminators.items()} if role == "teacher" else {}

@@ -24,7 +24,25 @@ class RecipeError(GccError):
 
 
 class PluginError(GccError):
-    """A plugin is unknown, broken, clashing, or does not fulfil its contract."""
+    """A plugin is unknown, cannot be imported, or does not fulfil its contract.
+
+    Attributes:
+        verdict: what is wrong, in a word or two.
+    """
+
+    verdict = "broken"
+
+
+class ClashError(PluginError):
+    """Two distributions claim one plugin's name."""
+
+    verdict = "clashing"
+
+
+class ContractError(PluginError):
+    """A plugin is made for another version of its contract."""
+
+    verdict = "of another contract"
 
 
 class DataError(GccError):

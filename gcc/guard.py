@@ -10,6 +10,8 @@ from gcc.errors import TrainingError
 from gcc.evaluation.held_out import sampling, shown, spread
 from gcc.player import Losses, Player
 from gcc.registry import Architecture, Batch, SampleSource
+from gcc.training.anomaly import not_finite
+from gcc.training.ranks import ALONE, Ranks
 from gcc.training.sentinel import Sentinel, Variety
 
 OnCollapse = Literal["warn", "stop", "rollback"]
@@ -20,8 +22,6 @@ ROLLBACKS = 3
 """Times that a collapsed game is taken up again from where it was sound."""
 SLOWER = 0.5
 """Factor on the learning rates then."""
-UNSTABLE = "lower lr_g and lr_d with --set, or use --amp off"
-"""What to do about losses that are not finite."""
 
 
 class Guard:
@@ -37,6 +37,7 @@ class Guard:
         on_nan: `stop` or `rollback`, where losses are not finite.
         memory: returns everything that training changes, not copied.
         recall: takes up a copy of that.
+        ranks: the processes that play together.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Guard:
         on_nan: OnNan,
         memory: Callable[[], dict[str, Any]],
         recall: Callable[[Mapping[str, Any]], None],
+        ranks: Ranks = ALONE,
     ) -> None:
         self.architecture = architecture
         self.held_out = held_out
@@ -55,6 +57,7 @@ class Guard:
         self.rolled_back = False
         self.sentinel = Sentinel(architecture.recipe, len(architecture.discriminators))
         self._memory, self._recall = memory, recall
+        self._ranks = ranks
         self._sound: dict[str, Any] = {}
         self._rollbacks = 0
         self._batch: Batch = {}
@@ -70,26 +73,27 @@ class Guard:
             if losses.keys() >= set(terms):
                 self.sentinel.add(side, *(losses[term] for term in terms))
 
-    def after_epoch(self, epoch: int, sides: Mapping[str, Player], broken: Sequence[str]) -> dict[str, str]:
+    def after_epoch(self, epoch: int, sides: Mapping[str, Player], broken: tuple[int, Sequence[str]]) -> dict[str, str]:
         """Return what is wrong by side, once what is to be done about it has been done.
 
         Args:
             epoch: counted from 1.
             sides: players by side; those that do not move are not watched.
-            broken: losses of this epoch that are not finite.
+            broken: the first iteration whose losses are not finite, and which they are; 0 and none where all are finite.
 
         Raises:
             TrainingError: the game has collapsed and is to stop, or too often; or losses are not finite and there is no way back.
         """
         self.rolled_back = False
-        signs = self._broken(broken) or self._collapsed(sides)
-        answer = self.on_nan if broken else self.on_collapse
+        number, names = broken
+        signs = self._broken(names) or self._collapsed(sides)
+        answer = self.on_nan if names else self.on_collapse
         if not signs or answer == "warn":
             return signs
         if answer == "stop" or not self._sound or self._rollbacks == ROLLBACKS:
             again = f", after {self._rollbacks} rollbacks" if self._rollbacks else ""
-            if broken:
-                raise TrainingError(f"{', '.join(broken)} is not finite at epoch {epoch}{again}: {UNSTABLE}")
+            if names:
+                raise TrainingError(not_finite(names, number, f"epoch {epoch}{again}"))
             told = "; ".join(f"{side}: {sign}" for side, sign in signs.items())
             raise TrainingError(f"the game has collapsed in epoch {epoch}{again}: {told}; lower lr_d with --set, or raise --budget")
         self._rollbacks += 1
@@ -119,7 +123,9 @@ class Guard:
         return {side: f"{', '.join(names)} is not finite" for side, names in by_side.items()}
 
     def _collapsed(self, sides: Mapping[str, Player]) -> dict[str, str]:
-        signs = self.sentinel.after_epoch({side: self._variety(player) for side, player in sides.items() if player.moves})
+        varieties = {side: self._variety(player) for side, player in sides.items() if player.moves}
+        # Of several processes one decides: another GPU may see its images differ in the last digit.
+        signs = self._ranks.agreed(self.sentinel.after_epoch(varieties))
         if self.sentinel.is_calm:
             self._sound = self._present()
         return signs

@@ -5,7 +5,7 @@ A forward result is computed once: `make` runs the generators, `judge` a discrim
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -17,20 +17,24 @@ from torch import Tensor, nn
 
 from gcc.losses.adversarial import GAN_LOSSES, gradient_penalty, total
 from gcc.losses.coordination import Target, global_loss, imbalance
-from gcc.losses.distillation import Features, Projections, distillation_loss, modules_at, tapping
+from gcc.losses.distillation import Features, Projections, distillation_loss, modules_at
 from gcc.losses.placement import NOWHERE, Positions
 from gcc.models.gate import ChannelGate, gates
 from gcc.models.open_channels import Chain, find_chains, run_open
 from gcc.networks import build_discriminators
 from gcc.recipe import Recipe
 from gcc.registry import Architecture, Batch, Networks, Pair, Samples
+from gcc.training.anomaly import detect
 from gcc.training.execution import Execution
 from gcc.training.mover import Mover
+from gcc.training.parts import InParts, keeping
 from gcc.training.pool import ImagePool
 from gcc.training.seeds import derived
 
 NONE: Networks = MappingProxyType({})
 """No networks."""
+NO_POSITIONS: Mapping[str, Sequence[str]] = MappingProxyType({})
+"""No layers."""
 Losses = dict[str, Tensor]
 """Losses by name, scalars on the device; those that a move returns carry no graph."""
 
@@ -73,6 +77,7 @@ class Player:
 
     Attributes:
         moves: whether it learns.
+        side: what its losses are named after.
 
     Args:
         architecture: the GAN family.
@@ -85,6 +90,7 @@ class Player:
     """
 
     moves: ClassVar[bool] = True
+    side: ClassVar[str] = "teacher"
 
     def __init__(
         self,
@@ -103,15 +109,28 @@ class Player:
         self.gan = GAN_LOSSES[recipe.gan_mode]
         self.generators = {name: execution.place(network).train() for name, network in generators.items()}
         self.discriminators = {name: execution.place(network).train() for name, network in discriminators.items()}
-        self._task_networks = {**self.generators, **auxiliary}
-        self.pools = {name: ImagePool(recipe.pool_size, derived(recipe.seed, f"pool {name}")) for name in discriminators}
-        self._generator_taps = {name: modules_at(self.generators[name], paths) for name, paths in positions.generators.items()}
-        self._discriminator_taps = {name: modules_at(self.discriminators[name], paths) for name, paths in positions.discriminators.items()}
+        self.ranks = execution.ranks
+        exchanges = {name: self.ranks.named(f"pool {name}") for name in discriminators}
+        self.pools = {name: ImagePool(recipe.pool_size, derived(recipe.seed, use)) for name, use in exchanges.items()}
+        self._making = self._called(self.generators, positions.generators)
+        self._judging = self._called(self.discriminators, positions.discriminators)
+        self._task_networks = {**self._making, **self._called(auxiliary)}
         betas = (recipe.beta1, recipe.beta2)
         self.generator_mover = Mover(self._generator_parameters(), recipe.lr_g, betas, execution, penalise)
         self.discriminator_mover = Mover(self._discriminator_weights(), recipe.lr_d, betas, execution)
         # A generator's loss passes through the discriminators, which must not gather gradients from it.
         self.discriminator_mover.freeze()
+        if execution.detects_anomalies:
+            for kind, found in self._trained.items():
+                for name, network in found.items():
+                    detect(network, f"{self.side}/{kind}/{name}", scaled=execution.scaler().is_enabled())
+
+    def _called(self, networks: Networks, positions: Mapping[str, Sequence[str]] = NO_POSITIONS) -> dict[str, InParts]:
+        """Return networks as this player calls them, with the features of the layers at `positions` kept."""
+        return {
+            name: InParts(network, self.execution.micro_batch, modules_at(network, positions.get(name, ())))
+            for name, network in networks.items()
+        }
 
     def _generator_parameters(self) -> Iterator[nn.Parameter]:
         return chain.from_iterable(network.parameters() for network in self.generators.values())
@@ -142,12 +161,15 @@ class Player:
         return {"generators": self.generators, "discriminators": self.discriminators}
 
     def memory(self) -> dict[str, Any]:
-        """Return everything that training changes: weights, running statistics, optimisers and pools; no copy."""
+        """Return everything that training changes but the pools: weights, running statistics and optimisers; no copy."""
         return {
             "networks": {kind: {name: network.state_dict() for name, network in found.items()} for kind, found in self._trained.items()},
             "movers": {name: mover.memory() for name, mover in self._movers.items()},
-            "pools": {name: pool.memory() for name, pool in self.pools.items()},
         }
+
+    def memory_of_pools(self) -> dict[str, Any]:
+        """Return what the pools hold, which several processes have apart; no copy."""
+        return {name: pool.memory() for name, pool in self.pools.items()}
 
     def recall(self, memory: Mapping[str, Any]) -> None:
         """Take up a copy of what `memory` returned."""
@@ -156,8 +178,11 @@ class Player:
                 network.load_state_dict(memory["networks"][kind][name])
         for name, mover in self._movers.items():
             mover.recall(memory["movers"][name])
+
+    def recall_pools(self, memory: Mapping[str, Any]) -> None:
+        """Take up a copy of what `memory_of_pools` returned."""
         for name, pool in self.pools.items():
-            pool.recall(memory["pools"][name], self.execution.device)
+            pool.recall(memory[name], self.execution.device)
 
     def slow_down(self, factor: float) -> None:
         """Multiply the learning rates of generators and discriminators from now on."""
@@ -166,13 +191,13 @@ class Player:
 
     def make(self, batch: Batch) -> Made:
         """Run every generator on a batch."""
-        with self.execution.autocast(), tapping(self._generator_taps) as features:
-            samples = self.architecture.generate(self.generators, batch)
+        with self.execution.autocast(), keeping(self._making) as features:
+            samples = self.architecture.generate(self._making, batch)
         return Made(batch, samples, self.architecture.pairs(batch, samples), features)
 
     def judge(self, made: Made) -> Verdict:
         """Run every discriminator on what was made, by this side or the other; gradients pass to its generators."""
-        with self.execution.autocast(), tapping(self._discriminator_taps) as features:
+        with self.execution.autocast(), keeping(self._judging) as features:
             logits = {name: self._ask(name, made.pairs[name].fake) for name in self.discriminators}
         return Verdict(logits, features)
 
@@ -189,6 +214,14 @@ class Player:
         self.generator_mover.step(total(losses.values()))
         return detached(losses)
 
+    def gradients(self, batches: Iterable[Batch]) -> Iterator[None]:
+        """Leave in the generators, for one batch after the other, the gradient of what would move them (Eq. 1 and the task losses)."""
+        for batch in batches:
+            made = self.make(batch)
+            losses = self._generator_losses(made, self.judge(made))
+            with self.generator_mover.gradients(total(losses.values())):
+                yield
+
     def update_discriminators(self, made: Made, verdict: Verdict | None = None) -> Losses:
         """Move the weights of the discriminators against Eq. 2.
 
@@ -203,12 +236,16 @@ class Player:
 
     def _ask(self, name: str, images: Tensor) -> Tensor:
         """Return a discriminator's logits of images (N, C, H, W)."""
-        logits: Tensor = self.discriminators[name](images)
+        logits: Tensor = self._judging[name](images)
         return logits
 
     def imbalances(self, verdict: Verdict) -> Losses:
         """Return `|L_G - L_Dfake|` of each discriminator on what it said of its own generators (Eq. 5, 6)."""
-        return {name: imbalance(self.gan.generator(d), self.gan.fake(d)).detach() for name, d in verdict.logits.items()}
+        return {name: imbalance(*self._opposed(logits)).detach() for name, logits in verdict.logits.items()}
+
+    def _opposed(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Return L_G and L_Dfake of the logits of made images, of all processes together: their difference's size is no mean of sizes."""
+        return self.ranks.joint(self.gan.generator(logits)), self.ranks.joint(self.gan.fake(logits))
 
     def _generator_losses(self, made: Made, verdict: Verdict) -> Losses:
         opposed = [self.gan.generator(logits) for logits in verdict.logits.values()]
@@ -273,6 +310,8 @@ class Student(Player):
         positions: the distilled layers.
         projections: the maps f_l of each generator; they move with the generators.
     """
+
+    side = "student"
 
     def __init__(
         self,
@@ -372,11 +411,11 @@ class Student(Player):
 
     def _capacity(self, name: str, pair: Pair, target: Target) -> tuple[Tensor, Tensor]:
         """Return L_D (Eq. 2, of which the gradient penalty of `wgangp` is no part) and L_global (Eq. 7) of a discriminator on a batch."""
-        network = self.discriminators[name]
+        network = self._judging[name]
         with self.execution.autocast():
             real, fake = network(pair.real), network(pair.fake)
-        loss_d_fake = self.gan.fake(fake)
-        return self.gan.real(real) + loss_d_fake, global_loss(self.gan.generator(fake), loss_d_fake, target.value)
+        loss_g, loss_d_fake = self._opposed(fake)
+        return self.gan.real(real) + loss_d_fake, global_loss(loss_g, loss_d_fake, target.value)
 
     def active_share(self) -> dict[str, Tensor]:
         """Return the share of open channels of each gate, by discriminator and module path; scalars on the device."""

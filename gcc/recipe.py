@@ -79,8 +79,8 @@ class Recipe:
     round_to: int = 1
     """Widths that lose channels become multiples of this: hardware likes multiples of 8."""
     budget: str = "25%"
-    """What a student generator may cost: `3.0G`, `900M` (MACs per sample), `25%` (of the teacher's MACs) or `2.5Mparams`; one for all
-    generators, or one for each, joined by commas."""
+    """What a student generator may cost: `3.0G`, `900M` (MACs per sample), `25%` (of the teacher's MACs), `2.5Mparams` or `8ms@cpu`
+    (measured on this machine, by cpu, cuda or onnxruntime); one for all generators, or one for each, joined by commas."""
     counter: Counter = "exact"
     """The MACs counter that the budget is held against."""
 

@@ -14,12 +14,13 @@ from torch import nn
 
 from gcc.artifact import Artifact, Role, save, save_discriminators
 from gcc.errors import GccError
-from gcc.files import replacing, require_empty
+from gcc.files import replacing, require_empty, write_text
 from gcc.networks import Widths
+from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import Cost, generator_cost
-from gcc.pruning.latency import Latency, measure_latency
+from gcc.pruning.latency import Latency, measure_latency, measure_ready
 from gcc.registry import Architecture
-from gcc.report.card import GRID, model_card
+from gcc.report.card import GRID, model_card, side_card
 
 BEST, LAST = "best", "last"
 """Which epoch a side is of, where they differ; also the folder of the sides in the last."""
@@ -37,6 +38,7 @@ class Measured:
         metrics: figures on held-out images by title, such as `psnr` or `psnr_y (Set5)`.
         epoch: after which the generator is as it is; 0 where it was not trained here.
         protocols: how each figure came about, by its title.
+        promised: the latency that the student may have, and what this generator has where it is promised; none for other budgets.
     """
 
     network: nn.Module
@@ -46,6 +48,7 @@ class Measured:
     metrics: Mapping[str, float] = field(default_factory=dict)
     epoch: int = 0
     protocols: Mapping[str, str] = field(default_factory=dict)
+    promised: tuple[LatencyBudget, Latency] | None = None
 
     @classmethod
     def take(
@@ -57,15 +60,27 @@ class Measured:
         device: torch.device,
         epoch: int = 0,
         protocols: Mapping[str, str] = MappingProxyType({}),
+        budget: Budget | LatencyBudget | None = None,
     ) -> Measured:
         """Measure costs and latency of a generator on its device, and put it into eval mode."""
         cost = generator_cost(architecture, widths)
         latency = measure_latency(network.eval(), architecture.example_input().to(device))
-        return cls(network, widths, cost, latency, metrics, epoch, dict(protocols))
+        promised = None
+        if isinstance(budget, LatencyBudget):
+            promised = budget, measure_ready(network, architecture.example_input(), budget.runtime)
+        return cls(network, widths, cost, latency, metrics, epoch, dict(protocols), promised)
 
     def figures(self) -> dict[str, Any]:
         """Return costs, latency and metrics as plain values."""
-        return {
+        told: dict[str, Any] = {}
+        if self.promised:
+            budget, latency = self.promised
+            told = {
+                "promised_ms": budget.milliseconds,
+                "promised_on": latency.where if budget.runtime == "cpu" else f"{budget.runtime}, {latency.where}",
+                "ready_ms": latency.median_ms,
+            }
+        return told | {
             "resolution": self.cost.resolution,
             "exact_macs": self.cost.macs,
             "paper_macs": self.cost.paper_macs,
@@ -120,6 +135,9 @@ class Side:
                 with replacing(place / GRID) as fresh:
                     grid.save(fresh)
             save(artifact, measured.network, model_card(artifact, figures[name], GRID if grid else None))
+        if len(self.generators) > 1:
+            told = {name: figures[name][self.role] for name in self.generators}
+            write_text(folder / "README.md", side_card(self.architecture, self.arch, self.role, told))
 
 
 @dataclass(frozen=True)

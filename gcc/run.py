@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import abc
-import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +19,31 @@ from gcc.data.material import Material
 from gcc.errors import GccError, RecipeError, RunError, TrainingError
 from gcc.evaluation.held_out import HeldOut
 from gcc.evaluation.jury import Jury, named
-from gcc.guard import UNSTABLE, Guard, OnCollapse, OnNan
+from gcc.guard import Guard, OnCollapse, OnNan
 from gcc.losses.placement import NOWHERE, Positions
 from gcc.networks import Widths, build_discriminators, build_generators, generator_on_meta, on_meta
 from gcc.player import FrozenPlayer, Losses, Player
+from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import Cost, generator_cost
 from gcc.recipe import Recipe, differences
 from gcc.registry import Batch, Networks, SampleSource, Surroundings
 from gcc.result import Result
+from gcc.runtimes.places import require_runtime
 from gcc.selection import Selection
 from gcc.teacher import Teacher
+from gcc.training.anomaly import FiniteLosses, not_finite
 from gcc.training.device import choose_device
-from gcc.training.execution import Amp, Execution, keep_memory
+from gcc.training.execution import Amp, Execution, keep_memory, repeat_exactly
+from gcc.training.ranks import join
 from gcc.training.seeds import derived, random_states, restore_random
 from gcc.weights import Weights
 
-ALONE, FIRST, SECOND, BEFORE = range(4)
-"""Streams of batches, drawn independently: of a pair that plays alone, the two of Algorithm 1's second step, and before either."""
+ALONE, FIRST, SECOND, BEFORE, SCORED = range(5)
+"""Streams of batches, drawn independently: of a pair that plays alone, the two of Algorithm 1's second step, before either, and those that
+channels are scored on."""
 PLAYED = ("train", "teacher")
 """Phases whose epochs are candidates for the best."""
-SNAPSHOT = 1
+SNAPSHOT = 2
 """Format of snapshots."""
 SHOWN = 6
 """Held-out samples in a sample grid."""
@@ -86,6 +91,10 @@ class Run(abc.ABC):
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         amp: `auto`, `bf16`, `fp16` or `off`.
         plain: run every operation as it is written, in float32 and torch's own layouts: slower, and the reference for all that is faster.
+        deterministic: let torch use, from now on, only algorithms that give the same bits again, which those of a GPU mostly do not.
+        detect_anomaly: end at the first layer or gradient that is not finite, and name it: slower, since each one is looked at.
+        micro_batch: samples that a network is run on at once, for less memory, with the same gradients but for batch norm, which then
+            normalises every part by itself; none for whole batches.
         workers: processes that read images; 0 reads them between the steps.
         cache: decode the images once, when the run is checked, and keep them beside the data.
         weights: files of trained weights by the name of their network, for what task losses and evaluators read, such as `vgg19`; what is
@@ -109,6 +118,9 @@ class Run(abc.ABC):
         device: str = "auto",
         amp: Amp = "auto",
         plain: bool = False,
+        deterministic: bool = False,
+        detect_anomaly: bool = False,
+        micro_batch: int | None = None,
         workers: int = 0,
         cache: bool = False,
         weights: Mapping[str, str | Path] | None = None,
@@ -125,11 +137,20 @@ class Run(abc.ABC):
         if not (self.recipe.train_teacher or (teacher.brought and teacher.judges)):
             lacking = f"{teacher.folder} has none" if teacher.brought else "this one is fresh: give one with --teacher"
             raise RecipeError(f"train_teacher = false needs a teacher with trained discriminators, and {lacking}")
+        if deterministic:
+            repeat_exactly()
         self.device = choose_device(device)
         if plain and amp in ("bf16", "fp16"):
             raise GccError(f"a plain run is one in float32: leave --plain or --amp {amp} out")
         fast = Execution.choose(amp, self.device, channels_last=self.architecture.channels_last)
-        self.execution = Execution(self.device) if plain else fast
+        self.ranks = join()
+        self.execution = (Execution(self.device) if plain else fast).among(self.ranks)
+        if micro_batch is not None:
+            if micro_batch < 1:
+                raise GccError(f"micro_batch = {micro_batch}: expected a number of samples, from 1 on")
+            self.execution = replace(self.execution, leaves_out_closed=False, micro_batch=micro_batch)
+        if detect_anomaly:
+            self.execution = replace(self.execution, leaves_out_closed=False, detects_anomalies=True)
         if self.device.type == "cpu" and not plain:
             keep_memory()
         self.workers = workers
@@ -138,6 +159,7 @@ class Run(abc.ABC):
         self.material = Material(self.architecture, None if data is None else Path(data), dataset, skip_bad=skip_bad)
         self.on_collapse = on_collapse
         self.on_nan = on_nan
+        self.finite = FiniteLosses()
         self.sides: dict[str, Player] = {}
         self.epoch = 0
         self._resumed: Mapping[str, Any] = {}
@@ -146,13 +168,18 @@ class Run(abc.ABC):
     def loader(self) -> Loader:
         """The batches of the training data."""
         return Loader(
-            self.material.train, batch_size=self.recipe.batch_size, seed=self.recipe.seed, device=self.device, workers=self.workers
+            self.material.train,
+            batch_size=self.recipe.batch_size,
+            seed=self.recipe.seed,
+            device=self.device,
+            workers=self.workers,
+            ranks=self.ranks,
         )
 
     @cached_property
     def guard(self) -> Guard:
         """Watches for a collapse of the game."""
-        return Guard(self.architecture, self.material.test, self.on_collapse, self.on_nan, self.memory, self.recall)
+        return Guard(self.architecture, self.material.test, self.on_collapse, self.on_nan, self.memory, self.recall, self.ranks)
 
     @cached_property
     def auxiliary(self) -> Networks:
@@ -178,7 +205,7 @@ class Run(abc.ABC):
         return Selection(self._held_out(validation)) if validation and self.jury.evaluators else None
 
     def _held_out(self, source: SampleSource) -> HeldOut:
-        return HeldOut(self.jury, self.architecture, source, self.recipe.batch_size, self.device, self.material.store)
+        return HeldOut(self.jury, self.architecture, source, self.recipe.batch_size, self.device, self.material.store, self.ranks)
 
     @abc.abstractmethod
     def steps(self) -> Iterator[Step]:
@@ -212,13 +239,19 @@ class Run(abc.ABC):
         """Refuse now, before any long work, what would fail later; every image is read once.
 
         Raises:
-            GccError: the teacher that was brought along does not fit the recipe, weights are missing, or an image cannot be used.
+            GccError: the budget cannot be read or is a latency that this machine cannot measure, the teacher that was brought along does
+                not fit the recipe, weights are missing, or an image cannot be used.
         """
+        for budget in Budget.parse_each(self.recipe.budget, self.architecture.generators).values():
+            if isinstance(budget, LatencyBudget):
+                # What the run makes is timed in the end, whoever chose its widths.
+                require_runtime(budget.runtime)
         self.auxiliary  # noqa: B018 - reads the weights
         self.teacher_networks(self.recipe.ngf, "teacher")
         self.material.check()
         if self.cache:
-            self.material.decode()
+            with self.ranks.in_turn():
+                self.material.decode()
         self.test.check()
         if self.selection:
             self.selection.validation.check()
@@ -231,9 +264,19 @@ class Run(abc.ABC):
         return {
             **self.material.facts(self.recipe.size),
             **({"note": "; ".join(notes)} if notes else {}),
-            "device": f"{self.device}, {str(self.execution.dtype).removeprefix('torch.')}",
-            "training": f"{' + '.join(self.stages())} epochs of {every} steps, batches of {self.recipe.batch_size}",
+            "device": f"{self.device}, {str(self.execution.dtype).removeprefix('torch.')}"
+            + ("" if self.ranks.alone else f", {self.ranks.world} processes"),
+            "training": f"{' + '.join(self.stages())} epochs of {every} steps, batches of {self.recipe.batch_size}{self._parts()}",
         }
+
+    def _parts(self) -> str:
+        """Return what there is to say of the parts in which batches are run."""
+        size = self.execution.micro_batch
+        if size is None:
+            return ""
+        modules = chain.from_iterable(network.modules() for network in self._pair_on_meta())
+        mixes = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in modules)
+        return f" in parts of {size}" + (", which batch norm normalises each by itself" if mixes else "")
 
     def stages(self) -> list[str]:
         """Return the epochs of every stage of training, in their order."""
@@ -259,11 +302,15 @@ class Run(abc.ABC):
 
     def _bytes_of_pair(self) -> int:
         """Return the bytes of the teacher pair's weights."""
-        networks = [
+        weights = chain.from_iterable(network.parameters() for network in self._pair_on_meta())
+        return sum(parameter.numel() * parameter.element_size() for parameter in weights)
+
+    def _pair_on_meta(self) -> list[nn.Module]:
+        """Return the teacher's networks without values."""
+        return [
             *(generator_on_meta(self.architecture, widths) for widths in self.widths_at(self.recipe.ngf).values()),
             *(on_meta(self.architecture.build_discriminator) for _ in self.architecture.discriminators),
         ]
-        return sum(parameter.numel() * parameter.element_size() for network in networks for parameter in network.parameters())
 
     def widths_at(self, base: int) -> dict[str, Widths]:
         """Return the widths of every full generator of width `base`."""
@@ -284,7 +331,7 @@ class Run(abc.ABC):
             The iterations that are done: 0 but where a resumed run takes up an epoch.
         """
         self.epoch = epoch
-        torch.manual_seed(derived(self.recipe.seed, f"{phase} {epoch}"))
+        torch.manual_seed(derived(self.recipe.seed, self.ranks.named(f"{phase} {epoch}")))
         done = self._take_up()
         if phase in PLAYED:
             self.guard.begin()
@@ -293,22 +340,35 @@ class Run(abc.ABC):
         return done
 
     def step(self, phase: str, epoch: int, epochs: int, index: int, losses: Losses) -> Step:
-        """Return the record of iteration `index` of an epoch, counted from 1."""
+        """Return the record of iteration `index` of an epoch, counted from 1; losses are those of this process."""
         every = self.loader.steps
+        number = (epoch - 1) * every + index
+        losses = self.ranks.means(losses)
+        self.finite.see(number, losses)
         figures: Mapping[str, float] = {}
         warnings: Mapping[str, str] = {}
         if phase in PLAYED:
             self.guard.see(self.sides, losses)
         if index == every:
-            # Once an epoch, since it waits for the device; a loss that is not finite once stays so.
-            values = {name: float(loss) for name, loss in losses.items()}
+            # Once an epoch, since it waits for the device.
             if phase in PLAYED:
-                warnings = self.guard.after_epoch(epoch, self.sides, not_finite(values))
+                warnings = self.guard.after_epoch(epoch, self.sides, self.finite.broken)
                 due = epoch % self.recipe.evaluate_every == 0 or epoch == epochs
                 figures = self.selection.consider(epoch, self.sides) if due and self.selection and not self.guard.rolled_back else {}
             else:
-                require_finite(values, f"{phase} epoch {epoch}")
-        return Step(phase, epoch, epochs, (epoch - 1) * every + index, epochs * every, losses, index == every, figures, warnings)
+                self.require_finite(phase, epoch)
+            self.finite.begin()
+        return Step(phase, epoch, epochs, number, epochs * every, losses, index == every, figures, warnings)
+
+    def require_finite(self, phase: str, epoch: int) -> None:
+        """Refuse to go on with losses that are no numbers; waits for the device.
+
+        Raises:
+            TrainingError: a loss of this epoch is not finite; the message names the first ones.
+        """
+        number, names = self.finite.broken
+        if names:
+            raise TrainingError(not_finite(names, number, f"{phase} epoch {epoch}"))
 
     @property
     def players(self) -> Mapping[str, Player]:
@@ -317,15 +377,22 @@ class Run(abc.ABC):
 
     def memory(self) -> dict[str, Any]:
         """Return everything that training changes in the players, as nested plain values and tensors; no copy."""
-        return {"players": {name: player.memory() for name, player in self.players.items()}}
+        return {
+            "players": {name: player.memory() for name, player in self.players.items()},
+            "pools": {name: player.memory_of_pools() for name, player in self.players.items()},
+        }
 
     def recall(self, memory: Mapping[str, Any]) -> None:
         """Take up a copy of what `memory` returned."""
         for name, player in self.players.items():
             player.recall(memory["players"][name])
+            player.recall_pools(memory["pools"][name])
 
     def snapshot(self, step: Step) -> dict[str, Any]:
-        """Return all that the run needs to go on after an iteration as if it had never stopped; no copy."""
+        """Return all that the run needs to go on after an iteration as if it had never stopped; no copy.
+
+        Of several processes all must call this, and what the first one returns is whole.
+        """
         return {
             "format": SNAPSHOT,
             "arch": self.arch,
@@ -337,7 +404,7 @@ class Run(abc.ABC):
             "memory": self.memory(),
             "guard": self.guard.memory(),
             "best": self.selection.memory() if self.selection else {},
-            "random": random_states(self.device),
+            "processes": self.ranks.gathered(self._own()),
         }
 
     def resume(self, snapshot: Mapping[str, Any]) -> None:
@@ -346,6 +413,9 @@ class Run(abc.ABC):
         Raises:
             RunError: it is of another recipe or other data.
         """
+        stand = [snapshot.get(name) for name in ("phase", "epoch", "done")]
+        if any(self.ranks.most(self.ranks.agreed(stand) != stand)):
+            raise RunError("the processes of this run find different checkpoints: let all of them see the same --out")
         if snapshot.get("format") != SNAPSHOT:
             raise RunError(f"the run to be resumed was made by another version (format {snapshot.get('format')}, expected {SNAPSHOT})")
         if snapshot["arch"] != self.arch:
@@ -357,7 +427,19 @@ class Run(abc.ABC):
                 f"the run to be resumed trains on {snapshot['samples']} samples, and {len(self.material.train)} are there now: "
                 "bring its data back, or start a new one"
             )
+        processes = len(snapshot["processes"])
+        filled = any(pool["images"] for pools in snapshot["memory"]["pools"].values() for pool in pools.values())
+        if filled and processes != self.ranks.world:
+            raise RunError(
+                f"the run to be resumed was one of {processes} processes, each with image pools of its own, and now there are "
+                f"{self.ranks.world}: start it with {processes}"
+            )
         self._resumed = snapshot
+
+    def _own(self) -> dict[str, Any]:
+        """Return what this process remembers apart from the others; no copy."""
+        sound = self.guard.memory()["sound"]
+        return {"pools": self.memory()["pools"], "sound": sound and sound["pools"], "random": random_states(self.device)}
 
     def epochs(self, phase: str, count: int) -> range:
         """Return the epochs of a phase that are to be trained, counted from 1: all, or of a resumed run those that are not over."""
@@ -371,12 +453,18 @@ class Run(abc.ABC):
             return 0
         snapshot, self._resumed = self._resumed, {}
         try:
-            self.recall(snapshot["memory"])
+            processes, memory, guard = snapshot["processes"], snapshot["memory"], snapshot["guard"]
+            if len(processes) == self.ranks.world:
+                own = processes[self.ranks.rank]
+                memory = memory | {"pools": own["pools"]}
+                guard = guard | {"sound": guard["sound"] and guard["sound"] | {"pools": own["sound"]}}
+            self.recall(memory)
             if snapshot["phase"] in PLAYED:
-                self.guard.recall(snapshot["guard"], self.sides)
+                self.guard.recall(guard, self.sides)
             if self.selection:
                 self.selection.recall(snapshot["best"])
-            restore_random(snapshot["random"], self.device)
+            if len(processes) == self.ranks.world:
+                restore_random(own["random"], self.device)
         except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise RunError(f"the checkpoint does not fit the run, though its recipe does: {str(error).partition(chr(10))[0]}") from error
         return int(snapshot["done"])
@@ -421,21 +509,6 @@ class Run(abc.ABC):
         """Return the teacher pair at its start: what was brought along, else afresh."""
         side = FrozenPlayer if self.given.brought and not self.recipe.train_teacher else Player
         return side(self.architecture, *self.teacher_networks(self.recipe.ngf, "teacher"), self.execution, self.auxiliary, positions)
-
-
-def not_finite(losses: Mapping[str, float]) -> list[str]:
-    """Return the names of losses that are no numbers."""
-    return [name for name, value in losses.items() if not math.isfinite(value)]
-
-
-def require_finite(losses: Mapping[str, float], where: str) -> None:
-    """Refuse to go on with losses that are no numbers.
-
-    Raises:
-        TrainingError: a loss is not finite; the message names it.
-    """
-    if wrong := not_finite(losses):
-        raise TrainingError(f"{', '.join(wrong)} is not finite at {where}: {UNSTABLE}")
 
 
 def titled(side: str, losses: Losses) -> Losses:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gcc.artifact import Artifact, fill, has_discriminators, read, read_discriminators
+from gcc.artifact import Artifact, fill, has_discriminators, located, read, read_discriminators
 from gcc.errors import ArtifactError
 from gcc.recipe import Recipe, changed
 from gcc.registry import ARCHITECTURES, Architecture, Networks
@@ -47,16 +47,20 @@ class Teacher:
     def load(cls, folder: str | Path) -> Teacher:
         """Return a teacher with the weights and the recipe in `folder`, as `gcc compress` and `gcc train` save them.
 
+        Args:
+            folder: of the teacher's side; or `hf://user/name`, with `@revision` where it matters, on the Hugging Face Hub.
+
         Raises:
             ArtifactError: the folder holds no undamaged teacher.
         """
-        brought = read(Path(folder), role="teacher")
+        folder = located(folder)
+        brought = read(folder, role="teacher")
         arch = next(iter(brought.values())).arch
         missing = set(ARCHITECTURES.load(arch).generators) - brought.keys()
         if missing:
             rest = ", ".join(sorted(missing))
             raise ArtifactError(f"{folder} lacks the generator {rest}: give the folder of the whole teacher, or import {rest} into it")
-        return cls(arch, brought=brought, folder=Path(folder))
+        return cls(arch, brought=brought, folder=folder)
 
     @property
     def judges(self) -> bool:

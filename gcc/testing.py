@@ -11,7 +11,8 @@ def test_contract(tmp_path):
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,15 @@ from torch import Tensor, nn
 
 from gcc.artifact import Artifact, environment, load, save
 from gcc.errors import PluginError
+from gcc.losses.distillation import modules_at, tapping
+from gcc.losses.placement import build_projections, place
 from gcc.models.gate import ChannelGate, gates
-from gcc.networks import Widths, build_discriminators, build_generators, generator_on_meta
+from gcc.networks import Widths, build_discriminators, build_generators, generator_on_meta, on_meta
 from gcc.pruning.cost import generator_cost
 from gcc.pruning.groups import find_groups
-from gcc.registry import ARCHITECTURES, Architecture, Networks
+from gcc.pruning.importance import random_gradients
+from gcc.recipe import changed
+from gcc.registry import ARCHITECTURES, METRICS, Architecture, Group, ImportanceMetric, Networks
 from gcc.translation import in_tiles
 from gcc.weights import Weights
 
@@ -66,6 +71,107 @@ def check_family(arch: str, architecture: Architecture[Any], folder: Path, seed:
     check_game(architecture)
     check_inputs(architecture)
     check_artifact(arch, architecture, folder)
+
+
+def check_metric(name: str) -> None:
+    """Check an importance metric on the generators of every family that works, with random weights and gradients.
+
+    Args:
+        name: under which the metric is registered.
+
+    Raises:
+        PluginError: the metric breaks its contract; the message says where.
+    """
+    metric = METRICS.load(name)()
+    _require(metric.strength >= 0 and metric.batches >= 0, "strength and batches must not be negative")
+    tells = [check_scores(metric, family(family.demo())) for family in _families()]
+    _require(any(tells), "no channel of any family is scored")
+
+
+def check_scores(metric: ImportanceMetric, architecture: Architecture[Any]) -> bool:
+    """Check what a metric says of a family's generators, and return whether it can tell anything.
+
+    Raises:
+        PluginError: the metric breaks its contract; the message says where.
+    """
+    groups = find_groups(architecture, architecture.recipe.prune_width)
+    tells = False
+    for network in build_generators(architecture, _prunable(architecture), "check").values():
+        for _ in random_gradients(network):
+            before = _values(network)
+            for group in groups:
+                tells |= _check_score(metric, network, group)
+                parameters = {id(parameter) for parameter in network.parameters()}
+                own = all(id(tensor) in parameters for tensor in metric.sparsified(network, group))
+                _require(own, f"sparsified gives, for the width {group.name!r}, what is no parameter of the generator")
+            same = all(torch.equal(one, other) for one, other in zip(before, _values(network), strict=True))
+            _require(same, "score or sparsified changes the generator or its gradients")
+    return tells
+
+
+def _check_score(metric: ImportanceMetric, network: nn.Module, group: Group) -> bool:
+    score, again = metric.score(network, group), metric.score(network, group)
+    if score is None or again is None:
+        return False
+    of = f"the score of the width {group.name!r}"
+    _require(score.shape == (group.channels,), f"{of} has the shape {tuple(score.shape)}: expected ({group.channels},)")
+    _require(bool(score.isfinite().all()), f"{of} is not finite")
+    _require(not score.requires_grad, f"{of} carries a graph: take it from detached weights")
+    _require(torch.equal(score, again), f"{of} differs when it is asked for again")
+    return True
+
+
+def _values(network: nn.Module) -> list[Tensor]:
+    gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+    return [tensor.detach().clone() for tensor in (*network.state_dict().values(), *gradients)]
+
+
+def check_selector(name: str) -> None:
+    """Check a selector of distillation layers on the networks of every family that works.
+
+    Args:
+        name: under which the selector is registered.
+
+    Raises:
+        PluginError: the selector breaks its contract; the message says where.
+    """
+    for family in _families():
+        check_positions(family(changed(family.demo(), {"selector": name})))
+
+
+def check_positions(architecture: Architecture[Any]) -> None:
+    """Check that what the recipe's selector chooses are layers whose features a student's can be compared with.
+
+    Raises:
+        PluginError: they are not; the message says where.
+    """
+    full = architecture.full_widths(architecture.recipe.ngf)
+    halves = {name: max(1, channels // 2) for name, channels in full.items()}
+    teachers = {name: generator_on_meta(architecture, full) for name in architecture.generators}
+    students = {name: generator_on_meta(architecture, halves) for name in architecture.generators}
+    discriminators = {name: on_meta(architecture.build_discriminator) for name in architecture.discriminators}
+    found = place(architecture, teachers, discriminators)
+    with torch.device("meta"), torch.no_grad():
+        batch = architecture.example_batch()
+        pairs = architecture.pairs(batch, architecture.generate(teachers, batch))
+    for name, network in teachers.items():
+        _require(bool(found.generators[name]), f"no layer of generator {name} of {type(architecture).__name__} is chosen")
+        _check_features(network, found.generators[name], partial(architecture.generate, teachers, batch))
+    for name, network in discriminators.items():
+        _check_features(network, found.discriminators[name], partial(network, pairs[name].fake))
+    build_projections(architecture, teachers, students, found)
+
+
+def _check_features(network: nn.Module, paths: Sequence[str], run: Callable[[], object]) -> None:
+    _check_taps(tuple(paths), {type(network).__name__: network})
+    _require(len(set(paths)) == len(paths), f"a layer is chosen twice: {', '.join(paths)}")
+    _require(not any(module._forward_hooks for module in network.modules()), "select leaves hooks in the network")
+    with torch.device("meta"), torch.no_grad(), tapping({"": modules_at(network, paths)}) as features:
+        run()
+    for path in paths:
+        given = features[""].get(path)
+        shape = given.shape if isinstance(given, Tensor) else type(given).__name__
+        _require(isinstance(given, Tensor) and given.ndim == 4, f"{path} gives {shape}: expected features (N, C, H, W)")
 
 
 def check_groups(architecture: Architecture[Any]) -> None:
@@ -201,6 +307,13 @@ def check_artifact(arch: str, architecture: Architecture[Any], folder: Path) -> 
         loaded = load(artifact.folder).state_dict()
         for path, tensor in network.state_dict().items():
             _require(torch.equal(tensor, loaded[path]), f"generator {name}: {path} changes when it is saved and loaded")
+
+
+def _families() -> Iterator[type[Architecture[Any]]]:
+    """Yield the families that work."""
+    for listing in ARCHITECTURES.listings():
+        if listing.fault is None:
+            yield ARCHITECTURES.load(listing.name)
 
 
 def _check_taps(paths: tuple[str, ...], networks: Networks) -> None:

@@ -17,13 +17,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from gcc.checkpoint import USUAL, Checkpoints, Schedule
 from gcc.conclusion import preview, rescue
 from gcc.data.loading import reader_died
-from gcc.errors import DataError, GccError, Interrupted, TrainingError
+from gcc.errors import DataError, GccError, Interrupted, RunError, TrainingError
 from gcc.files import RESULTS, explained, replacing, set_aside, write_text
 from gcc.report.html import save_report
 from gcc.result import Result
-from gcc.run import Run, Step, require_finite
-from gcc.training.execution import out_of_memory
+from gcc.run import Run, Step
+from gcc.training.execution import not_repeatable, out_of_memory
 from gcc.training.interruption import interruptible
+from gcc.training.ranks import left_alone
 from gcc.training.record import PHASES, Window, append_line
 
 SHORT = {"teacher/G": "teacher G", "student/G": "student G", "student/distill_G": "distill"}
@@ -46,10 +47,12 @@ def nowhere(phase: str, step: int, values: Mapping[str, float]) -> None:
 def watched(run: Run, out: Path, console: Console, scalars: Scalars = nowhere, schedule: Schedule = USUAL, again: str = "") -> Result:
     """Train to the end, with everything that a run leaves in its folder `out`, and return what was trained.
 
+    Of several processes all must call this, and the first one writes.
+
     Args:
         run: what is trained.
         out: the run's folder, which exists.
-        console: where progress goes.
+        console: where progress goes; of several processes, that of the first.
         scalars: keeps another record of what goes to `metrics.jsonl`.
         schedule: when checkpoints are written; in the end, when the result is saved, they are taken away.
         again: what makes a run that was stopped go on; none for the option.
@@ -60,36 +63,42 @@ def watched(run: Run, out: Path, console: Console, scalars: Scalars = nowhere, s
     """
     checkpoints = Checkpoints(out, schedule.keep)
     again = again or f"go on with --resume {out}"
+    ranks = run.ranks
 
     def told() -> None:
         console.print("stopping after this iteration, to be resumed; again to leave at once", soft_wrap=True)
 
     step = None
     try:
-        with Watcher(run, out, console, scalars, checkpoints, schedule) as watcher, interruptible(told) as asked:
+        watcher = Watcher(run, out, console, scalars, checkpoints, schedule) if ranks.leads else Follower(run)
+        with watcher, interruptible(told) as asked:
             for step in run.steps():
                 watcher(step)
-                if asked():
+                number, is_due = ranks.most(asked(), watcher.is_due)
+                if number or is_due or step.ends_epoch:
                     watcher.checkpoint(step)
-                    raise Interrupted(f"stopped at {step.phase} epoch {step.epoch}, step {step.number}: {again}", asked())
+                if number:
+                    raise Interrupted(f"stopped at {step.phase} epoch {step.epoch}, step {step.number}: {again}", number)
         result = run.result()
     except Interrupted:
         raise
     except Exception as error:
         # What ended the run is to be told, whatever else goes wrong.
         with suppress(GccError, RuntimeError, MemoryError):
-            if step and isinstance(error, DataError):
-                # Batches are drawn between two iterations.
+            if step and ranks.alone and isinstance(error, DataError):
+                # Batches are drawn between two iterations; of several processes, others may be in the midst of one.
                 watcher.checkpoint(step)
             # What a collapse came from would only bring it about again.
             if not (checkpoints.is_empty or isinstance(error, TrainingError)):
                 console.print(f"once that is mended, {escape(again)}", soft_wrap=True)
-            _keep(run, out, console, error)
+            if ranks.leads:
+                _keep(run, out, console, error)
         if told_as := _of_the_machine(run, error):
             raise told_as from error
         raise
-    result.save(out)
-    checkpoints.clear()
+    if ranks.leads:
+        result.save(out)
+        checkpoints.clear()
     return result
 
 
@@ -98,8 +107,12 @@ def _of_the_machine(run: Run, error: Exception) -> GccError | None:
     if out_of_memory(error):
         batches = f"batches of {run.recipe.batch_size} at {run.recipe.size} pixels"
         return TrainingError(f"{batches} do not fit into the memory: lower --batch-size or --size, or use --amp bf16")
+    if not_repeatable(error):
+        return GccError(f"--deterministic: {str(error).partition('.')[0]}: leave it out, or train on the CPU")
     if reader_died(error):
         return DataError("a process that reads images was killed: if memory is short, give fewer --workers")
+    if not run.ranks.alone and left_alone(error):
+        return RunError("another process of this run has gone, and without it nothing can go on: see what it said")
     return None
 
 
@@ -128,6 +141,32 @@ def _keep(run: Run, out: Path, console: Console, error: Exception) -> None:
             epoch = next(iter(kept.sides[role].generators.values())).epoch
             console.print(f"the {role} of epoch {epoch}, which no test image has judged, is saved in {escape(str(place))}", soft_wrap=True)
     console.print(f"report: {escape(str(save_report([out])))}", soft_wrap=True)
+
+
+class Follower:
+    """Takes part in what only the first of several processes does: its checkpoints tell of all.
+
+    Args:
+        run: what is trained.
+    """
+
+    is_due = False
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    def __enter__(self) -> Follower:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        pass
+
+    def __call__(self, step: Step) -> None:
+        """Take in an iteration."""
+
+    def checkpoint(self, step: Step) -> None:
+        """Tell the first process what this one would need to go on."""
+        self.run.snapshot(step)
 
 
 class Watcher:
@@ -189,8 +228,6 @@ class Watcher:
         if step.ends_epoch and self.run.sides:
             self._save_samples(step)
         self._unsaved += 1
-        if step.ends_epoch or self._is_due():
-            self.checkpoint(step)
 
     def checkpoint(self, step: Step) -> None:
         """Save all that the run needs to go on after an iteration."""
@@ -203,7 +240,9 @@ class Watcher:
         self._checkpoints.save(self.run.snapshot(step) | {"written": written})
         self._saved, self._unsaved = time.monotonic(), 0
 
-    def _is_due(self) -> bool:
+    @property
+    def is_due(self) -> bool:
+        """Whether the last checkpoint was too long ago."""
         schedule = self._schedule
         late = schedule.seconds and time.monotonic() - self._saved > schedule.seconds
         return bool(late or (schedule.steps and self._unsaved >= schedule.steps))
@@ -213,7 +252,7 @@ class Watcher:
         means = self._window.means()
         self._read = time.monotonic()
         if self.run.on_nan != "rollback":
-            require_finite(means, f"{step.phase} epoch {step.epoch}, step {step.number}")
+            self.run.require_finite(step.phase, step.epoch)
         self._write(step, means)
         shown = {short: means[name] for name, short in SHORT.items() if name in means} or dict(list(means.items())[:2])
         text = ", ".join(f"{name} {value:.3g}" for name, value in shown.items())

@@ -208,3 +208,19 @@ def test_loading_leaves_random_numbers_alone(saved):
 def test_figures_come_back(saved):
     edit(saved, figures={"student": FIGURES})
     assert only(read(saved)).figures == {"student": FIGURES}
+
+
+def test_tensors_that_share_memory_or_are_no_rows_are_written_whole(saved):
+    artifact = only(read(saved))
+    network = artifact.network()
+    shared = torch.arange(64.0)
+    first, second, *_ = (module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d))
+    with torch.no_grad():
+        network.down2.conv.weight.set_(network.down2.conv.weight.detach().clone().to(memory_format=torch.channels_last))
+        first.weight.set_(shared[::2][: first.num_features])
+        second.weight.set_(shared[: second.num_features])
+    expected = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    save(artifact, network, "# card")
+    given = load(saved).state_dict()
+    assert all(torch.equal(tensor, given[name]) for name, tensor in expected.items())
+    assert len({tensor.untyped_storage().data_ptr() for tensor in load_file(saved / "model.safetensors").values()}) == len(given)

@@ -3,7 +3,9 @@
 import copy
 import json
 import math
+import sys
 from collections import Counter
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -17,7 +19,9 @@ from gcc.errors import ArtifactError, BudgetError, GccError, OutputError, Plugin
 from gcc.losses.coordination import Target
 from gcc.networks import build_generators
 from gcc.pruning.budget import Budget
-from gcc.registry import ARCHITECTURES
+from gcc.pruning.importance import L1Norm
+from gcc.pruning.latency import Latency
+from gcc.registry import ARCHITECTURES, METRICS
 from gcc.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("small_worlds")
@@ -375,3 +379,91 @@ def test_a_cache_changes_no_loss(tmp_path):
 def test_a_plain_run_is_one_in_float32():
     with pytest.raises(GccError, match="leave --plain or --amp bf16 out"):
         compressor("pix2pix", plain=True, amp="bf16")
+
+
+class Watching(L1Norm):
+    """Scores by the sizes of gradients, and keeps what it has seen."""
+
+    batches = 3
+    seen: ClassVar[list] = []
+
+    def score(self, network, group):
+        gradients = [network.get_parameter(producer.parameter).grad for producer in group.producers]
+        self.seen.append((network, group.name, [gradient.clone() for gradient in gradients]))
+        return torch.stack(
+            [
+                gradient.abs().transpose(0, producer.dim).flatten(1).sum(1).view(group.channels, -1).sum(1)
+                for gradient, producer in zip(gradients, group.producers, strict=True)
+            ]
+        ).sum(0)
+
+
+@families
+def test_a_metric_reads_the_gradients_of_as_many_batches_as_it_asks_for(arch, monkeypatch):
+    monkeypatch.setitem(METRICS._loaded, "watching", Watching)
+    monkeypatch.setattr(Watching, "seen", [])
+    run = compressor(arch, metric="watching")
+    run.check()
+    generators, widths = len(run.architecture.generators), len(run.architecture.widths(4))
+    assert len(Watching.seen) == generators * widths  # before any training, once
+    Watching.seen.clear()
+    for step in run.steps():
+        if step.phase == "train":
+            break
+    assert len(Watching.seen) == 3 * generators * widths
+    rounds = [Watching.seen[start : start + widths] for start in range(0, len(Watching.seen), widths)]
+    for first, second in zip(rounds, rounds[1:], strict=False):
+        assert not all(torch.equal(a, b) for one, other in zip(first, second, strict=True) for a, b in zip(one[2], other[2], strict=True))
+    assert all(parameter.grad is None for network, _, _ in Watching.seen for parameter in network.parameters())
+
+
+def test_the_gradients_that_channels_are_scored_by_depend_on_nothing_that_was_drawn_before(monkeypatch):
+    # So a run that is resumed between the two steps takes the same widths.
+    monkeypatch.setitem(METRICS._loaded, "watching", Watching)
+    monkeypatch.setattr(Watching, "seen", [])
+    run = compressor("pix2pix", metric="watching")
+    for step in run.steps():
+        if step.number == step.total:
+            break
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        run._prune(run.searched.generators, run._gradients)
+    one, other = Watching.seen[: len(Watching.seen) // 2], Watching.seen[len(Watching.seen) // 2 :]
+    assert one and all(
+        torch.equal(a, b) for first, second in zip(one, other, strict=True) for a, b in zip(first[2], second[2], strict=True)
+    )
+
+
+def test_a_latency_that_is_promised_is_measured_and_kept(tmp_path, monkeypatch, small_worlds):
+    def counted(network, example, runtime):
+        assert runtime == "cpu"
+        milliseconds = sum(parameter.numel() for parameter in network.parameters()) / 1000
+        return Latency(milliseconds, milliseconds, "cpu", 1)
+
+    for user in ("gcc.pruning.search", "gcc.result"):
+        monkeypatch.setattr(f"{user}.measure_ready", counted)
+    full = compressor("pix2pix").teacher_cost().parameters
+    run = compressor("pix2pix", budget=f"{0.4 * full / 1000:.3f}ms@cpu", round_to=2)
+    assert "ms for one sample by cpu" in run.plan()["budget"]
+    result = run.run()
+    sides = result.figures()["G"]
+    assert sides["teacher"]["ready_ms"] == pytest.approx(full / 1000)
+    assert 0.3 * full / 1000 < sides["student"]["ready_ms"] <= sides["student"]["promised_ms"] == pytest.approx(0.4 * full / 1000, abs=1e-3)
+    assert sides["student"]["promised_on"] == "cpu, 1 thread" and all(width % 2 == 0 for width in run.widths["G"].values())
+    result.save(tmp_path)
+    (artifact,) = read(tmp_path / "student").values()
+    assert artifact.figures["student"] == sides["student"]
+    assert "latency, ready for inference (cpu, 1 thread), budget" in (tmp_path / "student" / "README.md").read_text()
+    config = json.loads((tmp_path / "student" / "config.json").read_text())
+    del config["figures"]["student"]["ready_ms"]
+    (tmp_path / "student" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ArtifactError, match="expected all of promised_ms, promised_on, ready_ms, or none"):
+        read(tmp_path / "student")
+
+
+@pytest.mark.parametrize("kind", [Compressor, Trainer])
+def test_a_latency_that_nothing_here_can_measure_is_refused_before_any_work(kind, monkeypatch, small_worlds):
+    run = kind(Teacher.create("pix2pix"), **TINY["pix2pix"] | {"budget": "5ms@onnxruntime"})
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(GccError, match=r"needs onnx, onnxscript and onnxruntime: pip install 'gan-gcc\[export\]'"):
+        run.check()

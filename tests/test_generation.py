@@ -13,9 +13,9 @@ from gcc.registry import ARCHITECTURES
 from gcc.translation import translate
 
 
-def write(arch, folder, spoil=False):
+def write(arch, folder, spoil=False, change=lambda network: None, **settings):
     family = ARCHITECTURES.load(arch)
-    architecture = family(changed(family.published(), {"size": 32, "ngf": 4} | TINY[arch]))
+    architecture = family(changed(family.published(), {"size": 32, "ngf": 4} | TINY[arch] | settings))
     widths = architecture.full_widths(4)
     (network,) = build_generators(architecture, {architecture.generators[0]: widths}, "test").values()
     artifact = Artifact(
@@ -23,6 +23,7 @@ def write(arch, folder, spoil=False):
     )
     for parameter in network.parameters() if spoil else ():
         torch.nn.init.constant_(parameter, torch.nan)
+    change(network)
     save(artifact, network, "")
     return network.eval()
 

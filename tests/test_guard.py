@@ -72,7 +72,7 @@ def test_what_is_not_finite_is_rolled_back_too():
 
 def test_what_is_not_finite_stops_by_default_also_where_a_collapse_is_rolled_back():
     game = run(on_collapse="rollback", discriminator="selective", gan_mode="hinge", lr_g=2e-3, lr_d=5e-4, epochs=8)
-    with pytest.raises(TrainingError, match="student/.* is not finite at epoch 6: lower lr_g"):
+    with pytest.raises(TrainingError, match="student/.* is not finite at epoch 6, since step 26: lower lr_g"):
         for step in game.steps():
             if step.phase == "train" and step.ends_epoch and step.epoch == 5:
                 with torch.no_grad():

@@ -624,3 +624,21 @@ def test_pretraining_moves_the_generators_by_its_own_losses_alone(monkeypatch):
     assert teacher.generator_mover.optimizer.state
     teacher.generator_mover.forget()
     assert not teacher.generator_mover.optimizer.state
+
+
+def test_gradients_are_those_of_eq_1_and_the_task_loss_batch_by_batch():
+    player, _ = game()
+    g, d = copy.deepcopy(player.generators["G"]), copy.deepcopy(player.discriminators["D"])
+    before = weights_of(player)
+    found = []
+    for _ in player.gradients([batch(1), batch(2)]):
+        found.append({name: parameter.grad.clone() for name, parameter in player.generators["G"].named_parameters()})
+    assert not moved(before, player) and len(found) == 2
+    for seed, gradients in zip((1, 2), found, strict=True):
+        data = batch(seed)
+        fake, _ = unet(g, data["A"])
+        logits, _ = patch(d, torch.cat([data["A"], fake], 1))
+        g.zero_grad()
+        (-logits.mean() + 100 * (fake - data["B"]).abs().mean()).backward()
+        for name, parameter in g.named_parameters():
+            torch.testing.assert_close(gradients[name], parameter.grad, rtol=1e-3, atol=1e-5 + 1e-3 * parameter.grad.abs().max().item())

@@ -1,15 +1,23 @@
-"""What the README says works."""
+"""What the README says works, and what docs/sharing.md adds."""
 
 import re
 from pathlib import Path
 
+import click
 import pytest
+from torch.distributed.run import get_args_parser
 
 from gcc.cli import main
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
+SHARING = (Path(__file__).parents[1] / "docs" / "sharing.md").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-COMMANDS = re.findall(r"gcc ((?:" + "|".join(main.commands) + r")\b[^#\n`]*)", README)
+COMMANDS = re.findall(r"gcc ((?:" + "|".join(main.commands) + r")\b[^#\n`]*)", README + SHARING)
+
+
+def every_command(group):
+    for command in group.commands.values():
+        yield from every_command(command) if isinstance(command, click.Group) else [command]
 
 
 def test_the_steps_of_pruning_work_alone():
@@ -24,15 +32,18 @@ def test_the_steps_of_pruning_work_alone():
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_and_option_exists(command):
-    name, *words = command.split()
-    known = {option for parameter in main.commands[name].params for option in parameter.opts}
+    words = command.partition(" && ")[0].split()
+    found = main
+    while isinstance(found, click.Group):
+        found = found.commands[words.pop(0)]
+    known = {option for parameter in found.params for option in parameter.opts}
     assert {word for word in words if word.startswith("--")} <= known
 
 
-@pytest.mark.parametrize("option", sorted(set(re.findall(r"--[a-z][a-z-]+", README)) - {"--version"}))
+@pytest.mark.parametrize("option", sorted(set(re.findall(r"--[a-z][a-z-]+", README)) - {"--version", "--nproc-per-node"}))
 def test_every_option_is_known_to_a_command(option):
-    known = {opt for command in main.commands.values() for parameter in command.params for opt in parameter.opts}
-    assert option in known | {"--help"}
+    known = {opt for command in every_command(main) for parameter in command.params for opt in parameter.opts}
+    assert option in known | {"--help"} | set(get_args_parser()._option_string_actions)
 
 
 def test_every_picture_and_page_is_there():

@@ -20,6 +20,7 @@ assert not heavy, heavy
         "import gcc.cli",
         'from gcc.cli import main; main(["compress", "--help"], standalone_mode=False)',
         "import gcc.registry",
+        "import gcc.installation",
     ],
 )
 def test_torch_is_not_imported(code):

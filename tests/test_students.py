@@ -30,7 +30,7 @@ def started(name, arch="pix2pix", **settings):
     run = Compressor(Teacher.create(arch), **TINY[arch] | dict(PRESETS[name].settings) | settings)
     for step in run.steps():
         if step.phase == "search" and step.number == step.total:
-            run.widths = run._prune(run.searched.generators)
+            run.widths = run._prune(run.searched.generators, run._gradients)
             run._reinitialise()
             return run
     raise AssertionError

@@ -6,11 +6,13 @@ from families import TINY
 
 from gcc import testing
 from gcc.errors import PluginError
+from gcc.losses.selectors import All
 from gcc.models.pix2pix import Pix2Pix
 from gcc.models.sagan import SAGAN
 from gcc.models.srgan import SRGAN
+from gcc.pruning.importance import L1Norm
 from gcc.recipe import changed
-from gcc.registry import ARCHITECTURES, no_gate
+from gcc.registry import ARCHITECTURES, METRICS, SELECTORS, no_gate
 
 
 @pytest.mark.parametrize("arch", TINY)
@@ -148,3 +150,109 @@ class GateBeforeNorm(SRGAN):
 def test_gates_in_the_wrong_place_are_told(family, says):
     with pytest.raises(PluginError, match=says):
         testing.check_gates(tiny(family))
+
+
+@pytest.mark.parametrize("metric", METRICS.names())
+def test_every_metric_fulfils_the_contract(metric):
+    testing.check_metric(metric)
+
+
+@pytest.mark.parametrize("selector", SELECTORS.names())
+def test_every_selector_fulfils_the_contract(selector):
+    testing.check_selector(selector)
+
+
+class Graphed(L1Norm):
+    def score(self, network, group):
+        return network.get_parameter(group.producers[0].parameter).sum() * torch.ones(group.channels)
+
+
+class Misshaped(L1Norm):
+    def score(self, network, group):
+        return super().score(network, group)[:-1]
+
+
+class Infinite(L1Norm):
+    def score(self, network, group):
+        return super().score(network, group) / 0
+
+
+class Drawn(L1Norm):
+    def score(self, network, group):
+        return torch.rand(group.channels)
+
+
+class Meddling(L1Norm):
+    def score(self, network, group):
+        network.get_parameter(group.producers[0].parameter).grad.zero_()
+        return torch.zeros(group.channels)
+
+
+class Copying(L1Norm):
+    def sparsified(self, network, group):
+        return [parameter.detach().clone() for parameter in super().sparsified(network, group)]
+
+
+@pytest.mark.parametrize(
+    ("metric", "says"),
+    [
+        (Graphed, "carries a graph"),
+        (Misshaped, r"'down1' has the shape \(7,\): expected \(8,\)"),
+        (Infinite, "not finite"),
+        (Drawn, "differs when it is asked for again"),
+        (Meddling, "changes the generator or its gradients"),
+        (Copying, "no parameter of the generator"),
+    ],
+)
+def test_a_broken_metric_is_told_where(metric, says):
+    with pytest.raises(PluginError, match=says):
+        testing.check_scores(metric(), tiny(Pix2Pix))
+
+
+def test_a_metric_that_never_tells_is_refused(monkeypatch):
+    monkeypatch.setitem(METRICS._loaded, "mute", type("Mute", (L1Norm,), {"score": lambda self, network, group: None}))
+    with pytest.raises(PluginError, match="no channel of any family"):
+        testing.check_metric("mute")
+
+
+class Nothing(All):
+    def select(self, network, example, published):
+        return ()
+
+
+class Absent(All):
+    def select(self, network, example, published):
+        return ["no.such.module"]
+
+
+class Twice(All):
+    def select(self, network, example, published):
+        return [*published, *published]
+
+
+class Hooked(All):
+    def select(self, network, example, published):
+        network.get_submodule(published[0]).register_forward_hook(lambda *_: None)
+        return published
+
+
+class Container(All):
+    def select(self, network, example, published):
+        network.spare = torch.nn.Flatten()
+        return ["spare"]
+
+
+@pytest.mark.parametrize(
+    ("selector", "says"),
+    [
+        (Nothing, "no layer of generator G"),
+        (Absent, "no.such.module"),
+        (Twice, "chosen twice"),
+        (Hooked, "leaves hooks"),
+        (Container, "spare gives NoneType"),
+    ],
+)
+def test_a_broken_selector_is_told_where(selector, says, monkeypatch):
+    monkeypatch.setitem(SELECTORS._loaded, "all", selector)
+    with pytest.raises(PluginError, match=says):
+        testing.check_positions(Pix2Pix(changed(tiny(Pix2Pix).recipe, {"selector": "all"})))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from gcc.errors import DataError
 from gcc.registry.contracts import SampleSource
+from gcc.training.ranks import ALONE, Ranks
 
 Key = tuple[int, tuple[int, ...] | None]
 """A sample's index and the seed of its augmentation; none for a sample that is not augmented."""
@@ -57,22 +59,27 @@ class Loader:
 
     Args:
         source: where the samples come from.
-        batch_size: samples in a batch; a last, smaller batch of an epoch is dropped unless it is the only one.
+        batch_size: samples in a batch, of all processes together; a last, smaller batch of an epoch is dropped unless it is the only one.
         seed: of the order and the augmentation.
         device: where the batches go.
         workers: processes that read ahead for each stream; 0 reads in this process.
+        ranks: the processes that each get their share of every batch.
 
     Raises:
         DataError: the source has no samples.
+        RecipeError: a batch cannot be shared.
     """
 
-    def __init__(self, source: SampleSource, *, batch_size: int, seed: int, device: torch.device, workers: int = 0) -> None:
+    def __init__(
+        self, source: SampleSource, *, batch_size: int, seed: int, device: torch.device, workers: int = 0, ranks: Ranks = ALONE
+    ) -> None:
         self.source = source
         self.batch_size = batch_size
         self.seed = seed
         self.device = device
         self.workers = workers
         self.steps = steps_per_epoch(source, batch_size)
+        self._share = ranks.share(min(batch_size, len(source)))
         self._streams: dict[int, tuple[_Order, DataLoader[dict[str, Tensor] | _Failure]]] = {}
 
     def batches(self, epoch: int, stream: int, start: int = 0) -> Iterator[dict[str, Tensor]]:
@@ -97,7 +104,7 @@ class Loader:
     def _keys(self, epoch: int, stream: int) -> list[list[Key]]:
         permutation = np.random.default_rng((self.seed, stream, epoch)).permutation(len(self.source))
         keys: list[Key] = [(int(index), (self.seed, stream, epoch, int(index))) for index in permutation]
-        return [keys[step * self.batch_size : (step + 1) * self.batch_size] for step in range(self.steps)]
+        return [keys[step * self.batch_size : (step + 1) * self.batch_size][self._share] for step in range(self.steps)]
 
 
 def reader_died(error: Exception) -> bool:
@@ -144,8 +151,10 @@ def _data_loader(source: SampleSource, order: _Order, device: torch.device, work
 
 
 def _leave_interrupts_to_the_run(worker: int) -> None:
-    """Ignore Ctrl-C, which a terminal sends to every process of a job."""
+    """Take no part in the signals that a terminal, or what has launched a job, sends to every process of it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()
 
 
 def _collated(samples: list[dict[str, Tensor] | _Failure]) -> dict[str, Tensor] | _Failure:

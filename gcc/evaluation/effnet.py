@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from gcc.evaluation.packages import needed
+from gcc.packages import needed
 from gcc.registry.contracts import Extractor, Surroundings
 from gcc.weights import digest, matched
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from gcc.errors import DataError
 from gcc.evaluation.effnet import EffNetLite0
 from gcc.evaluation.inception import Inception
-from gcc.evaluation.packages import needed
+from gcc.packages import needed
 from gcc.registry.contracts import Judged, SetEvaluator, Surroundings
 
 SUBSETS = 100

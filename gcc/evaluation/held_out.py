@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from gcc.evaluation.jury import Gathered, Jury
 from gcc.files import replacing
 from gcc.networks import evaluating
 from gcc.registry import Architecture, Batch, Extractor, Judged, SampleSource
+from gcc.training.ranks import ALONE, Ranks
 
 
 @contextmanager
@@ -49,24 +51,41 @@ def spread(count: int, total: int) -> list[int]:
 
 @dataclass
 class _Seen:
-    """What the jury saw of one generator."""
+    """What the jury saw of one generator: what was observed and the features by the names of evaluators and extractors."""
 
     source: str = ""
     target: str = ""
     finite: bool = True
     sizes: set[tuple[int, int]] = field(default_factory=set)
-    compared: Gathered[str] = field(default_factory=Gathered)
-    made: Gathered[type[Extractor]] = field(default_factory=Gathered)
-    real: Gathered[type[Extractor]] = field(default_factory=Gathered)
+    compared: Gathered = field(default_factory=Gathered)
+    made: Gathered = field(default_factory=Gathered)
+    real: Gathered = field(default_factory=Gathered)
 
-    def add(self, judged: Judged, jury: Jury, unknown: Iterable[type[Extractor]]) -> None:
-        """Take in a batch; the features of its real images by the extractors that do not know them yet."""
+    def add(self, judged: Judged, jury: Jury, lacking: Mapping[str, Collection[str]]) -> None:
+        """Take in a batch; the features of its real images by the extractors that do not know them yet, by the images' key."""
         self.source, self.target = judged.source, judged.target
         self.finite = self.finite and bool(judged.made.isfinite().all())
         self.sizes.add((judged.made.shape[-2], judged.made.shape[-1]))
         self.compared.add(jury.compare(judged))
         self.made.add(jury.see(judged.made, jury.extractors))
-        self.real.add(jury.see(judged.real, unknown))
+        self.real.add(jury.see(judged.real, lacking[judged.target]))
+
+    def memory(self) -> dict[str, Any]:
+        """Return all that was seen, as nested plain values and tensors."""
+        return vars(self) | {"sizes": sorted(self.sizes)}
+
+    @classmethod
+    def of(cls, memories: Iterable[Mapping[str, Any]]) -> _Seen:
+        """Return what several have seen, in their order."""
+        seen = cls()
+        for memory in memories:
+            seen.source, seen.target = memory["source"] or seen.source, memory["target"] or seen.target
+            seen.finite = seen.finite and memory["finite"]
+            seen.sizes |= {(height, width) for height, width in memory["sizes"]}
+            for gathered, more in ((seen.compared, memory["compared"]), (seen.made, memory["made"]), (seen.real, memory["real"])):
+                for name, batches in more.items():
+                    gathered.setdefault(name, []).extend(batches)
+        return seen
 
 
 class HeldOut:
@@ -82,20 +101,29 @@ class HeldOut:
         batch_size: samples that a generator sees at once.
         device: where it runs, in float32 as the saved one will.
         store: folder for the features of real images; none keeps them in memory alone.
+        ranks: the processes that each see a part of the samples; all of them must ask.
     """
 
     def __init__(
-        self, jury: Jury, architecture: Architecture[Any], source: SampleSource, batch_size: int, device: torch.device, store: Path | None
+        self,
+        jury: Jury,
+        architecture: Architecture[Any],
+        source: SampleSource,
+        batch_size: int,
+        device: torch.device,
+        store: Path | None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.jury = jury
         self.architecture = architecture
         self.source = source
         self.batch_size = batch_size if source.uniform else 1
         self.device = device
+        self.ranks = ranks
         self.protocols: dict[str, dict[str, str]] = {}
         """How each figure came about, by generator and title; known once there are figures."""
         self._store = store
-        self._real: dict[tuple[str, str], dict[type[Extractor], Tensor]] = {}
+        self._real: dict[tuple[str, str], dict[str, Tensor]] = {}
 
     def check(self) -> None:
         """Let the evaluators refuse what they could not judge: of every part, they are shown a true image of each size as if it were made.
@@ -136,12 +164,17 @@ class HeldOut:
 
     def _judge(self, generators: Mapping[str, nn.Module], part: str, indices: Sequence[int]) -> dict[str, dict[str, float]]:
         seen = {name: _Seen() for name in generators}
+        lacking = self._lacking(part)
         with sampling(generators):
-            for batch in in_order(self.source, indices, self.batch_size, self.device):
+            for batch in in_order(self.source, self.ranks.part(indices), self.batch_size, self.device):
                 for name, judged in self.architecture.judged(batch, self.architecture.generate(generators, batch)).items():
-                    unknown = self.jury.extractors.keys() - self._known(part, judged.target).keys()
-                    seen[name].add(judged, self.jury, unknown)
-        return {name: self._figures(name, part, len(indices), each) for name, each in seen.items()}
+                    seen[name].add(judged, self.jury, lacking)
+        figures: dict[str, dict[str, float]] = {}
+        for name, each in seen.items():
+            if shares := self.ranks.gathered(each.memory()):
+                figures[name] = self._figures(name, part, len(indices), _Seen.of(shares))
+        figures, self.protocols = self.ranks.agreed((figures, self.protocols))
+        return figures
 
     def _figures(self, generator: str, part: str, count: int, seen: _Seen) -> dict[str, float]:
         # In order, so that what begins again lies at the end.
@@ -159,25 +192,33 @@ class HeldOut:
         """Return how many different images are made and real among `count` samples."""
         return min(count, self.source.distinct(source)), min(count, self.source.distinct(target))
 
-    def _known(self, part: str, target: str) -> dict[type[Extractor], Tensor]:
-        """Return the features of the real images as far as they are known."""
+    def _lacking(self, part: str) -> dict[str, list[str]]:
+        """Return the names of the extractors that do not know a part's real images yet, by the images' key."""
+        return self.ranks.agreed({key: sorted(self.jury.extractors.keys() - self._known(part, key).keys()) for key in self._keys})
+
+    @cached_property
+    def _keys(self) -> list[str]:
+        return list(self.source.sample(0, None))
+
+    def _known(self, part: str, target: str) -> dict[str, Tensor]:
+        """Return the features of the real images as far as they are known, by extractor."""
         if (part, target) not in self._real:
             self._real[part, target] = {}
-            for kind, extractor in self.jury.extractors.items():
+            for name, extractor in self.jury.extractors.items():
                 path = self._path(part, target, extractor)
                 if path and path.is_file():
                     try:
-                        self._real[part, target][kind] = load_file(path)["features"]
+                        self._real[part, target][name] = load_file(path)["features"]
                     except (SafetensorError, OSError, KeyError):
                         continue  # Damaged: computed anew.
         return self._real[part, target]
 
-    def _remember(self, part: str, target: str, fresh: Mapping[type[Extractor], Tensor]) -> dict[type[Extractor], Tensor]:
+    def _remember(self, part: str, target: str, fresh: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Keep new features of the real images, and return all that are known."""
         known = self._known(part, target)
-        for kind, features in fresh.items():
-            known[kind] = features
-            path = self._path(part, target, self.jury.extractors[kind])
+        for name, features in fresh.items():
+            known[name] = features
+            path = self._path(part, target, self.jury.extractors[name])
             if path:
                 # Data that may only be read is judged as well, if more slowly.
                 with suppress(OutputError), replacing(path) as file:

@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 from torch import Tensor
 
-from gcc.evaluation.packages import needed
+from gcc.packages import needed
 from gcc.registry.contracts import Extractor, Surroundings
 from gcc.weights import digest, matched
 

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from gcc.data.images import to_bytes
-from gcc.errors import GccError
+from gcc.errors import GccError, PluginError
 from gcc.registry import EVALUATORS, Evaluator, Extractor, ImageEvaluator, Judged, SetEvaluator, Surroundings
-
-K = TypeVar("K")
 
 FEW = 2048
 """Fewer images than this make a distance between sets unreliable: it grows as they become fewer, and a covariance of 2,048 features loses
 its rank."""
 
-Features = Mapping[type[Extractor], Tensor]
-"""What each extractor sees in images, (N, F) on the CPU."""
+Features = Mapping[str, Tensor]
+"""What each extractor sees in images, by its name, (N, F) on the CPU."""
 
 
 class Jury:
@@ -31,7 +28,7 @@ class Jury:
         paired: whether made images have true counterparts.
 
     Raises:
-        GccError: a name is unknown, weights are missing, or an evaluator needs counterparts and there are none.
+        GccError: a name is unknown or taken twice, weights are missing, or an evaluator needs counterparts and there are none.
     """
 
     def __init__(self, names: Sequence[str], around: Surroundings, *, paired: bool) -> None:
@@ -40,8 +37,11 @@ class Jury:
             if issubclass(kind, ImageEvaluator) and not paired:
                 raise GccError(f"{name} compares each made image with its true one, and here there is none: choose another, such as fid")
         self.evaluators: dict[str, Evaluator] = {name: kind(around) for name, kind in kinds.items()}
-        wanted = dict.fromkeys(one.extractor for one in self.evaluators.values() if isinstance(one, SetEvaluator))
-        self.extractors: dict[type[Extractor], Extractor] = {kind: kind(around) for kind in wanted}
+        self.extractors: dict[str, Extractor] = {}
+        for wanted in dict.fromkeys(one.extractor for one in self.evaluators.values() if isinstance(one, SetEvaluator)):
+            if wanted.name in self.extractors:
+                raise PluginError(f"two extractors are called {wanted.name}: give --metrics that need one of them")
+            self.extractors[wanted.name] = wanted(around)
 
     def check(self, judged: Judged, made: int, real: int) -> None:
         """Let every evaluator refuse what it could not judge; arguments are those of `Evaluator.check`.
@@ -57,10 +57,10 @@ class Jury:
         images = {name: one for name, one in self.evaluators.items() if isinstance(one, ImageEvaluator)}
         return {name: evaluator.compare(judged).cpu() for name, evaluator in images.items()}
 
-    def see(self, images: Tensor, kinds: Iterable[type[Extractor]]) -> dict[type[Extractor], Tensor]:
-        """Return the features of images (N, 3, H, W) in [-1, 1] that these extractors see, on the CPU."""
+    def see(self, images: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
+        """Return the features of images (N, 3, H, W) in [-1, 1] that the extractors of these names see, on the CPU."""
         pixels = to_bytes(images)
-        return {kind: self.extractors[kind](pixels).cpu() for kind in kinds}
+        return {name: self.extractors[name](pixels).cpu() for name in names}
 
     def figures(self, compared: Mapping[str, Tensor], made: Features, real: Features) -> dict[str, float]:
         """Return every evaluator's figure of all that was seen, by name."""
@@ -69,7 +69,7 @@ class Jury:
             if isinstance(evaluator, ImageEvaluator):
                 figures[name] = evaluator.figure(compared[name])
             elif isinstance(evaluator, SetEvaluator):
-                figures[name] = evaluator.distance(made[evaluator.extractor], real[evaluator.extractor])
+                figures[name] = evaluator.distance(made[evaluator.extractor.name], real[evaluator.extractor.name])
         return figures
 
     def protocol(
@@ -91,7 +91,7 @@ class Jury:
             parts = [
                 f"{made:,} made against {real:,} real images",
                 *parts,
-                self.extractors[evaluator.extractor].protocol,
+                self.extractors[evaluator.extractor.name].protocol,
                 evaluator.protocol,
             ]
             if min(made, real) < FEW:
@@ -106,15 +106,15 @@ def _sides(sizes: Iterable[tuple[int, int]]) -> str:
     return f"{sides[0]} pixels" if len(sides) == 1 else f"{len(sides)} sizes of images"
 
 
-class Gathered(dict[K, list[Tensor]]):
-    """Batches by key, put together in the end."""
+class Gathered(dict[str, list[Tensor]]):
+    """Batches by name, put together in the end."""
 
-    def add(self, batch: Mapping[K, Tensor]) -> None:
+    def add(self, batch: Mapping[str, Tensor]) -> None:
         """Take in a batch."""
         for key, rows in batch.items():
             self.setdefault(key, []).append(rows)
 
-    def joined(self, count: int | None = None) -> dict[K, Tensor]:
+    def joined(self, count: int | None = None) -> dict[str, Tensor]:
         """Return the first `count` rows of everything, or all."""
         return {key: torch.cat(batches)[:count] for key, batches in self.items()}
 

@@ -7,7 +7,7 @@ import abc
 import torch
 from torch import Tensor
 
-from gcc.evaluation.packages import needed
+from gcc.packages import needed
 from gcc.registry.contracts import ImageEvaluator, Judged, Surroundings
 
 IGNORED = 255

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gcc.errors import DataError
-from gcc.evaluation.packages import needed
+from gcc.packages import needed
 from gcc.registry.contracts import ImageEvaluator, Judged, Surroundings
 from gcc.weights import digest, matched
 

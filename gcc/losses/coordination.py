@@ -36,6 +36,6 @@ class Target(nn.Module):
     def update(self, new: Tensor, epoch: int, total_epochs: int) -> Tensor:
         """Take in the teacher pair's imbalance in `epoch`, counted from 1 as in Algorithm 1, and return a copy of the target."""
         beta = epoch / total_epochs * self.started
-        self.value.lerp_(new.detach().float(), 1 - beta)
+        self.value.lerp_(new.detach().to(self.value.dtype), 1 - beta)
         self.started.fill_(1)
         return self.value.clone()

@@ -38,6 +38,24 @@ def initialise_normal(network: nn.Module, deviation: float = 0.02) -> None:
             nn.init.zeros_(module.bias)
 
 
+class ReflectionPad(nn.ReflectionPad2d):
+    """Torch's reflection padding; where results must be repeatable, put together of parts, for torch's own gradient on a GPU is not."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, C, H + top + bottom, W + left + right)."""
+        if not (image.is_cuda and torch.are_deterministic_algorithms_enabled()):
+            return super().forward(image)
+        left, right, top, bottom = self.padding
+        return reflected(reflected(image, left, right, dim=3), top, bottom, dim=2)
+
+
+def reflected(image: Tensor, before: int, after: int, dim: int) -> Tensor:
+    """Return an image with so many of its pixels reflected before and after those of a dimension."""
+    size = image.shape[dim]
+    parts = [image.narrow(dim, 1, before).flip(dim), image, image.narrow(dim, size - 1 - after, after).flip(dim)]
+    return torch.cat(parts, dim)
+
+
 class Residual(nn.Sequential):
     """Adds what its layers make of its input to it; without layers it is the identity."""
 

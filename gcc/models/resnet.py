@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gcc.errors import RecipeError
 from gcc.models.foreign import foreign_norm, is_kernel
-from gcc.models.layers import Norm, Residual, norm_layer
+from gcc.models.layers import Norm, ReflectionPad, Residual, norm_layer
 from gcc.recipe import BELOW_ONE, Recipe
 from gcc.registry.contracts import Foreign, Width
 
@@ -56,11 +56,11 @@ class ResNetGenerator(nn.Module):
         def block(width: int) -> nn.Module:
             if not width:
                 return Residual()
-            first = [nn.ReflectionPad2d(1), three_by_three(trunk, width), normalise(width), nn.ReLU(), nn.Dropout(dropout)]
-            return Residual(*first, nn.ReflectionPad2d(1), three_by_three(width, trunk), normalise(trunk))
+            first = [ReflectionPad(1), three_by_three(trunk, width), normalise(width), nn.ReLU(), nn.Dropout(dropout)]
+            return Residual(*first, ReflectionPad(1), three_by_three(width, trunk), normalise(trunk))
 
         stem, down1, trunk, up1, up2 = (widths[name] for name in ("stem", "down1", "trunk", "up1", "up2"))
-        self.pad = nn.ReflectionPad2d(3)
+        self.pad = ReflectionPad(3)
         self.stem = normed(nn.Conv2d(3, stem, 7, bias=bias), stem)
         self.down1 = normed(nn.Conv2d(stem, down1, 3, 2, 1, bias=bias), down1)
         self.down2 = normed(nn.Conv2d(down1, trunk, 3, 2, 1, bias=bias), trunk)
@@ -68,7 +68,7 @@ class ResNetGenerator(nn.Module):
             self.add_module(f"block{number}", block(widths[f"block{number}"]))
         self.up1 = normed(nn.ConvTranspose2d(trunk, up1, 3, 2, 1, 1, bias=bias), up1)
         self.up2 = normed(nn.ConvTranspose2d(up1, up2, 3, 2, 1, 1, bias=bias), up2)
-        self.head = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(up2, 3, 7), nn.Tanh())
+        self.head = nn.Sequential(ReflectionPad(3), nn.Conv2d(up2, 3, 7), nn.Tanh())
 
     def forward(self, image: Tensor) -> Tensor:
         """Map an image (N, 3, H, W) in [-1, 1] to one of the same shape; H and W are multiples of 4."""

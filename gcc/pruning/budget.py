@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from gcc.errors import BudgetError
+from gcc.runtimes import RUNTIMES, Runtime
 from gcc.units import EXPONENTS, with_prefix
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 Counter = Literal["exact", "paper"]
 
 FORM = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([KMGT%])\s*(params)?", re.IGNORECASE | re.ASCII)
-FORMS = "`3.0G` or `900M` (MACs per sample), `25%` (of the teacher's MACs), `2.5Mparams` or `25%params`"
+LATENCY_FORM = re.compile(rf"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*ms\s*@\s*({'|'.join(RUNTIMES)})", re.ASCII)
+FORMS = "`3.0G` or `900M` (MACs per sample), `25%` (of the teacher's MACs), `2.5Mparams`, `25%params`, or `8ms@cpu` (cuda, onnxruntime)"
 
 
 @dataclass(frozen=True)
@@ -56,20 +58,20 @@ class Budget:
         return cls(amount, share, "params" if params else "macs")
 
     @classmethod
-    def parse_each(cls, text: str, generators: Sequence[str]) -> dict[str, Budget]:
+    def parse_each(cls, text: str, generators: Sequence[str]) -> dict[str, Budget | LatencyBudget]:
         """Return the budget of every generator: `text` has one for all, or one for each in their order, joined by commas.
 
         Raises:
             BudgetError: there are more or fewer budgets than generators, or one is malformed.
 
-        >>> Budget.parse_each("2.4G,2.7G", ["A2B", "B2A"])["B2A"].amount
-        2700000000.0
+        >>> Budget.parse_each("2.4G,8ms@cpu", ["A2B", "B2A"])["B2A"]
+        LatencyBudget(milliseconds=8.0, runtime='cpu')
         """
         parts = text.split(",")
         if len(parts) not in (1, len(generators)):
             each = f", or {len(generators)} joined by commas for {', '.join(generators)}" if len(generators) > 1 else ""
             raise BudgetError(f"budget {text!r}: expected one budget{each}")
-        budgets = [cls.parse(part) for part in parts]
+        budgets = [LatencyBudget.parse(part) if "@" in part else cls.parse(part) for part in parts]
         return dict(zip(generators, budgets if len(parts) > 1 else budgets * len(generators), strict=True))
 
     def measure(self, cost: Cost, counter: Counter) -> int:
@@ -86,6 +88,10 @@ class Budget:
         """Return what the budget counts, with the counter: `MACs (paper counter)`."""
         return "parameters" if self.quantity == "params" else f"MACs ({counter} counter)"
 
+    def plan(self, teacher: Cost, counter: Counter) -> str:
+        """Return the budget in words and as a number."""
+        return f"{self.describe(counter)}: {with_prefix(self.limit(teacher, counter))}"
+
     def describe(self, counter: Counter) -> str:
         """Return the budget in words.
 
@@ -97,3 +103,37 @@ class Budget:
         if self.share:
             return f"{100 * self.amount:.4g}% of the teacher's {self.unit(counter)}"
         return f"{with_prefix(self.amount)} {self.unit(counter)}"
+
+
+@dataclass(frozen=True)
+class LatencyBudget:
+    """An upper limit on the time of one sample on this machine, of a generator made ready for inference.
+
+    Attributes:
+        milliseconds: the median of the passes.
+        runtime: where they run.
+    """
+
+    milliseconds: float
+    runtime: Runtime
+
+    @classmethod
+    def parse(cls, text: str) -> LatencyBudget:
+        """Return the budget that `text` says, such as `8ms@cpu` or `2.5ms@onnxruntime`.
+
+        Raises:
+            BudgetError: the text has not this form, or the number is 0 or not finite.
+
+        >>> LatencyBudget.parse("8ms@cpu")
+        LatencyBudget(milliseconds=8.0, runtime='cpu')
+        """
+        match = LATENCY_FORM.fullmatch(text.strip())
+        milliseconds = float(match[1]) if match else 0.0
+        if match is None or not 0 < milliseconds < math.inf:
+            raise BudgetError(f"budget {text!r}: expected {FORMS}")
+        runtime = next(name for name in RUNTIMES if name == match[2])
+        return cls(milliseconds, runtime)
+
+    def plan(self, teacher: Cost, counter: Counter) -> str:
+        """Return the budget in words."""
+        return f"{self.milliseconds:.4g} ms for one sample by {self.runtime}, as measured on this machine"

@@ -5,7 +5,7 @@ Scores are compared over the whole generator as they are, without a normalisatio
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar
 
 import torch
@@ -13,6 +13,9 @@ from torch import Tensor, nn
 
 from gcc.errors import PluginError
 from gcc.registry.contracts import Group, ImportanceMetric, Producer
+
+ONCE = (None,)
+"""The rounds of a metric that reads no gradients."""
 
 
 class Slimming(ImportanceMetric):
@@ -51,12 +54,35 @@ class L1Norm(ImportanceMetric):
         return [network.get_parameter(producer.parameter) for producer in group.producers]
 
 
-def score_groups(network: nn.Module, groups: Sequence[Group], metric: ImportanceMetric) -> dict[str, Tensor | None]:
+def score_groups(
+    network: nn.Module, groups: Sequence[Group], metric: ImportanceMetric, rounds: Iterable[None] = ONCE
+) -> dict[str, Tensor | None]:
     """Return the importance of every group's channels by group name, (channels,), larger is kept; none where `metric` cannot tell.
+
+    Args:
+        network: the generator whose channels are scored.
+        groups: of its channels.
+        metric: scores them.
+        rounds: leaves other gradients in the network's parameters each time it goes on; the mean score of all rounds counts.
 
     Raises:
         PluginError: `metric` can tell for no group at all, or a score has another shape than (channels,).
     """
+    found = [_scored(network, groups, metric) for _ in rounds]
+    return {group.name: _mean([scores[group.name] for scores in found]) for group in groups}
+
+
+def random_gradients(network: nn.Module) -> Iterator[None]:
+    """Go one round with random gradients: what there is of them before the network is trained."""
+    random = torch.Generator().manual_seed(0)
+    for parameter in network.parameters():
+        parameter.grad = torch.randn(parameter.shape, generator=random).to(parameter)
+    yield
+    network.zero_grad(set_to_none=True)
+
+
+def _scored(network: nn.Module, groups: Sequence[Group], metric: ImportanceMetric) -> dict[str, Tensor | None]:
+    """Return the scores of one round."""
     scores = {group.name: metric.score(network, group) for group in groups}
     name = type(metric).__name__
     if all(score is None for score in scores.values()):
@@ -66,6 +92,11 @@ def score_groups(network: nn.Module, groups: Sequence[Group], metric: Importance
         if score is not None and score.shape != (group.channels,):
             raise PluginError(f"metric {name} gave the width {group.name!r} scores {tuple(score.shape)}: expected ({group.channels},)")
     return scores
+
+
+def _mean(scores: Sequence[Tensor | None]) -> Tensor | None:
+    told = [score for score in scores if score is not None]
+    return torch.stack(told).double().mean(0) if told else None
 
 
 def _kernel_norms(network: nn.Module, producer: Producer, group: Group) -> Tensor:

@@ -11,6 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from gcc.networks import evaluating
+from gcc.runtimes import Runtime
+from gcc.runtimes.inputs import drawn
+from gcc.runtimes.places import device_of, started
 
 CAP_SECONDS = 1.0
 WARM_UP = 3
@@ -37,6 +40,15 @@ class Latency:
     def where(self) -> str:
         """The device, on the CPU with its threads."""
         return f"cpu, {self.threads} thread{'s' if self.threads > 1 else ''}" if self.device == "cpu" else self.device
+
+
+def measure_ready(network: nn.Module, example: Tensor, runtime: Runtime) -> Latency:
+    """Return how long `network` takes for inputs like `example`, (1, ...), made ready for inference in a runtime.
+
+    Raises:
+        GccError: this machine lacks the device or the packages.
+    """
+    return measure_latency(started(network, example, runtime), drawn(example.shape).to(device_of(runtime)))
 
 
 def measure_latency(network: nn.Module, example: Tensor, *, repeats: int = 30) -> Latency:

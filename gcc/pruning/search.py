@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter as Tally
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,15 +16,20 @@ from torch import Tensor, nn
 
 from gcc.errors import BudgetError, TrainingError
 from gcc.networks import generator_on_meta
-from gcc.pruning.budget import Budget, Counter
+from gcc.pruning.budget import Budget, Counter, LatencyBudget
 from gcc.pruning.cost import Cost, generator_cost
 from gcc.pruning.groups import find_groups
-from gcc.pruning.importance import score_groups
+from gcc.pruning.importance import ONCE, score_groups
+from gcc.pruning.latency import measure_ready
 from gcc.registry.contracts import Architecture, Group, ImportanceMetric
 from gcc.units import with_prefix
 
 NEAR_ENOUGH = 0.01
 """Share of the budget that the search may leave unused while a channel is left that might still fit."""
+NEAR_ENOUGH_IN_TIME = 0.1
+"""The same of a latency, which scatters, and which takes a second to be measured."""
+RETRIALS = 5
+"""Searches for a latency, at most, of which each is the answer to the outcome of the one before."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +50,12 @@ def prune(
     network: nn.Module,
     base: int,
     metric: ImportanceMetric,
-    budget: Budget,
+    budget: Budget | LatencyBudget,
     counter: Counter,
     teacher: Cost,
     keep: float = 0.0,
     round_to: int = 1,
+    rounds: Iterable[None] = ONCE,
 ) -> Pruned:
     """Return the widths of the largest generator within `budget` that keeps the most important channels of `network`.
 
@@ -63,6 +69,7 @@ def prune(
         teacher: what a budget given as a share is a share of.
         keep: least share of each width's channels that stays.
         round_to: widths that lose channels become multiples of this.
+        rounds: leaves the gradients that the metric reads in the network, anew each time it goes on.
 
     Raises:
         BudgetError: the budget is out of reach.
@@ -72,14 +79,37 @@ def prune(
     groups = [
         replace(group, minimum=max(group.minimum, math.ceil(keep * group.channels - 1e-9))) for group in find_groups(architecture, base)
     ]
-    scores = score_groups(network, groups, metric)
-    unit = budget.unit(counter) + (f" at {teacher.resolution}" if budget.quantity == "macs" else "")
-    limit = budget.limit(teacher, counter)
-    found = search_widths(
-        groups, scores, lambda widths: budget.measure(generator_cost(architecture, widths), counter), limit, unit, round_to
-    )
+    scores = score_groups(network, groups, metric, rounds)
+    if isinstance(budget, LatencyBudget):
+        found = search_latency(groups, scores, lambda widths: _milliseconds(architecture, widths, budget), budget, round_to)
+    else:
+        found = _search_cost(architecture, groups, scores, budget, counter, teacher, round_to)
     widths = without_vanished(architecture, groups, found)
     return Pruned(widths, generator_cost(architecture, widths))
+
+
+def _search_cost(
+    architecture: Architecture[Any],
+    groups: Sequence[Group],
+    scores: Mapping[str, Tensor | None],
+    budget: Budget,
+    counter: Counter,
+    teacher: Cost,
+    round_to: int,
+) -> dict[str, int]:
+    unit = budget.unit(counter) + (f" at {teacher.resolution}" if budget.quantity == "macs" else "")
+    limit = budget.limit(teacher, counter)
+    return search_widths(
+        groups, scores, lambda widths: budget.measure(generator_cost(architecture, widths), counter), limit, unit, round_to
+    )
+
+
+def _milliseconds(architecture: Architecture[Any], widths: Mapping[str, int], budget: LatencyBudget) -> float:
+    # Weights change nothing about time; the caller's random numbers are left alone.
+    with torch.random.fork_rng(devices=[]):
+        network = architecture.build_generator(widths)
+        architecture.initialise(network)
+    return measure_ready(network, architecture.example_input(), budget.runtime).median_ms
 
 
 def search_widths(
@@ -120,16 +150,48 @@ def search_widths(
             f"budget {with_prefix(limit)} {unit}: this generator can be pruned to between {with_prefix(smallest)} and "
             f"{with_prefix(largest)}; give a budget in between, or another --prune-width"
         )
-    enough = (1 - NEAR_ENOUGH) * limit
-    best = ranking
-    while price(ranking) <= limit:
-        removed = _first_to_fit(ranking, price, limit, closed=[])
-        best = max(best, _refilled(removed, price, limit), key=lambda gone: (price(gone), -len(gone)))
-        if price(best) >= enough or not removed:
+    return price.widths(_fewest_removed(ranking, price, limit, (1 - NEAR_ENOUGH) * limit))
+
+
+def search_latency(
+    groups: Sequence[Group],
+    scores: Mapping[str, Tensor | None],
+    milliseconds: Callable[[Mapping[str, int]], float],
+    budget: LatencyBudget,
+    round_to: int = 1,
+) -> dict[str, int]:
+    """Return the widths of the largest network that a clock finds within the budget, by a global ranking of channels.
+
+    As `search_widths` does it, until the result is within 10 % of the limit. A clock is no formula, and a search finds lucky times: the
+    result is timed anew, and where it does not hold, the search goes on with a limit that is lower in proportion.
+
+    Args:
+        groups: the channel groups.
+        scores: importance by group name.
+        milliseconds: how long a network with given widths takes; each call measures.
+        budget: the most that this may be.
+        round_to: widths that lose channels become multiples of this.
+
+    Raises:
+        BudgetError: the budget lies outside of what removing channels can reach.
+        TrainingError: a score is not finite.
+    """
+    ranking, limit = _ranking(groups, scores, round_to), budget.milliseconds
+    price = _Price(groups, milliseconds, round_to)
+    smallest, largest = price(ranking), price([])
+    if not smallest <= limit <= largest:
+        raise BudgetError(
+            f"budget {limit:.4g} ms by {budget.runtime}: on this machine, this generator can be pruned to between {smallest:.4g} and "
+            f"{largest:.4g} ms; give a budget in between, or another --prune-width"
+        )
+    aim = limit
+    for _ in range(RETRIALS):
+        widths = price.widths(_fewest_removed(ranking, price, aim, (1 - NEAR_ENOUGH_IN_TIME) * aim))
+        again = milliseconds(widths)
+        if again <= limit:
             break
-        *others, kept = removed
-        ranking = others + [name for name in ranking[len(removed) :] if name != kept]
-    return price.widths(best)
+        aim *= limit / again
+    return widths
 
 
 def without_vanished(architecture: Architecture[Any], groups: Sequence[Group], widths: Mapping[str, int]) -> dict[str, int]:
@@ -190,14 +252,27 @@ class _Price:
         return self.known[key]
 
 
-def _refilled(removed: Sequence[str], price: _Price, limit: float) -> list[str]:
+def _fewest_removed(ranking: list[str], price: _Price, limit: float, enough: float) -> list[str]:
+    """Return what goes so that the limit holds and `enough` is used, or as much as can be; all of `ranking` where nothing holds it."""
+    best = ranking
+    while price(ranking) <= limit:
+        removed = _first_to_fit(ranking, price, limit, closed=[])
+        best = max(best, _refilled(removed, price, limit, enough), key=lambda gone: (price(gone), -len(gone)))
+        if price(best) >= enough or not removed:
+            break
+        *others, kept = removed
+        ranking = others + [name for name in ranking[len(removed) :] if name != kept]
+    return best
+
+
+def _refilled(removed: Sequence[str], price: _Price, limit: float, enough: float) -> list[str]:
     """Return what is still removed once every channel that fits has come back, the most important first.
 
     The last of `removed` does not fit, so its group is closed as it is, and so on with the first channel that does not fit of the rest.
     """
     closed: list[str] = []
     rest = list(removed)
-    while rest and price(closed + rest) < (1 - NEAR_ENOUGH) * limit:
+    while rest and price(closed + rest) < enough:
         unfit = rest[-1]
         closed += [name for name in rest if name == unfit]
         rest = _first_to_fit([name for name in rest if name != unfit], price, limit, closed)

@@ -220,7 +220,10 @@ class Architecture(abc.ABC, Generic[R]):
 
     @abc.abstractmethod
     def generate(self, generators: Networks, batch: Batch) -> Samples:
-        """Run every generator once on `batch` and return what the discriminators judge."""
+        """Run every generator once on `batch` and return what the discriminators judge.
+
+        Of the networks nothing but their being called is known here and in `task_losses`: they may run a batch part by part.
+        """
 
     @abc.abstractmethod
     def pairs(self, batch: Batch, samples: Samples) -> dict[str, Pair]:
@@ -285,6 +288,12 @@ class ImportanceMetric(abc.ABC):
 
     strength: ClassVar[float]
     """Default strength of the first step's L1 subgradient on what `sparsified` returns."""
+    batches: ClassVar[int] = 0
+    """Batches of training data whose gradients the score reads; at 0 it reads none.
+
+    `score` is then called once for each, with the gradient of the generators' losses on that batch (Eq. 1 and the family's own) as `grad`
+    of the parameters, and its mean counts.
+    """
 
     @abc.abstractmethod
     def score(self, network: nn.Module, group: Group) -> Tensor | None:

@@ -1,15 +1,16 @@
-"""A lazy registry over one entry-point group."""
+"""A lazy registry over one kind of entry point."""
 
 from __future__ import annotations
 
 import importlib.metadata
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Generic, TypeVar, cast
 
-from gcc.errors import PluginError, near
+from gcc.errors import ClashError, ContractError, PluginError, near
 
 T = TypeVar("T")
 
@@ -22,7 +23,28 @@ class Listing:
     distribution: str
     version: str
     summary: str
-    broken: str | None = None
+    fault: PluginError | None = None
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """An entry point, and the version of the contract that its group stands for."""
+
+    entry: importlib.metadata.EntryPoint
+    contract: int
+
+    @property
+    def distribution(self) -> tuple[str, str]:
+        """Name and version of the distribution."""
+        try:
+            name, version = (self.entry.dist.name, self.entry.dist.version) if self.entry.dist else (None, None)
+        except Exception:  # An interrupted uninstall leaves metadata that cannot be read; how that fails depends on Python's version.
+            name, version = None, None
+        return name or "an unknown distribution", version or "of unknown version"
+
+    @property
+    def owner(self) -> str:
+        return " ".join(self.distribution)
 
 
 class Registry(Generic[T]):
@@ -31,78 +53,97 @@ class Registry(Generic[T]):
     Built-in plugins are entry points of this distribution and have no privilege. Nothing is imported before `load`; the contract is checked
     then, so a broken plugin breaks only itself. Two distributions that claim one name are both named and neither wins.
 
+    A plugin's group tells for which version of the contract it is made, so that one of another version is known without being imported:
+    `group` stands for contract 1, `group.2` for contract 2. A distribution may serve several.
+
     Args:
         kind: what a user calls such a plugin, such as "architecture".
         group: the entry-point group, such as "gcc.architectures".
         check: raises `PluginError` or returns None; called with a freshly imported plugin.
+        contract: the version of the contract that is checked.
     """
 
-    def __init__(self, kind: str, group: str, check: Callable[[Any], None]) -> None:
+    def __init__(self, kind: str, group: str, check: Callable[[Any], None], contract: int = 1) -> None:
         self.kind = kind
         self.group = group
+        self.contract = contract
         self._check = check
         self._loaded: dict[str, T] = {}
 
     @cached_property
-    def _entries(self) -> dict[str, list[importlib.metadata.EntryPoint]]:
-        entries: dict[str, list[importlib.metadata.EntryPoint]] = defaultdict(list)
-        for entry in importlib.metadata.entry_points(group=self.group):
-            if all(_owner(entry) != _owner(other) or entry.value != other.value for other in entries[entry.name]):
-                entries[entry.name].append(entry)
-        return dict(entries)
+    def _claims(self) -> dict[str, list[_Claim]]:
+        """The claims to every name; of a distribution that serves this version of the contract, those of other versions are left out."""
+        claims: dict[str, list[_Claim]] = defaultdict(list)
+        found = [
+            _Claim(entry, made_for) for group, made_for in self._groups().items() for entry in importlib.metadata.entry_points(group=group)
+        ]
+        serving = {(claim.owner, claim.entry.name) for claim in found if claim.contract == self.contract}
+        for claim in found:
+            others = claims[claim.entry.name]
+            known = any((claim.owner, claim.entry.value, claim.contract) == (it.owner, it.entry.value, it.contract) for it in others)
+            if not known and (claim.contract == self.contract or (claim.owner, claim.entry.name) not in serving):
+                others.append(claim)
+        return dict(claims)
+
+    def _groups(self) -> dict[str, int]:
+        """Return the entry-point groups of this kind, and the version of the contract that each stands for."""
+        form = re.compile(re.escape(self.group) + r"(?:\.(\d+))?")
+        groups = {group: form.fullmatch(group) for group in sorted(importlib.metadata.entry_points().groups)}
+        return {group: int(found[1] or 1) for group, found in groups.items() if found}
 
     def names(self) -> list[str]:
         """Return every registered name, sorted; nothing is imported."""
-        return sorted(self._entries)
+        return sorted(self._claims)
 
     def load(self, name: str) -> T:
         """Import the plugin `name`, check its contract and return it.
 
         Raises:
-            PluginError: the name is unknown or claimed twice, or the plugin cannot be imported or breaks its contract.
+            PluginError: the name is unknown, or the plugin cannot be imported or does not fulfil its contract.
+            ClashError: several distributions claim the name.
+            ContractError: the plugin is made for another version of the contract.
         """
         if name not in self._loaded:
-            entry = self._entry(name)
+            claim = self._chosen(name)
             try:
-                plugin = entry.load()
+                plugin = claim.entry.load()
                 self._check(plugin)
             except Exception as error:
                 reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
-                raise PluginError(f"{self.kind} {name!r} of {_owner(entry)} does not work: {reason}") from error
+                raise PluginError(f"{self.kind} {name!r} of {claim.owner} does not work: {reason}") from error
             self._loaded[name] = cast(T, plugin)
         return self._loaded[name]
 
     def listings(self) -> Iterator[Listing]:
-        """Yield a line for every plugin, broken ones with their reason."""
+        """Yield a line for every plugin, those that do not work with their fault."""
         for name in self.names():
-            claims = self._entries[name]
-            for entry in claims:
-                distribution, version = _distribution(entry)
+            for claim in self._claims[name]:
                 try:
+                    self._require_contract(claim)
                     plugin = self.load(name)
-                except PluginError as error:
-                    yield Listing(name, distribution, version, "", broken=str(error))
+                except PluginError as fault:
+                    yield Listing(name, *claim.distribution, "", fault)
                 else:
                     summary = (getattr(plugin, "__doc__", None) or "").strip().partition("\n")[0]
-                    yield Listing(name, distribution, version, summary)
+                    yield Listing(name, *claim.distribution, summary)
 
-    def _entry(self, name: str) -> importlib.metadata.EntryPoint:
-        if name not in self._entries:
+    def _chosen(self, name: str) -> _Claim:
+        """Return the one claim to a name that may be loaded."""
+        if name not in self._claims:
             raise PluginError(f"unknown {self.kind} {name!r}{near(name, self.names())}")
-        first, *others = self._entries[name]
+        claims = self._claims[name]
+        first, *others = [claim for claim in claims if claim.contract == self.contract] or claims[:1]
         if others:
-            owners = " and ".join(_owner(entry) for entry in (first, *others))
-            raise PluginError(f"{self.kind} {name!r} is claimed by {owners}: uninstall all but one")
+            owners = " and ".join(claim.owner for claim in (first, *others))
+            raise ClashError(f"{self.kind} {name!r} is claimed by {owners}: uninstall all but one")
+        self._require_contract(first)
         return first
 
-
-def _distribution(entry: importlib.metadata.EntryPoint) -> tuple[str, str]:
-    try:
-        name, version = (entry.dist.name, entry.dist.version) if entry.dist else (None, None)
-    except Exception:  # An interrupted uninstall leaves metadata that cannot be read; how that fails depends on Python's version.
-        name, version = None, None
-    return name or "an unknown distribution", version or "of unknown version"
-
-
-def _owner(entry: importlib.metadata.EntryPoint) -> str:
-    return " ".join(_distribution(entry))
+    def _require_contract(self, claim: _Claim) -> None:
+        if claim.contract != self.contract:
+            distribution, _ = claim.distribution
+            newer = "gan-gcc" if claim.contract > self.contract else distribution
+            raise ContractError(
+                f"{self.kind} {claim.entry.name!r} of {claim.owner} is made for contract {claim.contract}, and this gan-gcc has contract "
+                f"{self.contract}: install a newer {newer}"
+            )

@@ -6,12 +6,12 @@ import base64
 from collections.abc import Mapping
 
 from gcc.artifact import Artifact
-from gcc.pruning.budget import Budget
+from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.report.comparison import by_protocol, comparison, cost_title, latency_title, limit, limited, quality_title
 from gcc.report.markup import Html, joined, tag
 from gcc.report.run_record import Grid, RunRecord
 
-COSTS = {"exact_macs": "MACs, exact", "paper_macs": "MACs, paper's counter", "parameters": "parameters"}
+COSTS = {"exact_macs": "MACs, exact", "paper_macs": "MACs, paper's counter", "parameters": "parameters", "ready_ms": "latency"}
 
 
 def about(record: RunRecord) -> Html:
@@ -60,11 +60,14 @@ def environment(record: RunRecord) -> Html:
     return _facts(told[0], set()) if told else Html()
 
 
-def _budget(artifact: Artifact) -> Budget | None:
+def _budget(artifact: Artifact) -> Budget | LatencyBudget | None:
     """Return what a generator was compressed to, if it was."""
     if artifact.role != "student" or not {"teacher", "student"} <= artifact.figures.keys():
         return None
-    return Budget.parse_each(artifact.recipe.budget, artifact.architecture.generators)[artifact.generator]
+    budget = Budget.parse_each(artifact.recipe.budget, artifact.architecture.generators)[artifact.generator]
+    # An unusual file may not tell what its budget limits.
+    told = all(limited(budget, artifact.recipe.counter) in figures for figures in artifact.figures.values())
+    return budget if told else None
 
 
 def _tiles(artifact: Artifact) -> Html:

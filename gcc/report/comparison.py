@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gcc.pruning.budget import Budget
+from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import Cost
 from gcc.recipe import Counter
 from gcc.registry import EVALUATORS
@@ -25,6 +25,11 @@ def comparison(sides: Mapping[str, Figures]) -> dict[str, list[str]]:
         f"{figures['latency_ms']:.1f} ms" + _note(figures, first, "latency_ms", lambda own, other: f"{own / other:.1f}x")
         for figures in sides.values()
     ]
+    if all("ready_ms" in figures for figures in sides.values()):
+        rows[cost_title(first, "ready_ms")] = [
+            f"{figures['ready_ms']:.4g} ms" + _note(figures, first, "ready_ms", lambda own, other: f"{own / other:.1f}x")
+            for figures in sides.values()
+        ]
     if any(" (" in title for title in sides):
         rows["epoch"] = [str(figures.get("epoch", UNTOLD)) for figures in sides.values()]
     for metric in first["metrics"]:
@@ -42,7 +47,9 @@ def by_protocol(sides: Iterable[Figures]) -> dict[str, list[str]]:
 
 
 def cost_title(figures: Figures, key: str) -> str:
-    """Return what the row of a cost is called: `exact_macs`, `paper_macs` or `parameters`."""
+    """Return what the row of a cost is called: `exact_macs`, `paper_macs`, `parameters` or `ready_ms`."""
+    if key == "ready_ms":
+        return f"latency, ready for inference ({figures['promised_on']}), budget {figures['promised_ms']:.4g} ms"
     resolution = figures["resolution"]
     return {
         "exact_macs": f"MACs at {resolution}, exact",
@@ -61,13 +68,17 @@ def quality_title(metric: str) -> str:
     return f"{metric}, held out"
 
 
-def limited(budget: Budget, counter: Counter) -> str:
-    """Return which cost a budget limits: `exact_macs`, `paper_macs` or `parameters`."""
+def limited(budget: Budget | LatencyBudget, counter: Counter) -> str:
+    """Return which cost a budget limits: `exact_macs`, `paper_macs`, `parameters` or `ready_ms`."""
+    if isinstance(budget, LatencyBudget):
+        return "ready_ms"
     return "parameters" if budget.quantity == "params" else f"{counter}_macs"
 
 
-def limit(budget: Budget, counter: Counter, teacher: Figures) -> str:
+def limit(budget: Budget | LatencyBudget, counter: Counter, teacher: Figures) -> str:
     """Return the most that a student may cost, as the cell of a table."""
+    if isinstance(budget, LatencyBudget):
+        return f"at most {budget.milliseconds:.4g} ms"
     cost = Cost(teacher["exact_macs"], teacher["paper_macs"], teacher["parameters"], teacher["resolution"])
     share = f" ({100 * budget.amount:.4g}%)" if budget.share else ""
     return f"at most {with_prefix(budget.limit(cost, counter))}{share}"

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from gcc.registry import Listing
 from gcc.report.comparison import Figures, by_protocol, comparison
+from gcc.units import with_prefix
 
 BAR = 40
 PIPED = 200
@@ -28,12 +29,12 @@ def printer() -> Console:
 
 
 def plugin_table(kind: str, listings: Iterable[Listing]) -> Table:
-    """Return the plugins of one registry; broken ones show their reason."""
+    """Return the plugins of one registry; those that do not work show why."""
     table = Table(title=f"{kind} plugins", title_justify="left", title_style="bold", box=None, pad_edge=False)
     for heading in ("name", "distribution", "version", ""):
         table.add_column(heading, overflow="fold")
     for listing in listings:
-        about = Text(f"broken: {listing.broken}", style="red") if listing.broken else Text(listing.summary)
+        about = Text(f"{listing.fault.verdict}: {listing.fault}", style="red") if listing.fault else Text(listing.summary)
         table.add_row(Text(listing.name), Text(listing.distribution), Text(listing.version), about)
     return table
 
@@ -64,6 +65,20 @@ def figures_table(title: str, figures: Mapping[str, Mapping[str, Any]]) -> Table
         table.add_column(heading, justify="right" if heading == "value" else "left", overflow="fold")
     for name, figure in figures.items():
         table.add_row(Text(name), Text(f"{figure['value']:.4g} {figure['unit']}".rstrip()), Text(figure["protocol"]))
+    return table
+
+
+def timings_table(timings: Iterable[Mapping[str, Any]]) -> Table:
+    """Return a row per timing: its generator, runtime, input, times in milliseconds, samples per second and bytes of memory."""
+    table = Table(title="timings", title_justify="left", title_style="bold")
+    for heading in ("generator", "device", "input", "median", "p90", "samples/s", "memory", ""):
+        table.add_column(heading, justify="left" if heading in ("generator", "device", "input") else "right", overflow="fold")
+    for timing in timings:
+        memory = f"{with_prefix(timing['memory'])}B" if timing["memory"] is not None else ""
+        faster = f"{timing['speed_up']:.2f}x as fast" if timing["speed_up"] is not None else ""
+        times = (f"{timing[key]:.2f} ms" for key in ("median_ms", "p90_ms"))
+        about = (timing["generator"], timing["device"], "x".join(map(str, timing["input"])))
+        table.add_row(*map(Text, (*about, *times, f"{timing['samples_per_second']:.1f}", memory, faster)))
     return table
 
 

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import torch
 
 from gcc.errors import GccError
+from gcc.training.ranks import launched
+
+LOCAL_RANK = "LOCAL_RANK"
+"""Where `torchrun` tells a process its number on this machine."""
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device `name`; `auto` is the GPU where there is one.
+    """Return the device `name`; `auto` is the GPU where there is one, of several processes on a machine each its own.
 
     Raises:
-        GccError: torch knows no such device, or this machine has none.
+        GccError: torch knows no such device, this machine has none, or one GPU is named for several processes.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and launched():
+        if name != "cuda":
+            raise GccError(f"every process of a run has a GPU of its own: leave --device {name} out")
+        name = f"cuda:{os.environ.get(LOCAL_RANK, '0')}"
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

@@ -1,10 +1,11 @@
-"""How networks run: the device, the type of their numbers, and their layout in memory."""
+"""How networks run: the device, the type of their numbers, their layout in memory, and the processes that share the work."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
@@ -12,6 +13,8 @@ from torch import nn
 
 from gcc.errors import GccError
 from gcc.models.layers import runs_channels_last
+from gcc.training.joint_norm import synchronised
+from gcc.training.ranks import ALONE, Ranks
 
 Amp = Literal["auto", "bf16", "fp16", "off"]
 
@@ -30,12 +33,18 @@ class Execution:
         dtype: of the forward passes: bfloat16 or float16 under autocast, or float32 for none.
         layout: of convolutions' weights, which their activations take on.
         leaves_out_closed: whether what the student's discriminators have switched off is not computed where nothing depends on it.
+        detects_anomalies: whether every layer that is trained is looked at, and the first with values that are not finite ends the run.
+        micro_batch: samples that a network is run on at once; none for whole batches.
+        ranks: the processes that play the run together.
     """
 
     device: torch.device
     dtype: torch.dtype = torch.float32
     layout: torch.memory_format = torch.contiguous_format
     leaves_out_closed: bool = False
+    detects_anomalies: bool = False
+    micro_batch: int | None = None
+    ranks: Ranks = ALONE
 
     @classmethod
     def choose(cls, amp: Amp, device: torch.device, *, channels_last: bool = False) -> Execution:
@@ -61,9 +70,16 @@ class Execution:
         # Which channels are open is known on the device, and a GPU would have to be waited for in every step.
         return cls(device, dtype, torch.channels_last if channels_last else torch.contiguous_format, leaves_out_closed=on_cpu)
 
+    def among(self, ranks: Ranks) -> Execution:
+        """Return the same execution in several processes."""
+        return replace(self, ranks=ranks)
+
     def place(self, network: nn.Module) -> nn.Module:
-        """Return the network on the device, in the layout if that suits it."""
+        """Return the network on the device, in the layout if that suits it, and the same in all processes."""
         network = network.to(self.device)
+        if not self.ranks.alone:
+            network = synchronised(network, self.ranks)
+            self.ranks.spread(network)
         return network.to(memory_format=self.layout) if runs_channels_last(network) else network
 
     def autocast(self) -> AbstractContextManager[None]:
@@ -87,6 +103,19 @@ def keep_memory() -> None:
         return
     mallopt(M_MMAP_MAX, 0)
     mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def repeat_exactly() -> None:
+    """Let torch use from now on only algorithms that give the same bits again; what has none is refused when it is met."""
+    # cuBLAS reads it when the first of its handles is made.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True)
+
+
+def not_repeatable(error: Exception) -> bool:
+    """Return whether an error says that an operation has no algorithm that gives the same bits again."""
+    return isinstance(error, RuntimeError) and "does not have a deterministic implementation" in str(error)
 
 
 def out_of_memory(error: Exception) -> bool:

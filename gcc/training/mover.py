@@ -19,7 +19,7 @@ class Mover:
         parameters: each once.
         lr: learning rate at factor 1.
         betas: of Adam.
-        execution: tells whether gradients are scaled.
+        execution: tells whether gradients are scaled, and over which processes they are averaged.
         penalise: called between backward pass and step, to add to the unscaled gradients.
     """
 
@@ -36,6 +36,7 @@ class Mover:
         # As a group of its own, which may be empty.
         self.optimizer = torch.optim.Adam([{"params": self.parameters}], lr=lr, betas=betas, fused=True)
         self.scaler = execution.scaler()
+        self.ranks = execution.ranks
         self._penalise = penalise
 
     @contextmanager
@@ -57,17 +58,32 @@ class Mover:
         """Move the parameters once against the gradient of `loss`; nothing else that it depends on gathers a gradient.
 
         Args:
-            loss: a scalar.
+            loss: a scalar; of several processes, the mean of theirs counts.
             retain_graph: keep its graph, for another loss that shares a part of it.
         """
-        self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(self.scaler.scale(loss), inputs=self.parameters, retain_graph=retain_graph)
+        self._backward(loss, retain_graph)
         if self._penalise is not None:
             self.scaler.unscale_(self.optimizer)
             self._penalise()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.release()
+
+    @contextmanager
+    def gradients(self, loss: Tensor) -> Iterator[None]:
+        """Leave the gradient of `loss` in the parameters inside this context; of several processes, the mean of theirs."""
+        self._backward(loss, retain_graph=False)
+        self.scaler.unscale_(self.optimizer)
+        try:
+            yield
+        finally:
+            self.scaler.update()
+            self.release()
+
+    def _backward(self, loss: Tensor, retain_graph: bool) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(self.scaler.scale(loss), inputs=self.parameters, retain_graph=retain_graph)
+        self.ranks.average(parameter.grad for parameter in self.parameters if parameter.grad is not None)
 
     def release(self) -> None:
         """Free the gradients, whose room the backward passes of others need."""

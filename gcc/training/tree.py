@@ -34,6 +34,18 @@ def joined(plain: Any, tensors: Mapping[str, Tensor]) -> Any:
     return [joined(value, tensors) for value in plain] if isinstance(plain, list) else plain
 
 
+def apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors as safetensors takes them: on the CPU, contiguous, and copied where several share their memory."""
+    apart: dict[str, Tensor] = {}
+    seen = set()
+    for name, tensor in tensors.items():
+        plain = tensor.detach().cpu().contiguous()
+        memory = plain.untyped_storage().data_ptr()
+        apart[name] = plain.clone() if memory in seen else plain
+        seen.add(memory)
+    return apart
+
+
 def _split(state: Any, place: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(state, Tensor):
         tensors[place] = state

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gcc.errors import BudgetError
-from gcc.pruning.budget import Budget
+from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import Cost
 from gcc.units import with_prefix
 
@@ -105,3 +105,24 @@ def test_one_budget_for_all_generators_or_one_for_each():
         Budget.parse_each("1G,2G,3G", ["A2B", "B2A"])
     with pytest.raises(BudgetError):
         Budget.parse_each("1G,lots", ["A2B", "B2A"])
+
+
+@pytest.mark.parametrize(
+    ("text", "milliseconds", "runtime"),
+    [("8ms@cpu", 8, "cpu"), (" 2.5 ms @ onnxruntime ", 2.5, "onnxruntime"), (".5ms@cuda", 0.5, "cuda")],
+)
+def test_latencies(text, milliseconds, runtime):
+    budgets = Budget.parse_each(text, ["A2B", "B2A"])
+    assert budgets == dict.fromkeys(["A2B", "B2A"], LatencyBudget(milliseconds, runtime))
+    assert f"{milliseconds:g} ms" in budgets["A2B"].plan(TEACHER, "exact") and runtime in budgets["A2B"].plan(TEACHER, "exact")
+
+
+@pytest.mark.parametrize("text", ["8ms@gpu", "8@cpu", "0ms@cpu", "ms@cpu", "-1ms@cpu", "8ms@", "25%@cpu", "9" * 400 + "ms@cpu"])
+def test_malformed_latencies_say_what_is_expected(text):
+    with pytest.raises(BudgetError, match="8ms@cpu") as error:
+        Budget.parse_each(text, ["G"])
+    assert repr(text) in str(error.value)
+
+
+def test_kinds_of_budgets_mix():
+    assert Budget.parse_each("25%,8ms@cpu", ["A2B", "B2A"]) == {"A2B": Budget(0.25, True, "macs"), "B2A": LatencyBudget(8, "cpu")}

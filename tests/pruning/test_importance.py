@@ -5,7 +5,7 @@ from torch import nn
 
 from gcc.errors import PluginError
 from gcc.pruning.groups import find_groups
-from gcc.pruning.importance import L1Norm, Slimming, score_groups
+from gcc.pruning.importance import L1Norm, Slimming, random_gradients, score_groups
 from gcc.pruning.sparsity import add_subgradient, penalised
 from gcc.registry.contracts import ImportanceMetric
 
@@ -64,6 +64,38 @@ def test_a_generator_without_scales_is_told_to_use_l1():
     with pytest.raises(PluginError, match=r"Slimming.*--metric l1"):
         score_groups(network, groups, Slimming())
     assert set(score_groups(network, groups, L1Norm())) == {"a"}
+
+
+class Slope(L1Norm):
+    """The first gradient of each channel."""
+
+    def score(self, network, group):
+        if group.name == "b":
+            return None
+        producer = group.producers[0]
+        return network.get_parameter(producer.parameter).grad.transpose(0, producer.dim).flatten(1)[:, 0].clone()
+
+
+def test_the_mean_score_of_all_rounds_counts():
+    network, groups = built("chain")
+
+    def rounds():
+        for value in (1.0, 2.0, 6.0):
+            for parameter in network.parameters():
+                parameter.grad = torch.full_like(parameter, value)
+            yield
+
+    scores = score_groups(network, groups, Slope(), rounds())
+    assert scores["a"].tolist() == [3.0] * 16 and scores["b"] is None
+
+
+def test_random_gradients_are_the_same_every_time_and_are_taken_away():
+    network, groups = built("chain")
+    state = torch.get_rng_state()
+    one, other = (score_groups(network, groups, Slope(), random_gradients(network))["a"] for _ in range(2))
+    assert torch.equal(one, other) and one.unique().numel() == 16
+    assert all(parameter.grad is None for parameter in network.parameters())
+    assert torch.equal(state, torch.get_rng_state())
 
 
 def test_a_score_of_another_shape_is_refused():

@@ -7,11 +7,12 @@ from pruning_toys import TOYS
 from gcc.errors import BudgetError, PluginError, TrainingError
 from gcc.models.pix2pix import Pix2Pix, Pix2PixRecipe
 from gcc.networks import generator_on_meta
-from gcc.pruning.budget import Budget
+from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import cost_of
 from gcc.pruning.groups import find_groups
 from gcc.pruning.importance import L1Norm, Slimming
-from gcc.pruning.search import NEAR_ENOUGH, prune, search_widths, without_vanished
+from gcc.pruning.latency import Latency
+from gcc.pruning.search import NEAR_ENOUGH, prune, search_latency, search_widths, without_vanished
 from gcc.registry.contracts import Group
 
 UNET = Pix2Pix(Pix2PixRecipe(size=64, prune_width=8))
@@ -231,3 +232,51 @@ def test_the_unet_is_cut_to_round_widths():
     teacher = cost_of(network, UNET.example_input())
     found = prune(UNET, network, 8, L1Norm(), Budget.parse("30%"), "exact", teacher, round_to=4)
     assert all(width % 4 == 0 for width in found.widths.values()) and 0.2 * teacher.macs < found.cost.macs <= 0.3 * teacher.macs
+
+
+def clock(widths):
+    """A clock that runs fast at first: what it tells for the first time for some widths is a tenth too little."""
+    key = tuple(widths.values())
+    clock.seen[key] = clock.seen.get(key, 0) + 1
+    return sum(widths.values()) * (0.9 if clock.seen[key] == 1 else 1.0)
+
+
+@pytest.mark.parametrize("round_to", [1, 8])
+@pytest.mark.parametrize("milliseconds", [60.0, 123.4, 179.0])
+def test_what_the_clock_finds_too_slow_at_last_is_cut_further(milliseconds, round_to):
+    clock.seen = {}
+    groups = [group("a", 64), group("b", 136)]
+    scores = {"a": torch.rand(64), "b": torch.rand(136)}
+    widths = search_latency(groups, scores, clock, LatencyBudget(milliseconds, "cpu"), round_to)
+    # The honest time holds, and little is left unused.
+    assert 0.8 * milliseconds <= sum(widths.values()) <= milliseconds
+    assert all(width % round_to == 0 for width in widths.values())
+    assert len(clock.seen) < 30
+    if round_to == 1:
+        ranked = sorted([*scores["a"].tolist(), *scores["b"].tolist()], reverse=True)[: sum(widths.values())]
+        assert widths["a"] == sum(score in ranked for score in scores["a"].tolist())
+
+
+@pytest.mark.parametrize("milliseconds", [0.5, 300.0])
+def test_a_latency_out_of_reach_names_the_range(milliseconds):
+    groups = [group("a", 10, minimum=2)]
+    with pytest.raises(BudgetError, match="by cpu: on this machine, .* between 2 and 10 ms"):
+        search_latency(groups, {"a": torch.rand(10)}, lambda widths: sum(widths.values()), LatencyBudget(milliseconds, "cpu"))
+
+
+@pytest.mark.parametrize("round_to", [1, 4])
+def test_every_candidate_is_built_and_timed(monkeypatch, round_to):
+    timed = []
+
+    def measured(network, example, runtime):
+        timed.append((network, runtime))
+        parameters = sum(parameter.numel() for parameter in network.parameters())
+        return Latency(parameters / 1000, parameters / 1000, "cpu", 1)
+
+    monkeypatch.setattr("gcc.pruning.search.measure_ready", measured)
+    network = UNET.build_generator(UNET.full_widths(8))
+    full = sum(parameter.numel() for parameter in network.parameters())
+    state = torch.random.get_rng_state()
+    found = prune(UNET, network, 8, L1Norm(), LatencyBudget(0.3 * full / 1000, "cpu"), "exact", teacher_cost(UNET, 8), round_to=round_to)
+    assert 0.2 * full < found.cost.parameters <= 0.3 * full and {runtime for _, runtime in timed} == {"cpu"}
+    assert all(width % round_to == 0 for width in found.widths.values()) and torch.equal(state, torch.random.get_rng_state())

@@ -1,12 +1,15 @@
 """Registries over real distributions: folders with dist-info that stand on the import path."""
 
+import io
 import sys
 
 import pytest
+from rich.console import Console
 
-from gcc.errors import PluginError
+from gcc.errors import ClashError, ContractError, PluginError
 from gcc.registry import ARCHITECTURES, DATASETS, EVALUATORS, METRICS, REGISTRIES, SELECTORS, ImportanceMetric, implements
 from gcc.registry.registry import Listing, Registry
+from gcc.report.terminal import plugin_table
 
 GROUP = "gcc_test_plugins.things"
 
@@ -50,8 +53,8 @@ def install(tmp_path, monkeypatch):
         sys.modules.pop(name, None)
 
 
-def things(check=None):
-    return Registry("thing", GROUP, check or implements(ImportanceMetric))
+def things(check=None, contract=1):
+    return Registry("thing", GROUP, check or implements(ImportanceMetric), contract)
 
 
 def test_nothing_is_imported_before_load(install):
@@ -107,7 +110,9 @@ def test_a_clash_names_both_owners_and_neither_wins(install):
     assert registry.load("own").__name__ == "Good"
     lines = [line for line in registry.listings() if line.name == "same"]
     assert {line.distribution for line in lines} == {"gan-one", "gan-two"}
-    assert all(line.broken and "gan-one 1.0" in line.broken and "gan-two 2.0" in line.broken for line in lines)
+    assert all(
+        isinstance(line.fault, ClashError) and "gan-one 1.0" in str(line.fault) and "gan-two 2.0" in str(line.fault) for line in lines
+    )
 
 
 def test_a_clash_is_one_even_when_both_name_the_same_object(install):
@@ -138,7 +143,7 @@ def test_a_broken_plugin_breaks_only_itself(install, source, value, reason):
     assert registry.load("good").__name__ == "Good"
     broken, good = registry.listings()
     assert (broken.name, broken.distribution, broken.version, broken.summary) == ("broken", "gan-broken", "0.9", "")
-    assert "gan-broken 0.9" in broken.broken
+    assert "gan-broken 0.9" in str(broken.fault) and broken.fault.verdict == "broken"
     assert good == Listing("good", "gan-good", "1.2", "Scores with care.")
 
 
@@ -180,6 +185,63 @@ def test_a_distribution_without_metadata_breaks_only_itself(install):
     assert {line.name for line in registry.listings()} == {"broken", "fine", "good"}
 
 
+@pytest.mark.parametrize(
+    ("group", "contract", "newer"),
+    [(f"{GROUP}.2", 1, "gan-gcc"), (f"{GROUP}.12", 3, "gan-gcc"), (GROUP, 2, "gan-other"), (f"{GROUP}.2", 3, "gan-other")],
+)
+def test_a_plugin_of_another_contract_is_told_without_being_imported(install, group, contract, newer):
+    install("gan-other", {"other": "gan_other_mod:Good"}, {"gan_other_mod": "1 / 0"}, group=group, version="0.4")
+    own = GROUP if contract == 1 else f"{GROUP}.{contract}"
+    install("gan-good", {"good": "gan_fitting_mod:Good"}, {"gan_fitting_mod": GOOD}, group=own)
+    registry = things(contract=contract)
+    assert registry.names() == ["good", "other"]
+    made_for = group.removeprefix(GROUP).removeprefix(".") or "1"
+    with pytest.raises(
+        ContractError, match=f"'other' of gan-other 0.4 is made for contract {made_for}, .* contract {contract}: .* newer {newer}$"
+    ):
+        registry.load("other")
+    assert "gan_other_mod" not in sys.modules
+    good, other = registry.listings()
+    assert good.fault is None and other.fault.verdict == "of another contract"
+
+
+def test_a_name_belongs_to_the_plugin_of_this_contract(install):
+    install("gan-old", {"same": "gan_old_mod:Good"}, {"gan_old_mod": "1 / 0"})
+    install("gan-new", {"same": "gan_new_mod:Good"}, {"gan_new_mod": GOOD}, group=f"{GROUP}.2")
+    registry = things(contract=2)
+    assert registry.load("same") is sys.modules["gan_new_mod"].Good
+    assert {line.distribution: type(line.fault) for line in registry.listings()} == {"gan-old": ContractError, "gan-new": type(None)}
+
+
+def test_a_distribution_may_serve_several_contracts(install, tmp_path):
+    install("gan-both", {"good": "gan_both_mod:Good"}, {"gan_both_mod": GOOD}, group=f"{GROUP}.2")
+    (entries,) = tmp_path.rglob("entry_points.txt")
+    entries.write_text(f"{entries.read_text()}[{GROUP}]\ngood = no_such_module_for_one:Good\n")
+    (line,) = things(contract=2).listings()
+    assert line.fault is None
+    (line,) = things(contract=1).listings()
+    assert "no_such_module_for_one" in str(line.fault) and line.fault.verdict == "broken"
+
+
+def test_a_group_that_only_begins_alike_is_another(install):
+    install("gan-else", {"good": "gan_else_mod:Good"}, {"gan_else_mod": GOOD}, group=f"{GROUP}.extra")
+    install("gan-more", {"good": "gan_else_mod:Good"}, {}, group=f"{GROUP}2")
+    assert things().names() == []
+
+
+def test_the_table_tells_the_three_faults_apart(install):
+    install("gan-broken", {"broken": "gan_table_mod:Missing"}, {"gan_table_mod": GOOD})
+    install("gan-good", {"fine": "gan_table_mod:Good", "same": "gan_table_mod:Good"}, {})
+    install("gan-twin", {"same": "gan_table_mod:Good"}, {})
+    install("gan-later", {"later": "gan_table_mod:Good"}, {}, group=f"{GROUP}.2")
+    console = Console(width=300, record=True, file=io.StringIO())
+    console.print(plugin_table("thing", things().listings()))
+    told = {tuple(line.split()[:2]): line for line in console.export_text().splitlines()}
+    assert " broken: " in told["broken", "gan-broken"] and " of another contract: " in told["later", "gan-later"]
+    assert " clashing: " in told["same", "gan-good"] and " clashing: " in told["same", "gan-twin"]
+    assert told["fine", "gan-good"].rstrip().endswith("Scores with care.")
+
+
 def test_a_plugin_of_the_real_group_is_found_beside_the_built_in_ones(install):
     install("gan-good", {"careful": "gan_real_mod:Good", "slimming": "gan_real_mod:Good"}, {"gan_real_mod": GOOD}, group="gcc.metrics")
     registry = Registry("metric", "gcc.metrics", implements(ImportanceMetric))
@@ -203,4 +265,4 @@ def test_built_in_plugins_load_and_are_listed():
         lines = {line.name: line for line in registry.listings()}
         assert names <= set(lines)
         for name in names:
-            assert lines[name].broken is None and lines[name].distribution == "gan-gcc" and lines[name].summary.endswith(".")
+            assert lines[name].fault is None and lines[name].distribution == "gan-gcc" and lines[name].summary.endswith(".")

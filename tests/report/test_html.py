@@ -108,6 +108,21 @@ def test_budgets_in_parameters_are_held_against_parameters(tmp_path):
     assert "20.0%of the teacher's parameters60 K, teacher 300 K; budget at most 70 K39.0%of the teacher's MACs, exact" in words
 
 
+def test_a_latency_budget_shows_what_was_promised_and_measured(tmp_path):
+    folder = full_run(tmp_path / "run")
+    for side in ("student", "teacher"):
+        path = folder / side / "config.json"
+        config = json.loads(path.read_text())
+        config["recipe"]["budget"] = "5ms@onnxruntime"
+        for name, figures in config["figures"].items():
+            measured = 12.0 if name == "teacher" else 4.8
+            figures |= {"promised_ms": 5.0, "promised_on": "onnxruntime, cpu, 2 threads", "ready_ms": measured}
+        path.write_text(json.dumps(config))
+    words = Page(report([folder])).words
+    assert "40.0%of the teacher's latency4.8 ms, teacher 12 ms; budget at most 5 ms" in words
+    assert "latency, ready for inference (onnxruntime, cpu, 2 threads), budget 5 ms12 ms4.8 ms (2.5x)4.8 ms (2.5x)at most 5 ms" in words
+
+
 def test_a_damaged_budget_is_refused(tmp_path):
     folder = full_run(tmp_path / "run")
     path = folder / "student" / "config.json"

@@ -236,3 +236,16 @@ def test_append_line(tmp_path):
     assert [json.loads(line) for line in path.read_text().splitlines()] == [{"epoch": 1, "a": 0.5}, {"epoch": 2}]
     with pytest.raises(OutputError):
         append_line(tmp_path / "missing" / "metrics.jsonl", {})
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_gradients_are_unscaled_move_nothing_and_do_not_outlive_their_context(dtype):
+    weight = nn.Parameter(torch.tensor([1.0, 2.0]))
+    mover = Mover([weight], 0.1, (0.5, 0.999), Execution(torch.device("cpu"), dtype))
+    for _ in range(2):
+        with mover.gradients((weight**2).sum()):
+            assert weight.grad.tolist() == [2.0, 4.0]
+        assert weight.grad is None
+    assert weight.tolist() == [1.0, 2.0] and not mover.optimizer.state
+    mover.step((weight**2).sum())
+    torch.testing.assert_close(weight.detach(), torch.tensor([0.9, 1.9]))

@@ -1,4 +1,4 @@
-"""Packages that an evaluator needs and the core does without."""
+"""Packages that the core does without."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from contextlib import contextmanager
 
 from gcc.errors import GccError
 
-INSTALL = "pip install 'gan-gcc[eval]'"
-
 
 @contextmanager
-def needed(by: str, package: str) -> Iterator[None]:
+def needed(by: str, package: str, extra: str = "eval") -> Iterator[None]:
     """Explain a failed import inside this context.
 
     Args:
         by: who needs the package, such as an evaluator's name.
         package: its name in the registry.
+        extra: of ours, which brings it.
 
     Raises:
         GccError: the package, or one that it needs in turn, is not installed.
@@ -24,4 +23,4 @@ def needed(by: str, package: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise GccError(f"{by} needs {package}: {INSTALL} ({error})") from error
+        raise GccError(f"{by} needs {package}: pip install 'gan-gcc[{extra}]' ({error})") from error

@@ -1,0 +1,99 @@
+"""ESRGAN fulfils its contract, has the paper's dense blocks, and is compressed from end to end."""
+
+import pytest
+import torch
+from gcc_esrgan import ESRGAN, Dense, growing
+
+from gcc import Compressor, Teacher, load
+from gcc.errors import RecipeError
+from gcc.pruning.groups import find_groups
+from gcc.recipe import changed
+from gcc.registry import DATASETS
+from gcc.testing import check_architecture, check_family
+
+SMALL = {"size": 32, "ngf": 8, "prune_width": 8, "ndf": 4, "blocks": 1}
+
+
+def small(**settings):
+    return ESRGAN(changed(ESRGAN.demo(), SMALL | settings))
+
+
+def test_contract(tmp_path):
+    check_architecture("esrgan", tmp_path)
+
+
+@pytest.mark.parametrize("scale", [2, 8])
+def test_contract_at_other_scales(scale, tmp_path):
+    check_family("esrgan", small(scale=scale), tmp_path, seed=1)
+
+
+def test_the_published_generator_has_the_papers_parameters():
+    # 23 blocks of width 64 and growth 32: 16,697,987 parameters, as the authors' own model has.
+    family = ESRGAN(ESRGAN.published())
+    with torch.device("meta"):
+        network = family.build_generator(family.full_widths(64))
+    assert sum(parameter.numel() for parameter in network.parameters()) == 16_697_987
+
+
+def test_a_dense_block_is_the_papers_by_hand():
+    torch.manual_seed(0)
+    block, x = Dense(4, [2, 3, 2, 3]), torch.randn(1, 4, 5, 5)
+    made = [x]
+    for layer in block.grow.values():
+        made.append(torch.nn.functional.leaky_relu(layer[0](torch.cat(made, 1)), 0.2))
+    torch.testing.assert_close(block(x), x + 0.2 * block.join(torch.cat(made, 1)))
+
+
+def test_a_convolution_of_no_channels_is_as_if_its_channels_were_zero():
+    torch.manual_seed(0)
+    x, whole, without = torch.randn(1, 4, 5, 5), Dense(4, [2, 3, 2, 3]), Dense(4, [2, 0, 2, 3])
+    kept = torch.tensor([*range(6), *range(9, 14)])  # the trunk and the first convolution; not the second; the rest
+    with torch.no_grad():
+        for parameter in whole.grow["conv2"].parameters():
+            parameter.zero_()
+        for name, layer in without.grow.items():
+            reads = kept[kept < whole.grow[name][0].in_channels]
+            layer[0].weight.copy_(whole.grow[name][0].weight[:, reads])
+            layer[0].bias.copy_(whole.grow[name][0].bias)
+        without.join.weight.copy_(whole.join.weight[:, kept])
+        without.join.bias.copy_(whole.join.bias)
+    torch.testing.assert_close(without(x), whole(x))
+
+
+def test_groups_behind_concatenations():
+    groups = {group.name: group for group in find_groups(small(), 8)}
+    trunk = {producer.parameter for producer in groups["trunk"].producers}
+    assert trunk == {"stem.weight", "joint.weight", *(f"blocks.0.{dense}.join.weight" for dense in range(3))}
+    for dense in range(1, 4):
+        for number, name in enumerate(growing(1, dense), start=1):
+            (producer,) = groups[name].producers
+            assert producer.parameter == f"blocks.0.{dense - 1}.grow.conv{number}.0.weight"
+            assert (groups[name].channels, groups[name].minimum) == (4, 0)
+    assert {groups[name].producers[0].parameter for name in ("up1", "up2", "last")} == {"ups.0.0.weight", "ups.1.0.weight", "last.0.weight"}
+
+
+def test_residuals_start_small():
+    family = small()
+    network = family.build_generator(family.full_widths(8))
+    family.initialise(network)
+    assert all(layer.bias.any() for layer in (network.stem, network.joint, network.head))  # as torch draws them
+    for path in ("blocks.0.0.join", "blocks.0.2.grow.conv4.0"):
+        layer = network.get_submodule(path)
+        expected = 0.1 * (2 / (layer.in_channels * 9)) ** 0.5
+        assert layer.weight.std().item() == pytest.approx(expected, rel=0.15) and not layer.bias.any()
+
+
+def test_other_sizes_are_refused():
+    with pytest.raises(RecipeError, match="size = 30: expected a multiple of 4"):
+        small(size=30)
+
+
+def test_compress(tmp_path, monkeypatch):
+    monkeypatch.setattr(DATASETS.load(ESRGAN.demo_source), "sizes", {"train": 20, "val": 4, "test": 4})
+    settings = SMALL | {"pretrain_epochs": 1, "epochs": 1, "batch_size": 10, "budget": "40%"}
+    result = Compressor(Teacher.create("esrgan"), **settings).run()
+    figures = result.figures()["G"]
+    assert figures["student"]["exact_macs"] <= 0.4 * figures["teacher"]["exact_macs"]
+    result.save(tmp_path)
+    with torch.no_grad():
+        assert load(tmp_path / "student")(torch.zeros(1, 3, 9, 7)).shape == (1, 3, 36, 28)

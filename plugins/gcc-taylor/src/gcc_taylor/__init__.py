@@ -1,0 +1,37 @@
+"""First-order Taylor importance (Molchanov et al. 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from gcc.registry import Group, ImportanceMetric
+
+
+class Taylor(ImportanceMetric):
+    """Squared first-order change of the loss without a weight, summed over a channel: `sum over w of (g w)^2` (Molchanov et al. 2019).
+
+    `g` is the gradient of the generators' losses on a batch, and the importance is the mean over batches. Where several layers are summed
+    into the same channels, all of their weights count. The square of the sum, `(sum of g w)^2`, would not do: before a norm, which undoes
+    any scale of a kernel, gradient and kernel are orthogonal.
+    """
+
+    strength: ClassVar[float] = 0.0
+    batches: ClassVar[int] = 16
+
+    def score(self, network: nn.Module, group: Group) -> Tensor:
+        """Return the importance, (channels,)."""
+        scores = []
+        for producer in group.producers:
+            weight = network.get_parameter(producer.parameter)
+            gradient = torch.zeros_like(weight) if weight.grad is None else weight.grad
+            changes = (gradient * weight.detach()).float().square()
+            scores.append(changes.transpose(0, producer.dim).reshape(group.channels, -1).sum(1))
+        return torch.stack(scores).sum(0)
+
+    def sparsified(self, network: nn.Module, group: Group) -> Sequence[Tensor]:
+        """Return nothing: the loss itself tells."""
+        return ()

@@ -1,0 +1,119 @@
+"""Where numbers stop being finite."""
+
+import math
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from families import TINY
+from torch import nn
+
+from gcc import Compressor, Teacher
+from gcc.errors import TrainingError
+from gcc.registry import ARCHITECTURES
+from gcc.training.anomaly import FiniteLosses, detect
+
+
+def losses(**values):
+    return {name: torch.tensor(value) for name, value in values.items()}
+
+
+def test_the_first_iteration_and_its_losses_are_remembered():
+    finite = FiniteLosses()
+    assert finite.broken == (0, [])
+    for number, values in enumerate(({"G": 1.0, "D": 2.0}, {"G": 1.0, "D": math.inf}, {"G": math.nan, "D": 1.0}), 1):
+        finite.see(number, losses(**values))
+    assert finite.broken == (2, ["D"])
+    finite.begin()
+    finite.see(4, losses(G=1.0, D=1.0))
+    assert finite.broken == (0, [])
+
+
+def test_of_two_sets_of_losses_the_first_to_break_is_told():
+    finite = FiniteLosses()
+    finite.see(1, losses(G=1.0))
+    finite.see(2, losses(G=1.0, D=-math.inf))
+    finite.see(3, losses(G=math.nan))
+    assert finite.broken == (2, ["D"])
+
+
+class Logarithm(nn.Module):
+    def forward(self, values):
+        return values.log()
+
+
+def network():
+    return nn.Sequential(nn.Linear(3, 3), nn.Sequential(nn.Sigmoid(), Logarithm()), nn.Linear(3, 1))
+
+
+def test_the_layer_that_makes_them_is_named():
+    watched = network()
+    detect(watched, "student/generators/G", scaled=False)
+    watched(torch.ones(2, 3))
+    with torch.no_grad():
+        watched[0].bias.fill_(-1e4)
+    with pytest.raises(
+        TrainingError, match=r"^student/generators/G: layer 1\.1 \(Logarithm\) makes values that are not finite: lower lr_g"
+    ):
+        watched(torch.ones(2, 3))
+
+
+def test_weights_and_inputs_that_are_not_finite_are_told_apart():
+    watched = network()
+    detect(watched, "G", scaled=False)
+    with pytest.raises(TrainingError, match=r"layer 0 \(Linear\) is given values that are not finite: "):
+        watched(torch.full((2, 3), math.nan))
+    with torch.no_grad():
+        watched[0].weight[0, 0] = math.inf
+    with pytest.raises(TrainingError, match=r"layer 0 \(Linear\) makes values that are not finite, with such values in its weight: "):
+        watched(torch.ones(2, 3))
+
+
+def test_a_gradient_that_is_not_finite_is_named_unless_it_is_scaled():
+    for scaled in (False, True):
+        watched = nn.Linear(2, 1)
+        watched.requires_grad_(False)
+        detect(watched, "G", scaled=scaled)
+        assert not watched.weight.requires_grad
+        watched.requires_grad_(True)
+        # The root's slope at zero is infinite.
+        loss = (watched(torch.ones(1, 2)) * 0).sqrt().sum()
+        if scaled:
+            loss.backward()
+        else:
+            with pytest.raises(TrainingError, match="^G: the gradient of (weight|bias) is not finite"):
+                loss.backward()
+
+
+@pytest.mark.parametrize("arch", ["pix2pix", "cyclegan", "sagan", "srgan"])
+def test_every_family_is_watched_and_trains_as_ever_while_all_is_finite(arch):
+    plain, watched = (Compressor(Teacher.create(arch), plain=True, detect_anomaly=detected, **TINY[arch]) for detected in (False, True))
+    name = ARCHITECTURES.load(arch).generators[-1]
+    for step, same in zip(plain.steps(), watched.steps(), strict=True):
+        assert all(torch.equal(value, same.losses[name]) for name, value in step.losses.items())
+        if step.phase == "train":
+            break
+    with torch.no_grad():
+        next(watched.student.generators[name].parameters()).fill_(torch.nan)
+    with pytest.raises(TrainingError, match=f"^student/generators/{name}: layer .* makes values that are not finite, with such values in"):
+        watched.student.make(next(watched.batches(1, 1)))
+
+
+REPEATED = """
+import torch
+from families import TINY
+from gcc import Compressor, Teacher
+for arch, settings in TINY.items():
+    run = Compressor(Teacher.create(arch), deterministic=True, **settings)
+    next(step for step in run.steps() if step.phase == "train")
+    assert torch.are_deterministic_algorithms_enabled()
+"""
+
+
+def test_every_family_has_deterministic_algorithms():
+    # In a process of its own, of which torch then is as it is told.
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    done = subprocess.run([sys.executable, "-c", REPEATED], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
