@@ -14,7 +14,7 @@ from torch import nn
 
 from gcc.artifact import Role, read
 from gcc.conclusion import conclude
-from gcc.data.loading import in_order
+from gcc.data.loading import Loader
 from gcc.errors import ArtifactError
 from gcc.losses.coordination import Target
 from gcc.losses.distillation import Projections
@@ -92,8 +92,8 @@ class Compressor(Run):
             widths: of the students.
         """
         here, dtype = torch.device("cpu"), self.execution.dtype
-        number = min(self.recipe.batch_size, len(self.material.train))
-        (batch,) = in_order(self.material.train, range(number), number, here)
+        loader = Loader(self.material.train, batch_size=self.recipe.batch_size, seed=self.recipe.seed, device=here, ranks=self.ranks)
+        batch = next(loader.batches(1, FIRST))
         run = copy(self)
         run.device, run.widths, run.given = here, widths, Teacher(self.arch, self.given.settings)
         # Of the same size, and without a scaler, which looks at values.

@@ -210,13 +210,15 @@ class Player:
 
     def update_generators(self, made: Made, verdict: Verdict) -> Losses:
         """Move the generators against Eq. 1 and the task losses."""
+        of_data = self._gather_data_losses(made.batch)
         losses = self._generator_losses(made, verdict)
         self.generator_mover.step(total(losses.values()))
-        return detached(losses)
+        return detached(losses) | of_data
 
     def gradients(self, batches: Iterable[Batch]) -> Iterator[None]:
         """Leave in the generators, for one batch after the other, the gradient of what would move them (Eq. 1 and the task losses)."""
         for batch in batches:
+            self._gather_data_losses(batch)
             made = self.make(batch)
             losses = self._generator_losses(made, self.judge(made))
             with self.generator_mover.gradients(total(losses.values())):
@@ -246,6 +248,14 @@ class Player:
     def _opposed(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Return L_G and L_Dfake of the logits of made images, of all processes together: their difference's size is no mean of sizes."""
         return self.ranks.joint(self.gan.generator(logits)), self.ranks.joint(self.gan.fake(logits))
+
+    def _gather_data_losses(self, batch: Batch) -> Losses:
+        """Gather the gradients of losses whose graphs nothing else shares: they never lie in memory beside the others' own."""
+        with self.execution.autocast():
+            losses = self.architecture.data_losses(self._task_networks, batch)
+        if losses:
+            self.generator_mover.gather(total(losses.values()))
+        return detached(losses)
 
     def _generator_losses(self, made: Made, verdict: Verdict) -> Losses:
         opposed = [self.gan.generator(logits) for logits in verdict.logits.values()]
@@ -381,6 +391,7 @@ class Student(Player):
             lesson: what the teacher made of the same batch, and what its discriminators say of that.
             opinion: what the teacher's discriminators say of `made`; its gradient reaches the student's generators and nothing else.
         """
+        of_data = self._gather_data_losses(made.batch)
         losses = self._generator_losses(made, verdict)
         for term, weight, mine, theirs in (
             ("distill_G", self.recipe.lambda_distill_g, self._projected(made), lesson.made.features),
@@ -393,7 +404,7 @@ class Student(Player):
                 losses[term] = weight * total(distances)
         # The verdict's graph then serves the discriminators' own move, too.
         self.generator_mover.step(total(losses.values()), retain_graph=self._shares_verdict)
-        return detached(losses)
+        return detached(losses) | of_data
 
     def update_retention(self, made: Made, targets: Mapping[str, Target]) -> Losses:
         """Move the retention factors, and them alone, against `L_arch = L_D + L_global` (Eq. 8), then clamp them to [0, 1]."""

@@ -261,7 +261,8 @@ def check_game(architecture: Architecture[Any]) -> None:
     for name, pair in pairs.items():
         _require(pair.real.shape == pair.fake.shape, f"pair {name}: real is {tuple(pair.real.shape)}, fake {tuple(pair.fake.shape)}")
     auxiliary = architecture.build_auxiliary(Weights())
-    losses = architecture.task_losses({**generators, **auxiliary}, architecture.prepare(batch, auxiliary), samples)
+    networks, prepared = {**generators, **auxiliary}, architecture.prepare(batch, auxiliary)
+    losses = architecture.task_losses(networks, prepared, samples) | architecture.data_losses(networks, prepared)
     before = architecture.pretraining_losses(batch, samples)
     _require(bool(before) or not architecture.recipe.pretrain_epochs, "pretrain_epochs is set, and there are no pretraining_losses")
     for term, loss in (losses | before).items():

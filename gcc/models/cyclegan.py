@@ -117,14 +117,19 @@ class CycleGAN(Architecture[CycleGANRecipe]):
 
     def task_losses(self, networks: Networks, batch: Batch, samples: Samples) -> dict[str, Tensor]:
         recipe, a, b = self.recipe, batch["A"], batch["B"]
-        losses = {
+        return {
             "cycle_A": recipe.lambda_A * l1_loss(networks["B2A"](samples["B"]).float(), a),
             "cycle_B": recipe.lambda_B * l1_loss(networks["A2B"](samples["A"]).float(), b),
         }
-        if recipe.lambda_identity:
-            losses["identity_A"] = recipe.lambda_identity * recipe.lambda_A * l1_loss(networks["B2A"](a).float(), a)
-            losses["identity_B"] = recipe.lambda_identity * recipe.lambda_B * l1_loss(networks["A2B"](b).float(), b)
-        return losses
+
+    def data_losses(self, networks: Networks, batch: Batch) -> dict[str, Tensor]:
+        recipe, a, b = self.recipe, batch["A"], batch["B"]
+        if not recipe.lambda_identity:
+            return {}
+        return {
+            "identity_A": recipe.lambda_identity * recipe.lambda_A * l1_loss(networks["B2A"](a).float(), a),
+            "identity_B": recipe.lambda_identity * recipe.lambda_B * l1_loss(networks["A2B"](b).float(), b),
+        }
 
     def taps(self) -> Taps:
         return Taps(generator=resnet_taps(self.recipe.n_blocks), discriminator=("conv2.3", "conv4.3"))

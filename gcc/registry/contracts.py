@@ -239,6 +239,17 @@ class Architecture(abc.ABC, Generic[R]):
         """
         return {}
 
+    def data_losses(self, networks: Networks, batch: Batch) -> dict[str, Tensor]:
+        """Return those task losses that read nothing of what was made, such as how far a generator changes its own domain; none by default.
+
+        They could stand in `task_losses` as well. Here they take less memory, since their graphs are gone before the others' grow.
+
+        Args:
+            networks: the generators and the auxiliary networks by name.
+            batch: as `prepare` returned it.
+        """
+        return {}
+
     def pretraining_losses(self, batch: Batch, samples: Samples) -> dict[str, Tensor]:
         """Return the weighted losses of the stage before the game, in which generators train alone for `recipe.pretrain_epochs`."""
         return {}

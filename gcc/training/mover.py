@@ -38,6 +38,7 @@ class Mover:
         self.scaler = execution.scaler()
         self.ranks = execution.ranks
         self._penalise = penalise
+        self._gathering = False
 
     @contextmanager
     def moving(self) -> Iterator[None]:
@@ -54,14 +55,22 @@ class Mover:
         for parameter in self.parameters:
             parameter.requires_grad_(False)
 
-    def step(self, loss: Tensor, *, retain_graph: bool = False) -> None:
-        """Move the parameters once against the gradient of `loss`; nothing else that it depends on gathers a gradient.
+    def gather(self, loss: Tensor, *, retain_graph: bool = False) -> None:
+        """Add the gradient of a part of the next step's loss; nothing else that it depends on gathers a gradient.
 
         Args:
             loss: a scalar; of several processes, the mean of theirs counts.
             retain_graph: keep its graph, for another loss that shares a part of it.
         """
-        self._backward(loss, retain_graph)
+        if not self._gathering:
+            self.optimizer.zero_grad(set_to_none=True)
+        self._gathering = True
+        torch.autograd.backward(self.scaler.scale(loss), inputs=self.parameters, retain_graph=retain_graph)
+
+    def step(self, loss: Tensor, *, retain_graph: bool = False) -> None:
+        """Move the parameters once against the gradient of `loss` and what has been gathered before; see `gather`."""
+        self.gather(loss, retain_graph=retain_graph)
+        self._average()
         if self._penalise is not None:
             self.scaler.unscale_(self.optimizer)
             self._penalise()
@@ -71,8 +80,9 @@ class Mover:
 
     @contextmanager
     def gradients(self, loss: Tensor) -> Iterator[None]:
-        """Leave the gradient of `loss` in the parameters inside this context; of several processes, the mean of theirs."""
-        self._backward(loss, retain_graph=False)
+        """Leave the gradient that `step` would move against in the parameters inside this context."""
+        self.gather(loss)
+        self._average()
         self.scaler.unscale_(self.optimizer)
         try:
             yield
@@ -80,10 +90,9 @@ class Mover:
             self.scaler.update()
             self.release()
 
-    def _backward(self, loss: Tensor, retain_graph: bool) -> None:
-        self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(self.scaler.scale(loss), inputs=self.parameters, retain_graph=retain_graph)
+    def _average(self) -> None:
         self.ranks.average(parameter.grad for parameter in self.parameters if parameter.grad is not None)
+        self._gathering = False
 
     def release(self) -> None:
         """Free the gradients, whose room the backward passes of others need."""

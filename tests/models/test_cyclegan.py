@@ -40,7 +40,7 @@ def test_cycle_and_identity_losses_are_the_papers(identity):
         "identity_A": 0.5 * 7 * distance(b2a(batch["A"]), batch["A"]),
         "identity_B": 0.5 * 11 * distance(a2b(batch["B"]), batch["B"]),
     }
-    losses = architecture.task_losses(networks, batch, samples)
+    losses = architecture.task_losses(networks, batch, samples) | architecture.data_losses(networks, batch)
     assert losses.keys() == {name for name in expected if identity or name.startswith("cycle")}
     assert {name: float(loss) for name, loss in losses.items()} == pytest.approx({name: expected[name] for name in losses}, rel=1e-6)
 

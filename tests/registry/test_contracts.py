@@ -92,4 +92,4 @@ def test_no_gate_is_an_identity_without_weights():
 
 
 def test_an_architecture_has_no_task_losses_by_default():
-    assert Architecture.task_losses(None, {}, {}, {}) == {}
+    assert Architecture.task_losses(None, {}, {}, {}) == Architecture.data_losses(None, {}, {}) == {}

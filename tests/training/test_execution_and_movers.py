@@ -90,6 +90,18 @@ def test_mover_forgets_gradients_from_elsewhere():
     assert parameter.item() == pytest.approx(0.1, rel=1e-4)
 
 
+def test_gathered_parts_are_one_loss_and_are_forgotten_with_the_step():
+    whole, parts = (nn.Parameter(torch.tensor([1.0, 2.0])) for _ in range(2))
+    by_whole, by_parts = (Mover([parameter], 0.1, (0.5, 0.999), OFF) for parameter in (whole, parts))
+    for step in range(3):
+        by_whole.step(((whole - step) ** 2).sum() + (3 * whole).sum() - whole[0])
+        (100 * parts).sum().backward()  # Not gathered.
+        by_parts.gather((3 * parts).sum())
+        by_parts.gather(-parts[0])
+        by_parts.step(((parts - step) ** 2).sum())
+        torch.testing.assert_close(parts, whole, rtol=1e-6, atol=1e-7)
+
+
 def test_no_gradient_outlives_a_step():
     parameter = nn.Parameter(torch.zeros(1))
     Mover([parameter], 0.1, (0.5, 0.999), OFF).step(parameter.sum())

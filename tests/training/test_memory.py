@@ -1,8 +1,10 @@
 """Memory that work would take."""
 
+import numpy as np
 import pytest
 import torch
 from families import TINY
+from PIL import Image
 
 from gcc import Compressor, Teacher
 from gcc.training.execution import Execution
@@ -58,6 +60,19 @@ def test_an_imagined_iteration_takes_what_a_real_one_takes(arch, small_worlds):
         for p in net.parameters()
     )
     assert told > 3 * 4 * weights  # with Adam's moments
+
+
+def test_crops_of_large_photographs_take_what_crops_take(tmp_path):
+    random = np.random.default_rng(0)
+    told = []
+    for side in (64, 256):
+        folder = tmp_path / str(side) / "train"
+        folder.mkdir(parents=True)
+        for number in range(10):
+            Image.fromarray(random.integers(256, size=(side, side, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+        run = Compressor(Teacher.create("srgan"), folder.parent, **TINY["srgan"], perceptual="pixel")
+        told.append(run.bytes_of_iteration(run.within_budget()))
+    assert told[0] == told[1]
 
 
 def test_a_container_has_what_is_left_of_its_limit(tmp_path, monkeypatch):
