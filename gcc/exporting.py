@@ -22,7 +22,7 @@ from gcc.errors import DataError, GccError, OutputError, near
 from gcc.evaluation.held_out import spread
 from gcc.evaluation.pixels import decibels
 from gcc.files import replacing
-from gcc.inference import TOLERANCE, optimize
+from gcc.inference import TOLERANCE, fold
 from gcc.networks import require_finite
 from gcc.pruning.latency import Latency, measure_latency
 from gcc.registry import SampleSource
@@ -129,7 +129,7 @@ def export(
     example = artifact.architecture.example_input()
     inputs = Inputs.of(network, example)
     samples = None if precision == "fp32" else _samples(artifact, calibration)
-    ready = optimize(network, drawn((1, *inputs.shape)))
+    ready = fold(network, drawn((1, *inputs.shape)))
     with replacing(place) as fresh, TemporaryDirectory() as folder:
         exact = fresh if samples is None else Path(folder) / f"exact{form.suffix}"
         form.write(ready, inputs, exact)

@@ -11,6 +11,7 @@ from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 from gcc.errors import GccError
 from gcc.models.layers import runs_channels_last
+from gcc.models.phases import PhasedTranspose2d, doubles, is_slow
 from gcc.models.trace import Trace
 from gcc.networks import evaluating
 
@@ -22,7 +23,8 @@ def optimize(network: nn.Module, example: Tensor) -> nn.Module:
     """Return a copy of a network that computes the same, faster: for inference alone.
 
     Batch norms are folded into the convolutions before them, parametrisations such as spectral norm are carried out, dropout is gone, and
-    convolutions have channels last where that is faster. The copy is compared with the network on `example` before it is returned.
+    convolutions have channels last where that is faster. On a CPU, transposed convolutions become plain ones where these are faster for
+    inputs like `example`. The copy is compared with the network on `example` before it is returned.
 
     Args:
         network: such as `load("runs/pix2pix/student")`; it stays as it is.
@@ -30,6 +32,26 @@ def optimize(network: nn.Module, example: Tensor) -> nn.Module:
 
     Raises:
         GccError: the copy does not compute the same, because the network does more with a convolution's output than its batch norm.
+    """
+    copy = fold(network, example)
+    if example.device.type == "cpu":
+        trace = Trace(copy, example)
+        for path, module in trace.modules.items():
+            if doubles(module) and is_slow(module, trace.given(path)):
+                _replace(copy, path, PhasedTranspose2d(module))
+        _require_equal(network, copy, example)
+    return copy
+
+
+def fold(network: nn.Module, example: Tensor) -> nn.Module:
+    """Return a copy of a network that computes the same with the same layers: what `optimize` does without choosing among ways to compute.
+
+    Args:
+        network: it stays as it is.
+        example: an input, (N, ...), on its device.
+
+    Raises:
+        GccError: as `optimize`.
     """
     copy = deepcopy(network).eval().requires_grad_(False)
     for module in copy.modules():
@@ -46,10 +68,14 @@ def optimize(network: nn.Module, example: Tensor) -> nn.Module:
             _replace(copy, path, nn.Identity())
         elif isinstance(module, nn.Dropout | nn.Dropout2d):
             _replace(copy, path, nn.Identity())
-    if runs_channels_last(copy):
-        copy = copy.to(memory_format=torch.channels_last)
+    _lay_out(copy)
     _require_equal(network, copy, example)
     return copy
+
+
+def _lay_out(network: nn.Module) -> None:
+    if runs_channels_last(network):
+        network.to(memory_format=torch.channels_last)
 
 
 def _folds(module: nn.Module) -> bool:

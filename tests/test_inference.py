@@ -7,6 +7,8 @@ from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from gcc import GccError, Teacher, optimize
+from gcc.inference import fold
+from gcc.models.phases import PhasedTranspose2d
 
 
 def trained(network, example):
@@ -36,6 +38,18 @@ def test_every_family_computes_the_same_without_norms_dropout_and_parametrisatio
     assert nn.BatchNorm2d not in kinds and nn.Dropout not in kinds and not any(map(is_parametrized, ready.modules()))
     assert not ready.training and not any(parameter.requires_grad for parameter in ready.parameters())
     assert all(tensor.equal(before[name]) for name, tensor in network.state_dict().items())
+
+
+def test_transposed_convolutions_become_plain_where_few_pixels_are_read_or_few_channels_made():
+    torch.manual_seed(0)
+    network = nn.Sequential(*(nn.ConvTranspose2d(before, after, 4, 2, 1) for before, after in ((3, 8), (8, 8), (8, 8), (8, 3))))
+    example = torch.randn(2, 3, 4, 4)
+    assert [type(module) for module in fold(network, example)] == [nn.ConvTranspose2d] * 4
+    ready = optimize(network, example)
+    assert [type(module) for module in ready] == [PhasedTranspose2d, PhasedTranspose2d, nn.ConvTranspose2d, PhasedTranspose2d]
+    with torch.no_grad():
+        for other in (example, torch.randn(1, 3, 7, 5)):
+            torch.testing.assert_close(ready(other), network(other))
 
 
 class Shared(nn.Module):

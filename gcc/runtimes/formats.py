@@ -1,6 +1,6 @@
 """File formats that a generator is exported to, each written and read back.
 
-What is written has been made ready for inference by `gcc.inference.optimize`: batch norms are folded, dropout and parametrisations gone.
+What is written has been made ready for inference by `gcc.inference.fold`: batch norms are folded, dropout and parametrisations gone.
 """
 
 from __future__ import annotations

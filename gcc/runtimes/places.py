@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor, nn
 
-from gcc.inference import optimize
+from gcc.inference import fold, optimize
 from gcc.runtimes import Runtime
 from gcc.runtimes.formats import read_onnx, require_onnx, write_onnx
 from gcc.runtimes.inputs import Inputs, drawn
@@ -43,10 +43,10 @@ def started(network: nn.Module, example: Tensor, runtime: Runtime) -> nn.Module:
         GccError: this machine lacks the device or the packages.
     """
     device = device_of(runtime)
-    ready = optimize(deepcopy(network).to(device), drawn(example.shape).to(device))
+    network, inputs = deepcopy(network).to(device), drawn(example.shape).to(device)
     if runtime != "onnxruntime":
-        return ready
+        return optimize(network, inputs)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "generator.onnx"
-        write_onnx(ready, Inputs.of(network, example), path)
+        write_onnx(fold(network, inputs), Inputs.of(network, example), path)
         return read_onnx(path)
