@@ -127,10 +127,7 @@ class Player:
 
     def _called(self, networks: Networks, positions: Mapping[str, Sequence[str]] = NO_POSITIONS) -> dict[str, InParts]:
         """Return networks as this player calls them, with the features of the layers at `positions` kept."""
-        return {
-            name: InParts(network, self.execution.micro_batch, modules_at(network, positions.get(name, ())))
-            for name, network in networks.items()
-        }
+        return {name: InParts(network, self.execution, modules_at(network, positions.get(name, ()))) for name, network in networks.items()}
 
     def _generator_parameters(self) -> Iterator[nn.Parameter]:
         return chain.from_iterable(network.parameters() for network in self.generators.values())

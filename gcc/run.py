@@ -33,7 +33,7 @@ from gcc.selection import Selection
 from gcc.teacher import Teacher
 from gcc.training.anomaly import FiniteLosses, not_finite
 from gcc.training.device import choose_device
-from gcc.training.execution import Amp, Execution, keep_memory, repeat_exactly
+from gcc.training.execution import Amp, Execution, keep_memory, repeat_exactly, unlimit_compiler
 from gcc.training.ranks import join
 from gcc.training.seeds import derived, random_states, restore_random
 from gcc.weights import Weights
@@ -93,6 +93,7 @@ class Run(abc.ABC):
         plain: run every operation as it is written, in float32 and torch's own layouts: slower, and the reference for all that is faster.
         deterministic: let torch use, from now on, only algorithms that give the same bits again, which those of a GPU mostly do not.
         detect_anomaly: end at the first layer or gradient that is not finite, and name it: slower, since each one is looked at.
+        compile: let `torch.compile` compile networks where training calls them: the first steps are slow, the others faster.
         micro_batch: samples that a network is run on at once, for less memory, with the same gradients but for batch norm, which then
             normalises every part by itself; none for whole batches.
         workers: processes that read images; 0 reads them between the steps.
@@ -120,6 +121,7 @@ class Run(abc.ABC):
         plain: bool = False,
         deterministic: bool = False,
         detect_anomaly: bool = False,
+        compile: bool = False,
         micro_batch: int | None = None,
         workers: int = 0,
         cache: bool = False,
@@ -145,12 +147,19 @@ class Run(abc.ABC):
         fast = Execution.choose(amp, self.device, channels_last=self.architecture.channels_last)
         self.ranks = join()
         self.execution = (Execution(self.device) if plain else fast).among(self.ranks)
-        if micro_batch is not None:
-            if micro_batch < 1:
-                raise GccError(f"micro_batch = {micro_batch}: expected a number of samples, from 1 on")
-            self.execution = replace(self.execution, leaves_out_closed=False, micro_batch=micro_batch)
-        if detect_anomaly:
-            self.execution = replace(self.execution, leaves_out_closed=False, detects_anomalies=True)
+        if micro_batch is not None and micro_batch < 1:
+            raise GccError(f"micro_batch = {micro_batch}: expected a number of samples, from 1 on")
+        if compile:
+            kept = {"--plain": plain, "--micro-batch": micro_batch is not None, "--detect-anomaly": detect_anomaly}
+            if others := [option for option, given in kept.items() if given]:
+                raise GccError(f"--compile is for networks that run whole and as they are: leave it or {' and '.join(others)} out")
+            if not self.ranks.alone:
+                raise GccError(f"--compile is for one process, and these are {self.ranks.world}: leave it out")
+            unlimit_compiler()
+        if micro_batch is not None or detect_anomaly or compile:
+            self.execution = replace(
+                self.execution, leaves_out_closed=False, micro_batch=micro_batch, detects_anomalies=detect_anomaly, compiles=compile
+            )
         if self.device.type == "cpu" and not plain:
             keep_memory()
         self.workers = workers
@@ -265,6 +274,7 @@ class Run(abc.ABC):
             **self.material.facts(self.recipe.size),
             **({"note": "; ".join(notes)} if notes else {}),
             "device": f"{self.device}, {str(self.execution.dtype).removeprefix('torch.')}"
+            + (", compiled" if self.execution.compiles else "")
             + ("" if self.ranks.alone else f", {self.ranks.world} processes"),
             "training": f"{' + '.join(self.stages())} epochs of {every} steps, batches of {self.recipe.batch_size}{self._parts()}",
         }

@@ -22,7 +22,7 @@ from gcc.files import RESULTS, explained, replacing, set_aside, write_text
 from gcc.report.html import save_report
 from gcc.result import Result
 from gcc.run import Run, Step
-from gcc.training.execution import not_repeatable, out_of_memory
+from gcc.training.execution import not_compilable, not_repeatable, out_of_memory
 from gcc.training.interruption import interruptible
 from gcc.training.ranks import left_alone
 from gcc.training.record import PHASES, Window, append_line
@@ -109,6 +109,8 @@ def _of_the_machine(run: Run, error: Exception) -> GccError | None:
         return TrainingError(f"{batches} do not fit into the memory: lower --batch-size or --size, or use --amp bf16")
     if not_repeatable(error):
         return GccError(f"--deterministic: {str(error).partition('.')[0]}: leave it out, or train on the CPU")
+    if not_compilable(error):
+        return GccError(f"--compile: {str(error).strip().splitlines()[0]}: leave it out")
     if reader_died(error):
         return DataError("a process that reads images was killed: if memory is short, give fewer --workers")
     if not run.ranks.alone and left_alone(error):

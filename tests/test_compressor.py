@@ -23,6 +23,7 @@ from gcc.pruning.importance import L1Norm
 from gcc.pruning.latency import Latency
 from gcc.registry import ARCHITECTURES, METRICS
 from gcc.trainer import Trainer
+from gcc.training import execution
 
 pytestmark = pytest.mark.usefixtures("small_worlds")
 families = pytest.mark.parametrize("arch", TINY)
@@ -347,18 +348,30 @@ def test_a_frozen_teacher_judges_by_the_batch_has_no_best_epoch_and_stays_as_it_
     assert outcomes["teacher"].best is outcomes["teacher"].last
 
 
+# Torch's compiler looks at the gradients of all that it is given.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 @pytest.mark.parametrize("arch", sorted(TINY))
 def test_what_is_faster_has_the_losses_of_a_plain_run(arch, monkeypatch):
     monkeypatch.setattr(ARCHITECTURES.load(arch), "channels_last", True)
+    # Compiled for real in tests/training/test_compiled.py; here, for what must be right in the whole game, traced alone.
+    monkeypatch.setattr(execution, "COMPILER", {"backend": "aot_eager"})
     losses = {}
-    for plain in (True, False):
-        run = compressor(arch, plain=plain, epochs=2)
+    for mode in ("plain", "fast", "compile"):
+        run = compressor(arch, epochs=2, **({mode: True} if mode != "fast" else {}))
         # Widths hang on the order of scores, which may be as close to each other as rounding errors.
         run.given_widths = run.widths_at(3)
-        assert run.execution.layout == (torch.contiguous_format if plain else torch.channels_last)
-        losses[plain] = [{name: float(value) for name, value in step.losses.items()} for step in run.steps()]
-    for fast, slow in zip(losses[False], losses[True], strict=True):
-        assert fast == pytest.approx(slow, rel=1e-2, abs=1e-3)
+        assert run.execution.layout == (torch.contiguous_format if mode == "plain" else torch.channels_last)
+        assert run.plan()["device"].endswith(", compiled") == (mode == "compile")
+        losses[mode] = [{name: float(value) for name, value in step.losses.items()} for step in run.steps()]
+    for mode in ("fast", "compile"):
+        for quick, slow in zip(losses[mode], losses["plain"], strict=True):
+            assert quick == pytest.approx(slow, rel=1e-2, abs=1e-3)
+
+
+@pytest.mark.parametrize("other", ["plain", "detect_anomaly"])
+def test_what_is_compiled_runs_whole_and_as_it_is(other):
+    with pytest.raises(GccError, match=f"--compile is for networks.*leave it or --{other.replace('_', '-')} out"):
+        compressor("pix2pix", compile=True, **{other: True})
 
 
 def test_a_cache_changes_no_loss(tmp_path):

@@ -129,9 +129,10 @@ def test_metrics_keep_the_figures_of_an_epoch_that_is_warned_of(tmp_path, monkey
         (torch.OutOfMemoryError("CUDA out of memory"), "do not fit into the memory"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "do not fit into the memory"),
         (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), "a process that reads images was killed"),
+        (torch._dynamo.exc.TorchDynamoException("no C++ compiler\nmuch more"), "--compile: no C\\+\\+ compiler: leave it out"),
         (RuntimeError("a defect"), "a defect"),
     ],
-    ids=["memory", "cuda", "allocator", "reader", "other"],
+    ids=["memory", "cuda", "allocator", "reader", "compiler", "other"],
 )
 def test_what_is_the_machines_fault_is_told_in_words(error, told, tmp_path, monkeypatch):
     run = Compressor(Teacher.create("pix2pix"), **SETTINGS)

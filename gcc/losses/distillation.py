@@ -3,7 +3,9 @@ r"""Online collaborative distillation (Li et al. 2021, Eq. 9 and 10, and Eq. I).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,20 +23,51 @@ def modules_at(network: nn.Module, paths: Sequence[str]) -> dict[str, nn.Module]
     return {path: modules[path] for path in paths if path in modules}
 
 
+class Taps:
+    """Hooks on layers of a network that keep what these give, while somebody asks for it.
+
+    They stay, since a compiled network does not see hooks that come and go.
+
+    Args:
+        layers: by module path.
+
+    Attributes:
+        kept: what the layers gave last, by module path; none while nobody asks.
+    """
+
+    def __init__(self, layers: Mapping[str, nn.Module]) -> None:
+        self.kept: dict[str, Tensor] | None = None
+        self._hooks = [module.register_forward_hook(partial(self._keep, path)) for path, module in layers.items()]
+
+    def _keep(self, path: str, module: nn.Module, inputs: Any, output: Tensor) -> None:
+        if self.kept is not None:
+            self.kept[path] = output
+
+    @contextmanager
+    def keeping(self, features: dict[str, Tensor] | None) -> Iterator[None]:
+        """Keep in `features` what the layers give in this context; a later pass replaces an earlier one."""
+        before, self.kept = self.kept, features
+        try:
+            yield
+        finally:
+            self.kept = before
+
+    def remove(self) -> None:
+        """Take the hooks off the layers."""
+        for hook in self._hooks:
+            hook.remove()
+
+
 @contextmanager
 def tapping(taps: Mapping[str, Mapping[str, nn.Module]]) -> Iterator[dict[str, dict[str, Tensor]]]:
     """Keep what the tapped modules give in this context, by network and module path; a later pass replaces an earlier one."""
     features: dict[str, dict[str, Tensor]] = {name: {} for name in taps}
-    handles = [
-        module.register_forward_hook(lambda module, inputs, output, kept=features[name], path=path: kept.update({path: output}))
-        for name, modules in taps.items()
-        for path, module in modules.items()
-    ]
-    try:
+    with ExitStack() as stack:
+        for name, layers in taps.items():
+            hooks = Taps(layers)
+            stack.callback(hooks.remove)
+            stack.enter_context(hooks.keeping(features[name]))
         yield features
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def gram(features: Tensor) -> Tensor:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -20,6 +21,10 @@ Amp = Literal["auto", "bf16", "fp16", "off"]
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """What glibc's mallopt(3) can be told."""
+COMPILER: Mapping[str, Any] = {"backend": "inductor", "options": {"fallback_random": True}}
+"""How networks are compiled: with the random numbers that they draw uncompiled."""
+MOST_COMPILED = 64
+"""Ways in which one network's code may be compiled; torch gives up after eight."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,7 @@ class Execution:
         layout: of convolutions' weights, which their activations take on.
         leaves_out_closed: whether what the student's discriminators have switched off is not computed where nothing depends on it.
         detects_anomalies: whether every layer that is trained is looked at, and the first with values that are not finite ends the run.
+        compiles: whether networks are compiled by `torch.compile` where training calls them.
         micro_batch: samples that a network is run on at once; none for whole batches.
         ranks: the processes that play the run together.
     """
@@ -43,6 +49,7 @@ class Execution:
     layout: torch.memory_format = torch.contiguous_format
     leaves_out_closed: bool = False
     detects_anomalies: bool = False
+    compiles: bool = False
     micro_batch: int | None = None
     ranks: Ranks = ALONE
 
@@ -82,6 +89,10 @@ class Execution:
             self.ranks.spread(network)
         return network.to(memory_format=self.layout) if runs_channels_last(network) else network
 
+    def compiled(self, network: nn.Module) -> Callable[..., Any]:
+        """Return the network as training calls it."""
+        return torch.compile(network, dynamic=False, **COMPILER) if self.compiles else network
+
     def autocast(self) -> AbstractContextManager[None]:
         """Return the context of one forward pass."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
@@ -105,6 +116,15 @@ def keep_memory() -> None:
     mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
+def unlimit_compiler() -> None:
+    """Let torch compile what a game needs: a network once for every set of parameters that move, and graphs that are walked back twice."""
+    from torch._dynamo import config as dynamo
+    from torch._functorch import config as functorch
+
+    dynamo.recompile_limit = max(dynamo.recompile_limit, MOST_COMPILED)
+    functorch.donated_buffer = False
+
+
 def repeat_exactly() -> None:
     """Let torch use from now on only algorithms that give the same bits again; what has none is refused when it is met."""
     # cuBLAS reads it when the first of its handles is made.
@@ -116,6 +136,11 @@ def repeat_exactly() -> None:
 def not_repeatable(error: Exception) -> bool:
     """Return whether an error says that an operation has no algorithm that gives the same bits again."""
     return isinstance(error, RuntimeError) and "does not have a deterministic implementation" in str(error)
+
+
+def not_compilable(error: Exception) -> bool:
+    """Return whether an error says that a network could not be compiled."""
+    return any(kind.__name__ == "TorchDynamoException" for kind in type(error).__mro__)
 
 
 def out_of_memory(error: Exception) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
-from gcc.losses.distillation import tapping
+from gcc.losses.distillation import Taps
+from gcc.training.execution import Execution
 
 Outcome = tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]
 """What a network makes of a part of a batch, its tapped features, and what has become of its buffers."""
@@ -45,24 +46,21 @@ class InParts(nn.Module):
 
     Args:
         network: what is called; its parameters stay where they are.
-        size: samples in a part; none for whole batches.
+        execution: tells how many samples are in a part, and whether the network is compiled.
         taps: the layers whose features can be kept, by module path.
     """
 
-    def __init__(self, network: nn.Module, size: int | None, taps: Mapping[str, nn.Module]) -> None:
+    def __init__(self, network: nn.Module, execution: Execution, taps: Mapping[str, nn.Module]) -> None:
         super().__init__()
         self.network = network
-        self.size = size
-        self.taps = taps
-        self.kept: dict[str, Tensor] | None = None
+        self.size = execution.micro_batch
+        self.taps = Taps(taps)
+        self._run = execution.compiled(network)
 
     def forward(self, *inputs: Tensor) -> Any:
         """Return what the network makes of its inputs, (N, ...) each: a tensor (N, ...)."""
         if self.size is None or len(inputs[0]) <= self.size:
-            with tapping({"": self._tapped}) as features:
-                made = self.network(*inputs)
-            self._keep(features[""])
-            return made
+            return self._run(*inputs)
         before = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
         parts = zip(*(torch.split(given, self.size) for given in inputs), strict=True)
         moving = _Moving(self.network)
@@ -72,23 +70,17 @@ class InParts(nn.Module):
             for part in parts
         ]
         self._move_on([buffers for _, _, buffers in outcomes])
-        self._keep({path: torch.cat([features[path] for _, features, _ in outcomes]) for path in self._tapped})
+        if self.taps.kept is not None:
+            self.taps.kept |= {path: torch.cat([features[path] for _, features, _ in outcomes]) for path in outcomes[0][1]}
         return torch.cat([made for made, _, _ in outcomes])
-
-    @property
-    def _tapped(self) -> Mapping[str, nn.Module]:
-        return {} if self.kept is None else self.taps
-
-    def _keep(self, features: Mapping[str, Tensor]) -> None:
-        if self.kept is not None:
-            self.kept.update(features)
 
     def _part(self, before: Mapping[str, Tensor], *inputs: Tensor) -> Outcome:
         # Every part, and each when it is run again, starts from the same: a spectral norm then has the same weight in all of them.
         buffers = {name: buffer.clone() for name, buffer in before.items()}
-        with tapping({"": self._tapped}) as features:
+        features: dict[str, Tensor] | None = None if self.taps.kept is None else {}
+        with self.taps.keeping(features):
             made = functional_call(self.network, buffers, inputs)
-        return made, features[""], buffers
+        return made, features or {}, buffers
 
     @torch.no_grad()
     def _move_on(self, after: Sequence[Mapping[str, Tensor]]) -> None:
@@ -103,10 +95,7 @@ class InParts(nn.Module):
 def keeping(networks: Mapping[str, InParts]) -> Iterator[dict[str, dict[str, Tensor]]]:
     """Keep what the tapped layers give in this context, by network and module path; a later pass replaces an earlier one."""
     features: dict[str, dict[str, Tensor]] = {name: {} for name in networks}
-    for name, network in networks.items():
-        network.kept = features[name]
-    try:
+    with ExitStack() as stack:
+        for name, network in networks.items():
+            stack.enter_context(network.taps.keeping(features[name]))
         yield features
-    finally:
-        for network in networks.values():
-            network.kept = None

@@ -9,6 +9,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from gcc import Compressor, GccError, Teacher, guard
 from gcc.data import loading
+from gcc.training.execution import Execution
 from gcc.training.parts import InParts, keeping
 
 
@@ -17,10 +18,14 @@ def network(norm):
     return nn.Sequential(spectral_norm(nn.Conv2d(3, 6, 3)), norm(6), nn.Tanh(), nn.Conv2d(6, 2, 3)).double()
 
 
+def parted(size):
+    return Execution(torch.device("cpu"), micro_batch=size)
+
+
 def passed(size, norm, batch=7):
     """Return all that a pass through such a network leaves, with so many samples in a part."""
     inner = network(norm)
-    called = InParts(inner, size, {"1": inner[1]})
+    called = InParts(inner, parted(size), {"1": inner[1]})
     images = torch.rand(batch, 3, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64, requires_grad=True)
     with keeping({"G": called}) as features:
         made = called(images)
@@ -57,7 +62,7 @@ def test_nothing_is_kept_for_the_backward_pass_but_what_was_given():
     def kept(size):
         found = []
         with torch.autograd.graph.saved_tensors_hooks(lambda tensor: found.append(tensor.numel()) or tensor, lambda tensor: tensor):
-            InParts(inner, size, {})(images)
+            InParts(inner, parted(size), {})(images)
         return sum(found)
 
     inner, images = network(nn.InstanceNorm2d), torch.rand(8, 3, 32, 32, dtype=torch.float64, requires_grad=True)
@@ -66,11 +71,11 @@ def test_nothing_is_kept_for_the_backward_pass_but_what_was_given():
 
 def test_features_are_kept_inside_the_context_alone():
     inner = network(nn.InstanceNorm2d)
-    called = InParts(inner, 2, {"1": inner[1]})
+    called = InParts(inner, parted(2), {"1": inner[1]})
     with pytest.raises(ZeroDivisionError), keeping({"G": called}):
         raise ZeroDivisionError
     called(torch.rand(3, 3, 8, 8, dtype=torch.float64))
-    assert called.kept is None
+    assert called.taps.kept is None
 
 
 @pytest.fixture
