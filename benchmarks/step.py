@@ -22,7 +22,13 @@ from typing import Any
 import torch
 from full_size import FAMILIES, compressor, joint_steps, machine, peak_gb
 
-MODES: Mapping[str, Mapping[str, Any]] = {"plain": {"plain": True}, "float32": {"amp": "off"}, "bf16": {"amp": "bf16"}}
+MODES: Mapping[str, Mapping[str, Any]] = {
+    "plain": {"plain": True},
+    "float32": {"amp": "off"},
+    "bf16": {"amp": "bf16"},
+    "compiled": {"amp": "off", "compile": True},
+    "compiled-bf16": {"amp": "bf16", "compile": True},
+}
 WARM_UP = 2
 
 
@@ -49,7 +55,7 @@ def work(arch: str, mode: str, threads: int, closed: float) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--arch", choices=FAMILIES, default="pix2pix")
-    parser.add_argument("--modes", default=",".join(MODES), help="joined by commas")
+    parser.add_argument("--modes", default="plain,float32,bf16", help=f"of {', '.join(MODES)}, joined by commas")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=7, help="iterations that count, of each mode")
     parser.add_argument("--closed", type=float, default=0.0, help="share of the student's discriminator's channels that are switched off")
@@ -86,7 +92,7 @@ def main() -> None:
         median = statistics.median(seconds[mode])
         rows[mode] = {"median_s": median, "least_s": min(seconds[mode]), "most_s": max(seconds[mode]), "peak_gb": memory[mode]}
         spread = f"{min(seconds[mode]):.2f} to {max(seconds[mode]):.2f}"
-        print(f"{mode:8}  {median:6.2f} s ({spread})  {median / first:.2f} of {modes[0]}  peak {memory[mode]:.1f} GB")
+        print(f"{mode:13}  {median:6.2f} s ({spread})  {median / first:.2f} of {modes[0]}  peak {memory[mode]:.1f} GB")
     if asked.json:
         asked.json.write_text(
             json.dumps({"arch": asked.arch, "machine": machine(), "closed": asked.closed, "modes": rows}, indent=2) + "\n"

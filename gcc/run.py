@@ -33,7 +33,7 @@ from gcc.selection import Selection
 from gcc.teacher import Teacher
 from gcc.training.anomaly import FiniteLosses, not_finite
 from gcc.training.device import choose_device
-from gcc.training.execution import Amp, Execution, keep_memory, repeat_exactly, unlimit_compiler
+from gcc.training.execution import Amp, Execution, compute_exactly, compute_fast, keep_memory, repeat_exactly, unlimit_compiler
 from gcc.training.ranks import join
 from gcc.training.seeds import derived, random_states, restore_random
 from gcc.weights import Weights
@@ -139,8 +139,6 @@ class Run(abc.ABC):
         if not (self.recipe.train_teacher or (teacher.brought and teacher.judges)):
             lacking = f"{teacher.folder} has none" if teacher.brought else "this one is fresh: give one with --teacher"
             raise RecipeError(f"train_teacher = false needs a teacher with trained discriminators, and {lacking}")
-        if deterministic:
-            repeat_exactly()
         self.device = choose_device(device)
         if plain and amp in ("bf16", "fp16"):
             raise GccError(f"a plain run is one in float32: leave --plain or --amp {amp} out")
@@ -160,8 +158,12 @@ class Run(abc.ABC):
             self.execution = replace(
                 self.execution, leaves_out_closed=False, micro_batch=micro_batch, detects_anomalies=detect_anomaly, compiles=compile
             )
-        if self.device.type == "cpu" and not plain:
+        if self.device.type != "cpu":
+            (compute_exactly if plain else compute_fast)()
+        elif not plain:
             keep_memory()
+        if deterministic:
+            repeat_exactly()
         self.workers = workers
         self.cache = cache
         self.weights = Weights(weights)

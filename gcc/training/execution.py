@@ -116,6 +116,20 @@ def keep_memory() -> None:
     mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
+def compute_exactly() -> None:
+    """Let float32 on a GPU be float32 from now on, with the algorithms that its libraries begin with."""
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+
+
+def compute_fast() -> None:
+    """Let matrix products and convolutions in float32 use a GPU's TF32 from now on, and the fastest algorithm for each shape."""
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cudnn.benchmark = True
+
+
 def unlimit_compiler() -> None:
     """Let torch compile what a game needs: a network once for every set of parameters that move, and graphs that are walked back twice."""
     from torch._dynamo import config as dynamo

@@ -9,7 +9,7 @@ from torch import nn
 
 from gcc.errors import GccError, OutputError
 from gcc.training.device import choose_device, peak_memory
-from gcc.training.execution import Execution
+from gcc.training.execution import Execution, compute_exactly, compute_fast
 from gcc.training.mover import Mover
 from gcc.training.record import Window, append_line
 from gcc.training.seeds import derived, seeded
@@ -35,6 +35,20 @@ def test_networks_take_on_the_layout():
 def test_instance_norm_keeps_the_layout_in_which_it_is_fast():
     network = Execution(CPU, layout=torch.channels_last).place(nn.Sequential(nn.Conv2d(8, 8, 3), nn.InstanceNorm2d(8)))
     assert network[0].weight.is_contiguous() and not network[0].weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_gpus_float32_is_exact_or_fast(monkeypatch):
+    def precision():
+        # Of matrix products as cuBLAS is told it, and of convolutions.
+        return torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark
+
+    try:
+        compute_fast()
+        assert precision() == ("tf32", True, True)
+        compute_exactly()
+        assert precision() == ("ieee", False, False)
+    finally:
+        torch.backends.cudnn.allow_tf32 = True
 
 
 def test_a_gpu_is_not_waited_for_to_learn_which_channels_are_open(monkeypatch):
