@@ -177,3 +177,10 @@ def test_the_notebook_runs(tmp_path, monkeypatch, small_worlds, capsys):
     printed = capsys.readouterr().out
     assert "search 1/1" in printed and "train 2/2" in printed and "student" in printed
     assert (tmp_path / "demo" / "student" / "model.safetensors").is_file()
+
+
+def test_the_notebook_shows_what_it_made():
+    cells = [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"]
+    kinds = {output["output_type"] for cell in cells for output in cell["outputs"]}
+    assert kinds == {"stream", "execute_result"}
+    assert [cell["execution_count"] for cell in cells] == [*range(1, len(cells) + 1)]
