@@ -12,8 +12,10 @@ from pathlib import Path
 import click
 import pytest
 from families import TINY
+from PIL import Image
 
 from gcc.cli import main
+from gcc.data.aligned import Aligned
 from gcc.presets import PRESETS
 from gcc.recipe import Recipe, changed
 from gcc.registry import ARCHITECTURES, EVALUATORS, METRICS, SELECTORS
@@ -184,3 +186,17 @@ def test_the_notebook_shows_what_it_made():
     kinds = {output["output_type"] for cell in cells for output in cell["outputs"]}
     assert kinds == {"stream", "execute_result"}
     assert [cell["execution_count"] for cell in cells] == [*range(1, len(cells) + 1)]
+
+
+def test_the_tutorial_makes_pairs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for number in range(5):
+        Image.linear_gradient("L").resize((300 + number, 280)).save(tmp_path / "photos" / f"{number}.jpg")
+    (script,) = re.findall(r"```python\n(.*?)```", PAGES["tutorial.md"], flags=re.DOTALL)
+    exec(compile(script, "tutorial.md", "exec"), {})
+    recipe = ARCHITECTURES.load("pix2pix").demo()
+    splits = {split: Aligned(tmp_path / "pairs", split, recipe) for split in ("train", "test")}
+    assert {split: len(source) for split, source in splits.items()} == {"train": 16, "test": 4}
+    painted, photo = (splits["test"].sample(0, None)[side] for side in "AB")
+    assert 0 < len(painted.unique()) < len(photo.unique())
