@@ -1,0 +1,202 @@
+"""The pages of docs/: commands parse, links lead somewhere, the navigation has every page, and the recipes are those of the code."""
+
+import ast
+import dataclasses
+import inspect
+import json
+import re
+import shlex
+import textwrap
+from pathlib import Path
+
+import click
+import pytest
+from families import TINY
+from PIL import Image
+
+from gcc.cli import main
+from gcc.data.aligned import Aligned
+from gcc.presets import PRESETS
+from gcc.recipe import Recipe, changed
+from gcc.registry import ARCHITECTURES, EVALUATORS, METRICS, SELECTORS
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = {str(page.relative_to(DOCS)): page.read_text() for page in sorted(DOCS.rglob("*.md"))}
+README = (ROOT / "README.md").read_text()
+FAMILIES = tuple(TINY)
+CONSOLE = re.compile(r"```console\n(.*?)```", flags=re.DOTALL)
+FENCED = re.compile(r"```.*?```", flags=re.DOTALL)
+NOTEBOOK = DOCS / "demo.ipynb"
+
+
+def commands(text):
+    """Yield the `gcc` commands of a page as words: those of its console blocks, continued lines joined, and those in its sentences."""
+    for block in CONSOLE.findall(text):
+        lines = (line for line in block.replace("\\\n", " ").splitlines() if line.startswith("$ "))
+        for words in (shlex.split(part, comments=True) for line in lines for part in line[2:].split(" && ")):
+            start = words.index("gcc") if "gcc" in words else None
+            if start == 0 or (start and words[start - 1] == "-m"):
+                yield words[start + 1 :]
+    for span in re.findall(r"`gcc ([a-z][^`\n]* [^`\n]*)`", FENCED.sub("", text)):
+        yield shlex.split(span)
+
+
+COMMANDS = [(page, tuple(words)) for page, text in (PAGES | {"README.md": README}).items() for words in commands(text)]
+
+
+def understood(words):
+    """Return the settings of a command line, which must parse; what lies on a disk need not be there."""
+    command, rest = main, [*words]
+    while isinstance(command, click.Group):
+        assert rest and rest[0] in command.commands, f"{' '.join(words)}: no such command"
+        command = command.commands[rest.pop(0)]
+    return command.make_context(command.name, rest).params
+
+
+@pytest.mark.parametrize(("page", "words"), COMMANDS, ids=[f"{page}: {' '.join(words)[:60]}" for page, words in COMMANDS])
+def test_every_command_parses(page, words):
+    settings = understood(words)
+    assignments = dict(assignment.split("=", 1) for assignment in settings.get("assignments") or ())
+    if settings.get("arch") in FAMILIES:
+        changed(ARCHITECTURES.load(settings["arch"]).published(), assignments)
+
+
+@pytest.mark.parametrize("line", ["compres", "compress --budgett 25%", "translate student --count 3", "plugin new a --kind color"])
+def test_what_does_not_parse_is_seen(line):
+    with pytest.raises((AssertionError, click.ClickException)):
+        understood(line.split())
+
+
+def test_names_of_plugins_and_presets_are_known():
+    known = {"metrics": EVALUATORS, "metric": METRICS, "selector": SELECTORS, "preset": PRESETS, "presets": PRESETS}
+    known = {option: set(names if isinstance(names, dict) else names.names()) for option, names in known.items()}
+    # Those that pages invent, and those of the plugins of this repository.
+    known["metric"] |= {"sharp", "fpgm", "taylor"}
+    known["selector"] |= {"overhaul"}
+    for page, words in COMMANDS:
+        for option, value in understood(words).items():
+            if option in known and value and not (option == "selector" and "." in value):
+                assert set(value.split(",")) <= known[option], f"{page}: {' '.join(words)}"
+
+
+def test_every_page_is_in_the_navigation():
+    listed = re.findall(r"^ +- (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), flags=re.MULTILINE)
+    assert sorted(listed) == sorted(PAGES)
+
+
+def anchors(text):
+    """Return the anchors of a page's headings, and of what it shows of the code."""
+    headings = re.findall(r"^#+ (.+)$", FENCED.sub("", text), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_somewhere(page):
+    for link in re.findall(r"\]\(([^)\s]+)\)", FENCED.sub("", PAGES[page])):
+        if link.startswith("https://"):
+            continue
+        place, _, anchor = link.partition("#")
+        target = (DOCS / page).parent / place if place else DOCS / page
+        assert target.exists(), f"{page}: {link}"
+        # What mkdocstrings shows of the code has anchors of its own, which `mkdocs build --strict` looks for.
+        if anchor and not anchor.startswith("gcc."):
+            assert anchor in anchors(target.read_text()), f"{page}: {link}"
+
+
+def test_the_api_has_all_that_is_exported():
+    import gcc
+
+    assert {f"gcc.{name}" for name in gcc.__all__} <= set(re.findall(r"^::: (\S+)$", PAGES["api.md"], flags=re.MULTILINE))
+
+
+def test_every_family_has_a_page():
+    assert {f"families/{arch}.md" for arch in FAMILIES} == {page for page in PAGES if page.startswith("families/")}
+    assert set(FAMILIES) <= set(ARCHITECTURES.names())
+
+
+def described(recipe):
+    """Return the text below each field that a recipe class has of its own."""
+    (body,) = (node.body for node in ast.parse(textwrap.dedent(inspect.getsource(recipe))).body if isinstance(node, ast.ClassDef))
+    return {
+        field.target.id: " ".join(text.value.value.split())
+        for field, text in zip(body, body[1:], strict=False)
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+    }
+
+
+def shown(value):
+    return "none" if value is None else f"`{str(value).lower() if isinstance(value, bool) else value}`" if value != "" else ""
+
+
+def table(*rows):
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+
+
+def recipe_tables():
+    """Return the tables of docs/recipes.md as the code has them."""
+    families = {arch: ARCHITECTURES.load(arch) for arch in FAMILIES}
+    published = {arch: family.published() for arch, family in families.items()}
+    shared = described(Recipe)
+    rows = [(f"`{field}`", *(shown(getattr(recipe, field)) for recipe in published.values()), text) for field, text in shared.items()]
+    tables = [table(("field", *FAMILIES, "what it is"), ("---",) * (len(FAMILIES) + 2), *rows)]
+    for recipe in published.values():
+        own = [(f"`{field}`", shown(getattr(recipe, field)), text) for field, text in described(type(recipe)).items()]
+        tables.append(table(("field", "published", "what it is"), ("---",) * 3, *own))
+    for arch, family in families.items():
+        demo = family.demo()
+        fields = [field.name for field in dataclasses.fields(demo)]
+        differing = [name for name in fields if getattr(demo, name) != getattr(published[arch], name)]
+        tables.append(f"`{arch}`: {', '.join(f'{name} = {shown(getattr(demo, name))}' for name in differing)}.\n")
+    return tables
+
+
+def test_the_recipes_are_those_of_the_code():
+    page = " ".join(PAGES["recipes.md"].split())
+    for number, expected in enumerate(recipe_tables()):
+        assert " ".join(expected.split()) in page, f"table {number} of docs/recipes.md should be:\n\n{expected}"
+
+
+def test_every_field_is_in_the_tables():
+    for arch in FAMILIES:
+        recipe = type(ARCHITECTURES.load(arch).published())
+        assert {field.name for field in dataclasses.fields(recipe)} == {*described(Recipe), *described(recipe)}
+
+
+def test_the_presets_are_those_of_the_code():
+    for name, preset in PRESETS.items():
+        assert f"| `{name}` | {preset.summary} |" in PAGES["recipes.md"]
+
+
+def test_the_notebook_runs(tmp_path, monkeypatch, small_worlds, capsys):
+    monkeypatch.chdir(tmp_path)
+    cells = [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"]
+    names = {}
+    for number, cell in enumerate(cells, 1):
+        exec(compile("".join(cell["source"]), f"demo.ipynb, cell {number}", "exec"), names)
+        if "parameters" in cell["metadata"].get("tags", ()):
+            names["settings"] = TINY["pix2pix"]
+    printed = capsys.readouterr().out
+    assert "search 1/1" in printed and "train 2/2" in printed and "student" in printed
+    assert (tmp_path / "demo" / "student" / "model.safetensors").is_file()
+
+
+def test_the_notebook_shows_what_it_made():
+    cells = [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"]
+    kinds = {output["output_type"] for cell in cells for output in cell["outputs"]}
+    assert kinds == {"stream", "execute_result"}
+    assert [cell["execution_count"] for cell in cells] == [*range(1, len(cells) + 1)]
+
+
+def test_the_tutorial_makes_pairs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for number in range(5):
+        Image.linear_gradient("L").resize((300 + number, 280)).save(tmp_path / "photos" / f"{number}.jpg")
+    (script,) = re.findall(r"```python\n(.*?)```", PAGES["tutorial.md"], flags=re.DOTALL)
+    exec(compile(script, "tutorial.md", "exec"), {})
+    recipe = ARCHITECTURES.load("pix2pix").demo()
+    splits = {split: Aligned(tmp_path / "pairs", split, recipe) for split in ("train", "test")}
+    assert {split: len(source) for split, source in splits.items()} == {"train": 16, "test": 4}
+    painted, photo = (splits["test"].sample(0, None)[side] for side in "AB")
+    assert 0 < len(painted.unique()) < len(photo.unique())
