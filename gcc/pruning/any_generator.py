@@ -1,0 +1,129 @@
+"""Pruning of any generator, by its graph: no family, no constructor with widths."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from copy import deepcopy
+from typing import Literal, get_args
+
+from torch import Tensor, nn
+
+from gcc.errors import GccError, near
+from gcc.pruning.budget import Budget, Counter, LatencyBudget
+from gcc.pruning.cost import cost_of
+from gcc.pruning.importance import score_groups
+from gcc.pruning.latency import measure_ready
+from gcc.pruning.search import find_widths, with_least
+from gcc.pruning.traced.channels import Channels, Kept, find_channels, readable
+from gcc.pruning.traced.cutting import cut
+from gcc.pruning.traced.fresh import reset
+from gcc.pruning.traced.proof import require_alike, require_equal
+from gcc.pruning.traced.trace import Graph, Trace
+from gcc.registry import METRICS, ImportanceMetric
+
+Weights = Literal["inherited", "fresh"]
+
+
+def prune(
+    generator: nn.Module,
+    example_input: Tensor,
+    metric: str = "slimming",
+    budget: str = "25%",
+    *,
+    counter: Counter = "exact",
+    keep: float = 0.0,
+    round_to: int = 1,
+    leave: Collection[str] = (),
+    weights: Weights = "inherited",
+) -> nn.Module:
+    """Return a smaller copy of a generator: the largest within the budget that keeps its most important channels.
+
+    Which channels go together is read off the generator's graph; nothing need be declared. The copy is compared, in evaluation mode and on
+    random input, with the generator whose cut channels are held at zero, and is returned only if both give the same.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> generator = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 3, 3, padding=1))
+    >>> smaller = prune(generator, torch.zeros(1, 3, 8, 8), budget="50%")
+    >>> smaller[0]
+    Conv2d(3, 8, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))
+
+    Args:
+        generator: it stays as it is.
+        example_input: what it takes, (N, ...), on its device; it fixes the resolution of every cost.
+        metric: name of the importance metric that ranks the channels; one that reads gradients reads those that the parameters hold.
+        budget: such as `3.0G` or `900M` MACs per sample, `25%`, `2.5Mparams`, `25%params` or `8ms@cpu`; shares are of the generator's cost.
+        counter: of MACs, `exact` or `paper`.
+        keep: least share of each group's channels that stays.
+        round_to: groups that lose channels have a multiple of so many afterwards.
+        leave: paths of modules that are not looked into; channels that enter or leave them stay.
+        weights: `inherited`, or `fresh`, drawn by every module's `reset_parameters`; what belongs to a module that has none is inherited.
+
+    Raises:
+        GccError: an argument cannot be used; or channels cannot be followed through a layer, which the message names.
+        BudgetError: the budget is out of reach.
+        PluginError: the metric is unknown, or can tell for no channel.
+    """
+    limit, ranking = _checked(generator, metric, budget, keep, round_to, leave, weights)
+    if ranking.batches and all(parameter.grad is None for parameter in generator.parameters()):
+        raise GccError(f"metric {metric!r} reads gradients, and no parameter has one: call backward() on a loss before")
+    trace = Trace(Graph(generator, example_input), leave)
+    channels = find_channels(trace)
+    if not channels:
+        raise GccError("no channel of this generator can be pruned: expected a convolution or linear layer between two others")
+    _try(generator, example_input, trace, channels)
+    groups = with_least([one.group for one in channels], keep)
+    scores = score_groups(readable(generator, channels), groups, ranking)
+    shapes = deepcopy(generator).to("meta")
+
+    def narrowed(network: nn.Module, widths: Mapping[str, int]) -> nn.Module:
+        return cut(network, trace, Kept(trace.atoms, channels, {name: range(width) for name, width in widths.items()}))
+
+    widths = find_widths(
+        groups,
+        scores,
+        limit,
+        counter,
+        cost_of(generator, example_input),
+        lambda widths: cost_of(narrowed(shapes, widths), example_input),
+        lambda widths, runtime: measure_ready(narrowed(generator, widths), example_input, runtime).median_ms,
+        round_to,
+    )
+    kept = Kept(trace.atoms, channels, {name: _best(score, widths[name]) for name, score in scores.items() if score is not None})
+    smaller = cut(generator, trace, kept)
+    graph = Graph(smaller, example_input)
+    require_alike(trace, kept, graph)
+    require_equal(generator, smaller, trace, kept, graph, example_input)
+    if weights == "fresh":
+        reset(smaller)
+    return smaller
+
+
+def _checked(
+    generator: nn.Module, metric: str, budget: str, keep: float, round_to: int, leave: Collection[str], weights: str
+) -> tuple[Budget | LatencyBudget, ImportanceMetric]:
+    if not 0 <= keep <= 1 or round_to < 1:
+        raise GccError(f"keep = {keep}, round_to = {round_to}: expected a share from 0 to 1, and a number from 1 up")
+    if weights not in get_args(Weights):
+        raise GccError(f"weights = {weights!r}: expected {' or '.join(map(repr, get_args(Weights)))}")
+    paths = dict(generator.named_modules())
+    for path in leave:
+        if path not in paths:
+            raise GccError(f"leave has {path!r}, which is no module of the generator{near(path, paths)}")
+    (limit,) = Budget.parse_each(budget, ["generator"]).values()
+    return limit, METRICS.load(metric)()
+
+
+def _best(score: Tensor, width: int) -> list[int]:
+    """Return the numbers of the most important channels, in their order."""
+    return sorted(score.argsort(descending=True, stable=True)[:width].tolist())
+
+
+def _try(generator: nn.Module, example: Tensor, trace: Trace, channels: Sequence[Channels]) -> None:
+    """Cut one channel of every group, and see that the generator goes the same way: here sizes that are constants come out."""
+    kept = Kept(trace.atoms, channels, {one.group.name: range(one.group.channels - 1) for one in channels})
+    try:
+        graph = Graph(cut(generator, trace, kept), example)
+    except GccError as error:
+        raise GccError(f"with fewer channels the generator does not run; write sizes as -1 or take them from shapes: {error}") from error
+    require_alike(trace, kept, graph)

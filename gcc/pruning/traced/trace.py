@@ -1,0 +1,245 @@
+"""A module's graph of ATen operators, and the channel groups that it has.
+
+Every dimension of every parameter and buffer starts with an atom for each of its positions. One walk along the graph ties those that must
+go together, by the rules of `operators`; what reaches the network's inputs and outputs stays. Of what is left, positions that are tied are
+one unit: a channel that can be cut.
+"""
+
+from __future__ import annotations
+
+import linecache
+import operator
+import re
+import traceback
+from collections.abc import Collection, Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.export.graph_signature import InputKind
+
+from gcc.errors import GccError
+from gcc.pruning.groups import CONVOLUTIONS
+from gcc.pruning.traced.atoms import Atoms, Layout, fixed
+from gcc.pruning.traced.operators import RULES, Call, Made, Roles
+
+WHOLE = (nn.MultiheadAttention,)
+"""Modules whose sizes are too entangled for a cut: channels that enter or leave them stay."""
+
+REMEDY = "write it with others, or put it into a module of its own and name that in `leave`, so that the channels around it stay"
+
+Nodes = dict[fx.Node, Made]
+
+
+@dataclass(frozen=True)
+class Held:
+    """A parameter or buffer that the graph reads.
+
+    Attributes:
+        name: its name in the network.
+        layout: its atoms.
+    """
+
+    name: str
+    layout: Layout
+
+
+class Graph:
+    """The operators that a network in evaluation mode makes of an example, in their order.
+
+    Args:
+        network: it stays as it is; an own copy of it is traced.
+        example: its input, (N, ...).
+
+    Raises:
+        GccError: the network does not run on the example, or torch cannot export it.
+    """
+
+    def __init__(self, network: nn.Module, example: Tensor) -> None:
+        self.network = deepcopy(network).eval()
+        try:
+            with torch.no_grad():
+                self.program = torch.export.export(self.network, (example,))
+        except Exception as error:  # What a stranger's module raises can be anything.
+            raise GccError(f"{_where(error, self.network)}: {_first_line(error)}") from error
+        self.module = self.program.graph_module
+        _inline(self.module)
+        self.calls = [node for node in self.module.graph.nodes if node.op == "call_function"]
+
+    def inputs(self) -> Iterator[tuple[fx.Node, InputKind, str | None]]:
+        """Return every input of the graph with its kind and, for a tensor of the network, its name."""
+        nodes = {node.name: node for node in self.module.graph.nodes if node.op == "placeholder"}
+        for given in self.program.graph_signature.input_specs:
+            yield nodes[given.arg.name], given.kind, given.target
+
+    def outputs(self) -> list[fx.Node]:
+        """Return what the network returns."""
+        (output,) = [node for node in self.module.graph.nodes if node.op == "output"]
+        return list(output.all_input_nodes)
+
+
+def operator_name(node: fx.Node) -> str:
+    """Return the name of the ATen operator, without the underscore of one that works in place; with the overload where that tells more."""
+    name, _, overload = str(node.target).removeprefix("aten.").partition(".")
+    name = name.removesuffix("_")
+    return f"{name}.{overload}" if f"{name}.{overload}" in RULES else name
+
+
+def arguments(node: fx.Node) -> dict[str, Any]:
+    """Return a call's arguments by their names in the operator's schema, defaults included."""
+    known: Any = node.target
+    schema = known._schema.arguments
+    given = dict(zip((argument.name for argument in schema), node.args, strict=False)) | dict(node.kwargs)
+    return {argument.name: given.get(argument.name, argument.default_value) for argument in schema}
+
+
+def held_by(network: nn.Module) -> dict[str, Tensor]:
+    """Return the parameters and buffers of a network by every name that they have."""
+    return {**dict(network.named_parameters(remove_duplicate=False)), **dict(network.named_buffers(remove_duplicate=False))}
+
+
+def owner(node: fx.Node) -> tuple[str, str]:
+    """Return path and type of the innermost module that a call belongs to."""
+    stack = list((node.meta.get("nn_module_stack") or {"": ("", "")}).values())
+    path, kind = stack[-1]
+    return re.sub(r"@\d+", "", path), str(kind).rpartition(".")[2]
+
+
+def place(node: fx.Node) -> str:
+    """Return a call in words: the layer that it belongs to, and the line of the module's code."""
+    path, kind = owner(node)
+    return f"layer {path or 'the network itself'!r} ({kind}), {operator_name(node)}{_line(node.meta.get('stack_trace') or '')}"
+
+
+def _line(stack: str) -> str:
+    lines = re.findall(r'File "(.+)", line (\d+), in .+', stack)
+    own = [(file, number) for file, number in lines if not _is_torch(file)]
+    if not own:
+        return ""
+    file, number = own[-1]
+    return f" in {Path(file).name}:{number} `{linecache.getline(file, int(number)).strip()}`"
+
+
+def _is_torch(file: str) -> bool:
+    return Path(torch.__file__).parent in Path(file).parents
+
+
+def _where(error: BaseException, network: nn.Module) -> str:
+    """Return the layer and the line of a network's code that an error comes from."""
+    paths = {id(module): (path, type(module).__name__) for path, module in network.named_modules()}
+    layer, line = ("", type(network).__name__), ""
+    for frame, number in traceback.walk_tb(error.__traceback__):
+        file = frame.f_code.co_filename
+        if id(frame.f_locals.get("self")) in paths:
+            layer = paths[id(frame.f_locals["self"])]
+            if not _is_torch(file):
+                line = f" in {Path(file).name}:{number} `{linecache.getline(file, number).strip()}`"
+    path, kind = layer
+    return f"layer {path or 'the network itself'!r} ({kind}){line}"
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _inline(module: fx.GraphModule) -> None:
+    """Put the graphs of contexts, such as a network's own `no_grad`, in the place of the calls that enter them."""
+    for node in list(module.graph.nodes):
+        inner = next((arg for arg in node.args if isinstance(arg, fx.Node) and arg.op == "get_attr"), None)
+        if node.op != "call_function" or not isinstance(node.target, torch._ops.HigherOrderOperator) or inner is None:
+            continue
+        graph_module = getattr(module, str(inner.target))
+        _inline(graph_module)
+        entering = node.args[node.args.index(inner) + 1 :]
+        places = [one for one in graph_module.graph.nodes if one.op == "placeholder"]
+        with module.graph.inserting_before(node):
+            made = module.graph.graph_copy(graph_module.graph, dict(zip(places, entering, strict=True)))
+        for user in list(node.users):
+            user.replace_all_uses_with(made[user.args[1]])  # type: ignore[index]
+            module.graph.erase_node(user)
+        module.graph.erase_node(node)
+        module.graph.erase_node(inner)
+    module.recompile()
+
+
+class Trace:
+    """What a graph tells about channels.
+
+    Args:
+        graph: of the network.
+        leave: paths of modules; channels that enter or leave them stay.
+
+    Raises:
+        GccError: an operator has no rule, and channels enter it; the message names the layer.
+    """
+
+    def __init__(self, graph: Graph, leave: Collection[str] = ()) -> None:
+        self.graph = graph
+        self.atoms = Atoms()
+        self.roles = Roles()
+        self.nodes: Nodes = {}
+        self.held: list[Held] = []
+        self._whole = {path for path, module in graph.network.named_modules() if isinstance(module, WHOLE)} | set(leave)
+        for node, kind, name in graph.inputs():
+            self._enter(node, kind, name)
+        for node in graph.calls:
+            self.nodes[node] = self._follow(node)
+        for node in graph.outputs():
+            self.atoms.fix(*self.layout(node))
+
+    def layout(self, node: fx.Node) -> Layout:
+        """Return the layout of the tensor that a node makes."""
+        made = self.nodes[node]
+        assert isinstance(made, tuple)
+        return made
+
+    def _enter(self, node: fx.Node, kind: InputKind, name: str | None) -> None:
+        shape = node.meta["val"].shape if isinstance(node.meta.get("val"), Tensor) else ()
+        if kind not in (InputKind.PARAMETER, InputKind.BUFFER) or not node.users:
+            self.nodes[node] = fixed(shape)
+            return
+        assert name is not None
+        layer = self.graph.network.get_submodule(name.partition(".parametrizations.")[0] if "parametrizations" in name else _parent(name))
+        # A kernel's positions are no channels, and spectral norm joins them with those that are.
+        free = 2 if isinstance(layer, CONVOLUTIONS) else len(shape)
+        layout = (*self.atoms.fresh(shape[:free]), *fixed(shape[free:]))
+        self.nodes[node] = layout
+        self.held.append(Held(name, layout))
+
+    def _follow(self, node: fx.Node) -> Made:
+        if node.target is operator.getitem:
+            made = self.nodes[node.args[0]]  # type: ignore[index]
+            return made[node.args[1]] if isinstance(made, list) else made  # type: ignore[index]
+        name, given = operator_name(node), {name: self._given(value) for name, value in arguments(node).items()}
+        value = node.meta.get("val")
+        tensors = [value] if isinstance(value, Tensor) else list(value or ()) if isinstance(value, list | tuple) else []
+        call = Call(name, given, [tensor.shape for tensor in tensors], self.atoms, self.roles)
+        if self._is_whole(node) or name not in RULES:
+            return self._left(node, call)
+        return RULES[name](call)
+
+    def _given(self, value: Any) -> Any:
+        """Return an argument with layouts in the place of tensors."""
+        if isinstance(value, list | tuple):
+            return [self._given(one) for one in value]
+        return self.nodes[value] if isinstance(value, fx.Node) else value
+
+    def _left(self, node: fx.Node, call: Call) -> Made:
+        """Return the layouts of what is not followed: all positions that enter stay."""
+        axes = [axis for tensor in call.tensors for axis in tensor]
+        if not self._is_whole(node) and any(self.atoms.prunable(axis) for axis in axes):
+            raise GccError(f"{place(node)}: channels cannot be followed through this operator; {REMEDY}")
+        self.atoms.fix(*axes)
+        made = [fixed(shape) for shape in call.shapes]
+        return made[0] if isinstance(node.meta.get("val"), Tensor) else made
+
+    def _is_whole(self, node: fx.Node) -> bool:
+        path = owner(node)[0]
+        return any(path == one or path.startswith(f"{one}.") for one in self._whole)
+
+
+def _parent(name: str) -> str:
+    return name.rpartition(".")[0]
