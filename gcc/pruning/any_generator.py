@@ -17,7 +17,7 @@ from gcc.pruning.search import find_widths, with_least
 from gcc.pruning.traced.channels import Channels, Kept, find_channels, readable
 from gcc.pruning.traced.cutting import cut
 from gcc.pruning.traced.fresh import reset
-from gcc.pruning.traced.proof import require_alike, require_equal
+from gcc.pruning.traced.proof import NO_CONSTANTS, require_alike, require_equal
 from gcc.pruning.traced.trace import Graph, Trace
 from gcc.registry import METRICS, ImportanceMetric
 
@@ -64,7 +64,7 @@ def prune(
         BudgetError: the budget is out of reach.
         PluginError: the metric is unknown, or can tell for no channel.
     """
-    limit, ranking = _checked(generator, metric, budget, keep, round_to, leave, weights)
+    limit, ranking = _checked(generator, example_input, metric, budget, keep, round_to, leave, weights)
     if ranking.batches and all(parameter.grad is None for parameter in generator.parameters()):
         raise GccError(f"metric {metric!r} reads gradients, and no parameter has one: call backward() on a loss before")
     trace = Trace(Graph(generator, example_input), leave)
@@ -100,8 +100,17 @@ def prune(
 
 
 def _checked(
-    generator: nn.Module, metric: str, budget: str, keep: float, round_to: int, leave: Collection[str], weights: str
+    generator: nn.Module,
+    example: Tensor,
+    metric: str,
+    budget: str,
+    keep: float,
+    round_to: int,
+    leave: Collection[str],
+    weights: str,
 ) -> tuple[Budget | LatencyBudget, ImportanceMetric]:
+    if not isinstance(example, Tensor):
+        raise GccError(f"example_input is a {type(example).__name__}: expected one tensor; put a generator of several into a module of one")
     if not 0 <= keep <= 1 or round_to < 1:
         raise GccError(f"keep = {keep}, round_to = {round_to}: expected a share from 0 to 1, and a number from 1 up")
     if weights not in get_args(Weights):
@@ -125,5 +134,5 @@ def _try(generator: nn.Module, example: Tensor, trace: Trace, channels: Sequence
     try:
         graph = Graph(cut(generator, trace, kept), example)
     except GccError as error:
-        raise GccError(f"with fewer channels the generator does not run; write sizes as -1 or take them from shapes: {error}") from error
+        raise GccError(f"with a channel fewer, {error}; {NO_CONSTANTS}") from error
     require_alike(trace, kept, graph)

@@ -126,7 +126,7 @@ def product_and_sum(call: Call) -> Layout:
 def _product(call: Call, left: Layout, right: Layout) -> Layout:
     call.atoms.tie(left[-1], right[-1 if len(right) == 1 else -2])
     batch = call.atoms.together([left[:-2], right[:-2]]) if len(left) > 2 or len(right) > 2 else ()
-    call.roles.made.extend(right[-1:] if len(right) > 1 else ())
+    call.roles.made += [*left[-2:-1], *(right[-1:] if len(right) > 1 else ())]
     return (*batch, *left[-2:-1], *(right[-1:] if len(right) > 1 else ()))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -26,6 +27,9 @@ TOLERANCE = 1e-4
 """Largest difference of an output, as a share of the largest output, that the order of sums is thought to cause."""
 
 
+NO_CONSTANTS = "write sizes as -1 or take them from shapes, not as constants, or name the layer in `leave`"
+
+
 def require_alike(trace: Trace, kept: Kept, graph: Graph) -> None:
     """Refuse a smaller network that does not go the same way, in the sizes that are kept.
 
@@ -37,16 +41,14 @@ def require_alike(trace: Trace, kept: Kept, graph: Graph) -> None:
     Raises:
         GccError: another operator, or another size; the message names the layer and its line of code.
     """
-    for node, other in zip(trace.graph.calls, graph.calls, strict=False):
+    for node, other in zip_longest(trace.graph.steps(), graph.steps()):
+        if node is None or other is None or node.target != other.target:
+            here = place(node or other)
+            raise GccError(f"{here}: with fewer channels the code goes another way here; {NO_CONSTANTS}")
         wanted = [[kept.size(axis) for axis in layout] for layout in _layouts(trace.nodes[node])]
         found = [list(tensor.shape) for tensor in tree_leaves(other.meta.get("val")) if isinstance(tensor, Tensor)]
-        if node.target != other.target or (found and wanted != found):
-            raise GccError(
-                f"{place(node)}: with fewer channels this gives {found[0] if len(found) == 1 else found} where "
-                f"{wanted[0] if len(wanted) == 1 else wanted} was expected; write sizes as -1 or take them from shapes, not as constants"
-            )
-    if len(trace.graph.calls) != len(graph.calls):
-        raise GccError("with fewer channels the generator calls other operators: expected that its code does not depend on its widths")
+        if found and wanted != found:
+            raise GccError(f"{place(node)}: with fewer channels this gives {found} where {wanted} was expected; {NO_CONSTANTS}")
 
 
 def require_equal(network: nn.Module, smaller: nn.Module, trace: Trace, kept: Kept, graph: Graph, example: Tensor) -> None:
@@ -89,7 +91,7 @@ class _Masked(fx.Interpreter):
     def __init__(self, trace: Trace, kept: Kept, graph: Graph, network: nn.Module) -> None:
         super().__init__(trace.graph.module)
         self.trace, self.kept, self.network = trace, kept, network
-        self.others = dict(zip(trace.graph.calls, graph.calls, strict=True))
+        self.others = dict(zip(trace.graph.steps(), graph.steps(), strict=True))
 
     def __call__(self, given: Tensor) -> Sequence[Tensor]:
         tensors = held_by(self.network)

@@ -11,7 +11,9 @@ import linecache
 import operator
 import re
 import traceback
+import warnings
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,20 +62,26 @@ class Graph:
 
     def __init__(self, network: nn.Module, example: Tensor) -> None:
         self.network = deepcopy(network).eval()
-        try:
-            with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            # The older hooks of spectral and weight norm set the weight in every pass; the traced copy is of no further use.
+            warnings.filterwarnings("ignore", "The tensor attribute")
+            with _blaming(self.network, f"expected a generator that runs on the example, {tuple(example.shape)}"):
+                self.network(example)
+            with _blaming(self.network, "expected code that torch.export follows, the same way for every input"):
                 self.program = torch.export.export(self.network, (example,))
-        except Exception as error:  # What a stranger's module raises can be anything.
-            raise GccError(f"{_where(error, self.network)}: {_first_line(error)}") from error
         self.module = self.program.graph_module
         _inline(self.module)
-        self.calls = [node for node in self.module.graph.nodes if node.op == "call_function"]
+        self.calls = _live(self.module.graph)
 
     def inputs(self) -> Iterator[tuple[fx.Node, InputKind, str | None]]:
         """Return every input of the graph with its kind and, for a tensor of the network, its name."""
         nodes = {node.name: node for node in self.module.graph.nodes if node.op == "placeholder"}
         for given in self.program.graph_signature.input_specs:
             yield nodes[given.arg.name], given.kind, given.target
+
+    def steps(self) -> list[fx.Node]:
+        """Return the calls that a graph of other widths has, too: torch leaves `contiguous` out where nothing need be done."""
+        return [node for node in self.calls if operator_name(node) != "contiguous"]
 
     def outputs(self) -> list[fx.Node]:
         """Return what the network returns."""
@@ -127,22 +135,28 @@ def _is_torch(file: str) -> bool:
     return Path(torch.__file__).parent in Path(file).parents
 
 
-def _where(error: BaseException, network: nn.Module) -> str:
-    """Return the layer and the line of a network's code that an error comes from."""
-    paths = {id(module): (path, type(module).__name__) for path, module in network.named_modules()}
-    layer, line = ("", type(network).__name__), ""
+@contextmanager
+def _blaming(network: nn.Module, expected: str) -> Iterator[None]:
+    """Give an error of a network the layer and the line of code that it comes from."""
+    try:
+        yield
+    except Exception as error:  # What a stranger's module raises can be anything.
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise GccError(f"{_where(error, network)}: {reason}; {expected}") from error
+
+
+def _where(error: Exception, network: nn.Module) -> str:
+    paths = {id(module): path for path, module in network.named_modules()}
+    layer, line = "", ""
+    inside = False
     for frame, number in traceback.walk_tb(error.__traceback__):
         file = frame.f_code.co_filename
-        if id(frame.f_locals.get("self")) in paths:
-            layer = paths[id(frame.f_locals["self"])]
-            if not _is_torch(file):
-                line = f" in {Path(file).name}:{number} `{linecache.getline(file, number).strip()}`"
-    path, kind = layer
-    return f"layer {path or 'the network itself'!r} ({kind}){line}"
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+        first = frame.f_locals.get(next(iter(frame.f_code.co_varnames), ""))
+        if id(first) in paths:
+            layer, inside = paths[id(first)], True
+        if inside and not _is_torch(file):
+            line = f" in {Path(file).name}:{number} `{linecache.getline(file, number).strip()}`"
+    return f"layer {layer or 'the network itself'!r} ({type(network.get_submodule(layer)).__name__}){line}"
 
 
 def _inline(module: fx.GraphModule) -> None:
@@ -163,6 +177,16 @@ def _inline(module: fx.GraphModule) -> None:
         module.graph.erase_node(node)
         module.graph.erase_node(inner)
     module.recompile()
+
+
+def _live(graph: fx.Graph) -> list[fx.Node]:
+    """Return the calls that the output depends on; code may look at a tensor for its shape alone."""
+    live: set[fx.Node] = set()
+    for node in reversed(graph.nodes):
+        changes = isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
+        if node.op == "output" or changes or node in live:
+            live.update({node, *node.all_input_nodes})
+    return [node for node in graph.nodes if node.op == "call_function" and node in live]
 
 
 class Trace:
