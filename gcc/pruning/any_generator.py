@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gcc.errors import GccError, near
 from gcc.pruning.budget import Budget, Counter, LatencyBudget
-from gcc.pruning.cost import cost_of
+from gcc.pruning.cost import Cost, cost_of
 from gcc.pruning.importance import score_groups
 from gcc.pruning.latency import measure_ready
 from gcc.pruning.search import find_widths, with_least
@@ -72,6 +72,7 @@ def prune(
     if not channels:
         raise GccError("no channel of this generator can be pruned: expected a convolution or linear layer between two others")
     _try(generator, example_input, trace, channels)
+    full = _full_cost(generator, example_input)
     groups = with_least([one.group for one in channels], keep)
     scores = score_groups(readable(generator, channels), groups, ranking)
     shapes = deepcopy(generator).to("meta")
@@ -84,7 +85,7 @@ def prune(
         scores,
         limit,
         counter,
-        cost_of(generator, example_input),
+        full,
         lambda widths: cost_of(narrowed(shapes, widths), example_input),
         lambda widths, runtime: measure_ready(narrowed(generator, widths), example_input, runtime).median_ms,
         round_to,
@@ -121,6 +122,16 @@ def _checked(
             raise GccError(f"leave has {path!r}, which is no module of the generator{near(path, paths)}")
     (limit,) = Budget.parse_each(budget, ["generator"]).values()
     return limit, METRICS.load(metric)()
+
+
+def _full_cost(generator: nn.Module, example: Tensor) -> Cost:
+    try:
+        return cost_of(generator, example)
+    except RuntimeError as error:
+        raise GccError(
+            f"the generator's cost cannot be told from shapes alone: {error}; expected tensors that are registered as buffers, or that are "
+            "made on the device of the input"
+        ) from error
 
 
 def _best(score: Tensor, width: int) -> list[int]:

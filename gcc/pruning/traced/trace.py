@@ -24,6 +24,7 @@ from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind
 
 from gcc.errors import GccError
+from gcc.networks import evaluating
 from gcc.pruning.groups import CONVOLUTIONS
 from gcc.pruning.traced.atoms import Atoms, Layout, fixed
 from gcc.pruning.traced.operators import RULES, Call, Made, Roles
@@ -61,12 +62,12 @@ class Graph:
     """
 
     def __init__(self, network: nn.Module, example: Tensor) -> None:
-        self.network = deepcopy(network).eval()
-        with torch.no_grad(), warnings.catch_warnings():
-            # The older hooks of spectral and weight norm set the weight in every pass; the traced copy is of no further use.
+        with torch.no_grad(), warnings.catch_warnings(), evaluating(network):
+            with _blaming(network, f"expected a generator that runs on the example, {tuple(example.shape)}"):
+                network(example)
+            # The older hooks of spectral and weight norm set the weight in every pass: it can be copied now, and is set while it is traced.
+            self.network = deepcopy(network)
             warnings.filterwarnings("ignore", "The tensor attribute")
-            with _blaming(self.network, f"expected a generator that runs on the example, {tuple(example.shape)}"):
-                self.network(example)
             with _blaming(self.network, "expected code that torch.export follows, the same way for every input"):
                 self.program = torch.export.export(self.network, (example,))
         self.module = self.program.graph_module
