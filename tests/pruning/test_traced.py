@@ -11,9 +11,11 @@ from traced_toys import CONSTRUCTS, Made, attended, between, built, conv
 
 from gcc.errors import GccError
 from gcc.pruning.groups import find_groups
+from gcc.pruning.traced.atoms import Atoms, fixed
 from gcc.pruning.traced.channels import Kept, find_channels, readable
 from gcc.pruning.traced.cutting import cut
 from gcc.pruning.traced.fresh import reset
+from gcc.pruning.traced.operators import RULES, Call, Roles
 from gcc.pruning.traced.proof import require_alike, require_equal
 from gcc.pruning.traced.trace import Graph, Trace, held_by
 from gcc.registry import ARCHITECTURES
@@ -321,6 +323,47 @@ def test_random_generators_are_cut_and_proven(steps, seed, share):
     one = Cut(network, torch.zeros(1, 3, 4, 4), share, seed)
     one.prove()
     one.compare()
+
+
+@st.composite
+def reshapes(draw):
+    """A shape, another of as many numbers, and which dimensions have channels."""
+    factors = draw(st.lists(st.sampled_from([1, 2, 3, 4]), min_size=1, max_size=5))
+    shapes = []
+    for _ in range(2):
+        shape = [1] * draw(st.integers(1, 4))
+        for factor in draw(st.permutations(factors)) if draw(st.booleans()) else factors:
+            shape[draw(st.integers(0, len(shape) - 1))] *= factor
+        shapes.append(shape)
+    return *shapes, draw(st.lists(st.booleans(), min_size=len(shapes[0]), max_size=len(shapes[0])))
+
+
+@given(reshapes())
+def test_every_number_of_a_reshaped_tensor_belongs_to_the_same_channels(case):
+    before, after, prunable = case
+    atoms = Atoms()
+    # A single channel is never cut, and need not be followed.
+    free = [some and size > 1 for size, some in zip(before, prunable, strict=True)]
+    layout = tuple(atoms.fresh([size])[0] if some else fixed([size])[0] for size, some in zip(before, free, strict=True))
+    made = RULES["reshape"](Call("reshape", {"self": layout, "shape": after}, [after], atoms, Roles()))
+
+    def channels(axes):
+        grid = np.meshgrid(*(atoms.roots(axis) for axis in axes), indexing="ij")
+        return [set(roots) - {0} for roots in np.stack(grid, -1).reshape(-1, len(axes)).tolist()]
+
+    assert [len(axis) for axis in made] == after
+    assert channels(layout) == channels(made)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=12))
+def test_tied_atoms_are_one(pairs):
+    atoms, sets = Atoms(), [{number} for number in range(10)]
+    atoms.fresh([9])
+    for one, other in pairs:
+        atoms.tie(np.array([one]), np.array([other]))
+        joined = next(s for s in sets if one in s) | next(s for s in sets if other in s)
+        sets = [s for s in sets if not s & joined] + [joined]
+    assert atoms.roots(np.arange(10)).tolist() == [min(next(s for s in sets if number in s)) for number in range(10)]
 
 
 def test_scales_of_one_norm_over_several_groups_are_read_apart():

@@ -133,6 +133,12 @@ def stated(self, x):
     return self.out(torch.where(x > 0, x, state) + state.new_ones(x.shape[1:]).unsqueeze(0))
 
 
+def patches(self, x):
+    x = self.stem(x)
+    columns = torch.roll(functional.unfold(x, 2, stride=2), 1, -1)
+    return self.out(x + functional.fold(torch.relu(columns), x.shape[2:], 2, stride=2)) + self.last(columns).flatten(1)[:, :3, None, None]
+
+
 def named(self, labels):
     return self.out(self.table(labels).transpose(1, 2))
 
@@ -274,6 +280,7 @@ CONSTRUCTS = {
     "repetition": (lambda: Made(repeated, stem=conv(3, 8), out=conv(32, 3)), IMAGE, {"stem": 8}),
     "stack and expand": (lambda: Made(spread, stem=conv(3, 8), out=conv(8, 3)), IMAGE, {"stem": 8}),
     "state": (lambda: Made(stated, stem=conv(3, 8), out=conv(8, 3)), IMAGE, {"stem": 8}),
+    "patches": (lambda: Made(patches, stem=conv(3, 8), out=conv(8, 3), last=nn.Conv1d(32, 1, 1)), IMAGE, {"stem": 8}),
     "own weight": (lambda: nn.Sequential(Weighted(3, 8), nn.ReLU(), Weighted(8, 3)), IMAGE, {"0": 8}),
     "embedding": (lambda: Made(named, table=nn.Embedding(9, 8), out=nn.Conv1d(8, 3, 1)), (2, 4), {"table": 8}),
 }

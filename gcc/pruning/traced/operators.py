@@ -433,6 +433,27 @@ def flipped(call: Call) -> Layout:
     return tuple(axis[::-1] if dim in dims else axis for dim, axis in enumerate(tensor))
 
 
+def rolled(call: Call) -> Layout:
+    """Positions moved around along some dimensions, or along all: these stay."""
+    tensor = call["self"]
+    call.atoms.fix(*(tensor[dim] for dim in call["dims"] or range(len(tensor))))
+    return tuple(tensor)
+
+
+def unfolded(call: Call) -> Layout:
+    """Every patch of an image as a column: a channel has a row for each position of the patch."""
+    *batch, channels, _, _ = call["self"]
+    call.atoms.fix(*call["self"][-2:])
+    return (*batch, np.repeat(channels, call.shape[-2] // len(channels)), *fixed(call.shape[-1:]))
+
+
+def folded(call: Call) -> Layout:
+    """Columns put together to an image, as `unfolded` takes it apart."""
+    *batch, rows, columns = call["self"]
+    call.atoms.fix(columns)
+    return (*batch, call.atoms.blocks(rows, call.shape[-3]), *fixed(call.shape[-2:]))
+
+
 def shuffled(call: Call) -> Layout:
     """Pixel shuffle: blocks of r * r channels become one each."""
     *batch, channels, _, _ = call["self"]
@@ -478,7 +499,7 @@ def sampled(call: Call) -> Layout:
 def padded(call: Call) -> Layout:
     """Positions added at the ends of dimensions, or taken away: zeros stay zeros, all else makes a dimension stay."""
     tensor, widths = call["self"], call["pad"]
-    plain = call["mode"] == "constant" and not call["value"]
+    plain = call.given.get("mode", "constant") == "constant" and not call["value"]
     made = list(tensor)
     for back, (before, after) in enumerate(zip(widths[::2], widths[1::2], strict=True), start=1):
         axis = tensor[-back]
@@ -568,6 +589,9 @@ RULES: dict[str, Rule] = {
     **_each(repeated, "repeat tile"),
     **_each(interleaved, "repeat_interleave"),
     **_each(flipped, "flip"),
+    **_each(rolled, "roll"),
+    **_each(unfolded, "im2col"),
+    **_each(folded, "col2im"),
     **_each(shuffled, "pixel_shuffle"),
     **_each(unshuffled, "pixel_unshuffle"),
     **_each(channel_shuffled, "channel_shuffle native_channel_shuffle"),

@@ -244,7 +244,12 @@ class Trace:
         call = Call(name, given, [tensor.shape for tensor in tensors], self.atoms, self.roles)
         if self._is_whole(node) or name not in RULES:
             return self._left(node, call)
-        return RULES[name](call)
+        try:
+            return RULES[name](call)
+        except (IndexError, KeyError, TypeError, ValueError) as error:
+            raise GccError(
+                f"{place(node)}: channels cannot be followed through this operator with such arguments ({error}); {REMEDY}"
+            ) from error
 
     def _given(self, value: Any) -> Any:
         """Return an argument with layouts in the place of tensors."""
