@@ -17,8 +17,9 @@ from gcc.pruning.search import find_widths, with_least
 from gcc.pruning.traced.channels import Channels, Kept, find_channels, readable
 from gcc.pruning.traced.cutting import cut
 from gcc.pruning.traced.fresh import reset
+from gcc.pruning.traced.graph import Graph
 from gcc.pruning.traced.proof import NO_CONSTANTS, require_alike, require_equal
-from gcc.pruning.traced.trace import Graph, Trace
+from gcc.pruning.traced.trace import Trace
 from gcc.registry import METRICS, ImportanceMetric
 
 Weights = Literal["inherited", "fresh"]

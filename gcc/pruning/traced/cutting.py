@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from gcc.pruning.groups import CONVOLUTIONS
 from gcc.pruning.traced.atoms import Layout
 from gcc.pruning.traced.channels import Kept
-from gcc.pruning.traced.trace import Trace, held_by, operator_name, owner
+from gcc.pruning.traced.graph import operator_name, owner
+from gcc.pruning.traced.trace import Trace, held_by
 
 Sizes = Sequence[int]
 

@@ -7,7 +7,6 @@ way than by sums, such as layer norm: these are given the channels that are left
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from copy import deepcopy
 from itertools import zip_longest
 from typing import Any
 
@@ -20,8 +19,9 @@ from gcc.errors import GccError
 from gcc.networks import evaluating
 from gcc.pruning.traced.atoms import Layout
 from gcc.pruning.traced.channels import Kept
+from gcc.pruning.traced.graph import Graph, arguments, operator_name, place
 from gcc.pruning.traced.operators import RULES, STATISTICS, Made, elementwise
-from gcc.pruning.traced.trace import Graph, Trace, arguments, held_by, operator_name, place
+from gcc.pruning.traced.trace import Trace, held_by
 
 TOLERANCE = 1e-4
 """Largest difference of an output, as a share of the largest output, that the order of sums is thought to cause."""
@@ -100,8 +100,8 @@ class _Masked(fx.Interpreter):
             given if kind is InputKind.USER_INPUT else (tensors[name] if name in tensors else constants[name])
             for _, kind, name in self.trace.graph.inputs()
         ]
-        made: Sequence[Tensor] = self.run(*(deepcopy(tensor.detach()) for tensor in inputs))
-        return made
+        made = self.run(*(tensor.detach().clone() for tensor in inputs))
+        return [one for one in tree_leaves(made) if isinstance(one, Tensor)]
 
     def run_node(self, n: fx.Node) -> Any:
         if n not in self.others or not isinstance(n.target, torch._ops.OpOverload):

@@ -9,7 +9,8 @@ from gcc import Compressor, Teacher, load
 from gcc.errors import RecipeError
 from gcc.pruning.groups import find_groups
 from gcc.pruning.traced.channels import find_channels
-from gcc.pruning.traced.trace import Graph, Trace
+from gcc.pruning.traced.graph import Graph
+from gcc.pruning.traced.trace import Trace
 from gcc.recipe import changed
 from gcc.testing import check_architecture
 
