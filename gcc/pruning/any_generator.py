@@ -27,7 +27,7 @@ Weights = Literal["inherited", "fresh"]
 
 def prune(
     generator: nn.Module,
-    example_input: Tensor,
+    example_input: Tensor | tuple[Tensor, ...],
     metric: str = "slimming",
     budget: str = "25%",
     *,
@@ -51,7 +51,7 @@ def prune(
 
     Args:
         generator: it stays as it is.
-        example_input: what it takes, (N, ...), on its device; it fixes the resolution of every cost.
+        example_input: what it takes, (N, ...), on its device, or all that it takes in a tuple; it fixes the resolution of every cost.
         metric: name of the importance metric that ranks the channels; one that reads gradients reads those that the parameters hold.
         budget: such as `3.0G` or `900M` MACs per sample, `25%`, `2.5Mparams`, `25%params` or `8ms@cpu`; shares are of the generator's cost.
         counter: of MACs, `exact` or `paper`.
@@ -65,15 +65,16 @@ def prune(
         BudgetError: the budget is out of reach.
         PluginError: the metric is unknown, or can tell for no channel.
     """
-    limit, ranking = _checked(generator, example_input, metric, budget, keep, round_to, leave, weights)
+    inputs = example_input if isinstance(example_input, tuple) else (example_input,)
+    limit, ranking = _checked(generator, inputs, metric, budget, keep, round_to, leave, weights)
     if ranking.batches and all(parameter.grad is None for parameter in generator.parameters()):
         raise GccError(f"metric {metric!r} reads gradients, and no parameter has one: call backward() on a loss before")
-    trace = Trace(Graph(generator, example_input), leave)
+    trace = Trace(Graph(generator, *inputs), leave)
     channels = find_channels(trace)
     if not channels:
         raise GccError("no channel of this generator can be pruned: expected a convolution or linear layer between two others")
-    _try(generator, example_input, trace, channels)
-    full = _full_cost(generator, example_input)
+    _try(generator, inputs, trace, channels)
+    full = _full_cost(generator, inputs)
     groups = with_least([one.group for one in channels], keep)
     scores = score_groups(readable(generator, channels), groups, ranking)
     shapes = deepcopy(generator).to("meta")
@@ -87,15 +88,15 @@ def prune(
         limit,
         counter,
         full,
-        lambda widths: cost_of(narrowed(shapes, widths), example_input),
-        lambda widths, runtime: measure_ready(narrowed(generator, widths), example_input, runtime).median_ms,
+        lambda widths: cost_of(narrowed(shapes, widths), *inputs),
+        lambda widths, runtime: measure_ready(narrowed(generator, widths), inputs[0], runtime).median_ms,
         round_to,
     )
     kept = Kept(trace.atoms, channels, {name: _best(score, widths[name]) for name, score in scores.items() if score is not None})
     smaller = cut(generator, trace, kept)
-    graph = Graph(smaller, example_input)
+    graph = Graph(smaller, *inputs)
     require_alike(trace, kept, graph)
-    require_equal(generator, smaller, trace, kept, graph, example_input)
+    require_equal(generator, smaller, trace, kept, graph, *inputs)
     if weights == "fresh":
         reset(smaller)
     return smaller
@@ -103,7 +104,7 @@ def prune(
 
 def _checked(
     generator: nn.Module,
-    example: Tensor,
+    inputs: Sequence[Tensor],
     metric: str,
     budget: str,
     keep: float,
@@ -111,8 +112,8 @@ def _checked(
     leave: Collection[str],
     weights: str,
 ) -> tuple[Budget | LatencyBudget, ImportanceMetric]:
-    if not isinstance(example, Tensor):
-        raise GccError(f"example_input is a {type(example).__name__}: expected one tensor; put a generator of several into a module of one")
+    if not inputs or not all(isinstance(one, Tensor) for one in inputs):
+        raise GccError(f"example_input = {type(inputs[0] if inputs else inputs).__name__}: expected a tensor, or a tuple of tensors")
     if not 0 <= keep <= 1 or round_to < 1:
         raise GccError(f"keep = {keep}, round_to = {round_to}: expected a share from 0 to 1, and a number from 1 up")
     if weights not in get_args(Weights):
@@ -122,12 +123,16 @@ def _checked(
         if path not in paths:
             raise GccError(f"leave has {path!r}, which is no module of the generator{near(path, paths)}")
     (limit,) = Budget.parse_each(budget, ["generator"]).values()
+    if isinstance(limit, LatencyBudget) and len(inputs) > 1:
+        raise GccError(
+            f"budget {budget!r}: times are measured for one input, and {len(inputs)} were given; expected a budget of another kind"
+        )
     return limit, METRICS.load(metric)()
 
 
-def _full_cost(generator: nn.Module, example: Tensor) -> Cost:
+def _full_cost(generator: nn.Module, inputs: Sequence[Tensor]) -> Cost:
     try:
-        return cost_of(generator, example)
+        return cost_of(generator, *inputs)
     except RuntimeError as error:
         raise GccError(
             f"the generator's cost cannot be told from shapes alone: {error}; expected tensors that are registered as buffers, or that are "
@@ -140,11 +145,11 @@ def _best(score: Tensor, width: int) -> list[int]:
     return sorted(score.argsort(descending=True, stable=True)[:width].tolist())
 
 
-def _try(generator: nn.Module, example: Tensor, trace: Trace, channels: Sequence[Channels]) -> None:
+def _try(generator: nn.Module, inputs: Sequence[Tensor], trace: Trace, channels: Sequence[Channels]) -> None:
     """Cut one channel of every group, and see that the generator goes the same way: here sizes that are constants come out."""
     kept = Kept(trace.atoms, channels, {one.group.name: range(one.group.channels - 1) for one in channels})
     try:
-        graph = Graph(cut(generator, trace, kept), example)
+        graph = Graph(cut(generator, trace, kept), *inputs)
     except GccError as error:
         raise GccError(f"with a channel fewer, {error}; {NO_CONSTANTS}") from error
     require_alike(trace, kept, graph)

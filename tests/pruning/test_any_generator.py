@@ -128,6 +128,33 @@ def test_constructs_are_pruned_within_the_budget(name):
     assert smaller(example).shape == network(example).shape and set(CONSTRUCTS[name][2]) <= {*dict(network.named_modules())}
 
 
+class Conditional(nn.Module):
+    """Images of noise and a class, whose embedding scales and shifts the features."""
+
+    def __init__(self):
+        super().__init__()
+        self.up, self.table, self.norm, self.out = nn.Linear(7, 32), nn.Embedding(5, 16), nn.BatchNorm2d(8, affine=False), conv(8, 3)
+
+    def forward(self, z, label):
+        scale, shift = self.table(label)[:, :, None, None].chunk(2, 1)
+        return self.out(torch.relu(self.norm(self.up(z).view(z.shape[0], -1, 2, 2)) * scale + shift))
+
+
+def test_a_generator_of_several_inputs_is_pruned():
+    inputs = (torch.zeros(2, 7), torch.tensor([0, 4]))
+    network = Conditional()
+    smaller = gcc.prune(network, inputs, "l1", "50%")
+    width = smaller.out.in_channels
+    assert 1 < width < 8 and (smaller.up.out_features, smaller.table.embedding_dim, smaller.norm.num_features) == (
+        4 * width,
+        2 * width,
+        width,
+    )
+    assert smaller(*inputs).shape == (2, 3, 2, 2)
+    assert cost_of(smaller, *inputs).macs <= 0.5 * cost_of(network, *inputs).macs
+    assert cost_of(smaller, *inputs).resolution == "2x7 and 2"
+
+
 class Fixed(nn.Module):
     """Sizes written as constants."""
 
@@ -213,7 +240,9 @@ def test_a_layer_that_cannot_be_followed_is_left_where_one_says_so():
         ({"weights": "none"}, "'inherited' or 'fresh'"),
         ({"leave": ["7"]}, "'7'"),
         ({"metric": "slimmings"}, "slimming"),
-        ({"example_input": (IMAGE, IMAGE)}, "tuple.*one tensor"),
+        ({"example_input": [IMAGE]}, "list: expected a tensor"),
+        ({"example_input": (IMAGE, IMAGE)}, "the network itself"),
+        ({"example_input": (IMAGE, IMAGE), "budget": "8ms@cpu"}, "one input, and 2"),
         ({"example_input": torch.zeros(1, 4, 8, 8)}, r"layer '0' \(Conv2d\).*\(1, 4, 8, 8\)"),
         ({"generator": nn.Conv2d(3, 3, 3)}, "no channel"),
     ],

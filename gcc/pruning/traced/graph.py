@@ -26,21 +26,21 @@ class Graph:
 
     Args:
         network: it stays as it is; an own copy of it is traced.
-        example: its input, (N, ...).
+        inputs: what it takes, each (N, ...).
 
     Raises:
         GccError: the network does not run on the example, or torch cannot export it.
     """
 
-    def __init__(self, network: nn.Module, example: Tensor) -> None:
+    def __init__(self, network: nn.Module, *inputs: Tensor) -> None:
         with torch.no_grad(), warnings.catch_warnings(), evaluating(network):
-            with _blaming(network, f"expected a generator that runs on the example, {tuple(example.shape)}"):
-                network(example)
+            with _blaming(network, f"expected a generator that runs on {', '.join(str(tuple(one.shape)) for one in inputs)}"):
+                network(*inputs)
             # The older hooks of spectral and weight norm set the weight in every pass: it can be copied now, and is set while it is traced.
             self.network = deepcopy(network)
             warnings.filterwarnings("ignore", "The tensor attribute")
             with _blaming(self.network, "expected code that torch.export follows, the same way for every input"):
-                self.program = torch.export.export(self.network, (example,))
+                self.program = torch.export.export(self.network, inputs)
         self.module = self.program.graph_module
         _inline(self.module)
         self.calls = _live(self.module.graph)

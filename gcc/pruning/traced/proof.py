@@ -51,7 +51,7 @@ def require_alike(trace: Trace, kept: Kept, graph: Graph) -> None:
             raise GccError(f"{place(node)}: with fewer channels this gives {found} where {wanted} was expected; {NO_CONSTANTS}")
 
 
-def require_equal(network: nn.Module, smaller: nn.Module, trace: Trace, kept: Kept, graph: Graph, example: Tensor) -> None:
+def require_equal(network: nn.Module, smaller: nn.Module, trace: Trace, kept: Kept, graph: Graph, *inputs: Tensor) -> None:
     """Compare the smaller network with the full one whose cut channels are held at zero, on random input.
 
     Args:
@@ -60,18 +60,18 @@ def require_equal(network: nn.Module, smaller: nn.Module, trace: Trace, kept: Ke
         trace: of the full one.
         kept: the positions that the smaller one has.
         graph: of the smaller one.
-        example: of what the networks take; its random likeness is theirs where it is no table of indices.
+        inputs: of what the networks take; random ones like them are compared, but for whole numbers, which are taken as they are.
 
     Raises:
         GccError: an output differs by more than rounding.
     """
     random = torch.Generator().manual_seed(0)
-    given = torch.randn(example.shape, generator=random).to(example) if example.is_floating_point() else example
+    given = [torch.randn(one.shape, generator=random).to(one) if one.is_floating_point() else one for one in inputs]
     with torch.no_grad(), evaluating(smaller), torch.backends.cudnn.flags(allow_tf32=False), torch.random.fork_rng():
         torch.manual_seed(0)
-        found = [one for one in tree_leaves(smaller(given)) if isinstance(one, Tensor)]
+        found = [one for one in tree_leaves(smaller(*given)) if isinstance(one, Tensor)]
         torch.manual_seed(0)
-        wanted = _Masked(trace, kept, graph, network)(given)
+        wanted = _Masked(trace, kept, graph, network)(*given)
     for one, other in zip(wanted, found, strict=True):
         scale = float(one.abs().max())
         difference = float((one - other).abs().max()) if one.shape == other.shape else float("inf")
@@ -93,11 +93,12 @@ class _Masked(fx.Interpreter):
         self.trace, self.kept, self.network = trace, kept, network
         self.others = dict(zip(trace.graph.steps(), graph.steps(), strict=True))
 
-    def __call__(self, given: Tensor) -> Sequence[Tensor]:
+    def __call__(self, *given: Tensor) -> Sequence[Tensor]:
         tensors = held_by(self.network)
         constants = self.trace.graph.program.constants
+        users = iter(given)
         inputs = [
-            given if kind is InputKind.USER_INPUT else (tensors[name] if name in tensors else constants[name])
+            next(users) if kind is InputKind.USER_INPUT else (tensors[name] if name in tensors else constants[name])
             for _, kind, name in self.trace.graph.inputs()
         ]
         made = self.run(*(tensor.detach().clone() for tensor in inputs))
