@@ -31,6 +31,7 @@ UNEVEN = {
     "chunk",
     "attention",
     "many heads",
+    "heads smaller than they are many",
     "fused heads",
     "own weight",
     "weight norm",

@@ -44,6 +44,12 @@ def many_heads(self, x):
     return self.out(made)
 
 
+def small_heads(self, x):
+    n, length, _ = x.shape
+    heads = [layer(x).view(n, length, 4, layer.out_features // 4).transpose(1, 2) for layer in (self.query, self.key, self.value)]
+    return self.out(functional.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2))
+
+
 def fused_heads(self, x):
     n, length, _ = x.shape
     query, key, value = self.qkv(x).reshape(n, length, 3, 2, -1).permute(2, 0, 3, 1, 4).unbind(0)
@@ -248,6 +254,11 @@ CONSTRUCTS = {
         lambda: Made(many_heads, query=nn.Linear(6, 8), key=nn.Linear(6, 8), value=nn.Linear(6, 12), out=nn.Linear(12, 6)),
         TOKENS,
         {"query": 4, "value": 6},
+    ),
+    "heads smaller than they are many": (
+        lambda: Made(small_heads, query=nn.Linear(6, 8), key=nn.Linear(6, 8), value=nn.Linear(6, 12), out=nn.Linear(12, 6)),
+        TOKENS,
+        {"query": 2, "value": 3},
     ),
     "fused heads": (lambda: Made(fused_heads, qkv=nn.Linear(6, 24), out=nn.Linear(8, 6)), TOKENS, {"qkv": 4}),
     "multi-head attention, left as it is": (

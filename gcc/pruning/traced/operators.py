@@ -293,7 +293,8 @@ def regrouped(call: Call) -> Layout:
     """A tensor in another shape: dimensions that are joined, and such that are taken apart.
 
     The channels of a dimension that is taken apart lie in that part in which they lie already, else in that whose size the module leaves
-    open (-1), else in the largest; they go at all positions of the other parts.
+    open (-1), else in the last, as those of attention's heads do, where they are the last of three dimensions and more, else in the
+    largest; they go at all positions of the other parts.
     """
     tensor = call.tensors[0]
     wanted = next((call.given[name] for name in ("size", "shape", "sizes") if name in call.given), call.shape)
@@ -303,8 +304,11 @@ def regrouped(call: Call) -> Layout:
     made: list[Axis] = []
     for before, after in _regroupings([len(axis) for axis in tensor], call.shape):
         whole = _joined(call.atoms, [tensor[dim] for dim in before])
-        open_ends = [place for place, dim in enumerate(after) if len(wanted) == len(call.shape) and wanted[dim] == -1]
-        made += _parted(call.atoms, whole, [call.shape[dim] for dim in after], open_ends)
+        shape = [call.shape[dim] for dim in after]
+        preferred = [place for place, dim in enumerate(after) if len(wanted) == len(call.shape) and wanted[dim] == -1]
+        heads = len(tensor) > 2 and before[-1:] == [len(tensor) - 1]
+        preferred += [len(shape) - 1] if heads else sorted(range(len(shape)), key=lambda place: (shape[place], place))[-1:]
+        made += _parted(call.atoms, whole, shape, preferred)
     return tuple(made)
 
 
@@ -343,7 +347,7 @@ def _only(axes: Sequence[Axis]) -> Axis | None:
     return axes[0] if len(axes) == 1 else None
 
 
-def _parted(atoms: Atoms, whole: Axis, shape: Sequence[int], open_ends: Sequence[int]) -> Sequence[Axis]:
+def _parted(atoms: Atoms, whole: Axis, shape: Sequence[int], preferred: Sequence[int]) -> Sequence[Axis]:
     """Return a dimension as several, or as none where it has one position."""
     if len(shape) == 1:
         return [whole]
@@ -352,7 +356,7 @@ def _parted(atoms: Atoms, whole: Axis, shape: Sequence[int], open_ends: Sequence
     grid = whole.reshape(tuple(shape))
     roots = atoms.roots(whole).reshape(tuple(shape))
     lying = [dim for dim in range(len(shape)) if (roots == _lead(roots, dim).reshape(_along(len(shape), dim))).all()]
-    chosen = next(iter([*lying, *open_ends, int(np.argmax(shape))]))
+    chosen = [*lying, *preferred][0]
     lead = _lead(grid, chosen)
     atoms.tie(grid, lead.reshape(_along(len(shape), chosen)))
     return [lead if dim == chosen else fixed([size])[0] for dim, size in enumerate(shape)]

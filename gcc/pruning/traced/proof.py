@@ -6,7 +6,8 @@ way than by sums, such as layer norm: these are given the channels that are left
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import zip_longest
 from typing import Any
 
@@ -67,7 +68,7 @@ def require_equal(network: nn.Module, smaller: nn.Module, trace: Trace, kept: Ke
     """
     random = torch.Generator().manual_seed(0)
     given = [torch.randn(one.shape, generator=random).to(one) if one.is_floating_point() else one for one in inputs]
-    with torch.no_grad(), evaluating(smaller), torch.backends.cudnn.flags(allow_tf32=False), torch.random.fork_rng():
+    with torch.no_grad(), evaluating(smaller), _exactly(), torch.random.fork_rng():
         torch.manual_seed(0)
         found = [one for one in tree_leaves(smaller(*given)) if isinstance(one, Tensor)]
         torch.manual_seed(0)
@@ -80,6 +81,18 @@ def require_equal(network: nn.Module, smaller: nn.Module, trace: Trace, kept: Ke
                 f"the pruned generator differs by {difference:.2g} from the full one without these channels, whose outputs reach "
                 f"{scale:.2g}: expected a generator that gives the same for the same input, and whose channels its graph tells"
             )
+
+
+@contextmanager
+def _exactly() -> Iterator[None]:
+    """Let float32 on a GPU be float32."""
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(precision)
 
 
 class _Masked(fx.Interpreter):
