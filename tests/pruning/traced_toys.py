@@ -145,6 +145,12 @@ def patches(self, x):
     return self.out(x + functional.fold(torch.relu(columns), x.shape[2:], 2, stride=2)) + self.last(columns).flatten(1)[:, :3, None, None]
 
 
+def looked_up(self, x):
+    x = self.stem(x)
+    order = torch.tensor([1, 0, 3, 2, 5, 4])
+    return self.out(x[:, :, order[:, None], order] + x[:, :, order].index_select(3, order) + self.table[order][:, :, None].mT)
+
+
 def named(self, labels):
     return self.out(self.table(labels).transpose(1, 2))
 
@@ -292,6 +298,11 @@ CONSTRUCTS = {
     "stack and expand": (lambda: Made(spread, stem=conv(3, 8), out=conv(8, 3)), IMAGE, {"stem": 8}),
     "state": (lambda: Made(stated, stem=conv(3, 8), out=conv(8, 3)), IMAGE, {"stem": 8}),
     "patches": (lambda: Made(patches, stem=conv(3, 8), out=conv(8, 3), last=nn.Conv1d(32, 1, 1)), IMAGE, {"stem": 8}),
+    "numbers of positions": (
+        lambda: Made(looked_up, stem=conv(3, 8), table=nn.Parameter(torch.randn(6, 8, 6)), out=conv(8, 3)),
+        (1, 3, 6, 6),
+        {"stem": 8},
+    ),
     "own weight": (lambda: nn.Sequential(Weighted(3, 8), nn.ReLU(), Weighted(8, 3)), IMAGE, {"0": 8}),
     "embedding": (lambda: Made(named, table=nn.Embedding(9, 8), out=nn.Conv1d(8, 3, 1)), (2, 4), {"table": 8}),
 }

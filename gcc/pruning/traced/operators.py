@@ -263,6 +263,24 @@ def select(call: Call) -> Layout:
     return _without(call["self"], dim)
 
 
+def indexed(call: Call) -> Layout:
+    """Positions by tables of their numbers: the dimensions that are looked up in stay."""
+    tensor = call["self"]
+    numbers = [dim for dim, index in enumerate(call["indices"]) if index is not None]
+    call.atoms.fix(*(tensor[dim] for dim in numbers), *(axis for index in call["indices"] for axis in index or ()))
+    rest = tuple(axis for dim, axis in enumerate(tensor) if dim not in numbers)
+    # What is looked up stands where the dimensions stood, or in front where these are not neighbours.
+    lead = numbers[0] if numbers[-1] - numbers[0] < len(numbers) else 0
+    return (*rest[:lead], *fixed(call.shape[lead : lead + len(call.shape) - len(rest)]), *rest[lead:])
+
+
+def index_selected(call: Call) -> Layout:
+    """Positions of one dimension by their numbers: all of them stay."""
+    tensor, dim = call["self"], call["dim"] % len(call["self"])
+    call.atoms.fix(tensor[dim], *call["index"])
+    return (*tensor[:dim], *fixed(call.shape[dim : dim + 1]), *tensor[dim + 1 :])
+
+
 def gated(call: Call) -> Layout:
     """A gated linear unit: one half of the channels gates the other."""
     tensor, dim = call["self"], call["dim"] % len(call["self"])
@@ -582,6 +600,8 @@ RULES: dict[str, Rule] = {
     **_each(split, "chunk split split_with_sizes tensor_split"),
     **_each(unbind, "unbind"),
     **_each(select, "select"),
+    **_each(indexed, "index"),
+    **_each(index_selected, "index_select"),
     **_each(gated, "glu"),
     **_each(sliced, "slice narrow"),
     **_each(regrouped, "view reshape flatten unflatten _unsafe_view view_as reshape_as"),
