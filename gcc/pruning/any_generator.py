@@ -18,6 +18,7 @@ from gcc.pruning.traced.channels import Channels, Kept, find_channels, readable
 from gcc.pruning.traced.cutting import cut
 from gcc.pruning.traced.fresh import reset
 from gcc.pruning.traced.graph import Graph
+from gcc.pruning.traced.operators import BY_TRUNK, RULES
 from gcc.pruning.traced.proof import NO_CONSTANTS, require_alike, require_equal
 from gcc.pruning.traced.trace import Trace
 from gcc.registry import METRICS, ImportanceMetric
@@ -69,11 +70,7 @@ def prune(
     limit, ranking = _checked(generator, inputs, metric, budget, keep, round_to, leave, weights)
     if ranking.batches and all(parameter.grad is None for parameter in generator.parameters()):
         raise GccError(f"metric {metric!r} reads gradients, and no parameter has one: call backward() on a loss before")
-    trace = Trace(Graph(generator, *inputs), leave)
-    channels = find_channels(trace)
-    if not channels:
-        raise GccError("no channel of this generator can be pruned: expected a convolution or linear layer between two others")
-    _try(generator, inputs, trace, channels)
+    trace, channels = _followed(generator, inputs, leave)
     full = _full_cost(generator, inputs)
     groups = with_least([one.group for one in channels], keep)
     scores = score_groups(readable(generator, channels), groups, ranking)
@@ -143,6 +140,24 @@ def _full_cost(generator: nn.Module, inputs: Sequence[Tensor]) -> Cost:
 def _best(score: Tensor, width: int) -> list[int]:
     """Return the numbers of the most important channels, in their order."""
     return sorted(score.argsort(descending=True, stable=True)[:width].tolist())
+
+
+def _followed(generator: nn.Module, inputs: Sequence[Tensor], leave: Collection[str]) -> tuple[Trace, list[Channels]]:
+    """Return the channel groups of a generator, whose sizes its code follows."""
+    graph = Graph(generator, *inputs)
+    refusals: list[GccError] = []
+    for rules in (RULES, BY_TRUNK):
+        trace = Trace(graph, leave, rules)
+        channels = find_channels(trace)
+        if not channels:
+            raise GccError("no channel of this generator can be pruned: expected a convolution or linear layer between two others")
+        try:
+            _try(generator, inputs, trace, channels)
+        except GccError as error:
+            refusals.append(error)
+        else:
+            return trace, channels
+    raise refusals[0]
 
 
 def _try(generator: nn.Module, inputs: Sequence[Tensor], trace: Trace, channels: Sequence[Channels]) -> None:

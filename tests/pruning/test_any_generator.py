@@ -155,6 +155,34 @@ def test_a_generator_of_several_inputs_is_pruned():
     assert cost_of(smaller, *inputs).resolution == "2x7 and 2"
 
 
+class Attention(nn.Module):
+    """Heads as wide as their share of the features, as vision transformers write it."""
+
+    def __init__(self, width, heads):
+        super().__init__()
+        self.heads, self.qkv, self.join = heads, nn.Linear(width, 3 * width), nn.Linear(width, width)
+
+    def forward(self, x):
+        n, length, width = x.shape
+        query, key, value = self.qkv(x).reshape(n, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        weights = (query @ key.mT * (width // self.heads) ** -0.5).softmax(-1)
+        return self.join((weights @ value).transpose(1, 2).reshape(n, length, width))
+
+
+def test_heads_that_are_a_share_of_the_features_shrink_with_them():
+    torch.manual_seed(0)
+    attention, wide = (
+        Attention(12, 2),
+        Made(lambda self, x: x + self.down(torch.relu(self.up(x))), up=nn.Linear(12, 24), down=nn.Linear(24, 12)),
+    )
+    network = nn.Sequential(nn.Linear(5, 12), nn.LayerNorm(12), attention, wide, nn.Linear(12, 3))
+    smaller = gcc.prune(network, torch.zeros(2, 4, 5), "l1", "40%params")
+    width = smaller[0].out_features
+    assert width % 2 == 0 and 2 <= width < 12
+    assert [smaller[2].qkv.in_features, smaller[2].qkv.out_features, smaller[2].join.in_features] == [width, 3 * width, width]
+    assert smaller[3].up.out_features < 24 and smaller[1].normalized_shape == (width,)
+
+
 class Fixed(nn.Module):
     """Sizes written as constants."""
 

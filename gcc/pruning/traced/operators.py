@@ -29,10 +29,12 @@ class Roles:
     Attributes:
         made: those that convolutions, linear layers and embeddings make, as outputs of a weight.
         scales: those of the scales of norms.
+        read: what a linear layer reads, by the first of the atoms that it makes.
     """
 
     made: list[Axis] = field(default_factory=list)
     scales: list[Axis] = field(default_factory=list)
+    read: dict[int, Axis] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ def linear(call: Call) -> Layout:
     call.atoms.tie(call["input"][-1], weight[1])
     call.tie(weight[0], "bias")
     call.roles.made.append(weight[0])
+    call.roles.read[int(weight[0][0])] = call["input"][-1]
     return (*call["input"][:-1], weight[0])
 
 
@@ -328,6 +331,18 @@ def regrouped(call: Call) -> Layout:
         preferred += [len(shape) - 1] if heads else sorted(range(len(shape)), key=lambda place: (shape[place], place))[-1:]
         made += _parted(call.atoms, whole, shape, preferred)
     return tuple(made)
+
+
+def regrouped_by_trunk(call: Call) -> Layout:
+    """As `regrouped`, for code that takes the size of attention's heads from the width of the features that queries are made from.
+
+    What is taken apart, and what the linear layer that made it reads, lose the same channels.
+    """
+    features = call.tensors[0][-1:]
+    read = call.roles.read.get(int(features[0][0])) if features and len(call.shape) > len(call.tensors[0]) else None
+    if read is not None and len(features[0]) % len(read) == 0:
+        call.atoms.tie(features[0].reshape(-1, len(read)), read)
+    return regrouped(call)
 
 
 def _regroupings(before: Sequence[int], after: Sequence[int]) -> Iterable[tuple[list[int], list[int]]]:
@@ -632,3 +647,6 @@ RULES: dict[str, Rule] = {
     **_each(numbered, "arange linspace eye tril_indices triu_indices"),
     **_each(checked, "_assert_tensor_metadata _assert_scalar _assert_async sym_constrain_range_for_size"),
 }
+
+BY_TRUNK: dict[str, Rule] = RULES | _each(regrouped_by_trunk, "view reshape unflatten")
+"""The same, where attention's heads are as wide as their share of the features that they are made from."""

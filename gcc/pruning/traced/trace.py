@@ -8,7 +8,7 @@ one unit: a channel that can be cut.
 from __future__ import annotations
 
 import operator
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from gcc.errors import GccError
 from gcc.pruning.groups import CONVOLUTIONS
 from gcc.pruning.traced.atoms import Atoms, Layout, fixed
 from gcc.pruning.traced.graph import Graph, arguments, operator_name, owner, place
-from gcc.pruning.traced.operators import RULES, Call, Made, Roles
+from gcc.pruning.traced.operators import RULES, Call, Made, Roles, Rule
 
 WHOLE = (nn.MultiheadAttention,)
 """Modules whose sizes are too entangled for a cut: channels that enter or leave them stay."""
@@ -54,13 +54,15 @@ class Trace:
     Args:
         graph: of the network.
         leave: paths of modules; channels that enter or leave them stay.
+        rules: what operators do.
 
     Raises:
         GccError: an operator has no rule, and channels enter it; the message names the layer.
     """
 
-    def __init__(self, graph: Graph, leave: Collection[str] = ()) -> None:
+    def __init__(self, graph: Graph, leave: Collection[str] = (), rules: Mapping[str, Rule] = RULES) -> None:
         self.graph = graph
+        self._rules = rules
         self.atoms = Atoms()
         self.roles = Roles()
         self.nodes: Nodes = {}
@@ -102,10 +104,10 @@ class Trace:
         value = node.meta.get("val")
         tensors = [value] if isinstance(value, Tensor) else list(value or ()) if isinstance(value, list | tuple) else []
         call = Call(name, given, [tensor.shape for tensor in tensors], self.atoms, self.roles)
-        if self._is_whole(node) or name not in RULES:
+        if self._is_whole(node) or name not in self._rules:
             return self._left(node, call)
         try:
-            return RULES[name](call)
+            return self._rules[name](call)
         except (IndexError, KeyError, TypeError, ValueError) as error:
             raise GccError(
                 f"{place(node)}: channels cannot be followed through this operator with such arguments ({error}); {REMEDY}"
