@@ -34,7 +34,11 @@ UNEVEN = {
     "heads smaller than they are many",
     "fused heads",
     "own weight",
+    "spectral norm",
+    "spectral norm, transposed",
+    "spectral norm by hooks",
     "weight norm",
+    "weight norm by hooks",
 }
 
 
@@ -126,18 +130,26 @@ def test_attention_divides_by_the_root_of_what_is_left():
 
 
 @torch.no_grad()
-def test_weight_norm_is_that_of_what_is_left():
-    network, example = built("weight norm")
+@pytest.mark.parametrize(
+    "name", ["spectral norm", "spectral norm, transposed", "spectral norm by hooks", "weight norm", "weight norm by hooks"]
+)
+def test_layers_under_a_norm_go_on_with_the_weights_that_they_had(name):
+    network, example = built(name)
+    network(example)
     one = Cut(network, example)
+    one.smaller(example)
     left = one.chosen["0"]
-    (first, last), given = (network[0].parametrizations.weight, network[2].parametrizations.weight), torch.randn(example.shape)
-    rows, columns = first.original1[left], last.original1[:, left]
-    made = functional.conv2d(
-        given, first.original0[left] * rows / rows.flatten(1).norm(dim=1)[:, None, None, None], network[0].bias[left], padding=1
-    )
-    weight = last.original0 * columns / columns.flatten(1).norm(dim=1)[:, None, None, None]
-    wanted = functional.conv2d(made.relu(), weight, network[2].bias, padding=1)
-    torch.testing.assert_close(one.smaller(given), wanted, rtol=1e-4, atol=1e-5)
+    for place, dim in ((0, 0), (-1, 1)):
+        full, part = network[place].weight, one.smaller[place].weight
+        dim = 1 - dim if isinstance(network[place], nn.ConvTranspose2d) else dim
+        torch.testing.assert_close(part, full.index_select(dim, torch.tensor(left)), rtol=1e-4, atol=1e-5)
+    # In training, spectral norm finds the norm of what is left.
+    if name.startswith("spectral"):
+        one.smaller.train()
+        for _ in range(100):
+            one.smaller(torch.randn(example.shape))
+        matrix = one.smaller[0].weight.transpose(0, 1 if isinstance(network[0], nn.ConvTranspose2d) else 0).flatten(1)
+        assert float(torch.linalg.matrix_norm(matrix, 2)) == pytest.approx(1, rel=1e-2)
 
 
 def test_attributes_are_those_of_layers_built_so():
@@ -229,7 +241,10 @@ def test_another_way_through_the_code_is_seen():
         Cut(Ways(), torch.zeros(1, 3, 6, 6)).prove()
 
 
-@pytest.mark.parametrize("name", ["spectral norm", "spectral norm, transposed", "spectral norm by hooks", "weight norm", "concatenations"])
+@pytest.mark.parametrize(
+    "name",
+    ["spectral norm", "spectral norm, transposed", "spectral norm by hooks", "weight norm", "weight norm by hooks", "concatenations"],
+)
 def test_fresh_weights_are_drawn_as_the_layers_draw_them(name):
     one = Cut(*built(name))
     one.prove()

@@ -1,6 +1,7 @@
 """Tiny generators without widths, one for each construct that pruning follows, and the channel groups that they have by hand."""
 
 import math
+import warnings
 
 import torch
 from torch import nn
@@ -162,6 +163,12 @@ def twice(self, x):
     return self.out(x)
 
 
+def weight_norm_by_hooks(layer):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        return nn.utils.weight_norm(layer)
+
+
 class Weighted(nn.Module):
     """A convolution with a weight of its own, scaled by its fan-in, without any attribute that tells its size."""
 
@@ -238,6 +245,11 @@ CONSTRUCTS = {
     ),
     "weight norm": (
         lambda: nn.Sequential(parametrizations.weight_norm(conv(3, 8)), nn.ReLU(), parametrizations.weight_norm(conv(8, 3))),
+        IMAGE,
+        {"0": 8},
+    ),
+    "weight norm by hooks": (
+        lambda: nn.Sequential(weight_norm_by_hooks(conv(3, 8)), nn.ReLU(), weight_norm_by_hooks(conv(8, 3))),
         IMAGE,
         {"0": 8},
     ),

@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gcc.networks import evaluating
 from gcc.pruning.groups import CONVOLUTIONS
 from gcc.pruning.traced.atoms import Layout
 from gcc.pruning.traced.channels import Kept
-from gcc.pruning.traced.graph import operator_name, owner
+from gcc.pruning.traced.graph import arguments, operator_name, owner
+from gcc.pruning.traced.norms import normed, restore, weight_of
 from gcc.pruning.traced.trace import Trace, held_by
 
 Sizes = Sequence[int]
@@ -28,6 +30,8 @@ def cut(network: nn.Module, trace: Trace, kept: Kept) -> nn.Module:
         kept: the positions that stay.
     """
     smaller = deepcopy(network)
+    with evaluating(smaller):
+        weights = {path: weight_of(smaller.get_submodule(path)) for path in normed(smaller)}
     tensors = held_by(smaller)
     shorter = {id(tensors[held.name]): _shortened(tensors[held.name], held.layout, kept) for held in trace.held}
     for module in smaller.modules():
@@ -37,7 +41,17 @@ def cut(network: nn.Module, trace: Trace, kept: Kept) -> nn.Module:
         module = smaller.get_submodule(path)
         for name, value in sizes.items():
             setattr(module, name, value)
+    with evaluating(smaller):
+        for path, layout in _weights(trace).items():
+            if path in weights:
+                restore(smaller.get_submodule(path), _shortened(weights[path], layout, kept))
     return smaller
+
+
+def _weights(trace: Trace) -> dict[str, Layout]:
+    """Return the layouts of the weights that layers compute with."""
+    calls = [node for node in trace.graph.calls if operator_name(node) in ATTRIBUTES and arguments(node).get("weight") is not None]
+    return {owner(node)[0]: trace.layout(arguments(node)["weight"]) for node in calls}
 
 
 def _shortened(tensor: Tensor, layout: Layout, kept: Kept) -> Tensor:

@@ -1,7 +1,8 @@
 """The proof that a cut is sound: the smaller network does what it must, operator by operator in shape, and in numbers as a whole.
 
 The numbers are those of the full network with every cut channel held at zero after every operator. A few operators mix channels in another
-way than by sums, such as layer norm: these are given the channels that are left, as the smaller network gives them.
+way than by sums, such as layer norm: these are given the channels that are left, as the smaller network gives them. Weights under spectral
+or weight norm are those that the full network computes with, though what is left of them has another norm.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from gcc.networks import evaluating
 from gcc.pruning.traced.atoms import Layout
 from gcc.pruning.traced.channels import Kept
 from gcc.pruning.traced.graph import Graph, arguments, operator_name, place
+from gcc.pruning.traced.norms import normed
 from gcc.pruning.traced.operators import RULES, STATISTICS, Made, elementwise
 from gcc.pruning.traced.trace import Trace, held_by
 
@@ -105,6 +107,7 @@ class _Masked(fx.Interpreter):
         super().__init__(trace.graph.module)
         self.trace, self.kept, self.network = trace, kept, network
         self.others = dict(zip(trace.graph.steps(), graph.steps(), strict=True))
+        self.whole = _norms_alone(trace, network)
 
     def __call__(self, *given: Tensor) -> Sequence[Tensor]:
         tensors = held_by(self.network)
@@ -118,6 +121,8 @@ class _Masked(fx.Interpreter):
         return [one for one in tree_leaves(made) if isinstance(one, Tensor)]
 
     def run_node(self, n: fx.Node) -> Any:
+        if n in self.whole:
+            return super().run_node(n)
         if n not in self.others or not isinstance(n.target, torch._ops.OpOverload):
             return self._masked(super().run_node(n), self.trace.nodes.get(n))
         name = operator_name(n)
@@ -162,6 +167,16 @@ class _Masked(fx.Interpreter):
             shape = [len(axis) if other == dim else size for other, size in enumerate(value.shape)]
             value = value.new_zeros(shape).index_copy(dim, torch.tensor(self.kept.positions(axis), device=value.device), value)
         return value
+
+
+def _norms_alone(trace: Trace, network: nn.Module) -> set[fx.Node]:
+    """Return the nodes that compute weights under spectral or weight norm, which stay as they are in the full network."""
+    names = {name for names in normed(network).values() for name in names}
+    alone = {node for node, _, name in trace.graph.inputs() if name in names}
+    for node in trace.graph.calls:
+        if node.all_input_nodes and alone.issuperset(node.all_input_nodes):
+            alone.add(node)
+    return alone
 
 
 def _layouts(made: Made | None) -> list[Layout]:
