@@ -364,20 +364,15 @@ def _product_of(shape: Sequence[int], dims: Sequence[int]) -> int:
 
 def _joined(atoms: Atoms, axes: Sequence[Axis]) -> Axis:
     """Return dimensions as one; no position of a product of several prunable ones is one channel's, so these stay."""
-    prunable = [axis for axis in axes if len(axis) > 1 and atoms.prunable(axis)]
-    if len(prunable) > 1:
-        atoms.fix(*prunable)
     if len(axes) == 1:
         return axes[0]
-    whole = np.array([FIXED])
-    for axis in axes:
-        grid = np.broadcast_arrays(whole[:, None], axis[None, :])
-        whole = (grid[0] if axis is not _only(prunable) else grid[1]).reshape(-1)
-    return whole
-
-
-def _only(axes: Sequence[Axis]) -> Axis | None:
-    return axes[0] if len(axes) == 1 else None
+    prunable = [dim for dim, axis in enumerate(axes) if len(axis) > 1 and atoms.prunable(axis)]
+    if len(prunable) != 1:
+        atoms.fix(*(axes[dim] for dim in prunable))
+        return fixed([int(np.prod([len(axis) for axis in axes]))])[0]
+    (dim,) = prunable
+    inner, outer = (int(np.prod([len(axis) for axis in part])) for part in (axes[dim + 1 :], axes[:dim]))
+    return np.tile(np.repeat(axes[dim], inner), outer)
 
 
 def _parted(atoms: Atoms, whole: Axis, shape: Sequence[int], preferred: Sequence[int]) -> Sequence[Axis]:
