@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gcc.errors import GccError as GccError
     from gcc.exporting import export as export
     from gcc.inference import optimize as optimize
+    from gcc.pruning.any_generator import prune as prune
     from gcc.teacher import Teacher as Teacher
     from gcc.trainer import Trainer as Trainer
 
@@ -29,9 +30,10 @@ _HOMES = {
     "export": "gcc.exporting",
     "load": "gcc.artifact",
     "optimize": "gcc.inference",
+    "prune": "gcc.pruning.any_generator",
 }
 
-__all__ = ["Compressor", "GccError", "Teacher", "Trainer", "bench", "export", "load", "optimize"]
+__all__ = ["Compressor", "GccError", "Teacher", "Trainer", "bench", "export", "load", "optimize", "prune"]
 
 
 def __getattr__(name: str) -> Any:

@@ -50,17 +50,18 @@ class Cost:
         )
 
 
-def cost_of(network: nn.Module, example: Tensor) -> Cost:
-    """Return what `network` costs in evaluation mode for `example`, (N, ...), by shapes alone; the network is left as it was."""
+def cost_of(network: nn.Module, *examples: Tensor) -> Cost:
+    """Return what `network` costs in evaluation mode for its inputs, each (N, ...), by shapes alone; the network is left as it was."""
     tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     on_meta = {name: _on_meta(tensor) for name, tensor in tensors.items() if not tensor.is_meta}
-    shape = _on_meta(example)
     exact, paper = _ProductCounter(), _PaperCounter()
     with torch.no_grad(), evaluating(network), paper.watching(network), exact:
-        torch.func.functional_call(network, on_meta, (shape,))
-    samples = example.shape[0]
+        torch.func.functional_call(network, on_meta, tuple(_on_meta(example) for example in examples))
+    samples = examples[0].shape[0]
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    return Cost(exact.macs // samples, paper.macs // samples, parameters, "x".join(map(str, example.shape)))
+    return Cost(
+        exact.macs // samples, paper.macs // samples, parameters, " and ".join("x".join(map(str, example.shape)) for example in examples)
+    )
 
 
 def _on_meta(tensor: Tensor) -> Tensor:

@@ -32,8 +32,8 @@ NORMS = (
     nn.GroupNorm,
     nn.LayerNorm,
 )
-# A plain weight, one under a parametrisation (spectral norm; the direction of weight norm), and one under the older hook.
-WEIGHTS = ("weight", "parametrizations.weight.original", "parametrizations.weight.original1", "weight_orig")
+# A plain weight, one under a parametrisation (spectral norm; the direction of weight norm), and one under the older hooks for these.
+WEIGHTS = ("weight", "parametrizations.weight.original", "parametrizations.weight.original1", "weight_orig", "weight_v")
 
 
 def find_groups(architecture: Architecture[Any], base: int) -> list[Group]:

@@ -9,6 +9,7 @@ import math
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from gcc.pruning.groups import find_groups
 from gcc.pruning.importance import ONCE, score_groups
 from gcc.pruning.latency import measure_ready
 from gcc.registry.contracts import Architecture, Group, ImportanceMetric
+from gcc.runtimes import Runtime
 from gcc.units import with_prefix
 
 NEAR_ENOUGH = 0.01
@@ -76,40 +78,58 @@ def prune(
         PluginError: the metric can tell for no channel, or a width belongs to no layer.
         TrainingError: a score is not finite.
     """
-    groups = [
-        replace(group, minimum=max(group.minimum, math.ceil(keep * group.channels - 1e-9))) for group in find_groups(architecture, base)
-    ]
+    groups = with_least(find_groups(architecture, base), keep)
     scores = score_groups(network, groups, metric, rounds)
-    if isinstance(budget, LatencyBudget):
-        found = search_latency(groups, scores, lambda widths: _milliseconds(architecture, widths, budget), budget, round_to)
-    else:
-        found = _search_cost(architecture, groups, scores, budget, counter, teacher, round_to)
+    cost, milliseconds = partial(generator_cost, architecture), partial(_milliseconds, architecture)
+    found = find_widths(groups, scores, budget, counter, teacher, cost, milliseconds, round_to)
     widths = without_vanished(architecture, groups, found)
     return Pruned(widths, generator_cost(architecture, widths))
 
 
-def _search_cost(
-    architecture: Architecture[Any],
+def with_least(groups: Iterable[Group], keep: float) -> list[Group]:
+    """Return groups that keep at least the share `keep` of their channels."""
+    return [replace(group, minimum=max(group.minimum, math.ceil(keep * group.channels - 1e-9))) for group in groups]
+
+
+def find_widths(
     groups: Sequence[Group],
     scores: Mapping[str, Tensor | None],
-    budget: Budget,
+    budget: Budget | LatencyBudget,
     counter: Counter,
     teacher: Cost,
+    cost: Callable[[Mapping[str, int]], Cost],
+    milliseconds: Callable[[Mapping[str, int], Runtime], float],
     round_to: int,
 ) -> dict[str, int]:
+    """Return the widths of the largest network within any kind of budget: `search_widths` or `search_latency`.
+
+    Args:
+        groups: the channel groups.
+        scores: importance by group name.
+        budget: what the network may cost.
+        counter: the MACs counter that the budget is held against.
+        teacher: what a budget given as a share is a share of.
+        cost: what a network with given widths costs.
+        milliseconds: how long it takes in a runtime; each call measures.
+        round_to: widths that lose channels become multiples of this.
+
+    Raises:
+        BudgetError: the budget is out of reach.
+        TrainingError: a score is not finite.
+    """
+    if isinstance(budget, LatencyBudget):
+        return search_latency(groups, scores, lambda widths: milliseconds(widths, budget.runtime), budget, round_to)
     unit = budget.unit(counter) + (f" at {teacher.resolution}" if budget.quantity == "macs" else "")
     limit = budget.limit(teacher, counter)
-    return search_widths(
-        groups, scores, lambda widths: budget.measure(generator_cost(architecture, widths), counter), limit, unit, round_to
-    )
+    return search_widths(groups, scores, lambda widths: budget.measure(cost(widths), counter), limit, unit, round_to)
 
 
-def _milliseconds(architecture: Architecture[Any], widths: Mapping[str, int], budget: LatencyBudget) -> float:
+def _milliseconds(architecture: Architecture[Any], widths: Mapping[str, int], runtime: Runtime) -> float:
     # Weights change nothing about time; the caller's random numbers are left alone.
     with torch.random.fork_rng(devices=[]):
         network = architecture.build_generator(widths)
         architecture.initialise(network)
-    return measure_ready(network, architecture.example_input(), budget.runtime).median_ms
+    return measure_ready(network, architecture.example_input(), runtime).median_ms
 
 
 def search_widths(
@@ -148,7 +168,7 @@ def search_widths(
     if not smallest <= limit <= largest:
         raise BudgetError(
             f"budget {with_prefix(limit)} {unit}: this generator can be pruned to between {with_prefix(smallest)} and "
-            f"{with_prefix(largest)}; give a budget in between, or another --prune-width"
+            f"{with_prefix(largest)}; give a budget in between, or prune a generator of another width (--prune-width)"
         )
     return price.widths(_fewest_removed(ranking, price, limit, (1 - NEAR_ENOUGH) * limit))
 
@@ -182,7 +202,7 @@ def search_latency(
     if not smallest <= limit <= largest:
         raise BudgetError(
             f"budget {limit:.4g} ms by {budget.runtime}: on this machine, this generator can be pruned to between {smallest:.4g} and "
-            f"{largest:.4g} ms; give a budget in between, or another --prune-width"
+            f"{largest:.4g} ms; give a budget in between, or prune a generator of another width (--prune-width)"
         )
     aim = limit
     for _ in range(RETRIALS):

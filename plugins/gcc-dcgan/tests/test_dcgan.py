@@ -7,6 +7,10 @@ from torch import nn
 
 from gcc import Compressor, Teacher, load
 from gcc.errors import RecipeError
+from gcc.pruning.groups import find_groups
+from gcc.pruning.traced.channels import find_channels
+from gcc.pruning.traced.graph import Graph
+from gcc.pruning.traced.trace import Trace
 from gcc.recipe import changed
 from gcc.testing import check_architecture
 
@@ -41,6 +45,14 @@ def test_weights_are_drawn_as_in_the_paper():
 def test_other_sizes_are_refused(size):
     with pytest.raises(RecipeError, match=f"{size}: DCGAN expects a power of two"):
         DCGAN(changed(DCGAN.published(), {"size": size}))
+
+
+def test_the_generator_alone_has_the_same_groups():
+    family = DCGAN(DCGAN.demo())
+    network = family.build_generator(family.full_widths(8))
+    found = [one.group for one in find_channels(Trace(Graph(network, family.example_input())))]
+    wanted = find_groups(family, 8)
+    assert [(g.channels, g.producers, g.scales) for g in found] == [(g.channels, g.producers, g.scales) for g in wanted]
 
 
 def test_compress(tmp_path):

@@ -7,6 +7,9 @@ from gcc_esrgan import ESRGAN, Dense, growing
 from gcc import Compressor, Teacher, load
 from gcc.errors import RecipeError
 from gcc.pruning.groups import find_groups
+from gcc.pruning.traced.channels import find_channels
+from gcc.pruning.traced.graph import Graph
+from gcc.pruning.traced.trace import Trace
 from gcc.recipe import changed
 from gcc.registry import DATASETS
 from gcc.testing import check_architecture, check_family
@@ -70,6 +73,15 @@ def test_groups_behind_concatenations():
             assert producer.parameter == f"blocks.0.{dense - 1}.grow.conv{number}.0.weight"
             assert (groups[name].channels, groups[name].minimum) == (4, 0)
     assert {groups[name].producers[0].parameter for name in ("up1", "up2", "last")} == {"ups.0.0.weight", "ups.1.0.weight", "last.0.weight"}
+
+
+def test_the_generator_alone_has_the_same_groups():
+    family = small()
+    network = family.build_generator(family.full_widths(8))
+    found = [one.group for one in find_channels(Trace(Graph(network, family.example_input())))]
+    assert {(group.channels, frozenset(group.producers)) for group in found} == {
+        (group.channels, frozenset(group.producers)) for group in find_groups(family, 8)
+    }
 
 
 def test_residuals_start_small():
