@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gcc.errors import GccError, Interrupted, RunError
+from gcc.unheeded import unheeded
 
 if TYPE_CHECKING:
     from gcc.run import Run
@@ -31,6 +32,10 @@ class Program(click.Group):
     """A group that turns a `GccError` into one line on standard error and exit code 2, and Ctrl-C into exit code 130."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        with unheeded():
+            return self._told(ctx)
+
+    def _told(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except Interrupted as error:
@@ -49,6 +54,14 @@ class Program(click.Group):
         except KeyboardInterrupt:
             click.echo("gcc: stopped", err=True)
             ctx.exit(130)
+        except (MemoryError, RuntimeError) as error:
+            from gcc.training.execution import out_of_memory
+
+            if not out_of_memory(error):
+                raise
+            # A run says more.
+            click.echo("gcc: error: there is not enough memory: give fewer or smaller images at a time, or end other programs", err=True)
+            ctx.exit(2)
 
 
 def _process() -> str:
@@ -585,9 +598,11 @@ def _run(kind: type[Run], options: dict[str, Any]) -> None:
     remember(out, command, options)
     scalars = TensorBoard(out / BOARDS) if options["tensorboard"] else nowhere
     result = watched(run, out, Console(stderr=True), scalars, schedule)
+    # Before anything is told, which ends here where nobody reads standard output any more.
+    page = save_report([out])
     console.print(summary(run.arch, result.figures(), result.places(out), out))
     memory = {} if sys.platform == "win32" else {"peak memory": peak_memory(run.device)}
-    console.print(facts_table({"report": str(save_report([out]))} | memory))
+    console.print(facts_table({"report": str(page)} | memory))
 
 
 def _run_arguments(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,13 @@ def test_there_is_none_at_first_and_the_folder_tells_that_a_run_has_begun(tmp_pa
     assert is_finished(tmp_path)
 
 
+def test_what_was_left_of_writings_that_were_cut_off_is_gone_when_the_run_goes_on(tmp_path):
+    checkpoints, paths = saved(tmp_path, 1)
+    (tmp_path / "checkpoints" / ".checkpoint-000002.safetensors.x7.safetensors").write_bytes(b"half")
+    checkpoints.begin()
+    assert list((tmp_path / "checkpoints").iterdir()) == paths
+
+
 def test_the_newest_comes_back_with_its_tensors(tmp_path):
     checkpoints, _ = saved(tmp_path, 3)
     found = checkpoints.newest()

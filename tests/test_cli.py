@@ -54,6 +54,15 @@ def compressed(tmp_path_factory):
     return out, result
 
 
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")], ids=repr)
+def test_memory_that_runs_out_outside_a_run_costs_a_line(error, monkeypatch):
+    def failing(*arguments):
+        raise error
+
+    monkeypatch.setattr("gcc.inspection.inspect_architecture", failing)
+    assert "there is not enough memory" in refused("inspect", "pix2pix")
+
+
 def test_compress_leaves_everything_that_it_promises(compressed):
     out, result = compressed
     for side in ("student", "teacher"):

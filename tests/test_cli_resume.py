@@ -44,12 +44,18 @@ def checkpoints(folder):
     return sorted(Path(folder).glob("checkpoints/checkpoint-*.safetensors"))
 
 
-def stop_once_begun(folder, out, number, *arguments):
-    """Send a signal to a run as soon as it has a checkpoint."""
+def begun(folder, out, *arguments):
+    """Start a run, and wait for its first checkpoint."""
     process = start(folder, *arguments)
     limit = time.monotonic() + 100
     while not checkpoints(folder / out) and time.monotonic() < limit and process.poll() is None:
         time.sleep(0.01)
+    return process
+
+
+def stop_once_begun(folder, out, number, *arguments):
+    """Send a signal to a run as soon as it has a checkpoint."""
+    process = begun(folder, out, *arguments)
     process.send_signal(number)
     return process.communicate(timeout=100), process.returncode
 
@@ -100,9 +106,7 @@ def small_disk(tmp_path):
 
 
 def test_a_full_disk_is_told_and_the_run_goes_on_once_there_is_room(whole, small_disk, tmp_path):
-    process = start(tmp_path, *TINY, "--out", small_disk / "run")
-    while not checkpoints(small_disk / "run") and process.poll() is None:
-        time.sleep(0.01)
+    process = begun(tmp_path, small_disk / "run", *TINY, "--out", small_disk / "run")
     filler = small_disk / "filler"
     with suppress(OSError), filler.open("wb", buffering=0) as file:
         while True:
@@ -126,9 +130,7 @@ def test_an_image_that_vanishes_and_a_reader_that_is_killed_cost_nothing(tmp_pat
     settings = [*TINY, "--data", "data", "--set", "decay=0", "--workers", "1", "--epochs", "40"]
     assert finish(tmp_path, *settings, "--out", "whole")[0] == 0
 
-    process = start(tmp_path, *settings, "--out", "run")
-    while not checkpoints(tmp_path / "run") and process.poll() is None:
-        time.sleep(0.01)
+    process = begun(tmp_path, "run", *settings, "--out", "run")
     (folder / "7.png").rename(tmp_path / "7.png")
     _, err = process.communicate(timeout=100)
     assert process.returncode == 2 and "7.png: there is no such file" in err and "go on with --resume run" in err and "Traceback" not in err
@@ -147,8 +149,13 @@ def test_an_image_that_vanishes_and_a_reader_that_is_killed_cost_nothing(tmp_pat
     assert tensors(tmp_path / "run") == tensors(tmp_path / "whole")
 
 
-def test_what_does_not_fit_is_refused_and_harms_nothing(tmp_path):
-    stop_once_begun(tmp_path, "run", signal.SIGKILL, *TINY, "--out", "run")
+def test_a_run_that_nobody_listens_to_any_more_is_saved_and_what_does_not_fit_is_refused_and_harms_nothing(tmp_path):
+    process = begun(tmp_path, "run", *TINY, "--out", "run")
+    # As when a terminal is closed, and what the run was piped to is gone.
+    process.stdout.close()
+    process.stderr.close()
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(timeout=100) == 128 + signal.SIGHUP
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     for arguments, told in (
         (("--resume", "run", "--set", "tau=0.3", "--epochs", "9"), "another recipe: epochs was 2 and is 9; "),
