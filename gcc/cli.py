@@ -40,10 +40,11 @@ class Program(click.Group):
             return super().invoke(ctx)
         except Interrupted as error:
             if _process() == "0":
-                click.echo(f"gcc: {error}", err=True)
+                click.echo(f"gcc: {_line(error)}", err=True)
             ctx.exit(error.exit_code)
         except GccError as error:
-            click.echo(f"gcc: error: {error}" if _process() == "0" else f"gcc: error in process {_process()}: {error}", err=True)
+            where = "" if _process() == "0" else f" in process {_process()}"
+            click.echo(f"gcc: error{where}: {_line(error)}", err=True)
             ctx.exit(error.exit_code)
         except OSError as error:
             # Such as standard output on a full disk; what a run reads and writes has errors of its own.
@@ -62,6 +63,11 @@ class Program(click.Group):
             # A run says more.
             click.echo("gcc: error: there is not enough memory: give fewer or smaller images at a time, or end other programs", err=True)
             ctx.exit(2)
+
+
+def _line(error: GccError) -> str:
+    """Return a message as a line without the control characters that strangers' names may have, and a terminal would obey."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in str(error))
 
 
 def _process() -> str:

@@ -1,8 +1,13 @@
 """Checkpoints on disk: the newest whole one counts, and nothing that goes wrong with one harms another."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import safetensors.torch
 import torch
+from processes import environment
 
 from gcc.checkpoint import Checkpoints
 from gcc.errors import OutputError
@@ -30,6 +35,13 @@ def test_what_was_left_of_writings_that_were_cut_off_is_gone_when_the_run_goes_o
     (tmp_path / "checkpoints" / ".checkpoint-000002.safetensors.x7.safetensors").write_bytes(b"half")
     checkpoints.begin()
     assert list((tmp_path / "checkpoints").iterdir()) == paths
+
+
+def test_processes_that_are_killed_at_any_moment_leave_a_whole_one(tmp_path):
+    command = [sys.executable, Path(__file__).with_name("killed_writers.py"), tmp_path, "60"]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 10
 
 
 def test_the_newest_comes_back_with_its_tensors(tmp_path):

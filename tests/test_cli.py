@@ -54,6 +54,11 @@ def compressed(tmp_path_factory):
     return out, result
 
 
+def test_names_of_strangers_files_command_no_terminal(tmp_path):
+    (tmp_path / "a\x1b[2J\nb\udcff.png").write_bytes(b"no image")
+    assert "a\\x1b[2J\\nb\\udcff.png: it is damaged" in refused("evaluate", tmp_path, "--data", tmp_path, "--metrics", "l1")
+
+
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")], ids=repr)
 def test_memory_that_runs_out_outside_a_run_costs_a_line(error, monkeypatch):
     def failing(*arguments):

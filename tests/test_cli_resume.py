@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-TINY = "--arch pix2pix --size 32 --set ngf=4 --set ndf=4 --set prune_width=4".split()
-TINY += "--batch-size 4 --epochs 2 --budget 60% --checkpoint-every 4".split()
+TINY = "--arch pix2pix --size 32 --set ngf=4 --set ndf=4 --set prune_width=4 --set decay=0".split()
+TINY += "--batch-size 2 --epochs 5 --budget 60% --checkpoint-every 4 --metrics l1".split()
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 TENSORS = ("student/model.safetensors", "teacher/model.safetensors", "teacher/discriminators.safetensors")
 
@@ -22,6 +22,19 @@ TENSORS = ("student/model.safetensors", "teacher/model.safetensors", "teacher/di
 def as_in_a_terminal():
     """Obey Ctrl-C, which a shell's background jobs ignore."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def data(tmp_path_factory):
+    """A few pairs of images, which take less time than the demo data does to be drawn by every process."""
+    folder = tmp_path_factory.mktemp("data")
+    chance = random.Random(1)
+    for split, count in {"train": 40, "val": 4, "test": 4}.items():
+        (folder / split).mkdir()
+        for number in range(count):
+            Image.frombytes("RGB", (64, 32), chance.randbytes(64 * 32 * 3)).save(folder / split / f"{number}.png")
+    TINY.extend(["--data", str(folder)])
+    return folder
 
 
 def start(folder, *arguments):
@@ -125,9 +138,10 @@ def test_an_image_that_vanishes_and_a_reader_that_is_killed_cost_nothing(tmp_pat
     folder = tmp_path / "data" / "train"
     folder.mkdir(parents=True)
     for number in range(12):
-        Image.new("RGB", (64, 32), (20 * number, 100, 200)).save(folder / f"{number}.png")
+        # Hardly differing, so that what is made of them does not look like a collapse, which would cost a report in every epoch.
+        Image.new("RGB", (64, 32), (100 + number, 100, 200)).save(folder / f"{number}.png")
     shutil.copytree(folder, tmp_path / "data" / "test")
-    settings = [*TINY, "--data", "data", "--set", "decay=0", "--workers", "1", "--epochs", "40"]
+    settings = [*TINY, "--data", "data", "--set", "decay=0", "--workers", "1", "--batch-size", "4", "--epochs", "40"]
     assert finish(tmp_path, *settings, "--out", "whole")[0] == 0
 
     process = begun(tmp_path, "run", *settings, "--out", "run")
@@ -158,7 +172,7 @@ def test_a_run_that_nobody_listens_to_any_more_is_saved_and_what_does_not_fit_is
     assert process.wait(timeout=100) == 128 + signal.SIGHUP
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     for arguments, told in (
-        (("--resume", "run", "--set", "tau=0.3", "--epochs", "9"), "another recipe: epochs was 2 and is 9; "),
+        (("--resume", "run", "--set", "tau=0.3", "--epochs", "9"), "another recipe: epochs was 5 and is 9; "),
         ((*TINY, "--out", "run", "--resume", "auto", "--seed", "4"), "another recipe: seed was 0 and is 4; "),
         (("--resume", "run", "--out", "elsewhere"), "leave --out out"),
         (("--resume", "nowhere"), "nowhere holds no run that can be resumed"),
