@@ -55,6 +55,9 @@ class Program(click.Group):
         except KeyboardInterrupt:
             click.echo("gcc: stopped", err=True)
             ctx.exit(130)
+        except (click.exceptions.Exit, click.Abort):
+            # Click's own ways to end are runtime errors, too.
+            raise
         except (MemoryError, RuntimeError) as error:
             from gcc.training.execution import out_of_memory
 
