@@ -27,6 +27,7 @@ from gcc.hub import Address, fetch, is_address
 from gcc.networks import Widths, on_meta
 from gcc.recipe import Recipe, changed
 from gcc.registry import ARCHITECTURES, Architecture
+from gcc.training.memory import free_memory
 from gcc.training.tree import apart
 
 FORMAT = 1
@@ -34,6 +35,8 @@ CONFIG = "config.json"
 DISCRIMINATORS = "discriminators.safetensors"
 SHARED = (CONFIG, "model.safetensors", DISCRIMINATORS, "README.md", "samples.png")
 """What people share of a side, and nothing else."""
+ORIGIN = "architecture"
+"""What of the environment tells the distribution that the architecture comes from."""
 LARGEST_CONFIG = 1 << 20
 WIDEST = 1 << 16
 DTYPES = {torch.float32: "F32", torch.float64: "F64", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64", torch.bool: "BOOL"}
@@ -275,6 +278,9 @@ def _restored(path: Path, build: Callable[[], nn.Module]) -> nn.Module:
 def _read_tensors(path: Path, expected: nn.Module) -> dict[str, Tensor]:
     """Return the tensors of a safetensors file, whose header must have the names, shapes and types of `expected`, a network on meta."""
     wanted = {name: (list(tensor.shape), tensor.dtype) for name, tensor in expected.state_dict().items()}
+    # Not a pipe, which would be waited for.
+    if not path.is_file():
+        raise ArtifactError(f"{path} is missing: copy the whole folder")
     try:
         with safe_open(path, framework="pt") as file:
             names = set(file.keys())
@@ -290,16 +296,25 @@ def _read_tensors(path: Path, expected: nn.Module) -> dict[str, Tensor]:
                     )
                 if given.get_dtype() != DTYPES.get(dtype):
                     raise ArtifactError(f"{path} does not fit its config.json: {name!r} is {given.get_dtype()}, expected {dtype}")
+            _require_memory(path, expected)
             tensors = {name: file.get_tensor(name) for name in wanted}
-    except FileNotFoundError as error:
-        raise ArtifactError(f"{path} is missing: copy the whole folder") from error
     except (SafetensorError, OSError) as error:
         raise ArtifactError(f"{path} is damaged or no safetensors file: {error}") from error
     return tensors
 
 
+def _require_memory(path: Path, network: nn.Module) -> None:
+    """Refuse a network, on meta, that memory does not hold beside the tensors of its file, which may be as large as they like on a disk."""
+    needs = 2 * sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
+    free = free_memory(torch.device("cpu"))
+    if free is not None and needs > free:
+        raise ArtifactError(f"{path} takes {needs / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free: load it on a larger machine")
+
+
 def _read_config(folder: Path) -> Artifact:
     path = folder / CONFIG
+    if not path.is_file():
+        raise ArtifactError(f"{path} is no file")
     try:
         if path.stat().st_size > LARGEST_CONFIG:
             raise ArtifactError(f"{path} is larger than any configuration: expected at most {LARGEST_CONFIG} bytes")
@@ -321,10 +336,12 @@ def _parse(folder: Path, config: Any) -> Artifact:
         raise ArtifactError(f"format {config['format']!r} is unknown to this version, which reads {FORMAT}: update gan-gcc")
     if config["role"] not in ("student", "teacher"):
         raise ArtifactError(f"role {config['role']!r}: expected student or teacher")
+    told = {name: _parse_text(name, value) for name, value in _parse_mapping("environment", config["environment"]).items()}
     if config["architecture"] not in ARCHITECTURES.names():
+        origin = f", which it says is {told[ORIGIN]}, if you trust where that comes from" if ORIGIN in told else ""
         raise ArtifactError(
             f"architecture {config['architecture']!r} is not installed{near(str(config['architecture']), ARCHITECTURES.names())}: "
-            "install the plugin that provides it"
+            f"install the plugin that provides it{origin}"
         )
     family = ARCHITECTURES.load(config["architecture"])
     try:
@@ -344,7 +361,7 @@ def _parse(folder: Path, config: Any) -> Artifact:
             _parse_text("side", side): _parse_figures(side, figures)
             for side, figures in _parse_mapping("figures", config["figures"]).items()
         },
-        {name: _parse_text(name, value) for name, value in _parse_mapping("environment", config["environment"]).items()},
+        told,
     )
 
 

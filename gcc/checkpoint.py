@@ -69,13 +69,14 @@ class Checkpoints:
         self.keep = max(1, keep)
 
     def begin(self) -> None:
-        """Make their folder, which is there as long as the run is not finished.
+        """Make their folder, which is there as long as the run is not finished, and take away what was left of writings that were cut off.
 
         Raises:
             OutputError: it cannot be made.
         """
         with explained(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
+            self._clear_torn()
 
     def save(self, snapshot: Mapping[str, Any]) -> Path:
         """Write a checkpoint, take the oldest away, and return where it is.
@@ -114,16 +115,21 @@ class Checkpoints:
         return {}
 
     def clear(self) -> None:
-        """Take them all away, with what was left of one whose writing was cut off.
+        """Take them all away, with what was left of writings that were cut off.
 
         Raises:
             OutputError: they cannot be removed.
         """
         with explained(self.folder):
-            for path in (*self._files(), *self.folder.glob(f".{STEM}-*")):
+            for path in self._files():
                 path.unlink(missing_ok=True)
+            self._clear_torn()
             if self.folder.is_dir() and not any(self.folder.iterdir()):
                 self.folder.rmdir()
+
+    def _clear_torn(self) -> None:
+        for path in self.folder.glob(f".{STEM}-*"):
+            path.unlink(missing_ok=True)
 
     def _files(self) -> list[Path]:
         return sorted(self.folder.glob(f"{STEM}-*.safetensors"), key=_number)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gcc.errors import GccError, Interrupted, RunError
+from gcc.unheeded import unheeded
 
 if TYPE_CHECKING:
     from gcc.run import Run
@@ -31,14 +32,19 @@ class Program(click.Group):
     """A group that turns a `GccError` into one line on standard error and exit code 2, and Ctrl-C into exit code 130."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        with unheeded():
+            return self._told(ctx)
+
+    def _told(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except Interrupted as error:
             if _process() == "0":
-                click.echo(f"gcc: {error}", err=True)
+                click.echo(f"gcc: {_line(error)}", err=True)
             ctx.exit(error.exit_code)
         except GccError as error:
-            click.echo(f"gcc: error: {error}" if _process() == "0" else f"gcc: error in process {_process()}: {error}", err=True)
+            where = "" if _process() == "0" else f" in process {_process()}"
+            click.echo(f"gcc: error{where}: {_line(error)}", err=True)
             ctx.exit(error.exit_code)
         except OSError as error:
             # Such as standard output on a full disk; what a run reads and writes has errors of its own.
@@ -49,6 +55,22 @@ class Program(click.Group):
         except KeyboardInterrupt:
             click.echo("gcc: stopped", err=True)
             ctx.exit(130)
+        except (click.exceptions.Exit, click.Abort):
+            # Click's own ways to end are runtime errors, too.
+            raise
+        except (MemoryError, RuntimeError) as error:
+            from gcc.training.execution import out_of_memory
+
+            if not out_of_memory(error):
+                raise
+            # A run says more.
+            click.echo("gcc: error: there is not enough memory: give fewer or smaller images at a time, or end other programs", err=True)
+            ctx.exit(2)
+
+
+def _line(error: GccError) -> str:
+    """Return a message as a line without the control characters that strangers' names may have, and a terminal would obey."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in str(error))
 
 
 def _process() -> str:
@@ -587,9 +609,11 @@ def _run(kind: type[Run], options: dict[str, Any]) -> None:
     remember(out, command, options)
     scalars = TensorBoard(out / BOARDS) if options["tensorboard"] else nowhere
     result = watched(run, out, Console(stderr=True), scalars, schedule)
+    # Before anything is told, which ends here where nobody reads standard output any more.
+    page = save_report([out])
     console.print(summary(run.arch, result.figures(), result.places(out), out))
     memory = {} if sys.platform == "win32" else {"peak memory": peak_memory(run.device)}
-    console.print(facts_table({"report": str(save_report([out]))} | memory))
+    console.print(facts_table({"report": str(page)} | memory))
 
 
 def _run_arguments(options: Mapping[str, Any]) -> dict[str, Any]:

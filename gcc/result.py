@@ -12,14 +12,14 @@ import torch
 from PIL.Image import Image
 from torch import nn
 
-from gcc.artifact import Artifact, Role, save, save_discriminators
+from gcc.artifact import ORIGIN, Artifact, Role, save, save_discriminators
 from gcc.errors import GccError
 from gcc.files import replacing, require_empty, write_text
 from gcc.networks import Widths
 from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import Cost, generator_cost
 from gcc.pruning.latency import Latency, measure_latency, measure_ready
-from gcc.registry import Architecture
+from gcc.registry import ARCHITECTURES, Architecture
 from gcc.report.card import GRID, model_card, side_card
 
 BEST, LAST = "best", "last"
@@ -126,11 +126,10 @@ class Side:
         """
         if self.discriminators:
             save_discriminators(folder, self.discriminators)
+        environment = {**self.environment, ORIGIN: ARCHITECTURES.origin(self.arch)}
         for name, measured in self.generators.items():
             place = self.place(folder, name)
-            artifact = Artifact(
-                place, self.role, self.arch, name, self.architecture.recipe, measured.widths, figures[name], self.environment
-            )
+            artifact = Artifact(place, self.role, self.arch, name, self.architecture.recipe, measured.widths, figures[name], environment)
             if grid is not None:
                 with replacing(place / GRID) as fresh:
                     grid.save(fresh)

@@ -34,6 +34,7 @@ from gcc.teacher import Teacher
 from gcc.training.anomaly import FiniteLosses, not_finite
 from gcc.training.device import choose_device
 from gcc.training.execution import Amp, Execution, compute_exactly, compute_fast, keep_memory, repeat_exactly, unlimit_compiler
+from gcc.training.memory import free_memory
 from gcc.training.ranks import join
 from gcc.training.seeds import derived, random_states, restore_random
 from gcc.weights import Weights
@@ -250,14 +251,15 @@ class Run(abc.ABC):
         """Refuse now, before any long work, what would fail later; every image is read once.
 
         Raises:
-            GccError: the budget cannot be read or is a latency that this machine cannot measure, the teacher that was brought along does
-                not fit the recipe, weights are missing, or an image cannot be used.
+            GccError: the budget cannot be read or is a latency that this machine cannot measure, the networks do not fit into the memory,
+                the teacher that was brought along does not fit the recipe, weights are missing, or an image cannot be used.
         """
         for budget in Budget.parse_each(self.recipe.budget, self.architecture.generators).values():
             if isinstance(budget, LatencyBudget):
                 # What the run makes is timed in the end, whoever chose its widths.
                 require_runtime(budget.runtime)
         self.auxiliary  # noqa: B018 - reads the weights
+        self._require_memory()
         self.teacher_networks(self.recipe.ngf, "teacher")
         self.material.check()
         if self.cache:
@@ -267,6 +269,15 @@ class Run(abc.ABC):
         if self.selection:
             self.selection.validation.check()
         self.weights.require_asked()
+
+    def _require_memory(self) -> None:
+        """Refuse networks, such as a stranger's recipe may ask for, that memory does not hold beside their optimisers."""
+        needs, free = 3 * self._bytes_of_pair(), free_memory(self.device)
+        if free is not None and needs > free:
+            raise GccError(
+                f"the teacher pair and what its optimisers remember take {needs / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free: "
+                "lower ngf and ndf with --set"
+            )
 
     def plan(self) -> dict[str, str]:
         """Return what the run is about to do, as texts by title."""

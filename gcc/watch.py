@@ -105,8 +105,12 @@ def watched(run: Run, out: Path, console: Console, scalars: Scalars = nowhere, s
 def _of_the_machine(run: Run, error: Exception) -> GccError | None:
     """Return what to tell of an error that is the machine's and not the program's, if it is one."""
     if out_of_memory(error):
-        batches = f"batches of {run.recipe.batch_size} at {run.recipe.size} pixels"
-        return TrainingError(f"{batches} do not fit into the memory: lower --batch-size or --size, or use --amp bf16")
+        parts = run.execution.micro_batch
+        batches = f"batches of {run.recipe.batch_size} at {run.recipe.size} pixels" + (f" in parts of {parts}" if parts else "")
+        return TrainingError(
+            f"{batches} do not fit into the memory: give {'a smaller' if parts else 'a'} --micro-batch, or start anew with a lower "
+            "--batch-size or --size; --amp bf16 takes less, too"
+        )
     if not_repeatable(error):
         return GccError(f"--deterministic: {str(error).partition('.')[0]}: leave it out, or train on the CPU")
     if not_compilable(error):

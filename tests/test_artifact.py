@@ -1,6 +1,8 @@
 """Saved generators: what is written comes back, and what is damaged or foreign is refused with a reason."""
 
 import json
+import os
+import shutil
 import struct
 
 import pytest
@@ -83,6 +85,8 @@ def test_nothing_but_plain_tensors_and_json_is_written(saved):
         ({"architecture": "pix3pix"}, "pix2pix"),
         ({"architecture": ["pix2pix"]}, "is not installed"),
         ({"architecture": "os.system"}, "install the plugin"),
+        ({"architecture": "far", "environment": {"architecture": "gan-gcc-far 2.0"}}, "which it says is gan-gcc-far 2.0, if you trust"),
+        ({"architecture": "far", "environment": {"architecture": "gan\x1b"}}, "expected a line of text"),
         ({"generator": "H"}, "expected G"),
         ({"generator": []}, "expected G"),
         ({"recipe": {"ngf": "many"}}, "ngf"),
@@ -120,6 +124,26 @@ def test_huge_widths_are_refused_by_the_file_before_memory_is_taken(saved):
     edit(saved, widths={name: 1 << 16 for name in only(read(saved)).widths})
     with pytest.raises(ArtifactError, match="does not fit its config.json"):
         load(saved)
+
+
+def test_weights_that_memory_does_not_hold_are_refused_before_they_are_read(saved, monkeypatch):
+    needs = 2 * sum(value.numel() * value.element_size() for value in load(saved).state_dict().values())
+    monkeypatch.setattr("gcc.artifact.free_memory", lambda device: needs - 1)
+    with pytest.raises(ArtifactError, match="GB are free: load it on a larger machine"):
+        load(saved)
+    monkeypatch.setattr("gcc.artifact.free_memory", lambda device: needs)
+    load(saved)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+@pytest.mark.parametrize("put", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "device"])
+def test_what_is_no_file_is_not_waited_for(name, put, saved, tmp_path):
+    folder = shutil.copytree(saved, tmp_path / "side" / "G")
+    (folder / name).unlink()
+    put(folder / name)
+    for given in (folder, folder.parent):
+        with pytest.raises(ArtifactError, match=name):
+            load(given)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "3", '"x"', "[" * 100_000, "\udcff"])

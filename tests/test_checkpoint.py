@@ -1,8 +1,13 @@
 """Checkpoints on disk: the newest whole one counts, and nothing that goes wrong with one harms another."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import safetensors.torch
 import torch
+from processes import environment
 
 from gcc.checkpoint import Checkpoints
 from gcc.errors import OutputError
@@ -23,6 +28,20 @@ def test_there_is_none_at_first_and_the_folder_tells_that_a_run_has_begun(tmp_pa
     assert checkpoints.newest() == {} and not is_finished(tmp_path)
     checkpoints.clear()
     assert is_finished(tmp_path)
+
+
+def test_what_was_left_of_writings_that_were_cut_off_is_gone_when_the_run_goes_on(tmp_path):
+    checkpoints, paths = saved(tmp_path, 1)
+    (tmp_path / "checkpoints" / ".checkpoint-000002.safetensors.x7.safetensors").write_bytes(b"half")
+    checkpoints.begin()
+    assert list((tmp_path / "checkpoints").iterdir()) == paths
+
+
+def test_processes_that_are_killed_at_any_moment_leave_a_whole_one(tmp_path):
+    command = [sys.executable, Path(__file__).with_name("killed_writers.py"), tmp_path, "60"]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 10
 
 
 def test_the_newest_comes_back_with_its_tensors(tmp_path):

@@ -54,6 +54,20 @@ def compressed(tmp_path_factory):
     return out, result
 
 
+def test_names_of_strangers_files_command_no_terminal(tmp_path):
+    (tmp_path / "a\x1b[2J\nb\udcff.png").write_bytes(b"no image")
+    assert "a\\x1b[2J\\nb\\udcff.png: it is damaged" in refused("evaluate", tmp_path, "--data", tmp_path, "--metrics", "l1")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")], ids=repr)
+def test_memory_that_runs_out_outside_a_run_costs_a_line(error, monkeypatch):
+    def failing(*arguments):
+        raise error
+
+    monkeypatch.setattr("gcc.inspection.inspect_architecture", failing)
+    assert "there is not enough memory" in refused("inspect", "pix2pix")
+
+
 def test_compress_leaves_everything_that_it_promises(compressed):
     out, result = compressed
     for side in ("student", "teacher"):

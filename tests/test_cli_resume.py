@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-TINY = "--arch pix2pix --size 32 --set ngf=4 --set ndf=4 --set prune_width=4".split()
-TINY += "--batch-size 4 --epochs 2 --budget 60% --checkpoint-every 4".split()
+TINY = "--arch pix2pix --size 32 --set ngf=4 --set ndf=4 --set prune_width=4 --set decay=0".split()
+TINY += "--batch-size 2 --epochs 5 --budget 60% --checkpoint-every 4 --metrics l1".split()
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 TENSORS = ("student/model.safetensors", "teacher/model.safetensors", "teacher/discriminators.safetensors")
 
@@ -22,6 +22,19 @@ TENSORS = ("student/model.safetensors", "teacher/model.safetensors", "teacher/di
 def as_in_a_terminal():
     """Obey Ctrl-C, which a shell's background jobs ignore."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def data(tmp_path_factory):
+    """A few pairs of images, which take less time than the demo data does to be drawn by every process."""
+    folder = tmp_path_factory.mktemp("data")
+    chance = random.Random(1)
+    for split, count in {"train": 40, "val": 4, "test": 4}.items():
+        (folder / split).mkdir()
+        for number in range(count):
+            Image.frombytes("RGB", (64, 32), chance.randbytes(64 * 32 * 3)).save(folder / split / f"{number}.png")
+    TINY.extend(["--data", str(folder)])
+    return folder
 
 
 def start(folder, *arguments):
@@ -44,12 +57,18 @@ def checkpoints(folder):
     return sorted(Path(folder).glob("checkpoints/checkpoint-*.safetensors"))
 
 
-def stop_once_begun(folder, out, number, *arguments):
-    """Send a signal to a run as soon as it has a checkpoint."""
+def begun(folder, out, *arguments):
+    """Start a run, and wait for its first checkpoint."""
     process = start(folder, *arguments)
     limit = time.monotonic() + 100
     while not checkpoints(folder / out) and time.monotonic() < limit and process.poll() is None:
         time.sleep(0.01)
+    return process
+
+
+def stop_once_begun(folder, out, number, *arguments):
+    """Send a signal to a run as soon as it has a checkpoint."""
+    process = begun(folder, out, *arguments)
     process.send_signal(number)
     return process.communicate(timeout=100), process.returncode
 
@@ -100,9 +119,7 @@ def small_disk(tmp_path):
 
 
 def test_a_full_disk_is_told_and_the_run_goes_on_once_there_is_room(whole, small_disk, tmp_path):
-    process = start(tmp_path, *TINY, "--out", small_disk / "run")
-    while not checkpoints(small_disk / "run") and process.poll() is None:
-        time.sleep(0.01)
+    process = begun(tmp_path, small_disk / "run", *TINY, "--out", small_disk / "run")
     filler = small_disk / "filler"
     with suppress(OSError), filler.open("wb", buffering=0) as file:
         while True:
@@ -121,14 +138,13 @@ def test_an_image_that_vanishes_and_a_reader_that_is_killed_cost_nothing(tmp_pat
     folder = tmp_path / "data" / "train"
     folder.mkdir(parents=True)
     for number in range(12):
-        Image.new("RGB", (64, 32), (20 * number, 100, 200)).save(folder / f"{number}.png")
+        # Hardly differing, so that what is made of them does not look like a collapse, which would cost a report in every epoch.
+        Image.new("RGB", (64, 32), (100 + number, 100, 200)).save(folder / f"{number}.png")
     shutil.copytree(folder, tmp_path / "data" / "test")
-    settings = [*TINY, "--data", "data", "--set", "decay=0", "--workers", "1", "--epochs", "40"]
+    settings = [*TINY, "--data", "data", "--set", "decay=0", "--workers", "1", "--batch-size", "4", "--epochs", "40"]
     assert finish(tmp_path, *settings, "--out", "whole")[0] == 0
 
-    process = start(tmp_path, *settings, "--out", "run")
-    while not checkpoints(tmp_path / "run") and process.poll() is None:
-        time.sleep(0.01)
+    process = begun(tmp_path, "run", *settings, "--out", "run")
     (folder / "7.png").rename(tmp_path / "7.png")
     _, err = process.communicate(timeout=100)
     assert process.returncode == 2 and "7.png: there is no such file" in err and "go on with --resume run" in err and "Traceback" not in err
@@ -147,11 +163,16 @@ def test_an_image_that_vanishes_and_a_reader_that_is_killed_cost_nothing(tmp_pat
     assert tensors(tmp_path / "run") == tensors(tmp_path / "whole")
 
 
-def test_what_does_not_fit_is_refused_and_harms_nothing(tmp_path):
-    stop_once_begun(tmp_path, "run", signal.SIGKILL, *TINY, "--out", "run")
+def test_a_run_that_nobody_listens_to_any_more_is_saved_and_what_does_not_fit_is_refused_and_harms_nothing(tmp_path):
+    process = begun(tmp_path, "run", *TINY, "--out", "run")
+    # As when a terminal is closed, and what the run was piped to is gone.
+    process.stdout.close()
+    process.stderr.close()
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(timeout=100) == 128 + signal.SIGHUP
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     for arguments, told in (
-        (("--resume", "run", "--set", "tau=0.3", "--epochs", "9"), "another recipe: epochs was 2 and is 9; "),
+        (("--resume", "run", "--set", "tau=0.3", "--epochs", "9"), "another recipe: epochs was 5 and is 9; "),
         ((*TINY, "--out", "run", "--resume", "auto", "--seed", "4"), "another recipe: seed was 0 and is 4; "),
         (("--resume", "run", "--out", "elsewhere"), "leave --out out"),
         (("--resume", "nowhere"), "nowhere holds no run that can be resumed"),

@@ -274,6 +274,16 @@ def test_a_run_that_diverges_is_no_result():
         compressor("pix2pix", lr_g=1e9).run()
 
 
+def test_networks_that_memory_does_not_hold_are_refused_before_they_are_built(monkeypatch):
+    run = compressor("pix2pix")
+    monkeypatch.setattr("gcc.run.free_memory", lambda device: 10**9)
+    run.check()
+    monkeypatch.setattr(run, "teacher_networks", lambda *given: pytest.fail("built"))
+    monkeypatch.setattr("gcc.run.free_memory", lambda device: 1000)
+    with pytest.raises(GccError, match=r"take 0\.0 GB, and 0\.0 GB are free: lower ngf and ndf"):
+        run.check()
+
+
 def test_loading_half_a_teacher_is_refused(tmp_path, monkeypatch):
     Trainer(Teacher.create("pix2pix"), **TINY["pix2pix"] | {"epochs": 1}).run().save(tmp_path)
     monkeypatch.setattr(ARCHITECTURES.load("pix2pix"), "generators", ("G", "H"))

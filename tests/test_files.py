@@ -22,6 +22,11 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_names_that_are_no_text_are_written_as_numbers(tmp_path):
+    write_text(tmp_path / "file", "run\udcff")
+    assert (tmp_path / "file").read_text() == "run\\udcff"
+
+
 def test_what_the_system_refuses_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot write .*file/inside"):

@@ -86,7 +86,8 @@ def survives(count, attempt):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     ends = {True: 0, False: 0}
     for number in range(count):
-        start = time.monotonic()
+        # Of the processor, which a busy machine gives to others.
+        start = time.process_time()
         try:
             attempt(case(number))
             well = True
@@ -96,7 +97,7 @@ def survives(count, attempt):
         except Exception as error:
             raise AssertionError(f"case {number} ends in {type(error).__name__}: {error}") from error
         ends[well] += 1
-        assert time.monotonic() - start < SECONDS, f"case {number} hangs"
+        assert time.process_time() - start < SECONDS, f"case {number} hangs"
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MEGABYTES * 1024
     return ends
 

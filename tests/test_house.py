@@ -14,7 +14,7 @@ MODULES = {
     for path in ROOT.rglob("*.py")
 }
 FLOORS = [
-    {"gcc.errors", "gcc.units", "gcc.hub"},
+    {"gcc.errors", "gcc.units", "gcc.hub", "gcc.unheeded"},
     {"gcc.recipe", "gcc.files", "gcc.weights", "gcc.presets", "gcc.command", "gcc.installation", "gcc.packages"},
     {"gcc.registry"},
     {

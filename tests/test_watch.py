@@ -125,7 +125,7 @@ def test_metrics_keep_the_figures_of_an_epoch_that_is_warned_of(tmp_path, monkey
 @pytest.mark.parametrize(
     ("error", "told"),
     [
-        (MemoryError(), "batches of 20 at 32 pixels do not fit into the memory: lower --batch-size"),
+        (MemoryError(), "batches of 20 at 32 pixels do not fit into the memory: give a --micro-batch, or start anew"),
         (torch.OutOfMemoryError("CUDA out of memory"), "do not fit into the memory"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "do not fit into the memory"),
         (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), "a process that reads images was killed"),

@@ -67,7 +67,8 @@ def read_rgb(path: Path) -> Image.Image:
     frame.
 
     Raises:
-        DataError: the file is missing, empty, no image, truncated, damaged, too large, or of a kind without a fixed range of values.
+        DataError: the file is missing, empty, no image, truncated, damaged, too large, of a kind without a fixed range of values, or one
+            that Pillow would let another program run.
     """
     return _read(path, _rgb)
 
@@ -95,6 +96,8 @@ def _read(path: Path, convert: Callable[[Image.Image], Image.Image]) -> Image.Im
 
 
 def _rgb(image: Image.Image) -> Image.Image:
+    if image.format == "EPS":
+        raise ValueError("it is a program in PostScript, which is not run whatever its suffix; save it as PNG")
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):
         return _high_byte(image).convert("RGB")

@@ -95,6 +95,14 @@ class Registry(Generic[T]):
         """Return every registered name, sorted; nothing is imported."""
         return sorted(self._claims)
 
+    def origin(self, name: str) -> str:
+        """Return the name and the version of the distribution that the plugin `name` comes from; nothing is imported.
+
+        Raises:
+            PluginError: the name is unknown, claimed by several, or of a plugin that is made for another version of the contract.
+        """
+        return self._chosen(name).owner
+
     def load(self, name: str) -> T:
         """Import the plugin `name`, check its contract and return it.
 

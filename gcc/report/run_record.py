@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -163,6 +164,8 @@ def _parse_line(line: Any) -> tuple[str, float, float, dict[str, float]]:
     phase, epoch, step = (line[place] for place in PLACES)
     if not isinstance(phase, str):
         raise TypeError(phase)
+    if not math.isfinite(epoch) or not math.isfinite(step):
+        raise ValueError(line)
     return phase, _number(epoch), _number(step), {name: _number(value) for name, value in line.items() if name not in PLACES}
 
 

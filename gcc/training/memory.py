@@ -20,6 +20,8 @@ from gcc.training.execution import Execution
 AVAILABLE = "MemAvailable:"
 CONTROL_GROUP = Path("/sys/fs/cgroup")
 """Where Linux tells what a container may use."""
+FILES = ("active_file ", "inactive_file ")
+"""Lines of its `memory.stat`: bytes of files that memory holds."""
 
 
 class Tally(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -84,7 +86,9 @@ def _free_here() -> int | None:
 
 def _free_in_container() -> int | None:
     try:
-        limit, taken = ((CONTROL_GROUP / name).read_text().strip() for name in ("memory.max", "memory.current"))
+        limit, taken, told = ((CONTROL_GROUP / name).read_text().strip() for name in ("memory.max", "memory.current", "memory.stat"))
     except OSError:
         return None
-    return int(limit) - int(taken) if limit.isdecimal() else None
+    # What is kept of files is given up where memory is asked for.
+    kept = sum(int(line.split()[1]) for line in told.splitlines() if line.startswith(FILES))
+    return int(limit) - int(taken) + kept if limit.isdecimal() else None

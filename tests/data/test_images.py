@@ -49,6 +49,12 @@ def test_values_without_a_range_are_refused(tmp_path):
     refused(tmp_path / "wide.tif", "beyond 16 bits")
 
 
+def test_postscript_is_not_run_whatever_its_suffix(tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "harmless.eps")
+    (tmp_path / "harmless.eps").rename(tmp_path / "photo.png")
+    refused(tmp_path / "photo.png", "PostScript")
+
+
 def test_alpha_is_dropped(tmp_path):
     Image.new("RGBA", (2, 2), (10, 20, 30, 0)).save(tmp_path / "clear.png")
     assert read_rgb(tmp_path / "clear.png").getpixel((0, 0)) == (10, 20, 30)

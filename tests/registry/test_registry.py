@@ -67,6 +67,13 @@ def test_nothing_is_imported_before_load(install):
     assert registry.load("good") is plugin
 
 
+def test_where_a_plugin_comes_from_is_told_without_importing_it(install):
+    install("dist-of-it", {"fine": "of_it:Good"}, {"of_it": "raise AssertionError"})
+    assert things().origin("fine") == "dist-of-it 1.2"
+    with pytest.raises(PluginError, match="unknown thing 'fin'"):
+        things().origin("fin")
+
+
 def test_only_what_is_asked_for_is_imported(install):
     install("gan-two", {"a": "gan_two_a:Good", "b": "gan_two_b:Good"}, {"gan_two_a": GOOD, "gan_two_b": GOOD})
     things().load("b")

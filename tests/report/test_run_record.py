@@ -64,6 +64,8 @@ def test_a_last_line_without_an_end_is_passed_over(tmp_path, torn):
         '{"phase": 1, "epoch": 1, "step": 1}',
         '{"phase": "train", "epoch": "1", "step": 1}',
         '{"phase": "train", "epoch": 1, "step": true}',
+        '{"phase": "train", "epoch": NaN, "step": 1}',
+        '{"phase": "train", "epoch": 1, "step": Infinity}',
         '{"phase": "train", "epoch": 1, "step": 1, "G": "high"}',
         '{"phase": "train", "epoch": 1, "step": 1, "G": null}',
         '{"phase": "train", "epoch": 1, "step": 1' + "0" * 400 + "}",

@@ -17,7 +17,7 @@ def _as_in_a_terminal():
     signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_signal_is_noted_and_told(number):
     told = []
     with interruptible(lambda: told.append(1)) as asked:

@@ -79,7 +79,8 @@ def test_a_container_has_what_is_left_of_its_limit(tmp_path, monkeypatch):
     monkeypatch.setattr("gcc.training.memory.CONTROL_GROUP", tmp_path)
     assert _free_in_container() is None
     (tmp_path / "memory.current").write_text("300\n")
+    (tmp_path / "memory.stat").write_text("anon 60\nfile 240\ninactive_file 20\nactive_file 5\n")
     (tmp_path / "memory.max").write_text("max\n")
     assert _free_in_container() is None
     (tmp_path / "memory.max").write_text("1000\n")
-    assert _free_in_container() == free_memory(torch.device("cpu")) == 700
+    assert _free_in_container() == free_memory(torch.device("cpu")) == 725
