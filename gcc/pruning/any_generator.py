@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from copy import deepcopy
 from typing import Literal, get_args
 
 from torch import Tensor, nn
 
 from gcc.errors import GccError, near
+from gcc.networks import shapes_of
 from gcc.pruning.budget import Budget, Counter, LatencyBudget
 from gcc.pruning.cost import Cost, cost_of
 from gcc.pruning.importance import score_groups
@@ -71,10 +71,10 @@ def prune(
     if ranking.batches and all(parameter.grad is None for parameter in generator.parameters()):
         raise GccError(f"metric {metric!r} reads gradients, and no parameter has one: call backward() on a loss before")
     trace, channels = _followed(generator, inputs, leave)
-    full = _full_cost(generator, inputs)
+    shapes = shapes_of(generator)
+    full = _full_cost(shapes, inputs)
     groups = with_least([one.group for one in channels], keep)
     scores = score_groups(readable(generator, channels), groups, ranking)
-    shapes = deepcopy(generator).to("meta")
 
     def narrowed(network: nn.Module, widths: Mapping[str, int]) -> nn.Module:
         return cut(network, trace, Kept(trace.atoms, channels, {name: range(width) for name, width in widths.items()}))
@@ -127,9 +127,9 @@ def _checked(
     return limit, METRICS.load(metric)()
 
 
-def _full_cost(generator: nn.Module, inputs: Sequence[Tensor]) -> Cost:
+def _full_cost(shapes: nn.Module, inputs: Sequence[Tensor]) -> Cost:
     try:
-        return cost_of(generator, *inputs)
+        return cost_of(shapes, *inputs)
     except RuntimeError as error:
         raise GccError(
             f"the generator's cost cannot be told from shapes alone: {error}; expected tensors that are registered as buffers, or that are "
