@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from gcc.errors import GccError
 from gcc.registry import Architecture, Gate, no_gate
@@ -50,6 +51,12 @@ def tensors_of(network: nn.Module) -> dict[str, Tensor]:
         for name, tensor in (module._parameters | module._buffers).items()
         if tensor is not None
     }
+
+
+def outcome_of(network: nn.Module, *inputs: Tensor) -> Any:
+    """Return what a network makes of its inputs; what the pass changes in its buffers is gone afterwards."""
+    buffers = {name: tensor.clone() for name, tensor in tensors_of(network).items() if not isinstance(tensor, nn.Parameter)}
+    return functional_call(network, buffers, inputs, tie_weights=False)
 
 
 @contextmanager

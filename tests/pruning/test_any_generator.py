@@ -333,3 +333,22 @@ def test_weights_by_hooks_stay_where_they_are():
     network, example = built("weight norm by hooks")
     gcc.prune(network, example, "l1", "50%")
     assert not network[0].weight.is_meta
+
+
+class Counting(nn.Module):
+    """Counts its passes, those in evaluation mode, too, and grows brighter with each."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.out = conv(3, 8), conv(8, 3)
+        self.register_buffer("passes", torch.zeros(()))
+
+    def forward(self, x):
+        self.passes += 1
+        return self.out(torch.relu(self.stem(x))) * self.passes
+
+
+def test_what_passes_change_stays_as_it_was():
+    network = Counting()
+    smaller = gcc.prune(network, IMAGE, "l1", "50%")
+    assert smaller.stem.out_channels < 8 and (network.passes, smaller.passes) == (0, 0)
