@@ -17,7 +17,7 @@ from gcc.pruning.search import find_widths, with_least
 from gcc.pruning.traced.channels import Channels, Kept, find_channels, readable
 from gcc.pruning.traced.cutting import cut
 from gcc.pruning.traced.fresh import reset
-from gcc.pruning.traced.graph import Graph
+from gcc.pruning.traced.graph import Graph, blaming
 from gcc.pruning.traced.operators import BY_TRUNK, RULES
 from gcc.pruning.traced.proof import NO_CONSTANTS, require_alike, require_equal
 from gcc.pruning.traced.trace import Trace
@@ -79,13 +79,18 @@ def prune(
     def narrowed(network: nn.Module, widths: Mapping[str, int]) -> nn.Module:
         return cut(network, trace, Kept(trace.atoms, channels, {name: range(width) for name, width in widths.items()}))
 
+    def cost(widths: Mapping[str, int]) -> Cost:
+        smaller = narrowed(shapes, widths)
+        with blaming(smaller, NO_CONSTANTS):
+            return cost_of(smaller, *inputs)
+
     widths = find_widths(
         groups,
         scores,
         limit,
         counter,
         full,
-        lambda widths: cost_of(narrowed(shapes, widths), *inputs),
+        cost,
         lambda widths, runtime: measure_ready(narrowed(generator, widths), inputs[0], runtime).median_ms,
         round_to,
     )
