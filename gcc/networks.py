@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from gcc.errors import GccError
 from gcc.registry import Architecture, Gate, no_gate
@@ -27,6 +29,34 @@ def on_meta(build: Callable[[], nn.Module]) -> nn.Module:
 def generator_on_meta(architecture: Architecture[Any], widths: Mapping[str, int]) -> nn.Module:
     """Return a generator of shapes without values, in eval mode."""
     return on_meta(partial(architecture.build_generator, widths))
+
+
+def shapes_of(network: nn.Module) -> nn.Module:
+    """Return a copy of a network of shapes without values; tensors that several layers share stay shared."""
+    without_values: dict[int, Any] = {}
+    for tensor in tensors_of(network).values():
+        made = torch.empty_like(tensor, device="meta")
+        without_values[id(tensor)] = nn.Parameter(made, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else made
+    return deepcopy(network, without_values)
+
+
+def tensors_of(network: nn.Module) -> dict[str, Tensor]:
+    """Return parameters and buffers by name: each as often as layers hold it, but once of a layer that has several names.
+
+    So `torch.func.functional_call` takes them, with `tie_weights=False`; of such a layer it would not give back what it swaps twice.
+    """
+    return {
+        f"{path}.{name}".lstrip("."): tensor
+        for path, module in network.named_modules()
+        for name, tensor in (module._parameters | module._buffers).items()
+        if tensor is not None
+    }
+
+
+def outcome_of(network: nn.Module, *inputs: Tensor) -> Any:
+    """Return what a network makes of its inputs; what the pass changes in its buffers is gone afterwards."""
+    buffers = {name: tensor.clone() for name, tensor in tensors_of(network).items() if not isinstance(tensor, nn.Parameter)}
+    return functional_call(network, buffers, inputs, tie_weights=False)
 
 
 @contextmanager

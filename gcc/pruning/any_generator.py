@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from copy import deepcopy
 from typing import Literal, get_args
 
 from torch import Tensor, nn
 
 from gcc.errors import GccError, near
+from gcc.networks import shapes_of
 from gcc.pruning.budget import Budget, Counter, LatencyBudget
 from gcc.pruning.cost import Cost, cost_of
 from gcc.pruning.importance import score_groups
@@ -17,7 +17,7 @@ from gcc.pruning.search import find_widths, with_least
 from gcc.pruning.traced.channels import Channels, Kept, find_channels, readable
 from gcc.pruning.traced.cutting import cut
 from gcc.pruning.traced.fresh import reset
-from gcc.pruning.traced.graph import Graph
+from gcc.pruning.traced.graph import Graph, blaming
 from gcc.pruning.traced.operators import BY_TRUNK, RULES
 from gcc.pruning.traced.proof import NO_CONSTANTS, require_alike, require_equal
 from gcc.pruning.traced.trace import Trace
@@ -71,13 +71,18 @@ def prune(
     if ranking.batches and all(parameter.grad is None for parameter in generator.parameters()):
         raise GccError(f"metric {metric!r} reads gradients, and no parameter has one: call backward() on a loss before")
     trace, channels = _followed(generator, inputs, leave)
-    full = _full_cost(generator, inputs)
+    shapes = shapes_of(generator)
+    full = _full_cost(shapes, inputs)
     groups = with_least([one.group for one in channels], keep)
     scores = score_groups(readable(generator, channels), groups, ranking)
-    shapes = deepcopy(generator).to("meta")
 
     def narrowed(network: nn.Module, widths: Mapping[str, int]) -> nn.Module:
         return cut(network, trace, Kept(trace.atoms, channels, {name: range(width) for name, width in widths.items()}))
+
+    def cost(widths: Mapping[str, int]) -> Cost:
+        smaller = narrowed(shapes, widths)
+        with blaming(smaller, NO_CONSTANTS):
+            return cost_of(smaller, *inputs)
 
     widths = find_widths(
         groups,
@@ -85,7 +90,7 @@ def prune(
         limit,
         counter,
         full,
-        lambda widths: cost_of(narrowed(shapes, widths), *inputs),
+        cost,
         lambda widths, runtime: measure_ready(narrowed(generator, widths), inputs[0], runtime).median_ms,
         round_to,
     )
@@ -127,9 +132,9 @@ def _checked(
     return limit, METRICS.load(metric)()
 
 
-def _full_cost(generator: nn.Module, inputs: Sequence[Tensor]) -> Cost:
+def _full_cost(shapes: nn.Module, inputs: Sequence[Tensor]) -> Cost:
     try:
-        return cost_of(generator, *inputs)
+        return cost_of(shapes, *inputs)
     except RuntimeError as error:
         raise GccError(
             f"the generator's cost cannot be told from shapes alone: {error}; expected tensors that are registered as buffers, or that are "

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from gcc.networks import evaluating
+from gcc.networks import evaluating, tensors_of
 from gcc.registry.contracts import Architecture
 from gcc.units import with_prefix
 
@@ -52,11 +52,10 @@ class Cost:
 
 def cost_of(network: nn.Module, *examples: Tensor) -> Cost:
     """Return what `network` costs in evaluation mode for its inputs, each (N, ...), by shapes alone; the network is left as it was."""
-    tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
-    on_meta = {name: _on_meta(tensor) for name, tensor in tensors.items() if not tensor.is_meta}
+    on_meta = {name: _on_meta(tensor) for name, tensor in tensors_of(network).items() if not tensor.is_meta}
     exact, paper = _ProductCounter(), _PaperCounter()
     with torch.no_grad(), evaluating(network), paper.watching(network), exact:
-        torch.func.functional_call(network, on_meta, tuple(_on_meta(example) for example in examples))
+        torch.func.functional_call(network, on_meta, tuple(_on_meta(example) for example in examples), tie_weights=False)
     samples = examples[0].shape[0]
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return Cost(

@@ -307,3 +307,48 @@ class Masked(nn.Module):
 def test_tensors_that_are_no_buffers_are_told():
     with pytest.raises(GccError, match="registered as buffers"):
         gcc.prune(Masked(), IMAGE, "l1", "80%")
+
+
+class Shared(nn.Module):
+    """A layer with two names, and two layers with one weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.one, self.other, self.out = conv(3, 8), conv(8, 8), conv(8, 8), conv(8, 3)
+        self.again, self.other.weight = self.one, self.one.weight
+
+    def forward(self, x):
+        return self.out(self.again(torch.relu(self.other(torch.relu(self.one(self.stem(x)))))))
+
+
+def test_what_layers_share_is_shared_afterwards_and_the_generator_stays_as_it_is():
+    network = Shared()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    smaller = gcc.prune(network, IMAGE, "l1", "50%")
+    assert smaller.again is smaller.one and smaller.other.weight is smaller.one.weight and 1 < smaller.one.in_channels < 8
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_weights_by_hooks_stay_where_they_are():
+    network, example = built("weight norm by hooks")
+    gcc.prune(network, example, "l1", "50%")
+    assert not network[0].weight.is_meta
+
+
+class Counting(nn.Module):
+    """Counts its passes, those in evaluation mode, too, and grows brighter with each."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.out = conv(3, 8), conv(8, 3)
+        self.register_buffer("passes", torch.zeros(()))
+
+    def forward(self, x):
+        self.passes += 1
+        return self.out(torch.relu(self.stem(x))) * self.passes
+
+
+def test_what_passes_change_stays_as_it_was():
+    network = Counting()
+    smaller = gcc.prune(network, IMAGE, "l1", "50%")
+    assert smaller.stem.out_channels < 8 and (network.passes, smaller.passes) == (0, 0)

@@ -166,3 +166,11 @@ def test_a_network_that_fails_is_left_as_it_was_too():
 
 def test_costs_are_values():
     assert Cost(1, 2, 3, "1x3x8x8") == Cost(1, 2, 3, "1x3x8x8")
+
+
+def test_a_layer_with_two_names_is_counted_once_and_stays_as_it_is():
+    layer = nn.Conv2d(3, 3, 3)
+    network = nn.Sequential(layer, layer)
+    weight = layer.weight
+    assert cost_of(network, torch.zeros(1, 3, 6, 6)) == Cost(81 * (16 + 4), 84 * (16 + 4), 84, "1x3x6x6")
+    assert network[0].weight is weight

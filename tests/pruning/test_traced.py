@@ -263,7 +263,25 @@ def test_fresh_weights_are_drawn_as_the_layers_draw_them(name):
             weight = module.weight
         torch.testing.assert_close(weight, plain.weight, rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(module.bias, plain.bias)
+        if name.startswith("spectral"):
+            module.eval()(torch.zeros(1, module.in_channels, 8, 8))
+            matrix = module.weight.transpose(0, 1) if isinstance(module, nn.ConvTranspose2d) else module.weight
+            assert torch.linalg.matrix_norm(matrix.flatten(1), 2).item() == pytest.approx(1, rel=0.1)
     assert all(value.shape == before[key].shape for key, value in one.smaller.state_dict().items())
+
+
+class Doubled(nn.Sequential):
+    """Layers that are drawn in a way of their own."""
+
+    def reset_parameters(self):
+        for layer in self:
+            layer.weight.data.fill_(2.0)
+
+
+def test_a_module_that_draws_its_layers_itself_has_the_last_word():
+    network = nn.Sequential(Doubled(conv(3, 4)), conv(4, 3))
+    reset(network)
+    assert (network[0][0].weight == 2).all() and not (network[1].weight == 2).any()
 
 
 def _plain(name):

@@ -90,7 +90,8 @@ def find_channels(trace: Trace) -> list[Channels]:
     Units that lie in the same dimensions of the same tensors, equally often, are a group. What no convolution, linear layer or embedding
     makes, such as a learned constant, stays and belongs to none.
     """
-    parameters = dict(trace.graph.network.named_parameters())
+    # The graph names what layers share by one of its names, which need not be the first.
+    parameters = dict(trace.graph.network.named_parameters(remove_duplicate=False))
     roots = {(held.name, dim): trace.atoms.roots(axis) for held in trace.held for dim, axis in enumerate(held.layout)}
     making = _places(trace, trace.roles.made, {name for name, parameter in parameters.items() if parameter.ndim > 1})
     scaling = _places(trace, trace.roles.scales, {name for name, parameter in parameters.items() if parameter.ndim == 1})

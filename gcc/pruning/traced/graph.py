@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind
 
 from gcc.errors import GccError
-from gcc.networks import evaluating
+from gcc.networks import evaluating, outcome_of
 from gcc.pruning.traced.operators import RULES
 
 
@@ -34,12 +34,12 @@ class Graph:
 
     def __init__(self, network: nn.Module, *inputs: Tensor) -> None:
         with torch.no_grad(), warnings.catch_warnings(), evaluating(network):
-            with _blaming(network, f"expected a generator that runs on {', '.join(str(tuple(one.shape)) for one in inputs)}"):
-                network(*inputs)
+            with blaming(network, f"expected a generator that runs on {', '.join(str(tuple(one.shape)) for one in inputs)}"):
+                outcome_of(network, *inputs)
             # The older hooks of spectral and weight norm set the weight in every pass: it can be copied now, and is set while it is traced.
             self.network = deepcopy(network)
             warnings.filterwarnings("ignore", "The tensor attribute")
-            with _blaming(self.network, "expected code that torch.export follows, the same way for every input"):
+            with blaming(self.network, "expected code that torch.export follows, the same way for every input"):
                 self.program = torch.export.export(self.network, inputs)
         self.module = self.program.graph_module
         _inline(self.module)
@@ -105,7 +105,7 @@ def _is_torch(file: str) -> bool:
 
 
 @contextmanager
-def _blaming(network: nn.Module, expected: str) -> Iterator[None]:
+def blaming(network: nn.Module, expected: str) -> Iterator[None]:
     """Give an error of a network the layer and the line of code that it comes from."""
     try:
         yield

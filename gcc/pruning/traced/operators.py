@@ -293,7 +293,7 @@ def gated(call: Call) -> Layout:
 
 
 def sliced(call: Call) -> Layout:
-    """A range along a dimension; where it is one of equal parts, these lose the same positions."""
+    """A range along a dimension; where it is one of equal parts, these lose the same positions; a step keeps what it leaps over together."""
     tensor, dim = call["self"], call["dim"] % len(call["self"])
     axis = tensor[dim]
     start, end = (call["start"], call["end"]) if "start" in call.given and "end" in call.given else _narrowed(call)
@@ -303,6 +303,10 @@ def sliced(call: Call) -> Layout:
     if step == 1 and 0 < size < len(axis) and len(axis) % size == 0 and begin % size == 0 and call.atoms.prunable(axis):
         parts = axis.reshape(-1, size)
         call.atoms.tie(parts, parts[:1])
+    if step > 1 and begin < step and stop == len(axis) and len(axis) % step == 0:
+        call.atoms.blocks(axis, len(axis) // step)
+    elif step > 1:
+        call.atoms.fix(axis)
     return (*tensor[:dim], axis[chosen], *tensor[dim + 1 :])
 
 

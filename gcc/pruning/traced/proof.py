@@ -18,7 +18,7 @@ from torch.export.graph_signature import InputKind
 from torch.utils._pytree import tree_leaves
 
 from gcc.errors import GccError
-from gcc.networks import evaluating
+from gcc.networks import evaluating, outcome_of
 from gcc.pruning.traced.atoms import Layout
 from gcc.pruning.traced.channels import Kept
 from gcc.pruning.traced.graph import Graph, arguments, operator_name, place
@@ -72,7 +72,7 @@ def require_equal(network: nn.Module, smaller: nn.Module, trace: Trace, kept: Ke
     given = [torch.randn(one.shape, generator=random).to(one) if one.is_floating_point() else one for one in inputs]
     with torch.no_grad(), evaluating(smaller), _exactly(), torch.random.fork_rng():
         torch.manual_seed(0)
-        found = [one for one in tree_leaves(smaller(*given)) if isinstance(one, Tensor)]
+        found = [one for one in tree_leaves(outcome_of(smaller, *given)) if isinstance(one, Tensor)]
         torch.manual_seed(0)
         wanted = _Masked(trace, kept, graph, network)(*given)
     for one, other in zip(wanted, found, strict=True):
