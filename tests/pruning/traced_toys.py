@@ -103,9 +103,8 @@ def dense(self, x):
     return self.out(self.norm(torch.cat([x, one, two], 1)))
 
 
-def alternating(net, image):
-    both = net.both(image)
-    return net.out(both[:, ::2] * both[:, 1::2].sigmoid())
+def every_other(self, x):
+    return self.out(self.both(x)[:, ::2])
 
 
 def halves(self, x):
@@ -267,7 +266,7 @@ CONSTRUCTS = {
     "chunk": (lambda: Made(transposed_attention, qkv=conv(3, 24, 1), out=conv(8, 3)), IMAGE, {"qkv": 8}),
     "gated linear unit": (lambda: nn.Sequential(conv(3, 16), nn.BatchNorm2d(16), nn.GLU(1), conv(8, 3)), IMAGE, {"0": 8}),
     "halves": (lambda: Made(halves, both=conv(3, 16), out=conv(8, 3)), IMAGE, {"both": 8}),
-    "alternating channels": (lambda: Made(alternating, both=conv(3, 16), out=conv(8, 3)), IMAGE, {"both": 8}),
+    "every other channel": (lambda: Made(every_other, both=conv(3, 16), out=conv(8, 3)), IMAGE, {"both": 8}),
     "unequal parts": (lambda: Made(split_sizes, both=conv(3, 10), one=conv(4, 3), two=conv(6, 3)), IMAGE, {"both": 4, "both[1]": 6}),
     "attention": (
         lambda: Made(attended, stem=conv(3, 8), query=conv(8, 4, 1), key=conv(8, 4, 1), value=conv(8, 8, 1), out=conv(8, 3)),

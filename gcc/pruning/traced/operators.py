@@ -293,7 +293,7 @@ def gated(call: Call) -> Layout:
 
 
 def sliced(call: Call) -> Layout:
-    """A range along a dimension; where it is one of equal parts, these lose the same positions; a step keeps what it leaps over together."""
+    """A range along a dimension; where it is one of equal parts, these lose the same positions; one step's go together."""
     tensor, dim = call["self"], call["dim"] % len(call["self"])
     axis = tensor[dim]
     start, end = (call["start"], call["end"]) if "start" in call.given and "end" in call.given else _narrowed(call)
