@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from gcc.artifact import Artifact, environment, load, save
-from gcc.errors import PluginError
+from gcc.errors import GccError, PluginError
 from gcc.losses.distillation import modules_at, tapping
 from gcc.losses.placement import build_projections, place
 from gcc.models.gate import ChannelGate, gates
@@ -29,8 +29,11 @@ from gcc.networks import Widths, build_discriminators, build_generators, generat
 from gcc.pruning.cost import generator_cost
 from gcc.pruning.groups import find_groups
 from gcc.pruning.importance import random_gradients
+from gcc.pruning.traced.channels import find_channels
+from gcc.pruning.traced.graph import Graph
+from gcc.pruning.traced.trace import Trace
 from gcc.recipe import changed
-from gcc.registry import ARCHITECTURES, METRICS, Architecture, Group, ImportanceMetric, Networks
+from gcc.registry import ARCHITECTURES, DATASETS, METRICS, Architecture, Group, ImportanceMetric, Networks
 from gcc.translation import in_tiles
 from gcc.weights import Weights
 
@@ -63,6 +66,8 @@ def check_family(arch: str, architecture: Architecture[Any], folder: Path, seed:
     widths = architecture.widths(architecture.recipe.prune_width)
     draw = random.Random(seed)
     check_groups(architecture)
+    metric = architecture.recipe.metric
+    _require(check_scores(METRICS.load(metric)(), architecture), f"the recipe's metric {metric!r} scores no channel: name another there")
     for _ in range(DRAWS):
         check_widths(architecture, {name: draw.randint(width.minimum, width.channels) for name, width in widths.items()})
     check_costs_fall(architecture)
@@ -175,8 +180,23 @@ def _check_features(network: nn.Module, paths: Sequence[str], run: Callable[[], 
 
 
 def check_groups(architecture: Architecture[Any]) -> None:
-    """Check that a layer makes the channels of every width."""
-    find_groups(architecture, architecture.recipe.prune_width)
+    """Check that a layer makes the channels of every width, and that what belongs to a channel lies side by side in its weights."""
+    groups = find_groups(architecture, architecture.recipe.prune_width)
+    several = [(group, producer) for group in groups for producer in group.producers if producer.ratio > 1]
+    if not several:
+        return
+    network = next(iter(build_generators(architecture, _prunable(architecture), "check").values()))
+    try:
+        found = find_channels(Trace(Graph(network, architecture.example_input())))
+    except GccError:
+        return  # A constructor may build what cannot be read off a graph.
+    known = {producer for channels in found for producer in channels.group.producers}
+    for group, producer in several:
+        _require(
+            producer in known,
+            f"width {group.name!r}: the {producer.ratio} outputs of {producer.parameter} that are one channel do not lie side by side: "
+            f"read them by `unflatten(1, (-1, {producer.ratio})).unbind(2)`, not by `chunk`",
+        )
 
 
 def check_widths(architecture: Architecture[Any], widths: Widths) -> None:
@@ -239,7 +259,7 @@ def _check_places(name: str, network: nn.Module, image: Tensor) -> None:
     # A convolution under spectral norm has the norm's modules below it.
     layers = [module for module in network.modules() if isinstance(module, nn.Conv2d) or not list(module.children())]
     handles = [layer.register_forward_hook(note) for layer in layers]
-    network(image)
+    logits = network(image)
     for handle in handles:
         handle.remove()
     makers = [module for module in gives if isinstance(module, (nn.Conv2d, *NORMS))]
@@ -248,6 +268,7 @@ def _check_places(name: str, network: nn.Module, image: Tensor) -> None:
         _require(made, f"gate {path} of discriminator {name} does not stand directly after a convolution or its norm")
         normed = any(isinstance(module, NORMS) and takes[module] is gives[gate] for module in takes)
         _require(not normed, f"gate {path} of discriminator {name} stands before a norm: expected it after that")
+        _require(gives[gate] is not logits, f"gate {path} of discriminator {name} stands after the logits: expected none there")
 
 
 def check_game(architecture: Architecture[Any]) -> None:
@@ -280,13 +301,17 @@ def check_game(architecture: Architecture[Any]) -> None:
 
 
 def check_inputs(architecture: Architecture[Any]) -> None:
-    """Check that noise and images of a user's own fit the generators."""
+    """Check that the demo data, and noise and images of a user's own, fit the generators."""
+    kind = DATASETS.load(architecture.demo_source).samples
+    _require(kind == architecture.samples, f"demo_source {architecture.demo_source!r} gives samples {kind!r}, not {architecture.samples!r}")
     example = architecture.example_input()
     z, again = (architecture.latent(np.random.default_rng(0)) for _ in range(2))
     if z is not None and again is not None:
         _require(z.shape == example.shape[1:], f"latent gives the shape {tuple(z.shape)}: expected {tuple(example.shape[1:])}")
+        _require(z.dtype == example.dtype, f"latent gives {z.dtype}: expected {example.dtype}, as example_input does")
         _require(torch.equal(z, again), "latent depends on more than the random generator that it is given")
         return
+    _require(example.ndim == 4, f"the generators take {tuple(example.shape)}, which is no image: expected `latent` to give such noise")
     reach = architecture.reach
     height, width = architecture.fitted(20, 50 if reach is None else 3 * reach + 1)
     image = torch.rand(1, example.shape[1], height, width, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

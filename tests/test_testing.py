@@ -3,6 +3,7 @@
 import pytest
 import torch
 from families import TINY
+from torch import nn
 
 from gcc import testing
 from gcc.errors import PluginError
@@ -12,7 +13,7 @@ from gcc.models.sagan import SAGAN
 from gcc.models.srgan import SRGAN
 from gcc.pruning.importance import L1Norm
 from gcc.recipe import changed
-from gcc.registry import ARCHITECTURES, METRICS, SELECTORS, no_gate
+from gcc.registry import ARCHITECTURES, METRICS, SELECTORS, Width, no_gate
 
 
 @pytest.mark.parametrize("arch", TINY)
@@ -89,6 +90,47 @@ class Swayed(Pix2Pix):
         return torch.rand(3, 32, 32)
 
 
+class Double(Pix2Pix):
+    def latent(self, random):
+        return torch.zeros(3, 32, 32, dtype=torch.float64)
+
+
+class Forgetful(SAGAN):
+    def latent(self, random):
+        return None
+
+
+class Elsewhere(Pix2Pix):
+    demo_source = "portraits"
+
+
+class Gated(nn.Module):
+    """A gated linear unit whose value and gate are the first and the second half of the channels, or alternate."""
+
+    def __init__(self, width, alternate):
+        super().__init__()
+        self.both, self.out, self.alternate = nn.Conv2d(3, 2 * width, 3, padding=1), nn.Conv2d(width, 3, 3, padding=1), alternate
+
+    def forward(self, image):
+        both = self.both(image)
+        value, gate = both.unflatten(1, (-1, 2)).unbind(2) if self.alternate else both.chunk(2, 1)
+        return self.out(value * gate.sigmoid())
+
+
+class Halved(Pix2Pix):
+    alternate = False
+
+    def widths(self, base):
+        return {"only": Width(base)}
+
+    def build_generator(self, widths):
+        return Gated(widths["only"], self.alternate)
+
+
+class Alternating(Halved):
+    alternate = True
+
+
 class Misshapen(Pix2Pix):
     def latent(self, random):
         return torch.zeros(5)
@@ -116,12 +158,25 @@ class Untrained(Pix2Pix):
         (Untrained, testing.check_game, "pretraining_losses"),
         (Swayed, testing.check_inputs, "more than the random generator"),
         (Misshapen, testing.check_inputs, "latent gives the shape"),
+        (Double, testing.check_inputs, "latent gives torch.float64: expected torch.float32"),
+        (Forgetful, testing.check_inputs, r"take \(1, 128\), which is no image: expected `latent`"),
+        (Elsewhere, testing.check_inputs, "demo_source 'portraits' gives samples .*, not 'paired'"),
+        (Halved, testing.check_groups, "'only': the 2 outputs of both.weight .* side by side: read them by `unflatten"),
         (ShortSighted, testing.check_inputs, "beyond its reach of 3"),
     ],
 )
 def test_a_broken_family_is_told_where(family, check, says):
     with pytest.raises(PluginError, match=says):
         check(tiny(family))
+
+
+def test_a_metric_that_cannot_tell_is_no_default(tmp_path):
+    with pytest.raises(PluginError, match="metric 'slimming' scores no channel"):
+        testing.check_family("pix2pix", tiny(Alternating), tmp_path)
+
+
+def test_channels_whose_outputs_lie_side_by_side_are_a_group():
+    testing.check_groups(tiny(Alternating))
 
 
 FULL = {name: width.channels for name, width in tiny(Pix2Pix).widths(8).items()}
@@ -143,9 +198,18 @@ class GateBeforeNorm(SRGAN):
         return network
 
 
+class GatedLogits(Pix2Pix):
+    def build_discriminator(self, gate=no_gate):
+        return nn.Sequential(nn.Conv2d(6, 4, 4, 2, 1), gate(4), nn.ReLU(), nn.Conv2d(4, 1, 4), gate(1))
+
+
 @pytest.mark.parametrize(
     ("family", "says"),
-    [(GateAfterSomethingElse, "conv2.1 of .*directly after a convolution"), (GateBeforeNorm, "conv2.1 of .*before a norm")],
+    [
+        (GatedLogits, "gate 4 of .*after the logits"),
+        (GateAfterSomethingElse, "conv2.1 of .*directly after a convolution"),
+        (GateBeforeNorm, "conv2.1 of .*before a norm"),
+    ],
 )
 def test_gates_in_the_wrong_place_are_told(family, says):
     with pytest.raises(PluginError, match=says):

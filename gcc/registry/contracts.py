@@ -112,12 +112,12 @@ class Foreign:
 
 @dataclass(frozen=True)
 class Producer:
-    """A convolution weight that makes a group's channels.
+    """The weight of a convolution or linear layer that makes a group's channels.
 
     Attributes:
         parameter: name of the weight in the generator.
         dim: its output dimension (0 for a convolution, 1 for a transposed one).
-        ratio: outputs for each channel of the group, consecutive in `dim` (4 before a pixel shuffle by 2).
+        ratio: outputs for each channel of the group, consecutive in `dim` (4 before a pixel shuffle by 2), as `check_architecture` sees to.
     """
 
     parameter: str
@@ -215,7 +215,7 @@ class Architecture(abc.ABC, Generic[R]):
         """Return a training batch of one sample on the default device, all zeros."""
 
     def latent(self, random: np.random.Generator) -> Tensor | None:
-        """Return one random input of a generator without the batch dimension; none where generators take images."""
+        """Return one random input of a generator without the batch dimension, the batch's `z`; none where generators take images."""
         return None
 
     @abc.abstractmethod
@@ -271,7 +271,7 @@ class Architecture(abc.ABC, Generic[R]):
 
     @abc.abstractmethod
     def taps(self) -> Taps:
-        """Return the family's row of Table II as module paths."""
+        """Return the layers that are distilled, as module paths: the family's row of Table II, or a few activations along each network."""
 
     @property
     def reach(self) -> int | None:
