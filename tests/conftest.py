@@ -1,7 +1,10 @@
 """Fixtures that many suites share."""
 
+import random
+
 import pytest
 import torch
+from PIL import Image
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -18,6 +21,18 @@ def small_worlds(monkeypatch):
     for arch in ARCHITECTURES.names():
         source = DATASETS.load(ARCHITECTURES.load(arch).demo_source)
         monkeypatch.setattr(source, "sizes", {"train": 40, "val": 6, "test": 6})
+
+
+@pytest.fixture(scope="session")
+def few_pairs(tmp_path_factory):
+    """A folder of pairs of images of 32 pixels, which take a process less time to read than the demo data does to be drawn."""
+    folder = tmp_path_factory.mktemp("pairs")
+    chance = random.Random(1)
+    for split, count in {"train": 40, "val": 4, "test": 4}.items():
+        (folder / split).mkdir()
+        for number in range(count):
+            Image.frombytes("RGB", (64, 32), chance.randbytes(64 * 32 * 3)).save(folder / split / f"{number}.png")
+    return folder
 
 
 @pytest.fixture

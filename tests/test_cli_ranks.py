@@ -9,9 +9,15 @@ from pathlib import Path
 import pytest
 from processes import environment, torchrun
 
+pytestmark = pytest.mark.processes
 TINY = "--arch pix2pix --size 32 --set ngf=4 --set ndf=4 --set prune_width=4".split()
-TINY += "--batch-size 20 --epochs 2 --budget 60% --checkpoint-every 4 --out run".split()
+TINY += "--batch-size 4 --epochs 3 --budget 60% --checkpoint-every 4 --out run".split()
 LIMIT = 100
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _data(few_pairs):
+    TINY.extend(["--data", str(few_pairs)])
 
 
 def start(folder, *arguments):

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.processes
 TINY = "--arch pix2pix --size 32 --set ngf=4 --set ndf=4 --set prune_width=4 --set decay=0".split()
-TINY += "--batch-size 2 --epochs 5 --budget 60% --checkpoint-every 4 --metrics l1".split()
+TINY += "--batch-size 2 --epochs 3 --budget 60% --checkpoint-every 4 --metrics l1".split()
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 TENSORS = ("student/model.safetensors", "teacher/model.safetensors", "teacher/discriminators.safetensors")
 
@@ -25,16 +26,8 @@ def as_in_a_terminal():
 
 
 @pytest.fixture(scope="module", autouse=True)
-def data(tmp_path_factory):
-    """A few pairs of images, which take less time than the demo data does to be drawn by every process."""
-    folder = tmp_path_factory.mktemp("data")
-    chance = random.Random(1)
-    for split, count in {"train": 40, "val": 4, "test": 4}.items():
-        (folder / split).mkdir()
-        for number in range(count):
-            Image.frombytes("RGB", (64, 32), chance.randbytes(64 * 32 * 3)).save(folder / split / f"{number}.png")
-    TINY.extend(["--data", str(folder)])
-    return folder
+def _data(few_pairs):
+    TINY.extend(["--data", str(few_pairs)])
 
 
 def start(folder, *arguments):
@@ -172,7 +165,7 @@ def test_a_run_that_nobody_listens_to_any_more_is_saved_and_what_does_not_fit_is
     assert process.wait(timeout=100) == 128 + signal.SIGHUP
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     for arguments, told in (
-        (("--resume", "run", "--set", "tau=0.3", "--epochs", "9"), "another recipe: epochs was 5 and is 9; "),
+        (("--resume", "run", "--set", "tau=0.3", "--epochs", "9"), "another recipe: epochs was 3 and is 9; "),
         ((*TINY, "--out", "run", "--resume", "auto", "--seed", "4"), "another recipe: seed was 0 and is 4; "),
         (("--resume", "run", "--out", "elsewhere"), "leave --out out"),
         (("--resume", "nowhere"), "nowhere holds no run that can be resumed"),

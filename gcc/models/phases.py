@@ -1,4 +1,4 @@
-"""Transposed convolutions in another form: faster on a CPU where few pixels are read or few channels made (docs/speed.md)."""
+"""Transposed convolutions in another form, which many a CPU runs faster where few pixels are read or few channels made (docs/speed.md)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from torch.nn.functional import conv2d, unfold
 TAPS = ((3, 1), (2, 0))
 """Of a kernel of 4, what an even and what an odd pixel reads: `y[2m] = x[m-1] w[3] + x[m] w[1]`, `y[2m+1] = x[m] w[2] + x[m+1] w[0]`."""
 FEW_PIXELS = 64
-FEW_CHANNELS = 4
 
 
 def doubles(module: nn.Module) -> TypeGuard[nn.ConvTranspose2d]:
@@ -24,11 +23,6 @@ def doubles(module: nn.Module) -> TypeGuard[nn.ConvTranspose2d]:
         module.dilation,
         module.groups,
     ) == ((4, 4), (2, 2), (1, 1), (0, 0), (1, 1), 1)
-
-
-def is_slow(transposed: nn.ConvTranspose2d, features: Tensor) -> bool:
-    """Return whether a CPU runs `PhasedTranspose2d` faster than this layer on features (N, C, H, W)."""
-    return _few_pixels(features) or transposed.out_channels <= FEW_CHANNELS
 
 
 class PhasedTranspose2d(nn.Module):
@@ -49,7 +43,7 @@ class PhasedTranspose2d(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, C', 2 H, 2 W)."""
         n, channels, height, width = features.shape
-        if _few_pixels(features):
+        if height * width <= FEW_PIXELS:
             # Of a large kernel that is used a few times, a product of matrices makes more than a convolution.
             made = self.weight @ unfold(features, 2, padding=1)
         else:
@@ -59,7 +53,3 @@ class PhasedTranspose2d(nn.Module):
         rows = [torch.stack([made[:, y, x, :, y : y + height, x : x + width] for x in (0, 1)], -1) for y in (0, 1)]
         image = torch.stack(rows, 3).flatten(4).flatten(2, 3)
         return image if self.bias is None else image + self.bias[:, None, None]
-
-
-def _few_pixels(features: Tensor) -> bool:
-    return features.shape[2:].numel() <= FEW_PIXELS

@@ -17,7 +17,7 @@ UNSTABLE = "lower lr_g and lr_d with --set, or use --amp off"
 
 def not_finite(losses: Sequence[str], number: int, where: str) -> str:
     """Return what is to be told of losses of which iteration `number` was the first that was not finite."""
-    return f"{', '.join(losses)} is not finite at {where}, since step {number}: {UNSTABLE}; --detect-anomaly finds the layer"
+    return f"{', '.join(losses)} is not finite at {where}, since step {number}: {UNSTABLE}; --detect-anomaly names a layer that causes it"
 
 
 class FiniteLosses:

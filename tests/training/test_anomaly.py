@@ -88,7 +88,7 @@ def test_a_gradient_that_is_not_finite_is_named_unless_it_is_scaled():
 
 
 @pytest.mark.parametrize("arch", ["pix2pix", "cyclegan", "sagan", "srgan"])
-def test_every_family_is_watched_and_trains_as_ever_while_all_is_finite(arch):
+def test_every_family_is_watched_and_trains_as_ever_while_all_is_finite(arch, small_worlds):
     plain, watched = (Compressor(Teacher.create(arch), plain=True, detect_anomaly=detected, **TINY[arch]) for detected in (False, True))
     name = ARCHITECTURES.load(arch).generators[-1]
     for step, same in zip(plain.steps(), watched.steps(), strict=True):
@@ -105,6 +105,8 @@ REPEATED = """
 import torch
 from families import TINY
 from gcc import Compressor, Teacher
+from played_together import small
+small()
 for arch, settings in TINY.items():
     run = Compressor(Teacher.create(arch), deterministic=True, **settings)
     next(step for step in run.steps() if step.phase == "train")

@@ -11,6 +11,7 @@ from gcc.errors import GccError, RecipeError
 from gcc.training.device import choose_device
 from gcc.training.ranks import ALONE, Ranks, launched
 
+pytestmark = pytest.mark.processes
 FAMILIES = ("pix2pix", "cyclegan", "sagan", "srgan")
 APART = {"pix2pix": {"epochs": 1}, "cyclegan": {"epochs": 1, "pool_size": 3}}
 """Families with dropout and pools, of which every process draws its own."""
