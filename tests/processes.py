@@ -22,7 +22,8 @@ def torchrun(world, *command):
 
 def together(world, task, out, **settings):
     """Run a task of `played_together` in so many processes, and return what each of them has left, by its number."""
-    command = torchrun(world, PLAYED, task, out, json.dumps(settings))
+    played = [str(PLAYED), task, str(out), json.dumps(settings)]
+    command = torchrun(world, *played) if world > 1 else [sys.executable, *played]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     return [out / str(rank) for rank in range(world)]
