@@ -40,10 +40,6 @@ class Trace:
             for handle in handles:
                 handle.remove()
 
-    def given(self, path: str) -> Tensor:
-        """Return the input of a module that has run, (N, ...)."""
-        return self._inputs[path]
-
     def maker(self, path: str) -> str | None:
         """Return which module made the input of a module that no other reads; none where there is no such module."""
         given = id(self._inputs[path]) if path in self._inputs else None
