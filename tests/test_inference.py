@@ -1,5 +1,7 @@
 """Networks made ready for inference compute the same."""
 
+from itertools import accumulate
+
 import pytest
 import torch
 from families import TINY
@@ -53,6 +55,24 @@ def test_transposed_convolutions_become_plain_where_these_are_faster(monkeypatch
     with torch.no_grad():
         for other in (example, torch.randn(1, 3, 7, 5)):
             torch.testing.assert_close(ready(other), network(other))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_convolutions_have_the_faster_layout(layout, monkeypatch):
+    seconds = lambda network, paths, example: {"": 1.0 if network[0].weight.is_contiguous(memory_format=layout) else 2.0}  # noqa: E731
+    monkeypatch.setattr(inference, "_seconds", seconds)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3))
+    assert optimize(network, torch.randn(1, 3, 8, 8))[0].weight.is_contiguous(memory_format=layout)
+    assert network[0].weight.is_contiguous()
+
+
+def test_a_layers_time_is_the_least_of_its_passes_and_the_networks_own_path_is_empty(monkeypatch):
+    network = nn.Sequential(nn.Identity(), nn.Identity())
+    # The clock is read six times in a pass, and goes slowest in the third.
+    clock = accumulate(step for step in (3, 2, 1, 2, 3) for _ in range(6))
+    monkeypatch.setattr(inference.time, "perf_counter", lambda: next(clock))
+    assert inference._seconds(network, ["", "0", "1"], torch.zeros(1)) == {"": 5, "0": 1, "1": 1}
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
 
 
 class Shared(nn.Module):
