@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gcc.errors import GccError, Interrupted, RunError
+from gcc.training.interruption import ending_at_once_in_imports
 from gcc.unheeded import unheeded
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Program(click.Group):
     """A group that turns a `GccError` into one line on standard error and exit code 2, and Ctrl-C into exit code 130."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        with unheeded():
+        with unheeded(), ending_at_once_in_imports():
             return self._told(ctx)
 
     def _told(self, ctx: click.Context) -> Any:
@@ -143,7 +144,7 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
             help="When a loss is not finite: stop, or go back to the last sound epoch.",
         ),
         click.option("--detect-anomaly", is_flag=True, help="Stop at the first layer whose values are not finite, and name it: slowly."),
-        click.option("--compile", is_flag=True, help="Compile networks by torch.compile: the first steps are slow, the others faster."),
+        click.option("--compile", is_flag=True, help="Compile networks by torch.compile, for GPUs: the first steps are slow."),
         click.option("--deterministic", is_flag=True, help="Use only algorithms that give the same bits again, on a GPU, too."),
         click.option("--workers", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Processes that read images."),
         click.option("--cache", is_flag=True, help="Decode the images once and keep them beside the data, in .gcc/."),
@@ -189,12 +190,20 @@ def search_options(command: Callable[..., None]) -> Callable[..., None]:
     return _with(options, command)
 
 
+def student_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say what student a compression makes."""
+    options = [
+        click.option("--preset", metavar="NAME", help="The method without a part of it, as in `gcc ablate`, such as pruned-only."),
+        click.option("--widths", metavar="DIR", type=FOLDER, help="Take a saved student's widths, and search none."),
+    ]
+    return _with(options, command)
+
+
 @main.command()
 @run_options
 @folder_options
 @search_options
-@click.option("--preset", metavar="NAME", help="The method without a part of it, as in `gcc ablate`, such as pruned-only.")
-@click.option("--widths", metavar="DIR", type=FOLDER, help="Take a saved student's widths, and search none.")
+@student_options
 def compress(**options: Any) -> None:
     """Compress a teacher's generators to a budget.
 
@@ -245,14 +254,14 @@ def ablate(presets: str, seeds: int, **options: Any) -> None:
 
 
 @main.command()
-@game_options
+@run_options
 @search_options
-@click.option("--out", metavar="DIR", type=FOLDER, help="Output folder of the run  [default: one that is new]")
-def doctor(out: Path | None, **options: Any) -> None:
+@student_options
+def doctor(**options: Any) -> None:
     """Look for what stands in the way of a compression: the installation, device, data, weights, budget, memory and disk.
 
-    It takes the arguments of `gcc compress`, begins nothing, and ends with exit code 1 where it finds an error. Without any it looks at the
-    machine alone.
+    It takes the arguments of `gcc compress` but for those about what is kept and resumed, begins nothing, and ends with exit code 1 where
+    it finds an error. Without any it looks at the machine alone.
     """
     from gcc.installation import Finding, installation
 
@@ -272,12 +281,10 @@ def doctor(out: Path | None, **options: Any) -> None:
         from gcc.doctor import machine, prospects
 
         sound = told(machine(options["device"], options["amp"]))
-        if given - {"device", "amp"} or out:
+        if given - {"device", "amp"}:
             teacher, settings = _teacher(options)
-            arguments = {name: options[name] for name in ("data", "dataset", "device", "amp", "micro_batch")} | {
-                "weights": _weights(options["files"])
-            }
-            sound = told(prospects(teacher, settings, out=out, **arguments)) and sound
+            arguments = _run_arguments(options | {"dry_run": True})
+            sound = told(prospects(teacher, settings, out=options["out"], **arguments)) and sound
     context.exit(0 if sound else 1)
 
 
@@ -555,7 +562,8 @@ def _run(kind: type[Run], options: dict[str, Any]) -> None:
 
     from gcc.checkpoint import Checkpoints, Schedule
     from gcc.command import recalled, remember
-    from gcc.files import claim, fresh_folder, is_finished, require_free, require_room
+    from gcc.files import MARK, claim, fresh_folder, is_finished, require_free, require_room
+    from gcc.recipe import differences, read_toml
     from gcc.report.html import save_report
     from gcc.report.tensorboard import FOLDER as BOARDS
     from gcc.report.tensorboard import TensorBoard, require_tensorboard
@@ -581,6 +589,8 @@ def _run(kind: type[Run], options: dict[str, Any]) -> None:
     if any(run.ranks.most(bool(snapshot))):
         run.resume(snapshot)
     elif resume and is_finished(out):
+        if changes := differences(read_toml(out / MARK), run.recipe.to_dict() | {"arch": run.arch}):
+            raise RunError(f"the run in {out} is finished, with another recipe: {changes}; choose another --out")
         click.echo(f"the run in {out} is finished: nothing is left to be resumed")
         return
     elif resume not in (None, AUTO):

@@ -45,7 +45,7 @@ def recalled(out: Path, command: str, options: Mapping[str, Any], given: Collect
     try:
         kept = json.loads(place.read_text(encoding="utf-8"))
         before, found = kept["command"], dict(kept["options"])
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise RunError(f"{out} holds no run that can be resumed: it has no {COMMAND}; expected the folder of an unfinished run") from error
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RunError(f"{place} is damaged: resume with `--resume auto`, --out {out} and the options of the run") from error

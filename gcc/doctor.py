@@ -78,7 +78,9 @@ def precision(name: str, amp: Amp) -> Finding:
     return Finding("precision", "ok", f"{str(made.dtype).removeprefix('torch.')} (--amp {amp}), tried on {chosen}")
 
 
-def prospects(teacher: Teacher, settings: Mapping[str, Any], data: Path | None, out: Path | None, **arguments: Any) -> Iterator[Finding]:
+def prospects(
+    teacher: Teacher, settings: Mapping[str, Any], data: Path | None, out: Path | None, *, skip_bad: bool = False, **arguments: Any
+) -> Iterator[Finding]:
     """Yield what is to be said of a compression, of which nothing is begun.
 
     Args:
@@ -86,6 +88,7 @@ def prospects(teacher: Teacher, settings: Mapping[str, Any], data: Path | None, 
         settings: recipe fields.
         data: folder of the training images; none for demo data.
         out: the run's folder; none for a new one.
+        skip_bad: whether the run would leave out what cannot be read.
         arguments: of `Compressor`.
     """
     try:
@@ -99,7 +102,7 @@ def prospects(teacher: Teacher, settings: Mapping[str, Any], data: Path | None, 
         yield Finding("run", "error", str(error))
         return
     else:
-        yield found("data", images, run)
+        yield found("data", images, run, skip_bad)
     yield found("training", training, run)
     yield found("teacher", weights_of_teacher, run)
     yield found("losses", weights_of_losses, run)
@@ -114,16 +117,18 @@ def prospects(teacher: Teacher, settings: Mapping[str, Any], data: Path | None, 
     yield found("disk", disk, run, out)
 
 
-def images(run: Compressor) -> Finding:
-    """Return how many images there are of each split, after every one has been read, and which are bad."""
+def images(run: Compressor, skip_bad: bool) -> Finding:
+    """Return how many images there are of each split, after every one has been read, and which are bad: an error unless skipped."""
     material = run.material
     material.check()
     note = f"; {material.test.note}" if material.test.note else ""
     if bad := material.left_out:
         more = f"; and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
-        text = f"{len(bad)} samples cannot be used: {'; '.join(bad[:SHOWN])}{more}: mend them, or leave them out with --skip-bad"
-        return Finding("data", "error", text)
-    return Finding("data", "ok", material.facts(run.recipe.size)["data"] + note)
+        text = f"{len(bad)} samples cannot be used: {'; '.join(bad[:SHOWN])}{more}"
+        if not skip_bad:
+            return Finding("data", "error", f"{text}: mend them, or leave them out with --skip-bad")
+        note += f"; {text}, and are left out"
+    return Finding("data", "warning" if bad else "ok", material.facts(run.recipe.size)["data"] + note)
 
 
 def training(run: Compressor) -> Finding:
@@ -171,6 +176,8 @@ def memory(run: Compressor, widths: dict[str, Widths]) -> Finding:
     """Return how much memory the tensors of an iteration take, beside what is free."""
     try:
         needs = run.bytes_of_iteration(widths)
+    except GccError:
+        return Finding("memory", "warning", "told once there is what is missing above")
     except Exception as error:  # Other people's families may look at values, of which there are none.
         return Finding("memory", "warning", f"cannot be told ({type(error).__name__}): try a run of few --epochs")
     free = free_memory(run.device)

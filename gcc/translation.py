@@ -103,6 +103,8 @@ def _jobs(source: Path, target: Path) -> list[tuple[Path, Path]]:
     if source.is_file():
         jobs = [(source, target if target.suffix else target / f"{source.stem}.png")]
     elif source.is_dir():
+        if target.is_file():
+            raise DataError(f"{target} is a file: expected a folder, since {source} is one")
         jobs = [(image, target / f"{image.stem}.png") for image in image_files(source)]
     else:
         raise DataError(f"there is no image or folder {source}")

@@ -86,6 +86,8 @@ def test_a_signal_saves_and_the_folders_name_is_enough_to_go_on(number, whole, t
     assert (tmp_path / "run" / "metrics.jsonl").exists() and not checkpoints(tmp_path / "run")
     code, out, _ = finish(tmp_path, "--resume", "run")
     assert code == 0 and "is finished" in out
+    code, _, err = finish(tmp_path, "--resume", "run", "--set", "tau=0.3")
+    assert code == 2 and "is finished, with another recipe: tau was 0.5 and is 0.3; choose another --out" in err
 
 
 def test_kills_at_random_moments_lose_nothing(whole, tmp_path):

@@ -49,7 +49,7 @@ def test_a_run_on_demo_data_can_begin(arch):
 def test_images_are_counted_and_bad_ones_named(data):
     def look():
         run = Compressor(Teacher.create("pix2pix"), data, skip_bad=True, **TINY["pix2pix"])
-        return {"data": doctor.images(run), "training": doctor.training(run)}
+        return {"data": doctor.images(run, False), "skipping": doctor.images(run, True), "training": doctor.training(run)}
 
     told(look(), "data", "ok", "5 samples to train, 3 held out, 2 to choose the best epoch")
     for number in range(4):
@@ -57,6 +57,7 @@ def test_images_are_counted_and_bad_ones_named(data):
     found = look()
     told(found, "data", "error", "4 samples cannot be used", "0.png", "2.png", "; and 1 more: ", "--skip-bad")
     assert "3.png" not in found["data"].text
+    told(found, "skipping", "warning", "1 samples to train", "4 samples cannot be used", "are left out")
     told(found, "training", "warning", "on a CPU: the published recipes are jobs for a GPU")
 
 

@@ -45,3 +45,13 @@ def test_what_is_no_number_is_not_written(tmp_path):
     with pytest.raises(GccError, match="makes values that are no numbers"):
         list(translate(tmp_path / "student", tmp_path / "a.png", tmp_path / "b.png", size=None, device="cpu"))
     assert not (tmp_path / "b.png").exists()
+
+
+def test_a_folder_does_not_become_a_file(tmp_path):
+    write("pix2pix", tmp_path / "student")
+    folder, file = tmp_path / "photos", tmp_path / "out.png"
+    folder.mkdir()
+    Image.new("RGB", (8, 8)).save(folder / "a.png")
+    file.touch()
+    with pytest.raises(GccError, match=r"out\.png is a file: expected a folder"):
+        next(translate(tmp_path / "student", folder, file, size=None, device="cpu"))

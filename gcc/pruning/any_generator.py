@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, get_args
 
+import torch
 from torch import Tensor, nn
 
 from gcc.errors import GccError, near
@@ -24,6 +25,8 @@ from gcc.pruning.traced.trace import Trace
 from gcc.registry import METRICS, ImportanceMetric
 
 Weights = Literal["inherited", "fresh"]
+PRECISE = (torch.float32, torch.float64)
+"""Types in which what is pruned can be proven equal."""
 
 
 def prune(
@@ -67,7 +70,7 @@ def prune(
         PluginError: the metric is unknown, or can tell for no channel.
     """
     inputs = example_input if isinstance(example_input, tuple) else (example_input,)
-    limit, ranking = _checked(generator, inputs, metric, budget, keep, round_to, leave, weights)
+    limit, ranking = _checked(generator, inputs, metric, budget, counter, keep, round_to, leave, weights)
     if ranking.batches and all(parameter.grad is None for parameter in generator.parameters()):
         raise GccError(f"metric {metric!r} reads gradients, and no parameter has one: call backward() on a loss before")
     trace, channels = _followed(generator, inputs, leave)
@@ -109,6 +112,7 @@ def _checked(
     inputs: Sequence[Tensor],
     metric: str,
     budget: str,
+    counter: str,
     keep: float,
     round_to: int,
     leave: Collection[str],
@@ -118,9 +122,17 @@ def _checked(
         raise GccError(f"example_input = {type(inputs[0] if inputs else inputs).__name__}: expected a tensor, or a tuple of tensors")
     if not 0 <= keep <= 1 or round_to < 1:
         raise GccError(f"keep = {keep}, round_to = {round_to}: expected a share from 0 to 1, and a number from 1 up")
-    if weights not in get_args(Weights):
-        raise GccError(f"weights = {weights!r}: expected {' or '.join(map(repr, get_args(Weights)))}")
-    paths = dict(generator.named_modules())
+    if not all(one.numel() for one in inputs):
+        raise GccError("example_input is empty: expected one sample or more")
+    for name, value, known in (("weights", weights, get_args(Weights)), ("counter", counter, get_args(Counter))):
+        if value not in known:
+            raise GccError(f"{name} = {value!r}: expected {' or '.join(map(repr, known))}")
+    for name, parameter in generator.named_parameters():
+        if parameter.is_floating_point() and parameter.dtype not in PRECISE:
+            raise GccError(f"{name} is {str(parameter.dtype).removeprefix('torch.')}: expected a generator in float32 or float64")
+    if isinstance(leave, str):
+        raise GccError(f"leave = {leave!r}: expected a list of paths, such as [{leave!r}]")
+    paths = {path for path, _ in generator.named_modules() if path}
     for path in leave:
         if path not in paths:
             raise GccError(f"leave has {path!r}, which is no module of the generator{near(path, paths)}")

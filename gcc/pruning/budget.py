@@ -67,6 +67,8 @@ class Budget:
         >>> Budget.parse_each("2.4G,8ms@cpu", ["A2B", "B2A"])["B2A"]
         LatencyBudget(milliseconds=8.0, runtime='cpu')
         """
+        if not isinstance(text, str):
+            raise BudgetError(f"budget {text!r}: expected text such as {FORMS}")
         parts = text.split(",")
         if len(parts) not in (1, len(generators)):
             each = f", or {len(generators)} joined by commas for {', '.join(generators)}" if len(generators) > 1 else ""

@@ -14,6 +14,32 @@ SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if 
 
 
 @contextmanager
+def ending_at_once_in_imports() -> Iterator[None]:
+    """Let Ctrl-C end this process at once while a module is being imported, which might swallow the exception or be left half done.
+
+    Otherwise it is raised as ever. Outside the main thread, and where it is ignored or handled already, nothing changes.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:
+        above = frame
+        while above is not None:
+            if above.f_code.co_filename.startswith("<frozen importlib"):
+                os.write(2, b"gcc: stopped\n")
+                os._exit(128 + number)
+            above = above.f_back
+        signal.default_int_handler(number, frame)
+
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
 def interruptible(told: Callable[[], None]) -> Iterator[Callable[[], int]]:
     """Yield a function that returns the number of the signal that has asked this process to stop, 0 as long as none has.
 
