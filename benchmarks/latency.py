@@ -14,6 +14,7 @@ import json
 import shutil
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from full_size import FAMILIES, machine
 from torch import Tensor, nn
 
 from gcc import Teacher, optimize
+from gcc.inference import seconds_of
 from gcc.pruning.budget import Budget
 from gcc.pruning.cost import cost_of
 from gcc.pruning.importance import L1Norm
@@ -63,6 +65,16 @@ def taken_in_turns(networks: Mapping[tuple[str, str], Run], example: Tensor, rep
     return times
 
 
+def by_kind(network: nn.Module, example: Tensor) -> Counter[str]:
+    """Return the milliseconds that a network's layers take, by their kinds."""
+    layers = {path: module for path, module in network.named_modules() if not list(module.children())}
+    spent: Counter[str] = Counter()
+    for path, seconds in seconds_of(network, list(layers), example).items():
+        kernel = "x".join(map(str, getattr(layers[path], "kernel_size", ())))
+        spent[f"{type(layers[path]).__name__} {kernel}".strip()] += 1e3 * seconds
+    return spent
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--arch", choices=FAMILIES, default="pix2pix")
@@ -72,6 +84,7 @@ def main() -> None:
     parser.add_argument("--round-to", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--layers", action="store_true", help="print what each optimised network's layers take, too, on a CPU")
     parser.add_argument("--json", type=Path, help="file for the figures")
     asked = parser.parse_args()
     modes = asked.modes.split(",")
@@ -107,6 +120,9 @@ def main() -> None:
             rows.append(row | {"speed_up": faster, "mac_ratio": fewer})
             ratio = f"{faster:5.2f}x as fast at 1/{fewer:.2f} of the MACs: {faster / fewer:.2f}"
             print(f"{name:13} {mode:10} {median:8.1f} ms (p90 {p90:.1f})  {ratio}")
+        for name, network in loaded.items() if asked.layers else ():
+            spent = by_kind(optimize(network, images), images).most_common(5)
+            print(f"{name:13} {', '.join(f'{kind} {spent_ms:.1f} ms' for kind, spent_ms in spent)}")
     if asked.json:
         asked.json.write_text(json.dumps({"arch": asked.arch, "machine": machine(), "rows": rows}, indent=2) + "\n")
 

@@ -93,8 +93,8 @@ def _with(options: list[Callable[..., Any]], command: Callable[..., None]) -> Ca
     return command
 
 
-def game_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that say what is trained, on what, and where."""
+def run_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say what is trained, on what, where and how."""
     options = [
         click.option("--arch", metavar="NAME", help="GAN architecture, see `gcc list`; a --teacher knows its own."),
         click.option("--data", metavar="DIR", type=FOLDER, help="Training images in their usual layout  [default: demo data]"),
@@ -121,13 +121,6 @@ def game_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--amp", type=click.Choice(["auto", "bf16", "fp16", "off"]), default="auto", show_default=True, help="Mixed precision."
         ),
-    ]
-    return _with(options, command)
-
-
-def run_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that every training command has."""
-    options = [
         click.option("--plain", is_flag=True, help="Run slowly, as the reference for what is faster: float32, torch's own layouts."),
         click.option(
             "--on-collapse",
@@ -152,7 +145,7 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--out", metavar="DIR", type=FOLDER, help="Output folder  [default: runs/ARCH, numbered]"),
         click.option("--dry-run", is_flag=True, help="Print the full recipe, costs and plan, and run nothing."),
     ]
-    return game_options(_with(options, command))
+    return _with(options, command)
 
 
 def folder_options(command: Callable[..., None]) -> Callable[..., None]:

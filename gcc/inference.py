@@ -43,7 +43,7 @@ def optimize(network: nn.Module, example: Tensor) -> nn.Module:
     """
     copy = fold(network, example)
     if example.device.type == "cpu":
-        copy = min((copy, deepcopy(copy).to(memory_format=torch.contiguous_format)), key=lambda each: _seconds(each, [""], example)[""])
+        copy = min((copy, deepcopy(copy).to(memory_format=torch.contiguous_format)), key=lambda each: seconds_of(each, [""], example)[""])
         _phase(copy, example)
         _require_equal(network, copy, example)
     return copy
@@ -85,14 +85,14 @@ def _phase(network: nn.Module, example: Tensor) -> None:
         phased = deepcopy(network)
         for path, module in phases.items():
             _replace(phased, path, module)
-        before, after = (_seconds(each, list(phases), example) for each in (network, phased))
+        before, after = (seconds_of(each, list(phases), example) for each in (network, phased))
         for path, module in phases.items():
             if after[path] < WORTH * before[path]:
                 _replace(network, path, module)
 
 
 @torch.no_grad()
-def _seconds(network: nn.Module, paths: Sequence[str], example: Tensor) -> dict[str, float]:
+def seconds_of(network: nn.Module, paths: Sequence[str], example: Tensor) -> dict[str, float]:
     """Return the least time that each of these layers takes in passes of the whole network, whose other layers leave little in the caches.
 
     The network's own path is empty.

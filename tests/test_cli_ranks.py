@@ -60,7 +60,7 @@ def test_one_process_tells_and_writes_and_a_batch_that_cannot_be_shared_is_refus
     assert not (tmp_path / "odd").exists()
 
 
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc for the launcher's processes")
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="only Linux tells in /proc which process has which rank")
 def test_a_killed_process_ends_the_job_in_seconds_and_the_checkpoint_resumes_it(tmp_path):
     process = begun(tmp_path)
     os.kill(processes_of(process.pid)[1], signal.SIGKILL)

@@ -108,7 +108,7 @@ def small_disk(tmp_path):
     place = tmp_path / "disk"
     place.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=30m", "tmpfs", place], check=False, capture_output=True).returncode:
-        pytest.skip("only root may mount a file system")
+        pytest.skip("a disk is filled on a file system of its own, which only root may mount")
     yield place
     subprocess.run(["umount", "--lazy", place], check=True)
 

@@ -45,7 +45,7 @@ def test_every_family_computes_the_same_without_norms_dropout_and_parametrisatio
 def test_transposed_convolutions_become_plain_where_these_are_faster(monkeypatch):
     # Here, plain ones are but for the third.
     times = {nn.ConvTranspose2d: {"": 1.0, "0": 2.0, "1": 2.0, "2": 1.0, "3": 2.0}, PhasedTranspose2d: dict.fromkeys("0123", 1.0)}
-    monkeypatch.setattr(inference, "_seconds", lambda network, paths, example: times[type(network[0])])
+    monkeypatch.setattr(inference, "seconds_of", lambda network, paths, example: times[type(network[0])])
     torch.manual_seed(0)
     network = nn.Sequential(*(nn.ConvTranspose2d(before, after, 4, 2, 1) for before, after in ((3, 8), (8, 8), (8, 8), (8, 3))))
     example = torch.randn(2, 3, 4, 4)
@@ -60,7 +60,7 @@ def test_transposed_convolutions_become_plain_where_these_are_faster(monkeypatch
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_convolutions_have_the_faster_layout(layout, monkeypatch):
     seconds = lambda network, paths, example: {"": 1.0 if network[0].weight.is_contiguous(memory_format=layout) else 2.0}  # noqa: E731
-    monkeypatch.setattr(inference, "_seconds", seconds)
+    monkeypatch.setattr(inference, "seconds_of", seconds)
     network = nn.Sequential(nn.Conv2d(3, 8, 3))
     assert optimize(network, torch.randn(1, 3, 8, 8))[0].weight.is_contiguous(memory_format=layout)
     assert network[0].weight.is_contiguous()
@@ -71,7 +71,7 @@ def test_a_layers_time_is_the_least_of_its_passes_and_the_networks_own_path_is_e
     # The clock is read six times in a pass, and goes slowest in the third.
     clock = accumulate(step for step in (3, 2, 1, 2, 3) for _ in range(6))
     monkeypatch.setattr(inference.time, "perf_counter", lambda: next(clock))
-    assert inference._seconds(network, ["", "0", "1"], torch.zeros(1)) == {"": 5, "0": 1, "1": 1}
+    assert inference.seconds_of(network, ["", "0", "1"], torch.zeros(1)) == {"": 5, "0": 1, "1": 1}
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
 
 

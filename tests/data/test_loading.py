@@ -121,7 +121,7 @@ def test_augmentation_is_drawn_for_each_sample():
     assert drawn == pytest.approx([np.random.default_rng((1, 1, 2, index)).random() for index in indices])
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="only for a GPU are batches pinned and copied aside of the step")
 def test_batches_reach_the_gpu():
     batches = Loader(Numbers(5), batch_size=2, seed=0, device=torch.device("cuda")).batches(1, 0)
     assert all(value.device.type == "cuda" for batch in batches for value in batch.values())

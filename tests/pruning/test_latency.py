@@ -34,7 +34,7 @@ def test_a_slow_network_is_timed_less_often():
     assert network.calls < 10
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="only a GPU has to be waited for before a time is taken")
 def test_latency_on_cuda():
     network = nn.Conv2d(3, 8, 3).cuda()
     latency = measure_latency(network, torch.zeros(1, 3, 64, 64, device="cuda"))
