@@ -23,8 +23,8 @@ from full_size import machine
 from PIL import Image
 
 from gcc import Teacher
-from gcc.data.loading import Loader
-from gcc.data.material import Material
+from gcc.data.loader import Loader
+from gcc.data.splits import Material
 
 SIZES: Mapping[str, tuple[int, int]] = {"pix2pix": (256, 512), "srgan": (480, 640)}
 """Height and width of the images."""

@@ -25,8 +25,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from gcc import Compressor
-from gcc.networks import on_meta
-from gcc.player import Player, Student
+from gcc.models.modules import on_meta
+from gcc.training.pair import Player
+from gcc.training.student import Student
 
 MOVES = ("make", "judge", "update_discriminators", "update_generators", "learn", "update_retention")
 READS = {"pix2pix": "A", "cyclegan": "A", "sagan": "z", "srgan": "lr"}

@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from gcc import Compressor, Teacher
-from gcc.run import Step
+from gcc.training.run import Step
 
 FAMILIES: Mapping[str, Mapping[str, Any]] = {
     "pix2pix": {},

@@ -23,7 +23,7 @@ from full_size import FAMILIES, machine
 from torch import Tensor, nn
 
 from gcc import Teacher, optimize
-from gcc.inference import seconds_of
+from gcc.deploy.optimize import seconds_of
 from gcc.pruning.budget import Budget
 from gcc.pruning.cost import cost_of
 from gcc.pruning.importance import L1Norm

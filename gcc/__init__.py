@@ -11,26 +11,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gcc.artifact import load as load
-    from gcc.benchmarking import bench as bench
+    from gcc.artifacts.model import load as load
     from gcc.compressor import Compressor as Compressor
+    from gcc.deploy.bench import bench as bench
+    from gcc.deploy.export import export as export
+    from gcc.deploy.optimize import optimize as optimize
     from gcc.errors import GccError as GccError
-    from gcc.exporting import export as export
-    from gcc.inference import optimize as optimize
-    from gcc.pruning.any_generator import prune as prune
-    from gcc.teacher import Teacher as Teacher
-    from gcc.trainer import Trainer as Trainer
+    from gcc.pruning.graph.prune import prune as prune
+    from gcc.training.teacher import Teacher as Teacher
+    from gcc.training.teacher_trainer import Trainer as Trainer
 
 _HOMES = {
     "Compressor": "gcc.compressor",
     "GccError": "gcc.errors",
-    "Teacher": "gcc.teacher",
-    "Trainer": "gcc.trainer",
-    "bench": "gcc.benchmarking",
-    "export": "gcc.exporting",
-    "load": "gcc.artifact",
-    "optimize": "gcc.inference",
-    "prune": "gcc.pruning.any_generator",
+    "Teacher": "gcc.training.teacher",
+    "Trainer": "gcc.training.teacher_trainer",
+    "bench": "gcc.deploy.bench",
+    "export": "gcc.deploy.export",
+    "load": "gcc.artifacts.tensors",
+    "optimize": "gcc.deploy.optimize",
+    "prune": "gcc.pruning.graph.prune",
 }
 
 __all__ = ["Compressor", "GccError", "Teacher", "Trainer", "bench", "export", "load", "optimize", "prune"]

@@ -12,15 +12,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from gcc.artifact import Role, read
-from gcc.conclusion import conclude
-from gcc.data.loading import Loader
+from gcc.artifacts.config import Role
+from gcc.artifacts.model import read
+from gcc.data.loader import Loader
 from gcc.errors import ArtifactError
 from gcc.losses.coordination import Target
 from gcc.losses.distillation import Projections
-from gcc.losses.placement import Positions, build_projections, place
-from gcc.networks import Widths, build_generators, generator_on_meta, on_meta
-from gcc.player import Lesson, Losses, Made, Player, Student, Verdict
+from gcc.losses.layers import Positions, build_projections, place
+from gcc.models.build import build_generators, generator_on_meta
+from gcc.models.modules import Widths, on_meta
 from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import generator_cost
 from gcc.pruning.groups import find_groups
@@ -28,12 +28,14 @@ from gcc.pruning.importance import ONCE, random_gradients
 from gcc.pruning.search import prune
 from gcc.pruning.sparsity import add_subgradient, penalised
 from gcc.registry import METRICS, Batch, ImportanceMetric, Networks
-from gcc.result import Result
-from gcc.run import FIRST, SCORED, SECOND, Run, Step, titled
-from gcc.students import STUDENTS
-from gcc.teacher import Teacher
-from gcc.training.memory import Imagined, imagined
-from gcc.training.seeds import derived, seeded
+from gcc.training.measure import conclude
+from gcc.training.memory_estimate import Imagined, imagined
+from gcc.training.pair import Lesson, Losses, Made, Player, Verdict
+from gcc.training.result import Result
+from gcc.training.run import FIRST, SCORED, SECOND, Run, Step, titled
+from gcc.training.student import STUDENTS, Student
+from gcc.training.teacher import Teacher
+from gcc.utils.seeds import derived, seeded
 
 
 class Compressor(Run):

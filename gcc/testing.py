@@ -20,22 +20,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gcc.artifact import Artifact, environment, load, save
+from gcc.artifacts.config import Artifact
+from gcc.artifacts.model import environment, load, save
+from gcc.deploy.translate import in_tiles
 from gcc.errors import GccError, PluginError
 from gcc.losses.distillation import modules_at, tapping
-from gcc.losses.placement import build_projections, place
+from gcc.losses.layers import build_projections, place
+from gcc.models.build import build_discriminators, build_generators, generator_on_meta
 from gcc.models.gate import ChannelGate, gates
-from gcc.networks import Widths, build_discriminators, build_generators, generator_on_meta, on_meta
+from gcc.models.modules import Widths, on_meta
 from gcc.pruning.cost import generator_cost
+from gcc.pruning.graph.export import Graph
+from gcc.pruning.graph.groups import find_channels
+from gcc.pruning.graph.propagate import Trace
 from gcc.pruning.groups import find_groups
 from gcc.pruning.importance import random_gradients
-from gcc.pruning.traced.channels import find_channels
-from gcc.pruning.traced.graph import Graph
-from gcc.pruning.traced.trace import Trace
 from gcc.recipe import changed
 from gcc.registry import ARCHITECTURES, DATASETS, METRICS, Architecture, Group, ImportanceMetric, Networks
-from gcc.translation import in_tiles
-from gcc.weights import Weights
+from gcc.utils.weights import Weights
 
 NORMS = (nn.BatchNorm2d, nn.InstanceNorm2d, nn.GroupNorm, nn.LayerNorm)
 DRAWS = 8

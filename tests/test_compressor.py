@@ -10,20 +10,20 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from families import GENERATOR_RUNS, TINY
 from PIL import Image
 
 from gcc import Compressor, Teacher, load
-from gcc.artifact import read
+from gcc.artifacts.model import read
+from gcc.deploy.latency import Latency
 from gcc.errors import ArtifactError, BudgetError, GccError, OutputError, PluginError, RecipeError, TrainingError
 from gcc.losses.coordination import Target
-from gcc.networks import build_generators
+from gcc.models.build import build_generators
 from gcc.pruning.budget import Budget
 from gcc.pruning.importance import L1Norm
-from gcc.pruning.latency import Latency
 from gcc.registry import ARCHITECTURES, METRICS
-from gcc.trainer import Trainer
-from gcc.training import execution
+from gcc.training import precision as execution
+from gcc.training.teacher_trainer import Trainer
+from tests.helpers.families import GENERATOR_RUNS, TINY
 
 pytestmark = pytest.mark.usefixtures("small_worlds")
 families = pytest.mark.parametrize("arch", TINY)
@@ -124,7 +124,7 @@ def test_alpha_learns_on_a_batch_of_its_own(arch, monkeypatch):
 @families
 def test_the_order_of_the_student_pair_is_the_recipes(arch, monkeypatch):
     moves = []
-    from gcc.player import Student
+    from gcc.training.student import Student
 
     learn, update = Student.learn, Student.update_discriminators
     monkeypatch.setattr(Student, "learn", lambda self, *args: (moves.append("G"), learn(self, *args))[1])
@@ -276,10 +276,10 @@ def test_a_run_that_diverges_is_no_result():
 
 def test_networks_that_memory_does_not_hold_are_refused_before_they_are_built(monkeypatch):
     run = compressor("pix2pix")
-    monkeypatch.setattr("gcc.run.free_memory", lambda device: 10**9)
+    monkeypatch.setattr("gcc.training.run.free_memory", lambda device: 10**9)
     run.check()
     monkeypatch.setattr(run, "teacher_networks", lambda *given: pytest.fail("built"))
-    monkeypatch.setattr("gcc.run.free_memory", lambda device: 1000)
+    monkeypatch.setattr("gcc.training.run.free_memory", lambda device: 1000)
     with pytest.raises(GccError, match=r"take 0\.0 GB, and 0\.0 GB are free: lower ngf and ndf"):
         run.check()
 
@@ -463,7 +463,7 @@ def test_a_latency_that_is_promised_is_measured_and_kept(tmp_path, monkeypatch, 
         milliseconds = sum(parameter.numel() for parameter in network.parameters()) / 1000
         return Latency(milliseconds, milliseconds, "cpu", 1)
 
-    for user in ("gcc.pruning.search", "gcc.result"):
+    for user in ("gcc.pruning.search", "gcc.training.result"):
         monkeypatch.setattr(f"{user}.measure_ready", counted)
     full = compressor("pix2pix").teacher_cost().parameters
     run = compressor("pix2pix", budget=f"{0.4 * full / 1000:.3f}ms@cpu", round_to=2)

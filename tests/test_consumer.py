@@ -3,9 +3,9 @@
 import pytest
 import torch
 from consumer.thumbnails import compressed, progress, teacher, thumbnail, trained
-from families import TINY
 
 from gcc import Compressor
+from tests.helpers.families import TINY
 
 pytestmark = pytest.mark.usefixtures("small_worlds")
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import click
 import pytest
-from families import TINY
 from PIL import Image
 
 from gcc.cli import main
 from gcc.data.aligned import Aligned
-from gcc.presets import PRESETS
 from gcc.recipe import Recipe, changed
 from gcc.registry import ARCHITECTURES, EVALUATORS, METRICS, SELECTORS
+from gcc.registry.presets import PRESETS
+from tests.helpers.families import TINY
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

@@ -12,16 +12,16 @@ import time
 
 import pytest
 import torch
-from families import TINY
 from PIL import Image
 
 from gcc import Compressor, Teacher, load
-from gcc.artifact import read
-from gcc.checkpoint import Checkpoints
+from gcc.artifacts.model import read
 from gcc.data.images import read_rgb
 from gcc.errors import GccError
 from gcc.recipe import changed, read_toml
 from gcc.registry import ARCHITECTURES
+from gcc.training.checkpoint import Checkpoints
+from tests.helpers.families import TINY
 
 CASES = int(os.environ.get("GCC_FUZZ", "300"))
 SECONDS, MEGABYTES = 5.0, 700

@@ -5,11 +5,11 @@ import shlex
 from pathlib import Path
 
 from click.testing import CliRunner
-from distributions import run_tests
 
 from gcc.cli import main
 from gcc.errors import ClashError, ContractError, PluginError
 from gcc.registry import REGISTRIES
+from tests.helpers.distributions import run_tests
 
 DOCS = Path(__file__).parents[1] / "docs"
 GUIDE = (DOCS / "plugins.md").read_text()

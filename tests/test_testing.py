@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from families import TINY
 from torch import nn
 
 from gcc import testing
@@ -14,6 +13,7 @@ from gcc.models.srgan import SRGAN
 from gcc.pruning.importance import L1Norm
 from gcc.recipe import changed
 from gcc.registry import ARCHITECTURES, METRICS, SELECTORS, Width, no_gate
+from tests.helpers.families import TINY
 
 
 @pytest.mark.parametrize("arch", TINY)

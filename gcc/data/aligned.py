@@ -7,9 +7,9 @@ from pathlib import Path
 from PIL import Image
 
 from gcc.data.folders import found, require_folder
+from gcc.data.hold_out import chosen, every_tenth
 from gcc.data.images import image_files, read_rgb
 from gcc.data.paired import PairedImages, same_size
-from gcc.data.splits import chosen, every_tenth
 from gcc.errors import DataError
 from gcc.recipe import Recipe
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from gcc.registry.contracts import SampleSource
+from gcc.registry.dataset import SampleSource
 
 
 class WithNoise(SampleSource):

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from gcc.data.image_files import ImagesOnDisk
 from gcc.data.images import BICUBIC, resized, to_tensor
-from gcc.data.on_disk import ImagesOnDisk
 from gcc.errors import DataError
 from gcc.recipe import Recipe
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
 from gcc.data.folders import found, require_folder
-from gcc.data.images import image_files, read_rgb, subfolders
-from gcc.data.on_disk import ImagesOnDisk
-from gcc.data.splits import chosen, every_tenth
-from gcc.data.super_resolution import both_resolutions, scale_of
-from gcc.errors import DataError
+from gcc.data.hold_out import chosen, every_tenth
+from gcc.data.image_files import ImagesOnDisk
+from gcc.data.images import image_files, read_rgb, resized, subfolders, to_tensor
+from gcc.errors import DataError, RecipeError
 from gcc.recipe import Recipe
 
 FOLDERS = {
@@ -23,7 +23,6 @@ FOLDERS = {
 }
 """Where each split may lie; the first folder that holds images counts."""
 LAYOUT = f"expected images in {'/, '.join(FOLDERS['train'][:-1])}/, or directly inside"
-
 Photograph = tuple[Path, str]
 """An image file, and the test set that it belongs to."""
 
@@ -89,3 +88,30 @@ def _files(root: Path, split: str) -> list[Photograph]:
         if files:
             return files
     return []
+
+
+@runtime_checkable
+class Scaled(Protocol):
+    """A recipe that enlarges images."""
+
+    @property
+    def scale(self) -> int:
+        """Height and width of a large image over those of the small one."""
+
+
+def scale_of(recipe: Recipe) -> int:
+    """Return the scale of a recipe for super-resolution.
+
+    Raises:
+        RecipeError: the recipe has no scale, or its size is no multiple of it.
+    """
+    if not isinstance(recipe, Scaled):
+        raise RecipeError(f"{type(recipe).__name__} has no scale: a family for super-resolution needs a recipe with the field 'scale'")
+    if recipe.size % recipe.scale:
+        raise RecipeError(f"size={recipe.size} is no multiple of scale={recipe.scale}: expected one, for small images have whole pixels")
+    return recipe.scale
+
+
+def both_resolutions(image: Image.Image, scale: int) -> dict[str, Tensor]:
+    """Return an image (H, W) as `hr`, (3, H, W), and shrunk by the anti-aliased bicubic filter as `lr`, (3, H / scale, W / scale)."""
+    return {"hr": to_tensor(image), "lr": to_tensor(resized(image, image.width // scale, image.height // scale))}

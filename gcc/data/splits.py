@@ -1,56 +1,96 @@
-"""Which files of a data folder train, and which are held out."""
+"""The data of a run: what trains, what chooses the best epoch, and what the result is measured on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
+from gcc.data.noise import WithNoise
+from gcc.data.open import open_source
 from gcc.errors import DataError
+from gcc.registry import Architecture
+from gcc.utils.units import with_prefix
 
-T = TypeVar("T")
-S = TypeVar("S")
-
-EVERY = 10
-"""Without a val and a test folder, one training image in so many is held out."""
-
-
-def every_tenth(where: Path, files: list[T]) -> tuple[list[T], list[T]]:
-    """Return the files that train and those that are held out.
-
-    Raises:
-        DataError: there is a single file.
-    """
-    if len(files) < 2:
-        raise DataError(f"{where} holds a single training image, and none is held out for val or test: add images")
-    return [file for place, file in enumerate(files) if place % EVERY], files[::EVERY]
+STORE = ".gcc"
+"""Folder in a data folder for what was computed of its images."""
 
 
-def chosen(
-    root: Path, there: Mapping[str, S], split: str, divide: Callable[[Path, S], tuple[S, S]], count: Callable[[S], object]
-) -> tuple[S, str]:
-    """Return the files of `split`, and what to say about them.
-
-    Of val and test, one stands in for a missing other; without either, every tenth training image is held out for both.
+class Material:
+    """The splits of a run's data, with the noise that generators take.
 
     Args:
-        root: the data folder.
-        there: the files of each split that is there.
-        split: `train`, `val` or `test`.
-        divide: divides the training files into those that train and those that are held out, as `every_tenth` does.
-        count: tells how many images files are.
+        architecture: the GAN family, bound to its recipe.
+        root: folder of the images; none for the family's demo data.
+        dataset: name of the data set plugin that reads `root`; none to tell from the folder's layout.
+        skip_bad: leave out images that cannot be read, instead of refusing them.
+
+    Attributes:
+        train: the training samples.
+        validation: samples to choose the best epoch on; none where the data has none of its own beside those of `test`.
+        test: the samples that results are measured on.
+        left_out: why images were left out.
 
     Raises:
-        DataError: there are no training files, or too few to hold some out.
+        DataError: the folder is missing, empty or of no known layout, or its files do not fit.
+        PluginError: the data set is unknown or broken.
     """
-    if "train" not in there:
-        raise DataError(f"the train folders of {root} hold no images")
-    if "val" not in there and "test" not in there:
-        rest, held = divide(root, there["train"])
-        files, role = (rest, "trains") if split == "train" else (held, f"serves as {split}")
-        share = "all but every tenth training image" if split == "train" else "every tenth training image"
-        return files, f"{root} has neither val nor test images: {share} {role} ({count(files)} of {count(there['train'])})"
-    if split in there:
-        return there[split], ""
-    (other,) = there.keys() - {"train"}
-    return there[other], f"{root} has no {split} images: {other} serves as {split} ({count(there[other])} images)"
+
+    def __init__(self, architecture: Architecture[Any], root: Path | None, dataset: str | None, *, skip_bad: bool) -> None:
+        self.name = str(root) if root is not None else f"demo data ({architecture.demo_source}, generated)"
+        self.store = None if root is None else root / STORE
+        self.left_out: list[str] = []
+        self._skip_bad = skip_bad
+        opened = partial(
+            open_source, root, architecture.samples, recipe=architecture.recipe, demo=architecture.demo_source, dataset=dataset
+        )
+        self.train, self.test = (WithNoise(opened(split=split), architecture.latent) for split in ("train", "test"))
+        validation = WithNoise(opened(split="val"), architecture.latent)
+        # A note says that one split stands in for another: what chooses must not be what measures.
+        self.validation = None if validation.note or self.test.note else validation
+
+    def check(self) -> None:
+        """Read every image once.
+
+        Raises:
+            DataError: some cannot be used, and are not to be left out.
+        """
+        self.train, self.test = self._without_bad(self.train), self._without_bad(self.test)
+        if self.validation is not None:
+            self.validation = self._without_bad(self.validation)
+
+    def decode(self) -> None:
+        """Keep all images decoded beside the data, and read them from there.
+
+        Raises:
+            DataError: the data is made, or its images cannot be kept.
+            OutputError: there is no room for them, or they cannot be written.
+        """
+        if self.store is None:
+            raise DataError(f"{self.name} is made and decodes nothing: leave --cache out")
+        self.train, self.test = self.train.decoded(self.store), self.test.decoded(self.store)
+        if self.validation is not None:
+            self.validation = self.validation.decoded(self.store)
+
+    def facts(self, size: int) -> dict[str, str]:
+        """Return what there is, as texts by title."""
+        counts = f"{len(self.train)} samples to train, {len(self.test)} held out"
+        if self.validation is not None:
+            counts += f", {len(self.validation)} to choose the best epoch"
+        splits = (self.train, self.validation, self.test)
+        kept = {path for split in splits if split is not None and (path := split.decoded_in)}
+        return {
+            "data": f"{self.name}: {counts}, {size} pixels",
+            **({"cache": f"{with_prefix(sum(path.stat().st_size for path in kept))}B of decoded images in {self.store}"} if kept else {}),
+            **({"left out": "; ".join(self.left_out)} if self.left_out else {}),
+        }
+
+    def _without_bad(self, source: WithNoise) -> WithNoise:
+        bad = source.check()
+        if not bad:
+            return source
+        if self._skip_bad:
+            self.left_out += [reason for _, reason in bad]
+            return source.without({number for number, _ in bad})
+        count = f"{len(bad)} samples cannot be used, such as: " if len(bad) > 1 else ""
+        raise DataError(f"{count}{bad[0][1]} (--skip-bad leaves bad images out)")

@@ -11,10 +11,10 @@ from PIL import Image
 from torch import Tensor
 
 from gcc.data.folders import found, require_folder
+from gcc.data.hold_out import chosen, every_tenth
+from gcc.data.image_files import ImagesOnDisk
 from gcc.data.images import image_files, read_rgb, to_tensor
-from gcc.data.on_disk import ImagesOnDisk
 from gcc.data.paired import Augmentation
-from gcc.data.splits import chosen, every_tenth
 from gcc.errors import DataError
 from gcc.recipe import Recipe
 

@@ -7,10 +7,11 @@ from typing import ClassVar
 from torch import Tensor
 
 from gcc.errors import DataError
-from gcc.evaluation.effnet import EffNetLite0
-from gcc.evaluation.inception import Inception
-from gcc.packages import needed
-from gcc.registry.contracts import Judged, SetEvaluator, Surroundings
+from gcc.evaluation.networks.effnet import EffNetLite0
+from gcc.evaluation.networks.inception import Inception
+from gcc.registry.evaluator import SetEvaluator, Surroundings
+from gcc.registry.types import Judged
+from gcc.utils.optional import needed
 
 SUBSETS = 100
 SUBSET = 1000

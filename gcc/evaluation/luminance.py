@@ -9,7 +9,8 @@ from torch.nn.functional import conv2d
 from gcc.data.images import to_bytes
 from gcc.errors import DataError
 from gcc.evaluation.pixels import decibels
-from gcc.registry.contracts import ImageEvaluator, Judged
+from gcc.registry.evaluator import ImageEvaluator
+from gcc.registry.types import Judged
 
 BORDER = 4
 """Pixels that are left out on every side, where an enlarged image lacks context."""

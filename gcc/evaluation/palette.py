@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gcc.data.images import to_bytes
 from gcc.errors import DataError
-from gcc.registry.contracts import SampleSource
+from gcc.registry.dataset import SampleSource
 
 COLOURS = 64
 """Colours of a palette at most."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from gcc.registry.contracts import ImageEvaluator, Judged
+from gcc.registry.evaluator import ImageEvaluator
+from gcc.registry.types import Judged
 
 
 class L1(ImageEvaluator):

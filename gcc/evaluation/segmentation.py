@@ -7,8 +7,9 @@ import abc
 import torch
 from torch import Tensor
 
-from gcc.packages import needed
-from gcc.registry.contracts import ImageEvaluator, Judged, Surroundings
+from gcc.registry.evaluator import ImageEvaluator, Surroundings
+from gcc.registry.types import Judged
+from gcc.utils.optional import needed
 
 IGNORED = 255
 """Label of pixels that do not count."""

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from gcc.errors import DataError
-from gcc.packages import needed
-from gcc.registry.contracts import ImageEvaluator, Judged, Surroundings
-from gcc.weights import digest, matched
+from gcc.registry.evaluator import ImageEvaluator, Surroundings
+from gcc.registry.types import Judged
+from gcc.utils.optional import needed
+from gcc.utils.weights import digest, matched
 
 REMEDY = "torchvision fetches them (torchvision.models.alexnet(weights='DEFAULT'))"
 LEAST = 31

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from gcc.networks import evaluating
-from gcc.registry.contracts import LayerSelector
+from gcc.models.modules import evaluating
+from gcc.registry.selector import LayerSelector
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)

@@ -12,7 +12,8 @@ from torch.nn.functional import l1_loss
 from gcc.models.layers import Norm, PatchDiscriminator, initialise_normal
 from gcc.models.resnet import RESNET_RANGES, Blocks, ResNetGenerator, recognise_resnet, require_size, resnet_taps, resnet_widths
 from gcc.recipe import WEIGHT, Counter, GanMode, Recipe
-from gcc.registry.contracts import Architecture, Batch, Foreign, Gate, Judged, Networks, Pair, Samples, Taps, Width, no_gate
+from gcc.registry.architecture import Architecture
+from gcc.registry.types import Batch, Foreign, Gate, Judged, Networks, Pair, Samples, Taps, Width, no_gate
 
 
 @dataclass(frozen=True, kw_only=True)

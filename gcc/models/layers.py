@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 from torch.nn.utils.parametrize import register_parametrization
 
-from gcc.registry.contracts import Gate
+from gcc.registry.types import Gate
 
 Norm = Literal["batch", "instance"]
 

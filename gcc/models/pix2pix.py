@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
 from gcc.errors import RecipeError
-from gcc.models.foreign import foreign_norm, is_kernel
+from gcc.models.external_weights import foreign_norm, is_kernel
 from gcc.models.layers import Norm, PatchDiscriminator, initialise_normal, norm_layer
 from gcc.models.resnet import RESNET_RANGES, Blocks, ResNetGenerator, recognise_resnet, require_size, resnet_taps, resnet_widths
 from gcc.recipe import WEIGHT, Counter, Recipe
-from gcc.registry.contracts import Architecture, Batch, Foreign, Gate, Judged, Networks, Pair, Samples, Taps, Width, no_gate
+from gcc.registry.architecture import Architecture
+from gcc.registry.types import Batch, Foreign, Gate, Judged, Networks, Pair, Samples, Taps, Width, no_gate
 
 DEEPEST = 8
 

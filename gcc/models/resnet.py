@@ -9,10 +9,10 @@ from typing import Literal
 from torch import Tensor, nn
 
 from gcc.errors import RecipeError
-from gcc.models.foreign import foreign_norm, is_kernel
+from gcc.models.external_weights import foreign_norm, is_kernel
 from gcc.models.layers import Norm, ReflectionPad, Residual, norm_layer
 from gcc.recipe import BELOW_ONE, Recipe
-from gcc.registry.contracts import Foreign, Width
+from gcc.registry.types import Foreign, Width
 
 RESNET_RANGES = {**Recipe.ranges, "n_blocks": (1, 100), "dropout": BELOW_ONE}
 Blocks = Literal["resnet", "mobile"]

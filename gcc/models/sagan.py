@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from gcc.errors import RecipeError
 from gcc.models.layers import SelfAttention, spectral_norm
 from gcc.recipe import Counter, Recipe
-from gcc.registry.contracts import Architecture, Batch, Gate, Judged, Networks, Pair, Samples, Taps, Width, no_gate
+from gcc.registry.architecture import Architecture
+from gcc.registry.types import Batch, Gate, Judged, Networks, Pair, Samples, Taps, Width, no_gate
 
 ATTENDED = (16, 32)
 """Height and width of the generator's features that attend to themselves."""

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, mse_loss
 
 from gcc.errors import RecipeError
-from gcc.losses.perceptual import load_vgg
 from gcc.models.layers import Residual
+from gcc.models.vgg import load_vgg
 from gcc.recipe import LARGEST_SIZE, WEIGHT, Counter, GanMode, Recipe, Schedule
-from gcc.registry.contracts import Architecture, Batch, Gate, Judged, Networks, Pair, Samples, Taps, Width, no_gate
-from gcc.weights import Weights
+from gcc.registry.architecture import Architecture
+from gcc.registry.types import Batch, Gate, Judged, Networks, Pair, Samples, Taps, Width, no_gate
+from gcc.utils.weights import Weights
 
 BLOCKS = 16
 WITHOUT = "--set perceptual=pixel and --set perceptual=none do without"

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from gcc.deploy.runtimes import RUNTIMES, Runtime
 from gcc.errors import BudgetError
-from gcc.runtimes import RUNTIMES, Runtime
-from gcc.units import EXPONENTS, with_prefix
+from gcc.utils.units import EXPONENTS, with_prefix
 
 if TYPE_CHECKING:
     from gcc.pruning.cost import Cost

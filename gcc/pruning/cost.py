@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from gcc.networks import evaluating, tensors_of
-from gcc.registry.contracts import Architecture
-from gcc.units import with_prefix
+from gcc.models.modules import evaluating, tensors_of
+from gcc.registry.architecture import Architecture
+from gcc.utils.units import with_prefix
 
 
 @dataclass(frozen=True)

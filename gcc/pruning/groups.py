@@ -13,8 +13,9 @@ from typing import Any
 from torch import nn
 
 from gcc.errors import PluginError
-from gcc.networks import generator_on_meta
-from gcc.registry.contracts import Architecture, Group, Producer, Width
+from gcc.models.build import generator_on_meta
+from gcc.registry.architecture import Architecture
+from gcc.registry.types import Group, Producer, Width
 
 STEP = 8
 """Channels by which a width is raised."""

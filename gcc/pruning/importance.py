@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from gcc.errors import PluginError
-from gcc.registry.contracts import Group, ImportanceMetric, Producer
+from gcc.registry.importance import ImportanceMetric
+from gcc.registry.types import Group, Producer
 
 ONCE = (None,)
 """The rounds of a metric that reads no gradients."""

@@ -15,16 +15,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gcc.deploy.latency import measure_ready
+from gcc.deploy.runtimes import Runtime
 from gcc.errors import BudgetError, TrainingError
-from gcc.networks import generator_on_meta
+from gcc.models.build import generator_on_meta
 from gcc.pruning.budget import Budget, Counter, LatencyBudget
 from gcc.pruning.cost import Cost, generator_cost
 from gcc.pruning.groups import find_groups
 from gcc.pruning.importance import ONCE, score_groups
-from gcc.pruning.latency import measure_ready
-from gcc.registry.contracts import Architecture, Group, ImportanceMetric
-from gcc.runtimes import Runtime
-from gcc.units import with_prefix
+from gcc.registry.architecture import Architecture
+from gcc.registry.importance import ImportanceMetric
+from gcc.registry.types import Group
+from gcc.utils.units import with_prefix
 
 NEAR_ENOUGH = 0.01
 """Share of the budget that the search may leave unused while a channel is left that might still fit."""

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from gcc.registry.contracts import Group, ImportanceMetric
+from gcc.registry.importance import ImportanceMetric
+from gcc.registry.types import Group
 
 
 def penalised(network: nn.Module, groups: Sequence[Group], metric: ImportanceMetric) -> list[Tensor]:

@@ -16,30 +16,30 @@ from __future__ import annotations
 
 from typing import Any
 
-from gcc.registry.contracts import Architecture as Architecture
-from gcc.registry.contracts import Batch as Batch
-from gcc.registry.contracts import Evaluator as Evaluator
-from gcc.registry.contracts import Extractor as Extractor
-from gcc.registry.contracts import Foreign as Foreign
-from gcc.registry.contracts import Gate as Gate
-from gcc.registry.contracts import Group as Group
-from gcc.registry.contracts import ImageEvaluator as ImageEvaluator
-from gcc.registry.contracts import ImportanceMetric as ImportanceMetric
-from gcc.registry.contracts import Judged as Judged
-from gcc.registry.contracts import LayerSelector as LayerSelector
-from gcc.registry.contracts import Networks as Networks
-from gcc.registry.contracts import Pair as Pair
-from gcc.registry.contracts import Producer as Producer
-from gcc.registry.contracts import Samples as Samples
-from gcc.registry.contracts import SampleSource as SampleSource
-from gcc.registry.contracts import SetEvaluator as SetEvaluator
-from gcc.registry.contracts import Surroundings as Surroundings
-from gcc.registry.contracts import Taps as Taps
-from gcc.registry.contracts import Width as Width
-from gcc.registry.contracts import implements
-from gcc.registry.contracts import no_gate as no_gate
+from gcc.registry.architecture import Architecture as Architecture
+from gcc.registry.conformance import implements
+from gcc.registry.dataset import SampleSource as SampleSource
+from gcc.registry.evaluator import Evaluator as Evaluator
+from gcc.registry.evaluator import Extractor as Extractor
+from gcc.registry.evaluator import ImageEvaluator as ImageEvaluator
+from gcc.registry.evaluator import SetEvaluator as SetEvaluator
+from gcc.registry.evaluator import Surroundings as Surroundings
+from gcc.registry.importance import ImportanceMetric as ImportanceMetric
 from gcc.registry.registry import Listing as Listing
 from gcc.registry.registry import Registry as Registry
+from gcc.registry.selector import LayerSelector as LayerSelector
+from gcc.registry.types import Batch as Batch
+from gcc.registry.types import Foreign as Foreign
+from gcc.registry.types import Gate as Gate
+from gcc.registry.types import Group as Group
+from gcc.registry.types import Judged as Judged
+from gcc.registry.types import Networks as Networks
+from gcc.registry.types import Pair as Pair
+from gcc.registry.types import Producer as Producer
+from gcc.registry.types import Samples as Samples
+from gcc.registry.types import Taps as Taps
+from gcc.registry.types import Width as Width
+from gcc.registry.types import no_gate as no_gate
 
 ARCHITECTURES: Registry[type[Architecture[Any]]] = Registry("architecture", "gcc.architectures", implements(Architecture))
 METRICS: Registry[type[ImportanceMetric]] = Registry("metric", "gcc.metrics", implements(ImportanceMetric))

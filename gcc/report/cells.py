@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 
-from gcc.artifact import Artifact
+from gcc.artifacts.comparison import Figures, by_protocol, comparison, cost_title, latency_title, quality_title
+from gcc.artifacts.config import Artifact
 from gcc.pruning.budget import Budget, LatencyBudget
-from gcc.report.comparison import by_protocol, comparison, cost_title, latency_title, limit, limited, quality_title
+from gcc.pruning.cost import Cost
+from gcc.recipe import Counter
 from gcc.report.markup import Html, joined, tag
 from gcc.report.run_record import Grid, RunRecord
+from gcc.utils.units import with_prefix
 
 COSTS = {"exact_macs": "MACs, exact", "paper_macs": "MACs, paper's counter", "parameters": "parameters", "ready_ms": "latency"}
 
@@ -151,3 +154,19 @@ def _scrolling(table: Html, label: str) -> Html:
 def _facts(facts: Mapping[str, str], bold: set[str]) -> Html:
     pairs = (tag("div", tag("dt", name), tag("dd", tag("b", value) if name in bold else value)) for name, value in facts.items())
     return tag("dl", *pairs, class_="facts")
+
+
+def limited(budget: Budget | LatencyBudget, counter: Counter) -> str:
+    """Return which cost a budget limits: `exact_macs`, `paper_macs`, `parameters` or `ready_ms`."""
+    if isinstance(budget, LatencyBudget):
+        return "ready_ms"
+    return "parameters" if budget.quantity == "params" else f"{counter}_macs"
+
+
+def limit(budget: Budget | LatencyBudget, counter: Counter, teacher: Figures) -> str:
+    """Return the most that a student may cost, as the cell of a table."""
+    if isinstance(budget, LatencyBudget):
+        return f"at most {budget.milliseconds:.4g} ms"
+    cost = Cost(teacher["exact_macs"], teacher["paper_macs"], teacher["parameters"], teacher["resolution"])
+    share = f" ({100 * budget.amount:.4g}%)" if budget.share else ""
+    return f"at most {with_prefix(budget.limit(cost, counter))}{share}"

@@ -19,7 +19,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from gcc.report.markup import Html, tag
 from gcc.report.panels import Curve, Panel
 from gcc.report.run_record import Numbers
-from gcc.units import with_prefix
+from gcc.utils.units import with_prefix
 
 SIZE = (4.0, 2.2)
 """Inches; 72 points each, which are about the pixels of a panel on a phone."""

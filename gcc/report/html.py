@@ -10,13 +10,13 @@ from importlib.resources import files
 from itertools import count
 from pathlib import Path
 
+from gcc.artifacts.metrics_log import PHASES
 from gcc.errors import OutputError, RunError
-from gcc.files import explained, write_text
 from gcc.report import cells
 from gcc.report.markup import Html, tag
 from gcc.report.panels import Panel, activity_panels, aligned, balance_panels, loss_panels, quality_panels
 from gcc.report.run_record import RunRecord, read_run
-from gcc.training.record import PHASES
+from gcc.utils.files import explained, write_text
 
 REPORT = "report.html"
 """File of a report, in the folder of its run."""

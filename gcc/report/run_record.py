@@ -14,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from gcc.artifact import Artifact, Role, read
+from gcc.artifacts.card import GRID
+from gcc.artifacts.config import Artifact, Role
+from gcc.artifacts.metrics_log import PHASES
+from gcc.artifacts.model import read
+from gcc.artifacts.run_folder import MARK
 from gcc.errors import RunError
-from gcc.files import MARK
 from gcc.recipe import read_toml
-from gcc.report.card import GRID
-from gcc.training.record import PHASES
 
 Numbers = npt.NDArray[np.float64]
 METRICS = "metrics.jsonl"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gcc import Compressor, GccError, Teacher, Trainer, load, optimize
-from gcc.run import Step
+from gcc.training.run import Step
 
 
 def teacher(arch: str, folder: Path | None) -> Teacher:

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from pairs import number, picture, recipe, side_by_side
 from PIL import Image
 
 from gcc.data.aligned import Aligned
 from gcc.data.images import to_tensor
 from gcc.errors import DataError
+from tests.helpers.pairs import number, picture, recipe, side_by_side
 
 
 def two_folders(root, names=("1", "2"), splits=("train", "val", "test")):

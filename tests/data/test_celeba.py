@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 import torch
-from pairs import picture, recipe
 from PIL import Image
 
 from gcc.data.celeba import CelebA
 from gcc.errors import DataError
+from tests.helpers.pairs import picture, recipe
 
 
 def faces(folder, count):

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from pairs import cityscapes, ids, recipe
 from PIL import Image
 
 from gcc.data.aligned import Aligned
 from gcc.data.cityscapes import LABELS, TRAIN_IDS, Cityscapes
 from gcc.errors import DataError
+from tests.helpers.pairs import cityscapes, ids, recipe
 
 
 def test_the_label_table():

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pairs import picture
 from PIL import Image
 
 from gcc.data.images import NEAREST
 from gcc.data.paired import Augmentation, same_size
 from gcc.errors import DataError
+from tests.helpers.pairs import picture
 
 
 @given(size=st.integers(1, 300), seed=st.integers(0, 2**32))

@@ -3,12 +3,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from pairs import picture
 from PIL import Image
 
 from gcc.data.images import BICUBIC, to_tensor
 from gcc.data.photographs import Photographs
 from gcc.errors import DataError, RecipeError
+from tests.helpers.pairs import picture
 
 
 def recipe(size=16, scale=4):

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from pairs import picture, recipe
 from PIL import Image
 
 from gcc.data.images import to_tensor
 from gcc.data.unaligned import Unaligned
 from gcc.errors import DataError
+from tests.helpers.pairs import picture, recipe
 
 SIDES = {"A": (200, 0), "B": (0, 200)}
 

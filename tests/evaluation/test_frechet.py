@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import scipy
 import torch
-from judging import around, judged, streets
 from torchmetrics.image.fid import FrechetInceptionDistance
 
 from gcc.errors import DataError, GccError
 from gcc.evaluation import frechet
 from gcc.evaluation.frechet import FID, KID, FDEffNetLite0
+from tests.helpers.evaluators import around, judged, streets
 
 
 def features(seed, count, width, shift=0.0):

@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
-from judging import around, figure, judged
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from gcc.data.images import to_image
 from gcc.errors import DataError
 from gcc.evaluation.luminance import PSNRY, SSIMY, luminance
+from tests.helpers.evaluators import around, figure, judged
 
 
 def images(seed, n=2, height=23, width=21):

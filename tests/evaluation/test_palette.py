@@ -4,11 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from judging import streets
 
 from gcc.data.demo.streets import COLOURS, Streets
 from gcc.errors import DataError
 from gcc.evaluation.palette import labelled_pairs, nearest, palette_of, to_bytes
+from tests.helpers.evaluators import streets
 
 
 class Given:

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-from judging import around, figure, judged
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from gcc.evaluation.pixels import L1, PSNR
+from tests.helpers.evaluators import around, figure, judged
 
 
 def images(seed, n):

@@ -5,11 +5,11 @@ import sys
 
 import pytest
 import torch
-from judging import around, figure, judged
 from torchmetrics.functional.classification import multiclass_jaccard_index
 
 from gcc.errors import GccError
 from gcc.evaluation.segmentation import MeanIoU
+from tests.helpers.evaluators import around, figure, judged
 
 
 class ByRed(MeanIoU):

@@ -7,11 +7,11 @@ import warnings
 import pytest
 import torch
 import torchvision
-from judging import around, figure, judged, streets
 from safetensors.torch import save_file
 
 from gcc.errors import ArtifactError, DataError, GccError
 from gcc.evaluation.similarity import LPIPS, SSIM
+from tests.helpers.evaluators import around, figure, judged, streets
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,11 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from gcc.losses.selectors import All, Named, Paper, Uniform, stages
+from gcc.models.build import generator_on_meta
 from gcc.models.gate import ChannelGate
 from gcc.models.layers import PatchDiscriminator
+from gcc.models.modules import on_meta
 from gcc.models.pix2pix import Pix2Pix
-from gcc.networks import generator_on_meta, on_meta
 from gcc.registry import no_gate
 
 IMAGE = torch.zeros(1, 3, 8, 8)

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from gcc.errors import PluginError, RecipeError
+from gcc.models.build import build_generators
 from gcc.models.cyclegan import CycleGAN
-from gcc.networks import build_generators
 from gcc.pruning.groups import find_groups
 from gcc.pruning.importance import Slimming, score_groups
 from gcc.recipe import changed

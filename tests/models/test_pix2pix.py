@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from gcc.errors import RecipeError
+from gcc.models.build import build_discriminators, build_generators, generator_on_meta
+from gcc.models.modules import on_meta
 from gcc.models.pix2pix import Pix2Pix
-from gcc.networks import build_discriminators, build_generators, generator_on_meta, on_meta
 
 
 def make(**changes):

@@ -5,7 +5,8 @@ import torch
 
 from gcc.losses.distillation import modules_at, tapping
 from gcc.losses.selectors import stages
-from gcc.networks import generator_on_meta, on_meta
+from gcc.models.build import generator_on_meta
+from gcc.models.modules import on_meta
 from gcc.pruning.budget import Budget
 from gcc.pruning.cost import generator_cost
 from gcc.recipe import changed

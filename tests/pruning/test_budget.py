@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from gcc.errors import BudgetError
 from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import Cost
-from gcc.units import with_prefix
+from gcc.utils.units import with_prefix
 
 TEACHER = Cost(6_048_186_368, 18_146_500_608, 54_000_000, "1x3x256x256")
 

@@ -1,11 +1,11 @@
 import pytest
-from pruning_toys import TOYS, Toy
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from gcc.errors import PluginError
 from gcc.models.pix2pix import Pix2Pix, Pix2PixRecipe
 from gcc.pruning.groups import find_groups
+from tests.helpers.pruning_toys import TOYS, Toy
 
 # By hand: for each width, its producers as (weight, output dimension, ratio) and its scales.
 EXPECTED = {

@@ -1,13 +1,13 @@
 import pytest
 import torch
-from pruning_toys import TOYS
 from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
+from gcc.models.build import generator_on_meta
 from gcc.models.pix2pix import Pix2Pix, Pix2PixRecipe
-from gcc.networks import generator_on_meta
 from gcc.pruning.cost import Cost, cost_of
+from tests.helpers.pruning_toys import TOYS
 
 
 def reference_macs(network, example):

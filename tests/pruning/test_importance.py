@@ -1,13 +1,13 @@
 import pytest
 import torch
-from pruning_toys import TOYS
 from torch import nn
 
 from gcc.errors import PluginError
 from gcc.pruning.groups import find_groups
 from gcc.pruning.importance import L1Norm, Slimming, random_gradients, score_groups
 from gcc.pruning.sparsity import add_subgradient, penalised
-from gcc.registry.contracts import ImportanceMetric
+from gcc.registry.importance import ImportanceMetric
+from tests.helpers.pruning_toys import TOYS
 
 
 def built(name):

@@ -2,18 +2,18 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pruning_toys import TOYS
 
+from gcc.deploy.latency import Latency
 from gcc.errors import BudgetError, PluginError, TrainingError
+from gcc.models.build import generator_on_meta
 from gcc.models.pix2pix import Pix2Pix, Pix2PixRecipe
-from gcc.networks import generator_on_meta
 from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import cost_of
 from gcc.pruning.groups import find_groups
 from gcc.pruning.importance import L1Norm, Slimming
-from gcc.pruning.latency import Latency
 from gcc.pruning.search import NEAR_ENOUGH, prune, search_latency, search_widths, without_vanished
-from gcc.registry.contracts import Group
+from gcc.registry.types import Group
+from tests.helpers.pruning_toys import TOYS
 
 UNET = Pix2Pix(Pix2PixRecipe(size=64, prune_width=8))
 UNET_GROUPS = find_groups(UNET, 8)

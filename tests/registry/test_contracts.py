@@ -68,7 +68,7 @@ def test_attributes_with_a_default_may_be_left_out():
 
 @pytest.mark.parametrize("thing", [3, None, "Architecture", dict, object(), lambda: None], ids=repr)
 def test_what_is_no_subclass_is_refused_by_its_full_name(thing):
-    with pytest.raises(PluginError, match="gcc.registry.contracts.Architecture"):
+    with pytest.raises(PluginError, match="gcc.registry.architecture.Architecture"):
         implements(Architecture)(thing)
 
 
@@ -76,7 +76,7 @@ def test_one_of_several_contracts_is_enough_and_none_is_too_little():
     check = implements(ImageEvaluator, SetEvaluator)
     check(complete(ImageEvaluator))
     check(complete(SetEvaluator))
-    with pytest.raises(PluginError, match="ImageEvaluator or gcc.registry.contracts.SetEvaluator"):
+    with pytest.raises(PluginError, match="ImageEvaluator or gcc.registry.evaluator.SetEvaluator"):
         check(complete(Evaluator))
 
 

@@ -6,10 +6,10 @@ import sys
 import pytest
 from rich.console import Console
 
+from gcc.cli.tables import plugin_table
 from gcc.errors import ClashError, ContractError, PluginError
 from gcc.registry import ARCHITECTURES, DATASETS, EVALUATORS, METRICS, REGISTRIES, SELECTORS, ImportanceMetric, implements
 from gcc.registry.registry import Listing, Registry
-from gcc.report.terminal import plugin_table
 
 GROUP = "gcc_test_plugins.things"
 

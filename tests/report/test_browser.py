@@ -6,9 +6,9 @@ import shutil
 import subprocess
 
 import pytest
-from made_runs import full_run
 
 from gcc.report.html import POLICY, report
+from tests.helpers.run_folders import full_run
 
 PROBE = """<script>addEventListener("load", () => {
   const root = document.documentElement;

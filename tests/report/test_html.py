@@ -8,11 +8,11 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_runs import FIGURES, append, begun_run, full_run, saved_side
 
 from gcc.errors import BudgetError, GccError, OutputError, RunError
 from gcc.report.html import report, save_report
 from gcc.report.markup import Html, tag
+from tests.helpers.run_folders import FIGURES, append, begun_run, full_run, saved_side
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=http://example.org/x onerror=alert(1)>&amp;"
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_runs import append, begun_run, full_run
 
 from gcc.report.figures import POINTS, svg
 from gcc.report.panels import Curve, Panel, activity_panels, aligned, balance_panels, loss_panels, quality_panels
 from gcc.report.run_record import read_run
+from tests.helpers.run_folders import append, begun_run, full_run
 
 
 @pytest.fixture(scope="module")

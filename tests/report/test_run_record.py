@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from made_runs import begun_run, full_run, grid, saved_side
 
 from gcc.errors import ArtifactError, GccError, RecipeError, RunError
 from gcc.report.run_record import read_run
+from tests.helpers.run_folders import begun_run, full_run, grid, saved_side
 
 
 def test_a_full_run_is_read(tmp_path):

@@ -7,13 +7,13 @@ import sys
 
 import pytest
 import torch
-from families import TINY
 from torch import nn
 
 from gcc import Compressor, Teacher
 from gcc.errors import TrainingError
 from gcc.registry import ARCHITECTURES
 from gcc.training.anomaly import FiniteLosses, detect
+from tests.helpers.families import TINY
 
 
 def losses(**values):
@@ -103,9 +103,9 @@ def test_every_family_is_watched_and_trains_as_ever_while_all_is_finite(arch, sm
 
 REPEATED = """
 import torch
-from families import TINY
+from tests.helpers.families import TINY
 from gcc import Compressor, Teacher
-from played_together import small
+from tests.helpers.train_together import small
 small()
 for arch, settings in TINY.items():
     run = Compressor(Teacher.create(arch), deterministic=True, **settings)

@@ -7,8 +7,9 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from gcc.models.gate import ChannelGate
-from gcc.training.execution import Execution, unlimit_compiler
-from gcc.training.parts import InParts, keeping
+from gcc.training.micro_batch import InParts, keeping
+from gcc.training.precision import Execution
+from gcc.utils.backend import unlimit_compiler
 
 
 def network():

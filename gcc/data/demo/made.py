@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 
 from gcc.errors import DataError
 from gcc.recipe import Recipe
-from gcc.registry.contracts import SampleSource
+from gcc.registry.dataset import SampleSource
 
 
 class MadeImages(SampleSource):

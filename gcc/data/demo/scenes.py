@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gcc.data.demo.made import MadeImages
 from gcc.data.demo.scene_views import render
-from gcc.data.super_resolution import both_resolutions, scale_of
+from gcc.data.photographs import both_resolutions, scale_of
 from gcc.recipe import Recipe
 
 PIXELS = 160

@@ -7,10 +7,10 @@ from torch import nn
 
 from gcc import Compressor, Teacher, load
 from gcc.errors import RecipeError
+from gcc.pruning.graph.export import Graph
+from gcc.pruning.graph.groups import find_channels
+from gcc.pruning.graph.propagate import Trace
 from gcc.pruning.groups import find_groups
-from gcc.pruning.traced.channels import find_channels
-from gcc.pruning.traced.graph import Graph
-from gcc.pruning.traced.trace import Trace
 from gcc.recipe import changed
 from gcc.testing import check_architecture
 

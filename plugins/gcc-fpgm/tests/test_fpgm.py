@@ -7,7 +7,7 @@ from torch import nn
 
 from gcc import Compressor, Teacher
 from gcc.registry import Group
-from gcc.registry.contracts import Producer
+from gcc.registry.types import Producer
 from gcc.testing import check_metric
 
 

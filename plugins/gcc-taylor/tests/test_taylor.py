@@ -8,7 +8,7 @@ from torch import nn
 from gcc import Compressor, Teacher
 from gcc.pruning.importance import score_groups
 from gcc.registry import Group
-from gcc.registry.contracts import Producer
+from gcc.registry.types import Producer
 from gcc.testing import check_metric
 
 GROUP = Group("a", 4, 1, (Producer("0.weight", 0, 2), Producer("1.weight", 1, 1)), ())

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 import torch
-from pairs import recipe
 
 from gcc.data.demo import portrait_scene
 from gcc.data.demo import portraits as module
 from gcc.data.demo.portrait_blobs import render
 from gcc.data.demo.portraits import Portraits, _rendered, draw_portrait
 from gcc.errors import DataError
+from tests.helpers.pairs import recipe
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from pairs import recipe
 
 from gcc.data.demo import streets as module
 from gcc.data.demo.street_render import render
 from gcc.data.demo.streets import CLASSES, COLOURS, Streets, _rendered
 from gcc.errors import DataError
+from tests.helpers.pairs import recipe
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from pairs import recipe
 
 from gcc.data.demo import worlds as module
 from gcc.data.demo.world_render import SAVANNAH, SUMMER, render
 from gcc.data.demo.world_scene import draw_scene
 from gcc.data.demo.worlds import Worlds, _rendered
 from gcc.errors import DataError
+from tests.helpers.pairs import recipe
 
 
 @pytest.fixture(scope="module")

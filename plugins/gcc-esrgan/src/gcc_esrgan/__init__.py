@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, l1_loss
 
 from gcc.errors import RecipeError
-from gcc.losses.perceptual import load_vgg
+from gcc.models.vgg import load_vgg
 from gcc.recipe import LARGEST_SIZE, WEIGHT, GanMode, Recipe, Schedule
 from gcc.registry import Architecture, Batch, Gate, Judged, Networks, Pair, Samples, Taps, Width, no_gate
-from gcc.weights import Weights
+from gcc.utils.weights import Weights
 
 DENSE = 3
 """Dense blocks in a residual-in-residual one."""

@@ -1,0 +1,57 @@
+"""What a run writes while it goes on: `recipe.toml`, `metrics.jsonl` and `samples/*.png`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gcc.utils.files import explained
+
+PHASES = {
+    "search_pretrain": "1/2 pre-training",
+    "search": "1/2 sparse training",
+    "pretrain": "2/2 pre-training",
+    "train": "2/2 joint training",
+    "teacher": "teacher training",
+}
+"""What a person calls the phases of a run, in their order."""
+
+
+class Window:
+    """Losses gathered on the device and read together, so that no step waits for the device."""
+
+    def __init__(self) -> None:
+        self._losses: dict[str, list[Tensor]] = {}
+
+    def add(self, losses: Mapping[str, Tensor]) -> None:
+        """Take in the losses of one iteration."""
+        for name, loss in losses.items():
+            self._losses.setdefault(name, []).append(loss)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has been gathered since the last reading."""
+        return not self._losses
+
+    def means(self) -> dict[str, float]:
+        """Return the mean of every loss since the last call, with one transfer from the device."""
+        if not self._losses:
+            return {}
+        means = torch.stack([torch.stack(losses).float().mean() for losses in self._losses.values()]).tolist()
+        names = list(self._losses)
+        self._losses.clear()
+        return dict(zip(names, means, strict=True))
+
+
+def append_line(path: Path, record: Mapping[str, object]) -> None:
+    """Append one line of JSON to a file.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    with explained(path), path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")

@@ -1,0 +1,1 @@
+"""Trained generators in use: optimised, exported, timed, run on images."""

@@ -1,0 +1,140 @@
+"""How long saved generators take, how much they make and what memory they need, runtime by runtime."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gcc.artifacts.model import environment, only, read
+from gcc.deploy.inputs import Inputs, drawn
+from gcc.deploy.latency import Latency, measure_latency
+from gcc.deploy.runtimes import RUNTIMES, Runtime, device_of, started
+from gcc.errors import GccError, near
+from gcc.utils.files import write_text
+
+STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One generator on one kind of input in one runtime.
+
+    Attributes:
+        generator: its folder.
+        runtime: `cpu`, `cuda` or `onnxruntime`.
+        shape: of the input, (N, ...).
+        latency: of one pass of all N samples.
+        memory: most bytes that the process held during the passes, torch itself included, on a GPU the most that tensors held; none where
+            the system does not tell.
+    """
+
+    generator: str
+    runtime: Runtime
+    shape: tuple[int, ...]
+    latency: Latency
+    memory: int | None
+
+    @property
+    def throughput(self) -> float:
+        """Samples per second."""
+        return 1e3 * self.shape[0] / self.latency.median_ms
+
+
+def bench(
+    student: str | Path,
+    against: str | Path | None = None,
+    *,
+    batch_sizes: Sequence[int] = (1,),
+    sizes: Sequence[int] = (),
+    runtimes: Sequence[str] = ("cpu",),
+) -> Iterator[Timing]:
+    """Yield what a saved generator takes in each runtime, for each size and batch, made ready for inference by `gcc.optimize`.
+
+    Args:
+        student: folder of the saved generator.
+        against: folder of another, such as its teacher, timed right before it.
+        batch_sizes: numbers of samples.
+        sizes: heights and widths of images; empty takes the size for which costs are given.
+        runtimes: of `cpu`, `cuda` and `onnxruntime`.
+
+    Raises:
+        GccError: a generator cannot be read or takes no such input, or this machine lacks a device or a package.
+    """
+    chosen = [_runtime(name) for name in runtimes]
+    artifacts = [only(read(Path(folder))) for folder in (against, student) if folder is not None]
+    generators = []
+    for artifact in artifacts:
+        network, example = artifact.network(), artifact.architecture.example_input()
+        inputs = Inputs.of(network, example)
+        generators.append((str(artifact.folder), network, example, [inputs.of_size(size) for size in sizes] or [inputs.shape]))
+    for runtime in chosen:
+        device = device_of(runtime)
+        ready = [(name, started(network, example, runtime), shapes) for name, network, example, shapes in generators]
+        # The generators take turns at each input, so that they meet the machine in the same mood.
+        for number in range(len(sizes) or 1):
+            for batch in batch_sizes:
+                for name, network, shapes in ready:
+                    shape = batch, *shapes[number]
+                    _forget_peak(device)
+                    latency = measure_latency(network, drawn(shape).to(device))
+                    yield Timing(name, runtime, shape, latency, _peak(device))
+
+
+def rows(timings: Sequence[Timing], against: str | Path | None = None) -> list[dict[str, Any]]:
+    """Return timings as plain values; `speed_up` is how much faster than `against` a generator is on the same input in the same runtime."""
+    known = {(timing.runtime, timing.shape): timing.latency.median_ms for timing in timings if timing.generator == str(against)}
+    return [
+        {
+            "generator": timing.generator,
+            "runtime": timing.runtime,
+            "device": f"{timing.runtime} ({timing.latency.where})" if timing.runtime != "cpu" else timing.latency.where,
+            "input": list(timing.shape),
+            "median_ms": timing.latency.median_ms,
+            "p90_ms": timing.latency.p90_ms,
+            "samples_per_second": timing.throughput,
+            "memory": timing.memory,
+            "speed_up": known[timing.runtime, timing.shape] / timing.latency.median_ms
+            if known and timing.generator != str(against)
+            else None,
+        }
+        for timing in timings
+    ]
+
+
+def save_rows(path: Path, found: Sequence[Mapping[str, Any]]) -> None:
+    """Write what `rows` returns as JSON, with the versions and the device that it was measured with.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    last = device_of(_runtime(found[-1]["runtime"]))
+    write_text(path, json.dumps({"environment": environment(last), "timings": found}, indent=2) + "\n")
+
+
+def _runtime(name: str) -> Runtime:
+    for runtime in RUNTIMES:
+        if name == runtime:
+            return runtime
+    raise GccError(f"device {name!r} is unknown{near(name, RUNTIMES)}")
+
+
+def _forget_peak(device: torch.device) -> None:
+    """Let what is held now be the most that was held."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif CLEAR.exists():
+        CLEAR.write_text("5")
+
+
+def _peak(device: torch.device) -> int | None:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if not CLEAR.exists():
+        return None
+    (line,) = [line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM:")]
+    return 1024 * int(line.split()[1])

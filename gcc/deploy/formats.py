@@ -1,0 +1,175 @@
+"""File formats that a generator is exported to, each written and read back.
+
+What is written has been made ready for inference by `gcc.deploy.optimize.fold`: batch norms are folded, dropout and parametrisations gone.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from gcc.deploy.inputs import Inputs
+from gcc.utils.optional import needed
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+
+class Opened(nn.Module):
+    """A generator that something else than its own modules runs: maps (N, ...) to (N, 3, H, W).
+
+    Args:
+        run: runs it.
+    """
+
+    def __init__(self, run: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.run = run
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Run on inputs (N, ...)."""
+        return self.run(inputs)
+
+
+@dataclass(frozen=True)
+class Format:
+    """A file format.
+
+    Attributes:
+        suffix: of its files.
+        runtime: what runs them.
+        write: writes a network that takes these inputs to a file.
+        read: returns what a file holds, ready to run on the CPU; a file of weights alone is read into a copy of the network.
+    """
+
+    suffix: str
+    runtime: str
+    write: Callable[[nn.Module, Inputs, Path], None]
+    read: Callable[[Path, nn.Module], nn.Module]
+
+
+def require_onnx() -> None:
+    """Refuse to go on where ONNX files cannot be written and run.
+
+    Raises:
+        GccError: a package is not installed.
+    """
+    with needed("ONNX", "onnx, onnxscript and onnxruntime", "export"):
+        import onnx  # noqa: F401 - whether it can be
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+
+
+def write_onnx(network: nn.Module, inputs: Inputs, path: Path) -> None:
+    """Write an ONNX file whose input is called `input` and whose output is called `output`.
+
+    Raises:
+        GccError: a package is not installed.
+    """
+    require_onnx()
+    with warnings.catch_warnings():
+        # Torch 2.11's exporter uses what torch 2.11 has deprecated.
+        warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
+        program = torch.onnx.export(_exported(network, inputs), input_names=["input"], output_names=["output"], verbose=False)
+    assert program is not None
+    program.save(str(path), external_data=False)
+
+
+def read_onnx(path: Path, network: nn.Module | None = None) -> nn.Module:
+    """Return what an ONNX file holds, run by ONNX Runtime on the CPU with as many threads as torch.
+
+    Raises:
+        GccError: ONNX Runtime is not installed.
+    """
+    with needed("an ONNX file", "onnxruntime", "export"):
+        import onnxruntime
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+    def run(inputs: Tensor) -> Tensor:
+        (made,) = session.run(None, {session.get_inputs()[0].name: inputs.numpy()})
+        return torch.from_numpy(made)
+
+    return Opened(run)
+
+
+def _write_torchscript(network: nn.Module, inputs: Inputs, path: Path) -> None:
+    with _deprecated_silence(), torch.no_grad():
+        torch.jit.trace(network, torch.zeros(2, *inputs.shape)).save(str(path))  # type: ignore[no-untyped-call]
+
+
+def _read_torchscript(path: Path, network: nn.Module) -> nn.Module:
+    with _deprecated_silence():
+        script: nn.Module = torch.jit.load(path)  # type: ignore[no-untyped-call]
+    return script
+
+
+@contextmanager
+def _deprecated_silence() -> Iterator[None]:
+    """Keep torch from advising against TorchScript, which was asked for, and against the checks of shapes in a traced network."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` (is deprecated|is not supported)")
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
+        yield
+
+
+def _write_pt2(network: nn.Module, inputs: Inputs, path: Path) -> None:
+    torch.export.save(_exported(network, inputs), path)
+
+
+def _read_pt2(path: Path, network: nn.Module) -> nn.Module:
+    with warnings.catch_warnings():
+        # Torch 2.11 reads constants into memory that it then fears to write to.
+        warnings.filterwarnings("ignore", "The given buffer is not writable")
+        program = torch.export.load(path)
+    # Torch's own module refuses eval(), which changes nothing in it.
+    return Opened(program.module().__call__)
+
+
+def _exported(network: nn.Module, inputs: Inputs) -> ExportedProgram:
+    """Return torch's graph of a network for every input that it takes."""
+    # Slow to be imported.
+    from torch.export import Dim
+    from torch.fx.experimental import _config
+
+    shape, dynamic = inputs.shape, {0: Dim("batch")}
+    if inputs.step is not None:
+        # Twice a step: torch would take a size of which one step is left inside for that size alone.
+        _, height, width = inputs.shape
+        shape = inputs.sized(height + inputs.step, width + inputs.step)
+        for dim, name in ((2, "rows"), (3, "columns")):
+            dynamic[dim] = inputs.step * Dim(name, min=inputs.least // inputs.step)
+    # With channels last, torch would guard against batches of one.
+    plain = deepcopy(network).to(memory_format=torch.contiguous_format)
+    # A U-Net may be one pixel high inside: torch would otherwise guard against it, where it counted on more.
+    with _config.patch(backed_size_oblivious=True), torch.no_grad():  # type: ignore[attr-defined]
+        return torch.export.export(plain, (torch.zeros(2, *shape),), dynamic_shapes=(dynamic,))
+
+
+def _write_safetensors(network: nn.Module, inputs: Inputs, path: Path) -> None:
+    tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    save_file(tensors, path, metadata={"format": "pt", "input": str(inputs)})
+
+
+def _read_safetensors(path: Path, network: nn.Module) -> nn.Module:
+    copy = deepcopy(network)
+    copy.load_state_dict(load_file(path))
+    return copy
+
+
+FORMATS: Mapping[str, Format] = {
+    "onnx": Format(".onnx", "ONNX Runtime", write_onnx, read_onnx),
+    "torchscript": Format(".pt", "TorchScript", _write_torchscript, _read_torchscript),
+    "pt2": Format(".pt2", "torch.export", _write_pt2, _read_pt2),
+    "safetensors": Format(".safetensors", "PyTorch, folded", _write_safetensors, _read_safetensors),
+}

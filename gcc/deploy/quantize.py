@@ -1,0 +1,67 @@
+"""ONNX files in lower precision, by ONNX Runtime's own tools."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from torch import Tensor
+
+from gcc.utils.optional import needed
+
+BY = "lower precision"
+
+
+def halve(source: Path, target: Path) -> None:
+    """Write the ONNX file `source` with weights and features in float16; inputs and outputs stay float32.
+
+    Raises:
+        GccError: ONNX Runtime is not installed.
+    """
+    with needed(BY, "onnxruntime", "export"):
+        import onnx
+        from onnxruntime.transformers.float16 import convert_float_to_float16
+    onnx.save(convert_float_to_float16(onnx.load(str(source)), keep_io_types=True), str(target))
+
+
+def quantise(source: Path, target: Path, samples: Iterable[Tensor]) -> None:
+    """Write the ONNX file `source` with weights and features in int8 (static quantisation, a scale for each output channel of a weight).
+
+    Args:
+        source: in float32.
+        target: is written.
+        samples: inputs (1, ...) on which the ranges of all features are measured.
+
+    Raises:
+        GccError: ONNX Runtime is not installed.
+    """
+    with needed(BY, "onnxruntime", "export"):
+        from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
+        from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.inputs = ({"input": sample.numpy()} for sample in samples)
+
+        def get_next(self) -> dict[str, Any] | None:
+            return next(self.inputs, None)
+
+    with TemporaryDirectory() as folder, _quiet():
+        prepared = Path(folder) / "prepared.onnx"
+        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+        quantize_static(str(prepared), str(target), Reader(), quant_format=QuantFormat.QDQ, per_channel=True)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the tools from telling what they do on the root logger."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)

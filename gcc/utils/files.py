@@ -1,0 +1,124 @@
+"""Atomic writes: a file is whole or absent."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gcc.errors import OutputError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a new file's path beside `path`, which takes its place, synced to disk, if all goes well.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        os.close(handle)
+        fresh = Path(name)
+        try:
+            yield fresh
+            with fresh.open("rb+") as file:
+                os.fsync(file.fileno())
+            fresh.chmod(0o644)
+            fresh.replace(path)
+            _sync(path.parent)
+        finally:
+            fresh.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    """Make the names in a folder last."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically; what no text holds, such as bytes of a file's name that are not UTF-8, is written as its number."""
+    with replacing(path) as fresh:
+        fresh.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn what the operating system says of `path` into an `OutputError`."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path}: {error.strerror or error}; check the disk's space and permissions, or write elsewhere"
+        ) from error
+
+
+def require_room(out: Path, *, needs: int) -> None:
+    """Refuse an output folder that cannot be written or is too full; it is made if it is missing.
+
+    Args:
+        out: the output folder.
+        needs: bytes that the run will write.
+
+    Raises:
+        OutputError: it cannot be written, or is too full.
+    """
+    with explained(out):
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out) as probe:
+            probe.write(bytes(4096))
+        free = shutil.disk_usage(out).free
+        if free < needs:
+            raise OutputError(
+                f"{out} has {free / 1e6:.0f} MB free, and the run will write about {needs / 1e6:.0f} MB: choose another --out"
+            )
+
+
+def set_aside(folder: Path, names: Iterable[str]) -> Path | None:
+    """Move what `folder` holds of these names into a new folder in it, in their order, and return that; none if it holds none of them.
+
+    Raises:
+        OutputError: it cannot be moved.
+    """
+    held = [name for name in names if (folder / name).exists()]
+    if not held:
+        return None
+    with explained(folder):
+        aside = fresh_folder(folder / "replaced")
+        aside.mkdir()
+        for name in held:
+            (folder / name).rename(aside / name)
+    return aside
+
+
+def require_empty(folder: Path) -> None:
+    """Refuse a folder that holds anything; it need not exist.
+
+    Raises:
+        OutputError: it is a file, or is not empty.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file: expected a folder, which need not exist yet")
+    if folder.exists() and any(folder.iterdir()):
+        raise OutputError(f"{folder} is not empty: choose another folder, which need not exist yet")
+
+
+def fresh_folder(base: Path) -> Path:
+    """Return `base`, or with the first free number behind it, so that no earlier run is in the way.
+
+    >>> fresh_folder(Path("/nowhere/runs/pix2pix"))
+    PosixPath('/nowhere/runs/pix2pix')
+    """
+    folder, number = base, 1
+    while folder.exists():
+        number += 1
+        folder = base.with_name(f"{base.name}-{number}")
+    return folder

@@ -1,0 +1,68 @@
+"""Model cards: valid YAML that the Hub reads, with the figures of the generator itself."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from huggingface_hub import ModelCard
+
+from gcc import Teacher
+from gcc.artifacts.card import model_card, side_card
+from gcc.artifacts.config import Artifact
+from gcc.artifacts.model import environment
+from tests.helpers.families import TINY
+
+COSTS = {"resolution": "1x3x32x32", "exact_macs": 2, "paper_macs": 3, "parameters": 4, "latency_ms": 5.0, "latency_on": "cpu"}
+
+
+def figures(**metrics):
+    return COSTS | {"metrics": metrics, "epoch": 3}
+
+
+def card(arch="pix2pix", grid="samples.png", **metrics):
+    architecture = Teacher.create(arch).architecture(demo=True, settings=TINY[arch])
+    artifact = Artifact(
+        Path("student"), "student", arch, architecture.generators[0], architecture.recipe, {}, {}, environment(torch.device("cpu"))
+    )
+    return model_card(artifact, {"teacher": figures(l1=0.5), "student": figures(**metrics)}, grid)
+
+
+def front(text):
+    _, matter, _ = text.split("---\n", 2)
+    return yaml.safe_load(matter)
+
+
+@pytest.mark.parametrize("arch", TINY)
+def test_the_hub_knows_what_it_is(arch):
+    told = front(card(arch, l1=0.25))
+    assert told["library_name"] == "gan-gcc" and {"gan", "model-compression", arch, "student"} <= set(told["tags"])
+    assert told["pipeline_tag"] == ("unconditional-image-generation" if arch == "sagan" else "image-to-image")
+    assert "license" not in told
+
+
+def test_the_hub_reads_the_figures_of_the_student():
+    metrics = {"psnr": 21.5, "psnr_y (Set5: 'x')": 1e-05, "l1": 3e22, "fid": math.nan, "kid": math.inf, "my-own": 7}
+    read = ModelCard(card(**metrics)).data.eval_results
+    assert {result.metric_name: result.metric_value for result in read} == {
+        "psnr, dB": 21.5,
+        "psnr_y (Set5: 'x'), dB": 1e-05,
+        "l1": 3e22,
+        "my-own": 7.0,
+    }
+    assert {result.metric_type for result in read} == {"psnr", "psnr_y", "l1", "my-own"}
+    assert {(result.task_type, result.task_name, result.dataset_name) for result in read} == {("image-to-image", "G", "held-out images")}
+
+
+def test_without_figures_there_is_no_index():
+    assert "model-index" not in front(card()) and "model-index" not in front(card(fid=math.nan))
+    assert "![" not in card(grid=None)
+
+
+def test_the_card_of_a_side_leads_to_its_generators():
+    architecture = Teacher.create("cyclegan").architecture(demo=True, settings=TINY["cyclegan"])
+    text = side_card(architecture, "cyclegan", "student", {"A2B": figures(fid=30.0), "B2A": figures(fid=40.0)})
+    read = ModelCard(text).data.eval_results
+    assert [(result.task_name, result.metric_value) for result in read] == [("A2B", 30.0), ("B2A", 40.0)]
+    assert "[A2B](A2B/README.md)" in text and "[B2A](B2A/README.md)" in text

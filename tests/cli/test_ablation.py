@@ -1,0 +1,148 @@
+"""Every variant at the same widths with every seed; what is finished is not run again."""
+
+import io
+import json
+import statistics
+
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from gcc import Compressor, Teacher
+from gcc.artifacts.model import read
+from gcc.cli.ablation import Ablation
+from gcc.errors import OutputError, RecipeError
+from gcc.registry.presets import PRESETS
+from tests.helpers.families import TINY
+
+pytestmark = pytest.mark.usefixtures("small_worlds")
+
+
+def ablation(out, arch="pix2pix", presets="pruned-only,gcc", seeds=2, **settings):
+    given = {"arguments": {"device": "cpu"}, "settings": TINY[arch] | settings}
+    return Ablation(Teacher.create(arch), out, presets=presets, seeds=seeds, **given)
+
+
+def run(ablation):
+    return list(ablation.runs(Console(file=io.StringIO())))
+
+
+def test_variants_share_widths_seeds_and_teachers_and_finished_runs_stay(tmp_path):
+    first = ablation(tmp_path)
+    assert "2 variants of 2 runs each" in first.plan()["runs"]
+    assert run(first) == ["pruned-only, seed 0", "gcc, seed 0", "pruned-only, seed 1", "gcc, seed 1"]
+    saved = {(name, n): read(tmp_path / name / f"seed-{n}" / "student")["G"] for name in ("pruned-only", "gcc") for n in (0, 1)}
+    assert len({tuple(artifact.widths.items()) for artifact in saved.values()}) == 1
+    for n in (0, 1):
+        teachers = [saved[name, n].figures["teacher"]["metrics"] for name in ("pruned-only", "gcc")]
+        assert teachers[0] == teachers[1] and saved["gcc", n].recipe.seed == n
+    assert saved["pruned-only", 0].recipe.discriminator == "full"
+
+    # A run that was cut off is run again, and nothing else.
+    (tmp_path / "gcc" / "seed-0" / "student" / "config.json").unlink()
+    assert run(ablation(tmp_path)) == ["gcc, seed 0"]
+    assert (tmp_path / "gcc" / "seed-0" / "replaced").is_dir()
+    assert run(ablation(tmp_path, seeds=1)) == []
+
+    again = ablation(tmp_path)
+    l1 = [saved["gcc", n].figures["student"]["metrics"]["l1"] for n in (0, 1)]
+    assert again.values()["gcc"]["l1"] == pytest.approx(l1)
+    assert list(again.rows()) == ["teacher", "pruned-only", "gcc"]
+    assert again.rows()["gcc"]["l1"] == f"{statistics.mean(l1):.4g} ± {statistics.stdev(l1):.2g}"
+    assert again.rows()["gcc"]["psnr"].endswith(" dB")
+    data, table, picture = again.save()
+    assert json.loads(data.read_text())["figures"]["gcc"]["l1"] == pytest.approx(l1)
+    assert "| gcc |" in table.read_text() and "2 runs" in table.read_text()
+    with Image.open(picture) as grid:
+        assert grid.width > 5 * 96
+
+    with pytest.raises(OutputError, match="run of another recipe"):
+        run(ablation(tmp_path, lr_g=1e-3))
+
+
+def test_both_directions_of_a_family_have_figures_of_their_own(tmp_path):
+    one = ablation(tmp_path, arch="cyclegan", presets="gcc", seeds=1, metrics="fd_effnetlite0")
+    run(one)
+    values = one.values()["gcc"]
+    assert values.keys() == {"A2B fd_effnetlite0", "B2A fd_effnetlite0"} and len(set(map(tuple, values.values()))) == 2
+
+
+def test_a_preset_takes_a_part_away_and_leaves_the_rest_as_it_was_set(tmp_path):
+    tuned = ablation(tmp_path, lambda_global=0.25, lambda_distill_g=0.5)
+    recipes = {variant: tuned._compressor(variant, 0).recipe for variant in PRESETS}
+    assert recipes["gcc"].lambda_global == 0.25 and recipes["gcc"].lambda_distill_g == 0.5
+    assert recipes["pruned-only"].lambda_distill_g == 0 and recipes["no-global"].lambda_distill_g == 0.5
+    assert recipes["no-selective-activation"].discriminator == "full" and recipes["no-selective-activation"].lambda_global == 0.25
+
+
+def test_one_seed_has_no_deviation_and_a_variant_named_twice_runs_once(tmp_path):
+    single = ablation(tmp_path, presets="gcc,gcc", seeds=1)
+    assert run(single) == ["gcc, seed 0"]
+    assert "±" not in single.rows()["gcc"]["l1"] and len(single.values()["teacher"]["l1"]) == 1
+    assert "One run each" in single.save()[1].read_text()
+
+
+def test_runs_of_other_inputs_are_not_mixed(tmp_path):
+    out = tmp_path / "out"
+    run(ablation(out, presets="gcc", seeds=1))
+    other = Ablation(
+        Teacher.create("pix2pix"), out, presets="gcc", seeds=1, arguments={"device": "cpu", "amp": "bf16"}, settings=TINY["pix2pix"]
+    )
+    with pytest.raises(OutputError, match="holds an ablation with another amp"):
+        other.plan()
+    data = tmp_path / "data" / "train"
+    data.mkdir(parents=True)
+    for number in range(8):
+        Image.new("RGB", (64, 32), (number, 0, 0)).save(data / f"{number}.png")
+    other = Ablation(
+        Teacher.create("pix2pix"),
+        out,
+        presets="gcc",
+        seeds=1,
+        arguments={"device": "cpu", "data": tmp_path / "data"},
+        settings=TINY["pix2pix"],
+    )
+    with pytest.raises(OutputError, match="holds an ablation with another data"):
+        other.plan()
+
+
+def test_another_first_variant_takes_the_widths_that_were_found(tmp_path):
+    run(ablation(tmp_path, presets="gcc", seeds=1))
+    later = ablation(tmp_path, presets="pruned-only,gcc", seeds=1)
+    assert run(later) == ["pruned-only, seed 0"]
+    assert later.values().keys() == {"teacher", "pruned-only", "gcc"}
+
+
+def test_unknown_variants_are_refused(tmp_path):
+    with pytest.raises(RecipeError, match="unknown preset 'all'"):
+        ablation(tmp_path, presets="all")
+
+
+def test_a_run_that_was_stopped_goes_on(tmp_path):
+    def stop(step):
+        raise KeyboardInterrupt
+
+    first = ablation(tmp_path / "whole", presets="gcc", seeds=1)
+    run(first)
+    stopped = ablation(tmp_path / "stopped", presets="gcc", seeds=1)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Compressor, "state", lambda self: stop(None) if self.sides and self.epoch == 2 else {})
+        run(stopped)
+    place = tmp_path / "stopped" / "gcc" / "seed-0"
+    assert (place / "checkpoints").is_dir() and not (place / "student").exists()
+    assert run(ablation(tmp_path / "stopped", presets="gcc", seeds=1)) == ["gcc, seed 0"]
+    assert not (place / "replaced").exists()
+    weights = [(tmp_path / name / "gcc" / "seed-0" / "student" / "model.safetensors").read_bytes() for name in ("whole", "stopped")]
+    assert weights[0] == weights[1]
+
+
+def test_a_single_runs_folder_is_no_place_for_an_ablation(tmp_path):
+    (tmp_path / "recipe.toml").touch()
+    with pytest.raises(OutputError, match="holds a single run"):
+        ablation(tmp_path).plan()
+
+
+def test_what_differs_in_the_recipe_is_named(tmp_path):
+    run(ablation(tmp_path, presets="gcc", seeds=1))
+    with pytest.raises(OutputError, match=r"another recipe \(gamma_m was 50.0 and is 5.0\)"):
+        run(ablation(tmp_path, presets="gcc", seeds=1, gamma_m=5.0))

@@ -1,0 +1,398 @@
+"""The command line: what it prints, where it writes, and how it refuses."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from gcc import load
+from gcc.cli import main
+from gcc.data.images import to_tensor
+from tests.helpers.families import TINY
+from tests.helpers.foreign_networks import ResNet
+
+
+def settings(arch):
+    return [f"--set={name}={value}" for name, value in TINY[arch].items()]
+
+
+PIX2PIX = settings("pix2pix")
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def refused(*arguments):
+    """Run a command that must end with one clear line and exit code 2, and return the line."""
+    result = run(*arguments)
+    assert result.exit_code == 2, result.output
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith("gcc: error: ")
+    return line
+
+
+def pairs(folder, count, size=(64, 32), split="train"):
+    (folder / split).mkdir(parents=True)
+    for number in range(count):
+        Image.new("RGB", size, (number, 100, 200)).save(folder / split / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def compressed(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "run"
+    result = run("compress", "--arch", "pix2pix", "--metric", "slimming", *PIX2PIX, "--out", out)
+    assert result.exit_code == 0, result.output
+    return out, result
+
+
+def test_names_of_strangers_files_command_no_terminal(tmp_path):
+    (tmp_path / "a\x1b[2J\nb\udcff.png").write_bytes(b"no image")
+    assert "a\\x1b[2J\\nb\\udcff.png: it is damaged" in refused("evaluate", tmp_path, "--data", tmp_path, "--metrics", "l1")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")], ids=repr)
+def test_memory_that_runs_out_outside_a_run_costs_a_line(error, monkeypatch):
+    def failing(*arguments):
+        raise error
+
+    monkeypatch.setattr("gcc.cli.inspection.inspect_architecture", failing)
+    assert "there is not enough memory" in refused("inspect", "pix2pix")
+
+
+def test_compress_leaves_everything_that_it_promises(compressed):
+    out, result = compressed
+    for side in ("student", "teacher"):
+        assert {"model.safetensors", "config.json", "README.md", "samples.png"} <= {path.name for path in (out / side).iterdir()}
+    for text in (
+        "demo data",
+        "MACs at 1x3x32x32, exact",
+        "paper's counter",
+        "parameters",
+        "latency",
+        "l1, held out",
+        "psnr",
+        str(out / "student"),
+    ):
+        assert text in result.stdout.replace("\n", "") or text in result.stdout, text
+    assert "epoch 2/2" in result.stderr
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert {line["phase"] for line in lines} == {"search", "train"}
+    *_, losses, judged = lines
+    assert {"teacher/G", "teacher/D_fake", "student/distill_G", "student/distill_D", "student/arch", "target/D"} <= losses.keys()
+    assert {"teacher/imbalance/D", "student/imbalance/D"} <= losses.keys()
+    assert any(name.startswith("active/D") for name in losses)
+    assert {f"val/{side}/G/{metric}" for side in ("teacher", "student") for metric in ("l1", "psnr")} <= judged.keys()
+    grids = sorted((out / "samples").iterdir())
+    assert [grid.name for grid in grids] == ["train_epoch_0001.png", "train_epoch_0002.png"]
+    with Image.open(grids[-1]) as grid:
+        assert grid.width > 4 * 32
+
+
+def test_a_run_ends_in_its_report(compressed):
+    out, result = compressed
+    assert re.search(rf"^report +{re.escape(str(out / 'report.html'))}$", result.stdout.strip(), re.MULTILINE)
+    page = (out / "report.html").read_text()
+    assert "psnr (higher is better)" in page and "|L_G - L_Dfake|, discriminator D" in page and "<svg" in page
+
+
+def test_report_makes_the_page_anew(compressed, tmp_path):
+    out, _ = compressed
+    page = (out / "report.html").read_text()
+    (out / "report.html").unlink()
+    assert run("report", out).output == f"{out / 'report.html'}\n"
+    assert (out / "report.html").read_text() == page
+    assert run("report", out, out, "--out", tmp_path / "both.html").exit_code == 0
+    assert (tmp_path / "both.html").read_text().count("Made by gan-gcc") == 1
+    assert "is no run's folder" in refused("report", tmp_path)
+    assert run("report").exit_code == 2
+
+
+def test_without_matplotlib_a_run_ends_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "gcc.report.figures", raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    result = run("train", "--arch", "pix2pix", *PIX2PIX, "--epochs", "1", "--out", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    assert "pip install" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_the_recipe_that_was_written_makes_the_same_student(compressed, tmp_path):
+    out, _ = compressed
+    result = run("compress", "--recipe", out / "recipe.toml", "--out", tmp_path / "again")
+    assert result.exit_code == 0, result.output
+    first, again = (folder / "student" / "model.safetensors" for folder in (out, tmp_path / "again"))
+    assert first.read_bytes() == again.read_bytes()
+
+
+def test_the_model_card_shows_the_figures_and_the_grid(compressed):
+    out, _ = compressed
+    card = (out / "student" / "README.md").read_text()
+    figures = json.loads((out / "student" / "config.json").read_text())["figures"]
+    assert card.startswith("---\n") and "samples.png" in card
+    assert f"{figures['student']['metrics']['l1']:.4g}" in card
+
+
+def test_a_held_run_is_not_overwritten(compressed):
+    out, _ = compressed
+    before = (out / "student" / "model.safetensors").read_bytes()
+    assert "--force" in refused("compress", "--arch", "pix2pix", *PIX2PIX, "--out", out)
+    assert (out / "student" / "model.safetensors").read_bytes() == before
+
+
+def test_inspect_shows_the_pruning_of_a_student(compressed):
+    out, _ = compressed
+    shown = run("inspect", out / "student").output
+    widths = json.loads((out / "student" / "config.json").read_text())["widths"]
+    for name, width in widths.items():
+        assert name in shown and f"{width}/" in shown
+    assert "█" in shown and "MACs exact" in shown
+
+
+def test_inspect_shows_an_architecture():
+    shown = run("inspect", "pix2pix", "--size", "64").output
+    for text in ("down1", "up2", "scaled by", "MACs", "down2.act"):
+        assert text in shown
+    assert "pix2pix" in refused("inspect", "pix3pix")
+
+
+def test_translate_writes_what_the_student_makes(compressed, tmp_path):
+    out, _ = compressed
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.jpg", "b.png"):
+        Image.effect_noise((40, 50), 80).convert("RGB").save(folder / name)
+    result = run("translate", out / "student", folder, tmp_path / "made")
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in (tmp_path / "made").iterdir()) == ["a.png", "b.png"]
+    single = run("translate", out / "student", folder / "b.png", tmp_path / "one.png")
+    assert single.exit_code == 0 and str(tmp_path / "one.png") in single.output
+    with Image.open(folder / "b.png") as source, Image.open(tmp_path / "one.png") as made:
+        image = to_tensor(source.resize((32, 32), Image.Resampling.BICUBIC))[None]
+        with torch.no_grad():
+            expected = load(out / "student")(image)[0]
+        assert (to_tensor(made) - expected).abs().max() <= 1 / 127.5
+
+
+def test_generate_writes_images_from_noise(tmp_path):
+    assert run("train", "--arch", "sagan", *settings("sagan"), "--out", tmp_path / "run").exit_code == 0
+    made = run("generate", tmp_path / "run" / "teacher", "--count", "3", "--seed", "5", "--out", tmp_path / "made")
+    assert made.exit_code == 0 and sorted(path.name for path in (tmp_path / "made").iterdir()) == [
+        *("0000.png", "0001.png", "0002.png", "grid.png")
+    ]
+    assert "use gcc generate" in refused("translate", tmp_path / "run" / "teacher", tmp_path / "made", tmp_path / "out")
+
+
+def test_import_makes_a_teacher(tmp_path):
+    torch.save(ResNet(2, 4).state_dict(), tmp_path / "latest_net_G.pth")
+    done = run("import", "--arch", "cyclegan", tmp_path / "latest_net_G.pth", tmp_path / "teacher", "--set", "size=64")
+    assert done.exit_code == 0 and "1x3x64x64" in done.stdout and (tmp_path / "teacher" / "A2B" / "model.safetensors").exists()
+    assert "already holds" in refused("import", "--arch", "cyclegan", tmp_path / "latest_net_G.pth", tmp_path / "teacher")
+
+
+def test_translate_refuses_what_it_cannot_read(compressed, tmp_path):
+    out, _ = compressed
+    assert "no image or folder" in refused("translate", out / "student", tmp_path / "nothing", tmp_path / "made")
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    assert "bad.png" in refused("translate", out / "student", tmp_path / "bad.png", tmp_path / "made")
+    assert run("translate", out / "student", tmp_path, tmp_path / "made", "--skip-bad").exit_code == 0
+    assert "config.json" in refused("translate", tmp_path, tmp_path, tmp_path / "made")
+    Image.new("RGB", (8, 8)).save(tmp_path / "good.png")
+    assert "--size" in refused("translate", out / "student", tmp_path / "good.png", tmp_path / "made", "--size", "30")
+
+
+def test_translate_never_overwrites_what_it_reads(compressed, tmp_path):
+    out, _ = compressed
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    before = (tmp_path / "a.png").read_bytes()
+    assert "would overwrite" in refused("translate", out / "student", tmp_path, tmp_path)
+    assert "would overwrite" in refused("translate", out / "student", tmp_path / "a.png", tmp_path / "a.png")
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg")
+    assert "would both be written" in refused("translate", out / "student", tmp_path, tmp_path / "made")
+    assert "made.xyz has a suffix" in refused("translate", out / "student", tmp_path / "a.png", tmp_path / "made.xyz")
+    assert run("translate", out / "student", tmp_path / "a.png", tmp_path / "made.png", "--size", "0").exit_code == 2
+    assert (tmp_path / "a.png").read_bytes() == before
+
+
+def test_force_never_deletes_what_the_run_reads(compressed):
+    out, _ = compressed
+    assert "which this run reads" in refused("compress", "--teacher", out / "teacher", "--epochs", "1", "--out", out, "--force")
+    assert (out / "teacher" / "discriminators.safetensors").exists()
+
+
+def test_train_saves_a_teacher_that_compress_can_start_from(tmp_path):
+    trained = run("train", "--arch", "pix2pix", *PIX2PIX, "--epochs", "1", "--out", tmp_path / "teacher-run")
+    assert trained.exit_code == 0, trained.output
+    assert not (tmp_path / "teacher-run" / "student").exists()
+    teacher = tmp_path / "teacher-run" / "teacher"
+    compressed = run("compress", "--teacher", teacher, "--epochs", "1", "--out", tmp_path / "run", "--set", "train_teacher=false")
+    assert compressed.exit_code == 0, compressed.output
+    assert (tmp_path / "run" / "teacher" / "model.safetensors").read_bytes() == (teacher / "model.safetensors").read_bytes()
+    assert "is a pix2pix" in refused("compress", "--teacher", teacher, "--arch", "sagan")
+
+
+def test_a_dry_run_prints_recipe_costs_and_plan_and_writes_nothing(tmp_path):
+    result = run("compress", "--arch", "pix2pix", *PIX2PIX, "--dry-run", "--out", tmp_path / "out")
+    assert result.exit_code == 0
+    for text in ('arch = "pix2pix"', "lr_alpha = 0.1", "teacher", "budget", "epochs of"):
+        assert text in result.stdout
+    assert not (tmp_path / "out").exists()
+
+
+def test_user_data_takes_the_published_recipe(tmp_path):
+    result = run("compress", "--arch", "pix2pix", "--data", pairs(tmp_path / "data", 20), "--dry-run")
+    assert result.exit_code == 0, result.output
+    for text in ("size = 256", "ngf = 64", "ndf = 128", "prune_width = 32", "epochs = 250", "gamma_t = 10000.0", "tau = 0.5"):
+        assert text in result.stdout
+    assert "every tenth training image" in " ".join(result.stdout.split())
+
+
+def test_user_data_is_trained_on(tmp_path):
+    data = pairs(pairs(tmp_path / "data", 4), 2, split="test")
+    settings = [*PIX2PIX, "--batch-size", "2", "--epochs", "1", "--direction", "BtoA"]
+    result = run("compress", "--arch", "pix2pix", "--data", data, *settings, "--out", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    config = json.loads((tmp_path / "run" / "student" / "config.json").read_text())
+    assert config["recipe"]["direction"] == "BtoA" and "demo data" not in result.stdout
+
+
+def test_list_shows_every_plugin():
+    shown = run("list").output
+    for name in ("pix2pix", "slimming", "l1", "paper", "uniform", "all", "aligned", "cityscapes", "streets", "psnr", "gan-gcc", "0.1.0"):
+        assert name in shown
+
+
+def test_version_names_what_matters():
+    assert run("version").output.startswith("gan-gcc 0.1.0, torch ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--arch", "pix3pix"], "did you mean 'pix2pix'"),
+        ([], "give --arch NAME"),
+        (["--arch", "pix2pix", "--metric", "l3"], "unknown metric 'l3'"),
+        (["--arch", "pix2pix", "--selector", "papr"], "papr"),
+        (["--arch", "pix2pix", "--size", "100"], "power of two"),
+        (["--arch", "pix2pix", "--budget", "1%"], "can be pruned to between"),
+        (["--arch", "pix2pix", "--budget", "many"], "many"),
+        (["--arch", "pix2pix", "--set", "taw=1"], "tau"),
+        (["--arch", "pix2pix", "--set", "tau=high"], "expected a number"),
+        (["--arch", "pix2pix", "--set", "tau=2"], "from 0 to 1"),
+        (["--arch", "pix2pix", "--set", "tau"], "KEY=VALUE"),
+        (["--arch", "pix2pix", "--set", "norm=instance"], "--metric l1"),
+        (["--arch", "pix2pix", "--device", "cuda:99"], "cuda:99"),
+        (["--arch", "pix2pix", "--device", "toaster"], "toaster"),
+        (["--arch", "pix2pix", "--device", "cpu", "--amp", "fp16"], "--amp fp16 needs a GPU"),
+        (["--arch", "pix2pix", "--recipe", "nowhere.toml"], "nowhere.toml"),
+        (["--arch", "pix2pix", "--teacher", "nowhere"], "nowhere"),
+        (["--arch", "pix2pix", "--data", "nowhere"], "no folder nowhere"),
+        (["--arch", "pix2pix", "--dataset", "aligned"], "folder"),
+        (["--arch", "pix2pix", "--out", "/proc/run"], "cannot write /proc/run"),
+        (["--arch", "pix2pix", "--metrics", "psrn"], "unknown evaluator 'psrn' (did you mean 'psnr'"),
+        (["--arch", "sagan", "--metrics", "psnr"], "here there is none: choose another, such as fid"),
+        (["--arch", "pix2pix", "--weights", "vgg19"], "expected NAME=FILE, such as --weights vgg19=FILE"),
+        (["--arch", "pix2pix", "--weights", "vgg19=x.pth"], "nothing here reads weights of that name"),
+        (["--arch", "pix2pix", "--preset", "no-gobal"], "did you mean 'no-global'"),
+        (["--arch", "pix2pix", "--widths", "nowhere"], "nowhere is no folder"),
+        (["--arch", "srgan", "--size", "16"], "16x16 pixels is too small for PSNR and SSIM"),
+    ],
+)
+def test_bad_input_is_one_line_before_any_work(arguments, says, monkeypatch):
+    from gcc.compressor import Compressor
+
+    monkeypatch.setattr(Compressor, "steps", lambda self: pytest.fail("trained"))
+    assert says in refused("compress", *arguments)
+
+
+def test_bad_data_is_one_line_that_names_it(tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert "empty" in refused("compress", "--arch", "pix2pix", "--data", empty)
+    data = pairs(tmp_path / "data", 3)
+    (data / "train" / "1.png").write_bytes((data / "train" / "1.png").read_bytes()[:40])
+    line = refused("compress", "--arch", "pix2pix", "--data", data)
+    assert "1.png" in line and "--skip-bad" in line
+    skipped = run("compress", "--arch", "pix2pix", "--data", data, "--skip-bad", "--dry-run")
+    assert skipped.exit_code == 0, skipped.output
+    odd = pairs(tmp_path / "odd", 1, size=(33, 16))
+    pairs(odd, 1, size=(33, 16), split="test")
+    assert "even width" in refused("compress", "--arch", "pix2pix", "--data", odd)
+
+
+def test_a_damaged_teacher_is_refused(compressed, tmp_path):
+    out, _ = compressed
+    copy = tmp_path / "teacher"
+    copy.mkdir()
+    for path in (out / "teacher").iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    (copy / "model.safetensors").write_bytes(b"PK\x03\x04")
+    assert "damaged" in refused("compress", "--teacher", copy)
+
+
+def test_ctrl_c_ends_with_its_own_exit_code(tmp_path):
+    command = [sys.executable, "-m", "gcc", "compress", "--arch", "pix2pix", *PIX2PIX, "--epochs", "1000", "--out", str(tmp_path / "run")]
+
+    def as_in_a_terminal():  # a shell's background jobs ignore the signal
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=as_in_a_terminal)
+    try:
+        while not (tmp_path / "run" / "metrics.jsonl").exists():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130 and "go on with --resume" in stderr and "Traceback" not in stderr
+
+
+@pytest.fixture
+def small_run(tmp_path, small_worlds):
+    out = tmp_path / "run"
+    settings = [f"--set={key}={value}" for key, value in TINY["pix2pix"].items()]
+    assert run("compress", "--arch", "pix2pix", *settings, "--out", str(out)).exit_code == 0
+    return out, settings
+
+
+def test_evaluate_prints_figures_with_their_protocol_and_writes_json(small_run):
+    out, _ = small_run
+    result = run("evaluate", str(out / "student"), "--metrics", "psnr,ssim_y")
+    assert result.exit_code == 0
+    for text in ("psnr", "ssim_y", "dB", "6 images, 32x32 pixels"):
+        assert text in result.output
+    figures = json.loads((out / "student-evaluation.json").read_text())["figures"]["G"]
+    assert figures["psnr"]["unit"] == "dB" and f"{figures['psnr']['value']:.4g} dB" in result.output
+    assert run("evaluate", str(out)).stderr.startswith("gcc: error: ")
+
+
+def test_the_widths_of_a_student_are_taken_and_none_searched(small_run, tmp_path):
+    out, settings = small_run
+    again = tmp_path / "again"
+    result = run("compress", "--arch", "pix2pix", *settings, "--widths", str(out / "student"), "--preset", "no-global", "--out", str(again))
+    assert result.exit_code == 0 and "pruned from" not in result.output and "widths" in result.output
+    first, second = (json.loads((folder / "student" / "config.json").read_text()) for folder in (out, again))
+    assert first["widths"] == second["widths"] and second["recipe"]["lambda_global"] == 0
+    phases = {json.loads(line)["phase"] for line in (again / "metrics.jsonl").read_text().splitlines()}
+    assert phases == {"train"}
+
+
+def test_ablate_prints_a_row_per_variant_and_says_where_it_is(small_worlds, tmp_path):
+    settings = [f"--set={key}={value}" for key, value in TINY["pix2pix"].items()]
+    asked = ("ablate", "--arch", "pix2pix", *settings, "--presets", "pruned-only,gcc", "--seeds", "1", "--out", str(tmp_path / "a"))
+    assert "2 variants of 1 runs each" in run(*asked, "--dry-run").output and not (tmp_path / "a").exists()
+    result = run(*asked)
+    assert result.exit_code == 0 and "gcc, seed 0" in result.stderr
+    for text in ("teacher", "pruned-only", "gcc", "ablation.md"):
+        assert text in result.stdout
+    again = run(*asked)
+    table = result.stdout[result.stdout.index("\nablation") :]
+    assert again.stdout.endswith(table) and "seed 0" not in again.stderr

@@ -1,0 +1,162 @@
+"""What stands in the way of a compression."""
+
+import shutil
+from collections import namedtuple
+
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from gcc import Compressor, Teacher
+from gcc.cli import main
+from gcc.cli import prospects as doctor
+from gcc.cli.prospects import machine, prospects
+from tests.helpers.families import TINY
+
+pytestmark = pytest.mark.usefixtures("small_worlds")
+
+
+@pytest.fixture
+def data(tmp_path):
+    for split, count in (("train", 5), ("val", 2), ("test", 3)):
+        (tmp_path / "data" / split).mkdir(parents=True)
+        for number in range(count):
+            Image.new("RGB", (64, 32), (number, 100, 200)).save(tmp_path / "data" / split / f"{number}.png")
+    return tmp_path / "data"
+
+
+def examine(arch="pix2pix", data=None, out=None, dataset=None, weights=None, **settings):
+    findings = prospects(Teacher.create(arch), TINY[arch] | settings, data, out, dataset=dataset, weights=weights, device="cpu", amp="auto")
+    return {finding.title: finding for finding in findings}
+
+
+def told(found, title, verdict, *texts):
+    assert found[title].verdict == verdict, found[title]
+    for text in texts:
+        assert text in found[title].text, found[title]
+
+
+@pytest.mark.parametrize("arch", TINY)
+def test_a_run_on_demo_data_can_begin(arch):
+    found = examine(arch)
+    assert [*found] == ["data", "training", "teacher", "losses", "metrics", "budget", "memory", "disk"]
+    assert "error" not in {finding.verdict for finding in found.values()}
+    told(found, "data", "ok", "40 samples to train, 6 held out, 6 to choose the best epoch")
+    told(found, "budget", "ok", TINY[arch]["budget"])
+    told(found, "memory", "ok", "GB are free on cpu")
+
+
+def test_images_are_counted_and_bad_ones_named(data):
+    def look():
+        run = Compressor(Teacher.create("pix2pix"), data, skip_bad=True, **TINY["pix2pix"])
+        return {"data": doctor.images(run, False), "skipping": doctor.images(run, True), "training": doctor.training(run)}
+
+    told(look(), "data", "ok", "5 samples to train, 3 held out, 2 to choose the best epoch")
+    for number in range(4):
+        (data / "train" / f"{number}.png").write_bytes(b"no image")
+    found = look()
+    told(found, "data", "error", "4 samples cannot be used", "0.png", "2.png", "; and 1 more: ", "--skip-bad")
+    assert "3.png" not in found["data"].text
+    told(found, "skipping", "warning", "1 samples to train", "4 samples cannot be used", "are left out")
+    told(found, "training", "warning", "on a CPU: the published recipes are jobs for a GPU")
+
+
+def test_the_rest_is_looked_at_where_the_data_is_of_no_layout(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    found = examine(data=tmp_path, budget="1%", metrics="fid")
+    told(found, "data", "error", "no data set of paired samples fits")
+    told(found, "budget", "error", "can be pruned to between")
+    told(found, "metrics", "error", "--weights inception=FILE")
+    told(found, "memory", "ok")
+
+
+def test_weights_are_asked_for(tmp_path, monkeypatch):
+    def run(arch, **arguments):
+        return Compressor(Teacher.create(arch), **TINY[arch] | arguments)
+
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
+    lacking = doctor.found("losses", doctor.weights_of_losses, run("srgan", perceptual="vgg19"))
+    assert lacking.verdict == "error" and "the weights of vgg19 are needed" in lacking.text and "--weights vgg19=FILE" in lacking.text
+    assert doctor.weights_of_losses(run("srgan")).verdict == "ok"
+    unread = doctor.found("metrics", doctor.metrics, run("pix2pix", weights={"vgg": "x.pth"}))
+    assert unread.verdict == "error" and "nothing here reads weights of that name" in unread.text
+    assert doctor.metrics(run("pix2pix", metrics="")).verdict == "warning"
+    assert doctor.metrics(run("pix2pix")).text == "l1, psnr; l1 chooses the best epoch"
+
+
+def test_a_recipe_that_cannot_be_is_the_only_finding():
+    found = examine(size=100)
+    assert [*found] == ["run"]
+    told(found, "run", "error", "power of two")
+
+
+def test_a_teacher_that_was_imported_lacks_discriminators(tmp_path):
+    result = Compressor(Teacher.create("pix2pix"), **TINY["pix2pix"]).run()
+    result.save(tmp_path)
+
+    def look():
+        arguments = {"dataset": None, "weights": None, "device": "cpu", "amp": "auto"}
+        findings = prospects(Teacher.load(tmp_path / "teacher"), {}, None, None, **arguments)
+        return {finding.title: finding for finding in findings}
+
+    told(look(), "teacher", "ok", f"from {tmp_path / 'teacher'}")
+    told(look(), "memory", "ok")
+    (tmp_path / "teacher" / "discriminators.safetensors").unlink()
+    told(look(), "teacher", "warning", "has no discriminators")
+
+
+@pytest.mark.parametrize(("free", "verdict"), [(1, "error"), (1.5, "warning"), (1000, "ok")])
+def test_memory_is_held_against_what_is_free(free, verdict, monkeypatch):
+    run = Compressor(Teacher.create("pix2pix"), **TINY["pix2pix"])
+    widths = run.within_budget()
+    needs = run.bytes_of_iteration(widths)
+    monkeypatch.setattr(doctor, "free_memory", lambda device: int(free * needs) - 1)
+    found = doctor.memory(run, widths)
+    assert found.verdict == verdict and ("--batch-size" in found.text) == (verdict != "ok")
+    monkeypatch.setattr(doctor, "free_memory", lambda device: None)
+    assert doctor.memory(run, widths).verdict == "warning"
+
+
+def test_a_family_that_looks_at_values_leaves_memory_untold(monkeypatch):
+    run = Compressor(Teacher.create("pix2pix"), **TINY["pix2pix"])
+    monkeypatch.setattr(type(run.architecture), "task_losses", lambda self, networks, batch, samples: {"x": samples["fake"].max().item()})
+    told({"memory": doctor.memory(run, run.within_budget())}, "memory", "warning", "cannot be told")
+
+
+def test_disk_is_held_against_what_will_be_written(tmp_path, monkeypatch):
+    out = tmp_path / "a" / "run"
+    told(examine(out=out), "disk", "ok", str(out))
+    assert not out.parent.exists()
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: namedtuple("usage", "free")(100))
+    told(examine(out=out), "disk", "error", "make room")
+    out.mkdir(parents=True)
+    (out / "recipe.toml").touch()
+    told(examine(out=out), "disk", "error", "already holds a run")
+
+
+def test_the_device_and_its_precision_are_tried(monkeypatch):
+    device, precision = machine("cpu", "bf16")
+    assert (device.verdict, precision.verdict) == ("ok", "ok") and precision.text.startswith("bfloat16")
+    device, precision = machine("toaster", "auto")
+    assert device.verdict == precision.verdict == "error" and "toaster" in device.text
+    assert next(iter(machine("cpu", "fp16"))).verdict == "ok" and "needs a GPU" in [*machine("cpu", "fp16")][1].text
+    monkeypatch.setattr(shutil, "which", lambda program: f"/usr/bin/{program}")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for built, remedy in ((None, "build of torch with CUDA"), ("13.0", "driver: it must know CUDA 13.0")):
+        monkeypatch.setattr(torch.version, "cuda", built)
+        assert doctor.device("cpu").verdict == "warning" and remedy in doctor.device("cpu").text
+
+
+def test_the_command_ends_with_1_where_it_finds_an_error(tmp_path):
+    def run(*arguments):
+        return CliRunner().invoke(main, ["doctor", *map(str, arguments)])
+
+    alone = run()
+    assert alone.exit_code == 0 and [line.split()[1] for line in alone.stdout.splitlines()][-2:] == ["device", "precision"]
+    settings = [f"--set={key}={value}" for key, value in TINY["pix2pix"].items()]
+    assert run("--arch", "pix2pix", *settings, "--out", tmp_path / "out").exit_code == 0
+    assert not (tmp_path / "out").exists()
+    failed = run("--arch", "pix2pix", *settings, "--budget", "1%")
+    assert failed.exit_code == 1 and "error    budget" in failed.stdout
+    assert run("--data", tmp_path).exit_code == 2

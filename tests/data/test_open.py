@@ -1,0 +1,98 @@
+import pytest
+
+from gcc.data.aligned import Aligned
+from gcc.data.cityscapes import Cityscapes
+from gcc.data.demo.streets import Streets
+from gcc.data.open import open_source
+from gcc.errors import DataError, PluginError
+from tests.helpers.pairs import recipe, side_by_side
+
+
+class Twin(Aligned):
+    """Another reader of the same layout."""
+
+
+class Faces(Aligned):
+    """Single images."""
+
+    samples = "images"
+
+
+class Raising(Aligned):
+    @classmethod
+    def recognises(cls, root):
+        raise RuntimeError("boom")
+
+
+class Registry:
+    def __init__(self, **sources):
+        self.sources = sources
+
+    def names(self):
+        return sorted(self.sources)
+
+    def load(self, name):
+        if self.sources.get(name) is None:
+            raise PluginError(f"data set {name!r} does not work")
+        return self.sources[name]
+
+
+@pytest.fixture
+def register(monkeypatch):
+    def register(**more):
+        sources = {"aligned": Aligned, "cityscapes": Cityscapes, "streets": Streets, **more}
+        monkeypatch.setattr("gcc.data.open.DATASETS", Registry(**sources))
+
+    register()
+    return register
+
+
+def opened(root, dataset=None, samples="paired"):
+    return open_source(root, samples, "train", recipe(), "streets", dataset)
+
+
+def test_without_a_folder_the_demo(register):
+    assert type(opened(None)) is Streets
+
+
+def test_the_data_set_that_recognises_the_folder(register, tmp_path):
+    register(broken=None, raising=Raising, faces=Faces)
+    assert type(opened(side_by_side(tmp_path, {"train": 3}))) is Aligned
+    assert type(opened(tmp_path, samples="images")) is Faces
+
+
+def test_the_data_set_that_was_named(register, tmp_path):
+    register(twin=Twin, faces=Faces)
+    side_by_side(tmp_path, {"train": 3})
+    assert type(opened(tmp_path, "twin")) is Twin
+    with pytest.raises(DataError, match="'faces' gives 'images' samples: expected 'paired'"):
+        opened(tmp_path, "faces")
+    with pytest.raises(PluginError, match="'other' does not work"):
+        opened(tmp_path, "other")
+    with pytest.raises(DataError, match="reads a folder, and none was given"):
+        opened(None, "twin")
+    with pytest.raises(DataError, match="holds train/ .*expected gtFine/"):
+        opened(tmp_path, "cityscapes")
+
+
+def test_no_data_set_recognises_the_folder(register, tmp_path):
+    register(broken=None)
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(DataError) as error:
+        opened(tmp_path)
+    message = str(error.value)
+    assert f"fits {tmp_path}, which holds photos/ (no images)" in message and "\n" not in message
+    assert "aligned: Image pairs: `train/*.jpg`" in message and "cityscapes: Cityscapes as downloaded" in message
+    assert "passed over, for they do not work: broken" in message
+
+
+def test_several_data_sets_recognise_the_folder(register, tmp_path):
+    register(twin=Twin)
+    with pytest.raises(DataError, match=f"{tmp_path} is recognised by the data sets aligned and twin: name one with --dataset"):
+        opened(side_by_side(tmp_path, {"train": 3}))
+
+
+def test_what_is_no_data_folder(register, tmp_path):
+    for root, reason in ((tmp_path / "absent", "there is no folder"), (tmp_path, "is empty")):
+        with pytest.raises(DataError, match=reason):
+            opened(root)

@@ -1,0 +1,83 @@
+"""Saved generators are timed in every runtime, on every input that is asked for."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from click.testing import CliRunner
+from test_generation import write
+
+from gcc import bench
+from gcc.cli import main
+from gcc.deploy.bench import Timing, rows
+from gcc.deploy.latency import Latency
+from gcc.errors import GccError
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("saved")
+    for arch in ("cyclegan", "sagan"):
+        write(arch, folder / arch)
+    return folder
+
+
+def test_every_input_in_every_runtime(saved):
+    pytest.importorskip("onnxruntime")
+    found = list(bench(saved / "cyclegan", batch_sizes=(1, 4), sizes=(32, 64), runtimes=("cpu", "onnxruntime")))
+    expected = [(runtime, (batch, 3, size, size)) for runtime in ("cpu", "onnxruntime") for size in (32, 64) for batch in (1, 4)]
+    assert [(timing.runtime, timing.shape) for timing in found] == expected
+    assert all(0 < timing.latency.median_ms <= timing.latency.p90_ms and timing.memory > 1e6 for timing in found)
+    assert all(timing.throughput == pytest.approx(1000 * timing.shape[0] / timing.latency.median_ms) for timing in found)
+
+
+def test_noise_has_one_shape(saved):
+    (timing,) = bench(saved / "sagan", batch_sizes=(5,))
+    assert timing.shape == (5, 128)
+    with pytest.raises(GccError, match="size 64: this generator takes Nx128"):
+        list(bench(saved / "sagan", sizes=(64,)))
+
+
+def test_memory_is_that_of_the_passes(saved):
+    # In a process of its own: this one may hold more already than the larger input takes.
+    command = [sys.executable, "-m", "gcc", "bench", saved / "cyclegan", "--size", "32,512", "--json", saved / "memory.json"]
+    subprocess.run(command, check=True, capture_output=True)
+    small, large = (row["memory"] for row in json.loads((saved / "memory.json").read_text())["timings"])
+    assert large - small > 512 * 512 * 4 * 4
+
+
+def test_speed_is_told_beside_the_other():
+    def timing(generator, shape, median):
+        return Timing(generator, "cpu", shape, Latency(median, median, "cpu", 1), None)
+
+    found = rows([timing(*each) for each in (("t", (1, 3), 8), ("s", (1, 3), 2), ("t", (4, 3), 9), ("s", (4, 3), 3))], "t")
+    assert [row["speed_up"] for row in found] == [None, 4, None, 3]
+    assert [row["samples_per_second"] for row in found] == [125, 500, pytest.approx(4000 / 9), pytest.approx(4000 / 3)]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--device", "gpu"], "device 'gpu' is unknown"),
+        (["--size", "33"], "size 33: this generator takes .* multiples of 4 from 8 up"),
+        (["--batch-size", "1,x"], "--batch-size 1,x: expected whole numbers"),
+        (["--batch-size", "0"], "--batch-size 0: expected whole numbers"),
+    ],
+)
+def test_what_cannot_be_is_refused(saved, options, message):
+    result = CliRunner().invoke(main, ["bench", str(saved / "cyclegan"), *options])
+    assert result.exit_code == 2
+    with pytest.raises(GccError, match=message):
+        raise GccError(result.stderr)
+
+
+def test_the_command_prints_a_table_and_writes_json(saved, tmp_path):
+    write("cyclegan", tmp_path / "teacher")
+    arguments = ["bench", str(saved / "cyclegan"), "--against", str(tmp_path / "teacher"), "--json", str(tmp_path / "bench.json")]
+    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert result.exit_code == 0 and "x as fast" in result.stdout and "1x3x32x32" in result.stdout
+    told = json.loads((tmp_path / "bench.json").read_text())
+    assert told["environment"]["torch"] == torch.__version__ and [row["input"] for row in told["timings"]] == [[1, 3, 32, 32]] * 2
+    assert told["timings"][0]["speed_up"] is None and told["timings"][1]["speed_up"] > 0

@@ -1,0 +1,105 @@
+"""Networks made ready for inference compute the same."""
+
+from itertools import accumulate
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
+
+from gcc import GccError, Teacher, optimize
+from gcc.deploy import optimize as inference
+from gcc.deploy.optimize import fold
+from gcc.deploy.polyphase import PhasedTranspose2d
+from tests.helpers.families import TINY
+
+
+def trained(network, example):
+    """Return the network with running statistics that are no longer those of the start."""
+    torch.manual_seed(0)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean, -0.5, 0.5)
+            nn.init.uniform_(module.running_var, 0.5, 2.0)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.bias, -0.5, 0.5)
+    return network
+
+
+@pytest.mark.parametrize("arch", [*sorted(TINY), "pix2pix resnet", "cyclegan mobile"])
+def test_every_family_computes_the_same_without_norms_dropout_and_parametrisations(arch):
+    arch, _, generator = arch.partition(" ")
+    settings = TINY[arch] | ({"generator": generator} if generator else {})
+    architecture = Teacher.create(arch).architecture(demo=True, settings=settings)
+    example = torch.randn(2, *architecture.example_input().shape[1:])
+    network = trained(architecture.build_generator(architecture.full_widths(8)), example)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    ready = optimize(network, example)
+    with torch.no_grad():
+        torch.testing.assert_close(ready(example), network.eval()(example), rtol=1e-4, atol=1e-5)
+    kinds = [type(module) for module in ready.modules()]
+    assert nn.BatchNorm2d not in kinds and nn.Dropout not in kinds and not any(map(is_parametrized, ready.modules()))
+    assert not ready.training and not any(parameter.requires_grad for parameter in ready.parameters())
+    assert all(tensor.equal(before[name]) for name, tensor in network.state_dict().items())
+
+
+def test_transposed_convolutions_become_plain_where_these_are_faster(monkeypatch):
+    # Here, plain ones are but for the third.
+    times = {nn.ConvTranspose2d: {"": 1.0, "0": 2.0, "1": 2.0, "2": 1.0, "3": 2.0}, PhasedTranspose2d: dict.fromkeys("0123", 1.0)}
+    monkeypatch.setattr(inference, "seconds_of", lambda network, paths, example: times[type(network[0])])
+    torch.manual_seed(0)
+    network = nn.Sequential(*(nn.ConvTranspose2d(before, after, 4, 2, 1) for before, after in ((3, 8), (8, 8), (8, 8), (8, 3))))
+    example = torch.randn(2, 3, 4, 4)
+    assert [type(module) for module in fold(network, example)] == [nn.ConvTranspose2d] * 4
+    ready = optimize(network, example)
+    assert [type(module) for module in ready] == [PhasedTranspose2d, PhasedTranspose2d, nn.ConvTranspose2d, PhasedTranspose2d]
+    with torch.no_grad():
+        for other in (example, torch.randn(1, 3, 7, 5)):
+            torch.testing.assert_close(ready(other), network(other))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_convolutions_have_the_faster_layout(layout, monkeypatch):
+    seconds = lambda network, paths, example: {"": 1.0 if network[0].weight.is_contiguous(memory_format=layout) else 2.0}  # noqa: E731
+    monkeypatch.setattr(inference, "seconds_of", seconds)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3))
+    assert optimize(network, torch.randn(1, 3, 8, 8))[0].weight.is_contiguous(memory_format=layout)
+    assert network[0].weight.is_contiguous()
+
+
+def test_a_layers_time_is_the_least_of_its_passes_and_the_networks_own_path_is_empty(monkeypatch):
+    network = nn.Sequential(nn.Identity(), nn.Identity())
+    # The clock is read six times in a pass, and goes slowest in the third.
+    clock = accumulate(step for step in (3, 2, 1, 2, 3) for _ in range(6))
+    monkeypatch.setattr(inference.time, "perf_counter", lambda: next(clock))
+    assert inference.seconds_of(network, ["", "0", "1"], torch.zeros(1)) == {"": 5, "0": 1, "1": 1}
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
+
+
+class Shared(nn.Module):
+    """Reads a convolution's output beside its batch norm."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 3, 3, 1, 1), nn.BatchNorm2d(3)
+
+    def forward(self, x):
+        made = self.conv(x)
+        return made + self.norm(made)
+
+
+def test_a_network_that_cannot_be_folded_is_refused():
+    example = torch.randn(1, 3, 8, 8)
+    with pytest.raises(GccError, match="differs by .* expected batch norms that alone read"):
+        optimize(trained(Shared(), example), example)
+    with pytest.raises(GccError, match="without running statistics"):
+        optimize(nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3, track_running_stats=False)), example)
+
+
+def test_a_norm_that_no_convolution_precedes_stays():
+    example = torch.randn(1, 3, 8, 8)
+    network = trained(nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1), nn.ReLU(), nn.BatchNorm2d(3)), example)
+    ready = optimize(network, example)
+    assert [type(module) for module in ready] == [nn.BatchNorm2d, nn.Conv2d, nn.ReLU, nn.BatchNorm2d]
+    with torch.no_grad():
+        torch.testing.assert_close(ready(example), network.eval()(example))

@@ -1,0 +1,161 @@
+"""DRN-D-105 against a reconstruction from the facts of fyu/drn, and the protocol of GAN Compression."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.nn import functional
+
+from gcc.data.cityscapes import Cityscapes
+from gcc.errors import ArtifactError, GccError
+from gcc.evaluation.networks.drn import DRND105, CityscapesMIoU
+from tests.helpers.evaluators import around, figure, judged
+from tests.helpers.pairs import cityscapes, recipe
+
+NORM = {"weight", "bias", "running_mean", "running_var"}
+# Place in `base`: bottlenecks, their inner width, stride, dilation.
+LEVELS = {3: (3, 64, 2, 1), 4: (4, 128, 2, 1), 5: (23, 256, 1, 2), 6: (3, 512, 1, 4)}
+# Place in `base`: channels, kernel, stride, dilation.
+PLAIN = {0: (16, 7, 1, 1), 1: (16, 3, 1, 1), 2: (32, 3, 2, 1), 7: (512, 3, 1, 2), 8: (512, 3, 1, 1)}
+MEAN = [0.29010095242892997, 0.32808144844279574, 0.28696394422942517]
+DEVIATION = [0.1829540508368939, 0.18656561047509476, 0.18447508988480435]
+
+
+def shapes():
+    """Return the names and shapes of the file that people have."""
+    found, before = {}, 3
+
+    def norm(name, channels):
+        found.update({f"{name}.{part}": (channels,) for part in NORM})
+
+    for place in range(9):
+        if place in PLAIN:
+            after, kernel, _, _ = PLAIN[place]
+            found[f"base.{place}.0.weight"] = (after, before, kernel, kernel)
+            norm(f"base.{place}.1", after)
+            before = after
+            continue
+        blocks, width, _, _ = LEVELS[place]
+        for block in range(blocks):
+            path = f"base.{place}.{block}"
+            for number, shape in enumerate([(width, before, 1, 1), (width, width, 3, 3), (4 * width, width, 1, 1)], start=1):
+                found[f"{path}.conv{number}.weight"] = shape
+                norm(f"{path}.bn{number}", shape[0])
+            if block == 0:
+                found[f"{path}.downsample.0.weight"] = (4 * width, before, 1, 1)
+                norm(f"{path}.downsample.1", 4 * width)
+            before = 4 * width
+    return found | {"seg.weight": (19, 512, 1, 1), "seg.bias": (19,), "up.weight": (19, 1, 16, 16)}
+
+
+@pytest.fixture(scope="module")
+def state():
+    random = torch.Generator().manual_seed(0)
+    state = {}
+    for name, shape in shapes().items():
+        noise = torch.randn(shape, generator=random)
+        if len(shape) == 4:
+            state[name] = noise * (2 / np.prod(shape[1:])) ** 0.5
+        elif name.endswith(("running_var", "weight")):
+            # Small scales at the ends of blocks keep 33 residual sums within bounds.
+            state[name] = (1 + 0.1 * noise) * (0.3 if ".bn3." in name and name.endswith("weight") else 1)
+        else:
+            state[name] = 0.1 * noise
+    return state
+
+
+@pytest.fixture(scope="module")
+def file(state, tmp_path_factory):
+    path = tmp_path_factory.mktemp("drn") / "drn-d-105_ms_cityscapes.pth"
+    torch.save(state, path)
+    return path
+
+
+def naive(state, images):
+    """Run the network by its tensors' names; images (N, 3, H, W) in [0, 1]."""
+
+    def conv(x, name, stride=1, dilation=1):
+        weight = state[f"{name}.weight"]
+        return functional.conv2d(x, weight, None, stride, dilation * (weight.shape[-1] // 2), dilation)
+
+    def norm(x, name):
+        scale, shift, mean, variance = (
+            state[f"{name}.{part}"].view(1, -1, 1, 1) for part in ("weight", "bias", "running_mean", "running_var")
+        )
+        return (x - mean) / (variance + 1e-5).sqrt() * scale + shift
+
+    x = (images - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(DEVIATION).view(1, 3, 1, 1)
+    for place in range(9):
+        path = f"base.{place}"
+        if place in PLAIN:
+            _, _, stride, dilation = PLAIN[place]
+            x = norm(conv(x, f"{path}.0", stride, dilation), f"{path}.1").relu()
+            continue
+        blocks, _, stride, dilation = LEVELS[place]
+        for block in range(blocks):
+            at, by = f"{path}.{block}", stride if block == 0 else 1
+            y = norm(conv(x, f"{at}.conv1"), f"{at}.bn1").relu()
+            y = norm(conv(y, f"{at}.conv2", by, dilation), f"{at}.bn2").relu()
+            y = norm(conv(y, f"{at}.conv3"), f"{at}.bn3")
+            x = (y + (norm(conv(x, f"{at}.downsample.0", by), f"{at}.downsample.1") if block == 0 else x)).relu()
+    assert x.shape[-1] == -(-images.shape[-1] // 8)
+    x = conv(x, "seg") + state["seg.bias"].view(1, -1, 1, 1)
+    return functional.conv_transpose2d(x, state["up.weight"], None, 8, 4, groups=19)
+
+
+def test_names_shapes_and_the_published_number_of_parameters():
+    network = DRND105()
+    own = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items() if not name.endswith("num_batches_tracked")}
+    assert own == shapes()
+    # 54.8 M with ImageNet's 1000 classes in place of Cityscapes' 19 and the enlargement (fyu/drn, README).
+    base = sum(parameter.numel() for parameter in network.base.parameters())
+    assert round((base + 512 * 1000 + 1000) / 1e6, 1) == 54.8
+
+
+def test_scores_are_those_of_the_reconstruction_at_any_size(state):
+    network = DRND105().eval()
+    network.load_state_dict(state)
+    for height, width in ((64, 48), (50, 41)):
+        images = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(1))
+        with torch.no_grad():
+            found, expected = network(images), naive(state, images)
+        assert found.shape == (1, 19, -(-height // 8) * 8, -(-width // 8) * 8)
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3 * expected.abs().max().item())
+
+
+def test_classes_are_found_as_in_gan_compression(state, file, tmp_path):
+    evaluator = CityscapesMIoU(around(Cityscapes(cityscapes(tmp_path), "train", recipe(32)), drn_d_105=file))
+    made = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(2)) * 2.4 - 1.2
+    found = evaluator.segment(made, 100, 210)
+    pixels = ((made.clamp(-1, 1) + 1) / 2 * 255).round() / 255
+    with torch.no_grad():
+        scores = naive(state, pixels).log_softmax(1).numpy()
+    for answer, image in zip(found, scores, strict=True):
+        sized = [np.array(Image.fromarray(channel).resize((210, 100), Image.Resampling.BILINEAR)) for channel in image]
+        assert (answer.numpy() == np.stack(sized).argmax(0)).mean() > 0.999
+    assert len(found.unique()) > 3
+
+
+def test_the_figure_on_frames_of_cityscapes(file, tmp_path):
+    source = Cityscapes(cityscapes(tmp_path), "train", recipe(32))
+    evaluator = CityscapesMIoU(around(source, drn_d_105=file))
+    sample = {key: value[None] for key, value in source.sample(0, None).items()}
+    each = judged(sample["B"], **sample)
+    assert evaluator.compare(each).sum() == (sample["labels"] != 255).sum()
+    assert 0 <= figure(evaluator, each) < 30 and evaluator.unit == "%"
+    perfect = judged(sample["B"], **sample | {"labels": evaluator.segment(sample["B"], 16, 32)})
+    assert figure(evaluator, perfect) == 100
+    assert "19 classes, scores resized to the labels, DRN-D-105 drn-d-105_ms_cityscapes.pth (sha256 " in evaluator.protocol
+
+
+def test_what_is_missing_is_told_before_any_work(state, file, tmp_path, monkeypatch):
+    cityscapes(tmp_path / "data", label_ids=False)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    source = Cityscapes(tmp_path / "data", "train", recipe(32))
+    with pytest.raises(GccError, match=r"drn-d-105 are needed.*--weights drn-d-105=FILE; people get .* from http://go\.yf\.io"):
+        CityscapesMIoU(around(source))
+    with pytest.raises(GccError, match=r"expected the data set 'cityscapes' with gtFine/<split>/<city>/<frame>_gtFine_labelIds\.png"):
+        CityscapesMIoU(around(source, drn_d_105=file))
+    torch.save({name: tensor for name, tensor in state.items() if name != "base.5.22.conv2.weight"}, tmp_path / "a.pth")
+    with pytest.raises(ArtifactError, match=r"no DRN-D-105 for Cityscapes of fyu/drn: it lacks base\.5\.22\.conv2\.weight"):
+        CityscapesMIoU(around(Cityscapes(cityscapes(tmp_path / "all"), "train", recipe(32)), drn_d_105=tmp_path / "a.pth"))

@@ -1,0 +1,29 @@
+"""Starting several processes that train together, as `torchrun` does."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PLAYED = Path(__file__).with_name("train_together.py")
+
+
+def environment():
+    """Return an environment in which tests' own modules are found, and tiny networks run on one thread."""
+    own = Path(__file__).parents[2]
+    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(own), os.environ.get("PYTHONPATH", "")])}
+
+
+def torchrun(world, *command):
+    """Return the command line that starts so many processes on this machine."""
+    return [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={world}", *map(str, command)]
+
+
+def together(world, task, out, **settings):
+    """Run a task of `played_together` in so many processes, and return what each of them has left, by its number."""
+    played = [str(PLAYED), task, str(out), json.dumps(settings)]
+    command = torchrun(world, *played) if world > 1 else [sys.executable, *played]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return [out / str(rank) for rank in range(world)]

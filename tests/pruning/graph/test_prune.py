@@ -1,0 +1,359 @@
+import pytest
+import torch
+from torch import nn
+
+import gcc
+from gcc.deploy.latency import Latency
+from gcc.errors import BudgetError, GccError, PluginError
+from gcc.pruning.cost import cost_of
+from tests.helpers.graph_toys import CONSTRUCTS, Made, built, conv
+
+IMAGE = torch.zeros(1, 3, 8, 8)
+
+
+def chain():
+    torch.manual_seed(0)
+    return nn.Sequential(conv(3, 16), nn.BatchNorm2d(16), nn.ReLU(), conv(16, 24), nn.BatchNorm2d(24), nn.ReLU(), conv(24, 3))
+
+
+@pytest.mark.parametrize(
+    ("budget", "measure"), [("40%", "macs"), ("30%params", "parameters"), ("150K", "macs"), ("2Kparams", "parameters")]
+)
+@pytest.mark.parametrize("metric", ["slimming", "l1"])
+def test_every_budget_is_kept_and_used(budget, measure, metric):
+    network = chain()
+    with torch.no_grad():
+        for norm in (network[1], network[4]):
+            norm.weight.uniform_(0, 1)
+    full, small = cost_of(network, IMAGE), cost_of(gcc.prune(network, IMAGE, metric, budget), IMAGE)
+    limit = {"40%": 0.4 * full.macs, "30%params": 0.3 * full.parameters, "150K": 150_000, "2Kparams": 2_000}[budget]
+    assert 0.85 * limit <= getattr(small, measure) <= limit
+
+
+@torch.no_grad()
+def test_the_most_important_channels_stay_with_their_weights():
+    network = chain()
+    scales = torch.randperm(16, generator=torch.Generator().manual_seed(0)) + 10.0
+    network[1].weight.copy_(scales)
+    network[4].weight.fill_(100.0)
+    smaller = gcc.prune(network, IMAGE, "slimming", "70%")
+    left = sorted(scales.argsort(descending=True)[: smaller[0].out_channels].tolist())
+    assert 1 < len(left) < 16 and smaller[3].out_channels == 24
+    for name in ("weight", "bias"):
+        assert torch.equal(getattr(smaller[0], name), getattr(network[0], name)[left])
+    for name in ("weight", "bias", "running_mean", "running_var"):
+        assert torch.equal(getattr(smaller[1], name), getattr(network[1], name)[left])
+    assert torch.equal(smaller[3].weight, network[3].weight[:, left])
+    assert (smaller[0].out_channels, smaller[1].num_features, smaller[3].in_channels) == (len(left),) * 3
+
+
+def test_it_trains_and_is_as_the_generator_was():
+    network = chain().train()
+    network[6].requires_grad_(False)
+    smaller = gcc.prune(network, IMAGE)
+    assert smaller.training and smaller[1].training and network.training
+    assert [p.requires_grad for p in smaller.parameters()] == [p.requires_grad for p in network.parameters()]
+    smaller(torch.randn(2, 3, 8, 8)).square().mean().backward()
+    assert all((p.grad is not None) == p.requires_grad for p in smaller.parameters())
+    assert all(p.grad is None for p in network.parameters())
+    assert not {id(p) for p in smaller.parameters()} & {id(p) for p in network.parameters()}
+
+
+def test_a_share_stays_and_widths_are_round():
+    smaller = gcc.prune(chain(), IMAGE, "l1", "45%", keep=0.5, round_to=4)
+    widths = [smaller[0].out_channels, smaller[3].out_channels]
+    assert widths[0] >= 8 and widths[1] >= 12 and all(width % 4 == 0 for width in widths)
+    with pytest.raises(BudgetError, match="between"):
+        gcc.prune(chain(), IMAGE, "l1", "10%", keep=0.5)
+
+
+def test_fresh_weights_are_drawn_and_inherited_ones_are_not():
+    network = chain()
+    torch.manual_seed(1)
+    fresh = gcc.prune(network, IMAGE, "l1", "50%", weights="fresh")
+    inherited = gcc.prune(network, IMAGE, "l1", "50%")
+    assert fresh[0].weight.shape == inherited[0].weight.shape
+    assert not set(fresh[0].weight.flatten().tolist()) & set(network[0].weight.flatten().tolist())
+    assert set(inherited[0].weight.flatten().tolist()) <= set(network[0].weight.flatten().tolist())
+
+
+def test_what_belongs_to_no_layer_is_inherited_by_fresh_weights():
+    network, example = built("learned constant")
+    smaller = gcc.prune(network, example, "l1", "60%", weights="fresh")
+    assert torch.equal(smaller.constant, network.constant) and smaller.first.out_channels < 8
+
+
+def test_latencies_are_measured(monkeypatch):
+    timed = []
+
+    def measured(network, example, runtime):
+        timed.append(network)
+        milliseconds = sum(p.numel() for p in network.parameters()) / 1000
+        return Latency(milliseconds, milliseconds, runtime, 1)
+
+    monkeypatch.setattr("gcc.pruning.graph.prune.measure_ready", measured)
+    smaller = gcc.prune(chain(), IMAGE, "l1", "2ms@cpu")
+    assert 1_500 < sum(p.numel() for p in smaller.parameters()) <= 2_000 and all(not p.is_meta for p in timed[0].parameters())
+
+
+def test_a_metric_that_reads_gradients_gets_them(monkeypatch):
+    class Steep(gcc.registry.ImportanceMetric):
+        strength = 0.0
+        batches = 2
+
+        def score(self, network, group):
+            (producer,) = group.producers
+            return network.get_parameter(producer.parameter).grad.transpose(0, producer.dim).reshape(group.channels, -1).abs().sum(1)
+
+        def sparsified(self, network, group):
+            return []
+
+    monkeypatch.setattr("gcc.pruning.graph.prune.METRICS.load", lambda name: Steep)
+    network, example = built("gated linear unit")
+    with pytest.raises(GccError, match=r"'steep' reads gradients.*backward"):
+        gcc.prune(network, example, "steep", "50%")
+    network(torch.randn(example.shape)).square().sum().backward()
+    slopes = network[0].weight.grad.abs().flatten(1).sum(1)
+    smaller = gcc.prune(network, example, "steep", "50%")
+    left = sorted((slopes[:8] + slopes[8:]).argsort(descending=True)[: smaller[3].in_channels].tolist())
+    assert torch.equal(smaller[3].weight, network[3].weight[:, left])
+
+
+@pytest.mark.parametrize("name", ["concatenations", "many heads", "grouped", "linear after flatten", "spectral norm", "chunk", "noise"])
+def test_constructs_are_pruned_within_the_budget(name):
+    network, example = built(name)
+    smaller = gcc.prune(network, example, "l1", "70%params")
+    share = sum(p.numel() for p in smaller.parameters()) / sum(p.numel() for p in network.parameters())
+    assert 0.3 < share <= 0.7
+    assert smaller(example).shape == network(example).shape and set(CONSTRUCTS[name][2]) <= {*dict(network.named_modules())}
+
+
+class Conditional(nn.Module):
+    """Images of noise and a class, whose embedding scales and shifts the features."""
+
+    def __init__(self):
+        super().__init__()
+        self.up, self.table, self.norm, self.out = nn.Linear(7, 32), nn.Embedding(5, 16), nn.BatchNorm2d(8, affine=False), conv(8, 3)
+
+    def forward(self, z, label):
+        scale, shift = self.table(label)[:, :, None, None].chunk(2, 1)
+        return self.out(torch.relu(self.norm(self.up(z).view(z.shape[0], -1, 2, 2)) * scale + shift))
+
+
+def test_a_generator_of_several_inputs_is_pruned():
+    inputs = (torch.zeros(2, 7), torch.tensor([0, 4]))
+    network = Conditional()
+    smaller = gcc.prune(network, inputs, "l1", "50%")
+    width = smaller.out.in_channels
+    assert 1 < width < 8 and (smaller.up.out_features, smaller.table.embedding_dim, smaller.norm.num_features) == (
+        4 * width,
+        2 * width,
+        width,
+    )
+    assert smaller(*inputs).shape == (2, 3, 2, 2)
+    assert cost_of(smaller, *inputs).macs <= 0.5 * cost_of(network, *inputs).macs
+    assert cost_of(smaller, *inputs).resolution == "2x7 and 2"
+
+
+class Attention(nn.Module):
+    """Heads as wide as their share of the features, as vision transformers write it."""
+
+    def __init__(self, width, heads):
+        super().__init__()
+        self.heads, self.qkv, self.join = heads, nn.Linear(width, 3 * width), nn.Linear(width, width)
+
+    def forward(self, x):
+        n, length, width = x.shape
+        query, key, value = self.qkv(x).reshape(n, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        weights = (query @ key.mT * (width // self.heads) ** -0.5).softmax(-1)
+        return self.join((weights @ value).transpose(1, 2).reshape(n, length, width))
+
+
+def test_heads_that_are_a_share_of_the_features_shrink_with_them():
+    torch.manual_seed(0)
+    attention, wide = (
+        Attention(12, 2),
+        Made(lambda self, x: x + self.down(torch.relu(self.up(x))), up=nn.Linear(12, 24), down=nn.Linear(24, 12)),
+    )
+    network = nn.Sequential(nn.Linear(5, 12), nn.LayerNorm(12), attention, wide, nn.Linear(12, 3))
+    smaller = gcc.prune(network, torch.zeros(2, 4, 5), "l1", "40%params")
+    width = smaller[0].out_features
+    assert width % 2 == 0 and 2 <= width < 12
+    assert [smaller[2].qkv.in_features, smaller[2].qkv.out_features, smaller[2].join.in_features] == [width, 3 * width, width]
+    assert smaller[3].up.out_features < 24 and smaller[1].normalized_shape == (width,)
+
+
+class Fixed(nn.Module):
+    """Sizes written as constants."""
+
+    def __init__(self):
+        super().__init__()
+        self.up, self.out = nn.Linear(7, 8 * 4), conv(8, 3)
+
+    def forward(self, z):
+        return self.out(self.up(z).view(-1, 8, 2, 2))
+
+
+class Swallowed(Fixed):
+    """A constant that fits, whatever the width."""
+
+    def forward(self, z):
+        features = self.up(z).view(z.shape[0], -1, 2, 2)
+        return self.out(features) + features[:, :4].mean(1, keepdim=True)
+
+
+class Fourier(Fixed):
+    """An operator that has no rule."""
+
+    def forward(self, z):
+        return self.out(torch.fft.rfft2(self.up(z).view(z.shape[0], -1, 2, 2), s=(2, 2)).real)
+
+
+class Undecided(Fixed):
+    """A way that depends on values."""
+
+    def forward(self, z):
+        features = self.up(z).view(z.shape[0], -1, 2, 2)
+        return self.out(features * 2 if features.mean() > 0 else features)
+
+
+class Named(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.body = inner
+
+    def forward(self, z):
+        return self.body(z)
+
+
+@pytest.mark.parametrize(
+    ("inner", "told"),
+    [
+        (Fixed, r"layer 'body' \(Fixed\) in test_any_generator.py:\d+ `return self.out\(self.up\(z\).view\(-1, 8, 2, 2\)\)`.*-1"),
+        (
+            Swallowed,
+            r"layer 'body' \(Swallowed\), slice in .*:\d+ `return .*gives \[\[2, 4, 2, 2\]\] where \[\[2, 3, 2, 2",
+        ),
+        (Fourier, r"layer 'body' \(Fourier\), fft_rfft2 in test_any_generator.py:\d+ `return self.out\(torch.fft.*leave"),
+        (Undecided, r"layer 'body' \(Undecided\) in test_any_generator.py:\d+ `return self.out\(features \* 2 if.*torch.export"),
+    ],
+)
+def test_what_cannot_be_followed_is_refused_by_name_and_nothing_is_touched(inner, told):
+    network = Named(inner()).train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    with pytest.raises(GccError, match=told):
+        gcc.prune(network, torch.zeros(2, 7), "l1", "80%")
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert network.training and network.body.up.out_features == 32
+
+
+def test_a_layer_that_cannot_be_followed_is_left_where_one_says_so():
+    network = nn.Sequential(
+        nn.Linear(6, 8), nn.GRU(8, 8, batch_first=True), Made(lambda self, x: self.out(x[0]), out=nn.Linear(8, 16)), nn.Linear(16, 2)
+    )
+    example = torch.zeros(2, 4, 6)
+    with pytest.raises(GccError, match=r"layer '1' \(GRU\), gru.*leave"):
+        gcc.prune(network, example, "l1", "80%params")
+    smaller = gcc.prune(network, example, "l1", "92%params", leave=["1"])
+    assert smaller[0].out_features == 8 and smaller[2].out.out_features < 16
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"budget": "lots"}, "budget 'lots'"),
+        ({"budget": "0.1%"}, "between"),
+        ({"keep": 1.5}, "keep = 1.5"),
+        ({"round_to": 0}, "round_to = 0"),
+        ({"weights": "none"}, "'inherited' or 'fresh'"),
+        ({"leave": ["7"]}, "'7'"),
+        ({"leave": "0"}, r"leave = '0': expected a list of paths, such as \['0'\]"),
+        ({"counter": "flops"}, "counter = 'flops': expected 'exact' or 'paper'"),
+        ({"budget": 0.5}, "budget 0.5: expected text such as"),
+        ({"example_input": IMAGE[:0]}, "empty"),
+        ({"generator": nn.Sequential(conv(3, 8), conv(8, 3)).half()}, "0.weight is float16: expected .* float32"),
+        ({"metric": "slimmings"}, "slimming"),
+        ({"example_input": [IMAGE]}, "list: expected a tensor"),
+        ({"example_input": (IMAGE, IMAGE)}, "the network itself"),
+        ({"example_input": (IMAGE, IMAGE), "budget": "8ms@cpu"}, "one input, and 2"),
+        ({"example_input": torch.zeros(1, 4, 8, 8)}, r"layer '0' \(Conv2d\).*\(1, 4, 8, 8\)"),
+        ({"generator": nn.Conv2d(3, 3, 3)}, "no channel"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(settings, told):
+    with pytest.raises(GccError, match=told):
+        gcc.prune(**{"generator": chain(), "example_input": IMAGE, "metric": "l1"} | settings)
+
+
+def test_slimming_needs_scales():
+    with pytest.raises(PluginError, match="l1"):
+        gcc.prune(nn.Sequential(conv(3, 8), conv(8, 3)), IMAGE)
+
+
+def test_a_generator_that_has_just_trained_is_pruned():
+    network = CONSTRUCTS["spectral norm by hooks"][0]().train()
+    network(IMAGE).mean().backward()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    smaller = gcc.prune(network, IMAGE, "l1", "50%")
+    assert smaller[0].out_channels == 4
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+class Masked(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.mask = torch.ones(1, 3, 1, 1)
+        self.body = nn.Sequential(conv(3, 8), conv(8, 3))
+
+    def forward(self, x):
+        return self.body(x * self.mask)
+
+
+def test_tensors_that_are_no_buffers_are_told():
+    with pytest.raises(GccError, match="registered as buffers"):
+        gcc.prune(Masked(), IMAGE, "l1", "80%")
+
+
+class Shared(nn.Module):
+    """A layer with two names, and two layers with one weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.one, self.other, self.out = conv(3, 8), conv(8, 8), conv(8, 8), conv(8, 3)
+        self.again, self.other.weight = self.one, self.one.weight
+
+    def forward(self, x):
+        return self.out(self.again(torch.relu(self.other(torch.relu(self.one(self.stem(x)))))))
+
+
+def test_what_layers_share_is_shared_afterwards_and_the_generator_stays_as_it_is():
+    network = Shared()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    smaller = gcc.prune(network, IMAGE, "l1", "50%")
+    assert smaller.again is smaller.one and smaller.other.weight is smaller.one.weight and 1 < smaller.one.in_channels < 8
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_weights_by_hooks_stay_where_they_are():
+    network, example = built("weight norm by hooks")
+    gcc.prune(network, example, "l1", "50%")
+    assert not network[0].weight.is_meta
+
+
+class Counting(nn.Module):
+    """Counts its passes, those in evaluation mode, too, and grows brighter with each."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.out = conv(3, 8), conv(8, 3)
+        self.register_buffer("passes", torch.zeros(()))
+
+    def forward(self, x):
+        self.passes += 1
+        return self.out(torch.relu(self.stem(x))) * self.passes
+
+
+def test_what_passes_change_stays_as_it_was():
+    network = Counting()
+    smaller = gcc.prune(network, IMAGE, "l1", "50%")
+    assert smaller.stem.out_channels < 8 and (network.passes, smaller.passes) == (0, 0)

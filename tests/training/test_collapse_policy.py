@@ -1,0 +1,135 @@
+"""What happens when a game really collapses."""
+
+import copy
+
+import pytest
+import torch
+from PIL import Image
+
+from gcc import Compressor, Teacher
+from gcc.errors import TrainingError
+from gcc.evaluation.split import spread
+from gcc.training.best import snapshots
+from tests.helpers.families import TINY
+
+pytestmark = pytest.mark.usefixtures("small_worlds")
+# A generator that hardly learns before a full discriminator that does: Figure I.
+COLLAPSING = TINY["pix2pix"] | {"discriminator": "full", "lambda_distill_g": 0.0, "lambda_distill_d": 0.0, "lambda_global": 0.0}
+COLLAPSING |= {"gan_mode": "vanilla", "ndf": 8, "lr_d": 2e-3, "lr_g": 1e-5, "epochs": 6, "batch_size": 8}
+
+
+def run(**settings):
+    return Compressor(Teacher.create("pix2pix"), **COLLAPSING | settings)
+
+
+def test_a_collapsing_run_is_told_with_its_epoch():
+    warned = {step.epoch: step.warnings for step in run().steps() if step.warnings}
+    assert warned and all("student" in signs for signs in warned.values())
+
+
+def test_a_sound_run_is_left_alone():
+    sound = run(discriminator="selective", gan_mode="hinge", lr_g=2e-3, lr_d=5e-4, epochs=8)
+    assert not [step.warnings for step in sound.steps() if step.warnings]
+
+
+def test_stop_names_the_epoch_the_signs_and_what_to_do():
+    with pytest.raises(TrainingError, match=r"collapsed in epoch \d: .*student: .*lower lr_d"):
+        for _ in run(on_collapse="stop").steps():
+            pass
+
+
+def test_rollback_takes_up_the_last_sound_epoch_at_half_the_rates_and_gives_up_in_the_end():
+    game = run(on_collapse="rollback", epochs=20)
+    sound, rolled = None, 0
+    with pytest.raises(TrainingError, match="after 3 rollbacks"):
+        for step in game.steps():
+            if step.phase != "train" or not step.ends_epoch:
+                continue
+            if step.warnings:
+                rolled += 1
+                assert "back to the last sound epoch" in next(iter(step.warnings.values()))
+                now = snapshots(game.student.generators)["G"]
+                assert all(torch.equal(now[key], value) for key, value in sound.items())
+                assert game.student.generator_mover.lr == pytest.approx(1e-5 * 0.5**rolled)
+            if game.guard.sentinel.is_calm and not step.warnings:
+                sound = snapshots(game.student.generators)["G"]
+    assert rolled == 3
+
+
+def test_what_is_not_finite_is_rolled_back_too():
+    game = run(on_nan="rollback", discriminator="selective", gan_mode="hinge", lr_g=2e-3, lr_d=5e-4, epochs=8)
+    warned = {}
+    for step in game.steps():
+        if step.phase == "train" and step.ends_epoch:
+            warned |= {step.epoch: step.warnings} if step.warnings else {}
+            if step.epoch == 5 and not step.warnings:
+                with torch.no_grad():
+                    next(game.student.generators["G"].parameters()).fill_(torch.nan)
+    assert list(warned) == [6] and "student/G" in warned[6]["student"]
+    assert warned[6]["student"].endswith("is not finite; back to the last sound epoch, at half the learning rates")
+    assert all(parameter.isfinite().all() for parameter in game.student.generators["G"].parameters())
+
+
+def test_what_is_not_finite_stops_by_default_also_where_a_collapse_is_rolled_back():
+    game = run(on_collapse="rollback", discriminator="selective", gan_mode="hinge", lr_g=2e-3, lr_d=5e-4, epochs=8)
+    with pytest.raises(TrainingError, match="student/.* is not finite at epoch 6, since step 26: lower lr_g"):
+        for step in game.steps():
+            if step.phase == "train" and step.ends_epoch and step.epoch == 5:
+                with torch.no_grad():
+                    next(game.student.generators["G"].parameters()).fill_(torch.nan)
+
+
+def test_a_resumed_run_is_rolled_back_to_where_it_was_resumed():
+    settings = {"discriminator": "selective", "gan_mode": "hinge", "lr_g": 2e-3, "lr_d": 5e-4, "epochs": 8}
+    begun = run(**settings)
+    snapshot = next(copy.deepcopy(begun.snapshot(step)) for step in begun.steps() if step.phase == "train" and step.epoch == 5)
+    game = run(on_nan="rollback", **settings)
+    game.resume(snapshot)
+    warned = []
+    for step in game.steps():
+        warned += [step.epoch] if step.warnings else []
+        if step.epoch == 5 and not step.ends_epoch:
+            with torch.no_grad():
+                next(game.student.generators["G"].parameters()).fill_(torch.nan)
+    assert warned == [5] and game.student.generator_mover.lr == pytest.approx(1e-3)
+
+
+def test_the_start_of_the_game_is_sound_where_nothing_else_is():
+    game = run(on_nan="rollback", discriminator="selective", gan_mode="hinge", lr_g=2e-3, lr_d=5e-4, epochs=3)
+    warned, start = [], None
+    for step in game.steps():
+        if step.phase != "train":
+            continue
+        if start is None:
+            start = copy.deepcopy(game.guard._sound["players"]["student"]["networks"]["generators"]["G"])
+            with torch.no_grad():
+                next(game.student.generators["G"].parameters()).fill_(torch.nan)
+        if step.warnings:
+            warned.append(step.epoch)
+            now = game.student.generators["G"].state_dict()
+            assert all(torch.equal(value, start[key]) for key, value in now.items())
+    assert warned == [1]
+
+
+def test_an_epoch_that_was_rolled_back_is_not_judged():
+    game = run(on_collapse="rollback", epochs=20, evaluate_every=1)
+    judged = {}
+    with pytest.raises(TrainingError):
+        for step in game.steps():
+            if step.ends_epoch and step.phase == "train":
+                judged[step.epoch] = bool(step.figures), bool(step.warnings)
+    assert all(figures != warned for figures, warned in judged.values()) and any(warned for _, warned in judged.values())
+
+
+def test_spread():
+    assert spread(4, 4) == [0, 1, 2, 3] and spread(2, 9) == [0, 4]
+
+
+def test_what_is_left_out_is_not_looked_at(tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+        for number in range(4):
+            Image.new("RGB", (64, 32), (60 * number, 9, 9)).save(tmp_path / split / f"{number}.png")
+    (tmp_path / "test" / "0.png").write_bytes(b"no image")
+    game = Compressor(Teacher.create("pix2pix"), tmp_path, skip_bad=True, **TINY["pix2pix"] | {"batch_size": 2})
+    assert game.run().grid

@@ -1,0 +1,36 @@
+import pytest
+import torch
+
+from gcc.training.image_pool import ImagePool
+
+
+def image(value):
+    return torch.full((1, 3, 2, 2), float(value))
+
+
+def test_without_capacity_images_pass_as_they_are():
+    images = torch.rand(4, 3, 2, 2)
+    assert ImagePool(0, seed=0).query(images) is images
+
+
+def test_a_pool_is_filled_first():
+    pool = ImagePool(3, seed=0)
+    batch = torch.cat([image(value) for value in range(3)])
+    assert torch.equal(pool.query(batch), batch) and len(pool.images) == 3
+
+
+def test_a_full_pool_exchanges_half_of_the_images_and_loses_none():
+    pool = ImagePool(50, seed=1)
+    given = [pool.query(image(value))[0, 0, 0, 0].item() for value in range(2000)]
+    kept = {stored[0, 0, 0].item() for stored in pool.images}
+    assert sorted([*given[50:], *kept]) == [float(value) for value in range(2000)]
+    fresh = sum(value == place for place, value in enumerate(given[50:], start=50)) / 1950
+    assert fresh == pytest.approx(0.5, abs=0.05)
+
+
+def test_the_seed_decides():
+    def seen(seed):
+        pool = ImagePool(2, seed)
+        return [pool.query(image(value))[0, 0, 0, 0].item() for value in range(30)]
+
+    assert seen(0) == seen(0) != seen(1)

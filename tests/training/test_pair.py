@@ -1,0 +1,645 @@
+"""Every move of both sides of the game, on a tiny pair, against the same move computed by hand."""
+
+import copy
+import dataclasses
+from contextlib import contextmanager
+
+import pytest
+import torch
+from torch import nn
+
+from gcc.losses.coordination import Target
+from gcc.losses.layers import NOWHERE, build_projections, place
+from gcc.models.gate import ChannelGate
+from gcc.models.pix2pix import Pix2Pix
+from gcc.training.pair import FrozenPlayer, Lesson, Player
+from gcc.training.precision import Execution
+from gcc.training.student import Student
+
+pytestmark = pytest.mark.usefixtures("gradients_stay")
+CPU = Execution(torch.device("cpu"), torch.float32)
+TAPS_G, TAPS_D = ("down2.act", "down4.act", "up4.act", "up2.act"), ("conv2", "conv4")
+
+
+def make(**changes):
+    base = dict(size=32, ngf=4, ndf=4, lr_g=1e-3, lr_d=3e-3, lr_alpha=0.2, dropout=0.0)
+    return Pix2Pix(dataclasses.replace(Pix2Pix.published(), **(base | changes)))
+
+
+def batch(seed):
+    random = torch.Generator().manual_seed(seed)
+    return {key: torch.rand(2, 3, 32, 32, generator=random) * 2 - 1 for key in ("A", "B")}
+
+
+def game(kind=Player, execution=CPU, seed=0, **changes):
+    """Return a teacher and a narrower student, with weights far enough from zero for every loss to matter."""
+    torch.manual_seed(seed)
+    architecture = make(**changes)
+    full = architecture.full_widths(4)
+    narrow = {name: max(1, width // 2) for name, width in full.items()}
+    teachers, students = {"G": architecture.build_generator(full)}, {"G": architecture.build_generator(narrow)}
+    with torch.device("meta"):
+        meta = {"G": architecture.build_generator(full).eval()}, {"D": architecture.build_discriminator().eval()}
+        thin = {"G": architecture.build_generator(narrow).eval()}
+    positions = place(architecture, *meta)
+    teacher = kind(architecture, teachers, {"D": architecture.build_discriminator()}, execution, {}, positions)
+    gated = {"D": architecture.build_discriminator(lambda channels: ChannelGate(channels, architecture.recipe.tau))}
+    student = Student(architecture, students, gated, execution, {}, positions, build_projections(architecture, meta[0], thin, positions))
+    for alpha in student.alphas:
+        with torch.no_grad():
+            alpha.copy_(torch.rand_like(alpha))
+            alpha[::2] = 0.8  # some channels stay on in every layer
+    teacher.begin(1)
+    student.begin(1)
+    return teacher, student
+
+
+def snapshot(*networks):
+    return [{name: value.detach().clone() for name, value in network.state_dict().items()} for network in networks]
+
+
+def parameters(network, alphas=False):
+    found = dict(network.named_parameters())
+    return {name: value.detach().clone() for name, value in found.items() if name.endswith("alpha") == alphas}
+
+
+def same(before, after):
+    return before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+
+
+def weights_of(player):
+    return {
+        "G": parameters(player.generators["G"]),
+        "D": parameters(player.discriminators["D"]),
+        "alpha": parameters(player.discriminators["D"], alphas=True),
+        "f": parameters(player.projections["G"]) if isinstance(player, Student) else {},
+    }
+
+
+def moved(before, player):
+    after = weights_of(player)
+    return {part for part in before if not same(before[part], after[part])}
+
+
+@contextmanager
+def counting(*networks):
+    counts = [0] * len(networks)
+
+    def count(index):
+        def hook(*_):
+            counts[index] += 1
+
+        return hook
+
+    handles = [network.register_forward_hook(count(index)) for index, network in enumerate(networks)]
+    yield counts
+    for handle in handles:
+        handle.remove()
+
+
+# The networks by hand: the same function as the modules', with what is tapped on the way.
+
+
+def unet(network, image):
+    features, skips = {}, []
+    depth = sum(name.startswith("down") for name, _ in network.named_children())
+    for k in range(1, depth + 1):
+        block = network.get_submodule(f"down{k}")
+        image = block.act(block.norm(block.conv(image)))
+        features[f"down{k}.act"] = image
+        skips.append(image)
+    inner = None
+    for k in range(depth, 0, -1):
+        block = network.get_submodule(f"up{k}")
+        entering = torch.relu(skips[k - 1] if inner is None else torch.cat([skips[k - 1], inner], 1))
+        features[f"up{k}.act"] = entering
+        inner = block.conv(entering)
+        inner = block.norm(inner) if k > 1 else inner
+    return torch.tanh(inner), features
+
+
+def patch(network, image):
+    features = {}
+    for k in range(1, 6):
+        image = network.get_submodule(f"conv{k}")(image)
+        features[f"conv{k}"] = image
+    return image, features
+
+
+def hinge_real(d):
+    return torch.clamp(1 - d, min=0).mean()
+
+
+def hinge_fake(d):
+    return torch.clamp(1 + d, min=0).mean()
+
+
+def distance(mine, theirs, gamma_m, gamma_t):
+    loss = torch.zeros((), dtype=torch.float64)
+    for s, t in zip(mine, theirs, strict=True):
+        s, t = s.double(), t.detach().double()
+        n, c, h, w = s.shape
+        for a, b in zip(s, t, strict=True):
+            loss = loss + gamma_m * ((a - b) ** 2).mean().sqrt() / n
+            g = torch.einsum("ihw,jhw->ij", a, a) / (h * w) - torch.einsum("ihw,jhw->ij", b, b) / (h * w)
+            loss = loss + gamma_t * (g**2).sum().sqrt() / c**2 / n
+    return loss
+
+
+def adam(modules_or_parameters, lr, betas):
+    return torch.optim.Adam(list(modules_or_parameters), lr=lr, betas=betas, fused=False, foreach=False)
+
+
+def assert_same_weights(expected, got, lr):
+    for name, value in expected.items():
+        # A gradient whose sign is rounding noise may move a weight either way; there must be next to none of them.
+        far = ((value - got[name]).abs() > 0.02 * lr).float().mean().item()
+        assert far <= 0.01, (name, far)
+
+
+def test_update_generators_is_eq_1_and_the_task_loss():
+    player, _ = game()
+    g, d = copy.deepcopy(player.generators["G"]), copy.deepcopy(player.discriminators["D"])
+    optimizer = adam(g.parameters(), 1e-3, (0.5, 0.999))
+    for seed in (1, 2, 3):
+        data = batch(seed)
+        made = player.make(data)
+        got = player.update_generators(made, player.judge(made))
+        fake, _ = unet(g, data["A"])
+        logits, _ = patch(d, torch.cat([data["A"], fake], 1))
+        adversarial, task = -logits.mean(), 100 * (fake - data["B"]).abs().mean()
+        optimizer.zero_grad()
+        (adversarial + task).backward()
+        optimizer.step()
+        assert set(got) == {"G", "L1"}
+        assert got["G"].item() == pytest.approx(adversarial.item(), rel=1e-3, abs=1e-4)
+        assert got["L1"].item() == pytest.approx(task.item(), rel=1e-4)
+        assert not any(loss.requires_grad for loss in got.values())
+    assert_same_weights(parameters(g), parameters(player.generators["G"]), 1e-3)
+
+
+@pytest.mark.parametrize("lambda_d", [0.5, 1.0])
+def test_update_discriminators_is_eq_2(lambda_d):
+    # Adam's first steps hide a factor on the loss, except through its epsilon: plain gradients are compared, too.
+    player, _ = game(lambda_d=lambda_d)
+    g, d = copy.deepcopy(player.generators["G"]), copy.deepcopy(player.discriminators["D"]).requires_grad_(True)
+    optimizer = adam(d.parameters(), 3e-3, (0.5, 0.999))
+    for seed in (1, 2, 3):
+        data = batch(seed)
+        got = player.update_discriminators(player.make(data))
+        with torch.no_grad():
+            fake, _ = unet(g, data["A"])
+        real, _ = patch(d, torch.cat([data["A"], data["B"]], 1))
+        made, _ = patch(d, torch.cat([data["A"], fake], 1))
+        optimizer.zero_grad()
+        (lambda_d * (hinge_real(real) + hinge_fake(made))).backward()
+        if seed == 1:
+            for name, parameter in player.discriminators["D"].named_parameters():
+                expected = d.get_parameter(name).grad
+                torch.testing.assert_close(parameter.grad, expected, rtol=1e-3, atol=1e-5 + 1e-3 * expected.abs().max().item())
+        optimizer.step()
+        assert set(got) == {"D_real", "D_fake"}
+        assert got["D_real"].item() == pytest.approx(hinge_real(real).item(), rel=1e-3)
+        assert got["D_fake"].item() == pytest.approx(hinge_fake(made).item(), rel=1e-3)
+    assert_same_weights(parameters(d), parameters(player.discriminators["D"]), 3e-3)
+
+
+def lesson_for(teacher, data):
+    made = teacher.make(data)
+    return Lesson(made, teacher.judge(made))
+
+
+@pytest.mark.parametrize("weights", [{}, {"gamma_m": 3.0, "gamma_t": 0.0}, {"gamma_m": 0.0, "gamma_t": 500.0}])
+def test_learn_is_eq_1_the_task_loss_and_eq_10(weights):
+    teacher, student = game(**weights)
+    recipe = student.recipe
+    g_t, d_t, g, d, f = map(
+        copy.deepcopy,
+        (
+            teacher.generators["G"],
+            teacher.discriminators["D"],
+            student.generators["G"],
+            student.discriminators["D"],
+            student.projections["G"],
+        ),
+    )
+    optimizer = adam([*g.parameters(), *f.parameters()], 1e-3, (0.5, 0.999))
+    for seed in (1, 2):
+        data = batch(seed)
+        lesson = lesson_for(teacher, data)
+        made = student.make(data)
+        got = student.learn(made, student.judge(made), lesson, teacher.judge(made))
+
+        with torch.no_grad():
+            taught, t_features = unet(g_t, data["A"])
+            _, t_opinion = patch(d_t, torch.cat([data["A"], taught], 1))
+        fake, s_features = unet(g, data["A"])
+        logits, _ = patch(d, torch.cat([data["A"], fake], 1))
+        _, s_opinion = patch(d_t, torch.cat([data["A"], fake], 1))
+        mapped = [nn.functional.conv2d(s_features[path], weight) for path, weight in zip(TAPS_G, f.parameters(), strict=True)]
+        expected = {
+            "G": -logits.mean(),
+            "L1": 100 * (fake - data["B"]).abs().mean(),
+            "distill_G": distance(mapped, [t_features[path] for path in TAPS_G], recipe.gamma_m, recipe.gamma_t),
+            "distill_D": distance([s_opinion[p] for p in TAPS_D], [t_opinion[p] for p in TAPS_D], recipe.gamma_m, recipe.gamma_t),
+        }
+        optimizer.zero_grad()
+        sum(expected.values()).backward()
+        if seed == 1:
+            for mine, theirs in ((g, student.generators["G"]), (f, student.projections["G"])):
+                for name, parameter in theirs.named_parameters():
+                    slope = mine.get_parameter(name).grad
+                    torch.testing.assert_close(parameter.grad, slope, rtol=1e-2, atol=1e-4 + 1e-3 * slope.abs().max().item())
+        optimizer.step()
+        assert set(got) == set(expected)
+        for term, value in expected.items():
+            assert got[term].item() == pytest.approx(value.item(), rel=2e-3, abs=1e-4), term
+    assert_same_weights(parameters(g), parameters(student.generators["G"]), 1e-3)
+    assert_same_weights(parameters(f), parameters(student.projections["G"]), 1e-3)
+
+
+@pytest.mark.parametrize(("lambda_d", "target"), [(0.5, 0.05), (0.5, 5.0), (1.0, 0.3)])
+def test_update_retention_is_eq_8(lambda_d, target):
+    teacher, student = game(lambda_d=lambda_d)
+    held = Target()
+    held.update(torch.tensor(target), 1, 10)
+    g, d = copy.deepcopy(student.generators["G"]), copy.deepcopy(student.discriminators["D"])
+    d.requires_grad_(True)
+    alphas = [module.alpha for module in d.modules() if isinstance(module, ChannelGate)]
+    optimizer = adam(alphas, 0.2, (0.9, 0.999))
+    for seed in (1, 2, 3):
+        data = batch(seed)
+        with torch.no_grad():
+            made = student.make(data)
+            fake, _ = unet(g, data["A"])
+        got = student.update_retention(made, {"D": held})
+        real, _ = patch(d, torch.cat([data["A"], data["B"]], 1))
+        judged, _ = patch(d, torch.cat([data["A"], fake], 1))
+        loss_g, loss_d_fake = -judged.mean(), hinge_fake(judged)
+        expected = lambda_d * (hinge_real(real) + loss_d_fake) + abs(abs(loss_g - loss_d_fake) - target)
+        optimizer.zero_grad()
+        expected.backward()
+        for mine, theirs in zip(alphas, student.alphas, strict=True):
+            torch.testing.assert_close(theirs.grad, mine.grad, rtol=1e-2, atol=1e-5)
+        optimizer.step()
+        for alpha in alphas:
+            alpha.data = torch.tensor([min(1.0, max(0.0, a)) for a in alpha.tolist()])
+        assert got.keys() == {"arch"} and not got["arch"].requires_grad
+        assert got["arch"].item() == pytest.approx(expected.item(), rel=1e-3)
+    for mine, theirs in zip(alphas, student.alphas, strict=True):
+        torch.testing.assert_close(theirs, mine, rtol=0, atol=0.02)
+
+
+def test_imbalances_are_of_the_adversarial_losses():
+    teacher, _ = game()
+    verdict = teacher.judge(teacher.make(batch(1)))
+    got = teacher.imbalances(verdict)
+    logits = verdict.logits["D"].detach()
+    assert got.keys() == {"D"} and not got["D"].requires_grad
+    assert got["D"].item() == pytest.approx(abs(-logits.mean() - hinge_fake(logits)).item(), rel=1e-5)
+
+
+def test_each_move_moves_its_own_weights_and_nothing_else():
+    # Not hinge: inside its margin the two halves of Eq. 2 cancel on the last bias.
+    teacher, student = game(gan_mode="lsgan")
+    data = batch(1)
+    lesson = lesson_for(teacher, data)
+    target = Target()
+    for player, name, move, expected in [
+        (teacher, "generators", lambda: teacher.update_generators(lesson.made, lesson.verdict), {"G"}),
+        (teacher, "discriminators", lambda: teacher.update_discriminators(teacher.make(data)), {"D"}),
+        (student, "learn", lambda: learn(teacher, student, data), {"G", "f"}),
+        (student, "discriminators", lambda: student.update_discriminators(student.make(data)), {"D"}),
+        (student, "retention", lambda: student.update_retention(student.make(data), {"D": target}), {"alpha"}),
+    ]:
+        other = student if player is teacher else teacher
+        before, others = weights_of(player), weights_of(other)
+        move()
+        assert moved(before, player) == expected, name
+        assert moved(others, other) == set(), name
+    # Every single tensor that should move has moved.
+    after = weights_of(student)
+    fresh = weights_of(game(gan_mode="lsgan")[1])
+    for part in ("G", "D", "alpha", "f"):
+        assert all(not torch.equal(after[part][name], fresh[part][name]) for name in after[part]), part
+
+
+def learn(teacher, student, data):
+    lesson = lesson_for(teacher, data)
+    made = student.make(data)
+    return student.learn(made, student.judge(made), lesson, teacher.judge(made))
+
+
+@pytest.mark.parametrize("order", ["GD", "DG"])
+def test_the_teachers_opinion_reaches_the_students_generator_and_nothing_else(order):
+    teacher, student = game()
+    data = batch(3)
+    lesson = lesson_for(teacher, data)
+    for network in (*teacher.generators.values(), *teacher.discriminators.values()):
+        network.zero_grad(set_to_none=True)
+    student.discriminators["D"].zero_grad(set_to_none=True)
+    made = student.make(data)
+    if order == "DG":
+        student.update_discriminators(made)
+        student.discriminators["D"].zero_grad(set_to_none=True)
+    verdict, opinion = student.judge(made), teacher.judge(made)
+    before = weights_of(teacher)
+    student.learn(made, verdict, lesson, opinion)
+    assert moved(before, teacher) == set()
+    for network in (*teacher.generators.values(), *teacher.discriminators.values(), *student.discriminators.values()):
+        assert all(parameter.grad is None for parameter in network.parameters())
+    assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in student.projections["G"].parameters())
+
+
+def test_distillation_through_the_discriminator_alone_moves_the_generator():
+    # Eq. 9 with D^T(G^S(z)) detached would leave no gradient here.
+    teacher, student = game()
+    made = student.make(batch(1))
+    opinion = teacher.judge(made)
+    assert set(opinion.features["D"]) == {"conv2.3", "conv4.3"}
+    sum(feature.square().sum() for feature in opinion.features["D"].values()).backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for n, p in student.generators["G"].named_parameters() if "up1" in n)
+    assert all(p.grad is None for p in teacher.discriminators["D"].parameters())
+
+
+def test_both_sides_are_judged_by_the_same_weights():
+    teacher, student = game()
+    made = student.make(batch(1))
+    images = made.pairs["D"].fake
+    expected, features = patch(copy.deepcopy(teacher.discriminators["D"]), images)
+    opinion = teacher.judge(made)
+    torch.testing.assert_close(opinion.logits["D"], expected)
+    torch.testing.assert_close(opinion.features["D"]["conv2.3"], features["conv2"])
+
+
+def test_alpha_step_leaves_all_else_bit_equal_but_running_statistics():
+    teacher, student = game()
+    networks = [*student.generators.values(), *student.discriminators.values(), *student.projections.values(), *teacher.generators.values()]
+    with torch.no_grad():
+        made = student.make(batch(2))
+    before = snapshot(*networks)
+    student.update_retention(made, {"D": Target()})
+    for old, new in zip(before, snapshot(*networks), strict=True):
+        for name, value in old.items():
+            if not name.endswith("alpha") and "running" not in name and "tracked" not in name:
+                assert torch.equal(value, new[name]), name
+
+
+def test_retention_factors_are_clamped_and_masks_stay_whole():
+    _, student = game(lr_alpha=5.0)
+    for seed in range(3):
+        with torch.no_grad():
+            made = student.make(batch(seed))
+        student.update_retention(made, {"D": Target()})
+        values = torch.cat([alpha.detach() for alpha in student.alphas])
+        assert values.min() >= 0 and values.max() <= 1
+    assert {0.0, 1.0} <= set(values.tolist())
+
+
+def test_active_share():
+    _, student = game()
+    with torch.no_grad():
+        student.alphas[0].copy_(torch.tensor([0.5, 0.49, 0.9, 0.0]))
+    got = student.active_share()
+    assert set(got) == {f"D.conv{k}.2" for k in range(1, 5)}
+    assert got["D.conv1.2"].item() == 0.5
+
+
+def test_every_parameter_is_in_exactly_one_optimiser_once():
+    teacher, student = game()
+    for player, movers in (
+        (teacher, [teacher.generator_mover, teacher.discriminator_mover]),
+        (student, [student.generator_mover, student.discriminator_mover, student.retention_mover]),
+    ):
+        held = [id(p) for mover in movers for group in mover.optimizer.param_groups for p in group["params"]]
+        networks = [*player.generators.values(), *player.discriminators.values()]
+        networks += list(player.projections.values()) if isinstance(player, Student) else []
+        assert len(held) == len(set(held))
+        assert set(held) == {id(p) for network in networks for p in network.parameters()}
+    ids = lambda mover: {id(p) for group in mover.optimizer.param_groups for p in group["params"]}  # noqa: E731
+    assert ids(student.retention_mover) == {id(alpha) for alpha in student.alphas} and len(student.alphas) == 4
+    assert ids(student.generator_mover) == {
+        id(p) for network in (student.generators["G"], student.projections["G"]) for p in network.parameters()
+    }
+
+
+def test_optimisers_have_the_recipes_numbers():
+    _, student = game(lr_g=1e-3, lr_d=2e-3, lr_alpha=3e-3, beta1=0.25, beta2=0.9)
+    for mover, lr, betas in (
+        (student.generator_mover, 1e-3, (0.25, 0.9)),
+        (student.discriminator_mover, 2e-3, (0.25, 0.9)),
+        (student.retention_mover, 3e-3, (0.9, 0.999)),
+    ):
+        assert isinstance(mover.optimizer, torch.optim.Adam)
+        for group in mover.optimizer.param_groups:
+            assert (group["lr"], tuple(group["betas"]), group["weight_decay"], group["eps"]) == (pytest.approx(lr), betas, 0, 1e-8)
+
+
+@pytest.mark.parametrize("side", [0, 1], ids=["teacher", "student"])
+def test_begin_sets_the_learning_rates(side):
+    player = game(epochs=10, decay=0.5, alpha_decay=3, lr_g=1e-3, lr_d=2e-3, lr_alpha=1.0)[side]
+    for epoch in (1, 5, 6, 10, 2):
+        player.begin(epoch)
+        factor = 1.0 if epoch <= 5 else 1 - (epoch - 5) / 6
+        assert player.generator_mover.optimizer.param_groups[0]["lr"] == pytest.approx(1e-3 * factor)
+        assert player.discriminator_mover.optimizer.param_groups[0]["lr"] == pytest.approx(2e-3 * factor)
+        if side:
+            assert player.retention_mover.optimizer.param_groups[0]["lr"] == pytest.approx(0.1 ** ((epoch - 1) // 3))
+
+
+def test_forward_passes_are_counted():
+    teacher, student = game()
+    data = batch(1)
+    nets = (teacher.generators["G"], teacher.discriminators["D"], student.generators["G"], student.discriminators["D"])
+    with counting(*nets) as counts:
+
+        def spent(move):
+            counts[:] = [0] * 4
+            return move(), tuple(counts)
+
+        made_t, passes = spent(lambda: teacher.make(data))
+        assert passes == (1, 0, 0, 0)
+        verdict_t, passes = spent(lambda: teacher.judge(made_t))
+        assert passes == (0, 1, 0, 0)
+        assert spent(lambda: teacher.update_discriminators(made_t))[1] == (0, 2, 0, 0)
+        assert spent(lambda: teacher.imbalances(verdict_t))[1] == (0, 0, 0, 0)
+        lesson = Lesson(made_t, teacher.judge(made_t))
+        made, passes = spent(lambda: student.make(data))
+        assert passes == (0, 0, 1, 0)
+        verdict, passes = spent(lambda: student.judge(made))
+        assert passes == (0, 0, 0, 1)
+        opinion, passes = spent(lambda: teacher.judge(made))
+        assert passes == (0, 1, 0, 0)
+        assert spent(lambda: student.learn(made, verdict, lesson, opinion))[1] == (0, 0, 0, 0)
+        assert spent(lambda: student.update_discriminators(made))[1] == (0, 0, 0, 2)
+        assert spent(lambda: student.update_retention(student.make(data), {"D": Target()}))[1] == (0, 0, 1, 2)
+    teacher.update_generators(lesson.made, lesson.verdict)
+
+
+def test_a_frozen_teacher_moves_nothing_and_still_teaches():
+    teacher, student = game(FrozenPlayer)
+    networks = [*teacher.generators.values(), *teacher.discriminators.values()]
+    before = snapshot(*networks)
+    for epoch in (1, 2):
+        teacher.begin(epoch)
+        made = teacher.make(batch(epoch))
+        assert not made.samples["fake"].requires_grad and not made.pairs["D"].fake.requires_grad
+        assert teacher.update_discriminators(made) == {}
+        lesson = Lesson(made, teacher.judge(made))
+        assert teacher.update_generators(made, lesson.verdict) == {}
+        assert teacher.imbalances(lesson.verdict)["D"].isfinite()
+        own = student.make(batch(epoch))
+        opinion = teacher.judge(own)
+        student.generators["G"].zero_grad(set_to_none=True)
+        losses = student.learn(own, student.judge(own), lesson, opinion)
+        assert losses["distill_G"] > 0 and losses["distill_D"] > 0
+        assert all(p.grad.abs().sum() > 0 for p in student.generators["G"].get_submodule("up1").parameters())
+    for old, new in zip(before, snapshot(*networks), strict=True):
+        assert same(old, new)
+    assert all(p.grad is None for network in networks for p in network.parameters())
+
+
+def test_a_frozen_teacher_moves_nothing_even_before_its_first_epoch():
+    architecture = make()
+    networks = architecture.build_generator(architecture.full_widths(4)), architecture.build_discriminator()
+    before = snapshot(*networks)
+    teacher = FrozenPlayer(architecture, {"G": networks[0]}, {"D": networks[1]}, CPU)
+    teacher.judge(teacher.make(batch(1)))
+    for old, new in zip(before, snapshot(*networks), strict=True):
+        assert same(old, new)
+
+
+def test_players_train_in_train_mode():
+    teacher, student = game()
+    for player in (teacher, student):
+        assert all(m.training for network in (*player.generators.values(), *player.discriminators.values()) for m in network.modules())
+
+
+def test_nothing_distilled_leaves_the_plain_losses():
+    architecture = make()
+    widths = architecture.full_widths(4)
+    gated = architecture.build_discriminator(lambda channels: ChannelGate(channels, 0.5))
+    student = Student(architecture, {"G": architecture.build_generator(widths)}, {"D": gated}, CPU, {}, NOWHERE, {})
+    teacher = Player(architecture, {"G": architecture.build_generator(widths)}, {"D": architecture.build_discriminator()}, CPU)
+    assert set(learn(teacher, student, batch(1))) == {"G", "L1"}
+
+
+def test_wgan_penalty_is_weighted_and_reaches_the_discriminator():
+    player, _ = game(gan_mode="wgangp", lambda_gp=7.0, lambda_d=1.0, norm="instance")
+    network = copy.deepcopy(player.discriminators["D"]).requires_grad_(True)
+    data = batch(1)
+    # Made and real images agree, so that the penalty is taken at one point whatever the draw.
+    made = player.make(data)
+    pair = made.pairs["D"]
+    made = dataclasses.replace(made, pairs={"D": dataclasses.replace(pair, fake=pair.real.clone())})
+    got = player.update_discriminators(made)
+    asked = pair.real.clone().requires_grad_(True)
+    (slope,) = torch.autograd.grad(network(asked).sum(), asked)
+    expected = sum((sample.square().sum().sqrt().item() - 1) ** 2 for sample in slope) / len(slope)
+    assert got["D_penalty"].item() == pytest.approx(7 * expected, rel=1e-3)
+    assert got["D_real"].item() == pytest.approx(-got["D_fake"].item(), rel=1e-5)
+
+
+def test_bfloat16_forward_keeps_weights_and_losses_in_float32():
+    teacher, student = game(execution=Execution(torch.device("cpu"), torch.bfloat16))
+    losses = learn(teacher, student, batch(1))
+    losses |= student.update_discriminators(student.make(batch(1)))
+    losses |= student.update_retention(student.make(batch(1)), {"D": Target()})
+    assert all(loss.dtype == torch.float32 and loss.isfinite() for loss in losses.values())
+    for network in (*student.generators.values(), *student.discriminators.values(), *student.projections.values()):
+        assert all(p.dtype == torch.float32 and p.isfinite().all() for p in network.parameters())
+
+
+def test_penalise_is_called_once_per_generator_step_and_its_addition_moves():
+    architecture = make()
+    calls = []
+    generator = architecture.build_generator(architecture.full_widths(4))
+    weight = generator.get_submodule("down1").conv.weight
+
+    def penalise():
+        calls.append(weight.grad.abs().sum().item())
+        weight.grad.copy_(torch.ones_like(weight))
+
+    player = Player(architecture, {"G": generator}, {"D": architecture.build_discriminator()}, CPU, penalise=penalise)
+    player.begin(1)
+    before = weight.detach().clone()
+    made = player.make(batch(1))
+    player.update_discriminators(made)
+    assert calls == []
+    player.update_generators(made, player.judge(made))
+    assert len(calls) == 1 and calls[0] > 0
+    torch.testing.assert_close(weight.detach(), before - 1e-3, rtol=0, atol=1e-6)
+
+
+def test_the_adversarial_loss_is_weighted_for_the_generator_alone():
+    (plain, _), (weighed, _) = game(), game(lambda_gan=0.25)
+    losses = []
+    for player in (plain, weighed):
+        made = player.make(batch(0))
+        verdict = player.judge(made)
+        imbalance = player.imbalances(verdict)["D"]
+        losses.append((player.update_generators(made, verdict), imbalance))
+    (first, imbalance), (second, same_imbalance) = losses
+    assert float(second["G"]) == pytest.approx(0.25 * float(first["G"])) and second["L1"] == first["L1"] and imbalance == same_imbalance
+
+
+def test_a_discriminator_sees_the_images_of_its_pool_and_the_balance_sees_new_ones():
+    _, student = game(pool_size=2)
+    first = student.make(batch(0))
+    student.update_discriminators(first, student.judge(first))
+    stored = [image.clone() for image in student.pools["D"].images]
+    assert torch.equal(torch.stack(stored), first.pairs["D"].fake)
+    seen = []
+    student.discriminators["D"].register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].detach()))
+    given = [student.make(batch(seed)) for seed in range(1, 9)]
+    for made in given:
+        verdict = student.judge(made)
+        assert torch.equal(seen[-1], made.pairs["D"].fake)
+        student.update_discriminators(made, verdict)
+        assert torch.equal(seen[-2], made.pairs["D"].real)
+    new = [
+        any(torch.equal(image, own) for own in made.pairs["D"].fake)
+        for made, shown in zip(given, seen[2::3], strict=True)
+        for image in shown
+    ]
+    assert set(new) == {True, False}
+
+
+def test_pretraining_moves_the_generators_by_its_own_losses_alone(monkeypatch):
+    teacher, _ = game()
+    monkeypatch.setattr(
+        Pix2Pix, "pretraining_losses", lambda self, batch, samples: {"pixel": (samples["fake"] - batch["B"]).square().mean()}
+    )
+    expected = copy.deepcopy(teacher.generators["G"])
+    before = weights_of(teacher)
+    made = teacher.make(batch(0))
+    losses = teacher.pretrain(made)
+    assert moved(before, teacher) == {"G"} and losses.keys() == {"pixel"}
+    optimizer = torch.optim.Adam(expected.parameters(), lr=1e-3, betas=(0.5, 0.999))
+    loss = (expected(batch(0)["A"]) - batch(0)["B"]).square().mean()
+    loss.backward()
+    optimizer.step()
+    assert float(losses["pixel"]) == pytest.approx(loss.item())
+    for mine, wanted in zip(teacher.generators["G"].parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(mine, wanted)
+    assert teacher.generator_mover.optimizer.state
+    teacher.generator_mover.forget()
+    assert not teacher.generator_mover.optimizer.state
+
+
+def test_gradients_are_those_of_eq_1_and_the_task_loss_batch_by_batch():
+    player, _ = game()
+    g, d = copy.deepcopy(player.generators["G"]), copy.deepcopy(player.discriminators["D"])
+    before = weights_of(player)
+    found = []
+    for _ in player.gradients([batch(1), batch(2)]):
+        found.append({name: parameter.grad.clone() for name, parameter in player.generators["G"].named_parameters()})
+    assert not moved(before, player) and len(found) == 2
+    for seed, gradients in zip((1, 2), found, strict=True):
+        data = batch(seed)
+        fake, _ = unet(g, data["A"])
+        logits, _ = patch(d, torch.cat([data["A"], fake], 1))
+        g.zero_grad()
+        (-logits.mean() + 100 * (fake - data["B"]).abs().mean()).backward()
+        for name, parameter in g.named_parameters():
+            torch.testing.assert_close(gradients[name], parameter.grad, rtol=1e-3, atol=1e-5 + 1e-3 * parameter.grad.abs().max().item())

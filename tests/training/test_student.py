@@ -1,0 +1,97 @@
+"""Students that lack a part of the method."""
+
+import copy
+
+import pytest
+import torch
+
+from gcc import Compressor, Teacher
+from gcc.errors import RecipeError
+from gcc.losses.coordination import Target
+from gcc.models.gate import gates
+from gcc.recipe import Recipe, fields
+from gcc.registry.presets import PRESETS, preset
+from tests.helpers.families import TINY
+
+pytestmark = pytest.mark.usefixtures("small_worlds")
+TERMS = {
+    "pruned-only": {"G", "L1", "D_real", "D_fake"},
+    "full-discriminator": {"G", "L1", "D_real", "D_fake", "distill_G", "distill_D"},
+    "no-discriminator": {"L1", "distill_G", "distill_D"},
+    "no-selective-activation": {"G", "L1", "D_real", "D_fake", "distill_G", "distill_D", "arch"},
+    "no-global": {"G", "L1", "D_real", "D_fake", "distill_G", "distill_D", "arch"},
+    "no-discriminator-distillation": {"G", "L1", "D_real", "D_fake", "distill_G", "arch"},
+    "gcc": {"G", "L1", "D_real", "D_fake", "distill_G", "distill_D", "arch"},
+}
+
+
+def started(name, arch="pix2pix", **settings):
+    """Return a compressor before the second step's first iteration."""
+    run = Compressor(Teacher.create(arch), **TINY[arch] | dict(PRESETS[name].settings) | settings)
+    for step in run.steps():
+        if step.phase == "search" and step.number == step.total:
+            run.widths = run._prune(run.searched.generators, run._gradients)
+            run._reinitialise()
+            return run
+    raise AssertionError
+
+
+def iteration(run):
+    run.begin("train", 1, *run.sides.values())
+    first, second = (next(run.batches(1, stream)) for stream in (1, 2))
+    return run._cooperate(first, second, 1)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_minimises_its_terms_and_no_others(name):
+    losses = iteration(started(name))
+    assert {key.partition("/")[2] for key in losses if key.startswith("student/") and "imbalance" not in key} == TERMS[name]
+    assert all(torch.isfinite(loss) for loss in losses.values())
+
+
+@pytest.mark.parametrize("name", ["no-discriminator", "no-selective-activation", "pruned-only"])
+@pytest.mark.parametrize("arch", ["cyclegan", "sagan", "srgan"])
+def test_every_family_can_do_without(name, arch):
+    assert all(torch.isfinite(loss) for loss in iteration(started(name, arch)).values())
+
+
+def test_presets_take_parts_of_the_recipe_away_and_the_last_is_the_method():
+    for one in PRESETS.values():
+        weights = {name: value for name, value in one.settings.items() if name != "discriminator"}
+        assert one.settings.keys() <= fields(Recipe).keys() and not any(weights.values())
+    defaults = Recipe(size=32)
+    assert list(PRESETS)[-1] == "gcc" and all(getattr(defaults, name) == value for name, value in PRESETS["gcc"].settings.items())
+    assert len({tuple(one.settings.items()) for one in PRESETS.values()}) == len(PRESETS) == len(TERMS)
+    with pytest.raises(RecipeError, match="unknown preset 'no-globel'; did you mean no-global|unknown preset 'no-globel' "):
+        preset("no-globel")
+
+
+@pytest.mark.usefixtures("gradients_stay")
+def test_a_full_discriminator_has_no_gates_and_l_global_moves_its_weights():
+    run = started("no-selective-activation", lambda_global=0.7)
+    student, data = run.student, next(run.batches(1, 2))
+    network = student.discriminators["D"]
+    assert not gates(network) and not student.alphas
+    target = Target()
+    target.update(torch.tensor(0.2), 1, 10)
+    naive = copy.deepcopy(network).requires_grad_(True)
+    with torch.no_grad():
+        made = student.make(data)
+    said = naive(made.pairs["D"].fake)
+    loss = 0.7 * abs(abs(-said.mean() - torch.relu(1 + said).mean()) - 0.2)
+    loss.backward()
+    got = student.update_retention(made, {"D": target})["arch"]
+    assert got.item() == pytest.approx(loss.item(), rel=1e-4)
+    for mine, theirs in zip(naive.parameters(), network.parameters(), strict=True):
+        torch.testing.assert_close(theirs.grad, mine.grad, rtol=1e-3, atol=1e-6)
+
+
+def test_weights_of_the_terms_are_factors():
+    losses = [iteration(started("gcc", lambda_distill_g=g, lambda_distill_d=d)) for g, d in ((1.0, 1.0), (0.5, 3.0))]
+    assert float(losses[1]["student/distill_G"]) == pytest.approx(0.5 * float(losses[0]["student/distill_G"]), rel=1e-4)
+    assert float(losses[1]["student/distill_D"]) == pytest.approx(3 * float(losses[0]["student/distill_D"]), rel=1e-4)
+
+
+def test_no_discriminator_and_no_distillation_is_refused():
+    with pytest.raises(RecipeError, match="leaves a student nothing to learn from"):
+        Recipe(size=32, discriminator="none", lambda_distill_g=0, lambda_distill_d=0)

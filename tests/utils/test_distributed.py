@@ -1,0 +1,126 @@
+"""Several processes that train together."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from gcc.errors import GccError, RecipeError
+from gcc.utils.device import choose_device
+from gcc.utils.distributed import ALONE, Ranks, launched
+from tests.helpers.processes import together
+
+pytestmark = pytest.mark.processes
+FAMILIES = ("pix2pix", "cyclegan", "sagan", "srgan")
+APART = {"pix2pix": {"epochs": 1}, "cyclegan": {"epochs": 1, "pool_size": 3}}
+"""Families with dropout and pools, of which every process draws its own."""
+PLAIN = {"pix2pix": {"epochs": 1, "dropout": 0.0}}
+
+
+def left(folder, name):
+    return load_file(folder / f"{name}.safetensors"), json.loads((folder / f"{name}.json").read_text())
+
+
+def close(some, others, tolerance):
+    """Return whether nested figures agree."""
+    if isinstance(some, dict):
+        return some.keys() == others.keys() and all(close(some[key], others[key], tolerance) for key in some)
+    if isinstance(some, list):
+        return len(some) == len(others) and all(close(*pair, tolerance) for pair in zip(some, others, strict=True))
+    return some == others if isinstance(some, str) else some == pytest.approx(others, rel=tolerance, abs=tolerance)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    return together(1, "families", tmp_path_factory.mktemp("alone"))[0]
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_processes_end_alike_bit_for_bit_and_as_one_with_the_joined_batch(world, alone, tmp_path):
+    folders = together(world, "families", tmp_path)
+    for arch in FAMILIES:
+        parameters, told = left(folders[0], arch)
+        for folder in folders[1:]:
+            others, told_by_others = left(folder, arch)
+            assert told_by_others == told and others.keys() == parameters.keys()
+            assert all(torch.equal(others[name], value) for name, value in parameters.items())
+        expected, expected_told = left(alone, arch)
+        assert told["widths"] == expected_told["widths"] and told["told"] == expected_told["told"]
+        assert close(told["losses"], expected_told["losses"], 2e-6)
+        assert close(told["figures"], expected_told["figures"], 1e-5)
+        assert parameters.keys() == expected.keys()
+        assert all(torch.allclose(parameters[name], value, rtol=1e-6, atol=1e-6) for name, value in expected.items())
+
+
+def test_a_resumed_run_of_two_processes_ends_as_one_that_never_stopped(tmp_path):
+    whole = together(2, "whole", tmp_path / "whole", settings=APART)
+    together(2, "stopped", tmp_path / "stopped", settings=APART, after=3)
+    resumed = together(2, "resumed", tmp_path / "resumed", settings=APART, checkpoints=str(tmp_path / "stopped"))
+    for arch in APART:
+        for straight, stopped in zip(whole, resumed, strict=True):
+            parameters, _ = left(straight, arch)
+            assert all(torch.equal(value, parameters[name]) for name, value in left(stopped, arch)[0].items())
+
+
+def test_a_run_goes_on_with_another_number_of_processes_but_not_with_filled_pools(tmp_path):
+    settings = PLAIN | {"cyclegan": APART["cyclegan"]}
+    together(2, "stopped", tmp_path / "stopped", settings=settings, after=3)
+    straight, _ = left(together(1, "whole", tmp_path / "whole", settings=PLAIN)[0], "pix2pix")
+    for world in (1, 4):
+        folders = together(world, "resumed", tmp_path / str(world), settings=PLAIN, checkpoints=str(tmp_path / "stopped"))
+        resumed, _ = left(folders[0], "pix2pix")
+        assert all(torch.allclose(resumed[name], value, rtol=1e-6, atol=1e-6) for name, value in straight.items())
+    pooled = {"settings": {"cyclegan": APART["cyclegan"]}, "checkpoints": str(tmp_path / "stopped")}
+    with pytest.raises(AssertionError, match="was one of 2 processes, each with image pools of its own, .* start it with 2"):
+        together(1, "resumed", tmp_path / "pooled", **pooled)
+
+
+@pytest.mark.parametrize(("samples", "world"), [(4, 1), (4, 2), (12, 3)])
+def test_shares_are_equal_and_together_the_batch(samples, world):
+    batch = list(range(samples))
+    shares = [batch[Ranks(rank, world).share(samples)] for rank in range(world)]
+    assert sum(shares, []) == batch and {len(share) for share in shares} == {samples // world}
+
+
+def test_a_batch_that_cannot_be_shared_is_refused():
+    with pytest.raises(RecipeError, match="batches of 5 cannot be shared by 2 processes: give a --batch-size that is a multiple of 2"):
+        Ranks(1, 2).share(5)
+
+
+@pytest.mark.parametrize(("count", "world"), [(0, 2), (1, 4), (10, 3), (12, 4)])
+def test_parts_are_disjoint_complete_and_even(count, world):
+    parts = [Ranks(rank, world).part(list(range(count))) for rank in range(world)]
+    assert sum(parts, []) == list(range(count))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_alone_nothing_is_sent():
+    state = {"a": torch.ones(2), "b": [1, "c"]}
+    assert ALONE.agreed(state) is state and ALONE.gathered(state) == [state] and ALONE.most(1, 2) == [1, 2]
+    assert ALONE.means(state) is state and ALONE.joint(state["a"]) is state["a"] and ALONE.named("pool") == "pool"
+
+
+def test_names_of_uses_are_those_of_a_single_process_in_the_first_one_and_differ_in_the_others():
+    names = [Ranks(rank, 4).named("train 1") for rank in range(4)]
+    assert names[0] == "train 1" and len(set(names)) == 4
+
+
+def in_the_way_of_torchrun(monkeypatch):
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_one_gpu_named_for_several_processes_is_refused(monkeypatch):
+    in_the_way_of_torchrun(monkeypatch)
+    with pytest.raises(GccError, match="every process of a run has a GPU of its own: leave --device cuda:1 out"):
+        choose_device("cuda:1")
+
+
+def test_a_process_knows_whether_it_is_one_of_several(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert not launched()
+    in_the_way_of_torchrun(monkeypatch)
+    assert launched()
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert not launched()

@@ -1,0 +1,104 @@
+"""Writing: a file is whole or absent, and a run that is there is not lost."""
+
+import shutil
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+
+from gcc.artifacts.run_folder import claim, require_free
+from gcc.errors import OutputError
+from gcc.utils.files import fresh_folder, replacing, write_text
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "deep" / "file.txt"
+    write_text(path, "old")
+    with pytest.raises(KeyError), replacing(path) as fresh:
+        fresh.write_text("half")
+        raise KeyError
+    assert path.read_text() == "old"
+    write_text(path, "new")
+    assert path.read_text() == "new"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_names_that_are_no_text_are_written_as_numbers(tmp_path):
+    write_text(tmp_path / "file", "run\udcff")
+    assert (tmp_path / "file").read_text() == "run\\udcff"
+
+
+def test_what_the_system_refuses_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot write .*file/inside"):
+        write_text(tmp_path / "file" / "inside", "")
+    with pytest.raises(OutputError, match="cannot write"):
+        claim(tmp_path / "file", needs=0)
+
+
+def test_a_read_only_folder_is_refused_at_once():
+    with pytest.raises(OutputError, match="cannot write /proc/run"):
+        claim(Path("/proc/run"), needs=0)
+
+
+def test_a_full_disk_is_refused_at_once(tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10, 9, 1_000_000))
+    claim(tmp_path, needs=1_000_000)
+    with pytest.raises(OutputError, match="1 MB free, and the run will write about 5 MB"):
+        claim(tmp_path, needs=5_000_000)
+
+
+def a_run(folder):
+    (folder / "student").mkdir(parents=True)
+    (folder / "student" / "model.safetensors").write_text("precious")
+    (folder / "recipe.toml").write_text("")
+    (folder / "notes.txt").write_text("mine")
+    return folder
+
+
+def test_a_held_run_is_refused_unless_forced(tmp_path):
+    with pytest.raises(OutputError, match=r"already holds a run \(recipe.toml, student\).*--force"):
+        require_free(a_run(tmp_path), force=False, inputs=[])
+    require_free(tmp_path, force=True, inputs=[])
+    require_free(tmp_path / "new", force=False, inputs=[tmp_path])
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_held_run_is_moved_aside_whole(tmp_path):
+    assert claim(tmp_path / "new", needs=0) is None
+    for number in ("replaced", "replaced-2"):
+        assert claim(a_run(tmp_path / "run") if number == "replaced" else tmp_path / "run", needs=0) == tmp_path / "run" / number
+        assert (tmp_path / "run" / number / "student" / "model.safetensors").read_text() == "precious"
+        assert (tmp_path / "run" / "notes.txt").exists() and not (tmp_path / "run" / "student").exists()
+        (tmp_path / "run" / "notes.txt").unlink()
+        a_run(tmp_path / "run")
+
+
+def test_the_report_of_a_run_is_moved_aside_with_it(tmp_path):
+    (a_run(tmp_path) / "report.html").write_text("precious")
+    aside = claim(tmp_path, needs=0)
+    assert (aside / "report.html").read_text() == "precious" and not (tmp_path / "report.html").exists()
+
+
+def test_folders_of_the_same_names_that_are_no_run_are_left_alone(tmp_path):
+    (tmp_path / "samples").mkdir()
+    for force in (False, True):
+        with pytest.raises(OutputError, match=r"holds samples and no recipe\.toml"):
+            require_free(tmp_path, force=force, inputs=[])
+
+
+def test_what_the_run_reads_stays_where_it_is(tmp_path):
+    (tmp_path / "teacher").mkdir()
+    (tmp_path / "recipe.toml").write_text("")
+    with pytest.raises(OutputError, match="teacher, which this run reads"):
+        require_free(tmp_path, force=True, inputs=[tmp_path.parent, tmp_path / "student" / ".." / "teacher"])
+    with pytest.raises(OutputError, match="is what this run reads"):
+        require_free(tmp_path / "data", force=False, inputs=[tmp_path / "data"])
+
+
+def test_the_default_folder_is_numbered(tmp_path):
+    assert fresh_folder(tmp_path / "run") == tmp_path / "run"
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run-2").mkdir()
+    assert fresh_folder(tmp_path / "run") == tmp_path / "run-3"

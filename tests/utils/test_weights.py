@@ -1,0 +1,89 @@
+import os
+import pickle
+import re
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+from gcc.errors import ArtifactError
+from gcc.utils.weights import matched, read_tensors
+
+
+class Evil:
+    def __reduce__(self):
+        return os.system, ("touch /tmp/evil",)
+
+
+@pytest.mark.parametrize("name", ["a.pth", "a.pt", "a.safetensors"])
+def test_tensors_come_back(name, tmp_path):
+    tensors = {"a": torch.rand(2, 3), "b": torch.ones(1)}
+    (save_file if name.endswith("safetensors") else torch.save)(tensors, tmp_path / name)
+    read = read_tensors(tmp_path / name)
+    assert read.keys() == tensors.keys() and all(torch.equal(read[key], tensors[key]) for key in tensors)
+
+
+def test_nothing_is_run(tmp_path):
+    (tmp_path / "evil.pth").write_bytes(pickle.dumps(Evil()))
+    torch.save({"a": Evil()}, tmp_path / "evil2.pth")
+    for name in ("evil.pth", "evil2.pth"):
+        with pytest.raises(ArtifactError, match="holds more than tensors"):
+            read_tensors(tmp_path / name)
+    assert not os.path.exists("/tmp/evil")
+
+
+@pytest.mark.parametrize("content", [{}, {"a": 1}, [torch.zeros(1)], torch.zeros(1), {"state_dict": {"a": torch.zeros(1)}}])
+def test_what_is_no_state_dict_is_refused(content, tmp_path):
+    torch.save(content, tmp_path / "a.pth")
+    with pytest.raises(ArtifactError, match="no state dict"):
+        read_tensors(tmp_path / "a.pth")
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(ArtifactError, match="there is no file"):
+        read_tensors(tmp_path / "a.pth")
+
+
+@given(data=st.data(), suffix=st.sampled_from(["pth", "safetensors"]))
+def test_damaged_files_are_refused_or_read(data, suffix, tmp_path_factory):
+    file = tmp_path_factory.getbasetemp() / f"damaged.{suffix}"
+    (torch.save if suffix == "pth" else save_file)({"a": torch.rand(3)}, file)
+    content = bytearray(file.read_bytes())
+    for _ in range(data.draw(st.integers(1, 5))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    file.write_bytes(bytes(content[: data.draw(st.integers(0, len(content)))]))
+    try:
+        assert all(isinstance(tensor, torch.Tensor) for tensor in read_tensors(file).values())
+    except ArtifactError as error:
+        assert str(file) in str(error)
+
+
+def test_the_prefix_of_data_parallel_is_left_off(tmp_path):
+    torch.save({"module.a": torch.zeros(1), "module.b.c": torch.ones(1)}, tmp_path / "a.pth")
+    assert read_tensors(tmp_path / "a.pth").keys() == {"a", "b.c"}
+    torch.save({"module.a": torch.zeros(1), "b": torch.ones(1)}, tmp_path / "a.pth")
+    assert read_tensors(tmp_path / "a.pth").keys() == {"module.a", "b"}
+
+
+def test_a_file_fills_a_network_or_its_first_difference_is_named(tmp_path):
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.BatchNorm2d(4))
+    state, file = network.state_dict(), tmp_path / "a.pth"
+    old = {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
+    for content in (state, old, {f"module.{name}": tensor for name, tensor in state.items()}):
+        torch.save(content, file)
+        tensors = matched(file, state, "a toy")
+        assert tensors.keys() == old.keys()
+        network.load_state_dict(tensors)
+    wrong = {
+        "it lacks 0.bias, expected of shape (4,)": {name: tensor for name, tensor in state.items() if name != "0.bias"},
+        "it has 0.weight of shape (4, 3), expected (4, 3, 1, 1)": state | {"0.weight": torch.zeros(4, 3)},
+        "it has fc.weight": state | {"fc.weight": torch.zeros(1), "g": torch.zeros(1)},
+    }
+    for reason, content in wrong.items():
+        torch.save(content, file)
+        with pytest.raises(ArtifactError, match=re.escape(f"{file} is no a toy: {reason}")):
+            matched(file, state, "a toy")
+    torch.save(state | {"fc.weight": torch.zeros(1)}, file)
+    assert matched(file, state, "a toy", beside="fc.").keys() == old.keys()
