@@ -28,7 +28,7 @@ _HOMES = {
     "Trainer": "gcc.training.teacher_trainer",
     "bench": "gcc.deploy.bench",
     "export": "gcc.deploy.export",
-    "load": "gcc.artifacts.tensors",
+    "load": "gcc.artifacts.model",
     "optimize": "gcc.deploy.optimize",
     "prune": "gcc.pruning.graph.prune",
 }

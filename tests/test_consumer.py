@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from consumer.thumbnails import compressed, progress, teacher, thumbnail, trained
 
 from gcc import Compressor
+from tests.consumer.thumbnails import compressed, progress, teacher, thumbnail, trained
 from tests.helpers.families import TINY
 
 pytestmark = pytest.mark.usefixtures("small_worlds")

@@ -15,10 +15,10 @@ from torch.utils.data import DataLoader
 from gcc.data.aligned import Aligned
 from gcc.data.cache import Decoded, is_whole, keep
 from gcc.data.cityscapes import Cityscapes
-from gcc.data.splits import STORE, Material
 from gcc.data.images import read_rgb
 from gcc.data.loader import _Samples
 from gcc.data.open import open_source
+from gcc.data.splits import STORE, Material
 from gcc.errors import DataError, OutputError
 from gcc.registry import ARCHITECTURES
 from gcc.training.teacher import Teacher

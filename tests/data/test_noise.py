@@ -1,8 +1,8 @@
 import numpy as np
 import torch
-from test_on_disk import Words
 
 from gcc.data.noise import WithNoise
+from tests.data.test_image_files import Words
 
 
 def draw(random):

@@ -7,13 +7,13 @@ import sys
 import pytest
 import torch
 from click.testing import CliRunner
-from test_generation import write
 
 from gcc import bench
 from gcc.cli import main
 from gcc.deploy.bench import Timing, rows
 from gcc.deploy.latency import Latency
 from gcc.errors import GccError
+from tests.deploy.test_generate import write
 
 
 @pytest.fixture(scope="module")

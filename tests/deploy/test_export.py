@@ -7,13 +7,13 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
-from test_generation import write
 from torch import nn
 
 from gcc import export, load
 from gcc.cli import main
 from gcc.deploy.formats import FORMATS, read_onnx
 from gcc.errors import DataError, GccError, OutputError
+from tests.deploy.test_generate import write
 from tests.helpers.families import TINY
 
 

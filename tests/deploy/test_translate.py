@@ -1,12 +1,12 @@
 import pytest
 import torch
 from PIL import Image
-from test_generation import sized, write
 
 from gcc import load
 from gcc.deploy.translate import in_tiles, translate
 from gcc.errors import GccError
 from gcc.registry import ARCHITECTURES
+from tests.deploy.test_generate import sized, write
 
 
 @pytest.mark.parametrize(("height", "width"), [(7, 100), (50, 50), (64, 33), (101, 65)])
