@@ -24,7 +24,7 @@ from PIL import Image
 
 from gcc import Teacher
 from gcc.data.loader import Loader
-from gcc.data.splits import Material
+from gcc.data.splits import DataSplits
 
 SIZES: Mapping[str, tuple[int, int]] = {"pix2pix": (256, 512), "srgan": (480, 640)}
 """Height and width of the images."""
@@ -69,7 +69,7 @@ def main() -> None:
         root = Path(folder)
         write_photographs(root / "train", asked.images, *SIZES[asked.arch])
         write_photographs(root / "test", 1, *SIZES[asked.arch])
-        plain, cached = (Material(architecture, root, None, skip_bad=False) for _ in range(2))
+        plain, cached = (DataSplits(architecture, root, None, skip_bad=False) for _ in range(2))
         start = time.perf_counter()
         cached.decode()
         made = time.perf_counter() - start
@@ -77,8 +77,8 @@ def main() -> None:
         cached.decode()
         checked = time.perf_counter() - start
         loaders = {
-            (title, workers): Loader(material.train, batch_size=batch, seed=0, device=torch.device("cpu"), workers=workers)
-            for title, material in (("decoded each time", plain), ("decoded once", cached))
+            (title, workers): Loader(splits.train, batch_size=batch, seed=0, device=torch.device("cpu"), workers=workers)
+            for title, splits in (("decoded each time", plain), ("decoded once", cached))
             for workers in map(int, asked.workers.split(","))
         }
         rates: dict[tuple[str, int], list[float]] = {way: [] for way in loaders}

@@ -12,7 +12,7 @@ import argparse
 import json
 import math
 import tempfile
-from collections import Counter
+from collections import MacCounter
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import partial
@@ -26,8 +26,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gcc import Compressor
 from gcc.models.modules import on_meta
-from gcc.training.pair import Player
-from gcc.training.student import Student
+from gcc.training.pair import GANPair
+from gcc.training.student import StudentPair
 
 MOVES = ("make", "judge", "update_discriminators", "update_generators", "learn", "update_retention")
 READS = {"pix2pix": "A", "cyclegan": "A", "sagan": "z", "srgan": "lr"}
@@ -48,24 +48,24 @@ def flop_counter() -> FlopCounterMode:
 
 def counted(steps: Any) -> dict[str, float]:
     """Return the operations of one iteration by move; what belongs to none prepares the data."""
-    counter, moves = flop_counter(), Counter[str]()
+    counter, moves = flop_counter(), MacCounter[str]()
     originals: list[tuple[type, str, Callable[..., Any]]] = []
 
     def watch(kind: type, name: str) -> None:
         run = getattr(kind, name)
 
-        def watched(self: Player, *arguments: Any) -> Any:
+        def run_session(self: GANPair, *arguments: Any) -> Any:
             before = counter.get_total_flops()
             result = run(self, *arguments)
-            moves[f"{'student' if isinstance(self, Student) else 'teacher'}: {name}"] += counter.get_total_flops() - before
+            moves[f"{'student' if isinstance(self, StudentPair) else 'teacher'}: {name}"] += counter.get_total_flops() - before
             return result
 
         originals.append((kind, name, run))
-        setattr(kind, name, watched)
+        setattr(kind, name, run_session)
 
     for name in MOVES:
         # A student's own move, or the one that it shares with the teacher; never both.
-        watch(Player if name in vars(Player) else Student, name)
+        watch(GANPair if name in vars(GANPair) else StudentPair, name)
     with counter:
         next(steps)
     for kind, name, run in originals:
@@ -75,13 +75,13 @@ def counted(steps: Any) -> dict[str, float]:
     return moves
 
 
-def forward(network: nn.Module, image: Tensor, taps: Sequence[str] = ()) -> tuple[Counter[str], Shapes]:
+def forward(network: nn.Module, image: Tensor, taps: Sequence[str] = ()) -> tuple[MacCounter[str], Shapes]:
     """Return the operations of a pass and the shapes of its tapped features.
 
     By name: `all`; `attention`, products of two features; `first`, the first layer's, and `data`, its share that reads what no generator
     made, if its input is more than an image; `tapped` and `tapped attention`, what comes before the last tapped layer.
     """
-    counter, found, shapes = flop_counter(), Counter[str](), Shapes()
+    counter, found, shapes = flop_counter(), MacCounter[str](), Shapes()
 
     def attention() -> int:
         return counter.get_flop_counts()["Global"].get(BMM, 0)
@@ -120,7 +120,7 @@ def least(run: Compressor) -> dict[str, float]:
     }
     pairs = architecture.pairs(batch, architecture.generate(makers["teacher"], batch))
 
-    T, S, D, P, K, V = Counter[str](), Counter[str](), Counter[str](), 0, 0, 0
+    T, S, D, P, K, V = MacCounter[str](), MacCounter[str](), MacCounter[str](), 0, 0, 0
     for name in architecture.generators:
         own, wanted = forward(makers["teacher"][name], batch[READS[run.arch]], taps.generator)
         T += own
@@ -135,13 +135,13 @@ def least(run: Compressor) -> dict[str, float]:
     for network in run.auxiliary.values():
         V += forward(deepcopy(network).to("meta"), batch["hr"])[0]["all"]
 
-    def moving(G: Counter[str]) -> int:
+    def moving(G: MacCounter[str]) -> int:
         """Return what moves generators against Eq. 1 and the task losses, once their images are made and judged."""
         own = D["all"] + D["attention"] - D["data"] + 2 * G["all"] - G["first"] + 2 * V
         # Cycle and identity.
         return own + (6 * G["all"] - G["first"] if run.arch == "cyclegan" else 0)
 
-    shares = recipe.order == "GD" and not recipe.pool_size
+    shares = recipe.update_order == "GD" and not recipe.pool_size
     moves = {
         "teacher: make": T["all"],
         "teacher: update_discriminators": 6 * D["all"] - 2 * D["first"],

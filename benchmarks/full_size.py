@@ -63,7 +63,7 @@ def write_vgg19(folder: Path) -> Path:
 
 def compressor(arch: str, folder: Path, *, recipe: Mapping[str, Any] = MappingProxyType({}), **arguments: Any) -> Compressor:
     """Return a run of a family on images that are written to `folder`, at its published sizes but for these recipe fields."""
-    fields = {**FAMILIES[arch], "epochs": 10, "metrics": "", **recipe}
+    fields = {**FAMILIES[arch], "epochs": 10, "evaluators": "", **recipe}
     weights = {"weights": {"vgg19": write_vgg19(folder)}} if arch == "srgan" else {}
     return Compressor(Teacher.create(arch), write_images(arch, folder, fields), **weights, **fields, **arguments)
 

@@ -14,7 +14,7 @@ import json
 import shutil
 import statistics
 import time
-from collections import Counter
+from collections import MacCounter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -65,10 +65,10 @@ def taken_in_turns(networks: Mapping[tuple[str, str], Run], example: Tensor, rep
     return times
 
 
-def by_kind(network: nn.Module, example: Tensor) -> Counter[str]:
+def by_kind(network: nn.Module, example: Tensor) -> MacCounter[str]:
     """Return the milliseconds that a network's layers take, by their kinds."""
     layers = {path: module for path, module in network.named_modules() if not list(module.children())}
-    spent: Counter[str] = Counter()
+    spent: MacCounter[str] = MacCounter()
     for path, seconds in seconds_of(network, list(layers), example).items():
         kernel = "x".join(map(str, getattr(layers[path], "kernel_size", ())))
         spent[f"{type(layers[path]).__name__} {kernel}".strip()] += 1e3 * seconds

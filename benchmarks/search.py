@@ -37,7 +37,7 @@ def work(arch: str, threads: int) -> None:
     start = time.perf_counter()
     teacher = cost_of(full, architecture.example_input())
     for name, budget in Budget.parse_each(recipe.budget, architecture.generators).items():
-        prune(architecture, networks[name], recipe.prune_width, metric, budget, recipe.counter, teacher)
+        prune(architecture, networks[name], recipe.prune_width, metric, budget, recipe.mac_counter, teacher)
     print(time.perf_counter() - start, peak_gb())
 
 

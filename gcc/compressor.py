@@ -16,9 +16,9 @@ from gcc.artifacts.config import Role
 from gcc.artifacts.model import read
 from gcc.data.loader import Loader
 from gcc.errors import ArtifactError
-from gcc.losses.coordination import Target
+from gcc.losses.coordination import SmoothedTarget
 from gcc.losses.distillation import Projections
-from gcc.losses.layers import Positions, build_projections, place
+from gcc.losses.layers import DistillationLayers, build_projections, select_layers
 from gcc.models.build import build_generators, generator_on_meta
 from gcc.models.modules import Widths, on_meta
 from gcc.pruning.budget import Budget, LatencyBudget
@@ -26,16 +26,16 @@ from gcc.pruning.cost import generator_cost
 from gcc.pruning.groups import find_groups
 from gcc.pruning.importance import ONCE, random_gradients
 from gcc.pruning.search import prune
-from gcc.pruning.sparsity import add_subgradient, penalised
+from gcc.pruning.sparsity import add_subgradient, regularized
 from gcc.registry import METRICS, Batch, ImportanceMetric, Networks
-from gcc.training.measure import conclude
-from gcc.training.memory_estimate import Imagined, imagined
-from gcc.training.pair import Lesson, Losses, Made, Player, Verdict
+from gcc.training.measure import build_result
+from gcc.training.memory_estimate import FakeExecution, fake_tensors
+from gcc.training.pair import DiscriminatorOutput, GANPair, GeneratorOutput, Losses, TeacherOutput
 from gcc.training.result import Result
-from gcc.training.run import FIRST, SCORED, SECOND, Run, Step, titled
-from gcc.training.student import STUDENTS, Student
+from gcc.training.run import FIRST, SCORED, SECOND, Run, Step, prefixed
+from gcc.training.student import STUDENTS, StudentPair
 from gcc.training.teacher import Teacher
-from gcc.utils.seeds import derived, seeded
+from gcc.utils.seeds import derive_seed, seeded
 
 
 class Compressor(Run):
@@ -54,15 +54,15 @@ class Compressor(Run):
         GccError: the recipe, the device, a plugin, the data or the student's widths cannot be used.
     """
 
-    teacher: Player
-    student: Student
-    searched: Player
+    teacher: GANPair
+    student: StudentPair
+    searched: GANPair
 
     def __init__(self, teacher: Teacher, data: str | Path | None = None, *, widths: str | Path | None = None, **arguments: Any) -> None:
         super().__init__(teacher, data, **arguments)
-        self.given_widths = {} if widths is None else self._widths_of(Path(widths))
+        self.fixed_widths = {} if widths is None else self._widths_of(Path(widths))
         self.widths: dict[str, Widths] = {}
-        self.targets: dict[str, Target] = {}
+        self.targets: dict[str, SmoothedTarget] = {}
 
     @cached_property
     def metric(self) -> ImportanceMetric:
@@ -72,7 +72,7 @@ class Compressor(Run):
     def check(self) -> None:
         super().check()
         self.within_budget()
-        self._positions()
+        self._layers()
 
     def within_budget(self) -> dict[str, Widths]:
         """Return widths that are within the budget, for a generator that has learned nothing; those that were given, if any.
@@ -80,8 +80,8 @@ class Compressor(Run):
         Raises:
             GccError: the budget is out of reach, or the metric does not fit the family.
         """
-        if self.given_widths:
-            return self.given_widths
+        if self.fixed_widths:
+            return self.fixed_widths
         generators, _ = self.teacher_networks(self.recipe.prune_width, "search")
         return self._prune(generators, random_gradients)
 
@@ -94,14 +94,14 @@ class Compressor(Run):
             widths: of the students.
         """
         here, dtype = torch.device("cpu"), self.execution.dtype
-        loader = Loader(self.material.train, batch_size=self.recipe.batch_size, seed=self.recipe.seed, device=here, ranks=self.ranks)
+        loader = Loader(self.data.train, batch_size=self.recipe.batch_size, seed=self.recipe.seed, device=here, ranks=self.ranks)
         batch = next(loader.batches(1, FIRST))
         run = copy(self)
-        run.device, run.widths, run.given = here, widths, Teacher(self.arch, self.given.settings)
+        run.device, run.widths, run.teacher_source = here, widths, Teacher(self.arch, self.teacher_source.settings)
         # Of the same size, and without a scaler, which looks at values.
-        run.execution = Imagined(here, torch.bfloat16 if dtype == torch.float16 else dtype, micro_batch=self.execution.micro_batch)
+        run.execution = FakeExecution(here, torch.bfloat16 if dtype == torch.float16 else dtype, micro_batch=self.execution.micro_batch)
         run.auxiliary = {name: deepcopy(network).to(here) for name, network in self.auxiliary.items()}
-        with imagined() as tally:
+        with fake_tensors() as tracker:
             run._reinitialise()
             # In the first iteration Adam has no moments yet.
             for _ in range(2):
@@ -109,19 +109,19 @@ class Compressor(Run):
                 first, second = (run.architecture.prepare(each, run.auxiliary) for each in drawn)
                 run._cooperate(first, second, 1)
         frozen = (parameter for network in run.auxiliary.values() for parameter in network.parameters())
-        return tally.most + sum(parameter.numel() * parameter.element_size() for parameter in frozen)
+        return tracker.peak + sum(parameter.numel() * parameter.element_size() for parameter in frozen)
 
     def steps(self) -> Iterator[Step]:
         """Run Algorithm 1, one iteration at a time; line numbers are the paper's."""
         # First step: generator compression, unless its outcome is given.
-        if self.given_widths:
-            self.widths = self.given_widths
+        if self.fixed_widths:
+            self.widths = self.fixed_widths
         else:
             yield from self._sparse_training()  # lines 2 to 4
-            self.widths = self.ranks.agreed(self._prune(self.searched.generators, self._gradients))  # line 5
+            self.widths = self.ranks.broadcast_object(self._prune(self.searched.generators, self._gradients))  # line 5
             del self.searched
         self._reinitialise()
-        yield from self.pretrain("pretrain", self.recipe.pretrain_epochs, self.apprentices())
+        yield from self.pretrain("pretrain", self.recipe.pretrain_epochs, self.untrained_pairs())
 
         # Second step: lightweight generator training.
         epochs = self.recipe.epochs
@@ -133,58 +133,58 @@ class Compressor(Run):
 
     def state(self) -> Losses:
         """Return the share of each gate's channels that are on, once the second step has begun."""
-        return titled("active", self.student.active_share()) if self.sides else {}
+        return prefixed("active", self.student.active_share()) if self.sides else {}
 
     @property
-    def players(self) -> Mapping[str, Player]:
+    def players(self) -> Mapping[str, GANPair]:
         return self.sides or {"search": self.searched}
 
-    def memory(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         targets = {name: target.state_dict() for name, target in self.targets.items()}
-        return super().memory() | {"widths": self.widths, "targets": targets}
+        return super().state_dict() | {"widths": self.widths, "targets": targets}
 
-    def recall(self, memory: Mapping[str, Any]) -> None:
-        super().recall(memory)
+    def load_state_dict(self, memory: Mapping[str, Any]) -> None:
+        super().load_state_dict(memory)
         for name, target in self.targets.items():
             target.load_state_dict(memory["targets"][name])
 
     def resume(self, snapshot: Mapping[str, Any]) -> None:
         super().resume(snapshot)
         # Once the widths are known, the first step is over.
-        self.given_widths = snapshot["memory"]["widths"]
+        self.fixed_widths = snapshot["memory"]["widths"]
 
     def _cooperate(self, first: Batch, second: Batch, epoch: int) -> Losses:
         teacher, student = self.teacher, self.student
 
         # Line 9: update G^T and D^T with Eq. 1 and 2. D^T moves first: the same weights then judge G^T(z) and G^S(z).
-        made = teacher.make(first)
-        losses = titled("teacher", teacher.update_discriminators(made))
-        lesson = Lesson(made, teacher.judge(made))
-        losses |= titled("teacher", teacher.update_generators(made, lesson.verdict))
-        imbalances = teacher.imbalances(lesson.verdict)
-        losses |= titled("teacher/imbalance", imbalances)
-        losses |= titled("target", {name: self.targets[name].update(new, epoch, self.recipe.epochs) for name, new in imbalances.items()})
+        fake = teacher.generate(first)
+        losses = prefixed("teacher", teacher.step_D(fake))
+        taught = TeacherOutput(fake, teacher.discriminate(fake))
+        losses |= prefixed("teacher", teacher.step_G(fake, taught.output))
+        imbalances = teacher.imbalances(taught.output)
+        losses |= prefixed("teacher/imbalance", imbalances)
+        losses |= prefixed("target", {name: self.targets[name].update(new, epoch, self.recipe.epochs) for name, new in imbalances.items()})
 
         # Lines 10 and 11, in the recipe's order: update G^S with Eq. 1 and 10; freeze alpha and update D^S with Eq. 2.
-        made = student.make(first)
-        if self.recipe.order == "GD":
-            verdict = student.judge(made)
-            losses |= titled("student", student.learn(made, verdict, lesson, self._opinion(made)))
-            losses |= titled("student", student.update_discriminators(made, verdict))
+        fake = student.generate(first)
+        if self.recipe.update_order == "GD":
+            output = student.discriminate(fake)
+            losses |= prefixed("student", student.step_G_distilled(fake, output, taught, self._teacher_on_student(fake)))
+            losses |= prefixed("student", student.step_D(fake, output))
         else:
-            losses |= titled("student", student.update_discriminators(made))
-            verdict = student.judge(made)
-            losses |= titled("student", student.learn(made, verdict, lesson, self._opinion(made)))
-        losses |= titled("student/imbalance", student.imbalances(verdict))
+            losses |= prefixed("student", student.step_D(fake))
+            output = student.discriminate(fake)
+            losses |= prefixed("student", student.step_G_distilled(fake, output, taught, self._teacher_on_student(fake)))
+        losses |= prefixed("student/imbalance", student.imbalances(output))
 
         # Line 13: freeze the weights of D^S and update alpha with Eq. 8, on a batch of its own.
         with torch.no_grad():
-            made = student.make(second)
-        return losses | titled("student", student.update_retention(made, self.targets))
+            fake = student.generate(second)
+        return losses | prefixed("student", student.step_alpha(fake, self.targets))
 
-    def _opinion(self, made: Made) -> Verdict:
+    def _teacher_on_student(self, fake: GeneratorOutput) -> DiscriminatorOutput:
         """Return what the teacher's discriminators say of what the student made, if that is distilled."""
-        return self.teacher.judge(made) if self.recipe.lambda_distill_d else Verdict({}, {})
+        return self.teacher.discriminate(fake) if self.recipe.lambda_distill_d else DiscriminatorOutput({}, {})
 
     @property
     def trained_widths(self) -> dict[Role, dict[str, Widths]]:
@@ -192,7 +192,7 @@ class Compressor(Run):
 
     def result(self) -> Result:
         """Return the student beside its teacher, measured on the held-out data."""
-        return conclude(self)
+        return build_result(self)
 
     def plan(self) -> dict[str, str]:
         recipe, teacher = self.recipe, self.teacher_cost()
@@ -200,12 +200,12 @@ class Compressor(Run):
         facts = super().plan() | {
             "teacher": f"width {recipe.ngf}: {teacher}",
             "pruned from": f"width {recipe.prune_width}: {unpruned}",
-            "budget": "; ".join(f"{name} {budget.plan(teacher, recipe.counter)}" for name, budget in self._budgets().items()),
+            "budget": "; ".join(f"{name} {budget.plan(teacher, recipe.mac_counter)}" for name, budget in self._budgets().items()),
         }
-        if self.given_widths:
+        if self.fixed_widths:
             del facts["pruned from"], facts["budget"]
             facts["widths"] = "; ".join(
-                f"{name}: {generator_cost(self.architecture, chosen)}" for name, chosen in self.given_widths.items()
+                f"{name}: {generator_cost(self.architecture, chosen)}" for name, chosen in self.fixed_widths.items()
             )
         if recipe.discriminator == "selective" and self._retention_reach() < 1 - recipe.tau:
             facts["warning"] = (
@@ -229,7 +229,7 @@ class Compressor(Run):
 
     def stages(self) -> list[str]:
         recipe = self.recipe
-        before, searching = recipe.search_pretrain_epochs, [] if self.given_widths else [str(recipe.search_epochs)]
+        before, searching = recipe.search_pretrain_epochs, [] if self.fixed_widths else [str(recipe.search_epochs)]
         if searching and before and not self._search_starts_trained:
             searching.insert(0, f"{before} (pre-training)")
         pretraining = [f"{recipe.pretrain_epochs} (pre-training)"] if recipe.pretrain_epochs else []
@@ -238,7 +238,7 @@ class Compressor(Run):
     @property
     def _search_starts_trained(self) -> bool:
         """Whether the pair that the first step trains is the one that was brought along."""
-        return bool(self.given.brought) and self.recipe.prune_width == self.recipe.ngf
+        return bool(self.teacher_source.pretrained) and self.recipe.prune_width == self.recipe.ngf
 
     def _retention_reach(self) -> float:
         """Return how far Adam can move a retention factor in the whole run: one learning rate per step."""
@@ -252,19 +252,19 @@ class Compressor(Run):
         """
         generators, discriminators = self.teacher_networks(self.recipe.prune_width, "search")
         groups = find_groups(self.architecture, self.recipe.prune_width)
-        sparse = [parameter for network in generators.values() for parameter in penalised(network, groups, self.metric)]
-        strength = self.metric.strength if self.recipe.sparsity is None else self.recipe.sparsity
+        sparse = [parameter for network in generators.values() for parameter in regularized(network, groups, self.metric)]
+        strength = self.metric.l1_strength if self.recipe.sparsity is None else self.recipe.sparsity
         penalise = partial(add_subgradient, sparse, strength)
-        self.searched = Player(self.architecture, generators, discriminators, self.execution, self.auxiliary, penalise=penalise)
+        self.searched = GANPair(self.architecture, generators, discriminators, self.execution, self.auxiliary, penalise=penalise)
         fresh = {} if self._search_starts_trained else {"teacher": self.searched}
         yield from self.pretrain("search_pretrain", self.recipe.search_pretrain_epochs, fresh)
-        yield from self.play(self.searched, "search", self.recipe.search_epochs)
+        yield from self.train_pair(self.searched, "search", self.recipe.search_epochs)
 
     def _gradients(self, network: nn.Module) -> Iterator[None]:
         """Leave in the searched generators, and so in `network`, the gradients of as many batches as the metric reads."""
-        torch.manual_seed(derived(self.recipe.seed, self.ranks.named("gradients")))
+        torch.manual_seed(derive_seed(self.recipe.seed, self.ranks.seed_name("gradients")))
         batches = chain.from_iterable(self.batches(epoch, SCORED) for epoch in count(1))
-        yield from self.searched.gradients(islice(batches, self.metric.batches))
+        yield from self.searched.gradients(islice(batches, self.metric.gradient_batches))
         self.loader.close(SCORED)
 
     def _prune(self, generators: Networks, gradients: Callable[[nn.Module], Iterable[None]]) -> dict[str, Widths]:
@@ -282,11 +282,11 @@ class Compressor(Run):
                 recipe.prune_width,
                 self.metric,
                 budgets[name],
-                recipe.counter,
+                recipe.mac_counter,
                 teacher,
-                recipe.keep,
+                recipe.min_keep_ratio,
                 recipe.round_to,
-                gradients(network) if self.metric.batches else ONCE,
+                gradients(network) if self.metric.gradient_batches else ONCE,
             ).widths
             for name, network in generators.items()
         }
@@ -297,35 +297,35 @@ class Compressor(Run):
     def _reinitialise(self) -> None:
         """Start teacher and student afresh; nothing is inherited from the first step (line 5)."""
         students = build_generators(self.architecture, self.widths, "student")
-        positions = self._positions()
-        self.teacher = self.teacher_player(positions)
+        layers = self._layers()
+        self.teacher = self.teacher_player(layers)
         kind = STUDENTS[self.recipe.discriminator]
         self.student = kind(
             self.architecture,
             students,
-            kind.opponents(self.architecture),
+            kind.build_discriminators(self.architecture),
             self.execution,
             self.auxiliary,
-            positions,
-            self._projections(positions),
+            layers,
+            self._projections(layers),
         )
-        self.targets = {name: Target().to(self.device) for name in self.architecture.discriminators}
+        self.targets = {name: SmoothedTarget().to(self.device) for name in self.architecture.discriminators}
         self.sides = {"teacher": self.teacher, "student": self.student}
 
-    def _positions(self) -> Positions:
+    def _layers(self) -> DistillationLayers:
         """Return the layers that are distilled."""
         discriminators = {name: on_meta(self.architecture.build_discriminator) for name in self.architecture.discriminators}
-        found = place(self.architecture, self._on_meta(self.widths_at(self.recipe.ngf)), discriminators)
-        return Positions(
+        found = select_layers(self.architecture, self._on_meta(self.widths_at(self.recipe.ngf)), discriminators)
+        return DistillationLayers(
             found.generators if self.recipe.lambda_distill_g else {},
             found.discriminators if self.recipe.lambda_distill_d else {},
         )
 
-    def _projections(self, positions: Positions) -> dict[str, Projections]:
+    def _projections(self, layers: DistillationLayers) -> dict[str, Projections]:
         """Return the maps f_l of Eq. 9, freshly initialised."""
         teachers, students = self._on_meta(self.widths_at(self.recipe.ngf)), self._on_meta(self.widths)
         with seeded(self.recipe.seed, "projections"):
-            return build_projections(self.architecture, teachers, students, positions)
+            return build_projections(self.architecture, teachers, students, layers)
 
     def _on_meta(self, widths: Mapping[str, Widths]) -> dict[str, nn.Module]:
         return {name: generator_on_meta(self.architecture, chosen) for name, chosen in widths.items()}

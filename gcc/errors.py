@@ -30,19 +30,19 @@ class PluginError(GccError):
         verdict: what is wrong, in a word or two.
     """
 
-    verdict = "broken"
+    status = "broken"
 
 
 class ClashError(PluginError):
     """Two distributions claim one plugin's name."""
 
-    verdict = "clashing"
+    status = "clashing"
 
 
 class ContractError(PluginError):
     """A plugin is made for another version of its contract."""
 
-    verdict = "of another contract"
+    status = "of another contract"
 
 
 class DataError(GccError):

@@ -11,6 +11,7 @@ import json
 import tomllib
 import types
 import typing
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,8 @@ from typing import Any, ClassVar, Literal, TypeVar
 from gcc.errors import RecipeError, near
 
 R = TypeVar("R", bound="Recipe")
-Counter = Literal["exact", "paper"]
+T = TypeVar("T")
+MacCounter = Literal["exact", "paper"]
 """True multiply-accumulates, or the count of the paper's authors."""
 GanMode = Literal["hinge", "lsgan", "vanilla", "wgangp"]
 Schedule = Literal["linear", "step"]
@@ -27,6 +29,16 @@ Schedule = Literal["linear", "step"]
 LARGEST_WIDTH = 4096
 LARGEST_SIZE = 16384
 LARGEST_NUMBER = 1e300
+
+RENAMED: Mapping[str, str] = {
+    "alpha_decay": "alpha_decay_epochs",
+    "counter": "mac_counter",
+    "decay": "decay_fraction",
+    "keep": "min_keep_ratio",
+    "metrics": "evaluators",
+    "order": "update_order",
+}
+"""Fields by the names that they had in version 0.1, which this version still reads."""
 
 Range = tuple[float, float]
 WIDTH: Range = (1, LARGEST_WIDTH)
@@ -36,8 +48,21 @@ SHARE: Range = (0, 1)
 BELOW_ONE: Range = (0, 1 - 1e-12)
 
 
+class _ReadsOldNames(type):
+    """Lets recipes of plugins that were written for version 0.1 declare and pass fields by their old names."""
+
+    def __new__(cls, name: str, bases: tuple[type, ...], body: dict[str, Any]) -> _ReadsOldNames:
+        if bases:
+            body["__annotations__"] = current_names(body.get("__annotations__", {}))
+            body = current_names(body)
+        return super().__new__(cls, name, bases, body)
+
+    def __call__(cls: type[T], *arguments: Any, **fields: Any) -> T:
+        return type.__call__(cls, *arguments, **current_names(fields))  # type: ignore[no-any-return]
+
+
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Recipe(metaclass=_ReadsOldNames):
     """What every family's run is made of (Li et al. 2021, Table I and Algorithm 1).
 
     Attributes:
@@ -49,12 +74,12 @@ class Recipe:
 
     ranges: ClassVar[Mapping[str, Range]] = {
         **dict.fromkeys(("ngf", "ndf", "prune_width"), WIDTH),
-        **dict.fromkeys(("batch_size", "alpha_decay", "epochs", "evaluate_every", "round_to"), COUNT),
+        **dict.fromkeys(("batch_size", "alpha_decay_epochs", "epochs", "evaluate_every", "round_to"), COUNT),
         **dict.fromkeys(("pretrain_epochs", "pool_size"), WEIGHT),
         **dict.fromkeys(("lr_g", "lr_d", "lr_alpha", "sparsity"), WEIGHT),
         **dict.fromkeys(("lambda_d", "lambda_gan", "lambda_gp", "gamma_m", "gamma_t"), WEIGHT),
         **dict.fromkeys(("lambda_distill_g", "lambda_distill_d", "lambda_global"), WEIGHT),
-        **dict.fromkeys(("tau", "decay", "keep"), SHARE),
+        **dict.fromkeys(("tau", "decay_fraction", "min_keep_ratio"), SHARE),
         **dict.fromkeys(("beta1", "beta2"), BELOW_ONE),
         "size": (1, LARGEST_SIZE),
         "seed": (0, 2**63 - 1),
@@ -73,7 +98,7 @@ class Recipe:
     """Width of the generator that the first step trains and prunes (Table I, student ngf)."""
     sparsity: float | None = None
     """Strength of the first step's L1 subgradient; none takes the metric's own."""
-    keep: float = 0.0
+    min_keep_ratio: float = 0.0
     """Least share of each width's channels that stays, whatever their importance; 0, as in the paper, may leave a layer a single channel,
     which short sparse training tends to do where gradients are small."""
     round_to: int = 1
@@ -81,17 +106,17 @@ class Recipe:
     budget: str = "25%"
     """What a student generator may cost: `3.0G`, `900M` (MACs per sample), `25%` (of the teacher's MACs), `2.5Mparams` or `8ms@cpu`
     (measured on this machine, by cpu, cuda or onnxruntime); one for all generators, or one for each, joined by commas."""
-    counter: Counter = "exact"
+    mac_counter: MacCounter = "exact"
     """The MACs counter that the budget is held against."""
 
-    metrics: str = ""
+    evaluators: str = ""
     """Evaluators of quality, plugins of `gcc list`, joined by commas; the first tells which epoch is the best."""
     evaluate_every: int = 5
     """Epochs between two evaluations on the validation images."""
 
     epochs: int = 100
     """Epochs of the second step, E in Algorithm 1 (Table I, const and decay together)."""
-    decay: float = 0.0
+    decay_fraction: float = 0.0
     """Share of the epochs, at the end, that have the learning rate of `schedule` (Table I, decay)."""
     schedule: Schedule = "linear"
     """Learning rate of the decay epochs: linearly to zero, or a tenth."""
@@ -117,7 +142,7 @@ class Recipe:
     """Made images of the past that each discriminator is shown in place of new ones; 0 for none."""
     lambda_gp: float = 10.0
     """Weight of the gradient penalty, for `wgangp` alone."""
-    order: Literal["GD", "DG"] = "GD"
+    update_order: Literal["GD", "DG"] = "GD"
     """Which of the student pair moves first: the generator (Algorithm 1, lines 10 and 11) or the discriminator."""
 
     selector: str = "paper"
@@ -138,7 +163,7 @@ class Recipe:
     """Threshold of the retention factors (Eq. 3)."""
     lr_alpha: float = 1e-4
     """Adam's learning rate for the retention factors."""
-    alpha_decay: int = 100
+    alpha_decay_epochs: int = 100
     """Epochs after which `lr_alpha` falls to a tenth, again and again."""
     train_teacher: bool = True
     """Whether a teacher that was brought along goes on training; a fresh one always trains."""
@@ -150,7 +175,7 @@ class Recipe:
         for field, kind in fields(type(self)).items():
             value = getattr(self, field)
             object.__setattr__(self, field, _checked(field, value, kind))
-        for field, (low, high) in self.ranges.items():
+        for field, (low, high) in current_names(self.ranges).items():
             value = getattr(self, field)
             if value is not None and not low <= value <= high:
                 raise RecipeError(f"{field} = {value}: expected a value from {low} to {high}")
@@ -160,7 +185,7 @@ class Recipe:
     @property
     def decay_epochs(self) -> int:
         """Epochs with a decaying learning rate (Table I, decay)."""
-        return round(self.decay * self.epochs)
+        return round(self.decay_fraction * self.epochs)
 
     @property
     def search_epochs(self) -> int:
@@ -181,7 +206,7 @@ class Recipe:
 
     def alpha_rate_factor(self, epoch: int) -> float:
         """Return the factor on the retention factors' learning rate in `epoch`, counted from 1."""
-        return float(0.1 ** ((epoch - 1) // self.alpha_decay))
+        return float(0.1 ** ((epoch - 1) // self.alpha_decay_epochs))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain JSON and TOML values; a field that is none is left out."""
@@ -207,11 +232,29 @@ def changed(recipe: R, settings: Mapping[str, Any]) -> R:
         RecipeError: a field is unknown, or its value has the wrong type or lies out of range.
     """
     kinds = fields(type(recipe))
+    for old in settings.keys() & RENAMED.keys():
+        warnings.warn(f"the recipe field {old} is now called {RENAMED[old]}", FutureWarning, stacklevel=2)
+    settings = current_names(settings)
     for name in settings:
         if name not in kinds:
             raise RecipeError(f"unknown recipe field {name!r}{near(name, kinds)}")
     parsed = {name: _parsed(name, value, kinds[name]) if isinstance(value, str) else value for name, value in settings.items()}
     return dataclasses.replace(recipe, **parsed)
+
+
+def current_names(settings: Mapping[str, T]) -> dict[str, T]:
+    """Return settings with every field under its present name.
+
+    Raises:
+        RecipeError: a field is given under its old name and its present one.
+
+    >>> current_names({"decay": 0.5, "size": 64})
+    {'decay_fraction': 0.5, 'size': 64}
+    """
+    for old in settings.keys() & RENAMED.keys():
+        if RENAMED[old] in settings:
+            raise RecipeError(f"{old} is now called {RENAMED[old]}, and both are given: leave {old} out")
+    return {RENAMED.get(name, name): value for name, value in settings.items()}
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ def test_contract(tmp_path):
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -24,8 +25,8 @@ from gcc.artifacts.config import Artifact
 from gcc.artifacts.model import environment, load, save
 from gcc.deploy.translate import in_tiles
 from gcc.errors import GccError, PluginError
-from gcc.losses.distillation import modules_at, tapping
-from gcc.losses.layers import build_projections, place
+from gcc.losses.distillation import modules_at, tapped
+from gcc.losses.layers import build_projections, select_layers
 from gcc.models.build import build_discriminators, build_generators, generator_on_meta
 from gcc.models.gate import ChannelGate, gates
 from gcc.models.modules import Widths, on_meta
@@ -37,6 +38,7 @@ from gcc.pruning.groups import find_groups
 from gcc.pruning.importance import random_gradients
 from gcc.recipe import changed
 from gcc.registry import ARCHITECTURES, DATASETS, METRICS, Architecture, Group, ImportanceMetric, Networks
+from gcc.registry.renamed import ReadsOldNames, to_rename
 from gcc.utils.weights import Weights
 
 NORMS = (nn.BatchNorm2d, nn.InstanceNorm2d, nn.GroupNorm, nn.LayerNorm)
@@ -56,7 +58,14 @@ def check_architecture(arch: str, folder: Path, seed: int = 0) -> None:
         PluginError: the architecture breaks its contract; the message says where.
     """
     family = ARCHITECTURES.load(arch)
+    _say_what_to_rename(family)
     check_family(arch, family(family.demo()), folder, seed)
+
+
+def _say_what_to_rename(plugin: type[ReadsOldNames]) -> None:
+    """Warn of every member that is defined under the name that it had in version 0.1, and still works."""
+    for old, new in to_rename(plugin).items():
+        warnings.warn(f"{plugin.__name__}.{old} is now called {new}: rename it", DeprecationWarning, stacklevel=3)
 
 
 def check_family(arch: str, architecture: Architecture[Any], folder: Path, seed: int = 0) -> None:
@@ -90,7 +99,7 @@ def check_metric(name: str) -> None:
         PluginError: the metric breaks its contract; the message says where.
     """
     metric = METRICS.load(name)()
-    _require(metric.strength >= 0 and metric.batches >= 0, "strength and batches must not be negative")
+    _require(metric.l1_strength >= 0 and metric.gradient_batches >= 0, "strength and batches must not be negative")
     tells = [check_scores(metric, family(family.demo())) for family in _families()]
     _require(any(tells), "no channel of any family is scored")
 
@@ -109,7 +118,7 @@ def check_scores(metric: ImportanceMetric, architecture: Architecture[Any]) -> b
             for group in groups:
                 tells |= _check_score(metric, network, group)
                 parameters = {id(parameter) for parameter in network.parameters()}
-                own = all(id(tensor) in parameters for tensor in metric.sparsified(network, group))
+                own = all(id(tensor) in parameters for tensor in metric.regularized_parameters(network, group))
                 _require(own, f"sparsified gives, for the width {group.name!r}, what is no parameter of the generator")
             same = all(torch.equal(one, other) for one, other in zip(before, _values(network), strict=True))
             _require(same, "score or sparsified changes the generator or its gradients")
@@ -157,7 +166,7 @@ def check_positions(architecture: Architecture[Any]) -> None:
     teachers = {name: generator_on_meta(architecture, full) for name in architecture.generators}
     students = {name: generator_on_meta(architecture, halves) for name in architecture.generators}
     discriminators = {name: on_meta(architecture.build_discriminator) for name in architecture.discriminators}
-    found = place(architecture, teachers, discriminators)
+    found = select_layers(architecture, teachers, discriminators)
     with torch.device("meta"), torch.no_grad():
         batch = architecture.example_batch()
         pairs = architecture.pairs(batch, architecture.generate(teachers, batch))
@@ -173,7 +182,7 @@ def _check_features(network: nn.Module, paths: Sequence[str], run: Callable[[], 
     _check_taps(tuple(paths), {type(network).__name__: network})
     _require(len(set(paths)) == len(paths), f"a layer is chosen twice: {', '.join(paths)}")
     _require(not any(module._forward_hooks for module in network.modules()), "select leaves hooks in the network")
-    with torch.device("meta"), torch.no_grad(), tapping({"": modules_at(network, paths)}) as features:
+    with torch.device("meta"), torch.no_grad(), tapped({"": modules_at(network, paths)}) as features:
         run()
     for path in paths:
         given = features[""].get(path)
@@ -292,14 +301,14 @@ def check_game(architecture: Architecture[Any]) -> None:
         _require(loss.ndim == 0 and loss.requires_grad, f"the loss {term!r} is no scalar that leads to the generators")
     _check_taps(architecture.taps().generator, generators)
     _check_taps(architecture.taps().discriminator, discriminators)
-    columns = architecture.show(batch, {"teacher": samples, "student": samples})
+    columns = architecture.visuals(batch, {"teacher": samples, "student": samples})
     _require(all(column.ndim == 4 and column.shape[1] == 3 for column in columns.values()), "show gives columns that are not (N, 3, H, W)")
-    judged = architecture.judged(batch, samples)
+    judged = architecture.eval_samples(batch, samples)
     _require(judged.keys() == generators.keys(), f"judged names {sorted(judged)}: expected the generators {sorted(generators)}")
     for name, seen in judged.items():
         for key in (seen.source, seen.target):
             _require(key in seen.batch, f"judged {name}: {key!r} is no key of the batch")
-        _require(seen.made.shape == seen.real.shape, f"judged {name}: made is {tuple(seen.made.shape)}, real {tuple(seen.real.shape)}")
+        _require(seen.fake.shape == seen.real.shape, f"judged {name}: made is {tuple(seen.fake.shape)}, real {tuple(seen.real.shape)}")
 
 
 def check_inputs(architecture: Architecture[Any]) -> None:
@@ -307,20 +316,20 @@ def check_inputs(architecture: Architecture[Any]) -> None:
     kind = DATASETS.load(architecture.demo_source).samples
     _require(kind == architecture.samples, f"demo_source {architecture.demo_source!r} gives samples {kind!r}, not {architecture.samples!r}")
     example = architecture.example_input()
-    z, again = (architecture.latent(np.random.default_rng(0)) for _ in range(2))
+    z, again = (architecture.sample_z(np.random.default_rng(0)) for _ in range(2))
     if z is not None and again is not None:
         _require(z.shape == example.shape[1:], f"latent gives the shape {tuple(z.shape)}: expected {tuple(example.shape[1:])}")
         _require(z.dtype == example.dtype, f"latent gives {z.dtype}: expected {example.dtype}, as example_input does")
         _require(torch.equal(z, again), "latent depends on more than the random generator that it is given")
         return
-    _require(example.ndim == 4, f"the generators take {tuple(example.shape)}, which is no image: expected `latent` to give such noise")
-    reach = architecture.reach
-    height, width = architecture.fitted(20, 50 if reach is None else 3 * reach + 1)
+    _require(example.ndim == 4, f"the generators take {tuple(example.shape)}, which is no image: expected `sample_z` to give such noise")
+    reach = architecture.receptive_field_radius
+    height, width = architecture.input_size(20, 50 if reach is None else 3 * reach + 1)
     image = torch.rand(1, example.shape[1], height, width, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     for name, network in build_generators(architecture, _prunable(architecture), "check").items():
         with torch.no_grad():
             made = network.double().eval()(image)
-            _require(made.ndim == 4, f"generator {name} makes no image of one of {width}x{height} pixels, which `fitted` gives")
+            _require(made.ndim == 4, f"generator {name} makes no image of one of {width}x{height} pixels, which `input_size` gives")
             if reach is not None:
                 seamless = torch.allclose(in_tiles(network, image, reach, tile=max(1, reach)), made)
                 _require(seamless, f"generator {name} depends on pixels beyond its reach of {reach}")

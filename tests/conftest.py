@@ -38,6 +38,6 @@ def few_pairs(tmp_path_factory):
 @pytest.fixture
 def gradients_stay(monkeypatch):
     """Let a step's gradients be looked at, which are freed otherwise."""
-    from gcc.training.optimizer import Mover
+    from gcc.training.optimizer import ScopedOptimizer
 
-    monkeypatch.setattr(Mover, "release", lambda self: None)
+    monkeypatch.setattr(ScopedOptimizer, "release", lambda self: None)

@@ -4,7 +4,7 @@ import copy
 import json
 import math
 import sys
-from collections import Counter
+from collections import MacCounter
 from typing import ClassVar
 
 import numpy as np
@@ -16,7 +16,7 @@ from gcc import Compressor, Teacher, load
 from gcc.artifacts.model import read
 from gcc.deploy.latency import Latency
 from gcc.errors import ArtifactError, BudgetError, GccError, OutputError, PluginError, RecipeError, TrainingError
-from gcc.losses.coordination import Target
+from gcc.losses.coordination import SmoothedTarget
 from gcc.models.build import build_generators
 from gcc.pruning.budget import Budget
 from gcc.pruning.importance import L1Norm
@@ -44,9 +44,9 @@ def test_a_run_ends_within_the_budget_and_comes_back_from_disk_bit_equal(arch, t
     result = run.run(steps.append)
     assert all(math.isfinite(float(loss)) for step in steps for loss in step.losses.values())
     for name, network in result.students.items():
-        figures = result.figures()[name]
+        figures = result.measurements()[name]
         budget = Budget.parse_each(run.recipe.budget, run.architecture.generators)[name]
-        limit = budget.limit(run.teacher_cost(), run.recipe.counter)
+        limit = budget.limit(run.teacher_cost(), run.recipe.mac_counter)
         assert figures["student"]["exact_macs"] <= limit < figures["teacher"]["exact_macs"]
         assert sum(parameter.numel() for parameter in network.parameters()) == figures["student"]["parameters"]
         assert all(math.isfinite(value) for side in figures.values() for value in side["metrics"].values())
@@ -57,11 +57,11 @@ def test_a_run_ends_within_the_budget_and_comes_back_from_disk_bit_equal(arch, t
         for name, artifact in read(tmp_path / role).items():
             loaded = load(artifact.folder)
             assert not loaded.training
-            made = result.sides[role].generators[name].network
+            made = result.pairs[role].generators[name].network
             with torch.no_grad():
                 example = torch.randn_like(run.architecture.example_input())
                 assert torch.equal(loaded(example), made.cpu()(example))
-            assert json.loads((artifact.folder / "config.json").read_text())["figures"] == result.figures()[name]
+            assert json.loads((artifact.folder / "config.json").read_text())["figures"] == result.measurements()[name]
 
 
 @families
@@ -114,7 +114,7 @@ def test_student_and_teacher_start_afresh_and_inherit_nothing(arch):
 def test_alpha_learns_on_a_batch_of_its_own(arch, monkeypatch):
     run, seen = compressor(arch), []
     steps = second_step(run)
-    make = type(run.student).make
+    make = type(run.student).generate
     monkeypatch.setattr(type(run.student), "make", lambda self, batch: (seen.append(batch), make(self, batch))[1])
     next(steps)
     first, second = seen
@@ -124,14 +124,14 @@ def test_alpha_learns_on_a_batch_of_its_own(arch, monkeypatch):
 @families
 def test_the_order_of_the_student_pair_is_the_recipes(arch, monkeypatch):
     moves = []
-    from gcc.training.student import Student
+    from gcc.training.student import StudentPair
 
-    learn, update = Student.learn, Student.update_discriminators
-    monkeypatch.setattr(Student, "learn", lambda self, *args: (moves.append("G"), learn(self, *args))[1])
-    monkeypatch.setattr(Student, "update_discriminators", lambda self, *args: (moves.append("D"), update(self, *args))[1])
+    learn, update = StudentPair.step_G_distilled, StudentPair.step_D
+    monkeypatch.setattr(StudentPair, "learn", lambda self, *args: (moves.append("G"), learn(self, *args))[1])
+    monkeypatch.setattr(StudentPair, "update_discriminators", lambda self, *args: (moves.append("D"), update(self, *args))[1])
     for order in ("GD", "DG"):
         moves.clear()
-        for step in compressor(arch, order=order).steps():
+        for step in compressor(arch, update_order=order).steps():
             if step.phase == "train":
                 break
         assert "".join(moves) == order
@@ -140,9 +140,11 @@ def test_the_order_of_the_student_pair_is_the_recipes(arch, monkeypatch):
 @families
 def test_the_target_follows_the_teacher_with_beta_of_the_epoch(arch, monkeypatch):
     seen = []
-    update = Target.update
+    update = SmoothedTarget.update
     monkeypatch.setattr(
-        Target, "update", lambda self, new, epoch, epochs: (seen.append((float(new), epoch, epochs)), update(self, new, epoch, epochs))[1]
+        SmoothedTarget,
+        "update",
+        lambda self, new, epoch, epochs: (seen.append((float(new), epoch, epochs)), update(self, new, epoch, epochs))[1],
     )
     run = compressor(arch, epochs=4)
     losses = [step.losses for step in run.steps() if step.phase == "train"]
@@ -163,12 +165,12 @@ def test_a_brought_teacher_is_where_training_starts_and_may_stay_frozen(arch, tm
     teacher = Teacher.load(tmp_path / "teacher")
     frozen = Compressor(teacher, train_teacher=False, **settings)
     frozen.run()
-    for name, artifact in teacher.brought.items():
+    for name, artifact in teacher.pretrained.items():
         saved = artifact.network().state_dict()
         assert all(torch.equal(value, saved[key]) for key, value in frozen.teacher.generators[name].state_dict().items())
     going_on = Compressor(teacher, **settings)
     start, _ = going_on.teacher_networks(going_on.recipe.ngf, "teacher")
-    for name, artifact in teacher.brought.items():
+    for name, artifact in teacher.pretrained.items():
         saved = artifact.network().state_dict()
         assert all(torch.equal(value, saved[key]) for key, value in start[name].state_dict().items())
     going_on.run()
@@ -229,9 +231,9 @@ def second_step(run):
 @pytest.mark.parametrize("order", ["GD", "DG"])
 def test_each_network_runs_as_often_as_algorithm_1_needs(arch, order):
     # Several iterations in an epoch, at whose end images are made to be looked at.
-    run = compressor(arch, order=order, batch_size=10)
+    run = compressor(arch, update_order=order, batch_size=10)
     steps = second_step(run)
-    counted = Counter()
+    counted = MacCounter()
     for side, player in run.sides.items():
         for kind, networks in (("G", player.generators), ("D", player.discriminators)):
             for network in networks.values():
@@ -257,15 +259,13 @@ def test_a_shared_verdict_moves_the_discriminator_as_a_fresh_one_does(arch):
     batch = next(run.loader.batches(1, 1))
     shared, fresh = run.student, copy.deepcopy(run.student)
     run.begin("train", 1)
-    made = shared.make(batch)
-    verdict = shared.judge(made)
-    losses = shared.update_discriminators(made, verdict)
+    made = shared.generate(batch)
+    output = shared.discriminate(made)
+    losses = shared.step_D(made, output)
     run.begin("train", 1)
     # One more pass is one more power iteration, where a norm is spectral.
-    torch.testing.assert_close(fresh.update_discriminators(fresh.make(batch)), losses, rtol=1e-3, atol=1e-4)
-    mine, other = (
-        torch.cat([parameter.grad.flatten() for parameter in player.discriminator_mover.parameters]) for player in (shared, fresh)
-    )
+    torch.testing.assert_close(fresh.step_D(fresh.generate(batch)), losses, rtol=1e-3, atol=1e-4)
+    mine, other = (torch.cat([parameter.grad.flatten() for parameter in player.optimizer_D.parameters]) for player in (shared, fresh))
     assert (mine - other).norm() < 0.02 * other.norm()
 
 
@@ -306,7 +306,7 @@ def test_every_selector_distils_something_else():
     def distilled(selector):
         run = compressor("pix2pix", selector=selector)
         run.widths = run.widths_at(4)
-        return run._positions()
+        return run._layers()
 
     paper, uniform, everything, named = map(distilled, ("paper", "uniform", "all", "down2.act,conv3.3"))
     assert named.generators == {"G": ("down2.act",)} and named.discriminators == {"D": ("conv3.3",)}
@@ -318,7 +318,7 @@ def test_what_pre_training_does_not_read_is_not_prepared(monkeypatch):
     run, asked = compressor("srgan"), []
     prepare = type(run.architecture).prepare
     monkeypatch.setattr(type(run.architecture), "prepare", lambda *given: (asked.append(1), prepare(*given))[1])
-    phases = Counter(step.phase for step in run.steps())
+    phases = MacCounter(step.phase for step in run.steps())
     # Of two batches in an iteration of the second step, alpha's needs no task losses.
     assert phases["pretrain"] and len(asked) == phases["search"] + phases["train"]
 
@@ -343,8 +343,8 @@ def test_a_frozen_teacher_judges_by_the_batch_has_no_best_epoch_and_stays_as_it_
     before = state(run.teacher.generators) | state(run.teacher.discriminators)
     data = next(run.loader.batches(1, 1))
     with torch.no_grad():
-        made = run.teacher.make(data)
-        (said,) = run.teacher.judge(made).logits.values()
+        made = run.teacher.generate(data)
+        (said,) = run.teacher.discriminate(made).logits.values()
         fresh = copy.deepcopy(run.teacher.discriminators["D"]).train()
         for module in fresh.modules():
             module.track_running_stats = True
@@ -354,8 +354,8 @@ def test_a_frozen_teacher_judges_by_the_batch_has_no_best_epoch_and_stays_as_it_
         pass
     after = state(run.teacher.generators) | state(run.teacher.discriminators)
     assert all(torch.equal(after[key], value) for key, value in before.items())
-    outcomes = run.result().outcomes
-    assert outcomes["teacher"].best is outcomes["teacher"].last
+    roles = run.result().roles
+    assert roles["teacher"].best is roles["teacher"].last
 
 
 # Torch's compiler looks at the gradients of all that it is given.
@@ -369,7 +369,7 @@ def test_what_is_faster_has_the_losses_of_a_plain_run(arch, monkeypatch):
     for mode in ("plain", "fast", "compile"):
         run = compressor(arch, epochs=2, **({mode: True} if mode != "fast" else {}))
         # Widths hang on the order of scores, which may be as close to each other as rounding errors.
-        run.given_widths = run.widths_at(3)
+        run.fixed_widths = run.widths_at(3)
         assert run.execution.layout == (torch.contiguous_format if mode == "plain" else torch.channels_last)
         assert run.plan()["device"].endswith(", compiled") == (mode == "compile")
         losses[mode] = [{name: float(value) for name, value in step.losses.items()} for step in run.steps()]
@@ -400,8 +400,8 @@ def test_a_cache_changes_no_loss(tmp_path):
 
 
 def test_a_plain_run_is_one_in_float32():
-    with pytest.raises(GccError, match="leave --plain or --amp bf16 out"):
-        compressor("pix2pix", plain=True, amp="bf16")
+    with pytest.raises(GccError, match="leave --reference or --amp bf16 out"):
+        compressor("pix2pix", reference=True, amp="bf16")
 
 
 class Watching(L1Norm):
@@ -469,13 +469,13 @@ def test_a_latency_that_is_promised_is_measured_and_kept(tmp_path, monkeypatch, 
     run = compressor("pix2pix", budget=f"{0.4 * full / 1000:.3f}ms@cpu", round_to=2)
     assert "ms for one sample by cpu" in run.plan()["budget"]
     result = run.run()
-    sides = result.figures()["G"]
+    sides = result.measurements()["G"]
     assert sides["teacher"]["ready_ms"] == pytest.approx(full / 1000)
     assert 0.3 * full / 1000 < sides["student"]["ready_ms"] <= sides["student"]["promised_ms"] == pytest.approx(0.4 * full / 1000, abs=1e-3)
     assert sides["student"]["promised_on"] == "cpu, 1 thread" and all(width % 2 == 0 for width in run.widths["G"].values())
     result.save(tmp_path)
     (artifact,) = read(tmp_path / "student").values()
-    assert artifact.figures["student"] == sides["student"]
+    assert artifact.measurements["student"] == sides["student"]
     assert "latency, ready for inference (cpu, 1 thread), budget" in (tmp_path / "student" / "README.md").read_text()
     config = json.loads((tmp_path / "student" / "config.json").read_text())
     del config["figures"]["student"]["ready_ms"]

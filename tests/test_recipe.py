@@ -68,10 +68,10 @@ def test_a_flag_must_be_one(value):
 
 
 @pytest.mark.parametrize(("name", "value"), [
-    ("ngf", 0), ("ngf", -1), ("ngf", 4097), ("ndf", 0), ("prune_width", 0), ("batch_size", 0), ("alpha_decay", 0), ("epochs", 0),
+    ("ngf", 0), ("ngf", -1), ("ngf", 4097), ("ndf", 0), ("prune_width", 0), ("batch_size", 0), ("alpha_decay_epochs", 0), ("epochs", 0),
     ("size", 0), ("size", 16385), ("seed", -1), ("seed", 2**63), ("lr_g", -1e-9), ("lr_d", -1.0), ("lambda_d", -0.5),
     ("lambda_gp", -1.0), ("gamma_m", -1.0), ("gamma_t", -1.0), ("lr_alpha", -1.0), ("sparsity", -1e-3), ("tau", -0.01),
-    ("tau", 1.01), ("beta1", 1.0), ("beta2", 1.0), ("beta1", -0.1), ("decay", -0.1), ("decay", 1.1), ("epochs", 10**10),
+    ("tau", 1.01), ("beta1", 1.0), ("beta2", 1.0), ("beta1", -0.1), ("decay_fraction", -0.1), ("decay_fraction", 1.1), ("epochs", 10**10),
 ])  # fmt: skip
 def test_ranges(name, value):
     with pytest.raises(RecipeError, match=name):
@@ -80,7 +80,7 @@ def test_ranges(name, value):
 
 @pytest.mark.parametrize(("name", "value"), [
     ("tau", 0), ("tau", 1), ("beta1", 0), ("seed", 0), ("seed", 2**63 - 1), ("sparsity", 0), ("sparsity", None), ("gamma_m", 0),
-    ("lr_alpha", 0), ("ngf", 1), ("ngf", 4096), ("decay", 0), ("decay", 1), ("epochs", 1), ("lambda_d", 0),
+    ("lr_alpha", 0), ("ngf", 1), ("ngf", 4096), ("decay_fraction", 0), ("decay_fraction", 1), ("epochs", 1), ("lambda_d", 0),
 ])  # fmt: skip
 def test_ends_of_ranges_are_in_range(name, value):
     assert getattr(dataclasses.replace(R, **{name: value}), name) == value
@@ -145,9 +145,9 @@ positive = st.floats(0, 1e9)
 KINDS = {
     "size": st.sampled_from([32, 64, 256, 16384]), "ngf": st.integers(1, 4096), "seed": st.integers(0, 2**63 - 1),
     "metric": text, "selector": text, "budget": text, "sparsity": st.none() | positive, "lr_g": positive, "gamma_t": positive,
-    "tau": st.floats(0, 1), "beta1": st.floats(0, 0.999), "decay": st.floats(0, 1), "epochs": st.integers(1, 10**9),
+    "tau": st.floats(0, 1), "beta1": st.floats(0, 0.999), "decay_fraction": st.floats(0, 1), "epochs": st.integers(1, 10**9),
     "lambda_L1": positive, "dropout": st.floats(0, 0.99), "gan_mode": st.sampled_from(["hinge", "lsgan", "vanilla", "wgangp"]),
-    "order": st.sampled_from(["GD", "DG"]), "norm": st.sampled_from(["batch", "instance"]),
+    "update_order": st.sampled_from(["GD", "DG"]), "norm": st.sampled_from(["batch", "instance"]),
 }  # fmt: skip
 
 
@@ -198,7 +198,7 @@ def test_linear_schedule_is_the_rule_of_pix2pix(constant, decay):
 
     Its scheduler steps at the end of each epoch, so that epoch e, counted from 1, has the scheduler's epoch e - 1.
     """
-    recipe = dataclasses.replace(R, epochs=constant + decay, decay=decay / (constant + decay), schedule="linear")
+    recipe = dataclasses.replace(R, epochs=constant + decay, decay_fraction=decay / (constant + decay), schedule="linear")
     assert recipe.decay_epochs == decay
     for scheduler_epoch in range(constant + decay):
         expected = 1.0 - max(0, scheduler_epoch + 1 - constant) / float(decay + 1)
@@ -208,13 +208,13 @@ def test_linear_schedule_is_the_rule_of_pix2pix(constant, decay):
 
 def test_step_schedule_is_a_tenth_from_half():
     # SRGAN: 15 epochs and 15 more at a tenth.
-    recipe = dataclasses.replace(R, epochs=30, decay=0.5, schedule="step")
+    recipe = dataclasses.replace(R, epochs=30, decay_fraction=0.5, schedule="step")
     assert [recipe.learning_rate_factor(e) for e in (1, 15, 16, 30)] == [1.0, 1.0, 0.1, 0.1]
 
 
 def test_retention_rate_falls_to_a_tenth_every_hundred_epochs():
     assert [R.alpha_rate_factor(e) for e in (1, 100, 101, 200, 201, 250)] == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
-    faster = dataclasses.replace(R, alpha_decay=2)
+    faster = dataclasses.replace(R, alpha_decay_epochs=2)
     assert [faster.alpha_rate_factor(e) for e in (1, 2, 3, 5)] == pytest.approx([1, 1, 0.1, 0.01])
 
 

@@ -86,17 +86,17 @@ class Detached(Pix2Pix):
 
 
 class Swayed(Pix2Pix):
-    def latent(self, random):
+    def sample_z(self, random):
         return torch.rand(3, 32, 32)
 
 
 class Double(Pix2Pix):
-    def latent(self, random):
+    def sample_z(self, random):
         return torch.zeros(3, 32, 32, dtype=torch.float64)
 
 
 class Forgetful(SAGAN):
-    def latent(self, random):
+    def sample_z(self, random):
         return None
 
 
@@ -132,7 +132,7 @@ class Alternating(Halved):
 
 
 class Misshapen(Pix2Pix):
-    def latent(self, random):
+    def sample_z(self, random):
         return torch.zeros(5)
 
 
@@ -159,7 +159,7 @@ class Untrained(Pix2Pix):
         (Swayed, testing.check_inputs, "more than the random generator"),
         (Misshapen, testing.check_inputs, "latent gives the shape"),
         (Double, testing.check_inputs, "latent gives torch.float64: expected torch.float32"),
-        (Forgetful, testing.check_inputs, r"take \(1, 128\), which is no image: expected `latent`"),
+        (Forgetful, testing.check_inputs, r"take \(1, 128\), which is no image: expected `sample_z`"),
         (Elsewhere, testing.check_inputs, "demo_source 'portraits' gives samples .*, not 'paired'"),
         (Halved, testing.check_groups, "'only': the 2 outputs of both.weight .* side by side: read them by `unflatten"),
         (ShortSighted, testing.check_inputs, "beyond its reach of 3"),
@@ -253,8 +253,8 @@ class Meddling(L1Norm):
 
 
 class Copying(L1Norm):
-    def sparsified(self, network, group):
-        return [parameter.detach().clone() for parameter in super().sparsified(network, group)]
+    def regularized_parameters(self, network, group):
+        return [parameter.detach().clone() for parameter in super().regularized_parameters(network, group)]
 
 
 @pytest.mark.parametrize(

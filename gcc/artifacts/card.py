@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gcc.artifacts.comparison import Figures, comparison
+from gcc.artifacts.comparison import Measurements, comparison
 from gcc.artifacts.config import Artifact
 from gcc.registry import EVALUATORS, Architecture
 
@@ -22,7 +22,7 @@ HELD_OUT = "held-out images"
 """What the Hub is told that figures of quality were measured on."""
 
 
-def model_card(artifact: Artifact, sides: Mapping[str, Figures], grid: str | None) -> str:
+def model_card(artifact: Artifact, sides: Mapping[str, Measurements], grid: str | None) -> str:
     """Return the text of a generator's model card.
 
     Args:
@@ -55,7 +55,7 @@ sample. Made with gan-gcc {environment["gan-gcc"]} and torch {environment["torch
 """
 
 
-def side_card(architecture: Architecture[Any], arch: str, role: str, generators: Mapping[str, Figures]) -> str:
+def side_card(architecture: Architecture[Any], arch: str, role: str, generators: Mapping[str, Measurements]) -> str:
     """Return the text of the card of a side that has several generators, each with a card of its own in its folder.
 
     Args:
@@ -74,7 +74,7 @@ The generators of a {arch}, each with a card of its own:
 """
 
 
-def front_matter(architecture: Architecture[Any], arch: str, role: str, generators: Mapping[str, Figures]) -> str:
+def front_matter(architecture: Architecture[Any], arch: str, role: str, generators: Mapping[str, Measurements]) -> str:
     """Return what the Hub reads of a card.
 
     Args:
@@ -83,19 +83,19 @@ def front_matter(architecture: Architecture[Any], arch: str, role: str, generato
         role: of the side.
         generators: the figures of its generators by name.
     """
-    takes_noise = architecture.latent(np.random.default_rng()) is not None
+    takes_noise = architecture.sample_z(np.random.default_rng()) is not None
     task = "unconditional-image-generation" if takes_noise else "image-to-image"
     tags = ["gan", "model-compression", "gcc", arch, role]
     lines = ["---", "library_name: gan-gcc", f"pipeline_tag: {task}", "tags:", *(f"- {json.dumps(tag)}" for tag in tags)]
-    results = [line for name, figures in generators.items() for line in _result(task, name, figures)]
+    results = [line for name, measurements in generators.items() for line in _result(task, name, measurements)]
     if results:
         lines += ["model-index:", f"- name: {json.dumps(f'{arch} {role}')}", "  results:", *results]
     return "\n".join([*lines, "---", ""])
 
 
-def _result(task: str, generator: str, figures: Figures) -> Iterator[str]:
+def _result(task: str, generator: str, measurements: Measurements) -> Iterator[str]:
     """Yield the lines of a generator's figures of quality; none where it has none that are numbers."""
-    measured = {title: figure for title, figure in figures["metrics"].items() if math.isfinite(figure)}
+    measured = {title: figure for title, figure in measurements["metrics"].items() if math.isfinite(figure)}
     if measured:
         yield f"  - task:\n      type: {task}\n      name: {json.dumps(generator)}"
         yield f"    dataset:\n      type: held-out\n      name: {HELD_OUT}"

@@ -14,7 +14,7 @@ from torch import nn
 from gcc.artifacts.tensors import _restored
 from gcc.errors import ArtifactError, GccError, near
 from gcc.models.modules import Widths
-from gcc.recipe import Recipe, changed
+from gcc.recipe import Recipe, changed, current_names
 from gcc.registry import ARCHITECTURES, Architecture
 
 FORMAT = 1
@@ -23,12 +23,12 @@ ORIGIN = "architecture"
 """What of the environment tells the distribution that the architecture comes from."""
 LARGEST_CONFIG = 1 << 20
 WIDEST = 1 << 16
-FIGURE_TEXTS = ("resolution", "latency_on")
-FIGURE_NUMBERS = ("exact_macs", "paper_macs", "parameters", "latency_ms", "latency_p90_ms")
+MEASUREMENT_TEXTS = ("resolution", "latency_on")
+MEASUREMENT_NUMBERS = ("exact_macs", "paper_macs", "parameters", "latency_ms", "latency_p90_ms")
 """What is told of each side beside its metrics."""
 PROMISED = {"promised_ms", "promised_on", "ready_ms"}
 """What is told of a latency that was promised."""
-FIGURE_EXTRAS = {"epoch", "protocols", *PROMISED}
+MEASUREMENT_EXTRAS = {"epoch", "protocols", *PROMISED}
 """What files of earlier versions do not tell, and what only those of a latency budget do."""
 Role = Literal["student", "teacher"]
 
@@ -54,7 +54,7 @@ class Artifact:
     generator: str
     recipe: Recipe
     widths: Widths
-    figures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    measurements: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -79,7 +79,7 @@ class Artifact:
                 "architecture": self.arch,
                 "generator": self.generator,
                 "widths": self.widths,
-                "figures": self.figures,
+                "figures": self.measurements,
                 "recipe": self.recipe.to_dict(),
                 "environment": self.environment,
             },
@@ -121,7 +121,7 @@ def _parse(folder: Path, config: Any) -> Artifact:
         )
     family = ARCHITECTURES.load(config["architecture"])
     try:
-        architecture = family(changed(family.published(), dict(config["recipe"])))
+        architecture = family(changed(family.published(), current_names(config["recipe"])))
     except GccError as error:
         raise ArtifactError(f"recipe: {error}") from error
     if config["generator"] not in family.generators:
@@ -134,8 +134,8 @@ def _parse(folder: Path, config: Any) -> Artifact:
         architecture.recipe,
         _parse_widths(architecture, config["widths"]),
         {
-            _parse_text("side", side): _parse_figures(side, figures)
-            for side, figures in _parse_mapping("figures", config["figures"]).items()
+            _parse_text("side", side): _parse_measurements(side, measurements)
+            for side, measurements in _parse_mapping("figures", config["figures"]).items()
         },
         told,
     )
@@ -157,24 +157,24 @@ def _parse_mapping(name: str, value: Any) -> dict[str, Any]:
     return value
 
 
-def _parse_figures(side: str, value: Any) -> dict[str, Any]:
-    figures = _parse_mapping(f"figures of {side}", value)
-    if figures.keys() - FIGURE_EXTRAS != {*FIGURE_TEXTS, *FIGURE_NUMBERS, "metrics"}:
-        raise ArtifactError(f"figures of {side}: expected exactly {', '.join((*FIGURE_TEXTS, *FIGURE_NUMBERS, 'metrics'))}")
-    for name in FIGURE_TEXTS:
-        _parse_text(name, figures[name])
-    for name in FIGURE_NUMBERS:
-        _parse_number(name, figures[name])
-    for metric, figure in _parse_mapping("metrics", figures["metrics"]).items():
+def _parse_measurements(side: str, value: Any) -> dict[str, Any]:
+    measurements = _parse_mapping(f"figures of {side}", value)
+    if measurements.keys() - MEASUREMENT_EXTRAS != {*MEASUREMENT_TEXTS, *MEASUREMENT_NUMBERS, "metrics"}:
+        raise ArtifactError(f"figures of {side}: expected exactly {', '.join((*MEASUREMENT_TEXTS, *MEASUREMENT_NUMBERS, 'metrics'))}")
+    for name in MEASUREMENT_TEXTS:
+        _parse_text(name, measurements[name])
+    for name in MEASUREMENT_NUMBERS:
+        _parse_number(name, measurements[name])
+    for metric, figure in _parse_mapping("metrics", measurements["metrics"]).items():
         _parse_number(_parse_text("metric", metric), figure)
     for name in ("epoch", "promised_ms", "ready_ms"):
-        _parse_number(name, figures.get(name, 0))
-    _parse_text("promised_on", figures.get("promised_on", ""))
-    if (promised := figures.keys() & PROMISED) and promised != PROMISED:
+        _parse_number(name, measurements.get(name, 0))
+    _parse_text("promised_on", measurements.get("promised_on", ""))
+    if (promised := measurements.keys() & PROMISED) and promised != PROMISED:
         raise ArtifactError(f"figures of {side}: expected all of {', '.join(sorted(PROMISED))}, or none")
-    for metric, protocol in _parse_mapping("protocols", figures.get("protocols", {})).items():
+    for metric, protocol in _parse_mapping("protocols", measurements.get("protocols", {})).items():
         _parse_text(metric, protocol)
-    return figures
+    return measurements
 
 
 def _parse_number(name: str, value: Any) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 INSTALL = "pip install 'gan-gcc[hub]'"
-FORM = re.compile(r"hf:/{1,2}(?P<repository>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^/@]+))?(?:/(?P<folder>[^/@]+))?")
+PATTERN = re.compile(r"hf:/{1,2}(?P<repository>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^/@]+))?(?:/(?P<folder>[^/@]+))?")
 """An address; of its two slashes one is lost where it is taken for a path."""
 
 
@@ -43,7 +43,7 @@ class Address:
         >>> Address.parse("hf://user/name@v1/A2B")
         Address(repository='user/name', revision='v1', folder='A2B')
         """
-        match = FORM.fullmatch(text)
+        match = PATTERN.fullmatch(text)
         if match is None or match["folder"] in (".", ".."):
             raise ArtifactError(f"{text!r} is no address on the Hugging Face Hub: expected hf://user/name, with @revision where it matters")
         return cls(match["repository"], match["revision"], match["folder"] or "")

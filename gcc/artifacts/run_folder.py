@@ -17,7 +17,7 @@ RESULTS = ("student", "teacher", "last", "report.html")
 """What a run leaves in its output folder in the end."""
 RUN_FILES = ("recipe.toml", COMMAND, "metrics.jsonl", "samples", CHECKPOINTS, *RESULTS, "tensorboard")
 """What a run leaves in its output folder."""
-MARK = "recipe.toml"
+RECIPE_FILE = "recipe.toml"
 """What tells a run's folder from any other, as `COMMAND` does, which a run writes before."""
 
 
@@ -36,8 +36,8 @@ def require_free(out: Path, *, force: bool, inputs: Iterable[Path]) -> None:
         raise OutputError(f"{out} is a file: expected a folder, which need not exist yet")
     with explained(out):
         held = _held(out)
-    if held and not any((out / mark).exists() for mark in (MARK, COMMAND)):
-        raise OutputError(f"{out} holds {', '.join(held)} and no {MARK}, so it is no run's folder: choose another --out")
+    if held and not any((out / mark).exists() for mark in (RECIPE_FILE, COMMAND)):
+        raise OutputError(f"{out} holds {', '.join(held)} and no {RECIPE_FILE}, so it is no run's folder: choose another --out")
     if held and not force:
         raise OutputError(f"{out} already holds a run ({', '.join(held)}): choose another --out, or move it aside with --force")
     for path in inputs:
@@ -73,23 +73,23 @@ def _held(out: Path) -> list[str]:
 
 PATHS = ("data", "teacher", "recipe", "widths")
 """Options that name files or folders."""
-PASSING = ("out", "force", "dry_run")
+PER_CALL_OPTIONS = ("out", "force", "dry_run")
 """Options that are of one call alone."""
 
 
-def remember(out: Path, command: str, options: Mapping[str, Any]) -> None:
+def save_command(out: Path, command: str, options: Mapping[str, Any]) -> None:
     """Write the options of a command to a run's folder; paths become absolute.
 
     Raises:
         OutputError: the folder cannot be written.
     """
-    kept = {name: value for name, value in options.items() if name not in PASSING}
+    kept = {name: value for name, value in options.items() if name not in PER_CALL_OPTIONS}
     kept |= {name: str(kept[name] if is_address(kept[name]) else Path(kept[name]).resolve()) for name in PATHS if kept.get(name)}
     kept["files"] = [f"{name}={Path(path).resolve()}" for name, _, path in (file.partition("=") for file in kept["files"])]
     write_text(out / COMMAND, json.dumps({"command": command, "options": kept}, indent=2) + "\n")
 
 
-def recalled(out: Path, command: str, options: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
+def load_command(out: Path, command: str, options: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
     """Return the options that a run was started with, where they are not given anew; those that repeat are put together.
 
     Args:

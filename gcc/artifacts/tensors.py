@@ -14,14 +14,14 @@ from gcc.errors import ArtifactError
 from gcc.models.modules import on_meta
 from gcc.utils.files import replacing
 from gcc.utils.memory import free_memory
-from gcc.utils.state_tree import apart
+from gcc.utils.state_tree import to_safetensors
 
 DTYPES = {torch.float32: "F32", torch.float64: "F64", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64", torch.bool: "BOOL"}
 """Names of the tensor types in safetensors files."""
 
 
 def _write_tensors(path: Path, network: nn.Module) -> None:
-    tensors = apart(network.state_dict())
+    tensors = to_safetensors(network.state_dict())
     with replacing(path) as fresh:
         try:
             save_file(tensors, fresh, metadata={"format": "pt"})

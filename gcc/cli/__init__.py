@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gcc.cli.sigint import ending_at_once_in_imports
-from gcc.cli.stderr import unheeded
+from gcc.cli.sigint import exit_on_sigint_during_import
+from gcc.cli.stderr import tolerate_broken_stderr
 from gcc.errors import GccError, Interrupted, RunError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Program(click.Group):
     """A group that turns a `GccError` into one line on standard error and exit code 2, and Ctrl-C into exit code 130."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        with unheeded(), ending_at_once_in_imports():
+        with tolerate_broken_stderr(), exit_on_sigint_during_import():
             return self._told(ctx)
 
     def _told(self, ctx: click.Context) -> Any:
@@ -60,9 +60,9 @@ class Program(click.Group):
             # Click's own ways to end are runtime errors, too.
             raise
         except (MemoryError, RuntimeError) as error:
-            from gcc.utils.backend import out_of_memory
+            from gcc.utils.backend import is_out_of_memory
 
-            if not out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             # A run says more.
             click.echo("gcc: error: there is not enough memory: give fewer or smaller images at a time, or end other programs", err=True)
@@ -103,7 +103,9 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--weights", "files", metavar="NAME=FILE", multiple=True, help="Trained weights of a network, such as vgg19 or inception."
         ),
-        click.option("--metrics", metavar="NAMES", help="Evaluators, joined by commas, see `gcc list`; the first chooses the best epoch."),
+        click.option(
+            "--evaluators", metavar="NAMES", help="Evaluators, joined by commas, see `gcc list`; the first chooses the best epoch."
+        ),
         click.option("--direction", type=click.Choice(["AtoB", "BtoA"]), help="Which image of a pair is the input."),
         click.option("--size", type=int, metavar="N", help="Height and width of the training images."),
         click.option("--epochs", type=int, metavar="N", help="Epochs of the second step; the first has a tenth as many."),
@@ -121,7 +123,7 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--amp", type=click.Choice(["auto", "bf16", "fp16", "off"]), default="auto", show_default=True, help="Mixed precision."
         ),
-        click.option("--plain", is_flag=True, help="Run slowly, as the reference for what is faster: float32, torch's own layouts."),
+        click.option("--reference", is_flag=True, help="Run slowly, as the reference for what is faster: float32, torch's own layouts."),
         click.option(
             "--on-collapse",
             type=click.Choice(["warn", "stop", "rollback"]),
@@ -161,7 +163,9 @@ def folder_options(command: Callable[..., None]) -> Callable[..., None]:
             metavar="T",
             help="Time between two checkpoints in minutes, or as iterations such as 500; one follows every epoch, too.",
         ),
-        click.option("--keep", type=click.IntRange(1, 1000), default=2, show_default=True, metavar="N", help="Checkpoints that are kept."),
+        click.option(
+            "--keep-checkpoints", type=click.IntRange(1, 1000), default=2, show_default=True, metavar="N", help="Checkpoints that are kept."
+        ),
     ]
     return _with(options, command)
 
@@ -178,7 +182,7 @@ def search_options(command: Callable[..., None]) -> Callable[..., None]:
             help="3.0G or 900M MACs, 25% of the teacher's, 2.5Mparams, 8ms@cpu (cuda, onnxruntime); or one per generator, by commas.",
         ),
         click.option("--round-to", type=int, metavar="N", help="Prune to multiples of so many channels, such as 8."),
-        click.option("--counter", type=click.Choice(["exact", "paper"]), help="MACs counter that the budget is held against."),
+        click.option("--mac-counter", type=click.Choice(["exact", "paper"]), help="MACs counter that the budget is held against."),
     ]
     return _with(options, command)
 
@@ -262,9 +266,9 @@ def doctor(**options: Any) -> None:
         """Print findings one by one, and return whether none is an error."""
         verdicts = []
         for finding in findings:
-            verdict = click.style(f"{finding.verdict:8}", fg=COLOURS[finding.verdict])
-            click.echo(f"{verdict} {finding.title:12} {finding.text}")
-            verdicts.append(finding.verdict)
+            status = click.style(f"{finding.status:8}", fg=COLOURS[finding.status])
+            click.echo(f"{status} {finding.title:12} {finding.text}")
+            verdicts.append(finding.status)
         return "error" not in verdicts
 
     context = click.get_current_context()
@@ -422,7 +426,7 @@ def export(student: Path, form: str, precision: Any, calibration: Path | None, o
 @click.argument("subject", metavar="STUDENT|TEACHER|IMAGES", type=FOLDER)
 @click.option("--data", metavar="DIR", type=FOLDER, help="Data set of a generator [default: demo data]; or folder of the real images.")
 @click.option(
-    "--metrics", metavar="NAMES", default="", help="Evaluators, joined by commas, see `gcc list`  [default: the generator's recipe's]"
+    "--evaluators", metavar="NAMES", default="", help="Evaluators, joined by commas, see `gcc list`  [default: the generator's recipe's]"
 )
 @click.option(
     "--split", type=click.Choice(["test", "val"]), default="test", show_default=True, help="Split of the data set; for a generator."
@@ -436,19 +440,19 @@ def export(student: Path, form: str, precision: Any, calibration: Path | None, o
 def evaluate(subject: Path, data: Path | None, files: tuple[str, ...], out: Path | None, **options: Any) -> None:
     """Judge saved generators on a data set, or a folder of images beside real ones."""
     from gcc.cli.tables import figures_table, printer
-    from gcc.evaluation.evaluate import apart, assess, assessment_place, save_assessment
+    from gcc.evaluation.evaluate import evaluate, evaluation_path, free_path, save_evaluation
 
-    usual = assessment_place(subject, options["split"], out)
-    assessment = assess(subject, data, weights=_weights(files), **options)
+    usual = evaluation_path(subject, options["split"], out)
+    evaluation = evaluate(subject, data, weights=_weights(files), **options)
     console = printer()
-    for generator, figures in assessment.figures.items():
+    for generator, figures in evaluation.metrics.items():
         console.print(figures_table(f"{subject} {generator}", {title: asdict(figure) for title, figure in figures.items()}))
         if any(math.isnan(figure.value) for figure in figures.values()):
             click.echo(f"gcc: {generator}: figures are no numbers where what it makes, or what they compare, is none", err=True)
-    for reason in assessment.left_out:
+    for reason in evaluation.left_out:
         click.echo(f"gcc: left out: {reason}", err=True)
-    place = out or apart(usual, assessment)
-    save_assessment(place, assessment)
+    place = out or free_path(usual, evaluation)
+    save_evaluation(place, evaluation)
     click.echo(f"figures saved in {place}")
 
 
@@ -467,7 +471,7 @@ def import_weights(file: Path, out: Path, arch: str, generator: str | None, assi
     side = import_generator(arch, file, out, generator=generator, settings=_assigned(assignments), force=force)
     console = printer()
     for name, measured in side.generators.items():
-        console.print(comparison_table(f"{arch} {name}", {"teacher": measured.figures()}))
+        console.print(comparison_table(f"{arch} {name}", {"teacher": measured.measurements()}))
     click.echo(f"teacher saved in {out}")
     for missing in side.missing(out):
         click.echo(f"a whole teacher also needs the generator {missing}: import it into {out} with --generator {missing}")
@@ -523,7 +527,7 @@ RUN_ARGUMENTS = (
     "skip_bad",
     "device",
     "amp",
-    "plain",
+    "reference",
     "deterministic",
     "detect_anomaly",
     "compile",
@@ -535,7 +539,7 @@ RUN_ARGUMENTS = (
     "on_nan",
 )
 RECIPE_FLAGS = (
-    "metrics",
+    "evaluators",
     "direction",
     "size",
     "epochs",
@@ -545,7 +549,7 @@ RECIPE_FLAGS = (
     "selector",
     "prune_width",
     "budget",
-    "counter",
+    "mac_counter",
     "round_to",
 )
 
@@ -553,12 +557,12 @@ RECIPE_FLAGS = (
 def _run(kind: type[Run], options: dict[str, Any]) -> None:
     from rich.console import Console
 
-    from gcc.artifacts.run_folder import MARK, claim, is_finished, recalled, remember, require_free
+    from gcc.artifacts.run_folder import RECIPE_FILE, claim, is_finished, load_command, require_free, save_command
     from gcc.cli.tables import facts_table, printer, summary
     from gcc.recipe import differences, read_toml
     from gcc.report.html import save_report
     from gcc.training.checkpoint import Checkpoints, Schedule
-    from gcc.training.session import nowhere, rewind, watched
+    from gcc.training.session import no_logger, rewind, run_session
     from gcc.training.tensorboard import FOLDER as BOARDS
     from gcc.training.tensorboard import TensorBoard, require_tensorboard
     from gcc.utils.device import peak_memory
@@ -570,28 +574,28 @@ def _run(kind: type[Run], options: dict[str, Any]) -> None:
         given = [name for name in options if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]
         if "out" in given:
             raise GccError(f"--resume {resume} goes on in that folder: leave --out out, or give --resume auto")
-        options = recalled(Path(resume), command, options, given) | {"out": Path(resume)}
+        options = load_command(Path(resume), command, options, given) | {"out": Path(resume)}
     if options["tensorboard"]:
         require_tensorboard()
-    schedule = Schedule.parse(options["checkpoint_every"], options["keep"])
+    schedule = Schedule.parse(options["checkpoint_every"], options["keep_checkpoints"])
     teacher, settings = _teacher(options)
     run = kind(teacher, **_run_arguments(options), **settings)
     usual = Path("runs") / run.arch
     out = options["out"] or (usual if resume else fresh_folder(usual))
     snapshot = Checkpoints(out).newest() if resume else {}
-    if any(run.ranks.most(bool(snapshot))):
+    if any(run.ranks.all_reduce_max(bool(snapshot))):
         run.resume(snapshot)
     elif resume and is_finished(out):
-        if changes := differences(read_toml(out / MARK), run.recipe.to_dict() | {"arch": run.arch}):
+        if changes := differences(read_toml(out / RECIPE_FILE), run.recipe.to_dict() | {"arch": run.arch}):
             raise RunError(f"the run in {out} is finished, with another recipe: {changes}; choose another --out")
         click.echo(f"the run in {out} is finished: nothing is left to be resumed")
         return
     elif resume not in (None, AUTO):
         raise RunError(f"{out} cannot be resumed: it holds no checkpoint that is whole; start it anew, with --resume auto or --force")
     run.check()
-    if not run.ranks.leads:
+    if not run.ranks.is_main_process:
         if not options["dry_run"]:
-            watched(run, out, Console(quiet=True))
+            run_session(run, out, Console(quiet=True))
         return
     if not snapshot:
         # What `auto` finds without a checkpoint has hardly begun.
@@ -609,12 +613,12 @@ def _run(kind: type[Run], options: dict[str, Any]) -> None:
         rewind(out, snapshot)
     elif replaced := claim(out, needs=needs):
         console.print(facts_table({"moved aside": f"the run that {out} held is now in {replaced}"}))
-    remember(out, command, options)
-    scalars = TensorBoard(out / BOARDS) if options["tensorboard"] else nowhere
-    result = watched(run, out, Console(stderr=True), scalars, schedule)
+    save_command(out, command, options)
+    scalars = TensorBoard(out / BOARDS) if options["tensorboard"] else no_logger
+    result = run_session(run, out, Console(stderr=True), scalars, schedule)
     # Before anything is told, which ends here where nobody reads standard output any more.
     page = save_report([out])
-    console.print(summary(run.arch, result.figures(), result.places(out), out))
+    console.print(summary(run.arch, result.measurements(), result.places(out), out))
     memory = {} if sys.platform == "win32" else {"peak memory": peak_memory(run.device)}
     console.print(facts_table({"report": str(page)} | memory))
 

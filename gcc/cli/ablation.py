@@ -13,26 +13,26 @@ from PIL.Image import Image
 from rich.console import Console
 
 from gcc.artifacts.model import read
-from gcc.artifacts.run_folder import MARK, claim, is_finished
+from gcc.artifacts.run_folder import RECIPE_FILE, claim, is_finished
 from gcc.compressor import Compressor
 from gcc.errors import ArtifactError, GccError, OutputError, RunError
-from gcc.evaluation.collection import named
+from gcc.evaluation.collection import split_names
 from gcc.recipe import differences, read_toml
 from gcc.registry import EVALUATORS
 from gcc.registry.presets import PRESETS, preset
 from gcc.report.html import save_report
 from gcc.training.checkpoint import USUAL, Checkpoints
-from gcc.training.measure import picture
-from gcc.training.session import rewind, watched
+from gcc.training.measure import held_out_grid
+from gcc.training.session import rewind, run_session
 from gcc.training.teacher import Teacher
-from gcc.utils.distributed import launched
+from gcc.utils.distributed import is_distributed_launch
 from gcc.utils.files import replacing, write_text
 from gcc.utils.weights import digest
 
 Values = dict[str, dict[str, list[float]]]
 """Figures by variant and title, one per seed."""
 TEACHER = "teacher"
-NOT_SHARED = ("data", "weights", "workers", "cache")
+IGNORED_ARGUMENTS = ("data", "weights", "workers", "cache")
 """Arguments that are told otherwise, or change no result."""
 PLAN = "ablation-plan.json"
 """What all runs of an ablation share beside their recipes; written before the first of them."""
@@ -59,11 +59,11 @@ class Ablation:
     def __init__(
         self, teacher: Teacher, out: Path, *, presets: str, seeds: int, arguments: Mapping[str, Any], settings: Mapping[str, Any]
     ) -> None:
-        if launched():
+        if is_distributed_launch():
             raise RunError("an ablation runs in one process: call it without torchrun, or each of its runs with `gcc compress --preset`")
         self.teacher = teacher
         self.out = out
-        self.variants = list(dict.fromkeys(named(presets))) or list(PRESETS)
+        self.variants = list(dict.fromkeys(split_names(presets))) or list(PRESETS)
         for name in self.variants:
             preset(name)
         self.seeds = seeds
@@ -81,7 +81,7 @@ class Ablation:
         Raises:
             GccError: it cannot be done, or the folder holds an ablation of other data, another teacher or other arguments.
         """
-        if (self.out / MARK).exists():
+        if (self.out / RECIPE_FILE).exists():
             raise OutputError(f"{self.out} holds a single run: choose another --out, which need not exist yet")
         self.first.check()
         self._require_same_inputs()
@@ -109,7 +109,7 @@ class Ablation:
                     rewind(place, snapshot)
                 else:
                     claim(place, needs=run.bytes_written() + USUAL.keep * run.bytes_of_snapshot())
-                watched(run, place, console, again="call the same command again to go on")
+                run_session(run, place, console, again="call the same command again to go on")
                 save_report([place])
 
     def values(self) -> Values:
@@ -130,11 +130,11 @@ class Ablation:
                         f"{self._place(variant, number)} has students of other widths than the runs before it: take it away"
                     )
                 for generator, artifact in artifacts.items():
-                    for title, figure in artifact.figures["student"]["metrics"].items():
+                    for title, figure in artifact.measurements["student"]["metrics"].items():
                         named_title = f"{generator} {title}" if len(artifacts) > 1 else title
                         values[variant].setdefault(named_title, []).append(figure)
                         if variant == self.variants[-1]:
-                            values[TEACHER].setdefault(named_title, []).append(artifact.figures["teacher"]["metrics"][title])
+                            values[TEACHER].setdefault(named_title, []).append(artifact.measurements["teacher"]["metrics"][title])
         return values
 
     def rows(self) -> dict[str, dict[str, str]]:
@@ -174,7 +174,7 @@ class Ablation:
             title: {name: artifact.network().to(self.first.device) for name, artifact in artifacts.items()}
             for title, artifacts in saved.items()
         }
-        return picture(self.first, networks)
+        return held_out_grid(self.first, networks)
 
     @cached_property
     def _seed(self) -> int:
@@ -186,10 +186,10 @@ class Ablation:
     def _inputs(self) -> dict[str, Any]:
         """What the runs share beside their recipes, as plain values."""
         given = self.teacher.folder
-        shared = {name: str(value) for name, value in sorted(self._arguments.items()) if value and name not in NOT_SHARED}
+        shared = {name: str(value) for name, value in sorted(self._arguments.items()) if value and name not in IGNORED_ARGUMENTS}
         weights = {name: digest(Path(file)) for name, file in sorted((self._arguments.get("weights") or {}).items())}
         return shared | {
-            "data": self.first.material.train.identity or str(self._arguments.get("data")),
+            "data": self.first.data.train.identity or str(self._arguments.get("data")),
             "teacher": {str(path.relative_to(given)): digest(path) for path in sorted(given.glob("**/*.safetensors"))} if given else {},
             "weights": weights,
         }
@@ -227,9 +227,9 @@ class Ablation:
         Raises:
             OutputError: it was a run of another recipe.
         """
-        if not (place / MARK).exists():
+        if not (place / RECIPE_FILE).exists():
             return False
-        if changes := differences(read_toml(place / MARK), {"arch": run.arch, **run.recipe.to_dict()}):
+        if changes := differences(read_toml(place / RECIPE_FILE), {"arch": run.arch, **run.recipe.to_dict()}):
             raise OutputError(f"{place} holds a run of another recipe ({changes}): choose another --out, or give the same")
         try:
             return is_finished(place) and set(read(place / "student")) == set(run.architecture.generators)

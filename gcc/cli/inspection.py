@@ -51,8 +51,8 @@ def inspect_saved(folder: Path) -> Iterator[RenderableType]:
         yield facts_table({"architecture": artifact.arch, "generator": artifact.generator, "role": artifact.role})
         yield layer_table(architecture, artifact.widths)
         yield facts_table({"costs": str(generator_cost(architecture, artifact.widths))})
-        if artifact.figures:
-            yield comparison_table("measured when it was saved", artifact.figures)
+        if artifact.measurements:
+            yield comparison_table("measured when it was saved", artifact.measurements)
         if artifact.role == "student":
             yield pruning_bars(artifact.widths, architecture.full_widths(artifact.recipe.prune_width))
 

@@ -10,7 +10,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from typing import Literal
 
-Verdict = Literal["ok", "warning", "error"]
+Status = Literal["ok", "warning", "error"]
 DISTRIBUTION = "gan-gcc"
 REQUIREMENT = re.compile(r"([\w.-]+)(?:>=([\d.]+))?")
 """A requirement of ours: a package, and the oldest version that will do."""
@@ -28,7 +28,7 @@ class Finding:
     """
 
     title: str
-    verdict: Verdict
+    status: Status
     text: str
 
 

@@ -17,7 +17,7 @@ from gcc.errors import DataError, GccError
 from gcc.models.modules import Widths
 from gcc.pruning.cost import generator_cost
 from gcc.training.checkpoint import USUAL
-from gcc.training.precision import Amp, Execution
+from gcc.training.precision import Amp, ExecutionConfig
 from gcc.training.teacher import Teacher
 from gcc.utils.device import choose_device
 from gcc.utils.memory import free_memory
@@ -66,7 +66,7 @@ def device(name: str) -> Finding:
 def precision(name: str, amp: Amp) -> Finding:
     """Return the type that forward passes run in, after a convolution that has been tried with it, there and back."""
     chosen = choose_device(name)
-    execution = Execution.choose(amp, chosen)
+    execution = ExecutionConfig.choose(amp, chosen)
     weight = torch.ones(4, 4, 3, 3, device=chosen, requires_grad=True)
     try:
         with execution.autocast():
@@ -119,23 +119,23 @@ def prospects(
 
 def images(run: Compressor, skip_bad: bool) -> Finding:
     """Return how many images there are of each split, after every one has been read, and which are bad: an error unless skipped."""
-    material = run.material
-    material.check()
-    note = f"; {material.test.note}" if material.test.note else ""
-    if bad := material.left_out:
+    splits = run.data
+    splits.check()
+    note = f"; {splits.test.note}" if splits.test.note else ""
+    if bad := splits.left_out:
         more = f"; and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
         text = f"{len(bad)} samples cannot be used: {'; '.join(bad[:SHOWN])}{more}"
         if not skip_bad:
             return Finding("data", "error", f"{text}: mend them, or leave them out with --skip-bad")
         note += f"; {text}, and are left out"
-    return Finding("data", "warning" if bad else "ok", material.facts(run.recipe.size)["data"] + note)
+    return Finding("data", "warning" if bad else "ok", splits.facts(run.recipe.size)["data"] + note)
 
 
 def training(run: Compressor) -> Finding:
     """Return how long the run trains, and whether that makes sense."""
     facts = run.plan()
     warnings = [facts["warning"]] if "warning" in facts else []
-    if run.device.type == "cpu" and run.material.store is not None:
+    if run.device.type == "cpu" and run.data.store is not None:
         warnings.append("on a CPU: the published recipes are jobs for a GPU; take fewer --epochs, or a smaller --size, to try it out")
     return Finding("training", "warning" if warnings else "ok", "; ".join([facts["training"], *warnings]))
 
@@ -144,9 +144,9 @@ def weights_of_teacher(run: Compressor) -> Finding:
     """Return what the teacher is, after the weights that it brings along, if any, have been read."""
     run.teacher_networks(run.recipe.ngf, "teacher")
     text = f"width {run.recipe.ngf}: {run.teacher_cost()}"
-    if run.given.note:
-        return Finding("teacher", "warning", f"{text}; {run.given.note}; give a teacher with discriminators if there is one")
-    return Finding("teacher", "ok", f"{text}, {'from ' + str(run.given.folder) if run.given.brought else 'fresh'}")
+    if run.teacher_source.note:
+        return Finding("teacher", "warning", f"{text}; {run.teacher_source.note}; give a teacher with discriminators if there is one")
+    return Finding("teacher", "ok", f"{text}, {'from ' + str(run.teacher_source.folder) if run.teacher_source.pretrained else 'fresh'}")
 
 
 def weights_of_losses(run: Compressor) -> Finding:
@@ -156,14 +156,18 @@ def weights_of_losses(run: Compressor) -> Finding:
 
 def metrics(run: Compressor) -> Finding:
     """Return the evaluators, after their weights have been read and they have seen the sizes of the held-out images."""
-    if not run.jury.evaluators:
-        remedy = "name some with --metrics, see gcc list"
+    if not run.evaluators.by_name:
+        remedy = "name some with --evaluators, see gcc list"
         return Finding("metrics", "warning", f"none: nothing tells the best epoch, or how good the student is; {remedy}")
     run.test.check()
     run.auxiliary  # noqa: B018 - asks for its weights
     run.weights.require_asked()
-    chosen = f"; {next(iter(run.jury.evaluators))} chooses the best epoch" if run.selection else "; no validation images choose an epoch"
-    return Finding("metrics", "ok", ", ".join(run.jury.evaluators) + chosen)
+    chosen = (
+        f"; {next(iter(run.evaluators.by_name))} chooses the best epoch"
+        if run.best_checkpoint
+        else "; no validation images choose an epoch"
+    )
+    return Finding("metrics", "ok", ", ".join(run.evaluators.by_name) + chosen)
 
 
 def budget(run: Compressor, widths: Mapping[str, Widths]) -> Finding:

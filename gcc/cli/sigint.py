@@ -11,7 +11,7 @@ from types import FrameType
 
 
 @contextmanager
-def ending_at_once_in_imports() -> Iterator[None]:
+def exit_on_sigint_during_import() -> Iterator[None]:
     """Let Ctrl-C end this process at once while a module is being imported, which might swallow the exception or be left half done.
 
     Otherwise it is raised as ever. Outside the main thread, and where it is ignored or handled already, nothing changes.

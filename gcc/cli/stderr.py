@@ -14,7 +14,7 @@ GONE = {errno.EPIPE, errno.EIO}
 
 
 @contextmanager
-def unheeded() -> Iterator[None]:
+def tolerate_broken_stderr() -> Iterator[None]:
     """Drop in this context what standard error does not take."""
     with redirect_stderr(cast(TextIO, _Unheeded(sys.stderr))):
         yield

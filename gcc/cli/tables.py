@@ -11,7 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from gcc.artifacts.comparison import Figures, by_protocol, comparison
+from gcc.artifacts.comparison import Measurements, by_protocol, comparison
 from gcc.registry import Listing
 from gcc.utils.units import with_prefix
 
@@ -34,7 +34,7 @@ def plugin_table(kind: str, listings: Iterable[Listing]) -> Table:
     for heading in ("name", "distribution", "version", ""):
         table.add_column(heading, overflow="fold")
     for listing in listings:
-        about = Text(f"{listing.fault.verdict}: {listing.fault}", style="red") if listing.fault else Text(listing.summary)
+        about = Text(f"{listing.fault.status}: {listing.fault}", style="red") if listing.fault else Text(listing.summary)
         table.add_row(Text(listing.name), Text(listing.distribution), Text(listing.version), about)
     return table
 
@@ -47,7 +47,7 @@ def facts_table(facts: Mapping[str, str]) -> Table:
     return table
 
 
-def comparison_table(title: str, sides: Mapping[str, Figures]) -> Table:
+def comparison_table(title: str, sides: Mapping[str, Measurements]) -> Table:
     """Return the costs, latency and quality of one generator on every side."""
     table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column("")
@@ -94,7 +94,7 @@ def ablation_table(rows: Mapping[str, Mapping[str, str]]) -> Table:
     return table
 
 
-def summary(arch: str, figures: Mapping[str, Mapping[str, Figures]], places: Mapping[str, Path], out: Path) -> RenderableType:
+def summary(arch: str, figures: Mapping[str, Mapping[str, Measurements]], places: Mapping[str, Path], out: Path) -> RenderableType:
     """Return what a run ends with: a table per generator, how the figures of quality came about, and where the files are.
 
     Args:

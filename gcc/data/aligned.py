@@ -28,13 +28,13 @@ class Aligned(PairedImages[Files]):
     def __init__(self, root: Path | None, split: str, recipe: Recipe) -> None:
         super().__init__(recipe)
         root = require_folder(root)
-        if not self.recognises(root):
+        if not self.matches(root):
             raise DataError(f"{root} holds {found(root)}: {LAYOUTS}")
         there = {name: files for name in ("train", "val", "test") if (files := _files(root, name))}
         self.files, self.note = chosen(root, there, split, every_tenth, len)
 
     @classmethod
-    def recognises(cls, root: Path) -> bool:
+    def matches(cls, root: Path) -> bool:
         return bool(image_files(root / "train")) or all((root / side / "train").is_dir() for side in "AB")
 
     def read(self, file: Files) -> tuple[Image.Image, Image.Image]:

@@ -44,7 +44,7 @@ class CelebA(ImagesOnDisk[Path]):
         self.files, self.note = chosen(root, {"train": files}, split, every_tenth, len)
 
     @classmethod
-    def recognises(cls, root: Path) -> bool:
+    def matches(cls, root: Path) -> bool:
         return bool(_images(root))
 
     def read(self, file: Path) -> Image.Image:

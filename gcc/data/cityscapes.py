@@ -90,7 +90,7 @@ class Cityscapes(PairedImages[Frame]):
     def __init__(self, root: Path | None, split: str, recipe: Recipe) -> None:
         super().__init__(recipe)
         root = require_folder(root)
-        if not self.recognises(root):
+        if not self.matches(root):
             raise DataError(f"{root} holds {found(root)}: {LAYOUT}")
         if split == "test":
             split, self.note = "val", "Cityscapes keeps the labels of its test images secret: val serves as test"
@@ -98,7 +98,7 @@ class Cityscapes(PairedImages[Frame]):
         self.numbered = all(frame.ids for frame in self.files)
 
     @classmethod
-    def recognises(cls, root: Path) -> bool:
+    def matches(cls, root: Path) -> bool:
         return all((root / kind / "train").is_dir() for kind in ("gtFine", "leftImg8bit"))
 
     def read(self, file: Frame) -> tuple[Image.Image, Image.Image]:
@@ -111,7 +111,7 @@ class Cityscapes(PairedImages[Frame]):
             sample["labels"] = torch.from_numpy(train_ids(ids))
         return sample
 
-    def shown(self, index: int) -> dict[str, Tensor]:
+    def preview(self, index: int) -> dict[str, Tensor]:
         # The labels, at the frames' full size, are nothing to look at.
         return super().sample(index, None)
 

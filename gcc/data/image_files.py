@@ -12,17 +12,17 @@ from typing import Any, Generic, Self, TypeVar
 
 from gcc.data.cache import PREFIX, SUFFIX, Decoded, forget_stale, is_whole, keep
 from gcc.errors import DataError
-from gcc.registry.dataset import SampleSource
+from gcc.registry.dataset import DatasetSource
 
 F = TypeVar("F")
 
 
-class ImagesOnDisk(SampleSource, Generic[F]):
+class ImagesOnDisk(DatasetSource, Generic[F]):
     """Samples that are read from files.
 
     Attributes:
         files: what each sample is read from, such as a path or a pair of paths.
-        kept: the images as `decoded` keeps them; none where they are decoded whenever they are asked for.
+        kept: the images as `cached` keeps them; none where they are decoded whenever they are asked for.
     """
 
     files: list[F]
@@ -47,7 +47,7 @@ class ImagesOnDisk(SampleSource, Generic[F]):
         """
         return self.read(file) if self.kept is None else self.kept.read(file)
 
-    def decoded(self, folder: Path) -> Self:
+    def cached(self, folder: Path) -> Self:
         forget_stale(folder)
         path = folder / f"{PREFIX}{self.identity}{SUFFIX}"
         if not is_whole(path):
@@ -57,7 +57,7 @@ class ImagesOnDisk(SampleSource, Generic[F]):
         return rest
 
     @property
-    def decoded_in(self) -> Path | None:
+    def cache_path(self) -> Path | None:
         return None if self.kept is None else self.kept.path
 
     def check(self) -> list[tuple[int, str]]:
@@ -75,7 +75,7 @@ class ImagesOnDisk(SampleSource, Generic[F]):
             digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}\n".encode())
         return digest.hexdigest()[:16]
 
-    def without(self, bad: Collection[int]) -> Self:
+    def drop(self, bad: Collection[int]) -> Self:
         rest = copy.copy(self)
         rest.files = [file for number, file in enumerate(self.files) if number not in bad]
         if not rest.files:

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from gcc.errors import DataError
-from gcc.registry.dataset import SampleSource
-from gcc.utils.distributed import ALONE, Ranks
+from gcc.registry.dataset import DatasetSource
+from gcc.utils.distributed import SINGLE_PROCESS, Ranks
 
 Key = tuple[int, tuple[int, ...] | None]
 """A sample's index and the seed of its augmentation; none for a sample that is not augmented."""
@@ -30,7 +30,7 @@ class _Failure:
 class _Samples(Dataset["dict[str, Tensor] | _Failure"]):
     """The samples of a source by key."""
 
-    def __init__(self, source: SampleSource) -> None:
+    def __init__(self, source: DatasetSource) -> None:
         self.source = source
 
     def __getitem__(self, key: Key) -> dict[str, Tensor] | _Failure:
@@ -71,7 +71,7 @@ class Loader:
     """
 
     def __init__(
-        self, source: SampleSource, *, batch_size: int, seed: int, device: torch.device, workers: int = 0, ranks: Ranks = ALONE
+        self, source: DatasetSource, *, batch_size: int, seed: int, device: torch.device, workers: int = 0, ranks: Ranks = SINGLE_PROCESS
     ) -> None:
         self.source = source
         self.batch_size = batch_size
@@ -79,7 +79,7 @@ class Loader:
         self.device = device
         self.workers = workers
         self.steps = steps_per_epoch(source, batch_size)
-        self._share = ranks.share(min(batch_size, len(source)))
+        self._share = ranks.shard(min(batch_size, len(source)))
         self._streams: dict[int, tuple[_Order, DataLoader[dict[str, Tensor] | _Failure]]] = {}
 
     def batches(self, epoch: int, stream: int, start: int = 0) -> Iterator[dict[str, Tensor]]:
@@ -113,7 +113,7 @@ def reader_died(error: Exception) -> bool:
 
 
 def in_order(
-    source: SampleSource, indices: Sequence[int], batch_size: int, device: torch.device, workers: int = 0
+    source: DatasetSource, indices: Sequence[int], batch_size: int, device: torch.device, workers: int = 0
 ) -> Iterator[dict[str, Tensor]]:
     """Yield these samples in order and not augmented, in batches of `batch_size` and a smaller last one.
 
@@ -125,7 +125,7 @@ def in_order(
     yield from _delivered(_data_loader(source, order, device, workers), device)
 
 
-def steps_per_epoch(source: SampleSource, batch_size: int) -> int:
+def steps_per_epoch(source: DatasetSource, batch_size: int) -> int:
     """Return the number of batches in an epoch: whole ones, or a single smaller one.
 
     Raises:
@@ -136,7 +136,7 @@ def steps_per_epoch(source: SampleSource, batch_size: int) -> int:
     return max(1, len(source) // batch_size)
 
 
-def _data_loader(source: SampleSource, order: _Order, device: torch.device, workers: int) -> DataLoader[dict[str, Tensor] | _Failure]:
+def _data_loader(source: DatasetSource, order: _Order, device: torch.device, workers: int) -> DataLoader[dict[str, Tensor] | _Failure]:
     return DataLoader(
         _Samples(source),
         batch_sampler=order,

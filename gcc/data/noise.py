@@ -8,26 +8,26 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from gcc.registry.dataset import SampleSource
+from gcc.registry.dataset import DatasetSource
 
 
-class WithNoise(SampleSource):
+class WithNoise(DatasetSource):
     """A source whose samples also have the generators' random input `z`, where they take one.
 
     Args:
         source: of any kind of samples.
-        latent: draws one input, or returns none; see `Architecture.latent`.
+        latent: draws one input, or returns none; see `Architecture.sample_z`.
     """
 
     samples = "any"
 
-    def __init__(self, source: SampleSource, latent: Callable[[np.random.Generator], Tensor | None]) -> None:
+    def __init__(self, source: DatasetSource, latent: Callable[[np.random.Generator], Tensor | None]) -> None:
         self.source = source
-        self.latent = latent
+        self.sample_z = latent
         self.note, self.uniform = source.note, source.uniform
 
     @classmethod
-    def recognises(cls, root: Path) -> bool:
+    def matches(cls, root: Path) -> bool:
         return False
 
     def __len__(self) -> int:
@@ -36,32 +36,32 @@ class WithNoise(SampleSource):
     def sample(self, index: int, random: np.random.Generator | None) -> dict[str, Tensor]:
         return self._with_noise(self.source.sample(index, random), index if random is None else random)
 
-    def part(self, index: int) -> str:
-        return self.source.part(index)
+    def subset(self, index: int) -> str:
+        return self.source.subset(index)
 
-    def distinct(self, key: str) -> int:
-        return self.source.distinct(key)
+    def num_unique(self, key: str) -> int:
+        return self.source.num_unique(key)
 
     @property
     def identity(self) -> str:
         return self.source.identity
 
-    def shown(self, index: int) -> dict[str, Tensor]:
-        return self._with_noise(self.source.shown(index), index)
+    def preview(self, index: int) -> dict[str, Tensor]:
+        return self._with_noise(self.source.preview(index), index)
 
-    def decoded(self, folder: Path) -> WithNoise:
-        return WithNoise(self.source.decoded(folder), self.latent)
+    def cached(self, folder: Path) -> WithNoise:
+        return WithNoise(self.source.cached(folder), self.sample_z)
 
     @property
-    def decoded_in(self) -> Path | None:
-        return self.source.decoded_in
+    def cache_path(self) -> Path | None:
+        return self.source.cache_path
 
     def check(self) -> list[tuple[int, str]]:
         return self.source.check()
 
-    def without(self, bad: Collection[int]) -> WithNoise:
-        return WithNoise(self.source.without(bad), self.latent)
+    def drop(self, bad: Collection[int]) -> WithNoise:
+        return WithNoise(self.source.drop(bad), self.sample_z)
 
     def _with_noise(self, sample: dict[str, Tensor], random: np.random.Generator | int) -> dict[str, Tensor]:
-        z = self.latent(np.random.default_rng(random))
+        z = self.sample_z(np.random.default_rng(random))
         return sample if z is None else sample | {"z": z}

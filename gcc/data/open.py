@@ -8,10 +8,10 @@ from gcc.data.demo.made import MadeImages
 from gcc.data.folders import found, require_folder
 from gcc.errors import DataError, PluginError
 from gcc.recipe import Recipe
-from gcc.registry import DATASETS, SampleSource
+from gcc.registry import DATASETS, DatasetSource
 
 
-def open_source(root: Path | None, samples: str, split: str, recipe: Recipe, demo: str, dataset: str | None = None) -> SampleSource:
+def open_source(root: Path | None, samples: str, split: str, recipe: Recipe, demo: str, dataset: str | None = None) -> DatasetSource:
     """Open the data set that fits.
 
     Args:
@@ -49,7 +49,7 @@ def _recognised(root: Path, samples: str) -> str:
     raise DataError(f"{root} is recognised by the data sets {' and '.join(fitting)}: name one with --dataset")
 
 
-def _candidates(samples: str) -> tuple[dict[str, type[SampleSource]], list[str]]:
+def _candidates(samples: str) -> tuple[dict[str, type[DatasetSource]], list[str]]:
     """Return the data sets of this kind by name, and the names of the broken ones."""
     candidates, broken = {}, []
     for name in DATASETS.names():
@@ -63,12 +63,12 @@ def _candidates(samples: str) -> tuple[dict[str, type[SampleSource]], list[str]]
     return candidates, broken
 
 
-def _recognises(source: type[SampleSource], root: Path) -> bool:
+def _recognises(source: type[DatasetSource], root: Path) -> bool:
     try:
-        return source.recognises(root)
+        return source.matches(root)
     except Exception:  # A third party's fault must not keep the folder from its own data set.
         return False
 
 
-def _summary(source: type[SampleSource]) -> str:
+def _summary(source: type[DatasetSource]) -> str:
     return (source.__doc__ or "").strip().partition("\n")[0].rstrip(".")

@@ -43,13 +43,13 @@ class Photographs(ImagesOnDisk[Photograph]):
         self.size, self.scale = recipe.size, scale_of(recipe)
         self.smallest = self.size if split == "train" else self.scale
         root = require_folder(root)
-        if not self.recognises(root):
+        if not self.matches(root):
             raise DataError(f"{root} holds {found(root)}: {LAYOUT}")
         there = {name: files for name in FOLDERS if (files := _files(root, name))}
         self.files, self.note = chosen(root, there, split, every_tenth, len)
 
     @classmethod
-    def recognises(cls, root: Path) -> bool:
+    def matches(cls, root: Path) -> bool:
         return bool(_files(root, "train"))
 
     def read(self, file: Photograph) -> Image.Image:
@@ -68,10 +68,10 @@ class Photographs(ImagesOnDisk[Photograph]):
         left, top = (int(random.integers(side - self.size, endpoint=True)) for side in image.size)
         return self._cropped(image, left, top)
 
-    def part(self, index: int) -> str:
+    def subset(self, index: int) -> str:
         return self.files[index][1]
 
-    def shown(self, index: int) -> dict[str, Tensor]:
+    def preview(self, index: int) -> dict[str, Tensor]:
         """Return the middle of photograph `index`, S x S pixels; a smaller one lies on black."""
         image = self.images(self.files[index])
         left, top = ((side - self.size) // 2 for side in image.size)

@@ -16,7 +16,7 @@ STORE = ".gcc"
 """Folder in a data folder for what was computed of its images."""
 
 
-class Material:
+class DataSplits:
     """The splits of a run's data, with the noise that generators take.
 
     Args:
@@ -44,8 +44,8 @@ class Material:
         opened = partial(
             open_source, root, architecture.samples, recipe=architecture.recipe, demo=architecture.demo_source, dataset=dataset
         )
-        self.train, self.test = (WithNoise(opened(split=split), architecture.latent) for split in ("train", "test"))
-        validation = WithNoise(opened(split="val"), architecture.latent)
+        self.train, self.test = (WithNoise(opened(split=split), architecture.sample_z) for split in ("train", "test"))
+        validation = WithNoise(opened(split="val"), architecture.sample_z)
         # A note says that one split stands in for another: what chooses must not be what measures.
         self.validation = None if validation.note or self.test.note else validation
 
@@ -68,9 +68,9 @@ class Material:
         """
         if self.store is None:
             raise DataError(f"{self.name} is made and decodes nothing: leave --cache out")
-        self.train, self.test = self.train.decoded(self.store), self.test.decoded(self.store)
+        self.train, self.test = self.train.cached(self.store), self.test.cached(self.store)
         if self.validation is not None:
-            self.validation = self.validation.decoded(self.store)
+            self.validation = self.validation.cached(self.store)
 
     def facts(self, size: int) -> dict[str, str]:
         """Return what there is, as texts by title."""
@@ -78,7 +78,7 @@ class Material:
         if self.validation is not None:
             counts += f", {len(self.validation)} to choose the best epoch"
         splits = (self.train, self.validation, self.test)
-        kept = {path for split in splits if split is not None and (path := split.decoded_in)}
+        kept = {path for split in splits if split is not None and (path := split.cache_path)}
         return {
             "data": f"{self.name}: {counts}, {size} pixels",
             **({"cache": f"{with_prefix(sum(path.stat().st_size for path in kept))}B of decoded images in {self.store}"} if kept else {}),
@@ -91,6 +91,6 @@ class Material:
             return source
         if self._skip_bad:
             self.left_out += [reason for _, reason in bad]
-            return source.without({number for number, _ in bad})
+            return source.drop({number for number, _ in bad})
         count = f"{len(bad)} samples cannot be used, such as: " if len(bad) > 1 else ""
         raise DataError(f"{count}{bad[0][1]} (--skip-bad leaves bad images out)")

@@ -41,20 +41,20 @@ class Unaligned(ImagesOnDisk[Path]):
     def __init__(self, root: Path | None, split: str, recipe: Recipe) -> None:
         self.size = recipe.size
         root = require_folder(root)
-        if not self.recognises(root):
+        if not self.matches(root):
             raise DataError(f"{root} holds {found(root)}: {LAYOUT}")
         there = {name: sides for name in ("train", "val", "test") if any(sides := _sides(root, name))}
         (a, b), self.note = chosen(root, there, split, _divided, _counts)
         self.files, self.first_b = a + b, len(a)
 
     @classmethod
-    def recognises(cls, root: Path) -> bool:
+    def matches(cls, root: Path) -> bool:
         return all((root / f"train{side}").is_dir() for side in "AB")
 
     def __len__(self) -> int:
         return max(self.first_b, len(self.files) - self.first_b)
 
-    def distinct(self, key: str) -> int:
+    def num_unique(self, key: str) -> int:
         return self.first_b if key == "A" else len(self.files) - self.first_b
 
     def read(self, file: Path) -> Image.Image:
@@ -66,8 +66,8 @@ class Unaligned(ImagesOnDisk[Path]):
         chosen = {"A": a[index % len(a)], "B": b[partner % len(b)]}
         return {side: to_tensor(Augmentation.drawn(self.size, random)(self.images(file))) for side, file in chosen.items()}
 
-    def without(self, bad: Collection[int]) -> Self:
-        rest = super().without(bad)
+    def drop(self, bad: Collection[int]) -> Self:
+        rest = super().drop(bad)
         rest.first_b = sum(number not in bad for number in range(self.first_b))
         if not 0 < rest.first_b < len(rest.files):
             side, count = ("B", len(self.files) - self.first_b) if rest.first_b else ("A", self.first_b)

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from gcc.artifacts.model import environment, only, read
-from gcc.deploy.inputs import Inputs, drawn
+from gcc.deploy.inputs import Inputs, random_input
 from gcc.deploy.latency import Latency, measure_latency
-from gcc.deploy.runtimes import RUNTIMES, Runtime, device_of, started
+from gcc.deploy.runtimes import RUNTIMES, Runtime, device_of, load_in_runtime
 from gcc.errors import GccError, near
 from gcc.utils.files import write_text
 
@@ -74,14 +74,14 @@ def bench(
         generators.append((str(artifact.folder), network, example, [inputs.of_size(size) for size in sizes] or [inputs.shape]))
     for runtime in chosen:
         device = device_of(runtime)
-        ready = [(name, started(network, example, runtime), shapes) for name, network, example, shapes in generators]
+        ready = [(name, load_in_runtime(network, example, runtime), shapes) for name, network, example, shapes in generators]
         # The generators take turns at each input, so that they meet the machine in the same mood.
         for number in range(len(sizes) or 1):
             for batch in batch_sizes:
                 for name, network, shapes in ready:
                     shape = batch, *shapes[number]
                     _forget_peak(device)
-                    latency = measure_latency(network, drawn(shape).to(device))
+                    latency = measure_latency(network, random_input(shape).to(device))
                     yield Timing(name, runtime, shape, latency, _peak(device))
 
 

@@ -18,17 +18,17 @@ from gcc.artifacts.model import only, read
 from gcc.artifacts.run_folder import data_of
 from gcc.data.images import image_files, read_rgb, resized, to_tensor
 from gcc.data.loader import in_order
-from gcc.data.splits import Material
+from gcc.data.splits import DataSplits
 from gcc.deploy.formats import FORMATS
-from gcc.deploy.inputs import Inputs, drawn
+from gcc.deploy.inputs import Inputs, random_input
 from gcc.deploy.latency import Latency, measure_latency
 from gcc.deploy.optimize import TOLERANCE, fold
-from gcc.deploy.quantize import halve, quantise
+from gcc.deploy.quantize import to_fp16, to_int8
 from gcc.errors import DataError, GccError, OutputError, near
 from gcc.evaluation.pixels import decibels
-from gcc.evaluation.split import spread
+from gcc.evaluation.split import evenly_spaced
 from gcc.models.modules import require_finite
-from gcc.registry import SampleSource
+from gcc.registry import DatasetSource
 from gcc.utils.files import replacing
 
 Precision = Literal["fp32", "fp16", "int8"]
@@ -130,7 +130,7 @@ def export(
     example = artifact.architecture.example_input()
     inputs = Inputs.of(network, example)
     samples = None if precision == "fp32" else _samples(artifact, calibration)
-    ready = fold(network, drawn((1, *inputs.shape)))
+    ready = fold(network, random_input((1, *inputs.shape)))
     with replacing(place) as fresh, TemporaryDirectory() as folder:
         exact = fresh if samples is None else Path(folder) / f"exact{form.suffix}"
         form.write(ready, inputs, exact)
@@ -141,9 +141,9 @@ def export(
         loss = None
         if samples is not None:
             if precision == "fp16":
-                halve(exact, fresh)
+                to_fp16(exact, fresh)
             else:
-                quantise(exact, fresh, samples.calibration)
+                to_int8(exact, fresh, samples.calibration)
             opened = form.read(fresh, ready)
             error, reach = _compared(network, opened, inputs)
             loss = _loss(network, opened, samples)
@@ -168,7 +168,7 @@ def _compared(network: nn.Module, opened: nn.Module, inputs: Inputs) -> tuple[fl
     error = reach = 0.0
     with torch.inference_mode():
         for shape in inputs.trials():
-            wanted, found = network(drawn(shape)), opened(drawn(shape))
+            wanted, found = network(random_input(shape)), opened(random_input(shape))
             if wanted.shape != found.shape:
                 raise GccError(f"the file makes {tuple(found.shape)} of {shape}, and PyTorch {tuple(wanted.shape)}: nothing was written")
             require_finite(found)
@@ -193,7 +193,7 @@ def _loss(network: nn.Module, opened: nn.Module, samples: _Samples) -> Loss:
 
 
 def _samples(artifact: Artifact, calibration: str | Path | None) -> _Samples:
-    if artifact.architecture.latent(np.random.default_rng()) is not None:
+    if artifact.architecture.sample_z(np.random.default_rng()) is not None:
         if calibration is not None:
             raise GccError(f"{artifact.folder} is a {artifact.arch} generator, which takes noise and no image: leave --calibration out")
         noises = [torch.stack([z]) for z in _noises(artifact) if z is not None]
@@ -204,14 +204,14 @@ def _samples(artifact: Artifact, calibration: str | Path | None) -> _Samples:
     found = data_of(artifact.folder)
     if found is None:
         raise GccError(f"{artifact.folder} lies in no run's folder, which would tell its data: give input images with --calibration DIR")
-    material = Material(artifact.architecture, *found, skip_bad=False)
+    splits = DataSplits(artifact.architecture, *found, skip_bad=False)
     key = _source_key(artifact)
-    train, test = ([batch[key] for batch in _some(source)] for source in (material.train, material.test))
-    return _Samples(train, test, f"{len(test)} test images of {material.name}")
+    train, test = ([batch[key] for batch in _some(source)] for source in (splits.train, splits.test))
+    return _Samples(train, test, f"{len(test)} test images of {splits.name}")
 
 
 def _noises(artifact: Artifact) -> Iterator[Tensor | None]:
-    return (artifact.architecture.latent(np.random.default_rng((0, number))) for number in range(2 * SAMPLES))
+    return (artifact.architecture.sample_z(np.random.default_rng((0, number))) for number in range(2 * SAMPLES))
 
 
 def _files(folder: Path) -> list[Path]:
@@ -223,12 +223,12 @@ def _files(folder: Path) -> list[Path]:
 
 def _image(artifact: Artifact, file: Path) -> Tensor:
     image = read_rgb(file)
-    height, width = artifact.architecture.fitted(image.height, image.width)
+    height, width = artifact.architecture.input_size(image.height, image.width)
     return to_tensor(resized(image, width, height))[None]
 
 
-def _some(source: SampleSource) -> Iterator[dict[str, Tensor]]:
-    return in_order(source, spread(min(SAMPLES, len(source)), len(source)), 1, torch.device("cpu"))
+def _some(source: DatasetSource) -> Iterator[dict[str, Tensor]]:
+    return in_order(source, evenly_spaced(min(SAMPLES, len(source)), len(source)), 1, torch.device("cpu"))
 
 
 def _source_key(artifact: Artifact) -> str:
@@ -237,4 +237,4 @@ def _source_key(artifact: Artifact) -> str:
     with torch.device("meta"), torch.no_grad():
         widths, batch = architecture.full_widths(1), architecture.example_batch()
         generators = {name: architecture.build_generator(widths).eval() for name in architecture.generators}
-        return architecture.judged(batch, architecture.generate(generators, batch))[artifact.generator].source
+        return architecture.eval_samples(batch, architecture.generate(generators, batch))[artifact.generator].source

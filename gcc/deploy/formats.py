@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 
-class Opened(nn.Module):
+class CallableModule(nn.Module):
     """A generator that something else than its own modules runs: maps (N, ...) to (N, 3, H, W).
 
     Args:
@@ -100,7 +100,7 @@ def read_onnx(path: Path, network: nn.Module | None = None) -> nn.Module:
         (made,) = session.run(None, {session.get_inputs()[0].name: inputs.numpy()})
         return torch.from_numpy(made)
 
-    return Opened(run)
+    return CallableModule(run)
 
 
 def _write_torchscript(network: nn.Module, inputs: Inputs, path: Path) -> None:
@@ -133,7 +133,7 @@ def _read_pt2(path: Path, network: nn.Module) -> nn.Module:
         warnings.filterwarnings("ignore", "The given buffer is not writable")
         program = torch.export.load(path)
     # Torch's own module refuses eval(), which changes nothing in it.
-    return Opened(program.module().__call__)
+    return CallableModule(program.module().__call__)
 
 
 def _exported(network: nn.Module, inputs: Inputs) -> ExportedProgram:

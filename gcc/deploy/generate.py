@@ -42,7 +42,7 @@ def generate(student: Path, target: Path, *, count: int, seed: int, device: str)
     """
     artifact = only(read(student))
     place = choose_device(device)
-    if artifact.architecture.latent(np.random.default_rng()) is None:
+    if artifact.architecture.sample_z(np.random.default_rng()) is None:
         raise GccError(f"{student} is a {artifact.arch} generator, which takes images and no noise: use gcc translate")
     require_empty(target)
     network = artifact.network().to(place)
@@ -59,8 +59,8 @@ def generate(student: Path, target: Path, *, count: int, seed: int, device: str)
 
 
 def _noises(architecture: Architecture[Any], numbers: range, seed: int) -> Tensor:
-    drawn = (architecture.latent(np.random.default_rng((seed, number))) for number in numbers)
-    return torch.stack([z for z in drawn if z is not None])
+    random_input = (architecture.sample_z(np.random.default_rng((seed, number))) for number in numbers)
+    return torch.stack([z for z in random_input if z is not None])
 
 
 def _written(path: Path, image: Tensor) -> Path:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from gcc.errors import GccError
 
 
-def drawn(shape: Sequence[int]) -> Tensor:
+def random_input(shape: Sequence[int]) -> Tensor:
     """Return an input of this shape, (N, ...): an image's values in [-1, 1], or noise; always the same."""
     values = torch.randn(tuple(shape), generator=torch.Generator().manual_seed(0))
     return values.clamp(-1, 1) if len(shape) == 4 else values

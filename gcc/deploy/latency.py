@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from gcc.deploy.inputs import drawn
-from gcc.deploy.runtimes import Runtime, device_of, started
+from gcc.deploy.inputs import random_input
+from gcc.deploy.runtimes import Runtime, device_of, load_in_runtime
 from gcc.models.modules import evaluating
 
 CAP_SECONDS = 1.0
@@ -47,7 +47,7 @@ def measure_ready(network: nn.Module, example: Tensor, runtime: Runtime) -> Late
     Raises:
         GccError: this machine lacks the device or the packages.
     """
-    return measure_latency(started(network, example, runtime), drawn(example.shape).to(device_of(runtime)))
+    return measure_latency(load_in_runtime(network, example, runtime), random_input(example.shape).to(device_of(runtime)))
 
 
 def measure_latency(network: nn.Module, example: Tensor, *, repeats: int = 30) -> Latency:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
-from gcc.deploy.polyphase import PhasedTranspose2d, doubles
+from gcc.deploy.polyphase import PhasedTranspose2d, is_upsampling_x2
 from gcc.errors import GccError
 from gcc.models.layers import runs_channels_last
 from gcc.models.module_trace import Trace
@@ -80,7 +80,7 @@ def fold(network: nn.Module, example: Tensor) -> nn.Module:
 
 
 def _phase(network: nn.Module, example: Tensor) -> None:
-    phases = {path: PhasedTranspose2d(module) for path, module in network.named_modules() if doubles(module)}
+    phases = {path: PhasedTranspose2d(module) for path, module in network.named_modules() if is_upsampling_x2(module)}
     if phases:
         phased = deepcopy(network)
         for path, module in phases.items():

@@ -13,7 +13,7 @@ TAPS = ((3, 1), (2, 0))
 FEW_PIXELS = 64
 
 
-def doubles(module: nn.Module) -> TypeGuard[nn.ConvTranspose2d]:
+def is_upsampling_x2(module: nn.Module) -> TypeGuard[nn.ConvTranspose2d]:
     """Return whether a module is a transposed convolution that doubles the size as U-Nets and DCGANs do: kernel 4, stride 2, padding 1."""
     return isinstance(module, nn.ConvTranspose2d) and (
         module.kernel_size,
@@ -29,7 +29,7 @@ class PhasedTranspose2d(nn.Module):
     """A transposed convolution that doubles the size, as one with a kernel of 2 that makes the four pixels in the place of each.
 
     Args:
-        transposed: one that `doubles`; its weight is copied, its bias taken over.
+        transposed: one for which `is_upsampling_x2` holds; its weight is copied, its bias taken over.
     """
 
     def __init__(self, transposed: nn.ConvTranspose2d) -> None:

@@ -16,7 +16,7 @@ from gcc.utils.optional import needed
 BY = "lower precision"
 
 
-def halve(source: Path, target: Path) -> None:
+def to_fp16(source: Path, target: Path) -> None:
     """Write the ONNX file `source` with weights and features in float16; inputs and outputs stay float32.
 
     Raises:
@@ -28,7 +28,7 @@ def halve(source: Path, target: Path) -> None:
     onnx.save(convert_float_to_float16(onnx.load(str(source)), keep_io_types=True), str(target))
 
 
-def quantise(source: Path, target: Path, samples: Iterable[Tensor]) -> None:
+def to_int8(source: Path, target: Path, samples: Iterable[Tensor]) -> None:
     """Write the ONNX file `source` with weights and features in int8 (static quantisation, a scale for each output channel of a weight).
 
     Args:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gcc.deploy.formats import read_onnx, require_onnx, write_onnx
-from gcc.deploy.inputs import Inputs, drawn
+from gcc.deploy.inputs import Inputs, random_input
 from gcc.deploy.optimize import fold, optimize
 from gcc.utils.device import choose_device
 
@@ -40,14 +40,14 @@ def require_runtime(runtime: Runtime) -> None:
         require_onnx()
 
 
-def started(network: nn.Module, example: Tensor, runtime: Runtime) -> nn.Module:
+def load_in_runtime(network: nn.Module, example: Tensor, runtime: Runtime) -> nn.Module:
     """Return a copy of a network, which takes inputs like `example` (1, ...), made ready for inference in a runtime.
 
     Raises:
         GccError: this machine lacks the device or the packages.
     """
     device = device_of(runtime)
-    network, inputs = deepcopy(network).to(device), drawn(example.shape).to(device)
+    network, inputs = deepcopy(network).to(device), random_input(example.shape).to(device)
     if runtime != "onnxruntime":
         return optimize(network, inputs)
     with TemporaryDirectory() as folder:

@@ -44,7 +44,7 @@ def translate(
     """
     artifact = only(read(student))
     architecture = artifact.architecture
-    if architecture.latent(np.random.default_rng()) is not None:
+    if architecture.sample_z(np.random.default_rng()) is not None:
         raise GccError(f"{student} is a {artifact.arch} generator, which takes noise and no image: use gcc generate")
     place = choose_device(device)
     jobs = _jobs(source, target)
@@ -55,9 +55,9 @@ def translate(
         except DataError as error:
             leave_out(error)
             continue
-        height, width = architecture.fitted(image.height, image.width) if size is None else (size, size)
+        height, width = architecture.input_size(image.height, image.width) if size is None else (size, size)
         with torch.inference_mode():
-            made = _run(network, to_tensor(resized(image, width, height))[None].to(place), architecture.reach)
+            made = _run(network, to_tensor(resized(image, width, height))[None].to(place), architecture.receptive_field_radius)
         with replacing(written) as fresh:
             write_image(fresh, made[0])
         yield written
@@ -67,7 +67,7 @@ def in_tiles(network: nn.Module, image: Tensor, reach: int, tile: int = TILE) ->
     """Return what a network makes of an image (1, C, H, W), tile by tile; each is computed with all that it depends on, so none has a seam.
 
     Args:
-        network: keeps positions and may enlarge; what it makes of a pixel depends on those up to `reach` away.
+        network: keeps positions and may enlarge; what it makes of a pixel depends on those up to `receptive_field_radius` away.
         image: of any size.
         reach: in pixels.
         tile: height and width of a tile without its surroundings.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gcc.data.images import to_bytes
 from gcc.errors import GccError, PluginError
-from gcc.registry import EVALUATORS, Evaluator, Extractor, ImageEvaluator, Judged, SetEvaluator, Surroundings
+from gcc.registry import EVALUATORS, EvalContext, EvalSample, Evaluator, Extractor, ImageEvaluator, SetEvaluator
 
 FEW = 2048
 """Fewer images than this make a distance between sets unreliable: it grows as they become fewer, and a covariance of 2,048 features loses
@@ -19,7 +19,7 @@ Features = Mapping[str, Tensor]
 """What each extractor sees in images, by its name, (N, F) on the CPU."""
 
 
-class Jury:
+class EvaluatorCollection:
     """Evaluators by name, ready to judge any number of generators.
 
     Args:
@@ -31,73 +31,73 @@ class Jury:
         GccError: a name is unknown or taken twice, weights are missing, or an evaluator needs counterparts and there are none.
     """
 
-    def __init__(self, names: Sequence[str], around: Surroundings, *, paired: bool) -> None:
+    def __init__(self, names: Sequence[str], context: EvalContext, *, paired: bool) -> None:
         kinds = {name: EVALUATORS.load(name) for name in names}
         for name, kind in kinds.items():
             if issubclass(kind, ImageEvaluator) and not paired:
                 raise GccError(f"{name} compares each made image with its true one, and here there is none: choose another, such as fid")
-        self.evaluators: dict[str, Evaluator] = {name: kind(around) for name, kind in kinds.items()}
+        self.by_name: dict[str, Evaluator] = {name: kind(context) for name, kind in kinds.items()}
         self.extractors: dict[str, Extractor] = {}
-        for wanted in dict.fromkeys(one.extractor for one in self.evaluators.values() if isinstance(one, SetEvaluator)):
+        for wanted in dict.fromkeys(one.extractor for one in self.by_name.values() if isinstance(one, SetEvaluator)):
             if wanted.name in self.extractors:
-                raise PluginError(f"two extractors are called {wanted.name}: give --metrics that need one of them")
-            self.extractors[wanted.name] = wanted(around)
+                raise PluginError(f"two extractors are called {wanted.name}: give --evaluators that need one of them")
+            self.extractors[wanted.name] = wanted(context)
 
-    def check(self, judged: Judged, made: int, real: int) -> None:
+    def check(self, sample: EvalSample, fake: int, real: int) -> None:
         """Let every evaluator refuse what it could not judge; arguments are those of `Evaluator.check`.
 
         Raises:
             GccError: one of them does.
         """
-        for evaluator in self.evaluators.values():
-            evaluator.check(judged, made, real)
+        for evaluator in self.by_name.values():
+            evaluator.check(sample, fake, real)
 
-    def compare(self, judged: Judged) -> dict[str, Tensor]:
+    def compare(self, sample: EvalSample) -> dict[str, Tensor]:
         """Return what the evaluators of images observe in a batch, by name, on the CPU."""
-        images = {name: one for name, one in self.evaluators.items() if isinstance(one, ImageEvaluator)}
-        return {name: evaluator.compare(judged).cpu() for name, evaluator in images.items()}
+        images = {name: one for name, one in self.by_name.items() if isinstance(one, ImageEvaluator)}
+        return {name: evaluator.compare(sample).cpu() for name, evaluator in images.items()}
 
-    def see(self, images: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
+    def extract(self, images: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
         """Return the features of images (N, 3, H, W) in [-1, 1] that the extractors of these names see, on the CPU."""
         pixels = to_bytes(images)
         return {name: self.extractors[name](pixels).cpu() for name in names}
 
-    def figures(self, compared: Mapping[str, Tensor], made: Features, real: Features) -> dict[str, float]:
+    def compute(self, compared: Mapping[str, Tensor], fake: Features, real: Features) -> dict[str, float]:
         """Return every evaluator's figure of all that was seen, by name."""
-        figures = {}
-        for name, evaluator in self.evaluators.items():
+        metrics = {}
+        for name, evaluator in self.by_name.items():
             if isinstance(evaluator, ImageEvaluator):
-                figures[name] = evaluator.figure(compared[name])
+                metrics[name] = evaluator.aggregate(compared[name])
             elif isinstance(evaluator, SetEvaluator):
-                figures[name] = evaluator.distance(made[evaluator.extractor.name], real[evaluator.extractor.name])
-        return figures
+                metrics[name] = evaluator.distance(fake[evaluator.extractor.name], real[evaluator.extractor.name])
+        return metrics
 
     def protocol(
-        self, name: str, made: int, real: int, sizes: Iterable[tuple[int, int]], real_sizes: Iterable[tuple[int, int]] = ()
+        self, name: str, fake: int, real: int, sizes: Iterable[tuple[int, int]], real_sizes: Iterable[tuple[int, int]] = ()
     ) -> str:
         """Return how a figure came about: numbers and sizes of images, how they were resized, and by which weights they were seen.
 
         Args:
             name: of the evaluator.
-            made: number of made images.
+            fake: number of made images.
             real: number of real images.
             sizes: heights and widths of the made ones.
             real_sizes: of the real ones, where they may differ.
         """
-        evaluator = self.evaluators[name]
+        evaluator = self.by_name[name]
         told = dict.fromkeys(_sides(each) for each in (sizes, real_sizes) if each)
         parts = [" against ".join(told)]
         if isinstance(evaluator, SetEvaluator):
             parts = [
-                f"{made:,} made against {real:,} real images",
+                f"{fake:,} made against {real:,} real images",
                 *parts,
                 self.extractors[evaluator.extractor.name].protocol,
                 evaluator.protocol,
             ]
-            if min(made, real) < FEW:
+            if min(fake, real) < FEW:
                 parts.append(f"fewer than {FEW:,} images: compare it only with figures of the same numbers")
         else:
-            parts = [f"{made:,} images", *parts, evaluator.protocol]
+            parts = [f"{fake:,} images", *parts, evaluator.protocol]
         return ", ".join(filter(None, parts))
 
 
@@ -106,7 +106,7 @@ def _sides(sizes: Iterable[tuple[int, int]]) -> str:
     return f"{sides[0]} pixels" if len(sides) == 1 else f"{len(sides)} sizes of images"
 
 
-class Gathered(dict[str, list[Tensor]]):
+class FeatureBuffer(dict[str, list[Tensor]]):
     """Batches by name, put together in the end."""
 
     def add(self, batch: Mapping[str, Tensor]) -> None:
@@ -119,7 +119,7 @@ class Gathered(dict[str, list[Tensor]]):
         return {key: torch.cat(batches)[:count] for key, batches in self.items()}
 
 
-def named(metrics: str) -> list[str]:
+def split_names(metrics: str) -> list[str]:
     """Return the names in a text that joins them by commas.
 
     >>> named("fid, kid")

@@ -16,12 +16,12 @@ from torch import Tensor
 from gcc.artifacts.hub import is_address
 from gcc.artifacts.model import environment, read
 from gcc.data.images import image_files, read_rgb, to_tensor
-from gcc.data.splits import Material
+from gcc.data.splits import DataSplits
 from gcc.errors import DataError, GccError, OutputError
-from gcc.evaluation.collection import Gathered, Jury, named
+from gcc.evaluation.collection import EvaluatorCollection, FeatureBuffer, split_names
 from gcc.evaluation.grid import GRID
-from gcc.evaluation.split import HeldOut
-from gcc.registry import EVALUATORS, ImageEvaluator, Judged, Surroundings
+from gcc.evaluation.split import SplitEvaluation
+from gcc.registry import EVALUATORS, EvalContext, EvalSample, ImageEvaluator
 from gcc.utils.device import choose_device
 from gcc.utils.files import write_text
 from gcc.utils.weights import Weights
@@ -30,7 +30,7 @@ MADE, REAL = "made", "real"
 
 
 @dataclass(frozen=True)
-class Figure:
+class Metric:
     """A figure of quality.
 
     Attributes:
@@ -45,7 +45,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Assessment:
+class Evaluation:
     """Figures of quality, and what they are of.
 
     Attributes:
@@ -60,30 +60,30 @@ class Assessment:
     subject: str
     data: str
     split: str
-    figures: Mapping[str, Mapping[str, Figure]]
+    metrics: Mapping[str, Mapping[str, Metric]]
     environment: Mapping[str, str]
     left_out: Sequence[str] = ()
 
 
-def assess(
+def evaluate(
     subject: Path,
     data: Path | None = None,
     *,
-    metrics: str = "",
+    evaluators: str = "",
     split: str = "test",
     dataset: str | None = None,
     weights: Mapping[str, str | Path] | None = None,
     device: str = "auto",
     batch_size: int | None = None,
     skip_bad: bool = False,
-) -> Assessment:
+) -> Evaluation:
     """Return figures of quality by generator and title.
 
     Args:
         subject: folder of a saved student or teacher, or of images.
         data: the data set that a generator is judged on, none for its demo data; or the folder of real images beside which those of
             `subject` are judged, each with the one of its name where the names agree.
-        metrics: evaluators joined by commas; empty takes those of the generator's recipe.
+        evaluators: names joined by commas; empty takes those of the generator's recipe.
         split: `val` or `test`, of a data set.
         dataset: name of the data set plugin that reads `data`; none to tell from the folder's layout.
         weights: files of trained weights by the name of their network.
@@ -98,7 +98,7 @@ def assess(
     if holds_images(subject):
         if dataset or split != "test":
             raise GccError(f"{subject} holds images, which are judged beside the folder of real ones: leave --dataset and --split out")
-        return _assess_images(subject, data, named(metrics), places, place, skip_bad=skip_bad)
+        return _evaluate_images(subject, data, split_names(evaluators), places, place, skip_bad=skip_bad)
     if subject.is_dir() and not any(subject.glob("**/config.json")):
         raise DataError(f"{subject} holds neither images nor a saved generator; folders in it are not looked into for images")
     artifacts = read(subject)
@@ -106,22 +106,22 @@ def assess(
     missing = [name for name in architecture.generators if name not in artifacts]
     if missing:
         raise GccError(f"{subject} lacks the generator {', '.join(missing)}: give the folder of the whole side, such as {subject.parent}")
-    names = _some(named(metrics or architecture.recipe.metrics))
-    material = Material(architecture, data, dataset, skip_bad=skip_bad)
-    material.check()
-    source = material.test if split == "test" else material.validation
+    names = _some(split_names(evaluators or architecture.recipe.evaluators))
+    splits = DataSplits(architecture, data, dataset, skip_bad=skip_bad)
+    splits.check()
+    source = splits.test if split == "test" else splits.validation
     if source is None:
-        raise DataError(f"{material.name} has no validation images beside those of its test split: use --split test")
-    jury = Jury(names, Surroundings(places, place, lambda: material.train, material.store), paired=architecture.paired)
+        raise DataError(f"{splits.name} has no validation images beside those of its test split: use --split test")
+    collection = EvaluatorCollection(names, EvalContext(places, place, lambda: splits.train, splits.store), paired=architecture.paired)
     places.require_asked()
-    held_out = HeldOut(jury, architecture, source, batch_size or architecture.recipe.batch_size, place, material.store)
-    held_out.check()
-    found = held_out.figures({name: artifact.network().to(place) for name, artifact in artifacts.items()})
-    figures = {
-        generator: {title: _figure(jury, title, value, held_out.protocols[generator][title]) for title, value in values.items()}
+    evaluation = SplitEvaluation(collection, architecture, source, batch_size or architecture.recipe.batch_size, place, splits.store)
+    evaluation.check()
+    found = evaluation.evaluate({name: artifact.network().to(place) for name, artifact in artifacts.items()})
+    metrics = {
+        generator: {title: _figure(collection, title, value, evaluation.protocols[generator][title]) for title, value in values.items()}
         for generator, values in found.items()
     }
-    return Assessment(str(subject), material.name, split, figures, environment(place), material.left_out)
+    return Evaluation(str(subject), splits.name, split, metrics, environment(place), splits.left_out)
 
 
 def holds_images(subject: Path) -> bool:
@@ -129,7 +129,7 @@ def holds_images(subject: Path) -> bool:
     return subject.is_dir() and bool(_pictures(subject)) and not any(subject.glob("**/config.json"))
 
 
-def assessment_place(subject: Path, split: str, out: Path | None) -> Path:
+def evaluation_path(subject: Path, split: str, out: Path | None) -> Path:
     """Return where the figures go: `out`, or a file beside what is judged, in the current folder where that is on the Hub.
 
     Raises:
@@ -148,10 +148,10 @@ def assessment_place(subject: Path, split: str, out: Path | None) -> Path:
     return place
 
 
-def apart(place: Path, assessment: Assessment) -> Path:
+def free_path(place: Path, evaluation: Evaluation) -> Path:
     """Return `place`, or with a number behind its name where it holds figures by other metrics or of other data, which are not lost."""
     for number in count(2):
-        if not place.exists() or _asked(json.loads(place.read_text(encoding="utf-8"))) == _asked(asdict(assessment)):
+        if not place.exists() or _asked(json.loads(place.read_text(encoding="utf-8"))) == _asked(asdict(evaluation)):
             break
         stem = place.stem if number == 2 else place.stem.rpartition("-")[0]
         place = place.with_name(f"{stem}-{number}{place.suffix}")
@@ -164,13 +164,13 @@ def _asked(told: Mapping[str, Any]) -> tuple[Any, ...]:
     return told["subject"], told.get("data"), told.get("split"), titles
 
 
-def save_assessment(path: Path, assessment: Assessment) -> None:
+def save_evaluation(path: Path, evaluation: Evaluation) -> None:
     """Write figures as JSON, in which a figure that is no number is null.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    told = asdict(assessment)
+    told = asdict(evaluation)
     for found in told["figures"].values():
         for figure in found.values():
             figure["value"] = figure["value"] if math.isfinite(figure["value"]) else None
@@ -187,22 +187,22 @@ def _is_ours(path: Path) -> bool:
 
 def _some(names: list[str]) -> list[str]:
     if not names:
-        raise GccError(f"no metrics: name some with --metrics, of {', '.join(EVALUATORS.names())}")
+        raise GccError(f"no metrics: name some with --evaluators, of {', '.join(EVALUATORS.names())}")
     return names
 
 
-def _assess_images(
-    made: Path, real: Path | None, names: list[str], weights: Weights, device: torch.device, *, skip_bad: bool
-) -> Assessment:
+def _evaluate_images(
+    fake: Path, real: Path | None, names: list[str], weights: Weights, device: torch.device, *, skip_bad: bool
+) -> Evaluation:
     if real is None:
-        raise GccError(f"{made} holds images: give the folder of the real ones with --data")
+        raise GccError(f"{fake} holds images: give the folder of the real ones with --data")
     _some(names)
     if not real.is_dir():
         raise DataError(f"{real} is {'a file' if real.exists() else 'no folder'}: expected the folder of the real images")
     left_out: list[str] = []
-    files, truth = (_readable(folder, left_out) if skip_bad else _pictures(folder) for folder in (made, real))
+    files, truth = (_readable(folder, left_out) if skip_bad else _pictures(folder) for folder in (fake, real))
     if not truth:
-        raise DataError(f"{real} holds no images: expected the real ones beside which those of {made} are judged")
+        raise DataError(f"{real} holds no images: expected the real ones beside which those of {fake} are judged")
 
     def no_training() -> NoReturn:
         raise GccError(f"{', '.join(names)}: one of these learns from training images, and {real} is a folder without splits")
@@ -212,11 +212,11 @@ def _assess_images(
         lost = {path.stem for path in _pictures(real)} - {path.stem for path in truth}
         files = [path for path in files if path.stem not in lost]
     if not files:
-        raise DataError(f"{made} holds no image that can be judged")
+        raise DataError(f"{fake} holds no image that can be judged")
     partners = _partners(files, truth) if paired else {}
-    jury = Jury(names, Surroundings(weights, device, no_training), paired=paired)
+    evaluators = EvaluatorCollection(names, EvalContext(weights, device, no_training), paired=paired)
     weights.require_asked()
-    compared, seen_made, seen_real = Gathered(), Gathered(), Gathered()
+    compared, seen_made, seen_real = FeatureBuffer(), FeatureBuffer(), FeatureBuffer()
     sizes: set[tuple[int, int]] = set()
     real_sizes: set[tuple[int, int]] = set()
     with torch.no_grad():
@@ -225,23 +225,23 @@ def _assess_images(
             true = _image(partners[path], device) if paired else image
             if true.shape != image.shape:
                 raise DataError(f"{path} and {partners[path]} differ in size: expected images of one size")
-            judged = Judged({REAL: true}, image, source=MADE, target=REAL)
+            sample = EvalSample({REAL: true}, image, source=MADE, target=REAL)
             if not sizes:
-                jury.check(judged, len(files), len(truth))
+                evaluators.check(sample, len(files), len(truth))
             sizes.add((image.shape[-2], image.shape[-1]))
-            seen_made.add(jury.see(image, jury.extractors))
-            compared.add(jury.compare(judged))
-        for path in truth if jury.extractors else []:
+            seen_made.add(evaluators.extract(image, evaluators.extractors))
+            compared.add(evaluators.compare(sample))
+        for path in truth if evaluators.extractors else []:
             image = _image(path, device)
             real_sizes.add((image.shape[-2], image.shape[-1]))
-            seen_real.add(jury.see(image, jury.extractors))
-    values = jury.figures(compared.joined(), seen_made.joined(), seen_real.joined())
-    protocols = {name: jury.protocol(name, len(files), len(truth), sizes, real_sizes) for name in values}
-    figures = {name: _figure(jury, name, value, protocols[name]) for name, value in values.items()}
-    return Assessment(str(made), str(real), "", {made.name: figures}, environment(device), left_out)
+            seen_real.add(evaluators.extract(image, evaluators.extractors))
+    values = evaluators.compute(compared.joined(), seen_made.joined(), seen_real.joined())
+    protocols = {name: evaluators.protocol(name, len(files), len(truth), sizes, real_sizes) for name in values}
+    metrics = {name: _figure(evaluators, name, value, protocols[name]) for name, value in values.items()}
+    return Evaluation(str(fake), str(real), "", {fake.name: metrics}, environment(device), left_out)
 
 
-def _partners(made: Sequence[Path], real: Sequence[Path]) -> dict[Path, Path]:
+def _partners(fake: Sequence[Path], real: Sequence[Path]) -> dict[Path, Path]:
     """Return the real image of every made one's name.
 
     Raises:
@@ -250,13 +250,13 @@ def _partners(made: Sequence[Path], real: Sequence[Path]) -> dict[Path, Path]:
     by_name: dict[str, list[Path]] = {}
     for path in real:
         by_name.setdefault(path.stem, []).append(path)
-    for path in made:
+    for path in fake:
         match by_name.get(path.stem, []):
             case []:
                 raise DataError(f"{real[0].parent} has no image of the name of {path}: such figures compare images of the same name")
             case [one, another, *_]:
                 raise DataError(f"{one} and {another.name} have one name: expected a single real image for {path}")
-    return {path: by_name[path.stem][0] for path in made}
+    return {path: by_name[path.stem][0] for path in fake}
 
 
 def _readable(folder: Path, left_out: list[str]) -> list[Path]:
@@ -281,5 +281,5 @@ def _image(path: Path, device: torch.device) -> Tensor:
     return to_tensor(read_rgb(path))[None].to(device)
 
 
-def _figure(jury: Jury, title: str, value: float, protocol: str) -> Figure:
-    return Figure(value, jury.evaluators[title.partition(" (")[0]].unit, protocol)
+def _figure(evaluators: EvaluatorCollection, title: str, value: float, protocol: str) -> Metric:
+    return Metric(value, evaluators.by_name[title.partition(" (")[0]].unit, protocol)

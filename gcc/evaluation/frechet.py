@@ -9,8 +9,8 @@ from torch import Tensor
 from gcc.errors import DataError
 from gcc.evaluation.networks.effnet import EffNetLite0
 from gcc.evaluation.networks.inception import Inception
-from gcc.registry.evaluator import SetEvaluator, Surroundings
-from gcc.registry.types import Judged
+from gcc.registry.evaluator import EvalContext, SetEvaluator
+from gcc.registry.types import EvalSample
 from gcc.utils.optional import needed
 
 SUBSETS = 100
@@ -25,17 +25,17 @@ class _ByTorchFidelity(SetEvaluator):
     """The evaluator's own name, for messages."""
     larger_is_better = False
 
-    def __init__(self, around: Surroundings) -> None:
+    def __init__(self, context: EvalContext) -> None:
         with needed(self.name, "torch-fidelity"):
             import torch_fidelity
             import torch_fidelity.metric_fid
             import torch_fidelity.metric_kid
         self._library = torch_fidelity
 
-    def check(self, judged: Judged, made: int, real: int) -> None:
+    def check(self, sample: EvalSample, fake: int, real: int) -> None:
         """Refuse sets without a covariance."""
-        if min(made, real) < 2:
-            raise DataError(f"{self.name} compares sets of images: expected 2 or more of each, got {made} made and {real} real")
+        if min(fake, real) < 2:
+            raise DataError(f"{self.name} compares sets of images: expected 2 or more of each, got {fake} made and {real} real")
 
 
 class _Frechet(_ByTorchFidelity):
@@ -49,9 +49,9 @@ class _Frechet(_ByTorchFidelity):
     def protocol(self) -> str:
         return f"torch-fidelity {self._library.__version__}, statistics in float64"
 
-    def distance(self, made: Tensor, real: Tensor) -> float:
+    def distance(self, fake: Tensor, real: Tensor) -> float:
         fid = self._library.metric_fid
-        statistics = [fid.fid_features_to_statistics(features.double()) for features in (made, real)]
+        statistics = [fid.fid_features_to_statistics(features.double()) for features in (fake, real)]
         return float(fid.fid_statistics_to_metric(*statistics, verbose=False)[fid.KEY_METRIC_FID])
 
 
@@ -83,8 +83,8 @@ class KID(_ByTorchFidelity):
         size = f"{SUBSET} images, or as many as there are"
         return f"torch-fidelity {self._library.__version__}, mean of {SUBSETS} subsets of {size}"
 
-    def distance(self, made: Tensor, real: Tensor) -> float:
+    def distance(self, fake: Tensor, real: Tensor) -> float:
         kid = self._library.metric_kid
-        size = min(SUBSET, len(made), len(real))
-        figures = kid.kid_features_to_metric(made.double(), real.double(), kid_subsets=SUBSETS, kid_subset_size=size, verbose=False)
+        size = min(SUBSET, len(fake), len(real))
+        figures = kid.kid_features_to_metric(fake.double(), real.double(), kid_subsets=SUBSETS, kid_subset_size=size, verbose=False)
         return float(figures[kid.KEY_METRIC_KID_MEAN])

@@ -10,7 +10,7 @@ from gcc.data.images import to_bytes
 from gcc.errors import DataError
 from gcc.evaluation.pixels import decibels
 from gcc.registry.evaluator import ImageEvaluator
-from gcc.registry.types import Judged
+from gcc.registry.types import EvalSample
 
 BORDER = 4
 """Pixels that are left out on every side, where an enlarged image lacks context."""
@@ -27,8 +27,8 @@ class PSNRY(ImageEvaluator):
     unit = "dB"
     larger_is_better = True
 
-    def compare(self, judged: Judged) -> Tensor:
-        return decibels(((luminance(judged.made) - luminance(judged.real)) / PEAK).square().flatten(1).mean(1))
+    def compare(self, sample: EvalSample) -> Tensor:
+        return decibels(((luminance(sample.fake) - luminance(sample.real)) / PEAK).square().flatten(1).mean(1))
 
 
 class SSIMY(ImageEvaluator):
@@ -36,11 +36,11 @@ class SSIMY(ImageEvaluator):
 
     larger_is_better = True
 
-    def compare(self, judged: Judged) -> Tensor:
-        made, real = luminance(judged.made), luminance(judged.real)
-        mean_made, mean_real = _windowed(made), _windowed(real)
-        variances = _windowed(made.square()) - mean_made.square() + _windowed(real.square()) - mean_real.square()
-        covariance = _windowed(made * real) - mean_made * mean_real
+    def compare(self, sample: EvalSample) -> Tensor:
+        fake, real = luminance(sample.fake), luminance(sample.real)
+        mean_made, mean_real = _windowed(fake), _windowed(real)
+        variances = _windowed(fake.square()) - mean_made.square() + _windowed(real.square()) - mean_real.square()
+        covariance = _windowed(fake * real) - mean_made * mean_real
         c1, c2 = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2
         means = (2 * mean_made * mean_real + c1) / (mean_made.square() + mean_real.square() + c1)
         return (means * (2 * covariance + c2) / (variances + c2)).flatten(1).mean(1)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gcc.data.images import to_bytes
 from gcc.errors import DataError
-from gcc.registry.dataset import SampleSource
+from gcc.registry.dataset import DatasetSource
 
 COLOURS = 64
 """Colours of a palette at most."""
@@ -36,7 +36,7 @@ class LabelledPairs:
     photos: Tensor
 
 
-def labelled_pairs(source: SampleSource, most: int) -> LabelledPairs:
+def labelled_pairs(source: DatasetSource, most: int) -> LabelledPairs:
     """Read up to `most` pairs, evenly spread over the source, one of whose images is a label map.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from gcc.registry.evaluator import ImageEvaluator
-from gcc.registry.types import Judged
+from gcc.registry.types import EvalSample
 
 
 class L1(ImageEvaluator):
@@ -13,8 +13,8 @@ class L1(ImageEvaluator):
 
     larger_is_better = False
 
-    def compare(self, judged: Judged) -> Tensor:
-        return _difference(judged).abs().flatten(1).mean(1)
+    def compare(self, sample: EvalSample) -> Tensor:
+        return _difference(sample).abs().flatten(1).mean(1)
 
 
 class PSNR(ImageEvaluator):
@@ -23,12 +23,12 @@ class PSNR(ImageEvaluator):
     unit = "dB"
     larger_is_better = True
 
-    def compare(self, judged: Judged) -> Tensor:
-        return decibels(_difference(judged).square().flatten(1).mean(1))
+    def compare(self, sample: EvalSample) -> Tensor:
+        return decibels(_difference(sample).square().flatten(1).mean(1))
 
 
-def _difference(judged: Judged) -> Tensor:
-    return (judged.made.float() - judged.real.float()) / 2
+def _difference(sample: EvalSample) -> Tensor:
+    return (sample.fake.float() - sample.real.float()) / 2
 
 
 def decibels(error: Tensor) -> Tensor:

@@ -7,8 +7,8 @@ import abc
 import torch
 from torch import Tensor
 
-from gcc.registry.evaluator import ImageEvaluator, Surroundings
-from gcc.registry.types import Judged
+from gcc.registry.evaluator import EvalContext, ImageEvaluator
+from gcc.registry.types import EvalSample
 from gcc.utils.optional import needed
 
 IGNORED = 255
@@ -28,7 +28,7 @@ class MeanIoU(ImageEvaluator):
     larger_is_better = True
     classes: int
 
-    def __init__(self, around: Surroundings) -> None:
+    def __init__(self, context: EvalContext) -> None:
         require_torchmetrics()
 
     @abc.abstractmethod
@@ -36,18 +36,18 @@ class MeanIoU(ImageEvaluator):
         """Return the class of every pixel, (N, `height`, `width`) int64, of images (N, 3, H, W) in [-1, 1]."""
 
     @abc.abstractmethod
-    def truth(self, judged: Judged) -> Tensor:
+    def truth(self, sample: EvalSample) -> Tensor:
         """Return the labels that the images were made of, (N, h, w) int64, with 255 where a pixel does not count.
 
         Raises:
             GccError: the data has none.
         """
 
-    def compare(self, judged: Judged) -> Tensor:
-        labels = self.truth(judged)
-        return confusions(self.segment(judged.made, *labels.shape[-2:]), labels, self.classes)
+    def compare(self, sample: EvalSample) -> Tensor:
+        labels = self.truth(sample)
+        return confusions(self.segment(sample.fake, *labels.shape[-2:]), labels, self.classes)
 
-    def figure(self, observations: Tensor) -> float:
+    def aggregate(self, observations: Tensor) -> float:
         return mean_iou(observations.sum(0))
 
 

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from gcc.errors import DataError
-from gcc.registry.evaluator import ImageEvaluator, Surroundings
-from gcc.registry.types import Judged
+from gcc.registry.evaluator import EvalContext, ImageEvaluator
+from gcc.registry.types import EvalSample
 from gcc.utils.optional import needed
 from gcc.utils.weights import digest, matched
 
-REMEDY = "torchvision fetches them (torchvision.models.alexnet(weights='DEFAULT'))"
+HINT = "torchvision fetches them (torchvision.models.alexnet(weights='DEFAULT'))"
 LEAST = 31
 """Pixels on a side below which AlexNet's second pooling has nothing left."""
 WINDOW = 11
@@ -29,14 +29,14 @@ class LPIPS(ImageEvaluator):
 
     larger_is_better = False
 
-    def __init__(self, around: Surroundings) -> None:
+    def __init__(self, context: EvalContext) -> None:
         with needed("lpips", "lpips"):
             import lpips
-        path = around.weights.find("alexnet", "alexnet-owt-*.pth", REMEDY)
+        path = context.weights.find("alexnet", "alexnet-owt-*.pth", HINT)
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             # It asks torchvision for an untrained network in words of an older version.
             warnings.filterwarnings("ignore", category=UserWarning, module="torchvision")
-            self._network = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False).to(around.device).requires_grad_(False)
+            self._network = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False).to(context.device).requires_grad_(False)
         trunk = _by_torchvisions_names(self._network.net)
         for name, tensor in matched(path, trunk, "alexnet of torchvision", beside="classifier.").items():
             trunk[name].copy_(tensor)
@@ -46,9 +46,9 @@ class LPIPS(ImageEvaluator):
     def protocol(self) -> str:
         return f"version 0.1, AlexNet {self._weights}"
 
-    def compare(self, judged: Judged) -> Tensor:
-        _require(judged, LEAST, "LPIPS")
-        distances: Tensor = self._network(judged.made.float(), judged.real.float())
+    def compare(self, sample: EvalSample) -> Tensor:
+        _require(sample, LEAST, "LPIPS")
+        distances: Tensor = self._network(sample.fake.float(), sample.real.float())
         return distances.flatten()
 
 
@@ -66,7 +66,7 @@ class SSIM(ImageEvaluator):
 
     larger_is_better = True
 
-    def __init__(self, around: Surroundings) -> None:
+    def __init__(self, context: EvalContext) -> None:
         with needed("ssim", "torchmetrics"):
             from torchmetrics.functional.image import structural_similarity_index_measure
         self._measure = structural_similarity_index_measure
@@ -75,15 +75,15 @@ class SSIM(ImageEvaluator):
     def protocol(self) -> str:
         return "RGB, Gaussian window of 11 pixels where all of it fits"
 
-    def compare(self, judged: Judged) -> Tensor:
-        _require(judged, WINDOW, "SSIM")
-        made, real = ((images.double() + 1) / 2 for images in (judged.made, judged.real))
-        _, similarities = self._measure(made, real, sigma=1.5, data_range=1.0, reduction="none", return_full_image=True)
+    def compare(self, sample: EvalSample) -> Tensor:
+        _require(sample, WINDOW, "SSIM")
+        fake, real = ((images.double() + 1) / 2 for images in (sample.fake, sample.real))
+        _, similarities = self._measure(fake, real, sigma=1.5, data_range=1.0, reduction="none", return_full_image=True)
         inner = slice(WINDOW // 2, -(WINDOW // 2))
         return similarities[..., inner, inner].flatten(1).mean(1)
 
 
-def _require(judged: Judged, least: int, by: str) -> None:
-    height, width = judged.made.shape[-2:]
+def _require(sample: EvalSample, least: int, by: str) -> None:
+    height, width = sample.fake.shape[-2:]
     if min(height, width) < least:
         raise DataError(f"an image of {width}x{height} pixels is too small for {by}: expected at least {least}x{least}")

@@ -22,9 +22,9 @@ from gcc.data.images import to_bytes
 from gcc.errors import DataError, GccError, OutputError
 from gcc.evaluation.palette import LabelledPairs, labelled_pairs, nearest
 from gcc.evaluation.segmentation import MeanIoU, confusions, mean_iou
-from gcc.registry.dataset import SampleSource
-from gcc.registry.evaluator import Surroundings
-from gcc.registry.types import Judged
+from gcc.registry.dataset import DatasetSource
+from gcc.registry.evaluator import EvalContext
+from gcc.registry.types import EvalSample
 from gcc.utils.files import replacing
 from gcc.utils.seeds import seeded
 from gcc.utils.weights import read_tensors
@@ -81,7 +81,7 @@ class SmallUNet(nn.Module):
 
 
 @dataclass(frozen=True)
-class Judge:
+class SmallSegmenter:
     """A segmenter of photographs, and what is to be known of it.
 
     Attributes:
@@ -107,7 +107,7 @@ class Judge:
         return {"facts": facts, "key": torch.tensor(list(self.key.encode())), "palette": self.palette, **weights}
 
     @classmethod
-    def of_tensors(cls, tensors: Mapping[str, Tensor], device: torch.device) -> Judge:
+    def of_tensors(cls, tensors: Mapping[str, Tensor], device: torch.device) -> SmallSegmenter:
         """Return the judge that `to_tensors` gave."""
         palette = tensors["palette"]
         with torch.random.fork_rng(devices=[]):
@@ -118,7 +118,7 @@ class Judge:
         return cls(network.to(device).eval().requires_grad_(False), key, palette, int(learned), int(held_out), score)
 
 
-class JudgeMIoU(MeanIoU):
+class SegmenterMIoU(MeanIoU):
     """Mean IoU by a small segmenter that is trained on the real pairs, in percent; larger is better.
 
     For paired data one of whose images is a map of flat colours. The palette is found in the training split, and the nearest of its
@@ -126,28 +126,28 @@ class JudgeMIoU(MeanIoU):
     measured on every tenth training pair, which it does not learn from, and told in the protocol. It is kept in the store.
     """
 
-    def __init__(self, around: Surroundings) -> None:
-        super().__init__(around)
-        self._device = around.device
-        source = around.training()
-        self._file = around.store / f"judge-{_fingerprint(source)}.safetensors" if around.store and source.identity else None
-        self._kept = _read(self._file, around.device) if self._file and self._file.exists() else None
+    def __init__(self, context: EvalContext) -> None:
+        super().__init__(context)
+        self._device = context.device
+        source = context.training()
+        self._file = context.store / f"judge-{_fingerprint(source)}.safetensors" if context.store and source.identity else None
+        self._kept = _read(self._file, context.device) if self._file and self._file.exists() else None
         self._pairs = None if self._kept else labelled_pairs(source, PAIRS)
 
     @cached_property
-    def _judge(self) -> Judge:
+    def _judge(self) -> SmallSegmenter:
         """The judge: the one that was kept, else a new one."""
         if self._pairs is None:
-            return cast(Judge, self._kept)
-        judge = train_judge(self._pairs, self._device)
+            return cast(SmallSegmenter, self._kept)
+        judge = train_segmenter(self._pairs, self._device)
         if self._file:
             _keep(judge, self._file)
         return judge
 
-    def check(self, judged: Judged, made: int, real: int) -> None:
+    def check(self, sample: EvalSample, fake: int, real: int) -> None:
         """Refuse label maps that are made from photographs; the judge itself need not be there yet."""
         known = self._pairs or self._judge
-        self._require_key(judged, known.key)
+        self._require_key(sample, known.key)
 
     @property
     def classes(self) -> int:  # type: ignore[override]
@@ -165,40 +165,40 @@ class JudgeMIoU(MeanIoU):
         scores = self._judge.network(to_bytes(images))
         return interpolate(scores, (height, width), mode="bilinear").argmax(1)
 
-    def truth(self, judged: Judged) -> Tensor:
-        self._require_key(judged, self._judge.key)
-        maps = to_bytes(judged.batch[self._judge.key])
+    def truth(self, sample: EvalSample) -> Tensor:
+        self._require_key(sample, self._judge.key)
+        maps = to_bytes(sample.batch[self._judge.key])
         return nearest(maps, self._judge.palette.to(maps.device))
 
     @staticmethod
-    def _require_key(judged: Judged, key: str) -> None:
-        if judged.source != key:
+    def _require_key(sample: EvalSample, key: str) -> None:
+        if sample.source != key:
             raise GccError(
                 f"miou_judge judges photographs that are made from label maps: {key} holds the label maps here, and the images are made"
-                f" from {judged.source}; leave it out, or turn the direction round"
+                f" from {sample.source}; leave it out, or turn the direction round"
             )
 
 
-def _fingerprint(source: SampleSource) -> str:
+def _fingerprint(source: DatasetSource) -> str:
     sizes = {key: tuple(value.shape) for key, value in source.sample(0, None).items()}
     return hashlib.sha256(f"{VERSION} {PAIRS} {STEPS} {sizes} {source.identity}".encode()).hexdigest()[:12]
 
 
-def _read(file: Path, device: torch.device) -> Judge | None:
+def _read(file: Path, device: torch.device) -> SmallSegmenter | None:
     """Return the judge that was kept; none where the file is damaged, and a new one has to be trained."""
     try:
-        return Judge.of_tensors(read_tensors(file), device)
+        return SmallSegmenter.of_tensors(read_tensors(file), device)
     except (GccError, KeyError, RuntimeError, ValueError):
         return None
 
 
-def _keep(judge: Judge, file: Path) -> None:
+def _keep(judge: SmallSegmenter, file: Path) -> None:
     # Data that may only be read has its judge trained anew.
     with suppress(OutputError), replacing(file) as fresh:
         save_file(judge.to_tensors(), fresh)
 
 
-def train_judge(pairs: LabelledPairs, device: torch.device) -> Judge:
+def train_segmenter(pairs: LabelledPairs, device: torch.device) -> SmallSegmenter:
     """Train a segmenter on pairs and measure it on some that are held out.
 
     Raises:
@@ -216,7 +216,7 @@ def train_judge(pairs: LabelledPairs, device: torch.device) -> Judge:
     network.eval().requires_grad_(False)
     answers = [network(photo[None].to(device)).argmax(1).cpu() for photo in pairs.photos[held]]
     score = mean_iou(confusions(torch.cat(answers), pairs.labels[held], len(pairs.palette)).sum(0))
-    return Judge(network, pairs.key, pairs.palette, learned, int(held.sum()), score)
+    return SmallSegmenter(network, pairs.key, pairs.palette, learned, int(held.sum()), score)
 
 
 def _train(network: SmallUNet, photos: Tensor, labels: Tensor, device: torch.device) -> None:

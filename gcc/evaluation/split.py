@@ -18,15 +18,15 @@ from torch import Tensor, nn
 
 from gcc.data.loader import in_order
 from gcc.errors import OutputError
-from gcc.evaluation.collection import Gathered, Jury
+from gcc.evaluation.collection import EvaluatorCollection, FeatureBuffer
 from gcc.models.modules import evaluating
-from gcc.registry import Architecture, Batch, Extractor, Judged, SampleSource
-from gcc.utils.distributed import ALONE, Ranks
+from gcc.registry import Architecture, Batch, DatasetSource, EvalSample, Extractor
+from gcc.utils.distributed import SINGLE_PROCESS, Ranks
 from gcc.utils.files import replacing
 
 
 @contextmanager
-def sampling(generators: Mapping[str, nn.Module]) -> Iterator[None]:
+def evaluating_generators(generators: Mapping[str, nn.Module]) -> Iterator[None]:
     """Keep generators in evaluation mode and without gradients in this context, and as they were after it."""
     with torch.no_grad(), ExitStack() as stack:
         for network in generators.values():
@@ -34,13 +34,13 @@ def sampling(generators: Mapping[str, nn.Module]) -> Iterator[None]:
         yield
 
 
-def shown(source: SampleSource, indices: Sequence[int], device: torch.device) -> Batch:
+def load_samples(source: DatasetSource, indices: Sequence[int], device: torch.device) -> Batch:
     """Return samples of a source, as a grid shows them, as one batch on the device."""
-    samples = [source.shown(index) for index in indices]
+    samples = [source.preview(index) for index in indices]
     return {key: torch.stack([sample[key] for sample in samples]).to(device) for key in samples[0]}
 
 
-def spread(count: int, total: int) -> list[int]:
+def evenly_spaced(count: int, total: int) -> list[int]:
     """Return `count` numbers from 0 to below `total`, evenly spread.
 
     >>> spread(3, 10)
@@ -50,45 +50,45 @@ def spread(count: int, total: int) -> list[int]:
 
 
 @dataclass
-class _Seen:
+class _Accumulator:
     """What the jury saw of one generator: what was observed and the features by the names of evaluators and extractors."""
 
     source: str = ""
     target: str = ""
     finite: bool = True
     sizes: set[tuple[int, int]] = field(default_factory=set)
-    compared: Gathered = field(default_factory=Gathered)
-    made: Gathered = field(default_factory=Gathered)
-    real: Gathered = field(default_factory=Gathered)
+    compared: FeatureBuffer = field(default_factory=FeatureBuffer)
+    fake: FeatureBuffer = field(default_factory=FeatureBuffer)
+    real: FeatureBuffer = field(default_factory=FeatureBuffer)
 
-    def add(self, judged: Judged, jury: Jury, lacking: Mapping[str, Collection[str]]) -> None:
+    def add(self, sample: EvalSample, evaluators: EvaluatorCollection, lacking: Mapping[str, Collection[str]]) -> None:
         """Take in a batch; the features of its real images by the extractors that do not know them yet, by the images' key."""
-        self.source, self.target = judged.source, judged.target
-        self.finite = self.finite and bool(judged.made.isfinite().all())
-        self.sizes.add((judged.made.shape[-2], judged.made.shape[-1]))
-        self.compared.add(jury.compare(judged))
-        self.made.add(jury.see(judged.made, jury.extractors))
-        self.real.add(jury.see(judged.real, lacking[judged.target]))
+        self.source, self.target = sample.source, sample.target
+        self.finite = self.finite and bool(sample.fake.isfinite().all())
+        self.sizes.add((sample.fake.shape[-2], sample.fake.shape[-1]))
+        self.compared.add(evaluators.compare(sample))
+        self.fake.add(evaluators.extract(sample.fake, evaluators.extractors))
+        self.real.add(evaluators.extract(sample.real, lacking[sample.target]))
 
-    def memory(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return all that was seen, as nested plain values and tensors."""
         return vars(self) | {"sizes": sorted(self.sizes)}
 
     @classmethod
-    def of(cls, memories: Iterable[Mapping[str, Any]]) -> _Seen:
+    def of(cls, memories: Iterable[Mapping[str, Any]]) -> _Accumulator:
         """Return what several have seen, in their order."""
         seen = cls()
         for memory in memories:
             seen.source, seen.target = memory["source"] or seen.source, memory["target"] or seen.target
             seen.finite = seen.finite and memory["finite"]
             seen.sizes |= {(height, width) for height, width in memory["sizes"]}
-            for gathered, more in ((seen.compared, memory["compared"]), (seen.made, memory["made"]), (seen.real, memory["real"])):
+            for gathered, more in ((seen.compared, memory["compared"]), (seen.fake, memory["made"]), (seen.real, memory["real"])):
                 for name, batches in more.items():
                     gathered.setdefault(name, []).extend(batches)
         return seen
 
 
-class HeldOut:
+class SplitEvaluation:
     """A split of the data, and the jury that judges generators on it.
 
     Where the source has named parts, each has figures of its own, such as `psnr_y (Set5)`. Features of the real images are computed once,
@@ -106,15 +106,15 @@ class HeldOut:
 
     def __init__(
         self,
-        jury: Jury,
+        evaluators: EvaluatorCollection,
         architecture: Architecture[Any],
-        source: SampleSource,
+        source: DatasetSource,
         batch_size: int,
         device: torch.device,
         store: Path | None,
-        ranks: Ranks = ALONE,
+        ranks: Ranks = SINGLE_PROCESS,
     ) -> None:
-        self.jury = jury
+        self.evaluators = evaluators
         self.architecture = architecture
         self.source = source
         self.batch_size = batch_size if source.uniform else 1
@@ -131,7 +131,7 @@ class HeldOut:
         Raises:
             GccError: one of them does, such as an image that is too small.
         """
-        if not self.jury.evaluators:
+        if not self.evaluators.by_name:
             return
         for indices in self._parts().values():
             seen = set()
@@ -147,54 +147,56 @@ class HeldOut:
         with torch.device("meta"), torch.no_grad():
             generators = {name: self.architecture.build_generator(widths).eval() for name in self.architecture.generators}
             shapes = {key: value.to("meta") for key, value in batch.items()}
-            ends = self.architecture.judged(shapes, self.architecture.generate(generators, shapes))
+            ends = self.architecture.eval_samples(shapes, self.architecture.generate(generators, shapes))
         there = {key: value.to(self.device) for key, value in batch.items()}
-        for judged in ends.values():
-            made, real = self._distinct(judged.source, judged.target, count)
-            self.jury.check(Judged(there, there[judged.target], judged.source, judged.target), made, real)
+        for sample in ends.values():
+            fake, real = self._distinct(sample.source, sample.target, count)
+            self.evaluators.check(EvalSample(there, there[sample.target], sample.source, sample.target), fake, real)
 
-    def figures(self, generators: Mapping[str, nn.Module]) -> dict[str, dict[str, float]]:
+    def evaluate(self, generators: Mapping[str, nn.Module]) -> dict[str, dict[str, float]]:
         """Return the figures over every sample, by generator and title; NaN where what a generator makes is not finite."""
-        figures: dict[str, dict[str, float]] = {name: {} for name in generators}
-        if self.jury.evaluators:
+        metrics: dict[str, dict[str, float]] = {name: {} for name in generators}
+        if self.evaluators.by_name:
             for part, indices in self._parts().items():
                 for name, found in self._judge(generators, part, indices).items():
-                    figures[name] |= found
-        return figures
+                    metrics[name] |= found
+        return metrics
 
     def _judge(self, generators: Mapping[str, nn.Module], part: str, indices: Sequence[int]) -> dict[str, dict[str, float]]:
-        seen = {name: _Seen() for name in generators}
+        seen = {name: _Accumulator() for name in generators}
         lacking = self._lacking(part)
-        with sampling(generators):
-            for batch in in_order(self.source, self.ranks.part(indices), self.batch_size, self.device):
-                for name, judged in self.architecture.judged(batch, self.architecture.generate(generators, batch)).items():
-                    seen[name].add(judged, self.jury, lacking)
-        figures: dict[str, dict[str, float]] = {}
+        with evaluating_generators(generators):
+            for batch in in_order(self.source, self.ranks.shard_items(indices), self.batch_size, self.device):
+                for name, sample in self.architecture.eval_samples(batch, self.architecture.generate(generators, batch)).items():
+                    seen[name].add(sample, self.evaluators, lacking)
+        metrics: dict[str, dict[str, float]] = {}
         for name, each in seen.items():
-            if shares := self.ranks.gathered(each.memory()):
-                figures[name] = self._figures(name, part, len(indices), _Seen.of(shares))
-        figures, self.protocols = self.ranks.agreed((figures, self.protocols))
-        return figures
+            if shares := self.ranks.gather_object(each.state_dict()):
+                metrics[name] = self._compute(name, part, len(indices), _Accumulator.of(shares))
+        metrics, self.protocols = self.ranks.broadcast_object((metrics, self.protocols))
+        return metrics
 
-    def _figures(self, generator: str, part: str, count: int, seen: _Seen) -> dict[str, float]:
+    def _compute(self, generator: str, part: str, count: int, seen: _Accumulator) -> dict[str, float]:
         # In order, so that what begins again lies at the end.
-        made, real = self._distinct(seen.source, seen.target, count)
+        fake, real = self._distinct(seen.source, seen.target, count)
         features = self._remember(part, seen.target, seen.real.joined(real))
         # Pixels that are no numbers would become black ones on their way to some evaluators.
-        figures = dict.fromkeys(self.jury.evaluators, math.nan)
+        metrics = dict.fromkeys(self.evaluators.by_name, math.nan)
         if seen.finite:
-            figures = self.jury.figures(seen.compared.joined(), seen.made.joined(made), features)
-        protocols = {_title(metric, part): self.jury.protocol(metric, made, real, seen.sizes) for metric in figures}
+            metrics = self.evaluators.compute(seen.compared.joined(), seen.fake.joined(fake), features)
+        protocols = {_title(metric, part): self.evaluators.protocol(metric, fake, real, seen.sizes) for metric in metrics}
         self.protocols.setdefault(generator, {}).update(protocols)
-        return {_title(metric, part): figure for metric, figure in figures.items()}
+        return {_title(metric, part): figure for metric, figure in metrics.items()}
 
     def _distinct(self, source: str, target: str, count: int) -> tuple[int, int]:
         """Return how many different images are made and real among `count` samples."""
-        return min(count, self.source.distinct(source)), min(count, self.source.distinct(target))
+        return min(count, self.source.num_unique(source)), min(count, self.source.num_unique(target))
 
     def _lacking(self, part: str) -> dict[str, list[str]]:
         """Return the names of the extractors that do not know a part's real images yet, by the images' key."""
-        return self.ranks.agreed({key: sorted(self.jury.extractors.keys() - self._known(part, key).keys()) for key in self._keys})
+        return self.ranks.broadcast_object(
+            {key: sorted(self.evaluators.extractors.keys() - self._known(part, key).keys()) for key in self._keys}
+        )
 
     @cached_property
     def _keys(self) -> list[str]:
@@ -204,7 +206,7 @@ class HeldOut:
         """Return the features of the real images as far as they are known, by extractor."""
         if (part, target) not in self._real:
             self._real[part, target] = {}
-            for name, extractor in self.jury.extractors.items():
+            for name, extractor in self.evaluators.extractors.items():
                 path = self._path(part, target, extractor)
                 if path and path.is_file():
                     try:
@@ -218,7 +220,7 @@ class HeldOut:
         known = self._known(part, target)
         for name, features in fresh.items():
             known[name] = features
-            path = self._path(part, target, self.jury.extractors[name])
+            path = self._path(part, target, self.evaluators.extractors[name])
             if path:
                 # Data that may only be read is judged as well, if more slowly.
                 with suppress(OutputError), replacing(path) as file:
@@ -234,7 +236,7 @@ class HeldOut:
     def _parts(self) -> dict[str, list[int]]:
         parts: dict[str, list[int]] = {}
         for index in range(len(self.source)):
-            parts.setdefault(self.source.part(index), []).append(index)
+            parts.setdefault(self.source.subset(index), []).append(index)
         return parts
 
 

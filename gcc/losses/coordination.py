@@ -16,7 +16,7 @@ def global_loss(loss_g: Tensor, loss_d_fake: Tensor, target: Tensor) -> Tensor:
     return (imbalance(loss_g, loss_d_fake) - target).abs()
 
 
-class Target(nn.Module):
+class SmoothedTarget(nn.Module):
     r"""The smoothed imbalance of the teacher pair, L_target.
 
     `L_target <- beta L_target + (1 - beta) |L_G^T - L_Dfake^T|` (Eq. II) with `beta = epoch / total epochs` (Eq. III); the first

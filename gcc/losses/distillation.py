@@ -59,7 +59,7 @@ class Taps:
 
 
 @contextmanager
-def tapping(taps: Mapping[str, Mapping[str, nn.Module]]) -> Iterator[dict[str, dict[str, Tensor]]]:
+def tapped(taps: Mapping[str, Mapping[str, nn.Module]]) -> Iterator[dict[str, dict[str, Tensor]]]:
     """Keep what the tapped modules give in this context, by network and module path; a later pass replaces an earlier one."""
     features: dict[str, dict[str, Tensor]] = {name: {} for name in taps}
     with ExitStack() as stack:

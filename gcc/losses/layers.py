@@ -10,20 +10,20 @@ import torch
 from torch import nn
 
 from gcc.errors import RecipeError, near
-from gcc.losses.distillation import Projections, modules_at, tapping
+from gcc.losses.distillation import Projections, modules_at, tapped
 from gcc.losses.selectors import Named
 from gcc.registry import SELECTORS, Architecture, LayerSelector, Networks
 
 
 @dataclass(frozen=True)
-class Positions:
+class DistillationLayers:
     """Module paths of the distilled layers, by generator and by discriminator."""
 
     generators: Mapping[str, tuple[str, ...]]
     discriminators: Mapping[str, tuple[str, ...]]
 
 
-NOWHERE = Positions({}, {})
+NO_LAYERS = DistillationLayers({}, {})
 """No layer is distilled."""
 
 
@@ -41,7 +41,7 @@ def choose_selector(name: str) -> LayerSelector:
     return Named(paths)
 
 
-def place(architecture: Architecture[Any], generators: Networks, discriminators: Networks) -> Positions:
+def select_layers(architecture: Architecture[Any], generators: Networks, discriminators: Networks) -> DistillationLayers:
     """Return the positions that the recipe's selector chooses in the teacher's networks, which are on the meta device.
 
     Raises:
@@ -53,7 +53,7 @@ def place(architecture: Architecture[Any], generators: Networks, discriminators:
         example = architecture.example_input()
         batch = architecture.example_batch()
         pairs = architecture.pairs(batch, architecture.generate(generators, batch))
-    found = Positions(
+    found = DistillationLayers(
         {name: tuple(selector.select(network, example, published.generator)) for name, network in generators.items()},
         {name: tuple(selector.select(network, pairs[name].fake, published.discriminator)) for name, network in discriminators.items()},
     )
@@ -63,21 +63,21 @@ def place(architecture: Architecture[Any], generators: Networks, discriminators:
 
 
 def build_projections(
-    architecture: Architecture[Any], teachers: Networks, students: Networks, positions: Positions
+    architecture: Architecture[Any], teachers: Networks, students: Networks, layers: DistillationLayers
 ) -> dict[str, Projections]:
     """Return the maps f_l of every generator, sized by one pass of both sides' networks on the meta device."""
-    teacher, student = _channels(architecture, teachers, positions), _channels(architecture, students, positions)
-    return {name: Projections(student[name], teacher[name]) for name in positions.generators}
+    teacher, student = _channels(architecture, teachers, layers), _channels(architecture, students, layers)
+    return {name: Projections(student[name], teacher[name]) for name in layers.generators}
 
 
-def _channels(architecture: Architecture[Any], generators: Networks, positions: Positions) -> dict[str, dict[str, int]]:
-    taps = {name: modules_at(generators[name], paths) for name, paths in positions.generators.items()}
-    with torch.device("meta"), torch.no_grad(), tapping(taps) as features:
+def _channels(architecture: Architecture[Any], generators: Networks, layers: DistillationLayers) -> dict[str, dict[str, int]]:
+    taps = {name: modules_at(generators[name], paths) for name, paths in layers.generators.items()}
+    with torch.device("meta"), torch.no_grad(), tapped(taps) as features:
         architecture.generate(generators, architecture.example_batch())
     return {name: {path: kept.shape[1] for path, kept in layers.items()} for name, layers in features.items()}
 
 
-def _require_found(selector: Named, found: Positions, networks: tuple[nn.Module, ...]) -> None:
+def _require_found(selector: Named, found: DistillationLayers, networks: tuple[nn.Module, ...]) -> None:
     chosen = {path for paths in (*found.generators.values(), *found.discriminators.values()) for path in paths}
     known = [*SELECTORS.names(), *(path for network in networks for path, _ in network.named_modules() if path)]
     for path in selector.paths:

@@ -11,9 +11,9 @@ from torch.nn.functional import l1_loss
 
 from gcc.models.layers import Norm, PatchDiscriminator, initialise_normal
 from gcc.models.resnet import RESNET_RANGES, Blocks, ResNetGenerator, recognise_resnet, require_size, resnet_taps, resnet_widths
-from gcc.recipe import WEIGHT, Counter, GanMode, Recipe
+from gcc.recipe import WEIGHT, GanMode, MacCounter, Recipe
 from gcc.registry.architecture import Architecture
-from gcc.registry.types import Batch, Foreign, Gate, Judged, Networks, Pair, Samples, Taps, Width, no_gate
+from gcc.registry.types import Batch, EvalSample, Gate, Networks, Pair, Samples, StateDictMapping, Taps, Width, no_gate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +27,9 @@ class CycleGANRecipe(Recipe):
     prune_width: int = 24
     # 2.40 G and 2.70 G of the teacher's 18.37 G, as shares so that they fit other sizes.
     budget: str = "13.06%,14.70%"
-    counter: Counter = "paper"
+    mac_counter: MacCounter = "paper"
     epochs: int = 200
-    decay: float = 0.5
+    decay_fraction: float = 0.5
     gan_mode: GanMode = "lsgan"
     lambda_d: float = 0.5
     pool_size: int = 50
@@ -79,7 +79,7 @@ class CycleGAN(Architecture[CycleGANRecipe]):
             ndf=16,
             prune_width=12,
             budget="50%",
-            counter="exact",
+            mac_counter="exact",
             epochs=2,
             lr_g=5e-4,
             lr_d=5e-4,
@@ -98,7 +98,7 @@ class CycleGAN(Architecture[CycleGANRecipe]):
         return PatchDiscriminator(3, self.recipe.ndf, self.recipe.norm, gate)
 
     @classmethod
-    def recognise(cls, tensors: Mapping[str, Tensor]) -> Foreign | None:
+    def map_state_dict(cls, tensors: Mapping[str, Tensor]) -> StateDictMapping | None:
         return recognise_resnet(tensors)
 
     def initialise(self, network: nn.Module) -> None:
@@ -135,15 +135,15 @@ class CycleGAN(Architecture[CycleGANRecipe]):
     def taps(self) -> Taps:
         return Taps(generator=resnet_taps(self.recipe.n_blocks), discriminator=("conv2.3", "conv4.3"))
 
-    def show(self, batch: Batch, made: Mapping[str, Samples]) -> dict[str, Tensor]:
+    def visuals(self, batch: Batch, made: Mapping[str, Samples]) -> dict[str, Tensor]:
         columns = {}
         for source, target in (("A", "B"), ("B", "A")):
             columns[source] = batch[source]
             columns |= {f"{title} to {target}": samples[target] for title, samples in made.items()}
         return columns
 
-    def judged(self, batch: Batch, samples: Samples) -> dict[str, Judged]:
+    def eval_samples(self, batch: Batch, samples: Samples) -> dict[str, EvalSample]:
         return {
-            "A2B": Judged(batch, samples["B"], source="A", target="B"),
-            "B2A": Judged(batch, samples["A"], source="B", target="A"),
+            "A2B": EvalSample(batch, samples["B"], source="A", target="B"),
+            "B2A": EvalSample(batch, samples["A"], source="B", target="A"),
         }

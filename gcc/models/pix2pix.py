@@ -14,9 +14,9 @@ from gcc.errors import RecipeError
 from gcc.models.external_weights import foreign_norm, is_kernel
 from gcc.models.layers import Norm, PatchDiscriminator, initialise_normal, norm_layer
 from gcc.models.resnet import RESNET_RANGES, Blocks, ResNetGenerator, recognise_resnet, require_size, resnet_taps, resnet_widths
-from gcc.recipe import WEIGHT, Counter, Recipe
+from gcc.recipe import WEIGHT, MacCounter, Recipe
 from gcc.registry.architecture import Architecture
-from gcc.registry.types import Batch, Foreign, Gate, Judged, Networks, Pair, Samples, Taps, Width, no_gate
+from gcc.registry.types import Batch, EvalSample, Gate, Networks, Pair, Samples, StateDictMapping, Taps, Width, no_gate
 
 DEEPEST = 8
 
@@ -32,10 +32,10 @@ class Pix2PixRecipe(Recipe):
     prune_width: int = 32
     # 3.0 G of the teacher's 18.15 G, as a share so that it fits other sizes.
     budget: str = "16.52%"
-    counter: Counter = "paper"
-    metrics: str = "l1,psnr"
+    mac_counter: MacCounter = "paper"
+    evaluators: str = "l1,psnr"
     epochs: int = 250
-    decay: float = 0.6
+    decay_fraction: float = 0.6
     lambda_d: float = 0.5
     gamma_m: float = 50.0
     gamma_t: float = 1e4
@@ -121,7 +121,7 @@ class UNet(nn.Module):
         return cast(Tensor, self.tanh(image))
 
 
-def _recognise_unet(tensors: Mapping[str, Tensor]) -> Foreign | None:
+def _recognise_unet(tensors: Mapping[str, Tensor]) -> StateDictMapping | None:
     """Return how the U-Net of pytorch-CycleGAN-and-pix2pix is to be read, each of whose levels lies within the one outside of it."""
     if not is_kernel(tensors, "model.model.0.weight"):
         return None
@@ -133,7 +133,7 @@ def _recognise_unet(tensors: Mapping[str, Tensor]) -> Foreign | None:
     modules |= {f"down{depth}.conv": f"{level}.1", f"up{depth}.conv": f"{level}.3", f"up{depth}.norm": f"{level}.4"}
     norm, ignored = foreign_norm(tensors, f"{level}.4")
     settings = {"generator": "unet", "ngf": tensors["model.model.0.weight"].shape[0], "size": 1 << depth, "norm": norm}
-    return Foreign(settings, modules, ignored)
+    return StateDictMapping(settings, modules, ignored)
 
 
 class Pix2Pix(Architecture[Pix2PixRecipe]):
@@ -156,7 +156,9 @@ class Pix2Pix(Architecture[Pix2PixRecipe]):
 
     @classmethod
     def demo(cls) -> Pix2PixRecipe:
-        return Pix2PixRecipe(size=64, ngf=32, ndf=32, budget="25%", counter="exact", epochs=10, decay=0.5, batch_size=4, lr_alpha=2e-3)
+        return Pix2PixRecipe(
+            size=64, ngf=32, ndf=32, budget="25%", mac_counter="exact", epochs=10, decay_fraction=0.5, batch_size=4, lr_alpha=2e-3
+        )
 
     def widths(self, base: int) -> dict[str, Width]:
         if self.recipe.generator != "unet":
@@ -179,7 +181,7 @@ class Pix2Pix(Architecture[Pix2PixRecipe]):
         return PatchDiscriminator(6, self.recipe.ndf, self.recipe.norm, gate)
 
     @classmethod
-    def recognise(cls, tensors: Mapping[str, Tensor]) -> Foreign | None:
+    def map_state_dict(cls, tensors: Mapping[str, Tensor]) -> StateDictMapping | None:
         return _recognise_unet(tensors) or recognise_resnet(tensors)
 
     def initialise(self, network: nn.Module) -> None:
@@ -213,10 +215,10 @@ class Pix2Pix(Architecture[Pix2PixRecipe]):
         generator = unet if self.recipe.generator == "unet" else resnet_taps(self.recipe.n_blocks)
         return Taps(generator, discriminator=("conv2.3", "conv4.3"))
 
-    def show(self, batch: Batch, made: Mapping[str, Samples]) -> dict[str, Tensor]:
+    def visuals(self, batch: Batch, made: Mapping[str, Samples]) -> dict[str, Tensor]:
         columns = {title: samples["fake"] for title, samples in made.items()}
         return {"input": self._source(batch), **columns, "real": self._target(batch)}
 
-    def judged(self, batch: Batch, samples: Samples) -> dict[str, Judged]:
+    def eval_samples(self, batch: Batch, samples: Samples) -> dict[str, EvalSample]:
         direction = self.recipe.direction
-        return {"G": Judged(batch, samples["fake"], source=direction[0], target=direction[-1])}
+        return {"G": EvalSample(batch, samples["fake"], source=direction[0], target=direction[-1])}

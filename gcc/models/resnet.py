@@ -12,7 +12,7 @@ from gcc.errors import RecipeError
 from gcc.models.external_weights import foreign_norm, is_kernel
 from gcc.models.layers import Norm, ReflectionPad, Residual, norm_layer
 from gcc.recipe import BELOW_ONE, Recipe
-from gcc.registry.types import Foreign, Width
+from gcc.registry.types import StateDictMapping, Width
 
 RESNET_RANGES = {**Recipe.ranges, "n_blocks": (1, 100), "dropout": BELOW_ONE}
 Blocks = Literal["resnet", "mobile"]
@@ -102,7 +102,7 @@ def resnet_taps(count: int) -> tuple[str, ...]:
     return ("down2.2", *(f"block{-(-third * count // 3)}" for third in (1, 2, 3)))
 
 
-def recognise_resnet(tensors: Mapping[str, Tensor]) -> Foreign | None:
+def recognise_resnet(tensors: Mapping[str, Tensor]) -> StateDictMapping | None:
     """Return how the ResNet generator of pytorch-CycleGAN-and-pix2pix is to be read, whose layers are numbered; none if it is not that."""
     if not (is_kernel(tensors, "model.1.weight") and is_kernel(tensors, "model.10.conv_block.1.weight")):
         return None
@@ -118,4 +118,4 @@ def recognise_resnet(tensors: Mapping[str, Tensor]) -> Foreign | None:
         paths |= {f"block{block}.{ours}": f"model.{9 + block}.conv_block.{theirs}" for ours, theirs in layers.items()}
     norm, ignored = foreign_norm(tensors, "model.2")
     settings = {"generator": "resnet", "ngf": tensors["model.1.weight"].shape[0], "n_blocks": blocks, "norm": norm, "dropout": 0.5 * moved}
-    return Foreign(settings, paths, ignored)
+    return StateDictMapping(settings, paths, ignored)

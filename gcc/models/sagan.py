@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from gcc.errors import RecipeError
 from gcc.models.layers import SelfAttention, spectral_norm
-from gcc.recipe import Counter, Recipe
+from gcc.recipe import MacCounter, Recipe
 from gcc.registry.architecture import Architecture
-from gcc.registry.types import Batch, Gate, Judged, Networks, Pair, Samples, Taps, Width, no_gate
+from gcc.registry.types import Batch, EvalSample, Gate, Networks, Pair, Samples, Taps, Width, no_gate
 
 ATTENDED = (16, 32)
 """Height and width of the generator's features that attend to themselves."""
@@ -29,7 +29,7 @@ class SAGANRecipe(Recipe):
     prune_width: int = 48
     # 15.45 M of the teacher's 23.45 M, as a share so that it fits other sizes.
     budget: str = "65.88%"
-    counter: Counter = "paper"
+    mac_counter: MacCounter = "paper"
     batch_size: int = 64
     lr_g: float = 1e-4
     lr_d: float = 4e-4
@@ -122,7 +122,7 @@ class SAGAN(Architecture[SAGANRecipe]):
             ndf=32,
             prune_width=24,
             budget="50%",
-            counter="exact",
+            mac_counter="exact",
             epochs=24,
             batch_size=32,
             lr_g=5e-4,
@@ -145,7 +145,7 @@ class SAGAN(Architecture[SAGANRecipe]):
     def example_batch(self) -> Batch:
         return {"real": torch.zeros(1, 3, self.recipe.size, self.recipe.size), "z": self.example_input()}
 
-    def latent(self, random: np.random.Generator) -> Tensor:
+    def sample_z(self, random: np.random.Generator) -> Tensor:
         return torch.from_numpy(random.standard_normal(self.recipe.z_dim, dtype=np.float32))
 
     def generate(self, generators: Networks, batch: Batch) -> Samples:
@@ -158,8 +158,8 @@ class SAGAN(Architecture[SAGANRecipe]):
         # Convolutions 2 and 4 of 5 at 64x64: the second, and the one before the last.
         return Taps(generator=("up2.2", f"up{self.levels}.2"), discriminator=("conv2.2", f"conv{self.levels}.2"))
 
-    def show(self, batch: Batch, made: Mapping[str, Samples]) -> dict[str, Tensor]:
+    def visuals(self, batch: Batch, made: Mapping[str, Samples]) -> dict[str, Tensor]:
         return {title: samples["fake"] for title, samples in made.items()} | {"real": batch["real"]}
 
-    def judged(self, batch: Batch, samples: Samples) -> dict[str, Judged]:
-        return {"G": Judged(batch, samples["fake"], source="z", target="real")}
+    def eval_samples(self, batch: Batch, samples: Samples) -> dict[str, EvalSample]:
+        return {"G": EvalSample(batch, samples["fake"], source="z", target="real")}

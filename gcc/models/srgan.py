@@ -13,9 +13,9 @@ from torch.nn.functional import interpolate, mse_loss
 from gcc.errors import RecipeError
 from gcc.models.layers import Residual
 from gcc.models.vgg import load_vgg
-from gcc.recipe import LARGEST_SIZE, WEIGHT, Counter, GanMode, Recipe, Schedule
+from gcc.recipe import LARGEST_SIZE, WEIGHT, GanMode, MacCounter, Recipe, Schedule
 from gcc.registry.architecture import Architecture
-from gcc.registry.types import Batch, Gate, Judged, Networks, Pair, Samples, Taps, Width, no_gate
+from gcc.registry.types import Batch, EvalSample, Gate, Networks, Pair, Samples, Taps, Width, no_gate
 from gcc.utils.weights import Weights
 
 BLOCKS = 16
@@ -32,11 +32,11 @@ class SRGANRecipe(Recipe):
     prune_width: int = 24
     # 22.79 G of the teacher's 145.88 G, as a share so that it fits other sizes.
     budget: str = "15.62%"
-    counter: Counter = "paper"
-    metrics: str = "psnr_y,ssim_y"
+    mac_counter: MacCounter = "paper"
+    evaluators: str = "psnr_y,ssim_y"
     pretrain_epochs: int = 130
     epochs: int = 30
-    decay: float = 0.5
+    decay_fraction: float = 0.5
     schedule: Schedule = "step"
     batch_size: int = 16
     lr_g: float = 1e-4
@@ -157,7 +157,7 @@ class SRGAN(Architecture[SRGANRecipe]):
             ndf=16,
             prune_width=16,
             budget="40%",
-            counter="exact",
+            mac_counter="exact",
             pretrain_epochs=12,
             epochs=10,
             batch_size=8,
@@ -214,16 +214,16 @@ class SRGAN(Architecture[SRGANRecipe]):
         return Taps(generator=tuple(f"blocks.{number - 1}" for number in (4, 8, 12, 16)), discriminator=("conv2.3", "conv4.3"))
 
     @property
-    def reach(self) -> int:
+    def receptive_field_radius(self) -> int:
         # The kernels' radii at low resolution, and at most as much again for those above it.
         return 4 + 2 * BLOCKS + 1 + self.doublings + 4
 
-    def fitted(self, height: int, width: int) -> tuple[int, int]:
+    def input_size(self, height: int, width: int) -> tuple[int, int]:
         return height, width
 
-    def show(self, batch: Batch, made: Mapping[str, Samples]) -> dict[str, Tensor]:
+    def visuals(self, batch: Batch, made: Mapping[str, Samples]) -> dict[str, Tensor]:
         bicubic = interpolate(batch["lr"], scale_factor=self.recipe.scale, mode="bicubic").clamp(-1, 1)
         return {"bicubic": bicubic} | {title: samples["sr"] for title, samples in made.items()} | {"real": batch["hr"]}
 
-    def judged(self, batch: Batch, samples: Samples) -> dict[str, Judged]:
-        return {"G": Judged(batch, samples["sr"], source="lr", target="hr")}
+    def eval_samples(self, batch: Batch, samples: Samples) -> dict[str, EvalSample]:
+        return {"G": EvalSample(batch, samples["sr"], source="lr", target="hr")}

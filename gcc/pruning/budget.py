@@ -14,8 +14,8 @@ from gcc.utils.units import EXPONENTS, with_prefix
 
 if TYPE_CHECKING:
     from gcc.pruning.cost import Cost
+    from gcc.recipe import MacCounter
 
-Counter = Literal["exact", "paper"]
 
 FORM = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([KMGT%])\s*(params)?", re.IGNORECASE | re.ASCII)
 LATENCY_FORM = re.compile(rf"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*ms\s*@\s*({'|'.join(RUNTIMES)})", re.ASCII)
@@ -76,25 +76,25 @@ class Budget:
         budgets = [LatencyBudget.parse(part) if "@" in part else cls.parse(part) for part in parts]
         return dict(zip(generators, budgets if len(parts) > 1 else budgets * len(generators), strict=True))
 
-    def measure(self, cost: Cost, counter: Counter) -> int:
+    def measure(self, cost: Cost, counter: MacCounter) -> int:
         """Return the part of `cost` that this budget limits."""
         if self.quantity == "params":
             return cost.parameters
         return cost.macs if counter == "exact" else cost.paper_macs
 
-    def limit(self, teacher: Cost, counter: Counter) -> float:
+    def limit(self, teacher: Cost, counter: MacCounter) -> float:
         """Return the most that `measure` of the student may give, for the teacher's cost."""
         return self.amount * self.measure(teacher, counter) if self.share else self.amount
 
-    def unit(self, counter: Counter) -> str:
+    def unit(self, counter: MacCounter) -> str:
         """Return what the budget counts, with the counter: `MACs (paper counter)`."""
         return "parameters" if self.quantity == "params" else f"MACs ({counter} counter)"
 
-    def plan(self, teacher: Cost, counter: Counter) -> str:
+    def plan(self, teacher: Cost, counter: MacCounter) -> str:
         """Return the budget in words and as a number."""
         return f"{self.describe(counter)}: {with_prefix(self.limit(teacher, counter))}"
 
-    def describe(self, counter: Counter) -> str:
+    def describe(self, counter: MacCounter) -> str:
         """Return the budget in words.
 
         >>> Budget.parse("3.0G").describe("paper")
@@ -136,6 +136,6 @@ class LatencyBudget:
         runtime = next(name for name in RUNTIMES if name == match[2])
         return cls(milliseconds, runtime)
 
-    def plan(self, teacher: Cost, counter: Counter) -> str:
+    def plan(self, teacher: Cost, counter: MacCounter) -> str:
         """Return the budget in words."""
         return f"{self.milliseconds:.4g} ms for one sample by {self.runtime}, as measured on this machine"

@@ -25,14 +25,14 @@ class Slimming(ImportanceMetric):
     Where several norms scale the same channels, as along a residual trunk, a channel is kept if any of them keeps it.
     """
 
-    strength: ClassVar[float] = 1e-2
+    l1_strength: ClassVar[float] = 1e-2
 
     def score(self, network: nn.Module, group: Group) -> Tensor | None:
         """Return `s`, (channels,), or none where no norm scales the group."""
-        scales = self.sparsified(network, group)
+        scales = self.regularized_parameters(network, group)
         return _any_keeps([scale.detach().abs() for scale in scales]) if scales else None
 
-    def sparsified(self, network: nn.Module, group: Group) -> Sequence[Tensor]:
+    def regularized_parameters(self, network: nn.Module, group: Group) -> Sequence[Tensor]:
         """Return the scales `gamma`, each (channels,)."""
         return [network.get_parameter(name) for name in group.scales]
 
@@ -44,13 +44,13 @@ class L1Norm(ImportanceMetric):
     theirs. Where several convolutions are summed into the same channels, a channel is kept if any of them keeps it.
     """
 
-    strength: ClassVar[float] = 1e-3
+    l1_strength: ClassVar[float] = 1e-3
 
     def score(self, network: nn.Module, group: Group) -> Tensor:
         """Return `s`, (channels,)."""
         return _any_keeps([_kernel_norms(network, producer, group) for producer in group.producers])
 
-    def sparsified(self, network: nn.Module, group: Group) -> Sequence[Tensor]:
+    def regularized_parameters(self, network: nn.Module, group: Group) -> Sequence[Tensor]:
         """Return the kernels `W`."""
         return [network.get_parameter(producer.parameter) for producer in group.producers]
 

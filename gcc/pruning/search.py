@@ -6,7 +6,7 @@ All channels of the generator are ranked together, and the least important go un
 from __future__ import annotations
 
 import math
-from collections import Counter as Tally
+from collections import Counter as MemoryTracker
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,10 +19,11 @@ from gcc.deploy.latency import measure_ready
 from gcc.deploy.runtimes import Runtime
 from gcc.errors import BudgetError, TrainingError
 from gcc.models.build import generator_on_meta
-from gcc.pruning.budget import Budget, Counter, LatencyBudget
+from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import Cost, generator_cost
 from gcc.pruning.groups import find_groups
 from gcc.pruning.importance import ONCE, score_groups
+from gcc.recipe import MacCounter
 from gcc.registry.architecture import Architecture
 from gcc.registry.importance import ImportanceMetric
 from gcc.registry.types import Group
@@ -55,7 +56,7 @@ def prune(
     base: int,
     metric: ImportanceMetric,
     budget: Budget | LatencyBudget,
-    counter: Counter,
+    counter: MacCounter,
     teacher: Cost,
     keep: float = 0.0,
     round_to: int = 1,
@@ -80,15 +81,15 @@ def prune(
         PluginError: the metric can tell for no channel, or a width belongs to no layer.
         TrainingError: a score is not finite.
     """
-    groups = with_least(find_groups(architecture, base), keep)
+    groups = with_min_channels(find_groups(architecture, base), keep)
     scores = score_groups(network, groups, metric, rounds)
     cost, milliseconds = partial(generator_cost, architecture), partial(_milliseconds, architecture)
     found = find_widths(groups, scores, budget, counter, teacher, cost, milliseconds, round_to)
-    widths = without_vanished(architecture, groups, found)
+    widths = drop_empty_levels(architecture, groups, found)
     return Pruned(widths, generator_cost(architecture, widths))
 
 
-def with_least(groups: Iterable[Group], keep: float) -> list[Group]:
+def with_min_channels(groups: Iterable[Group], keep: float) -> list[Group]:
     """Return groups that keep at least the share `keep` of their channels."""
     return [replace(group, minimum=max(group.minimum, math.ceil(keep * group.channels - 1e-9))) for group in groups]
 
@@ -97,7 +98,7 @@ def find_widths(
     groups: Sequence[Group],
     scores: Mapping[str, Tensor | None],
     budget: Budget | LatencyBudget,
-    counter: Counter,
+    counter: MacCounter,
     teacher: Cost,
     cost: Callable[[Mapping[str, int]], Cost],
     milliseconds: Callable[[Mapping[str, int], Runtime], float],
@@ -165,7 +166,7 @@ def search_widths(
         TrainingError: a score is not finite.
     """
     ranking = _ranking(groups, scores, round_to)
-    price = _Price(groups, cost, round_to)
+    price = _CostCache(groups, cost, round_to)
     smallest, largest = price(ranking), price([])
     if not smallest <= limit <= largest:
         raise BudgetError(
@@ -199,7 +200,7 @@ def search_latency(
         TrainingError: a score is not finite.
     """
     ranking, limit = _ranking(groups, scores, round_to), budget.milliseconds
-    price = _Price(groups, milliseconds, round_to)
+    price = _CostCache(groups, milliseconds, round_to)
     smallest, largest = price(ranking), price([])
     if not smallest <= limit <= largest:
         raise BudgetError(
@@ -216,7 +217,7 @@ def search_latency(
     return widths
 
 
-def without_vanished(architecture: Architecture[Any], groups: Sequence[Group], widths: Mapping[str, int]) -> dict[str, int]:
+def drop_empty_levels(architecture: Architecture[Any], groups: Sequence[Group], widths: Mapping[str, int]) -> dict[str, int]:
     """Return `widths` with 0 for every group that has vanished with its level: the generator is the same without it."""
     settled = dict(widths)
     shapes = _shapes(generator_on_meta(architecture, settled))
@@ -252,7 +253,7 @@ def _ranking(groups: Sequence[Group], scores: Mapping[str, Tensor | None], round
     return [names[index] for index in torch.cat(importance).argsort(stable=True).tolist()]
 
 
-class _Price:
+class _CostCache:
     """The cost of the network without given blocks of channels, each computed once."""
 
     def __init__(self, groups: Sequence[Group], cost: Callable[[Mapping[str, int]], float], round_to: int) -> None:
@@ -262,7 +263,7 @@ class _Price:
         self.known: dict[tuple[int, ...], float] = {}
 
     def widths(self, removed: Sequence[str]) -> dict[str, int]:
-        gone = Tally(removed)
+        gone = MemoryTracker(removed)
         blocks = {name: math.ceil(channels / self.round_to) for name, channels in self.full.items()}
         return {name: self.round_to * (blocks[name] - gone[name]) if gone[name] else channels for name, channels in self.full.items()}
 
@@ -274,12 +275,12 @@ class _Price:
         return self.known[key]
 
 
-def _fewest_removed(ranking: list[str], price: _Price, limit: float, enough: float) -> list[str]:
+def _fewest_removed(ranking: list[str], price: _CostCache, limit: float, enough: float) -> list[str]:
     """Return what goes so that the limit holds and `enough` is used, or as much as can be; all of `ranking` where nothing holds it."""
     best = ranking
     while price(ranking) <= limit:
         removed = _first_to_fit(ranking, price, limit, closed=[])
-        best = max(best, _refilled(removed, price, limit, enough), key=lambda gone: (price(gone), -len(gone)))
+        best = max(best, _refill(removed, price, limit, enough), key=lambda gone: (price(gone), -len(gone)))
         if price(best) >= enough or not removed:
             break
         *others, kept = removed
@@ -287,7 +288,7 @@ def _fewest_removed(ranking: list[str], price: _Price, limit: float, enough: flo
     return best
 
 
-def _refilled(removed: Sequence[str], price: _Price, limit: float, enough: float) -> list[str]:
+def _refill(removed: Sequence[str], price: _CostCache, limit: float, enough: float) -> list[str]:
     """Return what is still removed once every channel that fits has come back, the most important first.
 
     The last of `removed` does not fit, so its group is closed as it is, and so on with the first channel that does not fit of the rest.
@@ -301,7 +302,7 @@ def _refilled(removed: Sequence[str], price: _Price, limit: float, enough: float
     return closed + rest
 
 
-def _first_to_fit(ranking: list[str], price: _Price, limit: float, closed: list[str]) -> list[str]:
+def _first_to_fit(ranking: list[str], price: _CostCache, limit: float, closed: list[str]) -> list[str]:
     """Return the shortest beginning of `ranking` whose removal beside `closed` keeps the limit; all of `ranking` must keep it."""
     low, high = 0, len(ranking)
     while low < high:

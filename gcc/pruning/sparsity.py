@@ -11,9 +11,9 @@ from gcc.registry.importance import ImportanceMetric
 from gcc.registry.types import Group
 
 
-def penalised(network: nn.Module, groups: Sequence[Group], metric: ImportanceMetric) -> list[Tensor]:
+def regularized(network: nn.Module, groups: Sequence[Group], metric: ImportanceMetric) -> list[Tensor]:
     """Return the parameters that `metric` wants sparse, each once even if several groups share it."""
-    named = {id(parameter): parameter for group in groups for parameter in metric.sparsified(network, group)}
+    named = {id(parameter): parameter for group in groups for parameter in metric.regularized_parameters(network, group)}
     return list(named.values())
 
 

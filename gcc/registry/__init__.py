@@ -5,7 +5,7 @@
 | GAN architecture | `gcc.architectures` | `Architecture` |
 | importance metric | `gcc.metrics` | `ImportanceMetric` |
 | distillation-layer selector | `gcc.selectors` | `LayerSelector` |
-| data set | `gcc.datasets` | `SampleSource` |
+| data set | `gcc.datasets` | `DatasetSource` |
 | evaluator | `gcc.evaluators` | `ImageEvaluator` or `SetEvaluator` |
 
 These groups stand for contract 1. A change that breaks plugins of a kind gives its contract the next number, in which its group then ends,
@@ -14,29 +14,30 @@ such as `gcc.metrics.2`: plugins of either are told apart without being imported
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from gcc.registry.architecture import Architecture as Architecture
 from gcc.registry.conformance import implements
-from gcc.registry.dataset import SampleSource as SampleSource
+from gcc.registry.dataset import DatasetSource as DatasetSource
+from gcc.registry.evaluator import EvalContext as EvalContext
 from gcc.registry.evaluator import Evaluator as Evaluator
 from gcc.registry.evaluator import Extractor as Extractor
 from gcc.registry.evaluator import ImageEvaluator as ImageEvaluator
 from gcc.registry.evaluator import SetEvaluator as SetEvaluator
-from gcc.registry.evaluator import Surroundings as Surroundings
 from gcc.registry.importance import ImportanceMetric as ImportanceMetric
 from gcc.registry.registry import Listing as Listing
 from gcc.registry.registry import Registry as Registry
 from gcc.registry.selector import LayerSelector as LayerSelector
 from gcc.registry.types import Batch as Batch
-from gcc.registry.types import Foreign as Foreign
+from gcc.registry.types import EvalSample as EvalSample
 from gcc.registry.types import Gate as Gate
 from gcc.registry.types import Group as Group
-from gcc.registry.types import Judged as Judged
 from gcc.registry.types import Networks as Networks
 from gcc.registry.types import Pair as Pair
 from gcc.registry.types import Producer as Producer
 from gcc.registry.types import Samples as Samples
+from gcc.registry.types import StateDictMapping as StateDictMapping
 from gcc.registry.types import Taps as Taps
 from gcc.registry.types import Width as Width
 from gcc.registry.types import no_gate as no_gate
@@ -44,7 +45,17 @@ from gcc.registry.types import no_gate as no_gate
 ARCHITECTURES: Registry[type[Architecture[Any]]] = Registry("architecture", "gcc.architectures", implements(Architecture))
 METRICS: Registry[type[ImportanceMetric]] = Registry("metric", "gcc.metrics", implements(ImportanceMetric))
 SELECTORS: Registry[type[LayerSelector]] = Registry("selector", "gcc.selectors", implements(LayerSelector))
-DATASETS: Registry[type[SampleSource]] = Registry("data set", "gcc.datasets", implements(SampleSource))
+DATASETS: Registry[type[DatasetSource]] = Registry("data set", "gcc.datasets", implements(DatasetSource))
 EVALUATORS: Registry[type[Evaluator]] = Registry("evaluator", "gcc.evaluators", implements(ImageEvaluator, SetEvaluator))
 
 REGISTRIES: tuple[Registry[Any], ...] = (ARCHITECTURES, METRICS, SELECTORS, DATASETS, EVALUATORS)
+
+RENAMED = {"Foreign": "StateDictMapping", "Judged": "EvalSample", "SampleSource": "DatasetSource", "Surroundings": "EvalContext"}
+"""Types by the names that they had in version 0.1."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in RENAMED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(f"gcc.registry.{name} is now called {RENAMED[name]}", DeprecationWarning, stacklevel=2)
+    return globals()[RENAMED[name]]

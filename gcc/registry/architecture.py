@@ -6,7 +6,8 @@ import abc
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Generic
 
-from gcc.registry.types import Batch, Foreign, Gate, Judged, Networks, Pair, R, Samples, Taps, Width, no_gate
+from gcc.registry.renamed import ReadsOldNames
+from gcc.registry.types import Batch, EvalSample, Gate, Networks, Pair, R, Samples, StateDictMapping, Taps, Width, no_gate
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,17 +16,26 @@ if TYPE_CHECKING:
     from gcc.utils.weights import Weights
 
 
-class Architecture(abc.ABC, Generic[R]):
+class Architecture(ReadsOldNames, abc.ABC, Generic[R]):
     """A GAN family: one subclass in one file.
 
     An instance holds nothing but its frozen recipe, so it can be made and thrown away at will; every network is built by it and owned by
     the caller. Builders must work under `torch.device("meta")`.
     """
 
+    renamed = {
+        "fitted": "input_size",
+        "judged": "eval_samples",
+        "latent": "sample_z",
+        "reach": "receptive_field_radius",
+        "recognise": "map_state_dict",
+        "show": "visuals",
+    }
+
     generators: ClassVar[tuple[str, ...]] = ("G",)
     discriminators: ClassVar[tuple[str, ...]] = ("D",)
     samples: ClassVar[str]
-    """Kind of training samples, matched with `SampleSource.samples`, such as "paired"."""
+    """Kind of training samples, matched with `DatasetSource.samples`, such as "paired"."""
     demo_source: ClassVar[str]
     """Name of the data set that demonstrates the family when no data is given."""
     paired: ClassVar[bool] = True
@@ -69,7 +79,7 @@ class Architecture(abc.ABC, Generic[R]):
         """Build a discriminator of width `recipe.ndf`, with `gate(channels)` after every convolution's norm but that of the logits."""
 
     @classmethod
-    def recognise(cls, tensors: Mapping[str, Tensor]) -> Foreign | None:
+    def map_state_dict(cls, tensors: Mapping[str, Tensor]) -> StateDictMapping | None:
         """Return how another program's generator of this family is to be read; none where it is not known."""
         return None
 
@@ -85,7 +95,7 @@ class Architecture(abc.ABC, Generic[R]):
     def example_batch(self) -> Batch:
         """Return a training batch of one sample on the default device, all zeros."""
 
-    def latent(self, random: np.random.Generator) -> Tensor | None:
+    def sample_z(self, random: np.random.Generator) -> Tensor | None:
         """Return one random input of a generator without the batch dimension, the batch's `z`; none where generators take images."""
         return None
 
@@ -145,21 +155,21 @@ class Architecture(abc.ABC, Generic[R]):
         """Return the layers that are distilled, as module paths: the family's row of Table II, or a few activations along each network."""
 
     @property
-    def reach(self) -> int | None:
+    def receptive_field_radius(self) -> int | None:
         """How many pixels of its input around it a generator's output pixel depends on, at most; none where on all of them.
 
         With it, images that are larger than a tile are translated in tiles.
         """
         return None
 
-    def fitted(self, height: int, width: int) -> tuple[int, int]:
+    def input_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the height and width that a user's image of `height` x `width` pixels is resized to before a generator runs on it."""
         return self.recipe.size, self.recipe.size
 
     @abc.abstractmethod
-    def show(self, batch: Batch, made: Mapping[str, Samples]) -> dict[str, Tensor]:
-        """Return the columns of a sample grid by title, each (N, 3, H, W) in [-1, 1]; `made` holds each side's samples by its title."""
+    def visuals(self, batch: Batch, fake: Mapping[str, Samples]) -> dict[str, Tensor]:
+        """Return the columns of a sample grid by title, each (N, 3, H, W) in [-1, 1]; `fake` holds each side's samples by its title."""
 
     @abc.abstractmethod
-    def judged(self, batch: Batch, samples: Samples) -> dict[str, Judged]:
+    def eval_samples(self, batch: Batch, samples: Samples) -> dict[str, EvalSample]:
         """Return for each generator what evaluators see of it."""

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gcc.errors import PluginError
-
-if TYPE_CHECKING:
-    pass
 
 
 def implements(*contracts: type[Any]) -> Callable[[Any], None]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from gcc.errors import DataError
 from gcc.recipe import Recipe
+from gcc.registry.renamed import ReadsOldNames
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,12 +17,22 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class SampleSource(abc.ABC):
+class DatasetSource(ReadsOldNames, abc.ABC):
     """A data set on disk, or made, that gives samples of one kind.
 
     Sources are constructed as `Source(root, split, recipe)` and read nothing but file names then. Each sample depends on its index and
     the random generator that it is given and on nothing else, so that any order, worker count or restart gives the same samples.
     """
+
+    renamed = {
+        "decoded": "cached",
+        "decoded_in": "cache_path",
+        "distinct": "num_unique",
+        "part": "subset",
+        "recognises": "matches",
+        "shown": "preview",
+        "without": "drop",
+    }
 
     samples: ClassVar[str]
     """Kind of the samples, matched with `Architecture.samples`."""
@@ -41,7 +52,7 @@ class SampleSource(abc.ABC):
 
     @classmethod
     @abc.abstractmethod
-    def recognises(cls, root: Path) -> bool:
+    def matches(cls, root: Path) -> bool:
         """Return whether the folder has this source's layout."""
 
     @abc.abstractmethod
@@ -56,11 +67,11 @@ class SampleSource(abc.ABC):
             DataError: the image cannot be read; the message names it.
         """
 
-    def part(self, index: int) -> str:
+    def subset(self, index: int) -> str:
         """Return the named part of the split that sample `index` belongs to, such as a test set's name; parts are evaluated apart."""
         return ""
 
-    def distinct(self, key: str) -> int:
+    def num_unique(self, key: str) -> int:
         """Return how many samples differ in their entry `key`: the first so many, after which they begin again.
 
         Fewer than all where a sample joins images of two sides of which one has more.
@@ -72,11 +83,11 @@ class SampleSource(abc.ABC):
         """What tells this split from every other, sizes and dates of files included; empty where nothing lasting can be known of it."""
         return ""
 
-    def shown(self, index: int) -> dict[str, Tensor]:
+    def preview(self, index: int) -> dict[str, Tensor]:
         """Return sample `index` for a grid, where all samples must have one size; the sample as it is by default."""
         return self.sample(index, None)
 
-    def decoded(self, folder: Path) -> SampleSource:
+    def cached(self, folder: Path) -> DatasetSource:
         """Return this source with its images decoded once, into a file in `folder`.
 
         Raises:
@@ -86,16 +97,16 @@ class SampleSource(abc.ABC):
         raise DataError(f"the data set {type(self).__name__} keeps no decoded images: leave --cache out")
 
     @property
-    def decoded_in(self) -> Path | None:
+    def cache_path(self) -> Path | None:
         """The file that decoded images are read from, if there is one."""
         return None
 
     @abc.abstractmethod
     def check(self) -> list[tuple[int, str]]:
-        """Read everything once and return (number, reason) for what cannot be used; `without` takes the numbers."""
+        """Read everything once and return (number, reason) for what cannot be used; `drop` takes the numbers."""
 
     @abc.abstractmethod
-    def without(self, bad: Collection[int]) -> SampleSource:
+    def drop(self, bad: Collection[int]) -> DatasetSource:
         """Return this source without what `check` numbers so.
 
         Raises:

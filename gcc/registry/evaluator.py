@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from gcc.registry.dataset import SampleSource
-from gcc.registry.types import Judged
+from gcc.registry.dataset import DatasetSource
+from gcc.registry.renamed import ReadsOldNames
+from gcc.registry.types import EvalSample
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class EvalContext:
     """What evaluators may draw on.
 
     Attributes:
@@ -32,7 +33,7 @@ class Surroundings:
 
     weights: Weights
     device: torch.device
-    training: Callable[[], SampleSource]
+    training: Callable[[], DatasetSource]
     store: Path | None = None
 
 
@@ -42,7 +43,7 @@ class Extractor(abc.ABC):
     name: ClassVar[str]
 
     @abc.abstractmethod
-    def __init__(self, around: Surroundings) -> None:
+    def __init__(self, context: EvalContext) -> None:
         """Load the weights.
 
         Raises:
@@ -59,29 +60,31 @@ class Extractor(abc.ABC):
         """Map images (N, 3, H, W) of 8-bit RGB to features (N, F)."""
 
 
-class Evaluator(abc.ABC):
+class Evaluator(ReadsOldNames, abc.ABC):
     """A figure of quality over many images: an `ImageEvaluator` or a `SetEvaluator`.
 
     Made once and asked often: it holds what it needs, such as trained weights, and nothing of the images that it has seen.
     """
 
+    renamed = {"figure": "aggregate"}
+
     unit: ClassVar[str] = ""
     """What the figure is given in, such as "dB"."""
     larger_is_better: ClassVar[bool]
 
-    def __init__(self, around: Surroundings) -> None:  # noqa: B027 - an evaluator may need nothing
+    def __init__(self, context: EvalContext) -> None:  # noqa: B027 - an evaluator may need nothing
         """Load what is needed.
 
         Raises:
             GccError: trained weights or a package are missing; the message says which, and where people get them.
         """
 
-    def check(self, judged: Judged, made: int, real: int) -> None:  # noqa: B027 - an evaluator may accept everything
+    def check(self, sample: EvalSample, fake: int, real: int) -> None:  # noqa: B027 - an evaluator may accept everything
         """Refuse, before any long work, what could not be judged after it.
 
         Args:
-            judged: a batch of true images in the place of made ones.
-            made: number of images that will be made.
+            sample: a batch of true images in the place of made ones.
+            fake: number of images that will be made.
             real: number of real ones.
 
         Raises:
@@ -98,14 +101,14 @@ class ImageEvaluator(Evaluator):
     """Compares every made image with the true one, or with what the data says of that."""
 
     @abc.abstractmethod
-    def compare(self, judged: Judged) -> Tensor:
+    def compare(self, sample: EvalSample) -> Tensor:
         """Return an observation per image, (N, ...)."""
 
-    def check(self, judged: Judged, made: int, real: int) -> None:
+    def check(self, sample: EvalSample, fake: int, real: int) -> None:
         """Compare the batch, and forget it."""
-        self.compare(judged)
+        self.compare(sample)
 
-    def figure(self, observations: Tensor) -> float:
+    def aggregate(self, observations: Tensor) -> float:
         """Return the figure of all observations, (M, ...): their mean by default."""
         return float(observations.double().mean())
 
@@ -117,5 +120,5 @@ class SetEvaluator(Evaluator):
     """Gives the features that are compared."""
 
     @abc.abstractmethod
-    def distance(self, made: Tensor, real: Tensor) -> float:
+    def distance(self, fake: Tensor, real: Tensor) -> float:
         """Return the figure for features (M, F) of made images and (N, F) of real ones, on the CPU."""

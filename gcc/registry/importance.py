@@ -6,18 +6,21 @@ import abc
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from gcc.registry.renamed import ReadsOldNames
 from gcc.registry.types import Group
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-class ImportanceMetric(abc.ABC):
+class ImportanceMetric(ReadsOldNames, abc.ABC):
     """How much a generator's channels matter."""
 
-    strength: ClassVar[float]
-    """Default strength of the first step's L1 subgradient on what `sparsified` returns."""
-    batches: ClassVar[int] = 0
+    renamed = {"batches": "gradient_batches", "sparsified": "regularized_parameters", "strength": "l1_strength"}
+
+    l1_strength: ClassVar[float]
+    """Default strength of the first step's L1 subgradient on what `regularized_parameters` returns."""
+    gradient_batches: ClassVar[int] = 0
     """Batches of training data whose gradients the score reads; at 0 it reads none.
 
     `score` is then called once for each, with the gradient of the generators' losses on that batch (Eq. 1 and the family's own) as `grad`
@@ -32,5 +35,5 @@ class ImportanceMetric(abc.ABC):
         """
 
     @abc.abstractmethod
-    def sparsified(self, network: nn.Module, group: Group) -> Sequence[Tensor]:
+    def regularized_parameters(self, network: nn.Module, group: Group) -> Sequence[Tensor]:
         """Return the parameters that the first step drives towards zero, so that the score tells."""

@@ -61,18 +61,18 @@ class Taps:
 
 
 @dataclass(frozen=True)
-class Judged:
+class EvalSample:
     """What evaluators see of one generator on a batch.
 
     Attributes:
         batch: the data.
-        made: the generator's images, (N, 3, H, W) in [-1, 1].
+        fake: the generator's images, (N, 3, H, W) in [-1, 1].
         source: key of what the images were made of.
         target: key of the real images of the domain that they are to lie in; their true counterparts where the family is `paired`.
     """
 
     batch: Batch
-    made: Tensor
+    fake: Tensor
     source: str
     target: str
 
@@ -81,9 +81,14 @@ class Judged:
         """The real images, (N, 3, H, W) in [-1, 1]."""
         return self.batch[self.target]
 
+    @property
+    def made(self) -> Tensor:
+        """`fake` by its name in version 0.1."""
+        return self.fake
+
 
 @dataclass(frozen=True)
-class Foreign:
+class StateDictMapping:
     """A generator's weights as another program names them.
 
     Attributes:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 
-from gcc.artifacts.comparison import Figures, by_protocol, comparison, cost_title, latency_title, quality_title
+from gcc.artifacts.comparison import Measurements, by_protocol, comparison, cost_title, latency_title, quality_title
 from gcc.artifacts.config import Artifact
 from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import Cost
-from gcc.recipe import Counter
+from gcc.recipe import MacCounter
 from gcc.report.markup import Html, joined, tag
 from gcc.report.run_record import Grid, RunRecord
 from gcc.utils.units import with_prefix
@@ -32,7 +32,7 @@ def about(record: RunRecord) -> Html:
 
 def summary(record: RunRecord) -> Html:
     """Return the costs, latency and quality of every generator: teacher, student and budget side by side."""
-    measured = {name: artifact for name, artifact in record.saved.items() if artifact.figures}
+    measured = {name: artifact for name, artifact in record.saved.items() if artifact.measurements}
     heads = {name: tag("h3", f"Generator {name}") if len(measured) > 1 else "" for name in measured}
     return joined(*(joined(heads[name], _tiles(artifact), _table(artifact), _protocols(artifact)) for name, artifact in measured.items()))
 
@@ -65,11 +65,11 @@ def environment(record: RunRecord) -> Html:
 
 def _budget(artifact: Artifact) -> Budget | LatencyBudget | None:
     """Return what a generator was compressed to, if it was."""
-    if artifact.role != "student" or not {"teacher", "student"} <= artifact.figures.keys():
+    if artifact.role != "student" or not {"teacher", "student"} <= artifact.measurements.keys():
         return None
     budget = Budget.parse_each(artifact.recipe.budget, artifact.architecture.generators)[artifact.generator]
     # An unusual file may not tell what its budget limits.
-    told = all(limited(budget, artifact.recipe.counter) in figures for figures in artifact.figures.values())
+    told = all(limited(budget, artifact.recipe.mac_counter) in figures for figures in artifact.measurements.values())
     return budget if told else None
 
 
@@ -78,12 +78,12 @@ def _tiles(artifact: Artifact) -> Html:
     budget = _budget(artifact)
     if budget is None:
         return Html()
-    teacher, student = artifact.figures["teacher"], artifact.figures["student"]
+    teacher, student = artifact.measurements["teacher"], artifact.measurements["student"]
     cells = comparison({"teacher": teacher, "student": student})
-    first = limited(budget, artifact.recipe.counter)
+    first = limited(budget, artifact.recipe.mac_counter)
     second = "exact_macs" if first == "parameters" else "parameters"
     tiles = []
-    for key, note in ((first, f"; budget {limit(budget, artifact.recipe.counter, teacher)}"), (second, "")):
+    for key, note in ((first, f"; budget {limit(budget, artifact.recipe.mac_counter, teacher)}"), (second, "")):
         theirs, own = cells[cost_title(teacher, key)]
         share = f"{_ratio(student[key], teacher[key]):.1%}"
         tiles.append(_tile(share, f"of the teacher's {COSTS[key]}", f"{_bare(own)}, teacher {theirs}{note}"))
@@ -109,10 +109,10 @@ def _tile(value: str, label: str, note: str) -> Html:
 
 
 def _table(artifact: Artifact) -> Html:
-    sides, budget = artifact.figures, _budget(artifact)
+    sides, budget = artifact.measurements, _budget(artifact)
     rows, heads = comparison(sides), list(sides)
     if budget is not None:
-        teacher, counter = sides["teacher"], artifact.recipe.counter
+        teacher, counter = sides["teacher"], artifact.recipe.mac_counter
         reached = cost_title(teacher, limited(budget, counter))
         rows = {title: [*cells, limit(budget, counter, teacher) if title == reached else ""] for title, cells in rows.items()}
         heads.append("budget")
@@ -122,7 +122,7 @@ def _table(artifact: Artifact) -> Html:
 
 
 def _protocols(artifact: Artifact) -> Html:
-    told = by_protocol(artifact.figures.values())
+    told = by_protocol(artifact.measurements.values())
     return joined(*(tag("p", tag("b", ", ".join(titles)), f": {text}", class_="protocol") for text, titles in told.items()))
 
 
@@ -156,14 +156,14 @@ def _facts(facts: Mapping[str, str], bold: set[str]) -> Html:
     return tag("dl", *pairs, class_="facts")
 
 
-def limited(budget: Budget | LatencyBudget, counter: Counter) -> str:
+def limited(budget: Budget | LatencyBudget, counter: MacCounter) -> str:
     """Return which cost a budget limits: `exact_macs`, `paper_macs`, `parameters` or `ready_ms`."""
     if isinstance(budget, LatencyBudget):
         return "ready_ms"
     return "parameters" if budget.quantity == "params" else f"{counter}_macs"
 
 
-def limit(budget: Budget | LatencyBudget, counter: Counter, teacher: Figures) -> str:
+def limit(budget: Budget | LatencyBudget, counter: MacCounter, teacher: Measurements) -> str:
     """Return the most that a student may cost, as the cell of a table."""
     if isinstance(budget, LatencyBudget):
         return f"at most {budget.milliseconds:.4g} ms"

@@ -111,7 +111,7 @@ def _require_ours(path: Path) -> None:
 def _drawing() -> tuple[Draw | None, Html]:
     """Return what draws panels, and what the page says where nothing does."""
     try:
-        from gcc.report.figures import svg
+        from gcc.report.plots import svg
     except ImportError as error:
         told = f"The curves are left out, since matplotlib is missing ({error}). Install it, then make the report anew with "
         return None, tag("p", told, tag("code", "gcc report RUN"), ": ", tag("code", MISSING), class_="hint")

@@ -18,7 +18,7 @@ from gcc.artifacts.card import GRID
 from gcc.artifacts.config import Artifact, Role
 from gcc.artifacts.metrics_log import PHASES
 from gcc.artifacts.model import read
-from gcc.artifacts.run_folder import MARK
+from gcc.artifacts.run_folder import RECIPE_FILE
 from gcc.errors import RunError
 from gcc.recipe import read_toml
 
@@ -117,12 +117,14 @@ def read_run(folder: Path) -> RunRecord:
         ArtifactError: a saved generator is damaged.
         PluginError: the architecture of a saved generator is not installed.
     """
-    if not (folder / MARK).is_file():
-        raise RunError(f"{folder} holds no {MARK}, so it is no run's folder: expected what `gcc compress --out` names{_example(folder)}")
-    recipe = read_toml(folder / MARK)
+    if not (folder / RECIPE_FILE).is_file():
+        raise RunError(
+            f"{folder} holds no {RECIPE_FILE}, so it is no run's folder: expected what `gcc compress --out` names{_example(folder)}"
+        )
+    recipe = read_toml(folder / RECIPE_FILE)
     arch = recipe.pop("arch", None)
     if not isinstance(arch, str):
-        raise RunError(f'{folder / MARK} names no architecture: expected a line such as arch = "pix2pix"')
+        raise RunError(f'{folder / RECIPE_FILE} names no architecture: expected a line such as arch = "pix2pix"')
     students, teachers = _read_side(folder / "student", "student"), _read_side(folder / "teacher", "teacher")
     progress = _read_progress(folder / "samples")
     held_out = [artifact.folder / GRID for artifact in (students or teachers).values() if (artifact.folder / GRID).exists()]
@@ -198,5 +200,5 @@ def _read_grid(path: Path, title: str) -> Grid:
 
 def _example(folder: Path) -> str:
     """Return the first run in the folders of a folder, such as an ablation's, as an example, else the usual one."""
-    found = sorted(path.parent for depth in ("*", "*/*") for path in folder.glob(f"{depth}/{MARK}"))
+    found = sorted(path.parent for depth in ("*", "*/*") for path in folder.glob(f"{depth}/{RECIPE_FILE}"))
     return f", such as {found[0] if found else 'runs/pix2pix'}"

@@ -30,7 +30,7 @@ class FiniteLosses:
         """Start anew: all is finite."""
         self._first: dict[tuple[str, ...], tuple[Tensor, Tensor]] = {}
 
-    def see(self, number: int, losses: Mapping[str, Tensor]) -> None:
+    def update(self, number: int, losses: Mapping[str, Tensor]) -> None:
         """Take in the losses of iteration `number`, counted from 1, scalars on the device."""
         names = tuple(losses)
         broken = torch.stack([loss.float() for loss in losses.values()]).isfinite().logical_not()

@@ -10,13 +10,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from gcc.evaluation.split import HeldOut
+from gcc.evaluation.split import SplitEvaluation
 from gcc.registry import Networks
-from gcc.training.pair import Player
+from gcc.training.pair import GANPair
 
 
 @dataclass(frozen=True)
-class Kept:
+class Snapshot:
     """The networks of one side after an epoch.
 
     Attributes:
@@ -32,47 +32,47 @@ class Kept:
     discriminators: Mapping[str, Mapping[str, Tensor]]
 
 
-class Selection:
+class BestCheckpoint:
     """Keeps every side as it was in its best epoch, by the jury's first evaluator on the validation images.
 
     Args:
         validation: the split that chooses.
     """
 
-    def __init__(self, validation: HeldOut) -> None:
+    def __init__(self, validation: SplitEvaluation) -> None:
         self.validation = validation
-        self.best: dict[str, Kept] = {}
+        self.best: dict[str, Snapshot] = {}
 
-    def consider(self, epoch: int, sides: Mapping[str, Player]) -> dict[str, float]:
+    def update(self, epoch: int, sides: Mapping[str, GANPair]) -> dict[str, float]:
         """Judge the generators of every side after an epoch, and return the figures by `val/side/generator/title`."""
         told: dict[str, float] = {}
         for side, player in sides.items():
-            if not player.moves:
+            if not player.trains:
                 continue
-            figures = self.validation.figures(player.generators)
-            told |= {f"val/{side}/{name}/{title}": value for name, found in figures.items() for title, value in found.items()}
-            figure = self._decisive(figures)
+            metrics = self.validation.evaluate(player.generators)
+            told |= {f"val/{side}/{name}/{title}": value for name, found in metrics.items() for title, value in found.items()}
+            figure = self._decisive(metrics)
             if self._is_better(figure, self.best.get(side)):
-                self.best[side] = Kept(epoch, figure, snapshots(player.generators), snapshots(player.discriminators))
+                self.best[side] = Snapshot(epoch, figure, snapshots(player.generators), snapshots(player.discriminators))
         return told
 
-    def memory(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return the best epochs, as nested plain values and tensors; no copy."""
         return {side: {part.name: getattr(kept, part.name) for part in fields(kept)} for side, kept in self.best.items()}
 
-    def recall(self, memory: Mapping[str, Any]) -> None:
-        """Take up what `memory` returned."""
-        self.best = {side: Kept(**kept) for side, kept in memory.items()}
+    def load_state_dict(self, memory: Mapping[str, Any]) -> None:
+        """Take up what `state_dict` returned."""
+        self.best = {side: Snapshot(**kept) for side, kept in memory.items()}
 
-    def _decisive(self, figures: Mapping[str, Mapping[str, float]]) -> float:
-        name = next(iter(self.validation.jury.evaluators))
-        values = [value for found in figures.values() for title, value in found.items() if title.partition(" (")[0] == name]
+    def _decisive(self, metrics: Mapping[str, Mapping[str, float]]) -> float:
+        name = next(iter(self.validation.evaluators.by_name))
+        values = [value for found in metrics.values() for title, value in found.items() if title.partition(" (")[0] == name]
         return sum(values) / len(values)
 
-    def _is_better(self, figure: float, best: Kept | None) -> bool:
+    def _is_better(self, figure: float, best: Snapshot | None) -> bool:
         if best is None or math.isnan(figure):
             return not math.isnan(figure)
-        evaluator = next(iter(self.validation.jury.evaluators.values()))
+        evaluator = next(iter(self.validation.evaluators.by_name.values()))
         return figure > best.figure if evaluator.larger_is_better else figure < best.figure
 
 

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from gcc.artifacts.run_folder import CHECKPOINTS
 from gcc.errors import GccError
 from gcc.utils.files import explained, replacing
-from gcc.utils.state_tree import apart, joined, split
+from gcc.utils.state_tree import flatten_state, to_safetensors, unflatten_state
 
 STEM = "checkpoint"
 HEADER = "gcc"
@@ -88,12 +88,12 @@ class Checkpoints:
         Raises:
             OutputError: it cannot be written; those before it are still there.
         """
-        plain, tensors = split(snapshot)
+        plain, tensors = flatten_state(snapshot)
         found = self._files()
         path = self.folder / f"{STEM}-{_number(found[-1]) + 1 if found else 1:06}.safetensors"
         with replacing(path) as fresh:
             try:
-                save_file(apart(tensors), fresh, metadata={HEADER: json.dumps(plain)})
+                save_file(to_safetensors(tensors), fresh, metadata={HEADER: json.dumps(plain)})
             except SafetensorError as error:
                 raise OSError(str(error)) from error
         with explained(self.folder):
@@ -145,7 +145,7 @@ def _read(path: Path) -> dict[str, Any]:
     with safe_open(path, framework="pt") as file:
         plain = json.loads((file.metadata() or {})[HEADER])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-    snapshot = joined(plain, tensors)
+    snapshot = unflatten_state(plain, tensors)
     if not isinstance(snapshot, dict):
         raise ValueError(f"{path} holds no snapshot")
     return snapshot

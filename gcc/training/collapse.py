@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from gcc.errors import TrainingError
-from gcc.evaluation.split import sampling, shown, spread
+from gcc.evaluation.split import evaluating_generators, evenly_spaced, load_samples
 from gcc.losses.adversarial import GAN_LOSSES
 from gcc.recipe import Recipe
-from gcc.registry import Architecture, Batch, SampleSource
+from gcc.registry import Architecture, Batch, DatasetSource
 from gcc.training.anomaly import not_finite
-from gcc.training.pair import Losses, Player
-from gcc.utils.distributed import ALONE, Ranks
+from gcc.training.pair import GANPair, Losses
+from gcc.utils.distributed import SINGLE_PROCESS, Ranks
 
 STARVED = 0.05
 """L_D below this share of what an undecided discriminator has gives the generator next to nothing to learn from."""
@@ -31,16 +31,16 @@ FLAT = 0.01
 """Deviation of an image's values in [-1, 1] below which it is one colour."""
 RISING = 1.05
 """Variety that grows by this factor in an epoch is on its way."""
-TOGETHER = 256
+CHUNK = 256
 """Iterations whose losses are put into one tensor."""
 PATIENCE = 2
 """Epochs in a row after which a sign counts, at the least."""
-STORY = ("sound", "starved", "alike", "epochs")
+SCALARS = ("sound", "starved", "alike", "epochs")
 """What is remembered of a side as single values."""
 
 
 @dataclass(frozen=True)
-class Variety:
+class Diversity:
     """How varied images are.
 
     Attributes:
@@ -52,11 +52,11 @@ class Variety:
     within: float
 
     @classmethod
-    def of(cls, made: Tensor, real: Tensor) -> Variety:
+    def of(cls, fake: Tensor, real: Tensor) -> Diversity:
         """Return the variety of made images (N, C, H, W) in [-1, 1], beside real ones (M, C, H, W); single ones count as varied."""
-        if min(len(made), len(real)) < 2:
-            return cls(1.0, float(made.float().flatten(1).std(1).mean()))
-        return cls(float(_apart(made) / _apart(real).clamp(min=1e-6)), float(made.float().flatten(1).std(1).mean()))
+        if min(len(fake), len(real)) < 2:
+            return cls(1.0, float(fake.float().flatten(1).std(1).mean()))
+        return cls(float(_apart(fake) / _apart(real).clamp(min=1e-6)), float(fake.float().flatten(1).std(1).mean()))
 
 
 @dataclass
@@ -69,8 +69,8 @@ class _Side:
     starved: int = 0
     alike: int = 0
     epochs: int = 0
-    before: Variety = Variety(0.0, 0.0)
-    peak: Variety = Variety(0.0, 0.0)
+    before: Diversity = Diversity(0.0, 0.0)
+    peak: Diversity = Diversity(0.0, 0.0)
 
     def gather(self) -> None:
         """Put the fresh losses into one tensor, a row per iteration."""
@@ -78,20 +78,20 @@ class _Side:
             self.losses.append(torch.stack(self.fresh).view(-1, 3))
             self.fresh.clear()
 
-    def memory(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return all that is remembered, as nested plain values and tensors; no copy."""
         self.gather()
-        told = {name: getattr(self, name) for name in STORY}
+        told = {name: getattr(self, name) for name in SCALARS}
         return told | {"losses": list(self.losses), "before": asdict(self.before), "peak": asdict(self.peak)}
 
     @classmethod
     def of(cls, memory: Mapping[str, Any]) -> _Side:
-        """Return the story that `memory` tells."""
-        told = {name: memory[name] for name in STORY}
-        return cls(losses=list(memory["losses"]), before=Variety(**memory["before"]), peak=Variety(**memory["peak"]), **told)
+        """Return the story that `state_dict` tells."""
+        told = {name: memory[name] for name in SCALARS}
+        return cls(losses=list(memory["losses"]), before=Diversity(**memory["before"]), peak=Diversity(**memory["peak"]), **told)
 
 
-class Sentinel:
+class CollapseDetector:
     """Tells after every epoch which sides of the game have collapsed, and how.
 
     Three signs: L_D tends to zero while L_G grows or oscillates (Figure I); made images become all alike, or do not come to differ by
@@ -120,15 +120,15 @@ class Sentinel:
         """Whether no side shows a sign, not even for a single epoch."""
         return not any(story.starved or story.alike for story in self._sides.values())
 
-    def memory(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return all that is remembered, as nested plain values and tensors; no copy."""
-        return {side: story.memory() for side, story in self._sides.items()}
+        return {side: story.state_dict() for side, story in self._sides.items()}
 
-    def recall(self, memory: Mapping[str, Any]) -> None:
-        """Take up what `memory` returned."""
+    def load_state_dict(self, memory: Mapping[str, Any]) -> None:
+        """Take up what `state_dict` returned."""
         self._sides = {side: _Side.of(story) for side, story in memory.items()}
 
-    def take_up(self) -> None:
+    def reset_counters(self) -> None:
         """Go on after a rollback to when the game was sound, which is what it is measured by still."""
         for story in self._sides.values():
             story.starved = story.alike = 0
@@ -139,19 +139,19 @@ class Sentinel:
         """Take in the adversarial losses of an iteration, scalars on the device, which is not waited for."""
         story = self._sides.setdefault(side, _Side())
         story.fresh += [loss_g, loss_d_real, loss_d_fake]
-        if len(story.fresh) >= 3 * TOGETHER:
+        if len(story.fresh) >= 3 * CHUNK:
             story.gather()
 
-    def after_epoch(self, varieties: Mapping[str, Variety]) -> dict[str, str]:
+    def after_epoch(self, diversities: Mapping[str, Diversity]) -> dict[str, str]:
         """Return what is wrong by side, as a sentence; sides that are sound are left out.
 
         Args:
-            varieties: of each side's made images.
+            diversities: of each side's made images.
         """
         told = {}
-        for side, variety in varieties.items():
+        for side, diversity in diversities.items():
             story = self._sides.setdefault(side, _Side())
-            signs = [*self._game(story), *self._images(story, variety)]
+            signs = [*self._game(story), *self._images(story, diversity)]
             story.losses.clear()
             if signs:
                 told[side] = "; ".join(signs)
@@ -176,21 +176,21 @@ class Sentinel:
         how = "has grown" if grown else "oscillates"
         return [f"L_D is {mean_d:.2g}, where an undecided discriminator has {self.undecided:.2g}, and L_G {how} ({mean_g:.3g})"]
 
-    def _images(self, story: _Side, variety: Variety) -> list[str]:
+    def _images(self, story: _Side, diversity: Diversity) -> list[str]:
         story.epochs += 1
-        poor = variety.between < ALIKE or variety.within < FLAT
+        poor = diversity.between < ALIKE or diversity.within < FLAT
         # A young generator makes images that are alike, and then ever less so.
         fallen = story.peak.between >= 2 * ALIKE and story.peak.within >= 2 * FLAT
         late = story.epochs > self.epochs / 2
-        rising = variety.between > RISING * story.before.between
+        rising = diversity.between > RISING * story.before.between
         story.alike = story.alike + 1 if poor and (fallen or late) and not rising else 0
-        story.before = variety
-        story.peak = Variety(max(story.peak.between, variety.between), max(story.peak.within, variety.within))
+        story.before = diversity
+        story.peak = Diversity(max(story.peak.between, diversity.between), max(story.peak.within, diversity.within))
         if story.alike < self.patience:
             return []
-        if variety.within < FLAT:
-            return [f"made images are of one colour (deviation {variety.within:.2g})"]
-        return [f"made images are all alike: they differ by {variety.between:.1%} of what real ones differ by"]
+        if diversity.within < FLAT:
+            return [f"made images are of one colour (deviation {diversity.within:.2g})"]
+        return [f"made images are all alike: they differ by {diversity.between:.1%} of what real ones differ by"]
 
 
 def _apart(images: Tensor) -> Tensor:
@@ -209,7 +209,7 @@ SLOWER = 0.5
 """Factor on the learning rates then."""
 
 
-class Guard:
+class CollapsePolicy:
     """Asks a sentinel after every epoch, and does as it is told when the game collapses.
 
     Attributes:
@@ -228,37 +228,37 @@ class Guard:
     def __init__(
         self,
         architecture: Architecture[Any],
-        held_out: SampleSource,
+        held_out: DatasetSource,
         on_collapse: OnCollapse,
         on_nan: OnNan,
         memory: Callable[[], dict[str, Any]],
         recall: Callable[[Mapping[str, Any]], None],
-        ranks: Ranks = ALONE,
+        ranks: Ranks = SINGLE_PROCESS,
     ) -> None:
         self.architecture = architecture
         self.held_out = held_out
         self.on_collapse = on_collapse
         self.on_nan = on_nan
         self.rolled_back = False
-        self.sentinel = Sentinel(architecture.recipe, len(architecture.discriminators))
+        self.detector = CollapseDetector(architecture.recipe, len(architecture.discriminators))
         self._memory, self._recall = memory, recall
         self._ranks = ranks
-        self._sound: dict[str, Any] = {}
+        self._last_good_state: dict[str, Any] = {}
         self._rollbacks = 0
         self._batch: Batch = {}
 
     def begin(self) -> None:
         """Hold the present to be sound where no epoch is known to be: the start of the game, or of a resumed one."""
-        self._sound = self._sound or self._present()
+        self._last_good_state = self._last_good_state or self._current_state()
 
-    def see(self, sides: Mapping[str, Player], losses: Losses) -> None:
+    def update(self, sides: Mapping[str, GANPair], losses: Losses) -> None:
         """Take in the losses of an iteration, without waiting for the device."""
         for side in sides:
             terms = [f"{side}/{term}" for term in ("G", "D_real", "D_fake")]
             if losses.keys() >= set(terms):
-                self.sentinel.add(side, *(losses[term] for term in terms))
+                self.detector.add(side, *(losses[term] for term in terms))
 
-    def after_epoch(self, epoch: int, sides: Mapping[str, Player], broken: tuple[int, Sequence[str]]) -> dict[str, str]:
+    def after_epoch(self, epoch: int, sides: Mapping[str, GANPair], broken: tuple[int, Sequence[str]]) -> dict[str, str]:
         """Return what is wrong by side, once what is to be done about it has been done.
 
         Args:
@@ -275,7 +275,7 @@ class Guard:
         answer = self.on_nan if names else self.on_collapse
         if not signs or answer == "warn":
             return signs
-        if answer == "stop" or not self._sound or self._rollbacks == ROLLBACKS:
+        if answer == "stop" or not self._last_good_state or self._rollbacks == ROLLBACKS:
             again = f", after {self._rollbacks} rollbacks" if self._rollbacks else ""
             if names:
                 raise TrainingError(not_finite(names, number, f"epoch {epoch}{again}"))
@@ -283,22 +283,22 @@ class Guard:
             raise TrainingError(f"the game has collapsed in epoch {epoch}{again}: {told}; lower lr_d with --set, or raise --budget")
         self._rollbacks += 1
         self.rolled_back = True
-        self._recall(self._sound)
+        self._recall(self._last_good_state)
         for player in sides.values():
-            player.slow_down(SLOWER)
-        self.sentinel.take_up()
+            player.scale_lr(SLOWER)
+        self.detector.reset_counters()
         return {side: f"{sign}; back to the last sound epoch, at half the learning rates" for side, sign in signs.items()}
 
-    def memory(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return all that the guard remembers, as nested plain values and tensors; no copy."""
-        return {"rollbacks": self._rollbacks, "sound": self._sound, "sentinel": self.sentinel.memory()}
+        return {"rollbacks": self._rollbacks, "sound": self._last_good_state, "sentinel": self.detector.state_dict()}
 
-    def recall(self, memory: Mapping[str, Any], sides: Mapping[str, Player]) -> None:
-        """Take up what `memory` returned: after rollbacks the players go on slower, too."""
-        self._rollbacks, self._sound = memory["rollbacks"], memory["sound"]
-        self.sentinel.recall(memory["sentinel"])
+    def load_state_dict(self, memory: Mapping[str, Any], sides: Mapping[str, GANPair]) -> None:
+        """Take up what `state_dict` returned: after rollbacks the players go on slower, too."""
+        self._rollbacks, self._last_good_state = memory["rollbacks"], memory["sound"]
+        self.detector.load_state_dict(memory["sentinel"])
         for player in sides.values():
-            player.slow_down(SLOWER**self._rollbacks)
+            player.scale_lr(SLOWER**self._rollbacks)
 
     @staticmethod
     def _broken(losses: Sequence[str]) -> dict[str, str]:
@@ -307,23 +307,23 @@ class Guard:
             by_side.setdefault(name.partition("/")[0], []).append(name)
         return {side: f"{', '.join(names)} is not finite" for side, names in by_side.items()}
 
-    def _collapsed(self, sides: Mapping[str, Player]) -> dict[str, str]:
-        varieties = {side: self._variety(player) for side, player in sides.items() if player.moves}
+    def _collapsed(self, sides: Mapping[str, GANPair]) -> dict[str, str]:
+        diversities = {side: self._diversity(player) for side, player in sides.items() if player.trains}
         # Of several processes one decides: another GPU may see its images differ in the last digit.
-        signs = self._ranks.agreed(self.sentinel.after_epoch(varieties))
-        if self.sentinel.is_calm:
-            self._sound = self._present()
+        signs = self._ranks.broadcast_object(self.detector.after_epoch(diversities))
+        if self.detector.is_calm:
+            self._last_good_state = self._current_state()
         return signs
 
-    def _present(self) -> dict[str, Any]:
+    def _current_state(self) -> dict[str, Any]:
         """Return a copy of what training has changed by now, if a rollback may ask for it."""
         return deepcopy(self._memory()) if "rollback" in (self.on_collapse, self.on_nan) else {}
 
-    def _variety(self, player: Player) -> Variety:
+    def _diversity(self, player: GANPair) -> Diversity:
         """Return the variety of the images that the least varied generator makes."""
         if not self._batch:
             count = min(WATCHED, len(self.held_out))
-            self._batch = shown(self.held_out, spread(count, len(self.held_out)), player.execution.device)
-        with sampling(player.generators), player.execution.autocast():
-            judged = self.architecture.judged(self._batch, self.architecture.generate(player.generators, self._batch))
-        return min((Variety.of(each.made, each.real) for each in judged.values()), key=lambda variety: variety.between)
+            self._batch = load_samples(self.held_out, evenly_spaced(count, len(self.held_out)), player.execution.device)
+        with evaluating_generators(player.generators), player.execution.autocast():
+            judged = self.architecture.eval_samples(self._batch, self.architecture.generate(player.generators, self._batch))
+        return min((Diversity.of(each.fake, each.real) for each in judged.values()), key=lambda diversity: diversity.between)

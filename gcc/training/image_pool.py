@@ -30,13 +30,13 @@ class ImagePool:
         """Take in images (N, C, H, W) without a graph, and return as many."""
         return torch.stack([self._exchanged(image) for image in images]) if self.capacity else images
 
-    def memory(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return what the pool holds and how it will exchange; no copy."""
         version, numbers, gauss = self._random.getstate()
         return {"images": list(self.images), "random": [version, list(numbers), gauss]}
 
-    def recall(self, memory: Mapping[str, Any], device: torch.device) -> None:
-        """Take up a copy of what `memory` returned, with its images on the device."""
+    def load_state_dict(self, memory: Mapping[str, Any], device: torch.device) -> None:
+        """Take up a copy of what `state_dict` returned, with its images on the device."""
         version, numbers, gauss = memory["random"]
         self.images = [image.to(device, copy=True) for image in memory["images"]]
         self._random.setstate((version, tuple(numbers), gauss))

@@ -12,8 +12,8 @@ from torch import Tensor
 from gcc.artifacts.model import DISCRIMINATORS, environment
 from gcc.errors import ArtifactError, GccError, OutputError, near
 from gcc.recipe import changed
-from gcc.registry import ARCHITECTURES, Foreign
-from gcc.training.result import Measured, Side
+from gcc.registry import ARCHITECTURES, StateDictMapping
+from gcc.training.result import GeneratorReport, TrainedPair
 from gcc.utils.files import set_aside
 from gcc.utils.weights import read_tensors
 
@@ -22,7 +22,7 @@ FIRST = 4
 """Names that a message shows."""
 
 
-def import_generator(arch: str, file: Path, out: Path, *, generator: str | None, settings: Mapping[str, Any], force: bool) -> Side:
+def import_generator(arch: str, file: Path, out: Path, *, generator: str | None, settings: Mapping[str, Any], force: bool) -> TrainedPair:
     """Make a teacher of a state dict that another program saved, and write it to `out`.
 
     Every tensor of the file must have its place, and every parameter its tensor, both of one shape. The discriminators stay unknown.
@@ -44,21 +44,23 @@ def import_generator(arch: str, file: Path, out: Path, *, generator: str | None,
     if name not in family.generators:
         raise GccError(f"{arch} has no generator {name!r}{near(name, family.generators)}")
     tensors = read_tensors(file)
-    foreign = family.recognise(tensors)
-    if foreign is None:
+    mapping = family.map_state_dict(tensors)
+    if mapping is None:
         raise ArtifactError(f"{file} is no generator that {arch} knows: its first tensors are {_some(tensors)}")
-    architecture = family(changed(family.published(), {**foreign.settings, **settings}))
+    architecture = family(changed(family.published(), {**mapping.settings, **settings}))
     widths = architecture.full_widths(architecture.recipe.ngf)
     network = architecture.build_generator(widths)
-    network.load_state_dict(_placed(file, foreign, tensors, network.state_dict()))
+    network.load_state_dict(_placed(file, mapping, tensors, network.state_dict()))
     cpu = torch.device("cpu")
-    side = Side("teacher", arch, architecture, {name: Measured.take(architecture, network, widths, {}, cpu)}, {}, environment(cpu))
+    side = TrainedPair(
+        "teacher", arch, architecture, {name: GeneratorReport.measure(architecture, network, widths, {}, cpu)}, {}, environment(cpu)
+    )
     _make_room(side, out, name, force=force)
-    side.save(out, {name: {"teacher": side.generators[name].figures()}}, None)
+    side.save(out, {name: {"teacher": side.generators[name].measurements()}}, None)
     return side
 
 
-def _make_room(side: Side, out: Path, name: str, *, force: bool) -> None:
+def _make_room(side: TrainedPair, out: Path, name: str, *, force: bool) -> None:
     """Refuse a place that holds anything of another model; with `force` what this one replaces moves aside."""
     known = {side.place(out, generator) for generator in side.architecture.generators}
     strangers = [config.parent for config in (out / "config.json", *out.glob("*/config.json")) if config.exists()]
@@ -72,12 +74,12 @@ def _make_room(side: Side, out: Path, name: str, *, force: bool) -> None:
         set_aside(folder, held)
 
 
-def _placed(file: Path, foreign: Foreign, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _placed(file: Path, mapping: StateDictMapping, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return foreign tensors by our names, of which those of `wanted` are all there."""
-    placed, used, differences = {}, set(foreign.ignored), []
+    placed, used, differences = {}, set(mapping.ignored), []
     for name, tensor in wanted.items():
         module, _, leaf = name.rpartition(".")
-        theirs = f"{foreign.modules.get(module, module)}.{leaf}"
+        theirs = f"{mapping.modules.get(module, module)}.{leaf}"
         used.add(theirs)
         # Files of torch before 0.4.1 do not count batches.
         given = tensor if leaf == "num_batches_tracked" and theirs not in tensors else tensors.get(theirs)

@@ -13,10 +13,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from gcc.training.precision import Execution
+from gcc.training.precision import ExecutionConfig
 
 
-class Tally(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class MemoryTracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of the tensors that come about in its context, and are alive.
 
     Attributes:
@@ -27,7 +27,7 @@ class Tally(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.now = 0
-        self.most = 0
+        self.peak = 0
         self._known: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -42,18 +42,18 @@ class Tally(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _add(self, count: int) -> None:
         self.now += count
-        self.most = max(self.most, self.now)
+        self.peak = max(self.peak, self.now)
 
 
-class Imagined(Execution):
+class FakeExecution(ExecutionConfig):
     """How networks run whose tensors are imagined: they are nowhere, and stay there."""
 
-    def place(self, network: nn.Module) -> nn.Module:
+    def to_device(self, network: nn.Module) -> nn.Module:
         return network
 
 
 @contextmanager
-def imagined() -> Iterator[Tally]:
+def fake_tensors() -> Iterator[MemoryTracker]:
     """Let nothing be computed in this context: tensors have shapes and types without values, and are counted as if they had them."""
-    with FakeTensorMode(allow_non_fake_inputs=True), Tally() as tally:
-        yield tally
+    with FakeTensorMode(allow_non_fake_inputs=True), MemoryTracker() as tracker:
+        yield tracker

@@ -12,9 +12,9 @@ from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
 from gcc.losses.distillation import Taps
-from gcc.training.precision import Execution
+from gcc.training.precision import ExecutionConfig
 
-Outcome = tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]
+PartOutput = tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]
 """What a network makes of a part of a batch, its tapped features, and what has become of its buffers."""
 
 
@@ -37,7 +37,7 @@ class _Moving:
             parameter.requires_grad_(moves)
 
 
-class InParts(nn.Module):
+class MicroBatched(nn.Module):
     """A network as a player calls it: on a whole batch, or part by part with the same gradients.
 
     Of parts nothing is kept for the backward pass but what was given and made: each is run again when the pass comes to it (Chen et al.
@@ -50,7 +50,7 @@ class InParts(nn.Module):
         taps: the layers whose features can be kept, by module path.
     """
 
-    def __init__(self, network: nn.Module, execution: Execution, taps: Mapping[str, nn.Module]) -> None:
+    def __init__(self, network: nn.Module, execution: ExecutionConfig, taps: Mapping[str, nn.Module]) -> None:
         super().__init__()
         self.network = network
         self.size = execution.micro_batch
@@ -64,17 +64,17 @@ class InParts(nn.Module):
         before = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
         parts = zip(*(torch.split(given, self.size) for given in inputs), strict=True)
         moving = _Moving(self.network)
-        outcomes: list[Outcome] = [
+        roles: list[PartOutput] = [
             # While it is run again for the backward pass, the same parameters must move as now.
             checkpoint(self._part, before, *part, use_reentrant=False, context_fn=lambda: (nullcontext(), moving))
             for part in parts
         ]
-        self._move_on([buffers for _, _, buffers in outcomes])
+        self._average_buffers([buffers for _, _, buffers in roles])
         if self.taps.kept is not None:
-            self.taps.kept |= {path: torch.cat([features[path] for _, features, _ in outcomes]) for path in outcomes[0][1]}
-        return torch.cat([made for made, _, _ in outcomes])
+            self.taps.kept |= {path: torch.cat([features[path] for _, features, _ in roles]) for path in roles[0][1]}
+        return torch.cat([made for made, _, _ in roles])
 
-    def _part(self, before: Mapping[str, Tensor], *inputs: Tensor) -> Outcome:
+    def _part(self, before: Mapping[str, Tensor], *inputs: Tensor) -> PartOutput:
         # Every part, and each when it is run again, starts from the same: a spectral norm then has the same weight in all of them.
         buffers = {name: buffer.clone() for name, buffer in before.items()}
         features: dict[str, Tensor] | None = None if self.taps.kept is None else {}
@@ -83,7 +83,7 @@ class InParts(nn.Module):
         return made, features or {}, buffers
 
     @torch.no_grad()
-    def _move_on(self, after: Sequence[Mapping[str, Tensor]]) -> None:
+    def _average_buffers(self, after: Sequence[Mapping[str, Tensor]]) -> None:
         """Give the network's buffers the mean of what has become of them in all parts."""
         for name, buffer in self.network.named_buffers():
             first, *others = (moved[name] for moved in after)
@@ -92,7 +92,7 @@ class InParts(nn.Module):
 
 
 @contextmanager
-def keeping(networks: Mapping[str, InParts]) -> Iterator[dict[str, dict[str, Tensor]]]:
+def keep_features(networks: Mapping[str, MicroBatched]) -> Iterator[dict[str, dict[str, Tensor]]]:
     """Keep what the tapped layers give in this context, by network and module path; a later pass replaces an earlier one."""
     features: dict[str, dict[str, Tensor]] = {name: {} for name in networks}
     with ExitStack() as stack:

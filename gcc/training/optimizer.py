@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gcc.training.precision import Execution
+from gcc.training.precision import ExecutionConfig
 
 
-class Mover:
+class ScopedOptimizer:
     """Adam over parameters that nothing else moves.
 
     Args:
@@ -28,7 +28,7 @@ class Mover:
         parameters: Iterable[nn.Parameter],
         lr: float,
         betas: tuple[float, float],
-        execution: Execution,
+        execution: ExecutionConfig,
         penalise: Callable[[], None] | None = None,
     ) -> None:
         self.parameters = list(parameters)
@@ -41,7 +41,7 @@ class Mover:
         self._gathering = False
 
     @contextmanager
-    def moving(self) -> Iterator[None]:
+    def trainable(self) -> Iterator[None]:
         """Let graphs that are built in this context reach the parameters; after it they are frozen."""
         for parameter in self.parameters:
             parameter.requires_grad_(True)
@@ -55,7 +55,7 @@ class Mover:
         for parameter in self.parameters:
             parameter.requires_grad_(False)
 
-    def gather(self, loss: Tensor, *, retain_graph: bool = False) -> None:
+    def accumulate(self, loss: Tensor, *, retain_graph: bool = False) -> None:
         """Add the gradient of a part of the next step's loss; nothing else that it depends on gathers a gradient.
 
         Args:
@@ -68,58 +68,58 @@ class Mover:
         torch.autograd.backward(self.scaler.scale(loss), inputs=self.parameters, retain_graph=retain_graph)
 
     def step(self, loss: Tensor, *, retain_graph: bool = False) -> None:
-        """Move the parameters once against the gradient of `loss` and what has been gathered before; see `gather`."""
-        self.gather(loss, retain_graph=retain_graph)
+        """Move the parameters once against the gradient of `loss` and what has been gathered before; see `accumulate`."""
+        self.accumulate(loss, retain_graph=retain_graph)
         self._average()
         if self._penalise is not None:
             self.scaler.unscale_(self.optimizer)
             self._penalise()
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        self.release()
+        self.zero_grad()
 
     @contextmanager
     def gradients(self, loss: Tensor) -> Iterator[None]:
         """Leave the gradient that `step` would move against in the parameters inside this context."""
-        self.gather(loss)
+        self.accumulate(loss)
         self._average()
         self.scaler.unscale_(self.optimizer)
         try:
             yield
         finally:
             self.scaler.update()
-            self.release()
+            self.zero_grad()
 
     def _average(self) -> None:
-        self.ranks.average(parameter.grad for parameter in self.parameters if parameter.grad is not None)
+        self.ranks.average_gradients(parameter.grad for parameter in self.parameters if parameter.grad is not None)
         self._gathering = False
 
-    def release(self) -> None:
+    def zero_grad(self) -> None:
         """Free the gradients, whose room the backward passes of others need."""
         self.optimizer.zero_grad(set_to_none=True)
 
-    def memory(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return what the optimiser remembers of each parameter, by its number, and the scaler; no copy."""
         remembered = {str(number): self.optimizer.state.get(parameter, {}) for number, parameter in enumerate(self.parameters)}
         return {"moments": {number: dict(moments) for number, moments in remembered.items()}, "scaler": self.scaler.state_dict()}
 
-    def recall(self, memory: Mapping[str, Any]) -> None:
-        """Take up a copy of what `memory` returned."""
-        self.forget()
+    def load_state_dict(self, memory: Mapping[str, Any]) -> None:
+        """Take up a copy of what `state_dict` returned."""
+        self.reset_state()
         for parameter, moments in zip(self.parameters, memory["moments"].values(), strict=True):
             if moments:
                 self.optimizer.state[parameter] = {name: _beside(parameter, value) for name, value in moments.items()}
         self.scaler.load_state_dict(dict(memory["scaler"]))
 
-    def slow_down(self, factor: float) -> None:
+    def scale_lr(self, factor: float) -> None:
         """Multiply the base of the learning rate from now on."""
         self.lr *= factor
 
-    def forget(self) -> None:
+    def reset_state(self) -> None:
         """Start the moments of Adam anew."""
         self.optimizer.state.clear()
 
-    def rate(self, factor: float) -> None:
+    def set_lr_factor(self, factor: float) -> None:
         """Set the learning rate to `factor` times its base."""
         for group in self.optimizer.param_groups:
             group["lr"] = factor * self.lr

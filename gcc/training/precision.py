@@ -13,7 +13,7 @@ from torch import nn
 from gcc.errors import GccError
 from gcc.models.layers import runs_channels_last
 from gcc.training.sync_batchnorm import synchronised
-from gcc.utils.distributed import ALONE, Ranks
+from gcc.utils.distributed import SINGLE_PROCESS, Ranks
 
 Amp = Literal["auto", "bf16", "fp16", "off"]
 COMPILER: Mapping[str, Any] = {"backend": "inductor", "options": {"fallback_random": True}}
@@ -21,7 +21,7 @@ COMPILER: Mapping[str, Any] = {"backend": "inductor", "options": {"fallback_rand
 
 
 @dataclass(frozen=True)
-class Execution:
+class ExecutionConfig:
     """How networks run; parameters, losses and Gram matrices stay in float32.
 
     By default plainly: in one type, the layout that torch starts with, and every operation of the mathematics as it is written.
@@ -40,14 +40,14 @@ class Execution:
     device: torch.device
     dtype: torch.dtype = torch.float32
     layout: torch.memory_format = torch.contiguous_format
-    leaves_out_closed: bool = False
-    detects_anomalies: bool = False
-    compiles: bool = False
+    skip_closed_channels: bool = False
+    detect_anomaly: bool = False
+    compile: bool = False
     micro_batch: int | None = None
-    ranks: Ranks = ALONE
+    ranks: Ranks = SINGLE_PROCESS
 
     @classmethod
-    def choose(cls, amp: Amp, device: torch.device, *, channels_last: bool = False) -> Execution:
+    def choose(cls, amp: Amp, device: torch.device, *, channels_last: bool = False) -> ExecutionConfig:
         """Return the fastest execution with the precision that `amp` asks for.
 
         Args:
@@ -68,23 +68,23 @@ class Execution:
         dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "off": torch.float32}[amp]
         channels_last = channels_last or not on_cpu or dtype != torch.float32
         # Which channels are open is known on the device, and a GPU would have to be waited for in every step.
-        return cls(device, dtype, torch.channels_last if channels_last else torch.contiguous_format, leaves_out_closed=on_cpu)
+        return cls(device, dtype, torch.channels_last if channels_last else torch.contiguous_format, skip_closed_channels=on_cpu)
 
-    def among(self, ranks: Ranks) -> Execution:
+    def with_ranks(self, ranks: Ranks) -> ExecutionConfig:
         """Return the same execution in several processes."""
         return replace(self, ranks=ranks)
 
-    def place(self, network: nn.Module) -> nn.Module:
+    def to_device(self, network: nn.Module) -> nn.Module:
         """Return the network on the device, in the layout if that suits it, and the same in all processes."""
         network = network.to(self.device)
         if not self.ranks.alone:
             network = synchronised(network, self.ranks)
-            self.ranks.spread(network)
+            self.ranks.broadcast(network)
         return network.to(memory_format=self.layout) if runs_channels_last(network) else network
 
     def compiled(self, network: nn.Module) -> Callable[..., Any]:
         """Return the network as training calls it."""
-        return torch.compile(network, dynamic=False, **COMPILER) if self.compiles else network
+        return torch.compile(network, dynamic=False, **COMPILER) if self.compile else network
 
     def autocast(self) -> AbstractContextManager[None]:
         """Return the context of one forward pass."""

@@ -28,7 +28,7 @@ BEST, LAST = "best", "last"
 
 
 @dataclass(frozen=True)
-class Measured:
+class GeneratorReport:
     """One generator with what it costs and how good it is.
 
     Attributes:
@@ -49,10 +49,10 @@ class Measured:
     metrics: Mapping[str, float] = field(default_factory=dict)
     epoch: int = 0
     protocols: Mapping[str, str] = field(default_factory=dict)
-    promised: tuple[LatencyBudget, Latency] | None = None
+    latency_budget: tuple[LatencyBudget, Latency] | None = None
 
     @classmethod
-    def take(
+    def measure(
         cls,
         architecture: Architecture[Any],
         network: nn.Module,
@@ -62,20 +62,20 @@ class Measured:
         epoch: int = 0,
         protocols: Mapping[str, str] = MappingProxyType({}),
         budget: Budget | LatencyBudget | None = None,
-    ) -> Measured:
+    ) -> GeneratorReport:
         """Measure costs and latency of a generator on its device, and put it into eval mode."""
         cost = generator_cost(architecture, widths)
         latency = measure_latency(network.eval(), architecture.example_input().to(device))
-        promised = None
+        latency_budget = None
         if isinstance(budget, LatencyBudget):
-            promised = budget, measure_ready(network, architecture.example_input(), budget.runtime)
-        return cls(network, widths, cost, latency, metrics, epoch, dict(protocols), promised)
+            latency_budget = budget, measure_ready(network, architecture.example_input(), budget.runtime)
+        return cls(network, widths, cost, latency, metrics, epoch, dict(protocols), latency_budget)
 
-    def figures(self) -> dict[str, Any]:
+    def measurements(self) -> dict[str, Any]:
         """Return costs, latency and metrics as plain values."""
         told: dict[str, Any] = {}
-        if self.promised:
-            budget, latency = self.promised
+        if self.latency_budget:
+            budget, latency = self.latency_budget
             told = {
                 "promised_ms": budget.milliseconds,
                 "promised_on": latency.where if budget.runtime == "cpu" else f"{budget.runtime}, {latency.where}",
@@ -96,13 +96,13 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Side:
+class TrainedPair:
     """One side of the game after a run: its generators, and the teacher's discriminators, in eval mode."""
 
     role: Role
     arch: str
     architecture: Architecture[Any]
-    generators: Mapping[str, Measured]
+    generators: Mapping[str, GeneratorReport]
     discriminators: Mapping[str, nn.Module]
     environment: Mapping[str, str]
 
@@ -114,12 +114,12 @@ class Side:
         """Return the generators of the family that are not saved in `folder` yet."""
         return [name for name in self.architecture.generators if not (self.place(folder, name) / "config.json").exists()]
 
-    def save(self, folder: Path, figures: Mapping[str, Mapping[str, Any]], grid: Image | None) -> None:
+    def save(self, folder: Path, measurements: Mapping[str, Mapping[str, Any]], grid: Image | None) -> None:
         """Write every generator's artefact to its place.
 
         Args:
             folder: such as `runs/pix2pix/student`.
-            figures: of every side, by generator, for the model card to compare.
+            measurements: of every side, by generator, for the model card to compare.
             grid: held-out samples, where there are any.
 
         Raises:
@@ -130,18 +130,20 @@ class Side:
         environment = {**self.environment, ORIGIN: ARCHITECTURES.origin(self.arch)}
         for name, measured in self.generators.items():
             place = self.place(folder, name)
-            artifact = Artifact(place, self.role, self.arch, name, self.architecture.recipe, measured.widths, figures[name], environment)
+            artifact = Artifact(
+                place, self.role, self.arch, name, self.architecture.recipe, measured.widths, measurements[name], environment
+            )
             if grid is not None:
                 with replacing(place / GRID) as fresh:
                     grid.save(fresh)
-            save(artifact, measured.network, model_card(artifact, figures[name], GRID if grid else None))
+            save(artifact, measured.network, model_card(artifact, measurements[name], GRID if grid else None))
         if len(self.generators) > 1:
-            told = {name: figures[name][self.role] for name in self.generators}
+            told = {name: measurements[name][self.role] for name in self.generators}
             write_text(folder / "README.md", side_card(self.architecture, self.arch, self.role, told))
 
 
 @dataclass(frozen=True)
-class Outcome:
+class BestAndLast:
     """One side after a run.
 
     Attributes:
@@ -149,8 +151,8 @@ class Outcome:
         last: as it was in the last epoch.
     """
 
-    best: Side
-    last: Side
+    best: TrainedPair
+    last: TrainedPair
 
     @property
     def differs(self) -> bool:
@@ -168,14 +170,14 @@ class Result:
         last_grids: by role, the same with that side in its last epoch, where that is not the best.
     """
 
-    outcomes: Mapping[str, Outcome]
+    roles: Mapping[str, BestAndLast]
     grid: Image
     last_grids: Mapping[str, Image] = field(default_factory=dict)
 
     @property
-    def sides(self) -> dict[str, Side]:
+    def pairs(self) -> dict[str, TrainedPair]:
         """The sides by role, each in its best epoch."""
-        return {role: outcome.best for role, outcome in self.outcomes.items()}
+        return {role: outcome.best for role, outcome in self.roles.items()}
 
     @property
     def students(self) -> dict[str, nn.Module]:
@@ -184,9 +186,9 @@ class Result:
         Raises:
             GccError: the run trained a teacher alone.
         """
-        if "student" not in self.sides:
+        if "student" not in self.pairs:
             raise GccError("this run trained a teacher alone, and has no student: its generators are in sides['teacher']")
-        return {name: measured.network for name, measured in self.sides["student"].generators.items()}
+        return {name: measured.network for name, measured in self.pairs["student"].generators.items()}
 
     @property
     def student(self) -> nn.Module:
@@ -200,11 +202,11 @@ class Result:
         (network,) = self.students.values()
         return network
 
-    def figures(self) -> dict[str, dict[str, dict[str, Any]]]:
+    def measurements(self) -> dict[str, dict[str, dict[str, Any]]]:
         """Return the costs, latency and metrics by generator and side; `student (last)` where the last epoch is not the best."""
         columns = self._columns()
         generators = next(iter(columns.values())).generators
-        return {name: {title: side.generators[name].figures() for title, side in columns.items()} for name in generators}
+        return {name: {title: side.generators[name].measurements() for title, side in columns.items()} for name in generators}
 
     def save(self, folder: str | Path) -> None:
         """Write `student/` and `teacher/` below `folder`, each with `model.safetensors`, `config.json` and `README.md`.
@@ -220,23 +222,23 @@ class Result:
         for title, place in places.items():
             side = columns[title]
             if title == side.role:
-                side.save(place, self.figures(), self.grid)
+                side.save(place, self.measurements(), self.grid)
             else:
                 side.save(place, self._figures_of_last(side.role), self.last_grids[side.role])
 
     def places(self, folder: Path) -> dict[str, Path]:
-        """Return where below `folder` each side is saved, by its title in `figures`."""
+        """Return where below `folder` each side is saved, by its title in `measurements`."""
         return {title: folder / (LAST if LAST in title else "") / side.role for title, side in self._columns().items()}
 
     def _figures_of_last(self, role: str) -> dict[str, dict[str, dict[str, Any]]]:
         """Return what the saved last epoch of a side tells: its own figures under its role, beside those of the best epochs."""
         told = {}
-        for name, columns in self.figures().items():
-            best = {title: columns[title] for title in self.outcomes}
+        for name, columns in self.measurements().items():
+            best = {title: columns[title] for title in self.roles}
             told[name] = best | {role: columns[f"{role} ({LAST})"], f"{role} ({BEST})": columns[role]}
         return told
 
-    def _columns(self) -> dict[str, Side]:
+    def _columns(self) -> dict[str, TrainedPair]:
         """Return the sides by title: each in its best epoch, then those that the last epoch left otherwise."""
-        apart = {role: outcome.last for role, outcome in self.outcomes.items() if outcome.differs}
-        return self.sides | {f"{role} ({LAST})": side for role, side in apart.items()}
+        apart = {role: outcome.last for role, outcome in self.roles.items() if outcome.differs}
+        return self.pairs | {f"{role} ({LAST})": side for role, side in apart.items()}

@@ -15,36 +15,36 @@ from torch import nn
 
 from gcc.artifacts.config import Role
 from gcc.data.loader import Loader
-from gcc.data.splits import Material
+from gcc.data.splits import DataSplits
 from gcc.deploy.runtimes import require_runtime
 from gcc.errors import GccError, RecipeError, RunError, TrainingError
-from gcc.evaluation.collection import Jury, named
-from gcc.evaluation.split import HeldOut
-from gcc.losses.layers import NOWHERE, Positions
+from gcc.evaluation.collection import EvaluatorCollection, split_names
+from gcc.evaluation.split import SplitEvaluation
+from gcc.losses.layers import NO_LAYERS, DistillationLayers
 from gcc.models.build import build_discriminators, build_generators, generator_on_meta
 from gcc.models.modules import Widths, on_meta
 from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import Cost, generator_cost
 from gcc.recipe import Recipe, differences
-from gcc.registry import Batch, Networks, SampleSource, Surroundings
+from gcc.registry import Batch, DatasetSource, EvalContext, Networks
 from gcc.training.anomaly import FiniteLosses, not_finite
-from gcc.training.best import Selection
-from gcc.training.collapse import Guard, OnCollapse, OnNan
-from gcc.training.pair import FrozenPlayer, Losses, Player
-from gcc.training.precision import Amp, Execution
+from gcc.training.best import BestCheckpoint
+from gcc.training.collapse import CollapsePolicy, OnCollapse, OnNan
+from gcc.training.pair import FrozenPair, GANPair, Losses
+from gcc.training.precision import Amp, ExecutionConfig
 from gcc.training.result import Result
 from gcc.training.teacher import Teacher
-from gcc.utils.backend import compute_exactly, compute_fast, keep_memory, repeat_exactly, unlimit_compiler
+from gcc.utils.backend import disable_malloc_trim, raise_recompile_limit, use_deterministic_algorithms, use_float32, use_tf32
 from gcc.utils.device import choose_device
-from gcc.utils.distributed import join
+from gcc.utils.distributed import init_distributed
 from gcc.utils.memory import free_memory
-from gcc.utils.seeds import derived, random_states, restore_random
+from gcc.utils.seeds import derive_seed, random_states, restore_random
 from gcc.utils.weights import Weights
 
 ALONE, FIRST, SECOND, BEFORE, SCORED = range(5)
 """Streams of batches, drawn independently: of a pair that plays alone, the two of Algorithm 1's second step, before either, and those that
 channels are scored on."""
-PLAYED = ("train", "teacher")
+GAN_PHASES = ("train", "teacher")
 """Phases whose epochs are candidates for the best."""
 SNAPSHOT = 2
 """Format of snapshots."""
@@ -75,11 +75,11 @@ class Step:
     total: int
     losses: Losses
     ends_epoch: bool
-    figures: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
     warnings: Mapping[str, str] = field(default_factory=dict)
 
 
-def ignore(step: Step) -> None:
+def no_callback(step: Step) -> None:
     """Watch nothing."""
 
 
@@ -93,7 +93,7 @@ class Run(abc.ABC):
         skip_bad: leave out images that cannot be read, instead of stopping.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         amp: `auto`, `bf16`, `fp16` or `off`.
-        plain: run every operation as it is written, in float32 and torch's own layouts: slower, and the reference for all that is faster.
+        reference: run every operation as it is written, in float32 and torch's own layouts; slower.
         deterministic: let torch use, from now on, only algorithms that give the same bits again, which those of a GPU mostly do not.
         detect_anomaly: end at the first layer or gradient that is not finite, and name it: slower, since each one is looked at.
         compile: let `torch.compile` compile networks where training calls them: the first steps are slow, the others faster.
@@ -121,7 +121,7 @@ class Run(abc.ABC):
         skip_bad: bool = False,
         device: str = "auto",
         amp: Amp = "auto",
-        plain: bool = False,
+        reference: bool = False,
         deterministic: bool = False,
         detect_anomaly: bool = False,
         compile: bool = False,
@@ -136,45 +136,45 @@ class Run(abc.ABC):
         if not isinstance(teacher, Teacher):
             raise GccError(f"{teacher!r} is no teacher: expected one such as Teacher.create('pix2pix') or Teacher.load(folder)")
         self.arch = teacher.arch
-        self.given = teacher
+        self.teacher_source = teacher
         self.architecture = teacher.architecture(demo=data is None, settings=settings)
         self.recipe: Recipe = self.architecture.recipe
-        if not (self.recipe.train_teacher or (teacher.brought and teacher.judges)):
-            lacking = f"{teacher.folder} has none" if teacher.brought else "this one is fresh: give one with --teacher"
+        if not (self.recipe.train_teacher or (teacher.pretrained and teacher.has_discriminators)):
+            lacking = f"{teacher.folder} has none" if teacher.pretrained else "this one is fresh: give one with --teacher"
             raise RecipeError(f"train_teacher = false needs a teacher with trained discriminators, and {lacking}")
         self.device = choose_device(device)
-        if plain and amp in ("bf16", "fp16"):
-            raise GccError(f"a plain run is one in float32: leave --plain or --amp {amp} out")
-        fast = Execution.choose(amp, self.device, channels_last=self.architecture.channels_last)
-        self.ranks = join()
-        self.execution = (Execution(self.device) if plain else fast).among(self.ranks)
+        if reference and amp in ("bf16", "fp16"):
+            raise GccError(f"a plain run is one in float32: leave --reference or --amp {amp} out")
+        fast = ExecutionConfig.choose(amp, self.device, channels_last=self.architecture.channels_last)
+        self.ranks = init_distributed()
+        self.execution = (ExecutionConfig(self.device) if reference else fast).with_ranks(self.ranks)
         if micro_batch is not None and micro_batch < 1:
             raise GccError(f"micro_batch = {micro_batch}: expected a number of samples, from 1 on")
         if compile:
-            kept = {"--plain": plain, "--micro-batch": micro_batch is not None, "--detect-anomaly": detect_anomaly}
+            kept = {"--reference": reference, "--micro-batch": micro_batch is not None, "--detect-anomaly": detect_anomaly}
             if others := [option for option, given in kept.items() if given]:
                 raise GccError(f"--compile is for networks that run whole and as they are: leave it or {' and '.join(others)} out")
             if not self.ranks.alone:
                 raise GccError(f"--compile is for one process, and these are {self.ranks.world}: leave it out")
-            unlimit_compiler()
+            raise_recompile_limit()
         if micro_batch is not None or detect_anomaly or compile:
             self.execution = replace(
-                self.execution, leaves_out_closed=False, micro_batch=micro_batch, detects_anomalies=detect_anomaly, compiles=compile
+                self.execution, skip_closed_channels=False, micro_batch=micro_batch, detect_anomaly=detect_anomaly, compile=compile
             )
         if self.device.type != "cpu":
-            (compute_exactly if plain else compute_fast)()
-        elif not plain:
-            keep_memory()
+            (use_float32 if reference else use_tf32)()
+        elif not reference:
+            disable_malloc_trim()
         if deterministic:
-            repeat_exactly()
+            use_deterministic_algorithms()
         self.workers = workers
         self.cache = cache
         self.weights = Weights(weights)
-        self.material = Material(self.architecture, None if data is None else Path(data), dataset, skip_bad=skip_bad)
+        self.data = DataSplits(self.architecture, None if data is None else Path(data), dataset, skip_bad=skip_bad)
         self.on_collapse = on_collapse
         self.on_nan = on_nan
         self.finite = FiniteLosses()
-        self.sides: dict[str, Player] = {}
+        self.sides: dict[str, GANPair] = {}
         self.epoch = 0
         self._resumed: Mapping[str, Any] = {}
 
@@ -182,7 +182,7 @@ class Run(abc.ABC):
     def loader(self) -> Loader:
         """The batches of the training data."""
         return Loader(
-            self.material.train,
+            self.data.train,
             batch_size=self.recipe.batch_size,
             seed=self.recipe.seed,
             device=self.device,
@@ -191,35 +191,37 @@ class Run(abc.ABC):
         )
 
     @cached_property
-    def guard(self) -> Guard:
+    def collapse(self) -> CollapsePolicy:
         """Watches for a collapse of the game."""
-        return Guard(self.architecture, self.material.test, self.on_collapse, self.on_nan, self.memory, self.recall, self.ranks)
+        return CollapsePolicy(
+            self.architecture, self.data.test, self.on_collapse, self.on_nan, self.state_dict, self.load_state_dict, self.ranks
+        )
 
     @cached_property
     def auxiliary(self) -> Networks:
         """The networks that task losses read, frozen, on the device."""
         built = self.architecture.build_auxiliary(self.weights)
-        return {name: self.execution.place(network).eval().requires_grad_(False) for name, network in built.items()}
+        return {name: self.execution.to_device(network).eval().requires_grad_(False) for name, network in built.items()}
 
     @cached_property
-    def jury(self) -> Jury:
+    def evaluators(self) -> EvaluatorCollection:
         """The evaluators."""
-        around = Surroundings(self.weights, self.device, lambda: self.material.train, self.material.store)
-        return Jury(named(self.recipe.metrics), around, paired=self.architecture.paired)
+        context = EvalContext(self.weights, self.device, lambda: self.data.train, self.data.store)
+        return EvaluatorCollection(split_names(self.recipe.evaluators), context, paired=self.architecture.paired)
 
     @cached_property
-    def test(self) -> HeldOut:
+    def test(self) -> SplitEvaluation:
         """The images that results are measured on."""
-        return self._held_out(self.material.test)
+        return self._evaluation(self.data.test)
 
     @cached_property
-    def selection(self) -> Selection | None:
+    def best_checkpoint(self) -> BestCheckpoint | None:
         """Keeps the best epoch; none where no evaluator or no validation images can tell."""
-        validation = self.material.validation
-        return Selection(self._held_out(validation)) if validation and self.jury.evaluators else None
+        validation = self.data.validation
+        return BestCheckpoint(self._evaluation(validation)) if validation and self.evaluators.by_name else None
 
-    def _held_out(self, source: SampleSource) -> HeldOut:
-        return HeldOut(self.jury, self.architecture, source, self.recipe.batch_size, self.device, self.material.store, self.ranks)
+    def _evaluation(self, source: DatasetSource) -> SplitEvaluation:
+        return SplitEvaluation(self.evaluators, self.architecture, source, self.recipe.batch_size, self.device, self.data.store, self.ranks)
 
     @abc.abstractmethod
     def steps(self) -> Iterator[Step]:
@@ -238,7 +240,7 @@ class Run(abc.ABC):
         """Return what is worth a record beside the losses and moves slowly; scalars on the device."""
         return {}
 
-    def run(self, watch: Callable[[Step], None] = ignore) -> Result:
+    def run(self, watch: Callable[[Step], None] = no_callback) -> Result:
         """Train to the end and return what was trained.
 
         Args:
@@ -263,13 +265,13 @@ class Run(abc.ABC):
         self.auxiliary  # noqa: B018 - reads the weights
         self._require_memory()
         self.teacher_networks(self.recipe.ngf, "teacher")
-        self.material.check()
+        self.data.check()
         if self.cache:
-            with self.ranks.in_turn():
-                self.material.decode()
+            with self.ranks.main_process_first():
+                self.data.decode()
         self.test.check()
-        if self.selection:
-            self.selection.validation.check()
+        if self.best_checkpoint:
+            self.best_checkpoint.validation.check()
         self.weights.require_asked()
 
     def _require_memory(self) -> None:
@@ -284,12 +286,12 @@ class Run(abc.ABC):
     def plan(self) -> dict[str, str]:
         """Return what the run is about to do, as texts by title."""
         every = self.loader.steps
-        notes = [note for note in (self.architecture.note, self.given.note, self.material.test.note) if note]
+        notes = [note for note in (self.architecture.note, self.teacher_source.note, self.data.test.note) if note]
         return {
-            **self.material.facts(self.recipe.size),
+            **self.data.facts(self.recipe.size),
             **({"note": "; ".join(notes)} if notes else {}),
             "device": f"{self.device}, {str(self.execution.dtype).removeprefix('torch.')}"
-            + (", compiled" if self.execution.compiles else "")
+            + (", compiled" if self.execution.compile else "")
             + ("" if self.ranks.alone else f", {self.ranks.world} processes"),
             "training": f"{' + '.join(self.stages())} epochs of {every} steps, batches of {self.recipe.batch_size}{self._parts()}",
         }
@@ -305,7 +307,9 @@ class Run(abc.ABC):
 
     def stages(self) -> list[str]:
         """Return the epochs of every stage of training, in their order."""
-        before = [] if self.given.brought or not self.recipe.pretrain_epochs else [f"{self.recipe.pretrain_epochs} (pre-training)"]
+        before = (
+            [] if self.teacher_source.pretrained or not self.recipe.pretrain_epochs else [f"{self.recipe.pretrain_epochs} (pre-training)"]
+        )
         return [*before, str(self.recipe.epochs)]
 
     def teacher_cost(self) -> Cost:
@@ -315,7 +319,7 @@ class Run(abc.ABC):
     def bytes_written(self) -> int:
         """Return about how many bytes the run will save."""
         # The best epoch and the last.
-        copies = 2 if self.recipe.metrics else 1
+        copies = 2 if self.recipe.evaluators else 1
         columns = 2 + len(self.architecture.generators) * 2
         grids = (self.recipe.pretrain_epochs + self.recipe.epochs) * SHOWN * columns * 3 * self.recipe.size**2
         # A student is no larger than its teacher; and the report holds the grids of an epoch once more.
@@ -323,7 +327,7 @@ class Run(abc.ABC):
 
     def bytes_of_snapshot(self) -> int:
         """Return about how many bytes a checkpoint takes: weights, Adam's two moments and the best epoch's of two pairs."""
-        return 2 * (3 + bool(self.recipe.metrics)) * self._bytes_of_pair()
+        return 2 * (3 + bool(self.recipe.evaluators)) * self._bytes_of_pair()
 
     def _bytes_of_pair(self) -> int:
         """Return the bytes of the teacher pair's weights."""
@@ -346,20 +350,20 @@ class Run(abc.ABC):
         generators = build_generators(self.architecture, self.widths_at(base), side)
         discriminators = build_discriminators(self.architecture, side)
         if base == self.recipe.ngf:
-            self.given.fill(generators, discriminators)
+            self.teacher_source.load_into(generators, discriminators)
         return generators, discriminators
 
-    def begin(self, phase: str, epoch: int, *players: Player) -> int:
+    def begin(self, phase: str, epoch: int, *players: GANPair) -> int:
         """Set the learning rates of an epoch, and the seed of what torch draws in it, such as dropout.
 
         Returns:
             The iterations that are done: 0 but where a resumed run takes up an epoch.
         """
         self.epoch = epoch
-        torch.manual_seed(derived(self.recipe.seed, self.ranks.named(f"{phase} {epoch}")))
-        done = self._take_up()
-        if phase in PLAYED:
-            self.guard.begin()
+        torch.manual_seed(derive_seed(self.recipe.seed, self.ranks.seed_name(f"{phase} {epoch}")))
+        done = self._restore()
+        if phase in GAN_PHASES:
+            self.collapse.begin()
         for player in players:
             player.begin(epoch)
         return done
@@ -368,22 +372,24 @@ class Run(abc.ABC):
         """Return the record of iteration `index` of an epoch, counted from 1; losses are those of this process."""
         every = self.loader.steps
         number = (epoch - 1) * every + index
-        losses = self.ranks.means(losses)
-        self.finite.see(number, losses)
-        figures: Mapping[str, float] = {}
+        losses = self.ranks.all_reduce_mean(losses)
+        self.finite.update(number, losses)
+        metrics: Mapping[str, float] = {}
         warnings: Mapping[str, str] = {}
-        if phase in PLAYED:
-            self.guard.see(self.sides, losses)
+        if phase in GAN_PHASES:
+            self.collapse.update(self.sides, losses)
         if index == every:
             # Once an epoch, since it waits for the device.
-            if phase in PLAYED:
-                warnings = self.guard.after_epoch(epoch, self.sides, self.finite.broken)
+            if phase in GAN_PHASES:
+                warnings = self.collapse.after_epoch(epoch, self.sides, self.finite.broken)
                 due = epoch % self.recipe.evaluate_every == 0 or epoch == epochs
-                figures = self.selection.consider(epoch, self.sides) if due and self.selection and not self.guard.rolled_back else {}
+                metrics = (
+                    self.best_checkpoint.update(epoch, self.sides) if due and self.best_checkpoint and not self.collapse.rolled_back else {}
+                )
             else:
                 self.require_finite(phase, epoch)
             self.finite.begin()
-        return Step(phase, epoch, epochs, number, epochs * every, losses, index == every, figures, warnings)
+        return Step(phase, epoch, epochs, number, epochs * every, losses, index == every, metrics, warnings)
 
     def require_finite(self, phase: str, epoch: int) -> None:
         """Refuse to go on with losses that are no numbers; waits for the device.
@@ -396,22 +402,22 @@ class Run(abc.ABC):
             raise TrainingError(not_finite(names, number, f"{phase} epoch {epoch}"))
 
     @property
-    def players(self) -> Mapping[str, Player]:
+    def players(self) -> Mapping[str, GANPair]:
         """Everyone who is being trained, or teaches."""
         return self.sides
 
-    def memory(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return everything that training changes in the players, as nested plain values and tensors; no copy."""
         return {
-            "players": {name: player.memory() for name, player in self.players.items()},
-            "pools": {name: player.memory_of_pools() for name, player in self.players.items()},
+            "players": {name: player.state_dict() for name, player in self.players.items()},
+            "pools": {name: player.pools_state_dict() for name, player in self.players.items()},
         }
 
-    def recall(self, memory: Mapping[str, Any]) -> None:
-        """Take up a copy of what `memory` returned."""
+    def load_state_dict(self, memory: Mapping[str, Any]) -> None:
+        """Take up a copy of what `state_dict` returned."""
         for name, player in self.players.items():
-            player.recall(memory["players"][name])
-            player.recall_pools(memory["pools"][name])
+            player.load_state_dict(memory["players"][name])
+            player.load_pools_state_dict(memory["pools"][name])
 
     def snapshot(self, step: Step) -> dict[str, Any]:
         """Return all that the run needs to go on after an iteration as if it had never stopped; no copy.
@@ -422,14 +428,14 @@ class Run(abc.ABC):
             "format": SNAPSHOT,
             "arch": self.arch,
             "recipe": self.recipe.to_dict(),
-            "samples": len(self.material.train),
+            "samples": len(self.data.train),
             "phase": step.phase,
             "epoch": step.epoch,
             "done": step.number - (step.epoch - 1) * self.loader.steps,
-            "memory": self.memory(),
-            "guard": self.guard.memory(),
-            "best": self.selection.memory() if self.selection else {},
-            "processes": self.ranks.gathered(self._own()),
+            "memory": self.state_dict(),
+            "guard": self.collapse.state_dict(),
+            "best": self.best_checkpoint.state_dict() if self.best_checkpoint else {},
+            "processes": self.ranks.gather_object(self._rank_state()),
         }
 
     def resume(self, snapshot: Mapping[str, Any]) -> None:
@@ -439,7 +445,7 @@ class Run(abc.ABC):
             RunError: it is of another recipe or other data.
         """
         stand = [snapshot.get(name) for name in ("phase", "epoch", "done")]
-        if any(self.ranks.most(self.ranks.agreed(stand) != stand)):
+        if any(self.ranks.all_reduce_max(self.ranks.broadcast_object(stand) != stand)):
             raise RunError("the processes of this run find different checkpoints: let all of them see the same --out")
         if snapshot.get("format") != SNAPSHOT:
             raise RunError(f"the run to be resumed was made by another version (format {snapshot.get('format')}, expected {SNAPSHOT})")
@@ -447,9 +453,9 @@ class Run(abc.ABC):
             raise RunError(f"the run to be resumed is one of {snapshot['arch']}, not of {self.arch}")
         if changes := differences(snapshot["recipe"], self.recipe.to_dict()):
             raise RunError(f"the run to be resumed has another recipe: {changes}; resume it with its own, or start a new one")
-        if snapshot["samples"] != len(self.material.train):
+        if snapshot["samples"] != len(self.data.train):
             raise RunError(
-                f"the run to be resumed trains on {snapshot['samples']} samples, and {len(self.material.train)} are there now: "
+                f"the run to be resumed trains on {snapshot['samples']} samples, and {len(self.data.train)} are there now: "
                 "bring its data back, or start a new one"
             )
         processes = len(snapshot["processes"])
@@ -461,10 +467,10 @@ class Run(abc.ABC):
             )
         self._resumed = snapshot
 
-    def _own(self) -> dict[str, Any]:
+    def _rank_state(self) -> dict[str, Any]:
         """Return what this process remembers apart from the others; no copy."""
-        sound = self.guard.memory()["sound"]
-        return {"pools": self.memory()["pools"], "sound": sound and sound["pools"], "random": random_states(self.device)}
+        sound = self.collapse.state_dict()["sound"]
+        return {"pools": self.state_dict()["pools"], "sound": sound and sound["pools"], "random": random_states(self.device)}
 
     def epochs(self, phase: str, count: int) -> range:
         """Return the epochs of a phase that are to be trained, counted from 1: all, or of a resumed run those that are not over."""
@@ -472,7 +478,7 @@ class Run(abc.ABC):
             return range(1, count + 1)
         return range(self._resumed["epoch"], count + 1) if self._resumed["phase"] == phase else range(0)
 
-    def _take_up(self) -> int:
+    def _restore(self) -> int:
         """Put the run into the state of the snapshot that it resumes from, if any, and return the iterations of the epoch that are done."""
         if not self._resumed:
             return 0
@@ -483,33 +489,33 @@ class Run(abc.ABC):
                 own = processes[self.ranks.rank]
                 memory = memory | {"pools": own["pools"]}
                 guard = guard | {"sound": guard["sound"] and guard["sound"] | {"pools": own["sound"]}}
-            self.recall(memory)
-            if snapshot["phase"] in PLAYED:
-                self.guard.recall(guard, self.sides)
-            if self.selection:
-                self.selection.recall(snapshot["best"])
+            self.load_state_dict(memory)
+            if snapshot["phase"] in GAN_PHASES:
+                self.collapse.load_state_dict(guard, self.sides)
+            if self.best_checkpoint:
+                self.best_checkpoint.load_state_dict(snapshot["best"])
             if len(processes) == self.ranks.world:
                 restore_random(own["random"], self.device)
         except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise RunError(f"the checkpoint does not fit the run, though its recipe does: {str(error).partition(chr(10))[0]}") from error
         return int(snapshot["done"])
 
-    def play(self, pair: Player, phase: str, epochs: int) -> Iterator[Step]:
+    def train_pair(self, pair: GANPair, phase: str, epochs: int) -> Iterator[Step]:
         """Train one pair by itself with Eq. 1 and 2 (Algorithm 1, lines 2 to 4)."""
         for epoch in self.epochs(phase, epochs):
             done = self.begin(phase, epoch, pair)
             for index, batch in enumerate(self.batches(epoch, ALONE, done), done + 1):
-                made = pair.make(batch)
-                losses = pair.update_discriminators(made)
-                losses |= pair.update_generators(made, pair.judge(made))
-                yield self.step(phase, epoch, epochs, index, titled("teacher", losses))
+                made = pair.generate(batch)
+                losses = pair.step_D(made)
+                losses |= pair.step_G(made, pair.discriminate(made))
+                yield self.step(phase, epoch, epochs, index, prefixed("teacher", losses))
         self.loader.close(ALONE)
 
-    def apprentices(self) -> dict[str, Player]:
+    def untrained_pairs(self) -> dict[str, GANPair]:
         """Return the sides that start afresh, and are to be pre-trained."""
-        return {side: player for side, player in self.sides.items() if not (side == "teacher" and self.given.brought)}
+        return {side: player for side, player in self.sides.items() if not (side == "teacher" and self.teacher_source.pretrained)}
 
-    def pretrain(self, phase: str, epochs: int, players: Mapping[str, Player]) -> Iterator[Step]:
+    def pretrain(self, phase: str, epochs: int, players: Mapping[str, GANPair]) -> Iterator[Step]:
         """Train the generators of players, by side, before the game, in which their optimisers start anew."""
         for epoch in self.epochs(phase, epochs if players else 0):
             done = self.begin(phase, epoch)
@@ -517,11 +523,11 @@ class Run(abc.ABC):
             for index, batch in enumerate(self.loader.batches(epoch, BEFORE, done), done + 1):
                 losses: Losses = {}
                 for side, player in players.items():
-                    losses |= titled(side, player.pretrain(player.make(batch)))
+                    losses |= prefixed(side, player.pretrain(player.generate(batch)))
                 yield self.step(phase, epoch, epochs, index, losses)
         self.loader.close(BEFORE)
         for player in players.values():
-            player.generator_mover.forget()
+            player.optimizer_G.reset_state()
 
     def batches(self, epoch: int, stream: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch, from number `start` on, with all that the task losses need."""
@@ -530,12 +536,12 @@ class Run(abc.ABC):
                 prepared = self.architecture.prepare(batch, self.auxiliary)
             yield prepared
 
-    def teacher_player(self, positions: Positions = NOWHERE) -> Player:
+    def teacher_player(self, layers: DistillationLayers = NO_LAYERS) -> GANPair:
         """Return the teacher pair at its start: what was brought along, else afresh."""
-        side = FrozenPlayer if self.given.brought and not self.recipe.train_teacher else Player
-        return side(self.architecture, *self.teacher_networks(self.recipe.ngf, "teacher"), self.execution, self.auxiliary, positions)
+        side = FrozenPair if self.teacher_source.pretrained and not self.recipe.train_teacher else GANPair
+        return side(self.architecture, *self.teacher_networks(self.recipe.ngf, "teacher"), self.execution, self.auxiliary, layers)
 
 
-def titled(side: str, losses: Losses) -> Losses:
+def prefixed(side: str, losses: Losses) -> Losses:
     """Return the losses under the name of their side."""
     return {f"{side}/{term}": loss for term, loss in losses.items()}

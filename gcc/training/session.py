@@ -20,19 +20,19 @@ from gcc.data.loader import reader_died
 from gcc.errors import DataError, GccError, Interrupted, RunError, TrainingError
 from gcc.report.html import save_report
 from gcc.training.checkpoint import USUAL, Checkpoints, Schedule
-from gcc.training.measure import preview, rescue
+from gcc.training.measure import progress_grid, salvage
 from gcc.training.result import Result
 from gcc.training.run import Run, Step
-from gcc.training.signals import interruptible
-from gcc.utils.backend import not_compilable, not_repeatable, out_of_memory
-from gcc.utils.distributed import left_alone
+from gcc.training.signals import stop_requested_by_signal
+from gcc.utils.backend import is_compile_error, is_nondeterministic_error, is_out_of_memory
+from gcc.utils.distributed import is_peer_lost
 from gcc.utils.files import explained, replacing, set_aside, write_text
 
 SHORT = {"teacher/G": "teacher G", "student/G": "student G", "student/distill_G": "distill"}
 """The losses that are shown while training; `metrics.jsonl` has them all."""
 SECONDS = 5.0
 """Time between two readings of the losses, which wait for the device."""
-RECORD = "metrics.jsonl"
+METRICS_FILE = "metrics.jsonl"
 PLAIN_LINES = 20
 """Progress lines per phase where the output is no terminal."""
 
@@ -41,11 +41,11 @@ Scalars = Callable[[str, int, Mapping[str, float]], None]
 """Takes the phase, the step within it, and values by name."""
 
 
-def nowhere(phase: str, step: int, values: Mapping[str, float]) -> None:
+def no_logger(phase: str, step: int, values: Mapping[str, float]) -> None:
     """Keep no other record."""
 
 
-def watched(run: Run, out: Path, console: Console, scalars: Scalars = nowhere, schedule: Schedule = USUAL, again: str = "") -> Result:
+def run_session(run: Run, out: Path, console: Console, scalars: Scalars = no_logger, schedule: Schedule = USUAL, again: str = "") -> Result:
     """Train to the end, with everything that a run leaves in its folder `out`, and return what was trained.
 
     Of several processes all must call this, and the first one writes.
@@ -71,11 +71,11 @@ def watched(run: Run, out: Path, console: Console, scalars: Scalars = nowhere, s
 
     step = None
     try:
-        watcher = Watcher(run, out, console, scalars, checkpoints, schedule) if ranks.leads else Follower(run)
-        with watcher, interruptible(told) as asked:
+        watcher = ProgressLog(run, out, console, scalars, checkpoints, schedule) if ranks.is_main_process else NonMainProcess(run)
+        with watcher, stop_requested_by_signal(told) as asked:
             for step in run.steps():
                 watcher(step)
-                number, is_due = ranks.most(asked(), watcher.is_due)
+                number, is_due = ranks.all_reduce_max(asked(), watcher.is_due)
                 if number or is_due or step.ends_epoch:
                     watcher.checkpoint(step)
                 if number:
@@ -92,12 +92,12 @@ def watched(run: Run, out: Path, console: Console, scalars: Scalars = nowhere, s
             # What a collapse came from would only bring it about again.
             if not (checkpoints.is_empty or isinstance(error, TrainingError)):
                 console.print(f"once that is mended, {escape(again)}", soft_wrap=True)
-            if ranks.leads:
+            if ranks.is_main_process:
                 _keep(run, out, console, error)
         if told_as := _of_the_machine(run, error):
             raise told_as from error
         raise
-    if ranks.leads:
+    if ranks.is_main_process:
         result.save(out)
         checkpoints.clear()
     return result
@@ -105,20 +105,20 @@ def watched(run: Run, out: Path, console: Console, scalars: Scalars = nowhere, s
 
 def _of_the_machine(run: Run, error: Exception) -> GccError | None:
     """Return what to tell of an error that is the machine's and not the program's, if it is one."""
-    if out_of_memory(error):
+    if is_out_of_memory(error):
         parts = run.execution.micro_batch
         batches = f"batches of {run.recipe.batch_size} at {run.recipe.size} pixels" + (f" in parts of {parts}" if parts else "")
         return TrainingError(
             f"{batches} do not fit into the memory: give {'a smaller' if parts else 'a'} --micro-batch, or start anew with a lower "
             "--batch-size or --size; --amp bf16 takes less, too"
         )
-    if not_repeatable(error):
+    if is_nondeterministic_error(error):
         return GccError(f"--deterministic: {str(error).partition('.')[0]}: leave it out, or train on the CPU")
-    if not_compilable(error):
+    if is_compile_error(error):
         return GccError(f"--compile: {str(error).strip().splitlines()[0]}: leave it out")
     if reader_died(error):
         return DataError("a process that reads images was killed: if memory is short, give fewer --workers")
-    if not run.ranks.alone and left_alone(error):
+    if not run.ranks.alone and is_peer_lost(error):
         return RunError("another process of this run has gone, and without it nothing can go on: see what it said")
     return None
 
@@ -130,7 +130,7 @@ def rewind(out: Path, snapshot: Mapping[str, Any]) -> None:
         OutputError: the folder cannot be written.
     """
     set_aside(out, RESULTS)
-    record = out / RECORD
+    record = out / METRICS_FILE
     if _size(record) > snapshot["written"]:
         with explained(record):
             os.truncate(record, snapshot["written"])
@@ -142,15 +142,15 @@ def _size(file: Path) -> int:
 
 def _keep(run: Run, out: Path, console: Console, error: Exception) -> None:
     """Save what is worth keeping of a run that went wrong, and its report."""
-    if kept := rescue(run, error):
+    if kept := salvage(run, error):
         kept.save(out)
         for role, place in kept.places(out).items():
-            epoch = next(iter(kept.sides[role].generators.values())).epoch
+            epoch = next(iter(kept.pairs[role].generators.values())).epoch
             console.print(f"the {role} of epoch {epoch}, which no test image has judged, is saved in {escape(str(place))}", soft_wrap=True)
     console.print(f"report: {escape(str(save_report([out])))}", soft_wrap=True)
 
 
-class Follower:
+class NonMainProcess:
     """Takes part in what only the first of several processes does: its checkpoints tell of all.
 
     Args:
@@ -162,7 +162,7 @@ class Follower:
     def __init__(self, run: Run) -> None:
         self.run = run
 
-    def __enter__(self) -> Follower:
+    def __enter__(self) -> NonMainProcess:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
@@ -176,7 +176,7 @@ class Follower:
         self.run.snapshot(step)
 
 
-class Watcher:
+class ProgressLog:
     """Writes `recipe.toml`, `metrics.jsonl` and `samples/*.png` to a folder and shows progress; to be called after every iteration.
 
     Args:
@@ -212,7 +212,7 @@ class Watcher:
         write_text(out / "recipe.toml", run.recipe.to_toml(run.arch))
         checkpoints.begin()
 
-    def __enter__(self) -> Watcher:
+    def __enter__(self) -> ProgressLog:
         self._progress.start()
         return self
 
@@ -227,8 +227,8 @@ class Watcher:
         self._window.add(step.losses)
         if step.ends_epoch or time.monotonic() - self._read > SECONDS:
             self._report(step)
-        if step.figures:
-            self._write(step, step.figures)
+        if step.metrics:
+            self._write(step, step.metrics)
         for side, warning in step.warnings.items():
             told = f"[bold red]{side}, epoch {step.epoch}, step {step.number}[/]: {escape(warning)}"
             self.console.print(f"{told}; see {escape(self._page())}", soft_wrap=True)
@@ -243,7 +243,7 @@ class Watcher:
         # The record is to tell of all that is done by then.
         if not self._window.is_empty:
             self._report(step)
-        written = _size(self.out / RECORD)
+        written = _size(self.out / METRICS_FILE)
         self._checkpoints.save(self.run.snapshot(step) | {"written": written})
         self._saved, self._unsaved = time.monotonic(), 0
 
@@ -278,10 +278,10 @@ class Watcher:
             return f"metrics.jsonl, since no report could be made: {error}"
 
     def _write(self, step: Step, values: Mapping[str, float]) -> None:
-        append_line(self.out / RECORD, {"phase": step.phase, "epoch": step.epoch, "step": step.number, **values})
+        append_line(self.out / METRICS_FILE, {"phase": step.phase, "epoch": step.epoch, "step": step.number, **values})
         self._scalars(step.phase, step.number, values)
 
     def _save_samples(self, step: Step) -> None:
         folder = self.out / "samples"
         with explained(folder), replacing(folder / f"{step.phase}_epoch_{step.epoch:04d}.png") as fresh:
-            preview(self.run).save(fresh)
+            progress_grid(self.run).save(fresh)

@@ -14,7 +14,7 @@ SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if 
 
 
 @contextmanager
-def interruptible(told: Callable[[], None]) -> Iterator[Callable[[], int]]:
+def stop_requested_by_signal(told: Callable[[], None]) -> Iterator[Callable[[], int]]:
     """Yield a function that returns the number of the signal that has asked this process to stop, 0 as long as none has.
 
     The first signal is only noted; the second has its usual effect. Outside the main thread signals are left alone.

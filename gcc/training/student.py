@@ -10,19 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from gcc.losses.adversarial import total
-from gcc.losses.coordination import Target, global_loss
+from gcc.losses.coordination import SmoothedTarget, global_loss
 from gcc.losses.distillation import Features, Projections, distillation_loss
-from gcc.losses.layers import Positions
+from gcc.losses.layers import DistillationLayers
 from gcc.models.build import build_discriminators
 from gcc.models.gate import ChannelGate, gates
 from gcc.registry import Architecture, Networks, Pair
-from gcc.training.optimizer import Mover
-from gcc.training.pair import Lesson, Losses, Made, Player, Verdict, detached
-from gcc.training.precision import Execution
+from gcc.training.optimizer import ScopedOptimizer
+from gcc.training.pair import DiscriminatorOutput, GANPair, GeneratorOutput, Losses, TeacherOutput, detached
+from gcc.training.precision import ExecutionConfig
 from gcc.training.sparse_discriminator import Chain, find_chains, run_open
 
 
-class Student(Player):
+class StudentPair(GANPair):
     """The student pair: lightweight generators against selective activation discriminators.
 
     Args:
@@ -35,28 +35,28 @@ class Student(Player):
         projections: the maps f_l of each generator; they move with the generators.
     """
 
-    side = "student"
+    role = "student"
 
     def __init__(
         self,
         architecture: Architecture[Any],
         generators: Mapping[str, nn.Module],
         discriminators: Mapping[str, nn.Module],
-        execution: Execution,
+        execution: ExecutionConfig,
         auxiliary: Networks,
-        positions: Positions,
+        layers: DistillationLayers,
         projections: Mapping[str, Projections],
     ) -> None:
-        self.projections = {name: execution.place(network) for name, network in projections.items()}
-        super().__init__(architecture, generators, discriminators, execution, auxiliary, Positions(positions.generators, {}))
+        self.projections = {name: execution.to_device(network) for name, network in projections.items()}
+        super().__init__(architecture, generators, discriminators, execution, auxiliary, DistillationLayers(layers.generators, {}))
         self.gates = {name: gates(network) for name, network in self.discriminators.items()}
         self._chains: dict[str, list[Chain]] = {}
         self.alphas = [gate.alpha for found in self.gates.values() for gate in found.values()]
-        self.retention_mover = Mover(self.alphas, self.recipe.lr_alpha, (0.9, 0.999), execution)
-        self.retention_mover.freeze()
+        self.optimizer_alpha = ScopedOptimizer(self.alphas, self.recipe.lr_alpha, (0.9, 0.999), execution)
+        self.optimizer_alpha.freeze()
 
     @classmethod
-    def opponents(cls, architecture: Architecture[Any]) -> dict[str, nn.Module]:
+    def build_discriminators(cls, architecture: Architecture[Any]) -> dict[str, nn.Module]:
         """Return fresh discriminators that such a student plays against."""
         return build_discriminators(architecture, "student", partial(ChannelGate, tau=architecture.recipe.tau))
 
@@ -71,17 +71,17 @@ class Student(Player):
             yield from (parameter for parameter in network.parameters() if id(parameter) not in alphas)
 
     @property
-    def _movers(self) -> dict[str, Mover]:
-        return super()._movers | {"retention": self.retention_mover}
+    def _optimizers(self) -> dict[str, ScopedOptimizer]:
+        return super()._optimizers | {"retention": self.optimizer_alpha}
 
     @property
     def _trained(self) -> dict[str, Networks]:
         return super()._trained | {"projections": self.projections}
 
-    def _ask(self, name: str, images: Tensor) -> Tensor:
-        # Closed channels matter to the retention factors alone, which `update_retention` moves.
-        if not self.execution.leaves_out_closed:
-            return super()._ask(name, images)
+    def _logits(self, name: str, images: Tensor) -> Tensor:
+        # Closed channels matter to the retention factors alone, which `step_alpha` moves.
+        if not self.execution.skip_closed_channels:
+            return super()._logits(name, images)
         network = self.discriminators[name]
         if name not in self._chains:
             self._chains[name] = find_chains(network, images)
@@ -89,27 +89,29 @@ class Student(Player):
 
     def begin(self, epoch: int) -> None:
         super().begin(epoch)
-        self.retention_mover.rate(self.recipe.alpha_rate_factor(epoch))
+        self.optimizer_alpha.set_lr_factor(self.recipe.alpha_rate_factor(epoch))
 
-    def judge(self, made: Made) -> Verdict:
+    def discriminate(self, fake: GeneratorOutput) -> DiscriminatorOutput:
         """Run every discriminator on what was made; the graph leads to the generators and to the discriminators' weights."""
-        with self.discriminator_mover.moving():
-            return super().judge(made)
+        with self.optimizer_D.trainable():
+            return super().discriminate(fake)
 
-    def learn(self, made: Made, verdict: Verdict, lesson: Lesson, opinion: Verdict) -> Losses:
+    def step_G_distilled(
+        self, fake: GeneratorOutput, output: DiscriminatorOutput, taught: TeacherOutput, teacher_on_student: DiscriminatorOutput
+    ) -> Losses:
         """Move the generators against Eq. 1, the task losses and L_distill (Eq. 10).
 
         Args:
-            made: what the student's generators made, with its graph.
-            verdict: what the student's discriminators say of it.
-            lesson: what the teacher made of the same batch, and what its discriminators say of that.
-            opinion: what the teacher's discriminators say of `made`; its gradient reaches the student's generators and nothing else.
+            fake: what the student's generators made, with its graph.
+            output: what the student's discriminators say of it.
+            taught: what the teacher made of the same batch, and what its discriminators say of that.
+            teacher_on_student: what the teacher's discriminators say of `fake`; its gradient reaches the student's generators alone.
         """
-        of_data = self._gather_data_losses(made.batch)
-        losses = self._generator_losses(made, verdict)
+        of_data = self._gather_data_losses(fake.batch)
+        losses = self._generator_losses(fake, output)
         for term, weight, mine, theirs in (
-            ("distill_G", self.recipe.lambda_distill_g, self._projected(made), lesson.made.features),
-            ("distill_D", self.recipe.lambda_distill_d, opinion.features, lesson.verdict.features),
+            ("distill_G", self.recipe.lambda_distill_g, self._projected(fake), taught.fake.features),
+            ("distill_D", self.recipe.lambda_distill_d, teacher_on_student.features, taught.output.features),
         ):
             distances = [
                 distillation_loss(mine[name], theirs[name], self.recipe.gamma_m, self.recipe.gamma_t) for name in mine if mine[name]
@@ -117,76 +119,76 @@ class Student(Player):
             if distances:
                 losses[term] = weight * total(distances)
         # The verdict's graph then serves the discriminators' own move, too.
-        self.generator_mover.step(total(losses.values()), retain_graph=self._shares_verdict)
+        self.optimizer_G.step(total(losses.values()), retain_graph=self._shares_output)
         return detached(losses) | of_data
 
-    def update_retention(self, made: Made, targets: Mapping[str, Target]) -> Losses:
+    def step_alpha(self, fake: GeneratorOutput, targets: Mapping[str, SmoothedTarget]) -> Losses:
         """Move the retention factors, and them alone, against `L_arch = L_D + L_global` (Eq. 8), then clamp them to [0, 1]."""
         losses = []
-        with self.retention_mover.moving():
+        with self.optimizer_alpha.trainable():
             for name in self.discriminators:
-                loss_d, loss_global = self._capacity(name, made.pairs[name], targets[name])
+                loss_d, loss_global = self._capacity(name, fake.pairs[name], targets[name])
                 losses.append(self.recipe.lambda_d * loss_d + self.recipe.lambda_global * loss_global)
             loss = total(losses)
-            self.retention_mover.step(loss)
+            self.optimizer_alpha.step(loss)
         with torch.no_grad():
             for alpha in self.alphas:
                 alpha.clamp_(0, 1)
         return {"arch": loss.detach()}
 
-    def _capacity(self, name: str, pair: Pair, target: Target) -> tuple[Tensor, Tensor]:
+    def _capacity(self, name: str, pair: Pair, target: SmoothedTarget) -> tuple[Tensor, Tensor]:
         """Return L_D (Eq. 2, of which the gradient penalty of `wgangp` is no part) and L_global (Eq. 7) of a discriminator on a batch."""
         network = self._judging[name]
         with self.execution.autocast():
             real, fake = network(pair.real), network(pair.fake)
-        loss_g, loss_d_fake = self._opposed(fake)
+        loss_g, loss_d_fake = self.adversarial_losses(fake)
         return self.gan.real(real) + loss_d_fake, global_loss(loss_g, loss_d_fake, target.value)
 
     def active_share(self) -> dict[str, Tensor]:
         """Return the share of open channels of each gate, by discriminator and module path; scalars on the device."""
         return {f"{name}.{path}": gate.open().float().mean() for name, found in self.gates.items() for path, gate in found.items()}
 
-    def _projected(self, made: Made) -> dict[str, Features]:
+    def _projected(self, fake: GeneratorOutput) -> dict[str, Features]:
         with self.execution.autocast():
-            return {name: network(made.features[name]) for name, network in self.projections.items()}
+            return {name: network(fake.features[name]) for name, network in self.projections.items()}
 
 
-class FullStudent(Student):
+class FullDiscriminatorStudent(StudentPair):
     """A student pair whose discriminators keep every channel.
 
     L_global (Eq. 7), which has no retention factors to move, moves their weights, so that it can be told apart from selective activation.
     """
 
     @classmethod
-    def opponents(cls, architecture: Architecture[Any]) -> dict[str, nn.Module]:
+    def build_discriminators(cls, architecture: Architecture[Any]) -> dict[str, nn.Module]:
         return build_discriminators(architecture, "student")
 
-    def update_retention(self, made: Made, targets: Mapping[str, Target]) -> Losses:
+    def step_alpha(self, fake: GeneratorOutput, targets: Mapping[str, SmoothedTarget]) -> Losses:
         if not self.recipe.lambda_global:
             return {}
-        with self.discriminator_mover.moving():
-            distances = [self._capacity(name, made.pairs[name], targets[name])[1] for name in self.discriminators]
+        with self.optimizer_D.trainable():
+            distances = [self._capacity(name, fake.pairs[name], targets[name])[1] for name in self.discriminators]
             loss = self.recipe.lambda_global * total(distances)
-            self.discriminator_mover.step(loss)
+            self.optimizer_D.step(loss)
         return {"arch": loss.detach()}
 
 
-class LoneStudent(Student):
+class DiscriminatorFreeStudent(StudentPair):
     """Student generators without discriminators, which learn from the teacher and the task losses alone."""
 
     @classmethod
-    def opponents(cls, architecture: Architecture[Any]) -> dict[str, nn.Module]:
+    def build_discriminators(cls, architecture: Architecture[Any]) -> dict[str, nn.Module]:
         return {}
 
-    def judge(self, made: Made) -> Verdict:
-        return Verdict({}, {})
+    def discriminate(self, fake: GeneratorOutput) -> DiscriminatorOutput:
+        return DiscriminatorOutput({}, {})
 
-    def update_discriminators(self, made: Made, verdict: Verdict | None = None) -> Losses:
+    def step_D(self, fake: GeneratorOutput, output: DiscriminatorOutput | None = None) -> Losses:
         return {}
 
-    def update_retention(self, made: Made, targets: Mapping[str, Target]) -> Losses:
+    def step_alpha(self, fake: GeneratorOutput, targets: Mapping[str, SmoothedTarget]) -> Losses:
         return {}
 
 
-STUDENTS = {"selective": Student, "full": FullStudent, "none": LoneStudent}
+STUDENTS = {"selective": StudentPair, "full": FullDiscriminatorStudent, "none": DiscriminatorFreeStudent}
 """By the recipe's `discriminator`."""

@@ -27,7 +27,7 @@ class Teacher:
 
     arch: str
     settings: Mapping[str, Any] = field(default_factory=dict)
-    brought: Mapping[str, Artifact] = field(default_factory=dict)
+    pretrained: Mapping[str, Artifact] = field(default_factory=dict)
     folder: Path | None = None
 
     @classmethod
@@ -55,25 +55,25 @@ class Teacher:
             ArtifactError: the folder holds no undamaged teacher.
         """
         folder = located(folder)
-        brought = read(folder, role="teacher")
-        arch = next(iter(brought.values())).arch
-        missing = set(ARCHITECTURES.load(arch).generators) - brought.keys()
+        pretrained = read(folder, role="teacher")
+        arch = next(iter(pretrained.values())).arch
+        missing = set(ARCHITECTURES.load(arch).generators) - pretrained.keys()
         if missing:
             rest = ", ".join(sorted(missing))
             raise ArtifactError(f"{folder} lacks the generator {rest}: give the folder of the whole teacher, or import {rest} into it")
-        return cls(arch, brought=brought, folder=folder)
+        return cls(arch, pretrained=pretrained, folder=folder)
 
     @property
-    def judges(self) -> bool:
+    def has_discriminators(self) -> bool:
         """Whether trained discriminators are brought along wherever a trained generator is."""
         return self.folder is None or has_discriminators(self.folder)
 
     @property
     def note(self) -> str:
         """What a user must know of this teacher, as a sentence; empty where there is nothing to say."""
-        return "" if self.judges else f"{self.folder} has no discriminators, so fresh ones train with the teacher"
+        return "" if self.has_discriminators else f"{self.folder} has no discriminators, so fresh ones train with the teacher"
 
-    def fill(self, generators: Networks, discriminators: Networks) -> None:
+    def load_into(self, generators: Networks, discriminators: Networks) -> None:
         """Put the weights that are brought along, if any, into networks of the same shapes.
 
         Raises:
@@ -81,8 +81,8 @@ class Teacher:
         """
         if self.folder is None:
             return
-        saved = {name: artifact.network() for name, artifact in self.brought.items()}
-        judges = read_discriminators(self.folder, next(iter(self.brought.values())).architecture)
+        saved = {name: artifact.network() for name, artifact in self.pretrained.items()}
+        judges = read_discriminators(self.folder, next(iter(self.pretrained.values())).architecture)
         for networks, given in ((generators, saved), (discriminators, judges)):
             for name, network in given.items():
                 fill(networks[name], network, self.folder)
@@ -99,6 +99,6 @@ class Teacher:
         """
         family = ARCHITECTURES.load(self.arch)
         recipe: Recipe = family.demo() if demo else family.published()
-        for artifact in self.brought.values():
+        for artifact in self.pretrained.values():
             recipe = artifact.recipe
         return family(changed(recipe, {**self.settings, **settings}))

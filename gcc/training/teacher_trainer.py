@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from gcc.artifacts.config import Role
 from gcc.models.modules import Widths
-from gcc.training.measure import conclude
+from gcc.training.measure import build_result
 from gcc.training.result import Result
 from gcc.training.run import Run, Step
 
@@ -17,8 +17,8 @@ class Trainer(Run):
     def steps(self) -> Iterator[Step]:
         """Train, one iteration at a time."""
         self.sides = {"teacher": self.teacher_player()}
-        yield from self.pretrain("pretrain", self.recipe.pretrain_epochs, self.apprentices())
-        yield from self.play(self.sides["teacher"], "teacher", self.recipe.epochs)
+        yield from self.pretrain("pretrain", self.recipe.pretrain_epochs, self.untrained_pairs())
+        yield from self.train_pair(self.sides["teacher"], "teacher", self.recipe.epochs)
 
     @property
     def trained_widths(self) -> dict[Role, dict[str, Widths]]:
@@ -26,4 +26,4 @@ class Trainer(Run):
 
     def result(self) -> Result:
         """Return the teacher, measured on the held-out data."""
-        return conclude(self)
+        return build_result(self)

@@ -9,11 +9,11 @@ import torch
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """What glibc's mallopt(3) can be told."""
-MOST_COMPILED = 64
+RECOMPILE_LIMIT = 64
 """Ways in which one network's code may be compiled; torch gives up after eight."""
 
 
-def keep_memory() -> None:
+def disable_malloc_trim() -> None:
     """Let this process keep the memory that tensors free, instead of having every large one mapped and zeroed anew.
 
     For glibc, whose limits are the process's own; elsewhere nothing changes. What is kept is given back when the process ends.
@@ -26,30 +26,30 @@ def keep_memory() -> None:
     mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def compute_exactly() -> None:
+def use_float32() -> None:
     """Let float32 on a GPU be float32 from now on, with the algorithms that its libraries begin with."""
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
 
 
-def compute_fast() -> None:
+def use_tf32() -> None:
     """Let matrix products and convolutions in float32 use a GPU's TF32 from now on, and the fastest algorithm for each shape."""
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.allow_tf32 = True
     torch.backends.cudnn.benchmark = True
 
 
-def unlimit_compiler() -> None:
+def raise_recompile_limit() -> None:
     """Let torch compile what a game needs: a network once for every set of parameters that move, and graphs that are walked back twice."""
     from torch._dynamo import config as dynamo
     from torch._functorch import config as functorch
 
-    dynamo.recompile_limit = max(dynamo.recompile_limit, MOST_COMPILED)
+    dynamo.recompile_limit = max(dynamo.recompile_limit, RECOMPILE_LIMIT)
     functorch.donated_buffer = False
 
 
-def repeat_exactly() -> None:
+def use_deterministic_algorithms() -> None:
     """Let torch use from now on only algorithms that give the same bits again; what has none is refused when it is met."""
     # cuBLAS reads it when the first of its handles is made.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -57,16 +57,16 @@ def repeat_exactly() -> None:
     torch.use_deterministic_algorithms(True)
 
 
-def not_repeatable(error: Exception) -> bool:
+def is_nondeterministic_error(error: Exception) -> bool:
     """Return whether an error says that an operation has no algorithm that gives the same bits again."""
     return isinstance(error, RuntimeError) and "does not have a deterministic implementation" in str(error)
 
 
-def not_compilable(error: Exception) -> bool:
+def is_compile_error(error: Exception) -> bool:
     """Return whether an error says that a network could not be compiled."""
     return any(kind.__name__ == "TorchDynamoException" for kind in type(error).__mro__)
 
 
-def out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     """Return whether an error says that memory could not be had, on the device or here."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)

@@ -8,7 +8,7 @@ import sys
 import torch
 
 from gcc.errors import GccError
-from gcc.utils.distributed import launched
+from gcc.utils.distributed import is_distributed_launch
 
 LOCAL_RANK = "LOCAL_RANK"
 """Where `torchrun` tells a process its number on this machine."""
@@ -22,7 +22,7 @@ def choose_device(name: str) -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and launched():
+    if name.startswith("cuda") and is_distributed_launch():
         if name != "cuda":
             raise GccError(f"every process of a run has a GPU of its own: leave --device {name} out")
         name = f"cuda:{os.environ.get(LOCAL_RANK, '0')}"

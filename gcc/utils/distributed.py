@@ -15,7 +15,7 @@ from safetensors.torch import load, save
 from torch import Tensor, distributed, nn
 
 from gcc.errors import GccError, RecipeError
-from gcc.utils.state_tree import apart, joined, split
+from gcc.utils.state_tree import flatten_state, to_safetensors, unflatten_state
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ class Ranks:
     world: int = 1
 
     @property
-    def leads(self) -> bool:
+    def is_main_process(self) -> bool:
         """Whether this process is the one that writes and tells."""
         return self.rank == 0
 
@@ -51,7 +51,7 @@ class Ranks:
         """Whether there is no other."""
         return self.world == 1
 
-    def share(self, samples: int) -> slice:
+    def shard(self, samples: int) -> slice:
         """Return this process's part of a batch.
 
         Raises:
@@ -65,15 +65,15 @@ class Ranks:
         each = samples // self.world
         return slice(self.rank * each, (self.rank + 1) * each)
 
-    def part(self, items: Sequence[T]) -> Sequence[T]:
+    def shard_items(self, items: Sequence[T]) -> Sequence[T]:
         """Return this process's part of a list: consecutive, and as long as the others', or by one longer or shorter."""
         return items[len(items) * self.rank // self.world : len(items) * (self.rank + 1) // self.world]
 
-    def named(self, use: str) -> str:
+    def seed_name(self, use: str) -> str:
         """Return the name of a use of the run's seed that no two processes share; alone, or in the first process, the name itself."""
-        return use if self.leads else f"{use} {self.rank}"
+        return use if self.is_main_process else f"{use} {self.rank}"
 
-    def means(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+    def all_reduce_mean(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the means over all processes of scalars without a graph; the device is not waited for."""
         if self.alone or not values:
             return values
@@ -81,7 +81,7 @@ class Ranks:
         distributed.all_reduce(stacked)
         return dict(zip(values, (stacked / self.world).unbind(), strict=True))
 
-    def joint(self, value: Tensor) -> Tensor:
+    def differentiable_mean(self, value: Tensor) -> Tensor:
         """Return a tensor's mean over all processes, with the gradient of this process's own.
 
         Its gradients, once averaged over the processes, are those of any function of the mean.
@@ -92,7 +92,7 @@ class Ranks:
         distributed.all_reduce(mean)
         return value + (mean / self.world - value.detach())
 
-    def average(self, gradients: Iterable[Tensor]) -> None:
+    def average_gradients(self, gradients: Iterable[Tensor]) -> None:
         """Put the mean over all processes in every gradient's place."""
         if self.alone:
             return
@@ -106,7 +106,7 @@ class Ranks:
             for gradient, part in zip(bucket, parts, strict=True):
                 gradient.copy_(part.view(gradient.shape))
 
-    def spread(self, network: nn.Module) -> None:
+    def broadcast(self, network: nn.Module) -> None:
         """Give a network the first process's parameters and buffers."""
         if not self.alone:
             for tensor in network.state_dict().values():
@@ -114,18 +114,18 @@ class Ranks:
                 distributed.broadcast(whole, 0)
                 tensor.copy_(whole)
 
-    def agreed(self, value: T) -> T:
+    def broadcast_object(self, value: T) -> T:
         """Return the first process's plain value, such as JSON holds; tuples come back as lists."""
         if self.alone:
             return value
-        told = _bytes(json.dumps(value).encode() if self.leads else b"")
+        told = _bytes(json.dumps(value).encode() if self.is_main_process else b"")
         size = torch.tensor(len(told))
         distributed.broadcast(size, 0)
-        told = told if self.leads else torch.empty(int(size), dtype=torch.uint8)
+        told = told if self.is_main_process else torch.empty(int(size), dtype=torch.uint8)
         distributed.broadcast(told, 0)
         return cast(T, json.loads(told.numpy().tobytes()))
 
-    def most(self, *numbers: int) -> list[int]:
+    def all_reduce_max(self, *numbers: int) -> list[int]:
         """Return the largest that any process gives of each number."""
         if self.alone:
             return list(numbers)
@@ -134,47 +134,47 @@ class Ranks:
         found: list[int] = largest.tolist()
         return found
 
-    def gathered(self, state: Any) -> list[Any]:
+    def gather_object(self, state: Any) -> list[Any]:
         """Return the nested state of every process, in their order, to the first one; to the others none."""
         if self.alone:
             return [state]
-        plain, tensors = split(state)
-        sent = _bytes(save({**apart(tensors), PLAIN: _bytes(json.dumps(plain).encode())}))
+        plain, tensors = flatten_state(state)
+        sent = _bytes(save({**to_safetensors(tensors), PLAIN: _bytes(json.dumps(plain).encode())}))
         sizes = [torch.tensor(0) for _ in range(self.world)]
         distributed.all_gather(sizes, torch.tensor(len(sent)))
         # All parts must be of one size on their way.
         padded = torch.zeros(int(max(sizes)), dtype=torch.uint8)
         padded[: len(sent)] = sent
-        parts = [torch.empty_like(padded) for _ in range(self.world)] if self.leads else None
+        parts = [torch.empty_like(padded) for _ in range(self.world)] if self.is_main_process else None
         distributed.gather(padded, parts)
         return [_unpacked(part[: int(size)]) for part, size in zip(parts or [], sizes, strict=False)]
 
     @contextmanager
-    def in_turn(self) -> Iterator[None]:
+    def main_process_first(self) -> Iterator[None]:
         """Let the first process go through this context before the others, which find what it has left."""
-        if not self.leads:
+        if not self.is_main_process:
             distributed.barrier()
         yield
-        if self.leads and not self.alone:
+        if self.is_main_process and not self.alone:
             distributed.barrier()
 
 
-ALONE = Ranks()
+SINGLE_PROCESS = Ranks()
 
 
-def launched() -> bool:
+def is_distributed_launch() -> bool:
     """Return whether this process was started as one of several, by `torchrun` or in its way."""
     return all(name in os.environ for name in LAUNCHED) and os.environ["WORLD_SIZE"] not in ("", "1")
 
 
-def join() -> Ranks:
+def init_distributed() -> Ranks:
     """Return the processes that this one was started among, by `torchrun` or in its way; alone where it was not.
 
     Raises:
         GccError: the others cannot be reached.
     """
-    if not launched():
-        return ALONE
+    if not is_distributed_launch():
+        return SINGLE_PROCESS
     if not distributed.is_initialized():
         # Its functions' default is the group that is there when they are imported, as torch's optimisers do later: the group and its
         # threads would outlive `destroy_process_group`, and now and then abort a process that ends.
@@ -188,7 +188,7 @@ def join() -> Ranks:
     return Ranks(distributed.get_rank(), distributed.get_world_size())
 
 
-def left_alone(error: Exception) -> bool:
+def is_peer_lost(error: Exception) -> bool:
     """Return whether an error says that another process of the run has gone."""
     return isinstance(error, distributed.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
 
@@ -212,4 +212,4 @@ def _bytes(content: bytes) -> Tensor:
 def _unpacked(packed: Tensor) -> Any:
     tensors = load(packed.numpy().tobytes())
     plain = tensors.pop(PLAIN).numpy().tobytes()
-    return joined(json.loads(plain), tensors)
+    return unflatten_state(json.loads(plain), tensors)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 
-def derived(seed: int, use: str) -> int:
+def derive_seed(seed: int, use: str) -> int:
     """Return a 63-bit seed for one use of a run's seed, such as "student G".
 
     >>> derived(0, "teacher") == derived(0, "teacher") != derived(0, "student")
@@ -27,7 +27,7 @@ def seeded(seed: int, use: str) -> Iterator[None]:
     """Draw torch's random numbers on the CPU from a derived seed inside this context, and as before after it."""
     with torch.random.fork_rng(devices=[]):
         # Not `torch.manual_seed`, which would also seed every GPU for good.
-        torch.default_generator.manual_seed(derived(seed, use))
+        torch.default_generator.manual_seed(derive_seed(seed, use))
         yield
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gcc.artifacts.run_folder import recalled, remember
+from gcc.artifacts.run_folder import load_command, save_command
 from gcc.errors import RunError
 
 OPTIONS = {"data": Path("photos"), "teacher": None, "size": 64, "plain": False, "files": ("vgg19=v.pth",), "assignments": ("a=1",)}
@@ -14,32 +14,32 @@ NONE_GIVEN = dict.fromkeys(OPTIONS) | {"files": (), "assignments": ()}
 
 def test_what_is_remembered_is_recalled_with_absolute_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    remember(tmp_path, "compress", OPTIONS | {"out": tmp_path, "force": True, "dry_run": False})
+    save_command(tmp_path, "compress", OPTIONS | {"out": tmp_path, "force": True, "dry_run": False})
     monkeypatch.chdir("/")
-    found = recalled(tmp_path, "compress", NONE_GIVEN | {"force": False}, [])
+    found = load_command(tmp_path, "compress", NONE_GIVEN | {"force": False}, [])
     assert found == OPTIONS | {"data": tmp_path / "photos", "files": (f"vgg19={tmp_path / 'v.pth'}",), "force": False}
 
 
 def test_what_is_given_anew_wins(tmp_path):
-    remember(tmp_path, "compress", OPTIONS)
-    assert recalled(tmp_path, "compress", NONE_GIVEN | {"size": 32}, ["size"])["size"] == 32
+    save_command(tmp_path, "compress", OPTIONS)
+    assert load_command(tmp_path, "compress", NONE_GIVEN | {"size": 32}, ["size"])["size"] == 32
 
 
 def test_what_may_be_given_several_times_is_added(tmp_path):
-    remember(tmp_path, "compress", OPTIONS)
-    found = recalled(tmp_path, "compress", NONE_GIVEN | {"assignments": ("b=2",)}, ["assignments"])
+    save_command(tmp_path, "compress", OPTIONS)
+    found = load_command(tmp_path, "compress", NONE_GIVEN | {"assignments": ("b=2",)}, ["assignments"])
     assert found["assignments"] == ("a=1", "b=2")
 
 
 def test_another_command_is_named(tmp_path):
-    remember(tmp_path, "train", OPTIONS)
+    save_command(tmp_path, "train", OPTIONS)
     with pytest.raises(RunError, match="made by `gcc train`: resume it with that"):
-        recalled(tmp_path, "compress", NONE_GIVEN, [])
+        load_command(tmp_path, "compress", NONE_GIVEN, [])
 
 
 def test_a_folder_without_a_run_is_told(tmp_path):
     with pytest.raises(RunError, match=r"holds no run that can be resumed: it has no command\.json"):
-        recalled(tmp_path, "compress", NONE_GIVEN, [])
+        load_command(tmp_path, "compress", NONE_GIVEN, [])
 
 
 @pytest.mark.parametrize(
@@ -48,9 +48,9 @@ def test_a_folder_without_a_run_is_told(tmp_path):
 def test_a_damaged_file_is_told(text, tmp_path):
     (tmp_path / "command.json").write_text(text)
     with pytest.raises(RunError):
-        recalled(tmp_path, "compress", NONE_GIVEN, [])
+        load_command(tmp_path, "compress", NONE_GIVEN, [])
 
 
 def test_nothing_but_known_options_is_taken(tmp_path):
     (tmp_path / "command.json").write_text(json.dumps({"command": "compress", "options": {"size": 8, "evil": 1}}))
-    assert recalled(tmp_path, "compress", NONE_GIVEN, []) == NONE_GIVEN | {"size": 8}
+    assert load_command(tmp_path, "compress", NONE_GIVEN, []) == NONE_GIVEN | {"size": 8}

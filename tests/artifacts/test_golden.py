@@ -52,13 +52,13 @@ def test_a_generator_makes_what_it_made(written, arch):
 def test_its_configuration_tells_what_it_told(written, arch):
     told = json.loads((GOLDEN / written / arch / "config.json").read_text())
     artifact = only(read(GOLDEN / written / arch))
-    assert (artifact.arch, artifact.role, artifact.widths, artifact.figures) == (arch, "student", told["widths"], told["figures"])
+    assert (artifact.arch, artifact.role, artifact.widths, artifact.measurements) == (arch, "student", told["widths"], told["figures"])
     recipe = artifact.recipe.to_dict()
     assert {name: recipe[name] for name in told["recipe"]} == told["recipe"]
 
 
 def snapshot_run():
-    return Trainer(Teacher.create("pix2pix"), device="cpu", size=32, ngf=1, ndf=1, epochs=2, batch_size=20, metrics="", seed=3)
+    return Trainer(Teacher.create("pix2pix"), device="cpu", size=32, ngf=1, ndf=1, epochs=2, batch_size=20, evaluators="", seed=3)
 
 
 def test_a_snapshot_goes_on_as_it_went_on(small_worlds, tmp_path):

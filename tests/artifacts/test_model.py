@@ -232,7 +232,7 @@ def test_loading_leaves_random_numbers_alone(saved):
 
 def test_figures_come_back(saved):
     edit(saved, figures={"student": FIGURES})
-    assert only(read(saved)).figures == {"student": FIGURES}
+    assert only(read(saved)).measurements == {"student": FIGURES}
 
 
 def test_tensors_that_share_memory_or_are_no_rows_are_written_whole(saved):

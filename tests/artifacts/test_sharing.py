@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from gcc import Compressor, Teacher, load
 from gcc.artifacts.hub import Address, is_address
 from gcc.artifacts.model import located
-from gcc.artifacts.run_folder import recalled, remember
+from gcc.artifacts.run_folder import load_command, save_command
 from gcc.artifacts.sharing import pull, push
 from gcc.cli import main
 from gcc.errors import ArtifactError, GccError
@@ -64,7 +64,7 @@ def test_a_teacher_comes_with_its_discriminators_and_its_generators(saved, hub, 
     push(saved / "cyclegan" / "teacher", "user/horses", private=True)
     assert "user/horses" in hub.private
     teacher = Teacher.load("hf://user/horses")
-    assert teacher.judges and teacher.brought.keys() == {"A2B", "B2A"}
+    assert teacher.has_discriminators and teacher.pretrained.keys() == {"A2B", "B2A"}
     with pytest.raises(ArtifactError, match="holds the generators A2B, B2A: name one"):
         load("hf://user/horses")
     assert same(load("hf://user/horses/A2B"), load(saved / "cyclegan" / "teacher" / "A2B"))
@@ -84,11 +84,11 @@ def test_every_command_that_reads_a_generator_takes_its_address(saved, hub, tmp_
     push(saved / "pix2pix" / "student", "user/tiny", private=False)
     assert "pix2pix" in run("inspect", "hf://user/tiny")
     run("translate", "hf://user/tiny", saved / "pix2pix" / "student" / "samples.png", "made.png")
-    run("evaluate", "hf://user/tiny", "--metrics", "l1")
+    run("evaluate", "hf://user/tiny", "--evaluators", "l1")
     assert json.loads((tmp_path / "tiny-evaluation.json").read_text())["figures"]["G"]
     settings = ["--teacher", "hf://user/teacher", "--epochs", "1", "--widths", "hf://user/tiny", "--out", "run"]
     run("compress", *settings)
-    assert recalled(tmp_path / "run", "compress", {"teacher": None}, [])["teacher"].as_posix() == "hf:/user/teacher"
+    assert load_command(tmp_path / "run", "compress", {"teacher": None}, [])["teacher"].as_posix() == "hf:/user/teacher"
     assert "ok       teacher" in run("doctor", "--teacher", "hf://user/teacher")
     assert run("pull", "user/tiny") == "tiny\n"
     assert same(load(tmp_path / "tiny"), load("hf://user/tiny"))
@@ -181,5 +181,5 @@ def test_an_address_is_written_as_it_is_read():
 
 
 def test_an_address_is_remembered_as_it_is(tmp_path):
-    remember(tmp_path, "compress", {"teacher": "hf://user/name", "data": tmp_path / "x", "files": ()})
-    assert recalled(tmp_path, "compress", {"teacher": None, "data": None}, [])["data"] == tmp_path / "x"
+    save_command(tmp_path, "compress", {"teacher": "hf://user/name", "data": tmp_path / "x", "files": ()})
+    assert load_command(tmp_path, "compress", {"teacher": None, "data": None}, [])["data"] == tmp_path / "x"

@@ -34,7 +34,7 @@ def test_variants_share_widths_seeds_and_teachers_and_finished_runs_stay(tmp_pat
     saved = {(name, n): read(tmp_path / name / f"seed-{n}" / "student")["G"] for name in ("pruned-only", "gcc") for n in (0, 1)}
     assert len({tuple(artifact.widths.items()) for artifact in saved.values()}) == 1
     for n in (0, 1):
-        teachers = [saved[name, n].figures["teacher"]["metrics"] for name in ("pruned-only", "gcc")]
+        teachers = [saved[name, n].measurements["teacher"]["metrics"] for name in ("pruned-only", "gcc")]
         assert teachers[0] == teachers[1] and saved["gcc", n].recipe.seed == n
     assert saved["pruned-only", 0].recipe.discriminator == "full"
 
@@ -45,7 +45,7 @@ def test_variants_share_widths_seeds_and_teachers_and_finished_runs_stay(tmp_pat
     assert run(ablation(tmp_path, seeds=1)) == []
 
     again = ablation(tmp_path)
-    l1 = [saved["gcc", n].figures["student"]["metrics"]["l1"] for n in (0, 1)]
+    l1 = [saved["gcc", n].measurements["student"]["metrics"]["l1"] for n in (0, 1)]
     assert again.values()["gcc"]["l1"] == pytest.approx(l1)
     assert list(again.rows()) == ["teacher", "pruned-only", "gcc"]
     assert again.rows()["gcc"]["l1"] == f"{statistics.mean(l1):.4g} ± {statistics.stdev(l1):.2g}"
@@ -61,7 +61,7 @@ def test_variants_share_widths_seeds_and_teachers_and_finished_runs_stay(tmp_pat
 
 
 def test_both_directions_of_a_family_have_figures_of_their_own(tmp_path):
-    one = ablation(tmp_path, arch="cyclegan", presets="gcc", seeds=1, metrics="fd_effnetlite0")
+    one = ablation(tmp_path, arch="cyclegan", presets="gcc", seeds=1, evaluators="fd_effnetlite0")
     run(one)
     values = one.values()["gcc"]
     assert values.keys() == {"A2B fd_effnetlite0", "B2A fd_effnetlite0"} and len(set(map(tuple, values.values()))) == 2

@@ -56,7 +56,7 @@ def compressed(tmp_path_factory):
 
 def test_names_of_strangers_files_command_no_terminal(tmp_path):
     (tmp_path / "a\x1b[2J\nb\udcff.png").write_bytes(b"no image")
-    assert "a\\x1b[2J\\nb\\udcff.png: it is damaged" in refused("evaluate", tmp_path, "--data", tmp_path, "--metrics", "l1")
+    assert "a\\x1b[2J\\nb\\udcff.png: it is damaged" in refused("evaluate", tmp_path, "--data", tmp_path, "--evaluators", "l1")
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")], ids=repr)
@@ -117,7 +117,7 @@ def test_report_makes_the_page_anew(compressed, tmp_path):
 
 
 def test_without_matplotlib_a_run_ends_all_the_same(tmp_path, monkeypatch):
-    monkeypatch.delitem(sys.modules, "gcc.report.figures", raising=False)
+    monkeypatch.delitem(sys.modules, "gcc.report.plots", raising=False)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     result = run("train", "--arch", "pix2pix", *PIX2PIX, "--epochs", "1", "--out", tmp_path / "run")
     assert result.exit_code == 0, result.output
@@ -296,8 +296,8 @@ def test_version_names_what_matters():
         (["--arch", "pix2pix", "--data", "nowhere"], "no folder nowhere"),
         (["--arch", "pix2pix", "--dataset", "aligned"], "folder"),
         (["--arch", "pix2pix", "--out", "/proc/run"], "cannot write /proc/run"),
-        (["--arch", "pix2pix", "--metrics", "psrn"], "unknown evaluator 'psrn' (did you mean 'psnr'"),
-        (["--arch", "sagan", "--metrics", "psnr"], "here there is none: choose another, such as fid"),
+        (["--arch", "pix2pix", "--evaluators", "psrn"], "unknown evaluator 'psrn' (did you mean 'psnr'"),
+        (["--arch", "sagan", "--evaluators", "psnr"], "here there is none: choose another, such as fid"),
         (["--arch", "pix2pix", "--weights", "vgg19"], "expected NAME=FILE, such as --weights vgg19=FILE"),
         (["--arch", "pix2pix", "--weights", "vgg19=x.pth"], "nothing here reads weights of that name"),
         (["--arch", "pix2pix", "--preset", "no-gobal"], "did you mean 'no-global'"),
@@ -365,7 +365,7 @@ def small_run(tmp_path, small_worlds):
 
 def test_evaluate_prints_figures_with_their_protocol_and_writes_json(small_run):
     out, _ = small_run
-    result = run("evaluate", str(out / "student"), "--metrics", "psnr,ssim_y")
+    result = run("evaluate", str(out / "student"), "--evaluators", "psnr,ssim_y")
     assert result.exit_code == 0
     for text in ("psnr", "ssim_y", "dB", "6 images, 32x32 pixels"):
         assert text in result.output

@@ -12,14 +12,14 @@ from gcc.cli.installation import package, python
 def test_every_package_that_the_core_needs_is_looked_at():
     found = {finding.title: finding for finding in installation.installation()}
     assert found.keys() == {"Python", "torch", "torchvision", "numpy", "click", "rich", "safetensors"}
-    assert all(finding.verdict == "ok" for finding in found.values())
+    assert all(finding.status == "ok" for finding in found.values())
     assert found["torch"].text == importlib.metadata.version("torch")
 
 
 def test_a_package_that_is_missing_or_old_says_how_to_get_it():
     assert package("no-such-package", "2.9").text == "not installed: pip install 'no-such-package>=2.9'"
     old = package("torch", "99.1")
-    assert old.verdict == "error" and old.text.endswith("99.1 or newer is needed: pip install --upgrade torch")
+    assert old.status == "error" and old.text.endswith("99.1 or newer is needed: pip install --upgrade torch")
 
 
 def test_a_package_that_cannot_be_imported_says_why(tmp_path, monkeypatch):
@@ -27,10 +27,10 @@ def test_a_package_that_cannot_be_imported_says_why(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "numpy")
     found = package("numpy", "1.0")
-    assert found.verdict == "error" and "RuntimeError: operator torchvision::nms does not exist)" in found.text
+    assert found.status == "error" and "RuntimeError: operator torchvision::nms does not exist)" in found.text
 
 
 @pytest.mark.parametrize(("here", "verdict"), [("3.11.9", "ok"), ("3.12.1", "ok"), ("3.99.0", "warning")])
-def test_the_tested_pythons_are_known(here, verdict, monkeypatch):
+def test_the_tested_pythons_are_known(here, status, monkeypatch):
     monkeypatch.setattr("platform.python_version", lambda: here)
-    assert python().verdict == verdict and here in python().text
+    assert python().status == status and here in python().text

@@ -31,8 +31,8 @@ def examine(arch="pix2pix", data=None, out=None, dataset=None, weights=None, **s
     return {finding.title: finding for finding in findings}
 
 
-def told(found, title, verdict, *texts):
-    assert found[title].verdict == verdict, found[title]
+def told(found, title, status, *texts):
+    assert found[title].status == status, found[title]
     for text in texts:
         assert text in found[title].text, found[title]
 
@@ -41,7 +41,7 @@ def told(found, title, verdict, *texts):
 def test_a_run_on_demo_data_can_begin(arch):
     found = examine(arch)
     assert [*found] == ["data", "training", "teacher", "losses", "metrics", "budget", "memory", "disk"]
-    assert "error" not in {finding.verdict for finding in found.values()}
+    assert "error" not in {finding.status for finding in found.values()}
     told(found, "data", "ok", "40 samples to train, 6 held out, 6 to choose the best epoch")
     told(found, "budget", "ok", TINY[arch]["budget"])
     told(found, "memory", "ok", "GB are free on cpu")
@@ -64,7 +64,7 @@ def test_images_are_counted_and_bad_ones_named(data):
 
 def test_the_rest_is_looked_at_where_the_data_is_of_no_layout(tmp_path):
     (tmp_path / "notes.txt").touch()
-    found = examine(data=tmp_path, budget="1%", metrics="fid")
+    found = examine(data=tmp_path, budget="1%", evaluators="fid")
     told(found, "data", "error", "no data set of paired samples fits")
     told(found, "budget", "error", "can be pruned to between")
     told(found, "metrics", "error", "--weights inception=FILE")
@@ -77,11 +77,11 @@ def test_weights_are_asked_for(tmp_path, monkeypatch):
 
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
     lacking = doctor.found("losses", doctor.weights_of_losses, run("srgan", perceptual="vgg19"))
-    assert lacking.verdict == "error" and "the weights of vgg19 are needed" in lacking.text and "--weights vgg19=FILE" in lacking.text
-    assert doctor.weights_of_losses(run("srgan")).verdict == "ok"
+    assert lacking.status == "error" and "the weights of vgg19 are needed" in lacking.text and "--weights vgg19=FILE" in lacking.text
+    assert doctor.weights_of_losses(run("srgan")).status == "ok"
     unread = doctor.found("metrics", doctor.metrics, run("pix2pix", weights={"vgg": "x.pth"}))
-    assert unread.verdict == "error" and "nothing here reads weights of that name" in unread.text
-    assert doctor.metrics(run("pix2pix", metrics="")).verdict == "warning"
+    assert unread.status == "error" and "nothing here reads weights of that name" in unread.text
+    assert doctor.metrics(run("pix2pix", evaluators="")).status == "warning"
     assert doctor.metrics(run("pix2pix")).text == "l1, psnr; l1 chooses the best epoch"
 
 
@@ -107,15 +107,15 @@ def test_a_teacher_that_was_imported_lacks_discriminators(tmp_path):
 
 
 @pytest.mark.parametrize(("free", "verdict"), [(1, "error"), (1.5, "warning"), (1000, "ok")])
-def test_memory_is_held_against_what_is_free(free, verdict, monkeypatch):
+def test_memory_is_held_against_what_is_free(free, status, monkeypatch):
     run = Compressor(Teacher.create("pix2pix"), **TINY["pix2pix"])
     widths = run.within_budget()
     needs = run.bytes_of_iteration(widths)
     monkeypatch.setattr(doctor, "free_memory", lambda device: int(free * needs) - 1)
     found = doctor.memory(run, widths)
-    assert found.verdict == verdict and ("--batch-size" in found.text) == (verdict != "ok")
+    assert found.status == status and ("--batch-size" in found.text) == (status != "ok")
     monkeypatch.setattr(doctor, "free_memory", lambda device: None)
-    assert doctor.memory(run, widths).verdict == "warning"
+    assert doctor.memory(run, widths).status == "warning"
 
 
 def test_a_family_that_looks_at_values_leaves_memory_untold(monkeypatch):
@@ -137,15 +137,15 @@ def test_disk_is_held_against_what_will_be_written(tmp_path, monkeypatch):
 
 def test_the_device_and_its_precision_are_tried(monkeypatch):
     device, precision = machine("cpu", "bf16")
-    assert (device.verdict, precision.verdict) == ("ok", "ok") and precision.text.startswith("bfloat16")
+    assert (device.status, precision.status) == ("ok", "ok") and precision.text.startswith("bfloat16")
     device, precision = machine("toaster", "auto")
-    assert device.verdict == precision.verdict == "error" and "toaster" in device.text
-    assert next(iter(machine("cpu", "fp16"))).verdict == "ok" and "needs a GPU" in [*machine("cpu", "fp16")][1].text
+    assert device.status == precision.status == "error" and "toaster" in device.text
+    assert next(iter(machine("cpu", "fp16"))).status == "ok" and "needs a GPU" in [*machine("cpu", "fp16")][1].text
     monkeypatch.setattr(shutil, "which", lambda program: f"/usr/bin/{program}")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for built, remedy in ((None, "build of torch with CUDA"), ("13.0", "driver: it must know CUDA 13.0")):
         monkeypatch.setattr(torch.version, "cuda", built)
-        assert doctor.device("cpu").verdict == "warning" and remedy in doctor.device("cpu").text
+        assert doctor.device("cpu").status == "warning" and remedy in doctor.device("cpu").text
 
 
 def test_the_command_ends_with_1_where_it_finds_an_error(tmp_path):

@@ -15,7 +15,7 @@ from PIL import Image
 
 pytestmark = pytest.mark.processes
 TINY = "--arch pix2pix --size 32 --set ngf=4 --set ndf=4 --set prune_width=4 --set decay=0".split()
-TINY += "--batch-size 2 --epochs 3 --budget 60% --checkpoint-every 4 --metrics l1".split()
+TINY += "--batch-size 2 --epochs 3 --budget 60% --checkpoint-every 4 --evaluators l1".split()
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 TENSORS = ("student/model.safetensors", "teacher/model.safetensors", "teacher/discriminators.safetensors")
 

@@ -7,7 +7,7 @@ from contextlib import redirect_stderr
 
 import pytest
 
-from gcc.cli.stderr import unheeded
+from gcc.cli.stderr import tolerate_broken_stderr
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def pipe():
 
 def test_what_is_read_arrives(pipe):
     read, stream = pipe
-    with redirect_stderr(stream), unheeded():
+    with redirect_stderr(stream), tolerate_broken_stderr():
         print("heard", file=sys.stderr)
         assert not sys.stderr.isatty()
     os.set_blocking(read, False)
@@ -31,7 +31,7 @@ def test_what_is_read_arrives(pipe):
 def test_what_nobody_reads_is_dropped_and_nothing_is_left_to_fail_later(pipe):
     read, stream = pipe
     os.close(read)
-    with redirect_stderr(stream), unheeded():
+    with redirect_stderr(stream), tolerate_broken_stderr():
         print("unheard", file=sys.stderr)
         print("still unheard", file=sys.stderr)
     stream.flush()
@@ -46,5 +46,5 @@ def test_a_full_disk_and_a_handler_amid_a_write_end_nothing(error):
         def flush(self):
             raise error
 
-    with redirect_stderr(Refusing()), unheeded():
+    with redirect_stderr(Refusing()), tolerate_broken_stderr():
         print("unheard", file=sys.stderr, flush=True)

@@ -37,14 +37,14 @@ def compressed(arch: str, out: Path, **settings: Any) -> dict[str, float]:
     result.save(out)
     student: nn.Module = result.student
     assert seen and not student.training
-    metrics: dict[str, float] = result.figures()["G"]["student"]["metrics"]
+    metrics: dict[str, float] = result.measurements()["G"]["student"]["metrics"]
     return metrics
 
 
 def trained(arch: str, **settings: Any) -> nn.Module:
     """Return the generator of a teacher that was trained by itself."""
     result = Trainer(Teacher.create(arch), device="cpu", **settings).run()
-    return result.sides["teacher"].generators["G"].network
+    return result.pairs["teacher"].generators["G"].network
 
 
 def thumbnail(place: str | Path, image: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ def numbers(source):
 
 def test_side_by_side(tmp_path):
     source = Aligned(side_by_side(tmp_path, {"train": 12, "val": 2, "test": 3}), "train", recipe())
-    assert Aligned.recognises(tmp_path) and len(source) == 12 and source.note == ""
+    assert Aligned.matches(tmp_path) and len(source) == 12 and source.note == ""
     sample = source.sample(11, None)
     assert sample["A"].shape == sample["B"].shape == (3, 16, 16)
     assert sample["A"][0].min() > 0.5 and sample["B"][2].min() > 0.5 and number(sample) == 11
@@ -32,7 +32,7 @@ def test_side_by_side(tmp_path):
 
 def test_two_folders_whose_suffixes_differ(tmp_path):
     source = Aligned(two_folders(tmp_path), "train", recipe(20))
-    assert Aligned.recognises(tmp_path) and len(source) == 2
+    assert Aligned.matches(tmp_path) and len(source) == 2
     assert torch.equal(source.sample(0, None)["A"], to_tensor(picture(1 + ord("A"))))
     assert torch.equal(source.sample(1, None)["B"], to_tensor(picture(2 + ord("B"))))
 
@@ -84,7 +84,7 @@ def test_a_single_image_cannot_be_split(tmp_path):
 def test_other_layouts_are_described(tmp_path):
     (tmp_path / "photos").mkdir()
     picture(0).save(tmp_path / "photos" / "x.png")
-    assert not Aligned.recognises(tmp_path)
+    assert not Aligned.matches(tmp_path)
     with pytest.raises(DataError, match=r"holds photos/ \(1 image\): expected train/ .* or A/train/ and B/train/"):
         Aligned(tmp_path, "train", recipe())
 

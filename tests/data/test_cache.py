@@ -18,7 +18,7 @@ from gcc.data.cityscapes import Cityscapes
 from gcc.data.images import read_rgb
 from gcc.data.loader import _Samples
 from gcc.data.open import open_source
-from gcc.data.splits import STORE, Material
+from gcc.data.splits import STORE, DataSplits
 from gcc.errors import DataError, OutputError
 from gcc.registry import ARCHITECTURES
 from gcc.training.teacher import Teacher
@@ -41,9 +41,9 @@ def pictures(folder, count=3, width=66, height=40):
     return folder
 
 
-def material(arch, root):
+def splits(arch, root):
     architecture = Teacher.create(arch).architecture(demo=False, settings={**TINY[arch], "seed": 3})
-    return Material(architecture, root, None, skip_bad=False)
+    return DataSplits(architecture, root, None, skip_bad=False)
 
 
 def same(one, other):
@@ -52,7 +52,7 @@ def same(one, other):
         for seed in (None, 7):
             first, second = (source.sample(index, seed and np.random.default_rng(seed)) for source in (one, other))
             assert first.keys() == second.keys() and all(first[key].equal(second[key]) for key in first)
-        assert all(value.equal(other.shown(index)[key]) for key, value in one.shown(index).items())
+        assert all(value.equal(other.preview(index)[key]) for key, value in one.preview(index).items())
 
 
 def pairs(root):
@@ -68,13 +68,13 @@ def opened(root, size=16):
 def test_every_family_reads_the_same_samples(arch, tmp_path):
     for folder in FOLDERS[arch]:
         pictures(tmp_path / folder)
-    plain, cached = material(arch, tmp_path), material(arch, tmp_path)
+    plain, cached = splits(arch, tmp_path), splits(arch, tmp_path)
     cached.decode()
     for split in ("train", "validation", "test"):
         one, other = getattr(plain, split), getattr(cached, split)
         assert (one is None) == (other is None)
         if one is not None:
-            assert one.decoded_in is None and other.decoded_in.is_relative_to(tmp_path / STORE)
+            assert one.cache_path is None and other.cache_path.is_relative_to(tmp_path / STORE)
             same(one, other)
     assert re.fullmatch(rf"[\d.]+ KB of decoded images in {tmp_path / STORE}", cached.facts(32)["cache"])
     assert "cache" not in plain.facts(32)
@@ -87,20 +87,20 @@ def test_pairs_in_two_files(layout, tmp_path):
     else:
         pictures(tmp_path / "A/train"), pictures(tmp_path / "B/train")
         source = Aligned(tmp_path, "train", SimpleNamespace(size=16))
-    same(source, source.decoded(tmp_path / STORE))
+    same(source, source.cached(tmp_path / STORE))
 
 
 def test_nothing_is_decoded_twice(tmp_path, monkeypatch):
     source = pairs(tmp_path)
-    source.decoded(tmp_path / STORE)
+    source.cached(tmp_path / STORE)
     monkeypatch.setattr("gcc.data.aligned.read_rgb", lambda path: pytest.fail("decoded"))
-    source.decoded(tmp_path / STORE).sample(0, None)
-    opened(tmp_path).decoded(tmp_path / STORE).without({0}).sample(0, None)
+    source.cached(tmp_path / STORE).sample(0, None)
+    opened(tmp_path).cached(tmp_path / STORE).drop({0}).sample(0, None)
 
 
 @pytest.mark.parametrize("change", ["content", "date", "name"])
 def test_a_file_that_changes_is_decoded_anew_and_its_old_pixels_go(change, tmp_path):
-    before = pairs(tmp_path).decoded(tmp_path / STORE).decoded_in
+    before = pairs(tmp_path).cached(tmp_path / STORE).cache_path
     file = tmp_path / "train" / "1.png"
     if change == "content":
         picture(77, 68, 41).save(file)
@@ -108,23 +108,23 @@ def test_a_file_that_changes_is_decoded_anew_and_its_old_pixels_go(change, tmp_p
         os.utime(file, ns=(1, 1))
     else:
         file.rename(file.with_name("3.png"))
-    decoded = opened(tmp_path).decoded(tmp_path / STORE)
+    decoded = opened(tmp_path).cached(tmp_path / STORE)
     same(opened(tmp_path), decoded)
-    assert list((tmp_path / STORE).iterdir()) == [decoded.decoded_in] != [before]
+    assert list((tmp_path / STORE).iterdir()) == [decoded.cache_path] != [before]
 
 
 def test_the_folder_may_be_a_link_to_another_disk(tmp_path):
     (tmp_path / "scratch").mkdir()
     source = pairs(tmp_path / "data")
     (tmp_path / "data" / STORE).symlink_to(tmp_path / "scratch")
-    first = source.decoded(tmp_path / "data" / STORE)
-    opened(tmp_path / "data", 32).decoded(tmp_path / "data" / STORE)
+    first = source.cached(tmp_path / "data" / STORE)
+    opened(tmp_path / "data", 32).cached(tmp_path / "data" / STORE)
     same(source, first)
 
 
 def test_another_size_leaves_the_first_alone(tmp_path):
-    one = pairs(tmp_path).decoded(tmp_path / STORE).decoded_in
-    other = opened(tmp_path, 32).decoded(tmp_path / STORE).decoded_in
+    one = pairs(tmp_path).cached(tmp_path / STORE).cache_path
+    other = opened(tmp_path, 32).cached(tmp_path / STORE).cache_path
     assert one != other and is_whole(one) and is_whole(other)
 
 
@@ -132,7 +132,7 @@ def test_another_size_leaves_the_first_alone(tmp_path):
 @given(data=st.data())
 def test_damage_is_noticed_and_mended(data, tmp_path):
     source = pairs(tmp_path)
-    path = source.decoded(tmp_path / STORE).decoded_in
+    path = source.cached(tmp_path / STORE).cache_path
     sound = path.read_bytes()
     if data.draw(st.booleans()):
         path.write_bytes(sound[: data.draw(st.integers(0, len(sound) - 1))])
@@ -140,7 +140,7 @@ def test_damage_is_noticed_and_mended(data, tmp_path):
         place = data.draw(st.integers(0, len(sound) - 1))
         path.write_bytes(sound[:place] + bytes([sound[place] ^ data.draw(st.integers(1, 255))]) + sound[place + 1 :])
     assert not is_whole(path)
-    same(source, source.decoded(tmp_path / STORE))
+    same(source, source.cached(tmp_path / STORE))
     assert path.read_bytes() == sound
 
 
@@ -148,7 +148,7 @@ def test_what_is_killed_leaves_nothing_that_is_trusted(tmp_path, monkeypatch):
     source = pairs(tmp_path)
     monkeypatch.setattr("gcc.data.cache._pixels", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        source.decoded(tmp_path / STORE)
+        source.cached(tmp_path / STORE)
     assert list((tmp_path / STORE).iterdir()) == []
 
 
@@ -157,10 +157,10 @@ def test_what_is_killed_leaves_nothing_that_is_trusted(tmp_path, monkeypatch):
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 def test_workers_map_the_file_themselves(start, tmp_path):
     pictures(tmp_path / "train", 40, 600, 400)
-    source = open_source(tmp_path, "paired", "train", SimpleNamespace(size=16), "streets", "aligned").decoded(tmp_path / STORE)
+    source = open_source(tmp_path, "paired", "train", SimpleNamespace(size=16), "streets", "aligned").cached(tmp_path / STORE)
     plain = opened(tmp_path)
     source.sample(0, None)
-    assert len(pickle.dumps(source)) < 20_000 < source.decoded_in.stat().st_size
+    assert len(pickle.dumps(source)) < 20_000 < source.cache_path.stat().st_size
     keys = [(index, (5, index)) for index in range(4)]
     loader = DataLoader(_Samples(source), sampler=keys, batch_size=None, num_workers=2, multiprocessing_context=start)
     for (index, seed), sample in zip(keys, loader, strict=True):
@@ -169,9 +169,9 @@ def test_workers_map_the_file_themselves(start, tmp_path):
 
 
 def test_a_file_that_is_replaced_meanwhile_is_not_read(tmp_path):
-    source = pairs(tmp_path).decoded(tmp_path / STORE)
+    source = pairs(tmp_path).cached(tmp_path / STORE)
     elsewhere = pickle.loads(pickle.dumps(source))
-    path = source.decoded_in
+    path = source.cache_path
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(DataError, match=r"decoded images .* have changed: start again"):
         elsewhere.sample(0, None)
@@ -182,11 +182,11 @@ def test_a_file_that_is_replaced_meanwhile_is_not_read(tmp_path):
 
 def test_no_room_is_told_in_bytes_before_anything_is_written(tmp_path, monkeypatch):
     source = pairs(tmp_path)
-    size = source.decoded(tmp_path / STORE).decoded_in.stat().st_size
+    size = source.cached(tmp_path / STORE).cache_path.stat().st_size
     shutil.rmtree(tmp_path / STORE)
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=size - 1))
     with pytest.raises(OutputError, match=rf"takes {size:,} bytes: {size - 1:,} are free; make room .*--cache"):
-        source.decoded(tmp_path / STORE)
+        source.cached(tmp_path / STORE)
     assert list((tmp_path / STORE).iterdir()) == []
 
 
@@ -194,14 +194,14 @@ def test_a_folder_that_cannot_be_written_is_told_with_the_bytes_that_it_needs(tm
     source = pairs(tmp_path)
     (tmp_path / STORE).write_text("in the way")
     with pytest.raises(OutputError, match=r"takes [\d,]+ bytes: File exists; .* or leave --cache out"):
-        source.decoded(tmp_path / STORE)
+        source.cached(tmp_path / STORE)
 
 
 def test_what_is_whole_is_read_where_nothing_can_be_written(tmp_path, monkeypatch):
     source = pairs(tmp_path)
-    source.decoded(tmp_path / STORE)
+    source.cached(tmp_path / STORE)
     monkeypatch.setattr("gcc.data.cache.replacing", lambda path: pytest.fail("written"))
-    same(source, source.decoded(tmp_path / STORE))
+    same(source, source.cached(tmp_path / STORE))
 
 
 def test_an_image_that_changes_while_it_is_read(tmp_path):
@@ -218,7 +218,7 @@ def test_what_is_no_rgb_image_is_refused(tmp_path):
 
 def test_made_data_has_nothing_to_decode():
     with pytest.raises(DataError, match="made and decodes nothing: leave --cache out"):
-        material("pix2pix", None).decode()
+        splits("pix2pix", None).decode()
 
 
 @settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])

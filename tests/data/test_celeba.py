@@ -63,7 +63,7 @@ def test_the_layouts_and_what_is_ignored_beside_them(tmp_path, place):
     for name in ("list_attr_celeba.txt", "list_bbox_celeba.csv", "list_eval_partition.txt", "._000001.png"):
         (folder / name).write_text("x")
         (folder.parent / name).write_text("x")
-    assert CelebA.recognises(tmp_path)
+    assert CelebA.matches(tmp_path)
     train = CelebA(tmp_path, "train", recipe(4))
     assert len(train) == 10 and train.check() == [] and train.sample(0, None)["real"].shape == (3, 4, 4)
 
@@ -91,7 +91,7 @@ def test_nothing_is_augmented(tmp_path):
 def test_other_layouts_are_described(tmp_path, other):
     faces(tmp_path / other, 2)
     picture(0).save(tmp_path / "preview.png")
-    assert not CelebA.recognises(tmp_path)
+    assert not CelebA.matches(tmp_path)
     with pytest.raises(
         DataError, match=rf"{tmp_path} holds .*{other}/ \(2 images\).*: expected images directly in it, in img_align_celeba/ or"
     ):
@@ -107,6 +107,6 @@ def test_bad_images_are_named_when_read_and_when_checked(tmp_path):
     (faces(tmp_path, 5) / "000002.png").write_bytes(b"")
     source = CelebA(tmp_path, "train", recipe())
     ((bad, reason),) = source.check()
-    assert bad == 1 and "000002.png: the file is empty" in reason and len(source.without([bad])) == 3
+    assert bad == 1 and "000002.png: the file is empty" in reason and len(source.drop([bad])) == 3
     with pytest.raises(DataError, match=r"000002\.png"):
         source.sample(bad, None)

@@ -40,8 +40,8 @@ def test_val_serves_as_test(tmp_path):
 
 def test_it_alone_recognises_cityscapes(tmp_path):
     cityscapes(tmp_path)
-    assert Cityscapes.recognises(tmp_path) and not Aligned.recognises(tmp_path)
-    assert not Cityscapes.recognises(tmp_path / "gtFine")
+    assert Cityscapes.matches(tmp_path) and not Aligned.matches(tmp_path)
+    assert not Cityscapes.matches(tmp_path / "gtFine")
     with pytest.raises(DataError, match=r"holds train/ \(with aachen/, bonn/\), val/ \(with ulm/\): expected gtFine/ and leftImg8bit/"):
         Cityscapes(tmp_path / "gtFine", "train", recipe())
 

@@ -12,7 +12,7 @@ class Words(ImagesOnDisk):
         self.files = files
 
     @classmethod
-    def recognises(cls, root):
+    def matches(cls, root):
         return False
 
     def read(self, file):
@@ -27,16 +27,16 @@ class Words(ImagesOnDisk):
 def test_bad_files_are_told_and_left_out():
     source = Words("bad0", "one", "two", "bad3", "four")
     assert source.check() == [(0, "bad0 is bad"), (3, "bad3 is bad")]
-    kept = source.without({0, 3})
+    kept = source.drop({0, 3})
     assert [kept.sample(index, None)["word"] for index in range(len(kept))] == ["one", "two", "four"]
     assert kept.check() == [] and kept.note == source.note and len(source) == 5
 
 
 def test_nothing_left():
     with pytest.raises(DataError, match="none of the 2 samples can be used"):
-        Words("bad0", "bad1").without({0, 1})
+        Words("bad0", "bad1").drop({0, 1})
 
 
 def test_parts_and_grids_by_default():
     source = Words("one")
-    assert source.part(0) == "" and source.shown(0) == {"word": "one"} and source.uniform
+    assert source.subset(0) == "" and source.preview(0) == {"word": "one"} and source.uniform

@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 
 from gcc.data.loader import Loader, in_order, steps_per_epoch
 from gcc.errors import DataError
-from gcc.registry.dataset import SampleSource
+from gcc.registry.dataset import DatasetSource
 
 CPU = torch.device("cpu")
 
 
-class Numbers(SampleSource):
+class Numbers(DatasetSource):
     """Its sample is the index, what the generator drew, and the number of threads of the process that read it."""
 
     samples = "numbers"
@@ -21,7 +21,7 @@ class Numbers(SampleSource):
         self.bad = bad
 
     @classmethod
-    def recognises(cls, root):
+    def matches(cls, root):
         return False
 
     def __len__(self):
@@ -39,7 +39,7 @@ class Numbers(SampleSource):
     def check(self):
         return [(index, "bad") for index in self.bad]
 
-    def without(self, bad):
+    def drop(self, bad):
         return self
 
 

@@ -20,7 +20,7 @@ class Faces(Aligned):
 
 class Raising(Aligned):
     @classmethod
-    def recognises(cls, root):
+    def matches(cls, root):
         raise RuntimeError("boom")
 
 

@@ -49,7 +49,7 @@ def test_training_samples_are_crops_at_every_place(tmp_path, scale):
 def test_test_samples_are_whole_images(tmp_path):
     photographs(photographs(tmp_path / "train").parent / "test")
     source, whole = Photographs(tmp_path, "test", recipe()), to_tensor(picture(1, 30, 21))
-    sample, shown = source.sample(1, None), source.shown(1)
+    sample, shown = source.sample(1, None), source.preview(1)
     assert torch.equal(sample["hr"], whole[:, :20, :28]) and torch.equal(sample["lr"], shrunk(sample["hr"], 4)) and not source.uniform
     assert torch.equal(shown["hr"], whole[:, 2:18, 7:23]) and torch.equal(shown["lr"], shrunk(shown["hr"], 4))
 
@@ -58,7 +58,7 @@ def test_a_small_test_image_is_shown_on_black(tmp_path):
     photographs(photographs(tmp_path / "train").parent / "test", 1, 12, 40)
     source = Photographs(tmp_path, "test", recipe())
     assert source.check() == [] and source.sample(0, None)["hr"].shape == (3, 40, 12)
-    shown = source.shown(0)["hr"]
+    shown = source.preview(0)["hr"]
     assert (
         shown.shape == (3, 16, 16)
         and (shown[..., :2] == -1).all()
@@ -71,7 +71,7 @@ def test_a_small_test_image_is_shown_on_black(tmp_path):
 def test_folders_of_known_data_sets(tmp_path, train, val):
     photographs(tmp_path / train, 4)
     photographs(tmp_path / val, 2)
-    assert Photographs.recognises(tmp_path)
+    assert Photographs.matches(tmp_path)
     assert [len(Photographs(tmp_path, split, recipe())) for split in ("train", "val", "test")] == [4, 2, 2]
     assert "val serves as test (2 images)" in Photographs(tmp_path, "test", recipe()).note
 
@@ -81,8 +81,8 @@ def test_named_test_sets(tmp_path):
     for name, count in (("Set14", 2), ("Set5", 1)):
         photographs(tmp_path / "test" / name, count)
     source = Photographs(tmp_path, "test", recipe())
-    assert [source.part(index) for index in range(len(source))] == ["Set5", "Set14", "Set14"] and source.note == ""
-    assert source.without({0}).part(0) == "Set14" and Photographs(tmp_path, "train", recipe()).part(0) == ""
+    assert [source.subset(index) for index in range(len(source))] == ["Set5", "Set14", "Set14"] and source.note == ""
+    assert source.drop({0}).subset(0) == "Set14" and Photographs(tmp_path, "train", recipe()).subset(0) == ""
     assert "test serves as val (3 images)" in Photographs(tmp_path, "val", recipe()).note
 
 
@@ -102,12 +102,12 @@ def test_images_smaller_than_the_crop(tmp_path):
     assert bad == 1 and reason.startswith(f"{tmp_path / 'train' / '1.png'} is 15x40 pixels: expected at least 16x16; remove it")
     with pytest.raises(DataError, match="15x40"):
         source.sample(1, np.random.default_rng(0))
-    assert (source.without({1}).sample(1, np.random.default_rng(0))["hr"] == 1).all()
+    assert (source.drop({1}).sample(1, np.random.default_rng(0))["hr"] == 1).all()
 
 
 def test_other_layouts_are_described(tmp_path):
     photographs(tmp_path / "pictures", 1)
-    assert not Photographs.recognises(tmp_path)
+    assert not Photographs.matches(tmp_path)
     with pytest.raises(DataError, match=r"holds pictures/ \(1 image\): expected images in train/, .*or directly inside"):
         Photographs(tmp_path, "train", recipe())
 

@@ -32,7 +32,7 @@ def seen(source, side, draws=200):
 
 def test_samples(tmp_path):
     source = Unaligned(folders(tmp_path, trainA=3, trainB=5, testA=2, testB=1), "train", recipe())
-    assert Unaligned.recognises(tmp_path) and source.note == "" and source.samples == "unpaired"
+    assert Unaligned.matches(tmp_path) and source.note == "" and source.samples == "unpaired"
     sample = source.sample(4, None)
     assert sample["A"].shape == sample["B"].shape == (3, 16, 16)
     assert sample["A"][0].min() > 0.5 and sample["B"][2].min() > 0.5
@@ -86,7 +86,7 @@ def test_bad_images_are_left_out_on_their_own_side(tmp_path):
     source = Unaligned(tmp_path, "train", recipe())
     faults = source.check()
     assert [number for number, _ in faults] == [1, 3, 5] and "trainB/0.png: the file is empty" in faults[1][1]
-    rest = source.without({number for number, _ in faults})
+    rest = source.drop({number for number, _ in faults})
     assert rest.check() == [] and len(rest) == 2 and len(source) == 4
     assert seen(rest, "A") == {0, 2} and seen(rest, "B") == {1, 3}
 
@@ -95,7 +95,7 @@ def test_bad_images_are_left_out_on_their_own_side(tmp_path):
 def test_a_side_without_a_sound_image(tmp_path, bad, message):
     source = Unaligned(folders(tmp_path, trainA=2, trainB=3, testA=1, testB=1), "train", recipe())
     with pytest.raises(DataError, match=message):
-        source.without(bad)
+        source.drop(bad)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from gcc.deploy.polyphase import PhasedTranspose2d, doubles
+from gcc.deploy.polyphase import PhasedTranspose2d, is_upsampling_x2
 
 
 def transposed_by_loops(image, weight, bias):
@@ -22,7 +22,7 @@ def transposed_by_loops(image, weight, bias):
 def test_four_phases_are_the_transposed_convolution(size, bias):
     torch.manual_seed(0)
     layer = nn.ConvTranspose2d(3, 5, 4, 2, 1, bias=bias).double()
-    assert doubles(layer)
+    assert is_upsampling_x2(layer)
     image = torch.randn(2, 3, *size, dtype=torch.float64)
     torch.testing.assert_close(PhasedTranspose2d(layer)(image), transposed_by_loops(image, layer.weight.detach(), layer.bias))
 
@@ -38,4 +38,4 @@ def test_four_phases_are_the_transposed_convolution(size, bias):
     ],
 )
 def test_others_do_not_double(layer):
-    assert not doubles(layer)
+    assert not is_upsampling_x2(layer)

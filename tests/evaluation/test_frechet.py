@@ -12,7 +12,7 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from gcc.errors import DataError, GccError
 from gcc.evaluation import frechet
 from gcc.evaluation.frechet import FID, KID, FDEffNetLite0
-from tests.helpers.evaluators import around, judged, streets
+from tests.helpers.evaluators import context, judged, streets
 
 
 def features(seed, count, width, shift=0.0):
@@ -34,7 +34,7 @@ def by_square_roots(made, real):
 @pytest.mark.parametrize(("made", "real", "width"), [(80, 60, 12), (10, 7, 32)])
 def test_frechet_distance(kind, made, real, width):
     one, other = features(0, made, width, shift=0.5), features(1, real, width)
-    assert kind(around()).distance(one, other) == pytest.approx(by_square_roots(one, other), rel=1e-6)
+    assert kind(context()).distance(one, other) == pytest.approx(by_square_roots(one, other), rel=1e-6)
 
 
 def test_fid_by_scipys_square_root():
@@ -42,7 +42,7 @@ def test_fid_by_scipys_square_root():
     covariances = [np.cov(f.double().numpy(), rowvar=False) for f in (one, other)]
     root = scipy.linalg.sqrtm(covariances[0] @ covariances[1]).real
     means = (one.double().mean(0) - other.double().mean(0)).square().sum().item()
-    assert FID(around()).distance(one, other) == pytest.approx(means + np.trace(covariances[0] + covariances[1] - 2 * root), rel=1e-8)
+    assert FID(context()).distance(one, other) == pytest.approx(means + np.trace(covariances[0] + covariances[1] - 2 * root), rel=1e-8)
 
 
 def test_fid_is_torchmetrics_on_the_same_features():
@@ -59,18 +59,18 @@ def test_fid_is_torchmetrics_on_the_same_features():
     second.update(made, real=False)
     expected = second.compute().item()
     assert expected > 10
-    assert FID(around()).distance(Pooled()(made), Pooled()(real)) == pytest.approx(expected, rel=1e-4)
+    assert FID(context()).distance(Pooled()(made), Pooled()(real)) == pytest.approx(expected, rel=1e-4)
 
 
 def test_features_in_float32_lose_no_digits():
     # Means far from zero, whose squares hide the covariances in float32.
     one, other = features(0, 500, 4, shift=1000), features(1, 500, 4, shift=1000)
-    assert FID(around()).distance(one, other) == pytest.approx(by_square_roots(one, other), rel=1e-6)
+    assert FID(context()).distance(one, other) == pytest.approx(by_square_roots(one, other), rel=1e-6)
 
 
 def test_equal_sets_have_no_distance():
     one = features(0, 50, 8)
-    assert FID(around()).distance(one, one) == pytest.approx(0, abs=1e-5)
+    assert FID(context()).distance(one, one) == pytest.approx(0, abs=1e-5)
 
 
 def unbiased_mmd(made, real):
@@ -88,20 +88,20 @@ def unbiased_mmd(made, real):
 
 def test_kid_of_few_images_takes_them_all():
     one, other = features(0, 20, 6, shift=0.3), features(1, 20, 6)
-    assert KID(around()).distance(one, other) == pytest.approx(unbiased_mmd(one, other), rel=1e-9)
+    assert KID(context()).distance(one, other) == pytest.approx(unbiased_mmd(one, other), rel=1e-9)
 
 
 @pytest.mark.parametrize(("made", "real"), [(24, 20), (20, 24)])
 def test_kid_takes_as_many_as_the_smaller_set_has(made, real):
     one, other = features(0, made, 6, shift=0.5), features(1, real, 6)
-    assert KID(around()).distance(one, other) == pytest.approx(unbiased_mmd(one, other), rel=0.05)
+    assert KID(context()).distance(one, other) == pytest.approx(unbiased_mmd(one, other), rel=0.05)
 
 
 def test_kid_of_many_images_is_a_mean_over_subsets(monkeypatch):
     monkeypatch.setattr(frechet, "SUBSET", 15)
     monkeypatch.setattr(frechet, "SUBSETS", 400)
     one, other = features(0, 40, 6, shift=0.5), features(1, 30, 6)
-    evaluator = KID(around())
+    evaluator = KID(context())
     assert evaluator.distance(one, other) == pytest.approx(unbiased_mmd(one, other), rel=0.05)
     assert "mean of 400 subsets of 15 images, or as many as there are" in evaluator.protocol
 
@@ -112,7 +112,7 @@ def test_figures_are_the_same_each_time_and_leave_random_numbers_alone(monkeypat
     np.random.seed(3)  # noqa: NPY002
     before = np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # noqa: NPY002
     for kind in (FID, KID):
-        evaluator = kind(around())
+        evaluator = kind(context())
         assert evaluator.distance(one, other) == evaluator.distance(one, other)
     assert (np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()) == before  # noqa: NPY002
 
@@ -120,19 +120,19 @@ def test_figures_are_the_same_each_time_and_leave_random_numbers_alone(monkeypat
 @pytest.mark.parametrize("kind", [FID, KID, FDEffNetLite0])
 def test_a_single_image_is_no_set(kind):
     with pytest.raises(DataError, match=f"{kind.name} compares sets of images: expected 2 or more of each, got 1 made and 5 real"):
-        kind(around()).check(judged(torch.zeros(1, 3, 8, 8)), 1, 5)
+        kind(context()).check(judged(torch.zeros(1, 3, 8, 8)), 1, 5)
 
 
 @pytest.mark.parametrize("kind", [FID, KID, FDEffNetLite0])
 def test_a_missing_package_is_named_with_the_extra(kind, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch_fidelity", None)
     with pytest.raises(GccError, match=rf"{kind.name} needs torch-fidelity: pip install 'gan-gcc\[eval\]'"):
-        kind(around())
+        kind(context())
 
 
 def test_the_distance_grows_with_noise():
-    evaluator = FDEffNetLite0(around())
-    extract = evaluator.extractor(around())
+    evaluator = FDEffNetLite0(context())
+    extract = evaluator.extractor(context())
     photos = streets(32)
     random = torch.Generator().manual_seed(0)
 
@@ -145,5 +145,5 @@ def test_the_distance_grows_with_noise():
     made = [seen(photos[:16] + deviation * noise) for deviation in (0, 0.15, 0.6)]
     distances = [evaluator.distance(images, real) for images in made]
     assert distances == sorted(distances) and distances[-1] > 2 * distances[0]
-    kids = [KID(around()).distance(images, real) for images in made]
+    kids = [KID(context()).distance(images, real) for images in made]
     assert kids == sorted(kids) and abs(kids[0]) < 0.2 * kids[1]

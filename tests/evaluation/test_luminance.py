@@ -9,7 +9,7 @@ from torchmetrics.functional.image import peak_signal_noise_ratio, structural_si
 from gcc.data.images import to_image
 from gcc.errors import DataError
 from gcc.evaluation.luminance import PSNRY, SSIMY, luminance
-from tests.helpers.evaluators import around, figure, judged
+from tests.helpers.evaluators import context, figure, judged
 
 
 def images(seed, n=2, height=23, width=21):
@@ -52,22 +52,22 @@ def test_means_over_images_of_any_size(kind, naive):
     pairs = (images(0), images(1, 1, 19, 30))
     expected = [naive(levels(m), levels(r)) for made, real in pairs for m, r in zip(made, real, strict=True)]
     seen = [judged(made, real) for made, real in pairs]
-    assert figure(kind(around()), *seen) == pytest.approx(sum(expected) / 3, rel=1e-10)
+    assert figure(kind(context()), *seen) == pytest.approx(sum(expected) / 3, rel=1e-10)
 
 
 def test_figures_are_torchmetrics():
     made, real = images(5, 4, 40, 33)
     one, other = luminance(made), luminance(real)
     expected = peak_signal_noise_ratio(one, other, data_range=255.0, reduction="none", dim=(1, 2, 3))
-    torch.testing.assert_close(PSNRY(around()).compare(judged(made, real)), expected)
+    torch.testing.assert_close(PSNRY(context()).compare(judged(made, real)), expected)
     _, places = structural_similarity_index_measure(one, other, data_range=255.0, reduction="none", return_full_image=True)
     # Its own mean also takes in windows over the mirrored border.
     expected = places[..., 5:-5, 5:-5].mean((1, 2, 3))
-    torch.testing.assert_close(SSIMY(around()).compare(judged(made, real)), expected, check_dtype=False, rtol=1e-9, atol=0)
+    torch.testing.assert_close(SSIMY(context()).compare(judged(made, real)), expected, check_dtype=False, rtol=1e-9, atol=0)
 
 
 def figures(made, real):
-    return [figure(kind(around()), judged(made, real)) for kind in (PSNRY, SSIMY)]
+    return [figure(kind(context()), judged(made, real)) for kind in (PSNRY, SSIMY)]
 
 
 def test_identical_images_and_their_order():
@@ -106,4 +106,4 @@ def test_the_border_does_not_count():
 def test_small_images(kind):
     assert kind.unit == {PSNRY: "dB", SSIMY: ""}[kind]
     with pytest.raises(DataError, match="30x18 pixels is too small.*at least 19x19"):
-        kind(around()).compare(judged(torch.zeros(1, 3, 18, 30)))
+        kind(context()).compare(judged(torch.zeros(1, 3, 18, 30)))

@@ -7,7 +7,7 @@ import torch
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from gcc.evaluation.pixels import L1, PSNR
-from tests.helpers.evaluators import around, figure, judged
+from tests.helpers.evaluators import context, figure, judged
 
 
 def images(seed, n):
@@ -31,29 +31,29 @@ def test_figures_are_means_over_images_whatever_the_batches():
     for kind, value in expected.items():
         for sizes in ([7], [3, 3, 1], [1] * 7):
             seen = [judged(m, r) for m, r in zip(made.split(sizes), real.split(sizes), strict=True)]
-            assert figure(kind(around()), *seen) == pytest.approx(value, rel=1e-5)
+            assert figure(kind(context()), *seen) == pytest.approx(value, rel=1e-5)
 
 
 def test_psnr_is_torchmetrics():
     made, real = images(1, 5)
     expected = peak_signal_noise_ratio((made + 1) / 2, (real + 1) / 2, data_range=1.0, reduction="none", dim=(1, 2, 3))
-    torch.testing.assert_close(PSNR(around()).compare(judged(made, real)), expected)
+    torch.testing.assert_close(PSNR(context()).compare(judged(made, real)), expected)
 
 
 def test_extremes():
     black, white = torch.full((1, 3, 2, 2), -1.0), torch.full((1, 3, 2, 2), 1.0)
     for kind, same, opposite in ((L1, 0.0, 1.0), (PSNR, 100.0, 0.0)):
-        assert figure(kind(around()), judged(white, white)) == same
-        assert figure(kind(around()), judged(black, white)) == pytest.approx(opposite, abs=1e-5)
+        assert figure(kind(context()), judged(white, white)) == same
+        assert figure(kind(context()), judged(black, white)) == pytest.approx(opposite, abs=1e-5)
 
 
 def test_half_images_are_measured_in_float32():
     made, real = torch.zeros(1, 3, 2, 2, dtype=torch.bfloat16), torch.full((1, 3, 2, 2), 0.25)
-    assert figure(L1(around()), judged(made, real)) == 0.125
+    assert figure(L1(context()), judged(made, real)) == 0.125
 
 
 def test_order_of_arguments_does_not_matter_and_units():
     made, real = images(1, 2)
     for kind in (L1, PSNR):
-        assert figure(kind(around()), judged(made, real)) == pytest.approx(figure(kind(around()), judged(real, made)))
+        assert figure(kind(context()), judged(made, real)) == pytest.approx(figure(kind(context()), judged(real, made)))
     assert PSNR.unit == "dB" and L1.unit == ""

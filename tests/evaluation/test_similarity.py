@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from gcc.errors import ArtifactError, DataError, GccError
 from gcc.evaluation.similarity import LPIPS, SSIM
-from tests.helpers.evaluators import around, figure, judged, streets
+from tests.helpers.evaluators import context, figure, judged, streets
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_lpips_is_what_its_package_says_with_the_same_weights(alexnet, monkeypat
     made, real = photos[:2], photos[2:]
     with torch.no_grad():
         expected = theirs(made, real).flatten()
-        for evaluator in (LPIPS(around()), LPIPS(around(alexnet=alexnet / "alexnet.safetensors"))):
+        for evaluator in (LPIPS(context()), LPIPS(context(alexnet=alexnet / "alexnet.safetensors"))):
             found = evaluator.compare(judged(made, real))
             assert found.equal(expected) and found.shape == (2,) and (found > 0).all()
             assert evaluator.compare(judged(real, real)).tolist() == [0, 0]
@@ -51,19 +51,19 @@ def test_lpips_is_what_its_package_says_with_the_same_weights(alexnet, monkeypat
 
 def test_lpips_leaves_random_numbers_alone(alexnet):
     before = torch.get_rng_state()
-    LPIPS(around(alexnet=alexnet / "alexnet.safetensors"))
+    LPIPS(context(alexnet=alexnet / "alexnet.safetensors"))
     assert torch.get_rng_state().equal(before)
 
 
 def test_weights_of_alexnet_that_are_missing_or_anothers(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     with pytest.raises(GccError, match=r"alexnet are needed.*--weights alexnet=FILE; torchvision fetches them"):
-        LPIPS(around())
+        LPIPS(context())
     torch.save(torchvision.models.vgg11(weights=None).features.state_dict(), tmp_path / "vgg.pth")
     with pytest.raises(
         ArtifactError, match=r"no alexnet of torchvision: it lacks features\.0\.weight, expected of shape \(64, 3, 11, 11\)"
     ):
-        LPIPS(around(alexnet=tmp_path / "vgg.pth"))
+        LPIPS(context(alexnet=tmp_path / "vgg.pth"))
 
 
 def naive_ssim(made, real):
@@ -86,19 +86,19 @@ def test_ssim_is_the_mean_where_the_window_fits():
     real = torch.rand(2, 3, 14, 17, generator=random) * 2 - 1
     made = (real + 0.4 * torch.randn(real.shape, generator=random)).clamp(-1, 1)
     expected = [naive_ssim((m + 1) / 2, (r + 1) / 2) for m, r in zip(made.double(), real.double(), strict=True)]
-    assert SSIM(around()).compare(judged(made, real)).tolist() == pytest.approx(expected, rel=1e-10)
-    assert figure(SSIM(around()), judged(made[:1], real[:1]), judged(made[1:], real[1:])) == pytest.approx(sum(expected) / 2)
+    assert SSIM(context()).compare(judged(made, real)).tolist() == pytest.approx(expected, rel=1e-10)
+    assert figure(SSIM(context()), judged(made[:1], real[:1]), judged(made[1:], real[1:])) == pytest.approx(sum(expected) / 2)
 
 
 def test_ssim_falls_with_noise_from_one():
     photos = streets(3)
     noise = torch.randn(photos.shape, generator=torch.Generator().manual_seed(0))
-    falling = [figure(SSIM(around()), judged(photos + deviation * noise, photos)) for deviation in (0, 0.1, 0.3, 1)]
+    falling = [figure(SSIM(context()), judged(photos + deviation * noise, photos)) for deviation in (0, 0.1, 0.3, 1)]
     assert falling[0] == pytest.approx(1) and falling == sorted(falling, reverse=True)
 
 
 def test_small_images(alexnet):
-    for evaluator, least in ((SSIM(around()), 11), (LPIPS(around(alexnet=alexnet / "alexnet.safetensors")), 31)):
+    for evaluator, least in ((SSIM(context()), 11), (LPIPS(context(alexnet=alexnet / "alexnet.safetensors")), 31)):
         assert evaluator.compare(judged(torch.rand(2, 3, least, least))).isfinite().all()
         with pytest.raises(DataError, match=f"40x{least - 1} pixels is too small for .*: expected at least {least}x{least}"):
             evaluator.compare(judged(torch.rand(2, 3, least - 1, 40)))
@@ -110,4 +110,4 @@ def test_a_missing_package_is_named_with_the_extra(kind, package, monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(GccError, match=rf"{kind.__name__.lower()} needs {package}: pip install 'gan-gcc\[eval\]'"):
-        kind(around())
+        kind(context())

@@ -10,9 +10,9 @@ from gcc.data.demo.streets import Streets
 from gcc.data.images import to_bytes
 from gcc.errors import DataError, GccError
 from gcc.evaluation import small_segmenter as judge
-from gcc.evaluation.small_segmenter import JudgeMIoU, SmallUNet
-from gcc.registry import Judged
-from tests.helpers.evaluators import around, figure, judged
+from gcc.evaluation.small_segmenter import SegmenterMIoU, SmallUNet
+from gcc.registry import EvalSample
+from tests.helpers.evaluators import context, figure, judged
 
 
 class Lasting(Streets):
@@ -24,7 +24,7 @@ class Lasting(Streets):
 
 
 def ready(surroundings):
-    evaluator = JudgeMIoU(surroundings)
+    evaluator = SegmenterMIoU(surroundings)
     assert evaluator.classes
     return evaluator
 
@@ -42,7 +42,7 @@ def store(tmp_path_factory):
 def trained(store):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(judge, "STEPS", 80)
-        yield ready(around(source(), store))
+        yield ready(context(source(), store))
 
 
 def held_out():
@@ -54,7 +54,7 @@ def test_it_tells_real_photographs_from_worse_ones(trained):
     batch = held_out()
     noise = torch.randn(batch["B"].shape, generator=torch.Generator().manual_seed(0))
     shown = [batch["B"], batch["B"] + 0.5 * noise, batch["B"].flip(0), torch.zeros_like(noise)]
-    real, noisy, another, grey = (figure(trained, Judged(batch, images, "A", "B")) for images in shown)
+    real, noisy, another, grey = (figure(trained, EvalSample(batch, images, "A", "B")) for images in shown)
     assert real > 40 and real > 1.2 * noisy and real > 1.5 * another > 0 and noisy > grey
     assert real == pytest.approx(trained._judge.score, abs=15)
 
@@ -84,7 +84,7 @@ def test_the_score_on_what_was_held_out_by_loops(trained):
 def test_what_is_held_out_is_not_learned_from(monkeypatch):
     given = []
     monkeypatch.setattr(judge, "_train", lambda network, photos, labels, device: given.extend(photos))
-    ready(around(source()))
+    ready(context(source()))
     held = [to_bytes(source().sample(index, None)["B"]) for index in range(0, 60, 10)]
     assert len(given) == 54 and not any(photo.equal(other) for photo in held for other in given)
 
@@ -93,7 +93,7 @@ def test_it_is_kept_for_later_runs_and_else_trained(trained, store, monkeypatch,
     (kept,) = store.glob("judge-*.safetensors")
     monkeypatch.setattr(judge, "STEPS", 80)
     monkeypatch.setattr(judge, "train_judge", lambda *_: pytest.fail("trained again"))
-    again = ready(around(source(), store))
+    again = ready(context(source(), store))
     photos = held_out()["B"]
     assert again.protocol == trained.protocol and again.segment(photos, 32, 32).equal(trained.segment(photos, 32, 32))
     assert capsys.readouterr() == ("", "")
@@ -104,18 +104,18 @@ def test_it_is_kept_for_later_runs_and_else_trained(trained, store, monkeypatch,
     monkeypatch.setattr(judge, "train_judge", fresh)
     for other in (source("val"), source(size=64), Streets(None, "train", SimpleNamespace(size=32))):
         with pytest.raises(RuntimeError, match="trains"):
-            ready(around(other, store))
+            ready(context(other, store))
     with pytest.raises(RuntimeError, match="trains"):
-        ready(around(source()))
+        ready(context(source()))
     assert list(store.iterdir()) == [kept]
 
 
 def test_training_is_repeatable_says_so_once_and_leaves_random_numbers_alone(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(judge, "STEPS", 3)
     before = torch.get_rng_state()
-    one = ready(around(source(), tmp_path / "a"))
+    one = ready(context(source(), tmp_path / "a"))
     with torch.no_grad():
-        other = ready(around(source(), tmp_path / "b"))
+        other = ready(context(source(), tmp_path / "b"))
     assert torch.get_rng_state().equal(before)
     assert one.protocol == other.protocol
     for name, tensor in one._judge.network.state_dict().items():
@@ -123,7 +123,7 @@ def test_training_is_repeatable_says_so_once_and_leaves_random_numbers_alone(mon
     line = "training a judge for miou_judge on 54 real pairs, 10 classes, 3 steps\n"
     assert capsys.readouterr() == ("", 2 * line) and not one._judge.network.training
     # What names nothing lasting is not kept.
-    ready(around(Streets(None, "val", SimpleNamespace(size=32)), tmp_path / "c"))
+    ready(context(Streets(None, "val", SimpleNamespace(size=32)), tmp_path / "c"))
     assert not (tmp_path / "c").exists()
 
 
@@ -132,7 +132,7 @@ def test_large_images_are_learned_from_in_crops(monkeypatch):
     monkeypatch.setattr(judge, "STEPS", 2)
     monkeypatch.setattr(SmallUNet, "forward", lambda self, x, run=SmallUNet.forward: seen.append(x.shape) or run(self, x))
     monkeypatch.setattr(Lasting, "sizes", {"train": 11})
-    evaluator = ready(around(source(size=96)))
+    evaluator = ready(context(source(size=96)))
     assert seen == [(16, 3, 64, 64)] * 2 + [(1, 3, 96, 96)] * 2
     assert evaluator.segment(torch.zeros(1, 3, 70, 51), 70, 51).shape == (1, 70, 51)
 
@@ -144,15 +144,15 @@ def test_the_size_of_the_network():
 def test_the_other_direction_is_refused(trained):
     batch = held_out()
     with pytest.raises(GccError, match="A holds the label maps here, and the images are made from B; leave it out, or turn the direction"):
-        trained.compare(Judged(batch, batch["A"], "B", "A"))
+        trained.compare(EvalSample(batch, batch["A"], "B", "A"))
 
 
 def test_the_other_direction_is_refused_before_a_judge_is_trained(monkeypatch):
     monkeypatch.setattr(judge, "train_judge", lambda *_: pytest.fail("trained"))
     batch = held_out()
-    JudgeMIoU(around(source())).check(Judged(batch, batch["B"], "A", "B"), 12, 12)
+    SegmenterMIoU(context(source())).check(EvalSample(batch, batch["B"], "A", "B"), 12, 12)
     with pytest.raises(GccError, match="turn the direction"):
-        JudgeMIoU(around(source())).check(Judged(batch, batch["A"], "B", "A"), 12, 12)
+        SegmenterMIoU(context(source())).check(EvalSample(batch, batch["A"], "B", "A"), 12, 12)
 
 
 def test_a_damaged_one_is_trained_anew(trained, store, tmp_path, monkeypatch):
@@ -161,7 +161,7 @@ def test_a_damaged_one_is_trained_anew(trained, store, tmp_path, monkeypatch):
     tensors = load_file(kept)
     for damage in (lambda file: file.write_bytes(b"no tensors"), lambda file: save_file({"key": tensors["key"]}, file)):
         damage(tmp_path / kept.name)
-        again = JudgeMIoU(around(source(), tmp_path))
+        again = SegmenterMIoU(context(source(), tmp_path))
         monkeypatch.setattr(judge, "train_judge", lambda *_: trained._judge)
         assert again.protocol == trained.protocol
         assert load_file(tmp_path / kept.name).keys() == tensors.keys()
@@ -170,10 +170,10 @@ def test_a_damaged_one_is_trained_anew(trained, store, tmp_path, monkeypatch):
 def test_a_single_pair_is_too_few(monkeypatch):
     monkeypatch.setattr(Lasting, "sizes", {"train": 1})
     with pytest.raises(DataError, match="this data has a single one"):
-        ready(around(source()))
+        ready(context(source()))
 
 
 def test_a_store_that_cannot_be_written_is_done_without(monkeypatch, tmp_path):
     monkeypatch.setattr(judge, "STEPS", 2)
     (tmp_path / "file").write_text("in the way")
-    assert ready(around(source(), tmp_path / "file")).classes
+    assert ready(context(source(), tmp_path / "file")).classes

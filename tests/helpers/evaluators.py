@@ -2,11 +2,11 @@
 
 import torch
 
-from gcc.registry import Judged, Surroundings
+from gcc.registry import EvalContext, EvalSample
 from gcc.utils.weights import Weights
 
 
-def around(training=None, store=None, **files):
+def context(training=None, store=None, **files):
     """Return surroundings with the training split and the store given, and with these files of weights by name."""
 
     def source():
@@ -14,12 +14,12 @@ def around(training=None, store=None, **files):
         return training
 
     names = {name.replace("_", "-"): path for name, path in files.items()}
-    return Surroundings(Weights(names), torch.device("cpu"), source, store)
+    return EvalContext(Weights(names), torch.device("cpu"), source, store)
 
 
-def judged(made, real=None, **batch):
+def eval_samples(made, real=None, **batch):
     """Return made images beside the real ones, and what else the batch holds."""
-    return Judged({"A": torch.zeros_like(made), "B": made if real is None else real, **batch}, made, "A", "B")
+    return EvalSample({"A": torch.zeros_like(made), "B": made if real is None else real, **batch}, made, "A", "B")
 
 
 def figure(evaluator, *seen):

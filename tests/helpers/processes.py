@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-PLAYED = Path(__file__).with_name("train_together.py")
+GAN_PHASES = Path(__file__).with_name("train_together.py")
 
 
 def environment():
@@ -22,7 +22,7 @@ def torchrun(world, *command):
 
 def together(world, task, out, **settings):
     """Run a task of `played_together` in so many processes, and return what each of them has left, by its number."""
-    played = [str(PLAYED), task, str(out), json.dumps(settings)]
+    played = [str(GAN_PHASES), task, str(out), json.dumps(settings)]
     command = torchrun(world, *played) if world > 1 else [sys.executable, *played]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr

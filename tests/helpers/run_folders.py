@@ -49,7 +49,7 @@ def begun_run(folder, arch="pix2pix"):
 
 def architecture(arch):
     family = ARCHITECTURES.load(arch)
-    return family(changed(family.published(), TINY[arch] | {"counter": "exact"}))
+    return family(changed(family.published(), TINY[arch] | {"mac_counter": "exact"}))
 
 
 def losses(arch, step):

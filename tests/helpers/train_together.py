@@ -15,7 +15,7 @@ from gcc.registry import ARCHITECTURES, DATASETS
 from gcc.training import collapse as guard
 from gcc.training.checkpoint import Checkpoints
 from gcc.training.sync_batchnorm import synchronised
-from gcc.utils.distributed import join
+from gcc.utils.distributed import init_distributed
 from tests.helpers.families import TINY
 
 SIZES = {"train": 40, "val": 6, "test": 6}
@@ -73,7 +73,7 @@ def families(out):
         with torch.random.fork_rng():
             torch.manual_seed(1)
             generators, _ = run.teacher_networks(run.recipe.ngf, "teacher")
-        figures = [run.test.figures(generators) for _ in range(2)]
+        figures = [run.test.evaluate(generators) for _ in range(2)]
         leave(out, arch, state(run), {"losses": losses, "widths": run.widths, "figures": figures, "told": run.test.protocols})
 
 
@@ -91,7 +91,7 @@ def stopped(out, settings, after):
         run = begun(arch, **changed)
         _, step = played(run, after)
         snapshot = run.snapshot(step)
-        if run.ranks.leads:
+        if run.ranks.is_main_process:
             Checkpoints(out / arch).save(snapshot)
 
 
@@ -107,11 +107,11 @@ def resumed(out, settings, checkpoints):
 
 def norms(out):
     """Let a batch norm take part in a gradient penalty, with each process's share of a batch."""
-    ranks = join()
+    ranks = init_distributed()
     images, weights = torch.rand(2, 8, 4, 3, 3, generator=torch.Generator().manual_seed(3))
     norm = synchronised(torch.nn.BatchNorm2d(4, momentum=0.3), ranks)
     for _ in range(2):
-        share = ranks.share(len(images))
+        share = ranks.shard(len(images))
         own = images[share].requires_grad_()
         made = norm(own)
         score = (made * weights[share]).square().mean()
@@ -121,12 +121,12 @@ def norms(out):
         norm.zero_grad()
         (score + ranks.world * penalty).backward()
     gradients = {name: parameter.grad for name, parameter in norm.named_parameters()}
-    ranks.average(gradients.values())
+    ranks.average_gradients(gradients.values())
     leave(out, "norm", {"made": made.detach(), "images": own.grad / ranks.world, **gradients, **dict(norm.named_buffers())}, {})
 
 
 def leave(out, name, tensors, told):
-    folder = out / str(join().rank)
+    folder = out / str(init_distributed().rank)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     save_file(tensors, folder / f"{name}.safetensors")

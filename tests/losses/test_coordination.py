@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gcc.losses.coordination import Target, global_loss, imbalance
+from gcc.losses.coordination import SmoothedTarget, global_loss, imbalance
 
 finite = st.floats(-100, 100, width=32)
 
@@ -33,7 +33,7 @@ def test_global_loss_slopes(loss_g, target):
 
 @given(st.lists(st.floats(0, 50, width=32), min_size=1, max_size=30), st.integers(1, 7), st.integers(1, 5))
 def test_target_follows_the_moving_average(observed, total, per_epoch):
-    target, expected = Target(), None
+    target, expected = SmoothedTarget(), None
     for step, new in enumerate(observed):
         epoch = min(total, 1 + step // per_epoch)
         beta = epoch / total
@@ -46,20 +46,20 @@ def test_target_follows_the_moving_average(observed, total, per_epoch):
 
 @pytest.mark.parametrize(("epoch", "total"), [(1, 1), (1, 10), (7, 10), (10, 10)])
 def test_first_observation_is_taken_as_it_is(epoch, total):
-    target = Target()
+    target = SmoothedTarget()
     target.update(torch.tensor(3.7), epoch, total)
     assert target.value.item() == torch.tensor(3.7).item()
 
 
 def test_first_observation_of_zero_counts_as_one():
-    target = Target()
+    target = SmoothedTarget()
     target.update(torch.tensor(0.0), 5, 10)
     target.update(torch.tensor(1.0), 5, 10)
     assert target.value.item() == pytest.approx(0.5)
 
 
 def test_target_freezes_in_the_last_epoch_and_moves_before_it():
-    target = Target()
+    target = SmoothedTarget()
     target.update(torch.tensor(2.0), 1, 4)
     target.update(torch.tensor(6.0), 3, 4)
     assert target.value.item() == pytest.approx(0.75 * 2 + 0.25 * 6)
@@ -71,14 +71,14 @@ def test_target_freezes_in_the_last_epoch_and_moves_before_it():
 def test_early_epochs_weigh_the_new_value_more_than_late_ones():
     values = []
     for epoch in (1, 5, 9):
-        target = Target()
+        target = SmoothedTarget()
         target.update(torch.tensor(0.0), 1, 10)
         values.append(target.update(torch.tensor(1.0), epoch, 10).item())
     assert values == pytest.approx([0.9, 0.5, 0.1])
 
 
 def test_target_takes_no_gradient_and_accepts_half():
-    target = Target()
+    target = SmoothedTarget()
     new = torch.tensor(2.0, requires_grad=True)
     assert not target.update(new * 3, 1, 2).requires_grad
     target.update(torch.tensor(1.0, dtype=torch.bfloat16), 1, 2)
@@ -88,7 +88,7 @@ def test_target_takes_no_gradient_and_accepts_half():
 
 
 def test_target_state_can_be_saved_and_taken_up():
-    first, second = Target(), Target()
+    first, second = SmoothedTarget(), SmoothedTarget()
     first.update(torch.tensor(8.0), 1, 4)
     second.load_state_dict(first.state_dict())
     second.update(torch.tensor(0.0), 2, 4)

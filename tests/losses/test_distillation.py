@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from gcc.losses.distillation import Projections, content, distillation_loss, gram, modules_at, tapping, texture
+from gcc.losses.distillation import Projections, content, distillation_loss, gram, modules_at, tapped, texture
 
 
 def naive_gram(sample):
@@ -136,12 +136,12 @@ def test_modules_at_leaves_lost_paths_out():
 
 def test_tapping_keeps_the_last_pass_and_goes_away():
     network = nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU())
-    with tapping({"G": modules_at(network, ["1"]), "H": {}}) as features:
+    with tapped({"G": modules_at(network, ["1"]), "H": {}}) as features:
         network(torch.randn(1, 1, 2, 2))
         last = network(torch.randn(1, 1, 2, 2))
     assert features["G"]["1"] is last and features["H"] == {}
     network(torch.randn(1, 1, 2, 2))
     assert features["G"]["1"] is last
-    with pytest.raises(ZeroDivisionError), tapping({"G": modules_at(network, ["0", "1"])}):
+    with pytest.raises(ZeroDivisionError), tapped({"G": modules_at(network, ["0", "1"])}):
         raise ZeroDivisionError
     assert all(not module._forward_hooks for module in network.modules())

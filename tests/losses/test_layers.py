@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gcc.errors import GccError, RecipeError
-from gcc.losses.layers import NOWHERE, Positions, build_projections, choose_selector, place
+from gcc.losses.layers import NO_LAYERS, DistillationLayers, build_projections, choose_selector, select_layers
 from gcc.losses.selectors import All, Named, Paper, Uniform
 from gcc.models.build import generator_on_meta
 from gcc.models.modules import on_meta
@@ -32,13 +32,13 @@ def test_choose_selector(name, kind):
 
 def test_paper_positions():
     architecture = at("paper", size=256)
-    found = place(architecture, *networks(architecture))
-    assert found == Positions({"G": ("down2.act", "down4.act", "up4.act", "up2.act")}, {"D": ("conv2.3", "conv4.3")})
+    found = select_layers(architecture, *networks(architecture))
+    assert found == DistillationLayers({"G": ("down2.act", "down4.act", "up4.act", "up2.act")}, {"D": ("conv2.3", "conv4.3")})
 
 
 def test_uniform_positions_are_of_every_network():
     architecture = at("uniform", size=256)
-    found = place(architecture, *networks(architecture))
+    found = select_layers(architecture, *networks(architecture))
     # Convolutions 3, 6, 9 and 12 of 16; 1 and 3 of 5.
     assert found.generators["G"] == ("down3.act", "down6.act", "up7.act", "up4.act")
     assert found.discriminators["D"] == ("conv1.3", "conv3.3")
@@ -46,14 +46,14 @@ def test_uniform_positions_are_of_every_network():
 
 def test_all_positions():
     architecture = at("all")
-    found = place(architecture, *networks(architecture))
+    found = select_layers(architecture, *networks(architecture))
     assert len(found.generators["G"]) == 9 and len(found.discriminators["D"]) == 4
 
 
 def test_named_positions_go_to_the_network_that_has_them():
     architecture = at("conv3.3, down1.act ,up1")
-    found = place(architecture, *networks(architecture))
-    assert found == Positions({"G": ("down1.act", "up1")}, {"D": ("conv3.3",)})
+    found = select_layers(architecture, *networks(architecture))
+    assert found == DistillationLayers({"G": ("down1.act", "up1")}, {"D": ("conv3.3",)})
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_named_positions_go_to_the_network_that_has_them():
 def test_unknown_module_names_near_ones(selector, bad, near):
     architecture = at(selector)
     with pytest.raises(RecipeError) as caught:
-        place(architecture, *networks(architecture))
+        select_layers(architecture, *networks(architecture))
     assert repr(bad) in str(caught.value) and near in str(caught.value)
 
 
@@ -71,15 +71,15 @@ def test_unknown_module_names_near_ones(selector, bad, near):
 def test_an_empty_name_is_refused_and_does_not_tap_the_whole_network(selector):
     architecture = at(selector)
     with pytest.raises(GccError):
-        place(architecture, *networks(architecture))
+        select_layers(architecture, *networks(architecture))
 
 
 def test_projections_map_the_students_channels_to_the_teachers():
     architecture = at("paper", size=64, ngf=8)
     teachers, discriminators = networks(architecture)
     students, _ = networks(architecture, down2=5, down4=7, up5=3, up3=2)
-    positions = place(architecture, teachers, discriminators)
-    built = build_projections(architecture, teachers, students, positions)
+    layers = select_layers(architecture, teachers, discriminators)
+    built = build_projections(architecture, teachers, students, layers)
     # up levels are tapped with the skip half: channels of down{k} and up{k+1}.
     assert built["G"].paths == ("down2.act", "down4.act", "up4.act", "up2.act")
     shapes = [tuple(weight.shape) for weight in built["G"].parameters()]
@@ -92,8 +92,8 @@ def test_a_student_whose_levels_vanished_is_compared_where_it_has_layers(lost, l
     architecture = at("paper", size=64)
     teachers, discriminators = networks(architecture)
     students, _ = networks(architecture, **{lost: 0})
-    positions = place(architecture, teachers, discriminators)
-    built = build_projections(architecture, teachers, students, positions)
+    layers = select_layers(architecture, teachers, discriminators)
+    built = build_projections(architecture, teachers, students, layers)
     assert built["G"].paths == left
     features = {path: torch.randn(1, weight.shape[1], 2, 2) for path, weight in zip(left, built["G"].parameters(), strict=True)}
     assert set(built["G"](features)) == set(left)
@@ -102,4 +102,4 @@ def test_a_student_whose_levels_vanished_is_compared_where_it_has_layers(lost, l
 def test_nowhere():
     architecture = at("paper")
     generators, _ = networks(architecture)
-    assert build_projections(architecture, generators, generators, NOWHERE) == {}
+    assert build_projections(architecture, generators, generators, NO_LAYERS) == {}

@@ -209,10 +209,10 @@ def test_direction_pairs_and_task_loss(direction, source, target):
     ((name, loss),) = architecture.task_losses({}, data, samples).items()
     distances = [abs(a - b) for a, b in zip(samples["fake"].flatten().tolist(), data[target].flatten().tolist(), strict=True)]
     assert name == "L1" and loss.item() == pytest.approx(30.0 * sum(distances) / len(distances), rel=1e-5)
-    judged = architecture.judged(data, samples)["G"]
+    judged = architecture.eval_samples(data, samples)["G"]
     made = judged.made
     assert made is samples["fake"] and judged.real is data[target] and judged.source == source
-    shown = architecture.show(data, {"teacher": samples, "student": {"fake": made + 1}})
+    shown = architecture.visuals(data, {"teacher": samples, "student": {"fake": made + 1}})
     assert list(shown) == ["input", "teacher", "student", "real"]
     assert shown["input"] is data[source] and shown["real"] is data[target]
     assert shown["teacher"] is samples["fake"] and torch.equal(shown["student"], made + 1)
@@ -251,7 +251,7 @@ def test_published_recipe_is_table_i():
     expected = dict(
         size=256, epochs=250, schedule="linear", batch_size=1, gamma_m=50, gamma_t=1e4, gan_mode="hinge",
         ngf=64, prune_width=32, ndf=128, tau=0.5, lr_g=2e-4, lr_d=2e-4, beta1=0.5, beta2=0.999, metric="slimming", counter="paper",
-        lr_alpha=1e-4, alpha_decay=100, lambda_d=0.5, lambda_L1=100, norm="batch", dropout=0.5, direction="AtoB", order="GD",
+        lr_alpha=1e-4, alpha_decay_epochs=100, lambda_d=0.5, lambda_L1=100, norm="batch", dropout=0.5, direction="AtoB", update_order="GD",
         selector="paper", sparsity=None, seed=0, train_teacher=True,
     )  # fmt: skip
     assert {name: getattr(recipe, name) for name in expected} == expected

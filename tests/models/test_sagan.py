@@ -86,9 +86,9 @@ def test_attention_lies_at_16_and_32_pixels():
 
 def test_noise_is_normal_and_depends_on_its_generator_alone():
     architecture = sagan(z_dim=5000)
-    z = architecture.latent(np.random.default_rng(3))
+    z = architecture.sample_z(np.random.default_rng(3))
     assert z.dtype == torch.float32 and z.mean().abs() < 0.1 and z.std() == pytest.approx(1, abs=0.05)
-    assert torch.equal(z, architecture.latent(np.random.default_rng(3)))
+    assert torch.equal(z, architecture.sample_z(np.random.default_rng(3)))
 
 
 @pytest.mark.parametrize(("settings", "says"), [({"size": 48}, "power of two"), ({"size": 16}, "from 32"), ({"z_dim": 0}, "z_dim")])

@@ -74,7 +74,7 @@ def test_any_image_grows_by_the_scale(scale):
 def test_nothing_beyond_the_reach_matters(scale):
     architecture = srgan(scale=scale)
     network = architecture.build_generator(architecture.full_widths(4)).double().eval()
-    reach, wide = architecture.reach, 2 * architecture.reach + 1
+    reach, wide = architecture.receptive_field_radius, 2 * architecture.receptive_field_radius + 1
     image = torch.rand(1, 3, 1, wide + 2, dtype=torch.float64, requires_grad=True)
     place = (reach + 1) * scale
     network(image)[..., place : place + scale].sum().backward()

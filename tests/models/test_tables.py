@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gcc.losses.distillation import modules_at, tapping
+from gcc.losses.distillation import modules_at, tapped
 from gcc.losses.selectors import stages
 from gcc.models.build import generator_on_meta
 from gcc.models.modules import on_meta
@@ -81,7 +81,7 @@ def test_budgets(arch):
     architecture = published(arch)
     teacher = generator_cost(architecture, architecture.full_widths(64))
     limits = [
-        budget.limit(teacher, architecture.recipe.counter)
+        budget.limit(teacher, architecture.recipe.mac_counter)
         for budget in Budget.parse_each(architecture.recipe.budget, architecture.generators).values()
     ]
     assert limits == pytest.approx(BUDGETS[arch], rel=1e-3)
@@ -114,7 +114,7 @@ def test_table_ii(arch):
     generator = generator_on_meta(architecture, architecture.full_widths(64))
     with torch.device("meta"):
         example, batch = architecture.example_input(), architecture.example_batch()
-    with tapping({"G": modules_at(generator, taps.generator)}) as features, torch.no_grad():
+    with tapped({"G": modules_at(generator, taps.generator)}) as features, torch.no_grad():
         generator(example)
     assert [tuple(features["G"][path].shape[1:]) for path in taps.generator] == shapes
     counted, total = passes(generator, example)

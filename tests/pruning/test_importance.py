@@ -5,7 +5,7 @@ from torch import nn
 from gcc.errors import PluginError
 from gcc.pruning.groups import find_groups
 from gcc.pruning.importance import L1Norm, Slimming, random_gradients, score_groups
-from gcc.pruning.sparsity import add_subgradient, penalised
+from gcc.pruning.sparsity import add_subgradient, regularized
 from gcc.registry.importance import ImportanceMetric
 from tests.helpers.pruning_toys import TOYS
 
@@ -105,7 +105,7 @@ def test_a_score_of_another_shape_is_refused():
         def score(self, network, group):
             return torch.zeros(3)
 
-        def sparsified(self, network, group):
+        def regularized_parameters(self, network, group):
             return []
 
     network, groups = built("chain")
@@ -115,9 +115,9 @@ def test_a_score_of_another_shape_is_refused():
 
 @pytest.mark.parametrize(("metric", "strength"), [(Slimming(), 1e-2), (L1Norm(), 1e-3)])
 def test_the_subgradient_is_added_once(metric, strength):
-    assert metric.strength == strength
+    assert metric.l1_strength == strength
     network, groups = built("residual")
-    parameters = penalised(network, groups + groups, metric)
+    parameters = regularized(network, groups + groups, metric)
     assert len({id(parameter) for parameter in parameters}) == len(parameters) == (4 if isinstance(metric, Slimming) else 5)
     with torch.no_grad():
         parameters[0].view(-1)[0] = 0.0

@@ -11,7 +11,7 @@ from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import cost_of
 from gcc.pruning.groups import find_groups
 from gcc.pruning.importance import L1Norm, Slimming
-from gcc.pruning.search import NEAR_ENOUGH, prune, search_latency, search_widths, without_vanished
+from gcc.pruning.search import NEAR_ENOUGH, drop_empty_levels, prune, search_latency, search_widths
 from gcc.registry.types import Group
 from tests.helpers.pruning_toys import TOYS
 
@@ -137,9 +137,9 @@ def test_scores_that_are_not_finite_are_refused():
 
 def test_levels_that_vanish_are_zero():
     full = UNET.full_widths(8)
-    settled = without_vanished(UNET, UNET_GROUPS, full | {"down4": 0})
+    settled = drop_empty_levels(UNET, UNET_GROUPS, full | {"down4": 0})
     assert settled == {name: 0 if name[-1] in "456" else channels for name, channels in full.items()}
-    assert without_vanished(UNET, UNET_GROUPS, full) == full
+    assert drop_empty_levels(UNET, UNET_GROUPS, full) == full
 
 
 def teacher_cost(architecture, base):

@@ -6,17 +6,17 @@ import torch
 from gcc.errors import PluginError
 from gcc.registry import (
     Architecture,
+    DatasetSource,
     Evaluator,
     ImageEvaluator,
     ImportanceMetric,
     LayerSelector,
-    SampleSource,
     SetEvaluator,
     implements,
     no_gate,
 )
 
-CONTRACTS = [Architecture, ImageEvaluator, SetEvaluator, ImportanceMetric, LayerSelector, SampleSource]
+CONTRACTS = [Architecture, ImageEvaluator, SetEvaluator, ImportanceMetric, LayerSelector, DatasetSource]
 
 
 def complete(contract, **members):
@@ -51,7 +51,7 @@ def test_every_missing_method_is_named(contract):
         (ImageEvaluator, "larger_is_better"),
         (SetEvaluator, "larger_is_better"),
         (SetEvaluator, "extractor"),
-        (SampleSource, "samples"),
+        (DatasetSource, "samples"),
     ],
 )
 def test_every_missing_attribute_is_named(contract, attribute):

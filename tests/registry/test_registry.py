@@ -150,7 +150,7 @@ def test_a_broken_plugin_breaks_only_itself(install, source, value, reason):
     assert registry.load("good").__name__ == "Good"
     broken, good = registry.listings()
     assert (broken.name, broken.distribution, broken.version, broken.summary) == ("broken", "gan-broken", "0.9", "")
-    assert "gan-broken 0.9" in str(broken.fault) and broken.fault.verdict == "broken"
+    assert "gan-broken 0.9" in str(broken.fault) and broken.fault.status == "broken"
     assert good == Listing("good", "gan-good", "1.2", "Scores with care.")
 
 
@@ -209,7 +209,7 @@ def test_a_plugin_of_another_contract_is_told_without_being_imported(install, gr
         registry.load("other")
     assert "gan_other_mod" not in sys.modules
     good, other = registry.listings()
-    assert good.fault is None and other.fault.verdict == "of another contract"
+    assert good.fault is None and other.fault.status == "of another contract"
 
 
 def test_a_name_belongs_to_the_plugin_of_this_contract(install):
@@ -227,7 +227,7 @@ def test_a_distribution_may_serve_several_contracts(install, tmp_path):
     (line,) = things(contract=2).listings()
     assert line.fault is None
     (line,) = things(contract=1).listings()
-    assert "no_such_module_for_one" in str(line.fault) and line.fault.verdict == "broken"
+    assert "no_such_module_for_one" in str(line.fault) and line.fault.status == "broken"
 
 
 def test_a_group_that_only_begins_alike_is_another(install):

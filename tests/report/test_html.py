@@ -235,7 +235,7 @@ def test_only_what_is_html_is_taken_as_html():
 
 
 def test_without_matplotlib_the_page_says_what_to_install(runs, monkeypatch):
-    monkeypatch.delitem(sys.modules, "gcc.report.figures", raising=False)
+    monkeypatch.delitem(sys.modules, "gcc.report.plots", raising=False)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     page = Page(report(runs[:1]))
     assert "pip install 'gan-gcc[report]'" in page.words

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gcc.report.figures import POINTS, svg
 from gcc.report.panels import Curve, Panel, activity_panels, aligned, balance_panels, loss_panels, quality_panels
+from gcc.report.plots import POINTS, svg
 from gcc.report.run_record import read_run
 from tests.helpers.run_folders import append, begun_run, full_run
 

@@ -24,18 +24,18 @@ def test_the_first_iteration_and_its_losses_are_remembered():
     finite = FiniteLosses()
     assert finite.broken == (0, [])
     for number, values in enumerate(({"G": 1.0, "D": 2.0}, {"G": 1.0, "D": math.inf}, {"G": math.nan, "D": 1.0}), 1):
-        finite.see(number, losses(**values))
+        finite.update(number, losses(**values))
     assert finite.broken == (2, ["D"])
     finite.begin()
-    finite.see(4, losses(G=1.0, D=1.0))
+    finite.update(4, losses(G=1.0, D=1.0))
     assert finite.broken == (0, [])
 
 
 def test_of_two_sets_of_losses_the_first_to_break_is_told():
     finite = FiniteLosses()
-    finite.see(1, losses(G=1.0))
-    finite.see(2, losses(G=1.0, D=-math.inf))
-    finite.see(3, losses(G=math.nan))
+    finite.update(1, losses(G=1.0))
+    finite.update(2, losses(G=1.0, D=-math.inf))
+    finite.update(3, losses(G=math.nan))
     assert finite.broken == (2, ["D"])
 
 
@@ -49,37 +49,37 @@ def network():
 
 
 def test_the_layer_that_makes_them_is_named():
-    watched = network()
-    detect(watched, "student/generators/G", scaled=False)
-    watched(torch.ones(2, 3))
+    run_session = network()
+    detect(run_session, "student/generators/G", scaled=False)
+    run_session(torch.ones(2, 3))
     with torch.no_grad():
-        watched[0].bias.fill_(-1e4)
+        run_session[0].bias.fill_(-1e4)
     with pytest.raises(
         TrainingError, match=r"^student/generators/G: layer 1\.1 \(Logarithm\) makes values that are not finite: lower lr_g"
     ):
-        watched(torch.ones(2, 3))
+        run_session(torch.ones(2, 3))
 
 
 def test_weights_and_inputs_that_are_not_finite_are_told_apart():
-    watched = network()
-    detect(watched, "G", scaled=False)
+    run_session = network()
+    detect(run_session, "G", scaled=False)
     with pytest.raises(TrainingError, match=r"layer 0 \(Linear\) is given values that are not finite: "):
-        watched(torch.full((2, 3), math.nan))
+        run_session(torch.full((2, 3), math.nan))
     with torch.no_grad():
-        watched[0].weight[0, 0] = math.inf
+        run_session[0].weight[0, 0] = math.inf
     with pytest.raises(TrainingError, match=r"layer 0 \(Linear\) makes values that are not finite, with such values in its weight: "):
-        watched(torch.ones(2, 3))
+        run_session(torch.ones(2, 3))
 
 
 def test_a_gradient_that_is_not_finite_is_named_unless_it_is_scaled():
     for scaled in (False, True):
-        watched = nn.Linear(2, 1)
-        watched.requires_grad_(False)
-        detect(watched, "G", scaled=scaled)
-        assert not watched.weight.requires_grad
-        watched.requires_grad_(True)
+        run_session = nn.Linear(2, 1)
+        run_session.requires_grad_(False)
+        detect(run_session, "G", scaled=scaled)
+        assert not run_session.weight.requires_grad
+        run_session.requires_grad_(True)
         # The root's slope at zero is infinite.
-        loss = (watched(torch.ones(1, 2)) * 0).sqrt().sum()
+        loss = (run_session(torch.ones(1, 2)) * 0).sqrt().sum()
         if scaled:
             loss.backward()
         else:
@@ -89,16 +89,18 @@ def test_a_gradient_that_is_not_finite_is_named_unless_it_is_scaled():
 
 @pytest.mark.parametrize("arch", ["pix2pix", "cyclegan", "sagan", "srgan"])
 def test_every_family_is_watched_and_trains_as_ever_while_all_is_finite(arch, small_worlds):
-    plain, watched = (Compressor(Teacher.create(arch), plain=True, detect_anomaly=detected, **TINY[arch]) for detected in (False, True))
+    plain, run_session = (
+        Compressor(Teacher.create(arch), reference=True, detect_anomaly=detected, **TINY[arch]) for detected in (False, True)
+    )
     name = ARCHITECTURES.load(arch).generators[-1]
-    for step, same in zip(plain.steps(), watched.steps(), strict=True):
+    for step, same in zip(plain.steps(), run_session.steps(), strict=True):
         assert all(torch.equal(value, same.losses[name]) for name, value in step.losses.items())
         if step.phase == "train":
             break
     with torch.no_grad():
-        next(watched.student.generators[name].parameters()).fill_(torch.nan)
+        next(run_session.student.generators[name].parameters()).fill_(torch.nan)
     with pytest.raises(TrainingError, match=f"^student/generators/{name}: layer .* makes values that are not finite, with such values in"):
-        watched.student.make(next(watched.batches(1, 1)))
+        run_session.student.generate(next(run_session.batches(1, 1)))
 
 
 REPEATED = """

@@ -7,8 +7,8 @@ from PIL import Image
 
 from gcc import Compressor, Teacher, load
 from gcc.artifacts.model import read
-from gcc.evaluation.split import HeldOut
-from gcc.training.best import Selection, restored, snapshots
+from gcc.evaluation.split import SplitEvaluation
+from gcc.training.best import BestCheckpoint, restored, snapshots
 from gcc.training.measure import picture
 from tests.helpers.families import TINY
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("small_worlds")
 
 def scripted(monkeypatch, values):
     """Let the figures of validation, by epoch, be these; the test split goes on being judged."""
-    told, figures = iter(values), HeldOut.figures
+    told, figures = iter(values), SplitEvaluation.measurements
 
     def validation(self, generators):
         if len(self.source) != 5:
@@ -25,7 +25,7 @@ def scripted(monkeypatch, values):
         value = next(told)
         return {name: {"psnr": value + number} for number, name in enumerate(generators)}
 
-    monkeypatch.setattr(HeldOut, "figures", validation)
+    monkeypatch.setattr(SplitEvaluation, "figures", validation)
 
 
 def run(arch="pix2pix", **settings):
@@ -33,7 +33,7 @@ def run(arch="pix2pix", **settings):
 
     source = DATASETS.load(ARCHITECTURES.load(arch).demo_source)
     source.sizes = {"train": 40, "val": 5, "test": 6}
-    return Compressor(Teacher.create(arch), **TINY[arch] | {"epochs": 4, "evaluate_every": 1, "metrics": "psnr"} | settings)
+    return Compressor(Teacher.create(arch), **TINY[arch] | {"epochs": 4, "evaluate_every": 1, "evaluators": "psnr"} | settings)
 
 
 def test_the_best_epoch_is_kept_and_the_last_beside_it(monkeypatch, tmp_path):
@@ -43,62 +43,62 @@ def test_the_best_epoch_is_kept_and_the_last_beside_it(monkeypatch, tmp_path):
     for step in game.steps():
         if step.phase == "train" and step.ends_epoch:
             states[step.epoch] = {side: snapshots(player.generators)["G"] for side, player in game.sides.items()}
-            assert step.figures.keys() == {"val/teacher/G/psnr", "val/student/G/psnr"}
+            assert step.metrics.keys() == {"val/teacher/G/psnr", "val/student/G/psnr"}
     result = game.result()
     for side, epoch in (("teacher", 2), ("student", 3)):
-        best = result.sides[side].generators["G"]
-        assert best.epoch == epoch and result.outcomes[side].last.generators["G"].epoch == 4
+        best = result.pairs[side].generators["G"]
+        assert best.epoch == epoch and result.roles[side].last.generators["G"].epoch == 4
         assert all(torch.equal(best.network.state_dict()[key].cpu(), value) for key, value in states[epoch][side].items())
     result.save(tmp_path)
-    figures = result.figures()["G"]
+    figures = result.measurements()["G"]
     assert list(figures) == ["teacher", "student", "teacher (last)", "student (last)"]
     assert figures["student"]["epoch"] == 3 and figures["student (last)"]["epoch"] == 4
     for place, epoch in ((tmp_path / "student", 3), (tmp_path / "last" / "student", 4)):
         saved = load(place).state_dict()
         assert all(torch.equal(saved[key], value) for key, value in states[epoch]["student"].items())
-        told = read(place)["G"].figures
+        told = read(place)["G"].measurements
         assert told["student"]["epoch"] == epoch
         # The pictures are those of the weights beside them.
         networks = {role: {"G": load(tmp_path / role)} for role in ("teacher", "student")} | {"student": {"G": load(place)}}
         with Image.open(place / "samples.png") as grid:
             assert np.array_equal(np.asarray(grid), np.asarray(picture(game, networks)))
-    assert read(tmp_path / "student")["G"].figures == figures
-    assert read(tmp_path / "last" / "student")["G"].figures["student (best)"] == figures["student"]
+    assert read(tmp_path / "student")["G"].measurements == figures
+    assert read(tmp_path / "last" / "student")["G"].measurements["student (best)"] == figures["student"]
 
 
 def test_a_best_last_epoch_is_saved_once(monkeypatch, tmp_path):
     scripted(monkeypatch, [1, 1, 2, 2, 3, 3, 4, 4])
     result = run().run()
-    assert list(result.figures()["G"]) == ["teacher", "student"]
+    assert list(result.measurements()["G"]) == ["teacher", "student"]
     result.save(tmp_path)
     assert not (tmp_path / "last").exists()
 
 
 def test_smaller_is_better_where_the_evaluator_says_so_and_what_is_no_number_never_wins(monkeypatch):
-    game = run(metrics="l1")
-    held_out = game.selection.validation
-    selection = Selection(held_out)
+    game = run(evaluators="l1")
+    held_out = game.best_checkpoint.validation
+    selection = BestCheckpoint(held_out)
     players = {"student": game.teacher_player()}
     for epoch, value in enumerate([float("nan"), 0.5, 0.3, float("nan"), 0.4], start=1):
         monkeypatch.setattr(
             held_out, "figures", lambda generators, value=value: {"G": {"l1 (a)": value - 0.1, "l1 (b)": value + 0.1, "psnr": 9.0}}
         )
-        selection.consider(epoch, players)
+        selection.update(epoch, players)
     assert selection.best["student"].epoch == 3 and selection.best["student"].figure == pytest.approx(0.3)
 
 
 def test_epochs_are_judged_as_often_as_asked_and_in_the_end():
-    judged = [step.epoch for step in run(evaluate_every=3).steps() if step.figures]
+    judged = [step.epoch for step in run(evaluate_every=3).steps() if step.metrics]
     assert judged == [3, 4]
 
 
 def test_without_an_evaluator_or_validation_images_the_last_epoch_is_the_result():
-    assert run(metrics="").selection is None
+    assert run(evaluators="").selection is None
     game = run()
-    game.material.validation = None
-    assert game.selection is None
-    outcomes = game.run().outcomes
-    assert all(outcome.best is outcome.last for outcome in outcomes.values())
+    game.data.validation = None
+    assert game.best_checkpoint is None
+    roles = game.run().roles
+    assert all(outcome.best is outcome.last for outcome in roles.values())
 
 
 def test_restoring_leaves_the_networks_as_they_are():

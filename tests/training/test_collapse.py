@@ -4,23 +4,23 @@ import pytest
 import torch
 
 from gcc.recipe import Recipe
-from gcc.training.collapse import Sentinel, Variety
+from gcc.training.collapse import CollapseDetector, Diversity
 
-SOUND = Variety(between=0.8, within=0.4)
+SOUND = Diversity(between=0.8, within=0.4)
 
 
 def sentinel_of(mode, epochs, discriminators=1, **settings):
-    return Sentinel(Recipe(size=32, gan_mode=mode, epochs=epochs, **settings), discriminators)
+    return CollapseDetector(Recipe(size=32, gan_mode=mode, epochs=epochs, **settings), discriminators)
 
 
-def epochs(sentinel, losses, variety=SOUND):
+def epochs(detector, losses, diversity=SOUND):
     """Play epochs of ten steps with these (L_G, L_D), each a number or one per step, and return what was told after each."""
     told = []
     for loss_g, loss_d in losses:
         for step in range(10):
             g = loss_g[step % len(loss_g)] if isinstance(loss_g, list) else loss_g
-            sentinel.add("student", torch.tensor(float(g)), torch.tensor(0.25 * loss_d), torch.tensor(0.75 * loss_d))
-        told.append(sentinel.after_epoch({"student": variety}).get("student", ""))
+            detector.add("student", torch.tensor(float(g)), torch.tensor(0.25 * loss_d), torch.tensor(0.75 * loss_d))
+        told.append(detector.after_epoch({"student": diversity}).get("student", ""))
     return told
 
 
@@ -53,39 +53,39 @@ def test_sound_games_are_left_alone(losses):
 
 
 def test_the_wasserstein_loss_is_watched_by_its_images_alone():
-    sentinel = sentinel_of("wgangp", 10)
-    assert not any(epochs(sentinel, [(50.0, -100.0)] * 4))
-    *_, last = epochs(sentinel, [(50.0, -100.0)] * 3, Variety(0.01, 0.4))
+    detector = sentinel_of("wgangp", 10)
+    assert not any(epochs(detector, [(50.0, -100.0)] * 4))
+    *_, last = epochs(detector, [(50.0, -100.0)] * 3, Diversity(0.01, 0.4))
     assert "all alike: they differ by 1.0% of what real ones differ by" in last
 
 
 def test_young_generators_may_make_images_that_are_alike_until_half_of_the_run():
-    told = epochs(sentinel_of("hinge", 12), [(1.0, 1.0)] * 12, Variety(0.02, 0.4))
+    told = epochs(sentinel_of("hinge", 12), [(1.0, 1.0)] * 12, Diversity(0.02, 0.4))
     assert [bool(text) for text in told] == [False] * 7 + [True] * 5
 
 
 def test_images_that_come_to_differ_are_left_alone_and_those_that_cease_to_are_told_at_once():
-    sentinel = sentinel_of("hinge", 100)
+    detector = sentinel_of("hinge", 100)
     for between in (0.01, 0.02, 0.04, 0.08, 0.3):
-        assert epochs(sentinel, [(1.0, 1.0)], Variety(between, 0.4)) == [""]
-    told = epochs(sentinel, [(1.0, 1.0)] * 12, Variety(0.05, 0.4))
+        assert epochs(detector, [(1.0, 1.0)], Diversity(between, 0.4)) == [""]
+    told = epochs(detector, [(1.0, 1.0)] * 12, Diversity(0.05, 0.4))
     assert [bool(text) for text in told] == [False] * 9 + [True] * 3
 
 
 def test_one_colour_is_told_as_such():
-    *_, last = epochs(sentinel_of("hinge", 10), [(1.0, 1.0)] * 7, Variety(0.5, 0.001))
+    *_, last = epochs(sentinel_of("hinge", 10), [(1.0, 1.0)] * 7, Diversity(0.5, 0.001))
     assert "of one colour (deviation 0.001)" in last
 
 
 def test_signs_of_a_single_epoch_disturb_the_calm_and_a_rollback_restores_it():
-    sentinel = sentinel_of("hinge", 10)
-    epochs(sentinel, [(1.0, 1.2)])
-    assert sentinel.is_calm
-    epochs(sentinel, [(3.0, 0.01)])
-    assert not sentinel.is_calm
-    sentinel.take_up()
-    assert sentinel.is_calm
-    *_, told = epochs(sentinel, [(3.0, 0.01)] * 2)
+    detector = sentinel_of("hinge", 10)
+    epochs(detector, [(1.0, 1.2)])
+    assert detector.is_calm
+    epochs(detector, [(3.0, 0.01)])
+    assert not detector.is_calm
+    detector.reset_counters()
+    assert detector.is_calm
+    *_, told = epochs(detector, [(3.0, 0.01)] * 2)
     assert "L_G has grown" in told, "it is measured by the sound epoch still"
 
 
@@ -97,12 +97,12 @@ def test_variety_against_loops():
         pairs = [(images[i], images[i - 1]) for i in range(len(images))]
         return sum((abs(a - b)).mean().item() for a, b in pairs) / len(pairs)
 
-    variety = Variety.of(made, real)
-    assert variety.between == pytest.approx(apart(made) / apart(real), rel=1e-5)
-    assert variety.within == pytest.approx(sum(image.flatten().std().item() for image in made) / 4, rel=1e-5)
-    same = Variety.of(made[:1].expand(4, -1, -1, -1), real)
-    assert same.between == 0 and Variety.of(torch.full((4, 3, 5, 6), 0.3), real).within == 0
-    assert Variety.of(made[:1], real).between == 1
+    diversity = Diversity.of(made, real)
+    assert diversity.between == pytest.approx(apart(made) / apart(real), rel=1e-5)
+    assert diversity.within == pytest.approx(sum(image.flatten().std().item() for image in made) / 4, rel=1e-5)
+    same = Diversity.of(made[:1].expand(4, -1, -1, -1), real)
+    assert same.between == 0 and Diversity.of(torch.full((4, 3, 5, 6), 0.3), real).within == 0
+    assert Diversity.of(made[:1], real).between == 1
 
 
 def test_losses_are_taken_as_one_discriminator_has_them_whatever_their_weight_and_number(monkeypatch):

@@ -8,7 +8,7 @@ from PIL import Image
 
 from gcc import Compressor, Teacher
 from gcc.errors import TrainingError
-from gcc.evaluation.split import spread
+from gcc.evaluation.split import evenly_spaced
 from gcc.training.best import snapshots
 from tests.helpers.families import TINY
 
@@ -50,8 +50,8 @@ def test_rollback_takes_up_the_last_sound_epoch_at_half_the_rates_and_gives_up_i
                 assert "back to the last sound epoch" in next(iter(step.warnings.values()))
                 now = snapshots(game.student.generators)["G"]
                 assert all(torch.equal(now[key], value) for key, value in sound.items())
-                assert game.student.generator_mover.lr == pytest.approx(1e-5 * 0.5**rolled)
-            if game.guard.sentinel.is_calm and not step.warnings:
+                assert game.student.optimizer_G.lr == pytest.approx(1e-5 * 0.5**rolled)
+            if game.collapse.detector.is_calm and not step.warnings:
                 sound = snapshots(game.student.generators)["G"]
     assert rolled == 3
 
@@ -91,7 +91,7 @@ def test_a_resumed_run_is_rolled_back_to_where_it_was_resumed():
         if step.epoch == 5 and not step.ends_epoch:
             with torch.no_grad():
                 next(game.student.generators["G"].parameters()).fill_(torch.nan)
-    assert warned == [5] and game.student.generator_mover.lr == pytest.approx(1e-3)
+    assert warned == [5] and game.student.optimizer_G.lr == pytest.approx(1e-3)
 
 
 def test_the_start_of_the_game_is_sound_where_nothing_else_is():
@@ -101,7 +101,7 @@ def test_the_start_of_the_game_is_sound_where_nothing_else_is():
         if step.phase != "train":
             continue
         if start is None:
-            start = copy.deepcopy(game.guard._sound["players"]["student"]["networks"]["generators"]["G"])
+            start = copy.deepcopy(game.collapse._last_good_state["players"]["student"]["networks"]["generators"]["G"])
             with torch.no_grad():
                 next(game.student.generators["G"].parameters()).fill_(torch.nan)
         if step.warnings:
@@ -117,12 +117,12 @@ def test_an_epoch_that_was_rolled_back_is_not_judged():
     with pytest.raises(TrainingError):
         for step in game.steps():
             if step.ends_epoch and step.phase == "train":
-                judged[step.epoch] = bool(step.figures), bool(step.warnings)
+                judged[step.epoch] = bool(step.metrics), bool(step.warnings)
     assert all(figures != warned for figures, warned in judged.values()) and any(warned for _, warned in judged.values())
 
 
 def test_spread():
-    assert spread(4, 4) == [0, 1, 2, 3] and spread(2, 9) == [0, 4]
+    assert evenly_spaced(4, 4) == [0, 1, 2, 3] and evenly_spaced(2, 9) == [0, 4]
 
 
 def test_what_is_left_out_is_not_looked_at(tmp_path):

@@ -7,9 +7,9 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from gcc.models.gate import ChannelGate
-from gcc.training.micro_batch import InParts, keeping
-from gcc.training.precision import Execution
-from gcc.utils.backend import unlimit_compiler
+from gcc.training.micro_batch import MicroBatched, keep_features
+from gcc.training.precision import ExecutionConfig
+from gcc.utils.backend import raise_recompile_limit
 
 
 def network():
@@ -21,14 +21,14 @@ def network():
 
 def passes(inner, execution):
     """Return all that is left by two passes, in which other parameters move and which are each walked back twice."""
-    called = InParts(inner, execution, {"2": inner[2]})
+    called = MicroBatched(inner, execution, {"2": inner[2]})
     left = []
     for moving in ("4.weight", "2.alpha"):
         for name, parameter in inner.named_parameters():
             parameter.requires_grad_(name.startswith(moving))
         images = torch.rand(4, 3, 9, 9, generator=torch.Generator().manual_seed(1), requires_grad=True)
         torch.manual_seed(3)
-        with keeping({"D": called}) as features:
+        with keep_features({"D": called}) as features:
             made = called(images)
         losses = made.square().mean(), features["D"]["2"].sin().mean()
         for loss in losses:
@@ -39,10 +39,10 @@ def passes(inner, execution):
 
 
 def test_results_features_gradients_and_buffers_are_those_of_the_network_as_it_is():
-    unlimit_compiler()
+    raise_recompile_limit()
     first, second = network(), network()
-    expected = passes(first, Execution(torch.device("cpu")))
-    found = passes(second, Execution(torch.device("cpu"), compiles=True))
+    expected = passes(first, ExecutionConfig(torch.device("cpu")))
+    found = passes(second, ExecutionConfig(torch.device("cpu"), compile=True))
     assert len(found) == len(expected) > 10
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)

@@ -85,7 +85,7 @@ def test_both_directions_make_a_teacher(tmp_path):
     with pytest.raises(ArtifactError, match="lacks the generator B2A"):
         Teacher.load(tmp_path / "teacher")
     imported("cyclegan", tmp_path / "latest_net_G_A.pth", tmp_path / "teacher", generator="B2A")
-    assert Teacher.load(tmp_path / "teacher").brought.keys() == {"A2B", "B2A"}
+    assert Teacher.load(tmp_path / "teacher").pretrained.keys() == {"A2B", "B2A"}
 
 
 def test_nothing_is_overwritten(tmp_path):
@@ -99,7 +99,7 @@ def test_nothing_is_overwritten(tmp_path):
     imported("cyclegan", tmp_path / "G.pth", out, force=True)
     assert (out / "A2B" / "replaced" / "README.md").read_text() == "mine"
     assert (out / "replaced" / "discriminators.safetensors").read_text() == "of other generators"
-    assert not Teacher("cyclegan", folder=out).judges
+    assert not Teacher("cyclegan", folder=out).has_discriminators
     with pytest.raises(OutputError, match="holds another model"):
         imported("pix2pix", tmp_path / "G.pth", out)
 

@@ -6,54 +6,54 @@ import torch
 from PIL import Image
 
 from gcc import Compressor, Teacher
-from gcc.training.memory_estimate import Tally, imagined
-from gcc.training.precision import Execution
+from gcc.training.memory_estimate import MemoryTracker, fake_tensors
+from gcc.training.precision import ExecutionConfig
 from gcc.utils.memory import _free_in_container, free_memory
 from tests.helpers.families import TINY
 
 
 def test_what_lives_at_the_same_time_is_counted_once():
-    with imagined() as tally:
+    with fake_tensors() as tracker:
         first = torch.zeros(1000)
         views = first.view(10, 100).t()
-        assert tally.now == 4000
+        assert tracker.now == 4000
         second = first + 1
-        assert tally.now == tally.most == 8000
+        assert tracker.now == tracker.peak == 8000
         del first, views
-        assert tally.now == 4000
+        assert tracker.now == 4000
         second.double()
-    assert tally.most == 4000 + 8000
+    assert tracker.peak == 4000 + 8000
 
 
 def test_what_backward_passes_need_is_counted():
     weight = torch.ones(50, 50, requires_grad=True)
-    with imagined() as tally:
+    with fake_tensors() as tracker:
         # The product keeps what the weight is multiplied with, and each sigmoid its result.
         made = torch.ones(50, 50) @ weight
         for _ in range(3):
             made = made.sigmoid()
-    assert tally.now == 4 * 50 * 50 * 4
+    assert tracker.now == 4 * 50 * 50 * 4
 
 
 def test_nothing_is_computed():
-    with imagined() as tally:
+    with fake_tensors() as tracker:
         torch.ones(1 << 20, 1 << 20)
-    assert tally.most == 4 << 40
+    assert tracker.peak == 4 << 40
 
 
 @pytest.mark.parametrize("arch", TINY)
 def test_an_imagined_iteration_takes_what_a_real_one_takes(arch, small_worlds):
-    run = Compressor(Teacher.create(arch), plain=True, **TINY[arch])
+    run = Compressor(Teacher.create(arch), reference=True, **TINY[arch])
     widths = run.within_budget()
     told = run.bytes_of_iteration(widths)
     assert not run.sides
-    run.widths, run.execution = widths, Execution(torch.device("cpu"))
-    with Tally() as tally:
+    run.widths, run.execution = widths, ExecutionConfig(torch.device("cpu"))
+    with MemoryTracker() as tracker:
         run._reinitialise()
         for _ in range(2):
             first, second = (next(run.batches(1, stream)) for stream in (1, 2))
             run._cooperate(first, second, 1)
-    assert told == pytest.approx(tally.most, rel=0.1)
+    assert told == pytest.approx(tracker.peak, rel=0.1)
     weights = sum(
         p.numel()
         for side in run.sides.values()

@@ -9,8 +9,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 from gcc import Compressor, GccError, Teacher
 from gcc.data import loader as loading
 from gcc.training import collapse as guard
-from gcc.training.micro_batch import InParts, keeping
-from gcc.training.precision import Execution
+from gcc.training.micro_batch import MicroBatched, keep_features
+from gcc.training.precision import ExecutionConfig
 from tests.helpers.families import TINY
 
 
@@ -20,15 +20,15 @@ def network(norm):
 
 
 def parted(size):
-    return Execution(torch.device("cpu"), micro_batch=size)
+    return ExecutionConfig(torch.device("cpu"), micro_batch=size)
 
 
 def passed(size, norm, batch=7):
     """Return all that a pass through such a network leaves, with so many samples in a part."""
     inner = network(norm)
-    called = InParts(inner, parted(size), {"1": inner[1]})
+    called = MicroBatched(inner, parted(size), {"1": inner[1]})
     images = torch.rand(batch, 3, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64, requires_grad=True)
-    with keeping({"G": called}) as features:
+    with keep_features({"G": called}) as features:
         made = called(images)
     (made.square().mean() + features["G"]["1"].sin().mean()).backward()
     gradients = {name: parameter.grad for name, parameter in inner.named_parameters()}
@@ -63,7 +63,7 @@ def test_nothing_is_kept_for_the_backward_pass_but_what_was_given():
     def kept(size):
         found = []
         with torch.autograd.graph.saved_tensors_hooks(lambda tensor: found.append(tensor.numel()) or tensor, lambda tensor: tensor):
-            InParts(inner, parted(size), {})(images)
+            MicroBatched(inner, parted(size), {})(images)
         return sum(found)
 
     inner, images = network(nn.InstanceNorm2d), torch.rand(8, 3, 32, 32, dtype=torch.float64, requires_grad=True)
@@ -72,8 +72,8 @@ def test_nothing_is_kept_for_the_backward_pass_but_what_was_given():
 
 def test_features_are_kept_inside_the_context_alone():
     inner = network(nn.InstanceNorm2d)
-    called = InParts(inner, parted(2), {"1": inner[1]})
-    with pytest.raises(ZeroDivisionError), keeping({"G": called}):
+    called = MicroBatched(inner, parted(2), {"1": inner[1]})
+    with pytest.raises(ZeroDivisionError), keep_features({"G": called}):
         raise ZeroDivisionError
     called(torch.rand(3, 3, 8, 8, dtype=torch.float64))
     assert called.taps.kept is None
@@ -99,7 +99,7 @@ def precise(monkeypatch):
 @pytest.mark.parametrize("arch", ["pix2pix", "cyclegan", "sagan", "srgan"])
 def test_every_family_plays_the_same_game_in_parts(arch, precise, small_worlds):
     settings = TINY[arch] | ({"dropout": 0.0} if arch == "pix2pix" else {})
-    whole, parts = (Compressor(Teacher.create(arch), plain=True, micro_batch=size, **settings) for size in (None, 8))
+    whole, parts = (Compressor(Teacher.create(arch), reference=True, micro_batch=size, **settings) for size in (None, 8))
     seen = 0
     for step, same in zip(whole.steps(), parts.steps(), strict=True):
         for name, loss in step.losses.items():

@@ -9,32 +9,32 @@ from torch import nn
 
 from gcc.artifacts.metrics_log import Window, append_line
 from gcc.errors import GccError, OutputError
-from gcc.training.optimizer import Mover
-from gcc.training.precision import Execution
-from gcc.utils.backend import compute_exactly, compute_fast
+from gcc.training.optimizer import ScopedOptimizer
+from gcc.training.precision import ExecutionConfig
+from gcc.utils.backend import use_float32, use_tf32
 from gcc.utils.device import choose_device, peak_memory
-from gcc.utils.seeds import derived, seeded
+from gcc.utils.seeds import derive_seed, seeded
 
 CPU = torch.device("cpu")
-OFF = Execution(CPU, torch.float32)
+OFF = ExecutionConfig(CPU, torch.float32)
 
 
 @pytest.mark.parametrize(("amp", "dtype"), [("auto", torch.float32), ("off", torch.float32), ("bf16", torch.bfloat16)])
 def test_precision_on_the_cpu(amp, dtype):
-    execution = Execution.choose(amp, CPU)
+    execution = ExecutionConfig.choose(amp, CPU)
     layout = torch.contiguous_format if dtype == torch.float32 else torch.channels_last
-    assert execution == Execution(CPU, dtype, layout, leaves_out_closed=True)
-    assert Execution.choose(amp, CPU, channels_last=True).layout == torch.channels_last
+    assert execution == ExecutionConfig(CPU, dtype, layout, skip_closed_channels=True)
+    assert ExecutionConfig.choose(amp, CPU, channels_last=True).layout == torch.channels_last
 
 
 def test_networks_take_on_the_layout():
-    convolution = Execution(CPU, layout=torch.channels_last).place(nn.Sequential(nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8)))
+    convolution = ExecutionConfig(CPU, layout=torch.channels_last).to_device(nn.Sequential(nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8)))
     assert convolution[0].weight.is_contiguous(memory_format=torch.channels_last)
     assert convolution(torch.randn(2, 8, 9, 9)).is_contiguous(memory_format=torch.channels_last)
 
 
 def test_instance_norm_keeps_the_layout_in_which_it_is_fast():
-    network = Execution(CPU, layout=torch.channels_last).place(nn.Sequential(nn.Conv2d(8, 8, 3), nn.InstanceNorm2d(8)))
+    network = ExecutionConfig(CPU, layout=torch.channels_last).to_device(nn.Sequential(nn.Conv2d(8, 8, 3), nn.InstanceNorm2d(8)))
     assert network[0].weight.is_contiguous() and not network[0].weight.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -44,9 +44,9 @@ def test_a_gpus_float32_is_exact_or_fast(monkeypatch):
         return torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark
 
     try:
-        compute_fast()
+        use_tf32()
         assert precision() == ("tf32", True, True)
-        compute_exactly()
+        use_float32()
         assert precision() == ("ieee", False, False)
     finally:
         torch.backends.cudnn.allow_tf32 = True
@@ -54,24 +54,24 @@ def test_a_gpus_float32_is_exact_or_fast(monkeypatch):
 
 def test_a_gpu_is_not_waited_for_to_learn_which_channels_are_open(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
-    execution = Execution.choose("auto", torch.device("cuda"))
-    assert execution.layout == torch.channels_last and not execution.leaves_out_closed
+    execution = ExecutionConfig.choose("auto", torch.device("cuda"))
+    assert execution.layout == torch.channels_last and not execution.skip_closed_channels
 
 
 def test_float16_is_refused_on_the_cpu():
     with pytest.raises(GccError, match="fp16"):
-        Execution.choose("fp16", CPU)
+        ExecutionConfig.choose("fp16", CPU)
 
 
 @pytest.mark.parametrize(("has_bf16", "dtype"), [(True, torch.bfloat16), (False, torch.float16)])
 def test_auto_on_a_gpu_takes_bf16_where_it_is_native(monkeypatch, has_bf16, dtype):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: has_bf16 or including_emulation)
-    assert Execution.choose("auto", torch.device("cuda")).dtype == dtype
+    assert ExecutionConfig.choose("auto", torch.device("cuda")).dtype == dtype
 
 
 def test_autocast_holds_in_its_context_alone():
     linear, x = nn.Linear(2, 2), torch.randn(1, 2)
-    with Execution(CPU, torch.bfloat16).autocast():
+    with ExecutionConfig(CPU, torch.bfloat16).autocast():
         assert linear(x).dtype == torch.bfloat16
     assert linear(x).dtype == torch.float32
     with OFF.autocast():
@@ -79,18 +79,18 @@ def test_autocast_holds_in_its_context_alone():
 
 
 def test_scaler_scales_for_float16_alone():
-    assert not OFF.scaler().is_enabled() and not Execution(CPU, torch.bfloat16).scaler().is_enabled()
-    assert Execution(CPU, torch.float16).scaler().is_enabled()
+    assert not OFF.scaler().is_enabled() and not ExecutionConfig(CPU, torch.bfloat16).scaler().is_enabled()
+    assert ExecutionConfig(CPU, torch.float16).scaler().is_enabled()
 
 
 def test_mover_is_adam():
     torch.manual_seed(0)
     mine = nn.Parameter(torch.randn(5))
     theirs = nn.Parameter(mine.detach().clone())
-    mover = Mover([mine], 0.01, (0.3, 0.9), OFF)
+    optimizer = ScopedOptimizer([mine], 0.01, (0.3, 0.9), OFF)
     adam = torch.optim.Adam([theirs], lr=0.01, betas=(0.3, 0.9), fused=False, foreach=False)
     for step in range(1, 6):
-        mover.step(((mine - step) ** 2).sum())
+        optimizer.step(((mine - step) ** 2).sum())
         adam.zero_grad()
         ((theirs - step) ** 2).sum().backward()
         adam.step()
@@ -99,50 +99,50 @@ def test_mover_is_adam():
 
 def test_mover_forgets_gradients_from_elsewhere():
     parameter = nn.Parameter(torch.zeros(1))
-    mover = Mover([parameter], 0.1, (0.5, 0.999), OFF)
+    optimizer = ScopedOptimizer([parameter], 0.1, (0.5, 0.999), OFF)
     (parameter * 100).sum().backward()
-    mover.step((-parameter).sum())
+    optimizer.step((-parameter).sum())
     assert parameter.item() == pytest.approx(0.1, rel=1e-4)
 
 
 def test_gathered_parts_are_one_loss_and_are_forgotten_with_the_step():
     whole, parts = (nn.Parameter(torch.tensor([1.0, 2.0])) for _ in range(2))
-    by_whole, by_parts = (Mover([parameter], 0.1, (0.5, 0.999), OFF) for parameter in (whole, parts))
+    by_whole, by_parts = (ScopedOptimizer([parameter], 0.1, (0.5, 0.999), OFF) for parameter in (whole, parts))
     for step in range(3):
         by_whole.step(((whole - step) ** 2).sum() + (3 * whole).sum() - whole[0])
         (100 * parts).sum().backward()  # Not gathered.
-        by_parts.gather((3 * parts).sum())
-        by_parts.gather(-parts[0])
+        by_parts.accumulate((3 * parts).sum())
+        by_parts.accumulate(-parts[0])
         by_parts.step(((parts - step) ** 2).sum())
         torch.testing.assert_close(parts, whole, rtol=1e-6, atol=1e-7)
 
 
 def test_no_gradient_outlives_a_step():
     parameter = nn.Parameter(torch.zeros(1))
-    Mover([parameter], 0.1, (0.5, 0.999), OFF).step(parameter.sum())
+    ScopedOptimizer([parameter], 0.1, (0.5, 0.999), OFF).step(parameter.sum())
     assert parameter.grad is None
 
 
 def test_rate_is_a_factor_on_the_base_and_does_not_pile_up():
     parameter = nn.Parameter(torch.zeros(1))
-    mover = Mover([parameter], 0.2, (0.5, 0.999), OFF)
+    optimizer = ScopedOptimizer([parameter], 0.2, (0.5, 0.999), OFF)
     for factor in (0.5, 0.5, 0.1, 1.0):
-        mover.rate(factor)
-        assert mover.optimizer.param_groups[0]["lr"] == pytest.approx(0.2 * factor)
-    mover.rate(0.5)
-    mover.step(parameter.sum())
+        optimizer.set_lr_factor(factor)
+        assert optimizer.optimizer.param_groups[0]["lr"] == pytest.approx(0.2 * factor)
+    optimizer.set_lr_factor(0.5)
+    optimizer.step(parameter.sum())
     assert parameter.item() == pytest.approx(-0.1, rel=1e-4)
 
 
 def test_moving_lets_gradients_in_and_shuts_even_after_an_error():
     parameters = [nn.Parameter(torch.zeros(1)) for _ in range(2)]
-    mover = Mover(iter(parameters), 0.1, (0.5, 0.999), OFF)
-    mover.freeze()
+    optimizer = ScopedOptimizer(iter(parameters), 0.1, (0.5, 0.999), OFF)
+    optimizer.freeze()
     assert not any(p.requires_grad for p in parameters)
-    with mover.moving():
+    with optimizer.trainable():
         assert all(p.requires_grad for p in parameters)
     assert not any(p.requires_grad for p in parameters)
-    with pytest.raises(ZeroDivisionError), mover.moving():
+    with pytest.raises(ZeroDivisionError), optimizer.trainable():
         raise ZeroDivisionError
     assert not any(p.requires_grad for p in parameters)
 
@@ -156,12 +156,12 @@ def test_penalise_sees_and_changes_unscaled_gradients_before_the_step(dtype):
         seen.append((parameter.detach().clone(), parameter.grad.clone()))
         parameter.grad.copy_(torch.tensor([-1.0, 1.0]))
 
-    mover = Mover([parameter], 0.1, (0.5, 0.999), Execution(CPU, dtype), penalise)
-    mover.step((3 * parameter).sum())
+    optimizer = ScopedOptimizer([parameter], 0.1, (0.5, 0.999), ExecutionConfig(CPU, dtype), penalise)
+    optimizer.step((3 * parameter).sum())
     ((value, slope),) = seen
     assert value.tolist() == [1.0, 2.0] and slope.tolist() == [3.0, 3.0]
     assert parameter.tolist() == pytest.approx([1.1, 1.9], rel=1e-4)
-    mover.step((3 * parameter).sum())
+    optimizer.step((3 * parameter).sum())
     assert len(seen) == 2 and seen[1][1].tolist() == [3.0, 3.0]
 
 
@@ -169,19 +169,19 @@ def test_scaled_steps_without_a_penalty_equal_plain_ones():
     values = []
     for dtype in (torch.float32, torch.float16):
         parameter = nn.Parameter(torch.tensor([1.0, -2.0]))
-        mover = Mover([parameter], 0.1, (0.5, 0.9), Execution(CPU, dtype))
+        optimizer = ScopedOptimizer([parameter], 0.1, (0.5, 0.9), ExecutionConfig(CPU, dtype))
         for step in range(4):
-            mover.step(((parameter - step) ** 3).sum())
+            optimizer.step(((parameter - step) ** 3).sum())
         values.append(parameter.detach().clone())
     torch.testing.assert_close(*values, rtol=1e-5, atol=1e-6)
 
 
 def test_scaled_step_skips_an_overflow():
     parameter = nn.Parameter(torch.ones(1))
-    mover = Mover([parameter], 0.1, (0.5, 0.9), Execution(CPU, torch.float16))
-    mover.step((parameter * float("inf")).sum())
+    optimizer = ScopedOptimizer([parameter], 0.1, (0.5, 0.9), ExecutionConfig(CPU, torch.float16))
+    optimizer.step((parameter * float("inf")).sum())
     assert parameter.item() == 1.0
-    mover.step(parameter.sum())
+    optimizer.step(parameter.sum())
     assert parameter.item() == pytest.approx(0.9, rel=1e-4)
 
 
@@ -201,12 +201,12 @@ def test_choose_device():
 
 
 def test_derived_seeds_differ_by_seed_and_use_and_never_change():
-    uses = [derived(seed, use) for seed in range(50) for use in ("teacher G", "teacher D", "student G", "student D", "projections")]
+    uses = [derive_seed(seed, use) for seed in range(50) for use in ("teacher G", "teacher D", "student G", "student D", "projections")]
     assert len(set(uses)) == len(uses)
     assert all(0 <= value < 2**63 for value in uses)
     # A saved run must come out the same in a later version.
-    assert derived(0, "teacher") == 6516564265846340120
-    assert derived(1, "2 x") != derived(12, "x") and derived(1, " a") != derived(1, "a")
+    assert derive_seed(0, "teacher") == 6516564265846340120
+    assert derive_seed(1, "2 x") != derive_seed(12, "x") and derive_seed(1, " a") != derive_seed(1, "a")
 
 
 def test_seeded_restores_the_global_state_even_after_an_error():
@@ -268,11 +268,11 @@ def test_append_line(tmp_path):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_gradients_are_unscaled_move_nothing_and_do_not_outlive_their_context(dtype):
     weight = nn.Parameter(torch.tensor([1.0, 2.0]))
-    mover = Mover([weight], 0.1, (0.5, 0.999), Execution(torch.device("cpu"), dtype))
+    optimizer = ScopedOptimizer([weight], 0.1, (0.5, 0.999), ExecutionConfig(torch.device("cpu"), dtype))
     for _ in range(2):
-        with mover.gradients((weight**2).sum()):
+        with optimizer.gradients((weight**2).sum()):
             assert weight.grad.tolist() == [2.0, 4.0]
         assert weight.grad is None
-    assert weight.tolist() == [1.0, 2.0] and not mover.optimizer.state
-    mover.step((weight**2).sum())
+    assert weight.tolist() == [1.0, 2.0] and not optimizer.optimizer.state
+    optimizer.step((weight**2).sum())
     torch.testing.assert_close(weight.detach(), torch.tensor([0.9, 1.9]))

@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch import nn
 
-from gcc.losses.coordination import Target
-from gcc.losses.layers import NOWHERE, build_projections, place
+from gcc.losses.coordination import SmoothedTarget
+from gcc.losses.layers import NO_LAYERS, build_projections, select_layers
 from gcc.models.gate import ChannelGate
 from gcc.models.pix2pix import Pix2Pix
-from gcc.training.pair import FrozenPlayer, Lesson, Player
-from gcc.training.precision import Execution
-from gcc.training.student import Student
+from gcc.training.pair import FrozenPair, GANPair, TeacherOutput
+from gcc.training.precision import ExecutionConfig
+from gcc.training.student import StudentPair
 
 pytestmark = pytest.mark.usefixtures("gradients_stay")
-CPU = Execution(torch.device("cpu"), torch.float32)
+CPU = ExecutionConfig(torch.device("cpu"), torch.float32)
 TAPS_G, TAPS_D = ("down2.act", "down4.act", "up4.act", "up2.act"), ("conv2", "conv4")
 
 
@@ -31,7 +31,7 @@ def batch(seed):
     return {key: torch.rand(2, 3, 32, 32, generator=random) * 2 - 1 for key in ("A", "B")}
 
 
-def game(kind=Player, execution=CPU, seed=0, **changes):
+def game(kind=GANPair, execution=CPU, seed=0, **changes):
     """Return a teacher and a narrower student, with weights far enough from zero for every loss to matter."""
     torch.manual_seed(seed)
     architecture = make(**changes)
@@ -41,10 +41,10 @@ def game(kind=Player, execution=CPU, seed=0, **changes):
     with torch.device("meta"):
         meta = {"G": architecture.build_generator(full).eval()}, {"D": architecture.build_discriminator().eval()}
         thin = {"G": architecture.build_generator(narrow).eval()}
-    positions = place(architecture, *meta)
-    teacher = kind(architecture, teachers, {"D": architecture.build_discriminator()}, execution, {}, positions)
+    layers = select_layers(architecture, *meta)
+    teacher = kind(architecture, teachers, {"D": architecture.build_discriminator()}, execution, {}, layers)
     gated = {"D": architecture.build_discriminator(lambda channels: ChannelGate(channels, architecture.recipe.tau))}
-    student = Student(architecture, students, gated, execution, {}, positions, build_projections(architecture, meta[0], thin, positions))
+    student = StudentPair(architecture, students, gated, execution, {}, layers, build_projections(architecture, meta[0], thin, layers))
     for alpha in student.alphas:
         with torch.no_grad():
             alpha.copy_(torch.rand_like(alpha))
@@ -72,7 +72,7 @@ def weights_of(player):
         "G": parameters(player.generators["G"]),
         "D": parameters(player.discriminators["D"]),
         "alpha": parameters(player.discriminators["D"], alphas=True),
-        "f": parameters(player.projections["G"]) if isinstance(player, Student) else {},
+        "f": parameters(player.projections["G"]) if isinstance(player, StudentPair) else {},
     }
 
 
@@ -163,8 +163,8 @@ def test_update_generators_is_eq_1_and_the_task_loss():
     optimizer = adam(g.parameters(), 1e-3, (0.5, 0.999))
     for seed in (1, 2, 3):
         data = batch(seed)
-        made = player.make(data)
-        got = player.update_generators(made, player.judge(made))
+        made = player.generate(data)
+        got = player.step_G(made, player.discriminate(made))
         fake, _ = unet(g, data["A"])
         logits, _ = patch(d, torch.cat([data["A"], fake], 1))
         adversarial, task = -logits.mean(), 100 * (fake - data["B"]).abs().mean()
@@ -186,7 +186,7 @@ def test_update_discriminators_is_eq_2(lambda_d):
     optimizer = adam(d.parameters(), 3e-3, (0.5, 0.999))
     for seed in (1, 2, 3):
         data = batch(seed)
-        got = player.update_discriminators(player.make(data))
+        got = player.step_D(player.generate(data))
         with torch.no_grad():
             fake, _ = unet(g, data["A"])
         real, _ = patch(d, torch.cat([data["A"], data["B"]], 1))
@@ -205,8 +205,8 @@ def test_update_discriminators_is_eq_2(lambda_d):
 
 
 def lesson_for(teacher, data):
-    made = teacher.make(data)
-    return Lesson(made, teacher.judge(made))
+    made = teacher.generate(data)
+    return TeacherOutput(made, teacher.discriminate(made))
 
 
 @pytest.mark.parametrize("weights", [{}, {"gamma_m": 3.0, "gamma_t": 0.0}, {"gamma_m": 0.0, "gamma_t": 500.0}])
@@ -226,9 +226,9 @@ def test_learn_is_eq_1_the_task_loss_and_eq_10(weights):
     optimizer = adam([*g.parameters(), *f.parameters()], 1e-3, (0.5, 0.999))
     for seed in (1, 2):
         data = batch(seed)
-        lesson = lesson_for(teacher, data)
-        made = student.make(data)
-        got = student.learn(made, student.judge(made), lesson, teacher.judge(made))
+        taught = lesson_for(teacher, data)
+        made = student.generate(data)
+        got = student.step_G_distilled(made, student.discriminate(made), taught, teacher.discriminate(made))
 
         with torch.no_grad():
             taught, t_features = unet(g_t, data["A"])
@@ -261,7 +261,7 @@ def test_learn_is_eq_1_the_task_loss_and_eq_10(weights):
 @pytest.mark.parametrize(("lambda_d", "target"), [(0.5, 0.05), (0.5, 5.0), (1.0, 0.3)])
 def test_update_retention_is_eq_8(lambda_d, target):
     teacher, student = game(lambda_d=lambda_d)
-    held = Target()
+    held = SmoothedTarget()
     held.update(torch.tensor(target), 1, 10)
     g, d = copy.deepcopy(student.generators["G"]), copy.deepcopy(student.discriminators["D"])
     d.requires_grad_(True)
@@ -270,9 +270,9 @@ def test_update_retention_is_eq_8(lambda_d, target):
     for seed in (1, 2, 3):
         data = batch(seed)
         with torch.no_grad():
-            made = student.make(data)
+            made = student.generate(data)
             fake, _ = unet(g, data["A"])
-        got = student.update_retention(made, {"D": held})
+        got = student.step_alpha(made, {"D": held})
         real, _ = patch(d, torch.cat([data["A"], data["B"]], 1))
         judged, _ = patch(d, torch.cat([data["A"], fake], 1))
         loss_g, loss_d_fake = -judged.mean(), hinge_fake(judged)
@@ -292,9 +292,9 @@ def test_update_retention_is_eq_8(lambda_d, target):
 
 def test_imbalances_are_of_the_adversarial_losses():
     teacher, _ = game()
-    verdict = teacher.judge(teacher.make(batch(1)))
-    got = teacher.imbalances(verdict)
-    logits = verdict.logits["D"].detach()
+    output = teacher.discriminate(teacher.generate(batch(1)))
+    got = teacher.imbalances(output)
+    logits = output.logits["D"].detach()
     assert got.keys() == {"D"} and not got["D"].requires_grad
     assert got["D"].item() == pytest.approx(abs(-logits.mean() - hinge_fake(logits)).item(), rel=1e-5)
 
@@ -303,14 +303,14 @@ def test_each_move_moves_its_own_weights_and_nothing_else():
     # Not hinge: inside its margin the two halves of Eq. 2 cancel on the last bias.
     teacher, student = game(gan_mode="lsgan")
     data = batch(1)
-    lesson = lesson_for(teacher, data)
-    target = Target()
+    taught = lesson_for(teacher, data)
+    target = SmoothedTarget()
     for player, name, move, expected in [
-        (teacher, "generators", lambda: teacher.update_generators(lesson.made, lesson.verdict), {"G"}),
-        (teacher, "discriminators", lambda: teacher.update_discriminators(teacher.make(data)), {"D"}),
+        (teacher, "generators", lambda: teacher.step_G(taught.made, taught.output), {"G"}),
+        (teacher, "discriminators", lambda: teacher.step_D(teacher.generate(data)), {"D"}),
         (student, "learn", lambda: learn(teacher, student, data), {"G", "f"}),
-        (student, "discriminators", lambda: student.update_discriminators(student.make(data)), {"D"}),
-        (student, "retention", lambda: student.update_retention(student.make(data), {"D": target}), {"alpha"}),
+        (student, "discriminators", lambda: student.step_D(student.generate(data)), {"D"}),
+        (student, "retention", lambda: student.step_alpha(student.generate(data), {"D": target}), {"alpha"}),
     ]:
         other = student if player is teacher else teacher
         before, others = weights_of(player), weights_of(other)
@@ -325,26 +325,26 @@ def test_each_move_moves_its_own_weights_and_nothing_else():
 
 
 def learn(teacher, student, data):
-    lesson = lesson_for(teacher, data)
-    made = student.make(data)
-    return student.learn(made, student.judge(made), lesson, teacher.judge(made))
+    taught = lesson_for(teacher, data)
+    made = student.generate(data)
+    return student.step_G_distilled(made, student.discriminate(made), taught, teacher.discriminate(made))
 
 
 @pytest.mark.parametrize("order", ["GD", "DG"])
 def test_the_teachers_opinion_reaches_the_students_generator_and_nothing_else(order):
     teacher, student = game()
     data = batch(3)
-    lesson = lesson_for(teacher, data)
+    taught = lesson_for(teacher, data)
     for network in (*teacher.generators.values(), *teacher.discriminators.values()):
         network.zero_grad(set_to_none=True)
     student.discriminators["D"].zero_grad(set_to_none=True)
-    made = student.make(data)
+    made = student.generate(data)
     if order == "DG":
-        student.update_discriminators(made)
+        student.step_D(made)
         student.discriminators["D"].zero_grad(set_to_none=True)
-    verdict, opinion = student.judge(made), teacher.judge(made)
+    output, teacher_on_student = student.discriminate(made), teacher.discriminate(made)
     before = weights_of(teacher)
-    student.learn(made, verdict, lesson, opinion)
+    student.step_G_distilled(made, output, taught, teacher_on_student)
     assert moved(before, teacher) == set()
     for network in (*teacher.generators.values(), *teacher.discriminators.values(), *student.discriminators.values()):
         assert all(parameter.grad is None for parameter in network.parameters())
@@ -354,31 +354,31 @@ def test_the_teachers_opinion_reaches_the_students_generator_and_nothing_else(or
 def test_distillation_through_the_discriminator_alone_moves_the_generator():
     # Eq. 9 with D^T(G^S(z)) detached would leave no gradient here.
     teacher, student = game()
-    made = student.make(batch(1))
-    opinion = teacher.judge(made)
-    assert set(opinion.features["D"]) == {"conv2.3", "conv4.3"}
-    sum(feature.square().sum() for feature in opinion.features["D"].values()).backward()
+    made = student.generate(batch(1))
+    teacher_on_student = teacher.discriminate(made)
+    assert set(teacher_on_student.features["D"]) == {"conv2.3", "conv4.3"}
+    sum(feature.square().sum() for feature in teacher_on_student.features["D"].values()).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for n, p in student.generators["G"].named_parameters() if "up1" in n)
     assert all(p.grad is None for p in teacher.discriminators["D"].parameters())
 
 
 def test_both_sides_are_judged_by_the_same_weights():
     teacher, student = game()
-    made = student.make(batch(1))
+    made = student.generate(batch(1))
     images = made.pairs["D"].fake
     expected, features = patch(copy.deepcopy(teacher.discriminators["D"]), images)
-    opinion = teacher.judge(made)
-    torch.testing.assert_close(opinion.logits["D"], expected)
-    torch.testing.assert_close(opinion.features["D"]["conv2.3"], features["conv2"])
+    teacher_on_student = teacher.discriminate(made)
+    torch.testing.assert_close(teacher_on_student.logits["D"], expected)
+    torch.testing.assert_close(teacher_on_student.features["D"]["conv2.3"], features["conv2"])
 
 
 def test_alpha_step_leaves_all_else_bit_equal_but_running_statistics():
     teacher, student = game()
     networks = [*student.generators.values(), *student.discriminators.values(), *student.projections.values(), *teacher.generators.values()]
     with torch.no_grad():
-        made = student.make(batch(2))
+        made = student.generate(batch(2))
     before = snapshot(*networks)
-    student.update_retention(made, {"D": Target()})
+    student.step_alpha(made, {"D": SmoothedTarget()})
     for old, new in zip(before, snapshot(*networks), strict=True):
         for name, value in old.items():
             if not name.endswith("alpha") and "running" not in name and "tracked" not in name:
@@ -389,8 +389,8 @@ def test_retention_factors_are_clamped_and_masks_stay_whole():
     _, student = game(lr_alpha=5.0)
     for seed in range(3):
         with torch.no_grad():
-            made = student.make(batch(seed))
-        student.update_retention(made, {"D": Target()})
+            made = student.generate(batch(seed))
+        student.step_alpha(made, {"D": SmoothedTarget()})
         values = torch.cat([alpha.detach() for alpha in student.alphas])
         assert values.min() >= 0 and values.max() <= 1
     assert {0.0, 1.0} <= set(values.tolist())
@@ -408,43 +408,43 @@ def test_active_share():
 def test_every_parameter_is_in_exactly_one_optimiser_once():
     teacher, student = game()
     for player, movers in (
-        (teacher, [teacher.generator_mover, teacher.discriminator_mover]),
-        (student, [student.generator_mover, student.discriminator_mover, student.retention_mover]),
+        (teacher, [teacher.optimizer_G, teacher.optimizer_D]),
+        (student, [student.optimizer_G, student.optimizer_D, student.optimizer_alpha]),
     ):
-        held = [id(p) for mover in movers for group in mover.optimizer.param_groups for p in group["params"]]
+        held = [id(p) for optimizer in movers for group in optimizer.optimizer.param_groups for p in group["params"]]
         networks = [*player.generators.values(), *player.discriminators.values()]
-        networks += list(player.projections.values()) if isinstance(player, Student) else []
+        networks += list(player.projections.values()) if isinstance(player, StudentPair) else []
         assert len(held) == len(set(held))
         assert set(held) == {id(p) for network in networks for p in network.parameters()}
-    ids = lambda mover: {id(p) for group in mover.optimizer.param_groups for p in group["params"]}  # noqa: E731
-    assert ids(student.retention_mover) == {id(alpha) for alpha in student.alphas} and len(student.alphas) == 4
-    assert ids(student.generator_mover) == {
+    ids = lambda optimizer: {id(p) for group in optimizer.optimizer.param_groups for p in group["params"]}  # noqa: E731
+    assert ids(student.optimizer_alpha) == {id(alpha) for alpha in student.alphas} and len(student.alphas) == 4
+    assert ids(student.optimizer_G) == {
         id(p) for network in (student.generators["G"], student.projections["G"]) for p in network.parameters()
     }
 
 
 def test_optimisers_have_the_recipes_numbers():
     _, student = game(lr_g=1e-3, lr_d=2e-3, lr_alpha=3e-3, beta1=0.25, beta2=0.9)
-    for mover, lr, betas in (
-        (student.generator_mover, 1e-3, (0.25, 0.9)),
-        (student.discriminator_mover, 2e-3, (0.25, 0.9)),
-        (student.retention_mover, 3e-3, (0.9, 0.999)),
+    for optimizer, lr, betas in (
+        (student.optimizer_G, 1e-3, (0.25, 0.9)),
+        (student.optimizer_D, 2e-3, (0.25, 0.9)),
+        (student.optimizer_alpha, 3e-3, (0.9, 0.999)),
     ):
-        assert isinstance(mover.optimizer, torch.optim.Adam)
-        for group in mover.optimizer.param_groups:
+        assert isinstance(optimizer.optimizer, torch.optim.Adam)
+        for group in optimizer.optimizer.param_groups:
             assert (group["lr"], tuple(group["betas"]), group["weight_decay"], group["eps"]) == (pytest.approx(lr), betas, 0, 1e-8)
 
 
 @pytest.mark.parametrize("side", [0, 1], ids=["teacher", "student"])
 def test_begin_sets_the_learning_rates(side):
-    player = game(epochs=10, decay=0.5, alpha_decay=3, lr_g=1e-3, lr_d=2e-3, lr_alpha=1.0)[side]
+    player = game(epochs=10, decay_fraction=0.5, alpha_decay_epochs=3, lr_g=1e-3, lr_d=2e-3, lr_alpha=1.0)[side]
     for epoch in (1, 5, 6, 10, 2):
         player.begin(epoch)
         factor = 1.0 if epoch <= 5 else 1 - (epoch - 5) / 6
-        assert player.generator_mover.optimizer.param_groups[0]["lr"] == pytest.approx(1e-3 * factor)
-        assert player.discriminator_mover.optimizer.param_groups[0]["lr"] == pytest.approx(2e-3 * factor)
+        assert player.optimizer_G.optimizer.param_groups[0]["lr"] == pytest.approx(1e-3 * factor)
+        assert player.optimizer_D.optimizer.param_groups[0]["lr"] == pytest.approx(2e-3 * factor)
         if side:
-            assert player.retention_mover.optimizer.param_groups[0]["lr"] == pytest.approx(0.1 ** ((epoch - 1) // 3))
+            assert player.optimizer_alpha.optimizer.param_groups[0]["lr"] == pytest.approx(0.1 ** ((epoch - 1) // 3))
 
 
 def test_forward_passes_are_counted():
@@ -457,41 +457,41 @@ def test_forward_passes_are_counted():
             counts[:] = [0] * 4
             return move(), tuple(counts)
 
-        made_t, passes = spent(lambda: teacher.make(data))
+        made_t, passes = spent(lambda: teacher.generate(data))
         assert passes == (1, 0, 0, 0)
-        verdict_t, passes = spent(lambda: teacher.judge(made_t))
+        verdict_t, passes = spent(lambda: teacher.discriminate(made_t))
         assert passes == (0, 1, 0, 0)
-        assert spent(lambda: teacher.update_discriminators(made_t))[1] == (0, 2, 0, 0)
+        assert spent(lambda: teacher.step_D(made_t))[1] == (0, 2, 0, 0)
         assert spent(lambda: teacher.imbalances(verdict_t))[1] == (0, 0, 0, 0)
-        lesson = Lesson(made_t, teacher.judge(made_t))
-        made, passes = spent(lambda: student.make(data))
+        taught = TeacherOutput(made_t, teacher.discriminate(made_t))
+        made, passes = spent(lambda: student.generate(data))
         assert passes == (0, 0, 1, 0)
-        verdict, passes = spent(lambda: student.judge(made))
+        output, passes = spent(lambda: student.discriminate(made))
         assert passes == (0, 0, 0, 1)
-        opinion, passes = spent(lambda: teacher.judge(made))
+        teacher_on_student, passes = spent(lambda: teacher.discriminate(made))
         assert passes == (0, 1, 0, 0)
-        assert spent(lambda: student.learn(made, verdict, lesson, opinion))[1] == (0, 0, 0, 0)
-        assert spent(lambda: student.update_discriminators(made))[1] == (0, 0, 0, 2)
-        assert spent(lambda: student.update_retention(student.make(data), {"D": Target()}))[1] == (0, 0, 1, 2)
-    teacher.update_generators(lesson.made, lesson.verdict)
+        assert spent(lambda: student.step_G_distilled(made, output, taught, teacher_on_student))[1] == (0, 0, 0, 0)
+        assert spent(lambda: student.step_D(made))[1] == (0, 0, 0, 2)
+        assert spent(lambda: student.step_alpha(student.generate(data), {"D": SmoothedTarget()}))[1] == (0, 0, 1, 2)
+    teacher.step_G(taught.made, taught.output)
 
 
 def test_a_frozen_teacher_moves_nothing_and_still_teaches():
-    teacher, student = game(FrozenPlayer)
+    teacher, student = game(FrozenPair)
     networks = [*teacher.generators.values(), *teacher.discriminators.values()]
     before = snapshot(*networks)
     for epoch in (1, 2):
         teacher.begin(epoch)
-        made = teacher.make(batch(epoch))
+        made = teacher.generate(batch(epoch))
         assert not made.samples["fake"].requires_grad and not made.pairs["D"].fake.requires_grad
-        assert teacher.update_discriminators(made) == {}
-        lesson = Lesson(made, teacher.judge(made))
-        assert teacher.update_generators(made, lesson.verdict) == {}
-        assert teacher.imbalances(lesson.verdict)["D"].isfinite()
-        own = student.make(batch(epoch))
-        opinion = teacher.judge(own)
+        assert teacher.step_D(made) == {}
+        taught = TeacherOutput(made, teacher.discriminate(made))
+        assert teacher.step_G(made, taught.output) == {}
+        assert teacher.imbalances(taught.output)["D"].isfinite()
+        own = student.generate(batch(epoch))
+        teacher_on_student = teacher.discriminate(own)
         student.generators["G"].zero_grad(set_to_none=True)
-        losses = student.learn(own, student.judge(own), lesson, opinion)
+        losses = student.step_G_distilled(own, student.discriminate(own), taught, teacher_on_student)
         assert losses["distill_G"] > 0 and losses["distill_D"] > 0
         assert all(p.grad.abs().sum() > 0 for p in student.generators["G"].get_submodule("up1").parameters())
     for old, new in zip(before, snapshot(*networks), strict=True):
@@ -503,8 +503,8 @@ def test_a_frozen_teacher_moves_nothing_even_before_its_first_epoch():
     architecture = make()
     networks = architecture.build_generator(architecture.full_widths(4)), architecture.build_discriminator()
     before = snapshot(*networks)
-    teacher = FrozenPlayer(architecture, {"G": networks[0]}, {"D": networks[1]}, CPU)
-    teacher.judge(teacher.make(batch(1)))
+    teacher = FrozenPair(architecture, {"G": networks[0]}, {"D": networks[1]}, CPU)
+    teacher.discriminate(teacher.generate(batch(1)))
     for old, new in zip(before, snapshot(*networks), strict=True):
         assert same(old, new)
 
@@ -519,8 +519,8 @@ def test_nothing_distilled_leaves_the_plain_losses():
     architecture = make()
     widths = architecture.full_widths(4)
     gated = architecture.build_discriminator(lambda channels: ChannelGate(channels, 0.5))
-    student = Student(architecture, {"G": architecture.build_generator(widths)}, {"D": gated}, CPU, {}, NOWHERE, {})
-    teacher = Player(architecture, {"G": architecture.build_generator(widths)}, {"D": architecture.build_discriminator()}, CPU)
+    student = StudentPair(architecture, {"G": architecture.build_generator(widths)}, {"D": gated}, CPU, {}, NO_LAYERS, {})
+    teacher = GANPair(architecture, {"G": architecture.build_generator(widths)}, {"D": architecture.build_discriminator()}, CPU)
     assert set(learn(teacher, student, batch(1))) == {"G", "L1"}
 
 
@@ -529,10 +529,10 @@ def test_wgan_penalty_is_weighted_and_reaches_the_discriminator():
     network = copy.deepcopy(player.discriminators["D"]).requires_grad_(True)
     data = batch(1)
     # Made and real images agree, so that the penalty is taken at one point whatever the draw.
-    made = player.make(data)
+    made = player.generate(data)
     pair = made.pairs["D"]
     made = dataclasses.replace(made, pairs={"D": dataclasses.replace(pair, fake=pair.real.clone())})
-    got = player.update_discriminators(made)
+    got = player.step_D(made)
     asked = pair.real.clone().requires_grad_(True)
     (slope,) = torch.autograd.grad(network(asked).sum(), asked)
     expected = sum((sample.square().sum().sqrt().item() - 1) ** 2 for sample in slope) / len(slope)
@@ -541,10 +541,10 @@ def test_wgan_penalty_is_weighted_and_reaches_the_discriminator():
 
 
 def test_bfloat16_forward_keeps_weights_and_losses_in_float32():
-    teacher, student = game(execution=Execution(torch.device("cpu"), torch.bfloat16))
+    teacher, student = game(execution=ExecutionConfig(torch.device("cpu"), torch.bfloat16))
     losses = learn(teacher, student, batch(1))
-    losses |= student.update_discriminators(student.make(batch(1)))
-    losses |= student.update_retention(student.make(batch(1)), {"D": Target()})
+    losses |= student.step_D(student.generate(batch(1)))
+    losses |= student.step_alpha(student.generate(batch(1)), {"D": SmoothedTarget()})
     assert all(loss.dtype == torch.float32 and loss.isfinite() for loss in losses.values())
     for network in (*student.generators.values(), *student.discriminators.values(), *student.projections.values()):
         assert all(p.dtype == torch.float32 and p.isfinite().all() for p in network.parameters())
@@ -560,13 +560,13 @@ def test_penalise_is_called_once_per_generator_step_and_its_addition_moves():
         calls.append(weight.grad.abs().sum().item())
         weight.grad.copy_(torch.ones_like(weight))
 
-    player = Player(architecture, {"G": generator}, {"D": architecture.build_discriminator()}, CPU, penalise=penalise)
+    player = GANPair(architecture, {"G": generator}, {"D": architecture.build_discriminator()}, CPU, penalise=penalise)
     player.begin(1)
     before = weight.detach().clone()
-    made = player.make(batch(1))
-    player.update_discriminators(made)
+    made = player.generate(batch(1))
+    player.step_D(made)
     assert calls == []
-    player.update_generators(made, player.judge(made))
+    player.step_G(made, player.discriminate(made))
     assert len(calls) == 1 and calls[0] > 0
     torch.testing.assert_close(weight.detach(), before - 1e-3, rtol=0, atol=1e-6)
 
@@ -575,27 +575,27 @@ def test_the_adversarial_loss_is_weighted_for_the_generator_alone():
     (plain, _), (weighed, _) = game(), game(lambda_gan=0.25)
     losses = []
     for player in (plain, weighed):
-        made = player.make(batch(0))
-        verdict = player.judge(made)
-        imbalance = player.imbalances(verdict)["D"]
-        losses.append((player.update_generators(made, verdict), imbalance))
+        made = player.generate(batch(0))
+        output = player.discriminate(made)
+        imbalance = player.imbalances(output)["D"]
+        losses.append((player.step_G(made, output), imbalance))
     (first, imbalance), (second, same_imbalance) = losses
     assert float(second["G"]) == pytest.approx(0.25 * float(first["G"])) and second["L1"] == first["L1"] and imbalance == same_imbalance
 
 
 def test_a_discriminator_sees_the_images_of_its_pool_and_the_balance_sees_new_ones():
     _, student = game(pool_size=2)
-    first = student.make(batch(0))
-    student.update_discriminators(first, student.judge(first))
+    first = student.generate(batch(0))
+    student.step_D(first, student.discriminate(first))
     stored = [image.clone() for image in student.pools["D"].images]
     assert torch.equal(torch.stack(stored), first.pairs["D"].fake)
     seen = []
     student.discriminators["D"].register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].detach()))
-    given = [student.make(batch(seed)) for seed in range(1, 9)]
+    given = [student.generate(batch(seed)) for seed in range(1, 9)]
     for made in given:
-        verdict = student.judge(made)
+        output = student.discriminate(made)
         assert torch.equal(seen[-1], made.pairs["D"].fake)
-        student.update_discriminators(made, verdict)
+        student.step_D(made, output)
         assert torch.equal(seen[-2], made.pairs["D"].real)
     new = [
         any(torch.equal(image, own) for own in made.pairs["D"].fake)
@@ -612,7 +612,7 @@ def test_pretraining_moves_the_generators_by_its_own_losses_alone(monkeypatch):
     )
     expected = copy.deepcopy(teacher.generators["G"])
     before = weights_of(teacher)
-    made = teacher.make(batch(0))
+    made = teacher.generate(batch(0))
     losses = teacher.pretrain(made)
     assert moved(before, teacher) == {"G"} and losses.keys() == {"pixel"}
     optimizer = torch.optim.Adam(expected.parameters(), lr=1e-3, betas=(0.5, 0.999))
@@ -622,9 +622,9 @@ def test_pretraining_moves_the_generators_by_its_own_losses_alone(monkeypatch):
     assert float(losses["pixel"]) == pytest.approx(loss.item())
     for mine, wanted in zip(teacher.generators["G"].parameters(), expected.parameters(), strict=True):
         torch.testing.assert_close(mine, wanted)
-    assert teacher.generator_mover.optimizer.state
-    teacher.generator_mover.forget()
-    assert not teacher.generator_mover.optimizer.state
+    assert teacher.optimizer_G.optimizer.state
+    teacher.optimizer_G.reset_state()
+    assert not teacher.optimizer_G.optimizer.state
 
 
 def test_gradients_are_those_of_eq_1_and_the_task_loss_batch_by_batch():

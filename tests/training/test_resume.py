@@ -70,7 +70,7 @@ def test_a_run_that_is_stopped_anywhere_and_resumed_ends_bit_equal(arch, tmp_pat
 
 @pytest.mark.parametrize(
     "settings",
-    [{"pool_size": 3}, {"generator": "resnet", "n_blocks": 1, "dropout": 0.5}, {"discriminator": "full"}, {"order": "DG"}],
+    [{"pool_size": 3}, {"generator": "resnet", "n_blocks": 1, "dropout": 0.5}, {"discriminator": "full"}, {"update_order": "DG"}],
     ids=str,
 )
 def test_pools_dropout_and_every_kind_of_student_are_resumed(settings, tmp_path):
@@ -98,7 +98,7 @@ def test_workers_and_steps_of_other_numbers_change_nothing(tmp_path):
 
 
 def test_the_best_epoch_is_remembered(tmp_path):
-    settings = {"metrics": "l1", "epochs": 3}
+    settings = {"evaluators": "l1", "epochs": 3}
     run = begun("pix2pix", **settings)
     total = len(list(run.steps()))
     stopped(begun("pix2pix", **settings), total - 1, tmp_path)
@@ -106,8 +106,8 @@ def test_the_best_epoch_is_remembered(tmp_path):
     again.resume(Checkpoints(tmp_path).newest())
     for _ in again.steps():
         pass
-    assert run.selection.best.keys() == {"teacher", "student"}
-    for side, kept in run.selection.best.items():
+    assert run.best_checkpoint.best.keys() == {"teacher", "student"}
+    for side, kept in run.best_checkpoint.best.items():
         other = again.selection.best[side]
         assert (kept.epoch, kept.figure) == (other.epoch, other.figure)
         assert all(torch.equal(value, other.generators["G"][key]) for key, value in kept.generators["G"].items())

@@ -10,9 +10,9 @@ from rich.console import Console
 from gcc import Compressor, GccError, Teacher, Trainer, load
 from gcc.artifacts.model import read
 from gcc.errors import DataError, TrainingError
-from gcc.evaluation.split import HeldOut
+from gcc.evaluation.split import SplitEvaluation
 from gcc.training.best import snapshots
-from gcc.training.session import watched
+from gcc.training.session import run_session
 from tests.helpers.families import TINY
 
 pytestmark = pytest.mark.usefixtures("small_worlds")
@@ -44,7 +44,7 @@ def fails(run, out, error):
     out.mkdir()
     told = io.StringIO()
     with pytest.raises(error):
-        watched(run, out, Console(file=told, width=300))
+        run_session(run, out, Console(file=told, width=300))
     return told.getvalue()
 
 
@@ -52,17 +52,17 @@ def test_the_best_epoch_survives_a_run_that_diverges(tmp_path, monkeypatch):
     run = Compressor(Teacher.create("pix2pix"), **SETTINGS)
     states = breaking(run, monkeypatch, epoch=3)
     told = fails(run, tmp_path / "run", TrainingError)
-    best = run.selection.best["student"].epoch
+    best = run.best_checkpoint.best["student"].epoch
     assert f"the student of epoch {best}, which no test image has judged, is saved in" in told
     saved = load(tmp_path / "run" / "student").state_dict()
     assert all(torch.equal(saved[key], value) for key, value in states[best].items())
-    figures = read(tmp_path / "run" / "student")["G"].figures["student"]
+    figures = read(tmp_path / "run" / "student")["G"].measurements["student"]
     assert figures["epoch"] == best and figures["metrics"] == {}
     assert (tmp_path / "run" / "report.html").exists()
 
 
 def test_nothing_is_saved_of_a_run_that_diverges_without_a_best_epoch(tmp_path, monkeypatch):
-    run = Compressor(Teacher.create("pix2pix"), **SETTINGS | {"metrics": ""})
+    run = Compressor(Teacher.create("pix2pix"), **SETTINGS | {"evaluators": ""})
     breaking(run, monkeypatch, epoch=2)
     assert "is saved" not in fails(run, tmp_path / "run", TrainingError)
     assert not (tmp_path / "run" / "student").exists() and (tmp_path / "run" / "report.html").exists()
@@ -71,14 +71,14 @@ def test_nothing_is_saved_of_a_run_that_diverges_without_a_best_epoch(tmp_path, 
 @pytest.mark.parametrize("error", [DataError("a broken image"), RuntimeError("out of memory")])
 def test_what_was_trained_survives_a_failing_evaluation(error, tmp_path, monkeypatch):
     run = Compressor(Teacher.create("pix2pix"), **SETTINGS)
-    figures = HeldOut.figures
+    figures = SplitEvaluation.measurements
 
     def failing(self, generators):
         if self is run.test:
             raise error
         return figures(self, generators)
 
-    monkeypatch.setattr(HeldOut, "figures", failing)
+    monkeypatch.setattr(SplitEvaluation, "figures", failing)
     fails(run, tmp_path / "run", type(error))
     assert load(tmp_path / "run" / "student")(torch.zeros(1, 3, 32, 32)).isfinite().all()
 
@@ -87,7 +87,7 @@ def test_a_run_that_breaks_off_early_leaves_its_present_state(tmp_path, monkeypa
     def harm(run):
         raise DataError("a broken image")
 
-    run = Compressor(Teacher.create("pix2pix"), **SETTINGS | {"metrics": ""})
+    run = Compressor(Teacher.create("pix2pix"), **SETTINGS | {"evaluators": ""})
     states = breaking(run, monkeypatch, epoch=2, harm=harm)
     assert "the student of epoch 2" in fails(run, tmp_path / "run", DataError)
     saved = load(tmp_path / "run" / "student").state_dict()
@@ -100,9 +100,9 @@ def test_a_warning_whose_report_cannot_be_made_stops_nothing(tmp_path, monkeypat
 
     monkeypatch.setattr("gcc.training.session.save_report", refused)
     run = Compressor(Teacher.create("pix2pix"), **SETTINGS)
-    monkeypatch.setattr(type(run.guard), "after_epoch", lambda *_: {"student": "looks odd"})
+    monkeypatch.setattr(type(run.collapse), "after_epoch", lambda *_: {"student": "looks odd"})
     told = io.StringIO()
-    assert watched(run, tmp_path, Console(file=told, width=300)).student
+    assert run_session(run, tmp_path, Console(file=told, width=300)).student
     assert "looks odd; see metrics.jsonl, since no report could be made: a foreign page is in the way" in told.getvalue()
 
 
@@ -110,7 +110,7 @@ def test_a_teacher_that_rests_was_trained_for_no_epoch(tmp_path):
     Trainer(Teacher.create("pix2pix"), **SETTINGS).run().save(tmp_path)
     run = Compressor(Teacher.load(tmp_path / "teacher"), **SETTINGS | {"train_teacher": False})
     result = run.run()
-    assert result.figures()["G"]["teacher"]["epoch"] == 0 and result.figures()["G"]["student"]["epoch"] > 0
+    assert result.measurements()["G"]["teacher"]["epoch"] == 0 and result.measurements()["G"]["student"]["epoch"] > 0
 
 
 def test_metrics_keep_the_figures_of_an_epoch_that_is_warned_of(tmp_path, monkeypatch):
@@ -119,8 +119,8 @@ def test_metrics_keep_the_figures_of_an_epoch_that_is_warned_of(tmp_path, monkey
         "gcc.training.session.save_report", lambda runs, out=None: seen.append((tmp_path / "metrics.jsonl").read_text()) or "page"
     )
     run = Compressor(Teacher.create("pix2pix"), **SETTINGS | {"epochs": 1})
-    monkeypatch.setattr(type(run.guard), "after_epoch", lambda *_: {"student": "looks odd"})
-    watched(run, tmp_path, Console(file=io.StringIO()))
+    monkeypatch.setattr(type(run.collapse), "after_epoch", lambda *_: {"student": "looks odd"})
+    run_session(run, tmp_path, Console(file=io.StringIO()))
     assert any("val/student/G/psnr" in json.loads(line) for line in seen[0].splitlines())
 
 
@@ -145,5 +145,5 @@ def test_what_is_the_machines_fault_is_told_in_words(error, told, tmp_path, monk
     monkeypatch.setattr(run, "_cooperate", fail)
     tmp_path.joinpath("run").mkdir()
     with pytest.raises(RuntimeError if told == "a defect" else GccError, match=told):
-        watched(run, tmp_path / "run", Console(file=io.StringIO(), width=300))
+        run_session(run, tmp_path / "run", Console(file=io.StringIO(), width=300))
     assert list((tmp_path / "run" / "checkpoints").iterdir())

@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from gcc.cli.sigint import ending_at_once_in_imports
-from gcc.training.signals import interruptible
+from gcc.cli.sigint import exit_on_sigint_during_import
+from gcc.training.signals import stop_requested_by_signal
 
 
 @pytest.fixture(autouse=True)
@@ -23,21 +23,21 @@ def _as_in_a_terminal():
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_signal_is_noted_and_told(number):
     told = []
-    with interruptible(lambda: told.append(1)) as asked:
+    with stop_requested_by_signal(lambda: told.append(1)) as asked:
         assert asked() == 0
         os.kill(os.getpid(), number)
         assert asked() == number and told == [1]
 
 
 def test_the_second_signal_has_its_usual_effect():
-    with pytest.raises(KeyboardInterrupt), interruptible(lambda: None):
+    with pytest.raises(KeyboardInterrupt), stop_requested_by_signal(lambda: None):
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_handlers_are_what_they_were_afterwards():
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    with pytest.raises(ZeroDivisionError), interruptible(lambda: None):
+    with pytest.raises(ZeroDivisionError), stop_requested_by_signal(lambda: None):
         raise ZeroDivisionError
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
@@ -45,7 +45,7 @@ def test_handlers_are_what_they_were_afterwards():
 def test_what_is_ignored_stays_so():
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with interruptible(lambda: None) as asked:
+        with stop_requested_by_signal(lambda: None) as asked:
             os.kill(os.getpid(), signal.SIGINT)
             assert asked() == 0
     finally:
@@ -56,7 +56,7 @@ def test_threads_are_left_alone():
     seen = []
 
     def work():
-        with interruptible(lambda: None) as asked:
+        with stop_requested_by_signal(lambda: None) as asked:
             seen.append((asked(), signal.getsignal(signal.SIGINT)))
 
     before = signal.getsignal(signal.SIGINT)
@@ -95,9 +95,9 @@ def test_ctrl_c_ends_the_process_in_the_midst_of_an_import_which_might_swallow_i
 
 
 def test_ctrl_c_elsewhere_is_raised_and_other_handlers_stay():
-    with pytest.raises(KeyboardInterrupt), ending_at_once_in_imports():
+    with pytest.raises(KeyboardInterrupt), exit_on_sigint_during_import():
         os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with ending_at_once_in_imports():
+    with exit_on_sigint_during_import():
         assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN

@@ -7,7 +7,7 @@ import torch
 
 from gcc import Compressor, Teacher
 from gcc.errors import RecipeError
-from gcc.losses.coordination import Target
+from gcc.losses.coordination import SmoothedTarget
 from gcc.models.gate import gates
 from gcc.recipe import Recipe, fields
 from gcc.registry.presets import PRESETS, preset
@@ -72,15 +72,15 @@ def test_a_full_discriminator_has_no_gates_and_l_global_moves_its_weights():
     student, data = run.student, next(run.batches(1, 2))
     network = student.discriminators["D"]
     assert not gates(network) and not student.alphas
-    target = Target()
+    target = SmoothedTarget()
     target.update(torch.tensor(0.2), 1, 10)
     naive = copy.deepcopy(network).requires_grad_(True)
     with torch.no_grad():
-        made = student.make(data)
+        made = student.generate(data)
     said = naive(made.pairs["D"].fake)
     loss = 0.7 * abs(abs(-said.mean() - torch.relu(1 + said).mean()) - 0.2)
     loss.backward()
-    got = student.update_retention(made, {"D": target})["arch"]
+    got = student.step_alpha(made, {"D": target})["arch"]
     assert got.item() == pytest.approx(loss.item(), rel=1e-4)
     for mine, theirs in zip(naive.parameters(), network.parameters(), strict=True):
         torch.testing.assert_close(theirs.grad, mine.grad, rtol=1e-3, atol=1e-6)

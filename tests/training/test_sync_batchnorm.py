@@ -7,7 +7,7 @@ from torch import nn
 
 from gcc.errors import GccError
 from gcc.training.sync_batchnorm import JointBatchNorm2d, synchronised
-from gcc.utils.distributed import ALONE
+from gcc.utils.distributed import SINGLE_PROCESS
 from tests.helpers.processes import together
 
 
@@ -34,7 +34,7 @@ def test_a_network_keeps_its_parameters_and_evaluates_as_before():
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Sequential(nn.BatchNorm2d(4, affine=False)))
     names, parameters, image = list(network.state_dict()), list(network.parameters()), torch.randn(2, 3, 8, 8)
     before = network.eval()(image)
-    assert synchronised(network, ALONE) is network
+    assert synchronised(network, SINGLE_PROCESS) is network
     assert list(network.state_dict()) == names and all(new is old for new, old in zip(network.parameters(), parameters, strict=True))
     assert isinstance(network[1], JointBatchNorm2d) and isinstance(network[2][0], nn.BatchNorm2d) and not network[1].training
     assert torch.equal(network(image), before)
@@ -42,4 +42,4 @@ def test_a_network_keeps_its_parameters_and_evaluates_as_before():
 
 def test_other_batch_norms_are_refused():
     with pytest.raises(GccError, match="BatchNorm1d cannot be shared by several processes: expected BatchNorm2d"):
-        synchronised(nn.Sequential(nn.BatchNorm1d(3)), ALONE)
+        synchronised(nn.Sequential(nn.BatchNorm1d(3)), SINGLE_PROCESS)

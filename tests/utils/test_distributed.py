@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from gcc.errors import GccError, RecipeError
 from gcc.utils.device import choose_device
-from gcc.utils.distributed import ALONE, Ranks, launched
+from gcc.utils.distributed import SINGLE_PROCESS, Ranks, is_distributed_launch
 from tests.helpers.processes import together
 
 pytestmark = pytest.mark.processes
@@ -79,30 +79,38 @@ def test_a_run_goes_on_with_another_number_of_processes_but_not_with_filled_pool
 @pytest.mark.parametrize(("samples", "world"), [(4, 1), (4, 2), (12, 3)])
 def test_shares_are_equal_and_together_the_batch(samples, world):
     batch = list(range(samples))
-    shares = [batch[Ranks(rank, world).share(samples)] for rank in range(world)]
+    shares = [batch[Ranks(rank, world).shard(samples)] for rank in range(world)]
     assert sum(shares, []) == batch and {len(share) for share in shares} == {samples // world}
 
 
 def test_a_batch_that_cannot_be_shared_is_refused():
     with pytest.raises(RecipeError, match="batches of 5 cannot be shared by 2 processes: give a --batch-size that is a multiple of 2"):
-        Ranks(1, 2).share(5)
+        Ranks(1, 2).shard(5)
 
 
 @pytest.mark.parametrize(("count", "world"), [(0, 2), (1, 4), (10, 3), (12, 4)])
 def test_parts_are_disjoint_complete_and_even(count, world):
-    parts = [Ranks(rank, world).part(list(range(count))) for rank in range(world)]
+    parts = [Ranks(rank, world).shard_items(list(range(count))) for rank in range(world)]
     assert sum(parts, []) == list(range(count))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
 def test_alone_nothing_is_sent():
     state = {"a": torch.ones(2), "b": [1, "c"]}
-    assert ALONE.agreed(state) is state and ALONE.gathered(state) == [state] and ALONE.most(1, 2) == [1, 2]
-    assert ALONE.means(state) is state and ALONE.joint(state["a"]) is state["a"] and ALONE.named("pool") == "pool"
+    assert (
+        SINGLE_PROCESS.broadcast_object(state) is state
+        and SINGLE_PROCESS.gather_object(state) == [state]
+        and SINGLE_PROCESS.all_reduce_max(1, 2) == [1, 2]
+    )
+    assert (
+        SINGLE_PROCESS.all_reduce_mean(state) is state
+        and SINGLE_PROCESS.differentiable_mean(state["a"]) is state["a"]
+        and SINGLE_PROCESS.seed_name("pool") == "pool"
+    )
 
 
 def test_names_of_uses_are_those_of_a_single_process_in_the_first_one_and_differ_in_the_others():
-    names = [Ranks(rank, 4).named("train 1") for rank in range(4)]
+    names = [Ranks(rank, 4).seed_name("train 1") for rank in range(4)]
     assert names[0] == "train 1" and len(set(names)) == 4
 
 
@@ -119,8 +127,8 @@ def test_one_gpu_named_for_several_processes_is_refused(monkeypatch):
 
 def test_a_process_knows_whether_it_is_one_of_several(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    assert not launched()
+    assert not is_distributed_launch()
     in_the_way_of_torchrun(monkeypatch)
-    assert launched()
+    assert is_distributed_launch()
     monkeypatch.setenv("WORLD_SIZE", "1")
-    assert not launched()
+    assert not is_distributed_launch()

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gcc.utils.state_tree import joined, split
+from gcc.utils.state_tree import flatten_state, unflatten_state
 
 LEAVES = (
     st.none()
@@ -34,15 +34,15 @@ def same(one, other):
 
 @given(st.dictionaries(st.text(max_size=3).filter(lambda key: "$" not in key), STATES, max_size=3))
 def test_what_is_joined_is_what_was_split_also_by_way_of_json(state):
-    plain, tensors = split(state)
-    assert same(joined(json.loads(json.dumps(plain)), tensors), state)
+    plain, tensors = flatten_state(state)
+    assert same(unflatten_state(json.loads(json.dumps(plain)), tensors), state)
 
 
 def test_names_tell_where_a_tensor_was():
-    plain, tensors = split({"a": [1, {"b": torch.ones(2)}]})
+    plain, tensors = flatten_state({"a": [1, {"b": torch.ones(2)}]})
     assert list(tensors) == ["/a/1/b"] and plain == {"a": [1, {"b": {"$tensor": "/a/1/b"}}]}
 
 
 def test_a_missing_tensor_is_told():
     with pytest.raises(KeyError):
-        joined({"$tensor": "a"}, {})
+        unflatten_state({"$tensor": "a"}, {})

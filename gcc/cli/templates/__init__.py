@@ -16,7 +16,7 @@ from gcc.utils.files import require_empty, write_text
 
 KINDS: Mapping[str, Registry[Any]] = {"architecture": ARCHITECTURES, "metric": METRICS, "selector": SELECTORS}
 """The registries that there are skeletons for, by what the command line calls them."""
-FORM = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+PATTERN = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 PREFIX = "gcc-"
 """What a distribution's name begins with, so that it can be told from others."""
 
@@ -34,7 +34,7 @@ def write_skeleton(name: str, kind: str, folder: Path | None = None) -> list[Pat
         OutputError: the folder holds something, or cannot be written.
     """
     name = name.removeprefix(PREFIX)
-    if not FORM.fullmatch(name):
+    if not PATTERN.fullmatch(name):
         raise PluginError(f"plugin {name!r}: expected small letters and digits, joined by hyphens, such as my-{kind}")
     registry = KINDS[kind]
     if name in registry.names():

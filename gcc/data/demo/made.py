@@ -8,10 +8,10 @@ from typing import ClassVar, Self
 
 from gcc.errors import DataError
 from gcc.recipe import Recipe
-from gcc.registry.dataset import SampleSource
+from gcc.registry.dataset import DatasetSource
 
 
-class MadeImages(SampleSource):
+class MadeImages(DatasetSource):
     """Samples that are made from split and index alone, and need no folder."""
 
     sizes: ClassVar[dict[str, int]] = {"train": 400, "val": 40, "test": 40}
@@ -24,7 +24,7 @@ class MadeImages(SampleSource):
         self.size = recipe.size
 
     @classmethod
-    def recognises(cls, root: Path) -> bool:
+    def matches(cls, root: Path) -> bool:
         return False
 
     def __len__(self) -> int:

@@ -9,14 +9,14 @@ from torch.nn.functional import interpolate
 from gcc.data.cityscapes import TRAIN_IDS
 from gcc.errors import GccError
 from gcc.evaluation.segmentation import MeanIoU
-from gcc.registry.evaluator import Surroundings
-from gcc.registry.types import Batch, Judged
+from gcc.registry.evaluator import EvalContext
+from gcc.registry.types import Batch, EvalSample
 from gcc.utils.weights import digest, matched
 
 MEAN = (0.29010095242892997, 0.32808144844279574, 0.28696394422942517)
 DEVIATION = (0.1829540508368939, 0.18656561047509476, 0.18447508988480435)
 """Of the training images' colours in [0, 1] (fyu/drn, datasets/cityscapes/info.json)."""
-REMEDY = (
+HINT = (
     "people get drn-d-105_ms_cityscapes.pth from http://go.yf.io/drn-cityscapes-models, to which https://github.com/fyu/drn points;"
     " miou_judge does without"
 )
@@ -43,8 +43,8 @@ class Bottleneck(nn.Module):
         """Map (N, before, H, W) to (N, 4 x width, H / stride, W / stride)."""
         inner = self.bn1(self.conv1(features)).relu()
         inner = self.bn2(self.conv2(inner)).relu()
-        made: Tensor = self.bn3(self.conv3(inner)) + self.downsample(features)
-        return made.relu()
+        fake: Tensor = self.bn3(self.conv3(inner)) + self.downsample(features)
+        return fake.relu()
 
 
 class DRND105(nn.Module):
@@ -102,14 +102,14 @@ class CityscapesMIoU(MeanIoU):
 
     classes = len(TRAIN_IDS)
 
-    def __init__(self, around: Surroundings) -> None:
-        super().__init__(around)
-        path = around.weights.find("drn-d-105", "drn-d-105_ms_cityscapes*.pth", REMEDY)
-        _labels(around.training().sample(0, None))
+    def __init__(self, context: EvalContext) -> None:
+        super().__init__(context)
+        path = context.weights.find("drn-d-105", "drn-d-105_ms_cityscapes*.pth", HINT)
+        _labels(context.training().sample(0, None))
         with torch.random.fork_rng(devices=[]):
             network = DRND105()
         network.load_state_dict(matched(path, network.state_dict(), "DRN-D-105 for Cityscapes of fyu/drn"))
-        self._network = network.to(around.device).eval().requires_grad_(False)
+        self._network = network.to(context.device).eval().requires_grad_(False)
         self._weights = f"{path.name} (sha256 {digest(path)})"
 
     @property
@@ -122,8 +122,8 @@ class CityscapesMIoU(MeanIoU):
         found = [interpolate(self._network(image[None]), (height, width), mode="bilinear", antialias=True).argmax(1) for image in colours]
         return torch.cat(found)
 
-    def truth(self, judged: Judged) -> Tensor:
-        return _labels(judged.batch)
+    def truth(self, sample: EvalSample) -> Tensor:
+        return _labels(sample.batch)
 
 
 def _labels(batch: Batch) -> Tensor:

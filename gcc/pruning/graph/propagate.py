@@ -19,15 +19,15 @@ from torch.export.graph_signature import InputKind
 from gcc.errors import GccError
 from gcc.pruning.graph.channel_ids import Atoms, Layout, fixed
 from gcc.pruning.graph.export import Graph, arguments, operator_name, owner, place
-from gcc.pruning.graph.rules import RULES, Call, Made, Roles, Rule
+from gcc.pruning.graph.rules import RULES, Call, Roles, Rule, RuleOutput
 from gcc.pruning.groups import CONVOLUTIONS
 
 WHOLE = (nn.MultiheadAttention,)
 """Modules whose sizes are too entangled for a cut: channels that enter or leave them stay."""
 
-REMEDY = "write it with others, or put it into a module of its own and name that in `leave`, so that the channels around it stay"
+HINT = "write it with others, or put it into a module of its own and name that in `leave`, so that the channels around it stay"
 
-Nodes = dict[fx.Node, Made]
+Nodes = dict[fx.Node, RuleOutput]
 
 
 @dataclass(frozen=True)
@@ -94,12 +94,12 @@ class Trace:
         self.nodes[node] = layout
         self.held.append(Held(name, layout))
 
-    def _follow(self, node: fx.Node) -> Made:
+    def _follow(self, node: fx.Node) -> RuleOutput:
         if node.target is operator.getitem:
             made = self.nodes[node.args[0]]  # type: ignore[index]
             return made[node.args[1]] if isinstance(made, list) else made  # type: ignore[index]
         if not isinstance(node.target, torch._ops.OpOverload):
-            raise GccError(f"{place(node)}: channels cannot be followed through this operator; {REMEDY}")
+            raise GccError(f"{place(node)}: channels cannot be followed through this operator; {HINT}")
         name, given = operator_name(node), {name: self._given(value) for name, value in arguments(node).items()}
         value = node.meta.get("val")
         tensors = [value] if isinstance(value, Tensor) else list(value or ()) if isinstance(value, list | tuple) else []
@@ -110,7 +110,7 @@ class Trace:
             return self._rules[name](call)
         except (IndexError, KeyError, TypeError, ValueError) as error:
             raise GccError(
-                f"{place(node)}: channels cannot be followed through this operator with such arguments ({error}); {REMEDY}"
+                f"{place(node)}: channels cannot be followed through this operator with such arguments ({error}); {HINT}"
             ) from error
 
     def _given(self, value: Any) -> Any:
@@ -119,11 +119,11 @@ class Trace:
             return [self._given(one) for one in value]
         return self.nodes[value] if isinstance(value, fx.Node) else value
 
-    def _left(self, node: fx.Node, call: Call) -> Made:
+    def _left(self, node: fx.Node, call: Call) -> RuleOutput:
         """Return the layouts of what is not followed: all positions that enter stay."""
         axes = [axis for tensor in call.tensors for axis in tensor]
         if not self._is_whole(node) and any(self.atoms.prunable(axis) for axis in axes):
-            raise GccError(f"{place(node)}: channels cannot be followed through this operator; {REMEDY}")
+            raise GccError(f"{place(node)}: channels cannot be followed through this operator; {HINT}")
         self.atoms.fix(*axes)
         made = [fixed(shape) for shape in call.shapes]
         return made[0] if isinstance(node.meta.get("val"), Tensor) else made

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from gcc.deploy.latency import measure_ready
 from gcc.errors import GccError, near
 from gcc.models.modules import shapes_of
-from gcc.pruning.budget import Budget, Counter, LatencyBudget
+from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import Cost, cost_of
 from gcc.pruning.graph.export import Graph, blaming
 from gcc.pruning.graph.groups import Channels, Kept, find_channels, readable
@@ -21,7 +21,8 @@ from gcc.pruning.graph.rules import BY_TRUNK, RULES
 from gcc.pruning.graph.slice import cut
 from gcc.pruning.graph.verify import NO_CONSTANTS, require_alike, require_equal
 from gcc.pruning.importance import score_groups
-from gcc.pruning.search import find_widths, with_least
+from gcc.pruning.search import find_widths, with_min_channels
+from gcc.recipe import MacCounter
 from gcc.registry import METRICS, ImportanceMetric
 
 Weights = Literal["inherited", "fresh"]
@@ -35,7 +36,7 @@ def prune(
     metric: str = "slimming",
     budget: str = "25%",
     *,
-    counter: Counter = "exact",
+    counter: MacCounter = "exact",
     keep: float = 0.0,
     round_to: int = 1,
     leave: Collection[str] = (),
@@ -71,12 +72,12 @@ def prune(
     """
     inputs = example_input if isinstance(example_input, tuple) else (example_input,)
     limit, ranking = _checked(generator, inputs, metric, budget, counter, keep, round_to, leave, weights)
-    if ranking.batches and all(parameter.grad is None for parameter in generator.parameters()):
+    if ranking.gradient_batches and all(parameter.grad is None for parameter in generator.parameters()):
         raise GccError(f"metric {metric!r} reads gradients, and no parameter has one: call backward() on a loss before")
     trace, channels = _followed(generator, inputs, leave)
     shapes = shapes_of(generator)
     full = _full_cost(shapes, inputs)
-    groups = with_least([one.group for one in channels], keep)
+    groups = with_min_channels([one.group for one in channels], keep)
     scores = score_groups(readable(generator, channels), groups, ranking)
 
     def narrowed(network: nn.Module, widths: Mapping[str, int]) -> nn.Module:
@@ -124,7 +125,7 @@ def _checked(
         raise GccError(f"keep = {keep}, round_to = {round_to}: expected a share from 0 to 1, and a number from 1 up")
     if not all(one.numel() for one in inputs):
         raise GccError("example_input is empty: expected one sample or more")
-    for name, value, known in (("weights", weights, get_args(Weights)), ("counter", counter, get_args(Counter))):
+    for name, value, known in (("weights", weights, get_args(Weights)), ("counter", counter, get_args(MacCounter))):
         if value not in known:
             raise GccError(f"{name} = {value!r}: expected {' or '.join(map(repr, known))}")
     for name, parameter in generator.named_parameters():

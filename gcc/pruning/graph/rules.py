@@ -18,7 +18,7 @@ import numpy as np
 
 from gcc.pruning.graph.channel_ids import FIXED, Atoms, Axis, Layout, fixed
 
-Made = Layout | list[Layout]
+RuleOutput = Layout | list[Layout]
 """The layout of an operator's output, or of each of several."""
 
 
@@ -76,7 +76,7 @@ class Call:
                 self.atoms.tie(axis, self.given[name][dim])
 
 
-Rule = Callable[[Call], Made]
+Rule = Callable[[Call], RuleOutput]
 
 
 def elementwise(call: Call) -> Layout:
@@ -216,7 +216,7 @@ def first(call: Call) -> Layout:
     return call.tensors[0]
 
 
-def reduction(call: Call) -> Made:
+def reduction(call: Call) -> RuleOutput:
     """A sum, a mean or another figure over some dimensions, or over all."""
     tensor = call.tensors[0]
     over = call.given.get("dim")
@@ -515,7 +515,7 @@ def channel_shuffled(call: Call) -> Layout:
     return (tensor[0], channels.T.reshape(-1), *tensor[2:])
 
 
-def spatial(call: Call) -> Made:
+def spatial(call: Call) -> RuleOutput:
     """What looks at the positions of the last dimensions of each channel: these stay."""
     tensor = call.tensors[0]
     leading = next((dim for dim, (axis, size) in enumerate(zip(tensor, call.shape, strict=True)) if len(axis) != size), len(tensor))

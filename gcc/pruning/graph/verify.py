@@ -23,7 +23,7 @@ from gcc.pruning.graph.channel_ids import Layout
 from gcc.pruning.graph.export import Graph, arguments, operator_name, place
 from gcc.pruning.graph.groups import Kept
 from gcc.pruning.graph.propagate import Trace, held_by
-from gcc.pruning.graph.rules import RULES, STATISTICS, Made, elementwise
+from gcc.pruning.graph.rules import RULES, STATISTICS, RuleOutput, elementwise
 from gcc.pruning.graph.weight_norms import normed
 
 TOLERANCE = 1e-4
@@ -134,7 +134,7 @@ class _Masked(fx.Interpreter):
         made = n.target(*_merged(n.args, other.args, value), **_merged(dict(n.kwargs), dict(other.kwargs), value))
         return self._spread(made, n) if uneven else self._masked(made, self.trace.nodes[n])
 
-    def _masked(self, value: Any, made: Made | None) -> Any:
+    def _masked(self, value: Any, made: RuleOutput | None) -> Any:
         """Put zeros into what is cut, in place where the tensor owns its memory, so that views of it see them, too."""
         if isinstance(value, list | tuple):
             return [self._masked(one, layout) for one, layout in zip(value, _layouts(made), strict=True)] if made else value
@@ -179,7 +179,7 @@ def _norms_alone(trace: Trace, network: nn.Module) -> set[fx.Node]:
     return alone
 
 
-def _layouts(made: Made | None) -> list[Layout]:
+def _layouts(made: RuleOutput | None) -> list[Layout]:
     return [] if made is None else made if isinstance(made, list) else [made]
 
 

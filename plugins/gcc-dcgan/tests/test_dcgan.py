@@ -57,7 +57,7 @@ def test_the_generator_alone_has_the_same_groups():
 
 def test_compress(tmp_path):
     result = Compressor(Teacher.create("dcgan"), **TINY).run()
-    figures = result.figures()["G"]
+    figures = result.measurements()["G"]
     assert figures["student"]["exact_macs"] <= 0.4 * figures["teacher"]["exact_macs"]
     result.save(tmp_path)
     with torch.no_grad():

@@ -104,7 +104,7 @@ def test_compress(tmp_path, monkeypatch):
     monkeypatch.setattr(DATASETS.load(ESRGAN.demo_source), "sizes", {"train": 20, "val": 4, "test": 4})
     settings = SMALL | {"pretrain_epochs": 1, "epochs": 1, "batch_size": 10, "budget": "40%"}
     result = Compressor(Teacher.create("esrgan"), **settings).run()
-    figures = result.figures()["G"]
+    figures = result.measurements()["G"]
     assert figures["student"]["exact_macs"] <= 0.4 * figures["teacher"]["exact_macs"]
     result.save(tmp_path)
     with torch.no_grad():

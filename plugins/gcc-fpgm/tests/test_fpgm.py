@@ -62,7 +62,7 @@ def test_the_filter_in_the_middle_goes_first():
 def test_compress():
     settings = {"size": 32, "ngf": 4, "prune_width": 4, "ndf": 4, "epochs": 1, "batch_size": 200, "budget": "40%"}
     run = Compressor(Teacher.create("pix2pix"), metric="fpgm", **settings)
-    figures = run.run().figures()["G"]
+    figures = run.run().measurements()["G"]
     assert figures["student"]["exact_macs"] <= 0.4 * figures["teacher"]["exact_macs"]
     full = run.architecture.full_widths(4)
     kept = [channels / full[name] for name, channels in run.widths["G"].items() if full[name] > 8]

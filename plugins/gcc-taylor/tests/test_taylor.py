@@ -78,5 +78,5 @@ def test_the_square_of_the_sum_tells_nothing_before_a_norm():
 
 def test_compress():
     settings = {"size": 32, "ngf": 4, "prune_width": 4, "ndf": 4, "epochs": 1, "batch_size": 200, "budget": "40%"}
-    figures = Compressor(Teacher.create("pix2pix"), metric="taylor", **settings).run().figures()["G"]
+    figures = Compressor(Teacher.create("pix2pix"), metric="taylor", **settings).run().measurements()["G"]
     assert figures["student"]["exact_macs"] <= 0.4 * figures["teacher"]["exact_macs"]

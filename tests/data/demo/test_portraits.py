@@ -83,6 +83,6 @@ def test_rendered_once(portraits, monkeypatch):
 
 
 def test_no_folder_is_read(tmp_path):
-    assert not Portraits.recognises(tmp_path)
+    assert not Portraits.matches(tmp_path)
     with pytest.raises(DataError, match=f"reads no folder, but {tmp_path} was given"):
         Portraits(tmp_path, "train", recipe())

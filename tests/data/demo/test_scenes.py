@@ -91,6 +91,6 @@ def test_rendered_once(scenes, monkeypatch):
 
 
 def test_no_folder_is_read(tmp_path):
-    assert not Scenes.recognises(tmp_path)
+    assert not Scenes.matches(tmp_path)
     with pytest.raises(DataError, match=f"reads no folder, but {tmp_path} was given"):
         Scenes(tmp_path, "train", recipe())

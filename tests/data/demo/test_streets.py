@@ -91,6 +91,6 @@ def test_rendered_once(streets, monkeypatch):
 
 
 def test_no_folder_is_read(tmp_path):
-    assert not Streets.recognises(tmp_path)
+    assert not Streets.matches(tmp_path)
     with pytest.raises(DataError, match=f"reads no folder, but {tmp_path} was given"):
         Streets(tmp_path, "train", recipe())

@@ -98,6 +98,6 @@ def test_rendered_once(worlds, monkeypatch):
 
 
 def test_no_folder_is_read(tmp_path):
-    assert not Worlds.recognises(tmp_path)
+    assert not Worlds.matches(tmp_path)
     with pytest.raises(DataError, match=f"reads no folder, but {tmp_path} was given"):
         Worlds(tmp_path, "train", recipe())

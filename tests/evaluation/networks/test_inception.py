@@ -9,7 +9,7 @@ from torch_fidelity import feature_extractor_inceptionv3 as library
 
 from gcc.errors import ArtifactError, GccError
 from gcc.evaluation.networks.inception import Inception, _untrained
-from tests.helpers.evaluators import around
+from tests.helpers.evaluators import context
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_features_are_torch_fidelitys(files, monkeypatch):
     path = files / "inception.pth"
     (expected,) = library.FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=str(path))(images())
     for name in ("inception.pth", "inception.safetensors"):
-        extractor = Inception(around(inception=files / name))
+        extractor = Inception(context(inception=files / name))
         assert extractor(images()).equal(expected) and expected.shape == (2, 2048)
         assert f"{name} (sha256 " in extractor.protocol and "resized to 299" in extractor.protocol
 
@@ -47,10 +47,10 @@ def test_files_of_both_programs_are_found_in_torchs_cache(name, files, tmp_path,
     with pytest.raises(
         GccError, match=r"inception are needed.*--weights inception=FILE; people get weights-inception-2015-12-05-6726825d\.pth"
     ):
-        Inception(around())
+        Inception(context())
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / name).symlink_to(files / "inception.pth")
-    assert name in Inception(around()).protocol
+    assert name in Inception(context()).protocol
 
 
 def test_another_networks_file_is_refused(state, tmp_path):
@@ -58,10 +58,10 @@ def test_another_networks_file_is_refused(state, tmp_path):
     with pytest.raises(
         ArtifactError, match=r"no Inception of torch-fidelity: it has fc\.weight of shape \(1000, 2048\), expected \(1008, 2048\)"
     ):
-        Inception(around(inception=tmp_path / "a.pth"))
+        Inception(context(inception=tmp_path / "a.pth"))
     save_file({"fc.weight": state["fc.weight"]}, tmp_path / "a.safetensors")
     with pytest.raises(ArtifactError, match=r"it lacks Conv2d_1a_3x3\.conv\.weight"):
-        Inception(around(inception=tmp_path / "a.safetensors"))
+        Inception(context(inception=tmp_path / "a.safetensors"))
 
 
 class Evil:
@@ -76,7 +76,7 @@ def test_code_in_a_file_is_refused_and_not_run(state, tmp_path):
     mark = tmp_path / "ran"
     torch.save(state | {"fc.bias": Evil(mark)}, tmp_path / "evil.pth")
     with pytest.raises(ArtifactError, match="holds more than tensors"):
-        Inception(around(inception=tmp_path / "evil.pth"))
+        Inception(context(inception=tmp_path / "evil.pth"))
     assert not mark.exists()
 
 
@@ -87,5 +87,5 @@ def test_nothing_is_downloaded_or_unpickled(files, monkeypatch):
     for function in ("load", "hub.load_state_dict_from_url"):
         monkeypatch.setattr(f"torch.{function}", refused)
     monkeypatch.setattr(library, "load_state_dict_from_url", refused)
-    Inception(around(inception=files / "inception.safetensors"))
+    Inception(context(inception=files / "inception.safetensors"))
     assert library.load_state_dict_from_url is refused

@@ -98,14 +98,14 @@ def test_latencies_are_measured(monkeypatch):
 
 def test_a_metric_that_reads_gradients_gets_them(monkeypatch):
     class Steep(gcc.registry.ImportanceMetric):
-        strength = 0.0
-        batches = 2
+        l1_strength = 0.0
+        gradient_batches = 2
 
         def score(self, network, group):
             (producer,) = group.producers
             return network.get_parameter(producer.parameter).grad.transpose(0, producer.dim).reshape(group.channels, -1).abs().sum(1)
 
-        def sparsified(self, network, group):
+        def regularized_parameters(self, network, group):
             return []
 
     monkeypatch.setattr("gcc.pruning.graph.prune.METRICS.load", lambda name: Steep)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gcc.errors import RecipeError
 from gcc.recipe import GanMode, Recipe
-from gcc.registry import Architecture, Batch, Gate, Judged, Networks, Pair, Samples, Taps, Width, no_gate
+from gcc.registry import Architecture, Batch, EvalSample, Gate, Networks, Pair, Samples, Taps, Width, no_gate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +130,7 @@ class DCGAN(Architecture[DCGANRecipe]):
     def example_batch(self) -> Batch:
         return {"real": torch.zeros(1, 3, self.recipe.size, self.recipe.size), "z": self.example_input()}
 
-    def latent(self, random: np.random.Generator) -> Tensor:
+    def sample_z(self, random: np.random.Generator) -> Tensor:
         return torch.from_numpy(random.uniform(-1, 1, self.recipe.z_dim).astype(np.float32))
 
     def generate(self, generators: Networks, batch: Batch) -> Samples:
@@ -143,8 +143,8 @@ class DCGAN(Architecture[DCGANRecipe]):
         # The second layer and the one before the last, as Table II has it for the other family that starts from noise.
         return Taps(generator=("up2.2", f"up{self.levels}.2"), discriminator=("conv2.3", f"conv{self.levels}.3"))
 
-    def show(self, batch: Batch, made: Mapping[str, Samples]) -> dict[str, Tensor]:
+    def visuals(self, batch: Batch, made: Mapping[str, Samples]) -> dict[str, Tensor]:
         return {title: samples["fake"] for title, samples in made.items()} | {"real": batch["real"]}
 
-    def judged(self, batch: Batch, samples: Samples) -> dict[str, Judged]:
-        return {"G": Judged(batch, samples["fake"], source="z", target="real")}
+    def eval_samples(self, batch: Batch, samples: Samples) -> dict[str, EvalSample]:
+        return {"G": EvalSample(batch, samples["fake"], source="z", target="real")}

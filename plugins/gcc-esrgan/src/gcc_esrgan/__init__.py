@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate, l1_loss
 from gcc.errors import RecipeError
 from gcc.models.vgg import load_vgg
 from gcc.recipe import LARGEST_SIZE, WEIGHT, GanMode, Recipe, Schedule
-from gcc.registry import Architecture, Batch, Gate, Judged, Networks, Pair, Samples, Taps, Width, no_gate
+from gcc.registry import Architecture, Batch, EvalSample, Gate, Networks, Pair, Samples, Taps, Width, no_gate
 from gcc.utils.weights import Weights
 
 DENSE = 3
@@ -269,16 +269,16 @@ class ESRGAN(Architecture[ESRGANRecipe]):
         return Taps(generator=tuple(f"blocks.{end}" for end in ends), discriminator=("conv2.3", "conv4.3"))
 
     @property
-    def reach(self) -> int:
+    def receptive_field_radius(self) -> int:
         # The kernels' radii at low resolution, and at most as much again for each that is above it.
         return 1 + self.recipe.blocks * DENSE * (GROWING + 1) + 1 + self.doublings + 2
 
-    def fitted(self, height: int, width: int) -> tuple[int, int]:
+    def input_size(self, height: int, width: int) -> tuple[int, int]:
         return height, width
 
-    def show(self, batch: Batch, made: Mapping[str, Samples]) -> dict[str, Tensor]:
+    def visuals(self, batch: Batch, made: Mapping[str, Samples]) -> dict[str, Tensor]:
         bicubic = interpolate(batch["lr"], scale_factor=self.recipe.scale, mode="bicubic").clamp(-1, 1)
         return {"bicubic": bicubic} | {title: samples["sr"].clamp(-1, 1) for title, samples in made.items()} | {"real": batch["hr"]}
 
-    def judged(self, batch: Batch, samples: Samples) -> dict[str, Judged]:
-        return {"G": Judged(batch, samples["sr"].clamp(-1, 1), source="lr", target="hr")}
+    def eval_samples(self, batch: Batch, samples: Samples) -> dict[str, EvalSample]:
+        return {"G": EvalSample(batch, samples["sr"].clamp(-1, 1), source="lr", target="hr")}

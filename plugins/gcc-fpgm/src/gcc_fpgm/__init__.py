@@ -19,7 +19,7 @@ class GeometricMedian(ImportanceMetric):
     the paper prunes the same share of every layer.
     """
 
-    strength: ClassVar[float] = 0.0
+    l1_strength: ClassVar[float] = 0.0
 
     def score(self, network: nn.Module, group: Group) -> Tensor:
         """Return the ranks, (channels,)."""
@@ -28,7 +28,7 @@ class GeometricMedian(ImportanceMetric):
         distances = torch.cdist(filters, filters, compute_mode="donot_use_mm_for_euclid_dist").sum(1)
         return (distances.argsort().argsort() + 1) / group.channels
 
-    def sparsified(self, network: nn.Module, group: Group) -> Sequence[Tensor]:
+    def regularized_parameters(self, network: nn.Module, group: Group) -> Sequence[Tensor]:
         """Return nothing: distances need no sparsity."""
         return ()
 

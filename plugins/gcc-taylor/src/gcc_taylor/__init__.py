@@ -19,7 +19,7 @@ class Taylor(ImportanceMetric):
     any scale of a kernel, gradient and kernel are orthogonal.
     """
 
-    strength: ClassVar[float] = 0.0
+    l1_strength: ClassVar[float] = 0.0
     batches: ClassVar[int] = 16
 
     def score(self, network: nn.Module, group: Group) -> Tensor:
@@ -32,6 +32,6 @@ class Taylor(ImportanceMetric):
             scores.append(changes.transpose(0, producer.dim).reshape(group.channels, -1).sum(1))
         return torch.stack(scores).sum(0)
 
-    def sparsified(self, network: nn.Module, group: Group) -> Sequence[Tensor]:
+    def regularized_parameters(self, network: nn.Module, group: Group) -> Sequence[Tensor]:
         """Return nothing: the loss itself tells."""
         return ()
