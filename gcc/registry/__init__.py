@@ -33,6 +33,7 @@ from gcc.registry.types import Batch as Batch
 from gcc.registry.types import EvalSample as EvalSample
 from gcc.registry.types import Gate as Gate
 from gcc.registry.types import Group as Group
+from gcc.registry.types import MetricKey as MetricKey
 from gcc.registry.types import Networks as Networks
 from gcc.registry.types import Pair as Pair
 from gcc.registry.types import Producer as Producer
@@ -47,6 +48,12 @@ METRICS: Registry[type[ImportanceMetric]] = Registry("metric", "gcc.metrics", im
 SELECTORS: Registry[type[LayerSelector]] = Registry("selector", "gcc.selectors", implements(LayerSelector))
 DATASETS: Registry[type[DatasetSource]] = Registry("data set", "gcc.datasets", implements(DatasetSource))
 EVALUATORS: Registry[type[Evaluator]] = Registry("evaluator", "gcc.evaluators", implements(ImageEvaluator, SetEvaluator))
+
+
+def unit_of(key: MetricKey) -> str:
+    """Return the unit of a metric, such as "dB"; an empty text if it has none, or its evaluator is not installed."""
+    return EVALUATORS.load(key.evaluator).unit if key.evaluator in EVALUATORS.names() else ""
+
 
 REGISTRIES: tuple[Registry[Any], ...] = (ARCHITECTURES, METRICS, SELECTORS, DATASETS, EVALUATORS)
 

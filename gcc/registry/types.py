@@ -87,6 +87,36 @@ class EvalSample:
         return self.fake
 
 
+class MetricKey(str):
+    """The key of a metric: an evaluator, and the named subset of the split that it was computed on, if the data set has subsets.
+
+    It equals the text that people read and that files hold, such as `psnr_y (Set5)`.
+
+    >>> MetricKey("psnr_y", "Set5")
+    'psnr_y (Set5)'
+    >>> MetricKey.parse("psnr_y (Set5)").evaluator
+    'psnr_y'
+    """
+
+    evaluator: str
+    subset: str
+
+    def __new__(cls, evaluator: str, subset: str = "") -> MetricKey:
+        """Return the key of an evaluator's metric on a subset; an empty subset stands for the whole split."""
+        key = super().__new__(cls, f"{evaluator} ({subset})" if subset else evaluator)
+        key.evaluator, key.subset = evaluator, subset
+        return key
+
+    def __getnewargs__(self) -> tuple[str, str]:
+        return self.evaluator, self.subset
+
+    @classmethod
+    def parse(cls, text: str) -> MetricKey:
+        """Return the key that a file holds as text."""
+        evaluator, parenthesis, subset = text.partition(" (")
+        return cls(evaluator, subset.removesuffix(")")) if parenthesis else cls(text)
+
+
 @dataclass(frozen=True)
 class StateDictMapping:
     """A generator's weights as another program names them.
