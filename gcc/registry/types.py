@@ -107,7 +107,7 @@ class MetricKey(str):
         key.evaluator, key.subset = evaluator, subset
         return key
 
-    def __getnewargs__(self) -> tuple[str, str]:
+    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]
         return self.evaluator, self.subset
 
     @classmethod
