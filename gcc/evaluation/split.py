@@ -82,7 +82,7 @@ class _Accumulator:
             seen.source, seen.target = memory["source"] or seen.source, memory["target"] or seen.target
             seen.finite = seen.finite and memory["finite"]
             seen.sizes |= {(height, width) for height, width in memory["sizes"]}
-            for gathered, more in ((seen.compared, memory["compared"]), (seen.fake, memory["made"]), (seen.real, memory["real"])):
+            for gathered, more in ((seen.compared, memory["compared"]), (seen.fake, memory["fake"]), (seen.real, memory["real"])):
                 for name, batches in more.items():
                     gathered.setdefault(name, []).extend(batches)
         return seen

@@ -1,0 +1,181 @@
+"""How a run runs: data, hardware, precision, and what happens when training goes wrong.
+
+`RunConfig` is the one source of these options: the command line, the keywords of `Compressor` and `Trainer`, and the command that a run's
+folder keeps all follow from it. What is trained, with which numbers, is the recipe's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, TypedDict
+
+from gcc.errors import GccError
+from gcc.recipe import GanMode, MacCounter, Schedule
+from gcc.training.precision import Amp
+
+OnCollapse = Literal["warn", "stop", "rollback"]
+OnNan = Literal["stop", "rollback"]
+
+
+def _option(default: Any, help: str, metavar: str = "", minimum: int | None = None) -> Any:
+    """Return a field with what the command line says of it."""
+    return field(default=default, metadata={"help": help, "metavar": metavar, "minimum": minimum})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """The options of a run.
+
+    Attributes:
+        data: folder of the training images. None takes the architecture's demo data and demo recipe.
+        dataset: name of the dataset plugin that reads `data`. None finds it by the folder's layout.
+        weights: files of trained weights by the name of their network, such as `vgg19`, for task losses and evaluators. Networks that are
+            not named are looked up in torch's cache.
+        widths: folder of a saved student whose widths the student takes; Algorithm 1's first step is then skipped. None searches widths.
+        micro_batch: samples per forward pass, to save memory. Gradients stay the same, except that batch norm normalises each micro-batch
+            separately. None runs whole batches.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        amp: mixed precision: `auto`, `bf16`, `fp16` or `off`.
+        reference: run every operation as it is written, in float32 and torch's own memory layouts: slower, and the reference for every
+            faster mode.
+        on_collapse: what to do when the game collapses: `warn`, `stop`, or `rollback` to the last good epoch at half the learning rates.
+        on_nan: what to do when a loss is not finite: `stop` or `rollback`.
+        detect_anomaly: stop at the first layer or gradient that is not finite, and name it. Slow, since every layer is checked.
+        compile: compile the networks with `torch.compile`. The first steps are slow.
+        deterministic: use only algorithms that give the same bits every time, on a GPU too.
+        workers: processes that read images. 0 reads them in the main process.
+        cache: decode the images once, when the run is checked, and keep them beside the data.
+        skip_bad: leave out images that cannot be read instead of stopping.
+
+    Raises:
+        GccError: a value is invalid, or two options exclude each other.
+    """
+
+    data: Path | None = _option(None, "Training images in their usual layout  [default: demo data]", "DIR")
+    dataset: str | None = _option(None, "Dataset plugin that reads --data  [default: found by the layout]", "NAME")
+    weights: Mapping[str, str | Path] = field(
+        default_factory=dict,
+        metadata={"help": "Trained weights of a network, such as vgg19 or inception.", "metavar": "NAME=FILE", "minimum": None},
+    )
+    widths: Path | None = _option(None, "Take the widths of a saved student instead of searching.", "DIR")
+    micro_batch: int | None = _option(None, "Samples per forward pass, to save memory.", "N", minimum=1)
+    device: str = _option("auto", "auto, cpu, cuda or cuda:N.", "NAME")
+    amp: Amp = _option("auto", "Mixed precision.")
+    reference: bool = _option(False, "Run in the slow reference mode: float32, torch's own layouts, nothing skipped.")
+    on_collapse: OnCollapse = _option("warn", "When the game collapses: warn, stop, or go back to the last good epoch.")
+    on_nan: OnNan = _option("stop", "When a loss is not finite: stop, or go back to the last good epoch.")
+    detect_anomaly: bool = _option(False, "Stop at the first layer whose output is not finite, and name it (slow).")
+    compile: bool = _option(False, "Compile the networks with torch.compile, for GPUs; the first steps are slow.")
+    deterministic: bool = _option(False, "Use only deterministic algorithms, on a GPU too.")
+    workers: int = _option(0, "Processes that read images.", "N", minimum=0)
+    cache: bool = _option(False, "Decode the images once and keep them beside the data, in .gcc/.")
+    skip_bad: bool = _option(False, "Leave out images that cannot be read.")
+
+    def __post_init__(self) -> None:
+        """Check every value, and turn paths that are given as text into paths."""
+        for name in ("data", "widths"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else Path(value))
+        object.__setattr__(self, "weights", dict(self.weights or {}))
+        for option in fields(self):
+            value, choices = getattr(self, option.name), choices_of(option.name)
+            if choices and value not in choices:
+                raise GccError(f"{option.name} = {value!r}: expected {', '.join(choices)}")
+            minimum = option.metadata["minimum"]
+            if minimum is not None and value is not None and not (isinstance(value, int) and value >= minimum):
+                raise GccError(f"{option.name} = {value!r}: expected a whole number from {minimum} up")
+        if self.reference and self.amp in ("bf16", "fp16"):
+            raise GccError(f"the reference mode runs in float32: leave out --reference or --amp {self.amp}")
+        excluded = [f"--{name.replace('_', '-')}" for name in ("reference", "micro_batch", "detect_anomaly") if getattr(self, name)]
+        if self.compile and excluded:
+            raise GccError(f"--compile needs whole, unobserved networks: leave out --compile or {' and '.join(excluded)}")
+
+    @classmethod
+    def split(cls, options: Mapping[str, Any]) -> tuple[RunConfig, dict[str, Any]]:
+        """Return the run's options among `options`, and the rest: recipe fields.
+
+        Raises:
+            GccError: a value is invalid, or two options exclude each other.
+        """
+        own = {option.name for option in fields(cls)}
+        return cls(**{name: value for name, value in options.items() if name in own}), {
+            name: value for name, value in options.items() if name not in own
+        }
+
+    def replace(self, **changes: Any) -> RunConfig:
+        """Return the config with some options changed."""
+        return dataclasses.replace(self, **changes)
+
+
+def choices_of(name: str) -> tuple[str, ...]:
+    """Return the texts that an option of `RunConfig` may take, or an empty tuple if it is not a choice."""
+    kind = typing.get_type_hints(RunConfig)[name]
+    return typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
+
+
+class RecipeOptions(TypedDict, total=False):
+    """The recipe fields that all families share, as keywords; a family's own fields go to `Teacher.create`."""
+
+    size: int
+    ngf: int
+    ndf: int
+    metric: str
+    prune_width: int
+    sparsity: float | None
+    min_keep_ratio: float
+    round_to: int
+    budget: str
+    mac_counter: MacCounter
+    evaluators: str
+    evaluate_every: int
+    epochs: int
+    decay_fraction: float
+    schedule: Schedule
+    batch_size: int
+    lr_g: float
+    lr_d: float
+    beta1: float
+    beta2: float
+    pretrain_epochs: int
+    gan_mode: GanMode
+    lambda_d: float
+    lambda_gan: float
+    pool_size: int
+    lambda_gp: float
+    update_order: Literal["GD", "DG"]
+    selector: str
+    gamma_m: float
+    gamma_t: float
+    lambda_distill_g: float
+    lambda_distill_d: float
+    discriminator: Literal["selective", "full", "none"]
+    lambda_global: float
+    tau: float
+    lr_alpha: float
+    alpha_decay_epochs: int
+    train_teacher: bool
+    seed: int
+
+
+class RunOptions(RecipeOptions, total=False):
+    """The keywords of `Compressor` and `Trainer` beside the teacher and the data: those of `RunConfig`, and recipe fields."""
+
+    dataset: str | None
+    weights: Mapping[str, str | Path]
+    widths: str | Path | None
+    micro_batch: int | None
+    device: str
+    amp: Amp
+    reference: bool
+    on_collapse: OnCollapse
+    on_nan: OnNan
+    detect_anomaly: bool
+    compile: bool
+    deterministic: bool
+    workers: int
+    cache: bool
+    skip_bad: bool
