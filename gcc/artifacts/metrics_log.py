@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 
 import torch
@@ -11,14 +12,31 @@ from torch import Tensor
 
 from gcc.utils.files import explained
 
-PHASES = {
-    "search_pretrain": "1/2 pre-training",
-    "search": "1/2 sparse training",
-    "pretrain": "2/2 pre-training",
-    "train": "2/2 joint training",
-    "teacher": "teacher training",
+
+class Phase(StrEnum):
+    """A phase of a run, as `metrics.jsonl`, checkpoints and sample grids name it; the order of the members is the order in time."""
+
+    SEARCH_PRETRAIN = "search_pretrain"
+    SEARCH = "search"
+    PRETRAIN = "pretrain"
+    TRAIN = "train"
+    TEACHER = "teacher"
+
+    @property
+    def title(self) -> str:  # type: ignore[override]
+        """The name of the phase for readers."""
+        return _TITLES[self]
+
+
+_TITLES = {
+    Phase.SEARCH_PRETRAIN: "1/2 pre-training",
+    Phase.SEARCH: "1/2 sparse training",
+    Phase.PRETRAIN: "2/2 pre-training",
+    Phase.TRAIN: "2/2 joint training",
+    Phase.TEACHER: "teacher training",
 }
-"""What a person calls the phases of a run, in their order."""
+PHASES = {phase.value: phase.title for phase in Phase}
+"""The titles of the phases by name, in their order."""
 
 
 class Window:
