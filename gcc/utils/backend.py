@@ -1,47 +1,113 @@
-"""Process-wide switches of torch and of the C library, and the errors that say what a backend cannot do."""
+"""Process-wide switches of torch and of the C library as context managers, and the errors that say what a backend cannot do."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import torch
 
+T = TypeVar("T")
+
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-"""What glibc's mallopt(3) can be told."""
+"""Parameters of glibc's mallopt(3)."""
+TRIM_THRESHOLD, MMAP_MAX = 128 * 1024, 65536
+"""Their values at the start of a process."""
 RECOMPILE_LIMIT = 64
-"""Ways in which one network's code may be compiled; torch gives up after eight."""
+"""Number of ways in which torch may compile one network; its own limit is eight."""
+CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+"""Environment variable that cuBLAS reads when it creates its first handle."""
 
 
-def disable_malloc_trim() -> None:
-    """Let this process keep the memory that tensors free, instead of having every large one mapped and zeroed anew.
+@contextmanager
+def float32_precision() -> Iterator[None]:
+    """Compute float32 on a GPU in full precision, with the default algorithms of its libraries."""
+    with _restored_precision():
+        use_float32()
+        yield
 
-    For glibc, whose limits are the process's own; elsewhere nothing changes. What is kept is given back when the process ends.
+
+@contextmanager
+def tf32_precision() -> Iterator[None]:
+    """Compute float32 matrix products and convolutions on a GPU in TF32, with the fastest algorithm for each shape."""
+    with _restored_precision():
+        use_tf32()
+        yield
+
+
+@contextmanager
+def deterministic_algorithms() -> Iterator[None]:
+    """Allow only algorithms that give the same bits in every run; an operation that has none raises `RuntimeError`."""
+    enabled, warn_only = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    benchmark, workspace = torch.backends.cudnn.benchmark, os.environ.get(CUBLAS_WORKSPACE)
+    try:
+        use_deterministic_algorithms()
+        yield
+    finally:
+        torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
+        torch.backends.cudnn.benchmark = benchmark
+        if workspace is None:
+            os.environ.pop(CUBLAS_WORKSPACE, None)
+
+
+@contextmanager
+def malloc_without_trim() -> Iterator[None]:
+    """Keep the memory that tensors free in this process, instead of mapping and zeroing every large tensor anew.
+
+    Only glibc has these limits. They cannot be read, so leaving the context sets the defaults of a fresh process.
     """
     try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
-        return
-    mallopt(M_MMAP_MAX, 0)
-    mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        disable_malloc_trim()
+        yield
+    finally:
+        _set_malloc(mmap_max=MMAP_MAX, trim_threshold=TRIM_THRESHOLD)
+
+
+@contextmanager
+def compiler_limits() -> Iterator[None]:
+    """Let torch compile a network once for each set of trainable parameters, and run backward twice through one graph."""
+    from torch._dynamo import config as dynamo
+    from torch._functorch import config as functorch
+
+    limit, donated = dynamo.recompile_limit, functorch.donated_buffer
+    try:
+        raise_recompile_limit()
+        yield
+    finally:
+        dynamo.recompile_limit, functorch.donated_buffer = limit, donated
 
 
 def use_float32() -> None:
-    """Let float32 on a GPU be float32 from now on, with the algorithms that its libraries begin with."""
+    """Set what `float32_precision` sets, for the rest of the process."""
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
 
 
 def use_tf32() -> None:
-    """Let matrix products and convolutions in float32 use a GPU's TF32 from now on, and the fastest algorithm for each shape."""
+    """Set what `tf32_precision` sets, for the rest of the process."""
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.allow_tf32 = True
     torch.backends.cudnn.benchmark = True
 
 
+def use_deterministic_algorithms() -> None:
+    """Set what `deterministic_algorithms` sets, for the rest of the process."""
+    os.environ.setdefault(CUBLAS_WORKSPACE, ":4096:8")
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True)
+
+
+def disable_malloc_trim() -> None:
+    """Set what `malloc_without_trim` sets, for the rest of the process."""
+    _set_malloc(mmap_max=0, trim_threshold=2**31 - 1)
+
+
 def raise_recompile_limit() -> None:
-    """Let torch compile what a game needs: a network once for every set of parameters that move, and graphs that are walked back twice."""
+    """Set what `compiler_limits` sets, for the rest of the process."""
     from torch._dynamo import config as dynamo
     from torch._functorch import config as functorch
 
@@ -49,16 +115,8 @@ def raise_recompile_limit() -> None:
     functorch.donated_buffer = False
 
 
-def use_deterministic_algorithms() -> None:
-    """Let torch use from now on only algorithms that give the same bits again; what has none is refused when it is met."""
-    # cuBLAS reads it when the first of its handles is made.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.backends.cudnn.benchmark = False
-    torch.use_deterministic_algorithms(True)
-
-
 def is_nondeterministic_error(error: Exception) -> bool:
-    """Return whether an error says that an operation has no algorithm that gives the same bits again."""
+    """Return whether an error says that an operation has no deterministic algorithm."""
     return isinstance(error, RuntimeError) and "does not have a deterministic implementation" in str(error)
 
 
@@ -68,5 +126,43 @@ def is_compile_error(error: Exception) -> bool:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Return whether an error says that memory could not be had, on the device or here."""
+    """Return whether an error says that memory ran out, on the device or on the CPU."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+@contextmanager
+def _restored_precision() -> Iterator[None]:
+    # torch adds attributes to these modules at run time.
+    cudnn: Any = torch.backends.cudnn
+    mkldnn: Any = torch.backends.mkldnn
+    operators = (torch.backends.cuda.matmul, mkldnn.matmul, cudnn.conv, cudnn.rnn)
+    matmul, tf32 = _read_legacy(torch.get_float32_matmul_precision), _read_legacy(lambda: bool(cudnn.allow_tf32))
+    precisions, benchmark = [operator.fp32_precision for operator in operators], cudnn.benchmark
+    try:
+        yield
+    finally:
+        if matmul is not None:
+            torch.set_float32_matmul_precision(matmul)
+        if tf32 is not None:
+            cudnn.allow_tf32 = tf32
+        # The switches above set these too, but not always to the value that was there.
+        for operator, precision in zip(operators, precisions, strict=True):
+            operator.fp32_precision = precision
+        cudnn.benchmark = benchmark
+
+
+def _read_legacy(read: Callable[[], T]) -> T | None:
+    """Return a switch of torch's older precision API; None if the caller has set operators one by one, which that API cannot express."""
+    try:
+        return read()
+    except RuntimeError:
+        return None
+
+
+def _set_malloc(*, mmap_max: int, trim_threshold: int) -> None:
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return
+    mallopt(M_MMAP_MAX, mmap_max)
+    mallopt(M_TRIM_THRESHOLD, trim_threshold)
