@@ -13,6 +13,7 @@ from gcc.utils.files import explained, require_room, set_aside, write_text
 
 CHECKPOINTS = "checkpoints"
 COMMAND = "command.json"
+METRICS_FILE = "metrics.jsonl"
 RESULTS = ("student", "teacher", "last", "report.html")
 """What a run leaves in its output folder in the end."""
 RUN_FILES = ("recipe.toml", COMMAND, "metrics.jsonl", "samples", CHECKPOINTS, *RESULTS, "tensorboard")

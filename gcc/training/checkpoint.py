@@ -1,6 +1,6 @@
-"""Checkpoints of a run: all that it needs to go on as if it had never stopped, in one safetensors file each.
+"""Checkpoints: all that a run needs to go on as if it had never stopped, in one safetensors file each.
 
-What is no tensor lies as JSON in the file's header. A file is whole or absent, and of several the newest whole one counts.
+Plain values are JSON in the file's header. A file is whole or absent, and the newest whole file counts.
 """
 
 from __future__ import annotations
@@ -15,22 +15,28 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from gcc.artifacts.run_folder import CHECKPOINTS
-from gcc.errors import GccError
+from gcc.errors import GccError, RunError
+from gcc.recipe import differences
+from gcc.training.context import RunContext
 from gcc.utils.files import explained, replacing
 from gcc.utils.state_tree import flatten_state, to_safetensors, unflatten_state
 
+CheckpointState = Mapping[str, Any]
+"""What a checkpoint holds: nested plain values and tensors."""
+FORMAT = 3
+"""The version of their layout. A run resumes from checkpoints of its own version only."""
 STEM = "checkpoint"
 HEADER = "gcc"
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """When checkpoints are written: in these intervals, and after every epoch.
+    """When checkpoints are written, beside the end of every epoch.
 
     Attributes:
-        seconds: the longest time between two; 0 for any.
-        steps: the most iterations between two; 0 for any.
-        keep: the newest so many are kept.
+        seconds: the longest time between two; 0 sets no limit.
+        steps: the most steps between two; 0 sets no limit.
+        keep: the number of checkpoints to keep.
     """
 
     seconds: float = 600.0
@@ -39,10 +45,10 @@ class Schedule:
 
     @classmethod
     def parse(cls, text: str, keep: int = 2) -> Schedule:
-        """Return the schedule of a text such as `10m`, in minutes, or `500`, in iterations.
+        """Return the schedule of a text: minutes such as `10m`, or steps such as `500`.
 
         Raises:
-            GccError: it is neither.
+            GccError: the text is neither.
         """
         number, unit = (text[:-1], "m") if text.endswith("m") else (text, "")
         try:
@@ -50,11 +56,11 @@ class Schedule:
         except ValueError:
             value = 0
         if not 0 < value < 1e9:
-            raise GccError(f"checkpoints every {text!r}: expected minutes such as 10m, or iterations such as 500")
+            raise GccError(f"checkpoints every {text!r}: expected minutes such as 10m, or steps such as 500")
         return cls(seconds=60.0 * value, keep=keep) if unit else cls(seconds=0.0, steps=int(value), keep=keep)
 
 
-USUAL = Schedule()
+DEFAULT_SCHEDULE = Schedule()
 
 
 class Checkpoints:
@@ -62,7 +68,7 @@ class Checkpoints:
 
     Args:
         out: the run's folder.
-        keep: the newest so many are kept, at least one.
+        keep: the number of checkpoints to keep, at least one.
     """
 
     def __init__(self, out: Path, keep: int = 2) -> None:
@@ -70,44 +76,41 @@ class Checkpoints:
         self.keep = max(1, keep)
 
     def begin(self) -> None:
-        """Make their folder, which is there as long as the run is not finished, and take away what was left of writings that were cut off.
+        """Create the folder, which exists as long as the run is not finished, and remove what interrupted writes left.
 
         Raises:
-            OutputError: it cannot be made.
+            OutputError: it cannot be created.
         """
         with explained(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._clear_torn()
+            self._remove_partial()
 
-    def save(self, snapshot: Mapping[str, Any]) -> Path:
-        """Write a checkpoint, take the oldest away, and return where it is.
-
-        Args:
-            snapshot: nested plain values and tensors.
+    def save(self, state: CheckpointState) -> Path:
+        """Write a checkpoint, remove the oldest ones, and return its path.
 
         Raises:
-            OutputError: it cannot be written; those before it are still there.
+            OutputError: it cannot be written; earlier checkpoints are still there.
         """
-        plain, tensors = flatten_state(snapshot)
-        found = self._files()
-        path = self.folder / f"{STEM}-{_number(found[-1]) + 1 if found else 1:06}.safetensors"
-        with replacing(path) as fresh:
+        plain, tensors = flatten_state(state)
+        files = self._files()
+        path = self.folder / f"{STEM}-{_number(files[-1]) + 1 if files else 1:06}.safetensors"
+        with replacing(path) as temporary:
             try:
-                save_file(to_safetensors(tensors), fresh, metadata={HEADER: json.dumps(plain)})
+                save_file(to_safetensors(tensors), temporary, metadata={HEADER: json.dumps(plain)})
             except SafetensorError as error:
                 raise OSError(str(error)) from error
         with explained(self.folder):
-            for old in found[: -self.keep + 1 or None]:
+            for old in files[: -self.keep + 1 or None]:
                 old.unlink(missing_ok=True)
         return path
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is none."""
+        """Whether there is no checkpoint."""
         return not self._files()
 
-    def newest(self) -> dict[str, Any]:
-        """Return the newest snapshot that is whole; an empty one where there is none."""
+    def newest(self) -> CheckpointState:
+        """Return the newest whole checkpoint, or an empty mapping if there is none."""
         for path in reversed(self._files()):
             try:
                 return _read(path)
@@ -116,7 +119,7 @@ class Checkpoints:
         return {}
 
     def clear(self) -> None:
-        """Take them all away, with what was left of writings that were cut off.
+        """Remove all checkpoints, and what interrupted writes left.
 
         Raises:
             OutputError: they cannot be removed.
@@ -124,11 +127,11 @@ class Checkpoints:
         with explained(self.folder):
             for path in self._files():
                 path.unlink(missing_ok=True)
-            self._clear_torn()
+            self._remove_partial()
             if self.folder.is_dir() and not any(self.folder.iterdir()):
                 self.folder.rmdir()
 
-    def _clear_torn(self) -> None:
+    def _remove_partial(self) -> None:
         for path in self.folder.glob(f".{STEM}-*"):
             path.unlink(missing_ok=True)
 
@@ -136,16 +139,48 @@ class Checkpoints:
         return sorted(self.folder.glob(f"{STEM}-*.safetensors"), key=_number)
 
 
+def require_resumable(checkpoint: CheckpointState, context: RunContext) -> None:
+    """Refuse a checkpoint that does not belong to a run. All ranks must call this.
+
+    Raises:
+        RunError: it belongs to another recipe, other data, another version or another number of ranks.
+    """
+    ranks = context.ranks
+    position = [checkpoint.get(name) for name in ("phase", "epoch", "done")]
+    if any(ranks.all_reduce_max(ranks.broadcast_object(position) != position)):
+        raise RunError("the processes of this run find different checkpoints: let all of them see the same --out")
+    if checkpoint.get("format") != FORMAT:
+        raise RunError(
+            f"the run was started by another version (checkpoint format {checkpoint.get('format')}, expected {FORMAT}): "
+            "resume it with that version, or start a new one"
+        )
+    if checkpoint["arch"] != context.arch:
+        raise RunError(f"the run to resume trains {checkpoint['arch']}, not {context.arch}")
+    if changes := differences(checkpoint["recipe"], context.recipe.to_dict()):
+        raise RunError(f"the run to resume has another recipe: {changes}; resume it with its own, or start a new one")
+    if checkpoint["samples"] != len(context.data.train):
+        raise RunError(
+            f"the run to resume trains on {checkpoint['samples']} samples, and {len(context.data.train)} are there now: "
+            "bring its data back, or start a new one"
+        )
+    world = len(checkpoint["ranks"])
+    filled = any(pool["images"] for pools in checkpoint["state"]["pools"].values() for pool in pools.values())
+    if filled and world != ranks.world:
+        raise RunError(
+            f"the run to resume had {world} processes, each with its own image pools, and there are {ranks.world} now: give it {world}"
+        )
+
+
 def _number(path: Path) -> int:
     digits = path.stem.rpartition("-")[2]
     return int(digits) if digits.isdecimal() else 0
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> CheckpointState:
     with safe_open(path, framework="pt") as file:
         plain = json.loads((file.metadata() or {})[HEADER])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-    snapshot = unflatten_state(plain, tensors)
-    if not isinstance(snapshot, dict):
-        raise ValueError(f"{path} holds no snapshot")
-    return snapshot
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the file is not a mapping
+    state = unflatten_state(plain, tensors)
+    if not isinstance(state, dict):
+        raise ValueError(f"{path} does not hold a checkpoint")
+    return state

@@ -15,8 +15,8 @@ from typing import Any, Literal, TypedDict
 
 from gcc.errors import GccError
 from gcc.recipe import GanMode, MacCounter, Schedule
-from gcc.training.precision import Amp
 
+Amp = Literal["auto", "bf16", "fp16", "off"]
 OnCollapse = Literal["warn", "stop", "rollback"]
 OnNan = Literal["stop", "rollback"]
 

@@ -1,4 +1,4 @@
-"""Teachers that other programs have trained."""
+"""Imports teachers that other programs have trained."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from gcc.utils.files import set_aside
 from gcc.utils.weights import read_tensors
 
 FILES = ("config.json", "model.safetensors", "README.md")
-FIRST = 4
-"""Names that a message shows."""
+SHOWN = 4
+"""Names that a message lists."""
 
 
 def import_generator(arch: str, file: Path, out: Path, *, generator: str | None, settings: Mapping[str, Any], force: bool) -> TrainedPair:
-    """Make a teacher of a state dict that another program saved, and write it to `out`.
+    """Turn a state dict that another program saved into a teacher, and write it to `out`.
 
-    Every tensor of the file must have its place, and every parameter its tensor, both of one shape. The discriminators stay unknown.
+    Every tensor of the file must match a parameter of the same shape, and every parameter a tensor. There are no discriminators.
 
     Args:
         arch: name of the architecture.
         file: the state dict, as `.pth` or `.safetensors`.
-        out: folder of the teacher; where the family has several generators, each has a folder of its own below it.
-        generator: which of them it is; none for the first.
-        settings: recipe fields that the file does not tell.
-        force: replace what `out` holds.
+        out: folder of the teacher. If the family has several generators, each has a folder of its own below it.
+        generator: which of them the file holds. None takes the first.
+        settings: recipe fields that the file does not determine.
+        force: move what `out` holds aside.
 
     Raises:
         ArtifactError: the file cannot be read, or does not fit.
@@ -46,36 +46,35 @@ def import_generator(arch: str, file: Path, out: Path, *, generator: str | None,
     tensors = read_tensors(file)
     mapping = family.map_state_dict(tensors)
     if mapping is None:
-        raise ArtifactError(f"{file} is no generator that {arch} knows: its first tensors are {_some(tensors)}")
+        raise ArtifactError(f"{file} is not a generator that {arch} knows: its first tensors are {_some(tensors)}")
     architecture = family(changed(family.published(), {**mapping.settings, **settings}))
     widths = architecture.full_widths(architecture.recipe.ngf)
     network = architecture.build_generator(widths)
     network.load_state_dict(_placed(file, mapping, tensors, network.state_dict()))
     cpu = torch.device("cpu")
-    side = TrainedPair(
-        "teacher", arch, architecture, {name: GeneratorReport.measure(architecture, network, widths, {}, cpu)}, {}, environment(cpu)
-    )
-    _make_room(side, out, name, force=force)
-    side.save(out, {name: {"teacher": side.generators[name].measurements()}}, None)
-    return side
+    report = GeneratorReport.measure(architecture, network, widths, cpu)
+    teacher = TrainedPair("teacher", arch, architecture, {name: report}, {}, environment(cpu))
+    _make_room(teacher, out, name, force=force)
+    teacher.save(out, {name: {"teacher": report.measurements()}}, None)
+    return teacher
 
 
-def _make_room(side: TrainedPair, out: Path, name: str, *, force: bool) -> None:
-    """Refuse a place that holds anything of another model; with `force` what this one replaces moves aside."""
-    known = {side.place(out, generator) for generator in side.architecture.generators}
-    strangers = [config.parent for config in (out / "config.json", *out.glob("*/config.json")) if config.exists()]
-    for folder in strangers:
-        if folder not in known and not folder.name.startswith("replaced"):
+def _make_room(teacher: TrainedPair, out: Path, name: str, *, force: bool) -> None:
+    """Refuse a folder that holds another model. With `force`, move what this one replaces aside."""
+    own = {teacher.path(out, generator) for generator in teacher.architecture.generators}
+    folders = [config.parent for config in (out / "config.json", *out.glob("*/config.json")) if config.exists()]
+    for folder in folders:
+        if folder not in own and not folder.name.startswith("replaced"):
             raise OutputError(f"{folder} holds another model: choose another folder")
-    for folder, names in ((side.place(out, name), FILES), (out, (DISCRIMINATORS,))):
-        held = [each for each in names if (folder / each).exists()]
-        if held and not force:
-            raise OutputError(f"{folder} already holds {', '.join(held)}: choose another folder, or move it aside with --force")
-        set_aside(folder, held)
+    for folder, names in ((teacher.path(out, name), FILES), (out, (DISCRIMINATORS,))):
+        existing = [file for file in names if (folder / file).exists()]
+        if existing and not force:
+            raise OutputError(f"{folder} already holds {', '.join(existing)}: choose another folder, or move it aside with --force")
+        set_aside(folder, existing)
 
 
 def _placed(file: Path, mapping: StateDictMapping, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return foreign tensors by our names, of which those of `wanted` are all there."""
+    """Return the file's tensors by our names, complete for the state dict `wanted`."""
     placed, used, differences = {}, set(mapping.ignored), []
     for name, tensor in wanted.items():
         module, _, leaf = name.rpartition(".")
@@ -100,6 +99,6 @@ def _placed(file: Path, mapping: StateDictMapping, tensors: Mapping[str, Tensor]
 
 
 def _some(texts: Iterable[str]) -> str:
-    """Return the first of some texts, and how many there are more."""
+    """Return the first texts, and how many more there are."""
     texts = list(texts)
-    return ", ".join(texts[:FIRST]) + (f", and {len(texts) - FIRST} more" if len(texts) > FIRST else "")
+    return ", ".join(texts[:SHOWN]) + (f", and {len(texts) - SHOWN} more" if len(texts) > SHOWN else "")

@@ -1,8 +1,9 @@
-"""What a run has to show: pictures while it goes on, and its sides, measured, in the end."""
+"""Measures what a run trained: sample grids while it trains, and the result at its end."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from PIL.Image import Image
@@ -13,93 +14,97 @@ from gcc.artifacts.model import environment
 from gcc.errors import TrainingError
 from gcc.evaluation.grid import sample_grid
 from gcc.evaluation.split import SplitEvaluation, evaluating_generators, evenly_spaced, load_samples
-from gcc.pruning.budget import Budget
 from gcc.registry import Networks, Samples
 from gcc.training.best import restored
+from gcc.training.context import RunContext
 from gcc.training.result import BestAndLast, GeneratorReport, Result, TrainedPair
-from gcc.training.run import SHOWN, Run
+
+if TYPE_CHECKING:
+    from gcc.training.loop import TrainingLoop
+
+GRID_SAMPLES = 6
+"""Held-out samples in a sample grid."""
 
 
-def progress_grid(run: Run) -> Image:
-    """Return a grid of held-out samples with every side trained so far."""
-    return held_out_grid(run, {role: player.generators for role, player in run.sides.items()})
+def progress_grid(run: TrainingLoop) -> Image:
+    """Return a grid of held-out samples with every pair as it is now."""
+    return held_out_grid(run.context, {role: pair.generators for role, pair in run.pairs.items()})
 
 
-def held_out_grid(run: Run, sides: Mapping[str, Networks]) -> Image:
-    """Return a grid of held-out samples of the run's data with the generators of every side, by its title."""
-    source = run.data.test
-    batch = load_samples(source, evenly_spaced(min(SHOWN, len(source)), len(source)), run.device)
-    fake: dict[str, Samples] = {}
-    for title, generators in sides.items():
-        with evaluating_generators(generators), run.execution.autocast():
-            fake[title] = run.architecture.generate(generators, batch)
-    return sample_grid(run.architecture.visuals(batch, fake))
+def held_out_grid(context: RunContext, generators: Mapping[str, Networks]) -> Image:
+    """Return a grid of held-out samples with generators by the title of their column."""
+    source = context.data.test
+    batch = load_samples(source, evenly_spaced(min(GRID_SAMPLES, len(source)), len(source)), context.device)
+    samples: dict[str, Samples] = {}
+    for title, networks in generators.items():
+        with evaluating_generators(networks), context.execution.autocast():
+            samples[title] = context.architecture.generate(networks, batch)
+    return sample_grid(context.architecture.visuals(batch, samples))
 
 
-def build_result(run: Run) -> Result:
-    """Return every side of a run, measured on the held-out data."""
-    roles: dict[str, BestAndLast] = {role: _outcome(run, role) for role in run.trained_widths}
-    best = {role: _networks(outcome.best) for role, outcome in roles.items()}
-    grids = {role: held_out_grid(run, best | {role: _networks(outcome.last)}) for role, outcome in roles.items() if outcome.differs}
-    return Result(roles, held_out_grid(run, best), grids)
+def build_result(run: TrainingLoop) -> Result:
+    """Return every trained pair in its best and last epoch, measured on the test split."""
+    roles: dict[str, BestAndLast] = {}
+    for role in run.result_widths:
+        last = _last(run, role, run.context.test)
+        roles[role] = BestAndLast(_best(run, role, run.context.test) or last, last)
+    best = {role: pair.best.networks() for role, pair in roles.items()}
+    last_grids = {role: held_out_grid(run.context, best | {role: pair.last.networks()}) for role, pair in roles.items() if pair.differs}
+    return Result(roles, held_out_grid(run.context, best), last_grids)
 
 
-def salvage(run: Run, error: Exception) -> Result | None:
-    """Return what is worth keeping of a run that went wrong, unjudged by test images: the best epoch of each side, else the present.
+def salvage(run: TrainingLoop, error: Exception) -> Result | None:
+    """Return what is worth keeping of a run that failed: the best epoch of each pair, or else the current one; no test metrics.
 
     Args:
-        run: what went wrong.
-        error: how; after a collapse the present is worth nothing.
+        run: the run that failed.
+        error: why it failed. After a collapse, the current epoch is not worth keeping.
     """
-    kept = run.best_checkpoint.best if run.best_checkpoint else {}
-    moving = [role for role, player in run.sides.items() if player.trains]
-    if not run.sides or (isinstance(error, TrainingError) and not kept.keys() >= set(moving)):
+    best = run.best.best if run.best else {}
+    training = {role for role, pair in run.pairs.items() if pair.trains}
+    has_result = run.pairs.keys() >= set(run.result_widths)
+    if not has_result or (isinstance(error, TrainingError) and not best.keys() >= training):
         return None
-    sides = {role: _best(run, role, None) or _present(run, role, None) for role in run.trained_widths}
-    roles: dict[str, BestAndLast] = {role: BestAndLast(side, side) for role, side in sides.items()}
-    return Result(roles, held_out_grid(run, {role: _networks(side) for role, side in sides.items()}))
+    pairs = {role: _best(run, role, None) or _last(run, role, None) for role in run.result_widths}
+    roles: dict[str, BestAndLast] = {role: BestAndLast(pair, pair) for role, pair in pairs.items()}
+    return Result(roles, held_out_grid(run.context, {role: pair.networks() for role, pair in pairs.items()}))
 
 
-def _outcome(run: Run, role: Role) -> BestAndLast:
-    """Return one side with its costs, latency and held-out quality: in its best epoch, and in the last."""
-    last = _present(run, role, run.test)
-    return BestAndLast(_best(run, role, run.test) or last, last)
+def _last(run: TrainingLoop, role: Role, test: SplitEvaluation | None) -> TrainedPair:
+    pair = run.pairs[role]
+    return _measured(run, role, pair.generators, pair.discriminators, run.epoch if pair.trains else 0, test)
 
 
-def _present(run: Run, role: Role, test: SplitEvaluation | None) -> TrainedPair:
-    player = run.sides[role]
-    return _measured(run, role, player.generators, player.discriminators, run.epoch if player.trains else 0, test)
-
-
-def _best(run: Run, role: Role, test: SplitEvaluation | None) -> TrainedPair | None:
-    """Return one side as it was in its best epoch; none where that is the present, or not known."""
-    player = run.sides[role]
-    best = run.best_checkpoint.best.get(role) if run.best_checkpoint else None
+def _best(run: TrainingLoop, role: Role, test: SplitEvaluation | None) -> TrainedPair | None:
+    """Return a pair as it was in its best epoch. None if that is the current epoch, or is not known."""
+    pair = run.pairs[role]
+    best = run.best.best.get(role) if run.best else None
     if best is None or best.epoch == run.epoch:
         return None
-    generators = restored(player.generators, best.generators)
-    discriminators = restored(player.discriminators, best.discriminators)
+    generators, discriminators = restored(pair.generators, best.generators), restored(pair.discriminators, best.discriminators)
     return _measured(run, role, generators, discriminators, best.epoch, test)
 
 
 def _measured(
-    run: Run, role: Role, generators: Networks, discriminators: Networks, epoch: int, test: SplitEvaluation | None
+    run: TrainingLoop, role: Role, generators: Networks, discriminators: Networks, epoch: int, test: SplitEvaluation | None
 ) -> TrainedPair:
-    # In the layout in which they come back from disk.
+    context, widths, budgets = run.context, run.result_widths[role], run.context.budgets()
+    # The memory layout in which they are read back from disk.
     generators = {name: network.to(memory_format=torch.contiguous_format) for name, network in generators.items()}
     metrics = test.evaluate(generators) if test else {}
     protocols = test.protocols if test else {}
-    widths = run.trained_widths[role]
-    budgets = Budget.parse_each(run.recipe.budget, run.architecture.generators)
-    measured = {
+    reports = {
         name: GeneratorReport.measure(
-            run.architecture, network, widths[name], metrics.get(name, {}), run.device, epoch, protocols.get(name, {}), budgets[name]
+            context.architecture,
+            network,
+            widths[name],
+            context.device,
+            metrics=metrics.get(name, {}),
+            protocols=protocols.get(name, {}),
+            epoch=epoch,
+            budget=budgets[name],
         )
         for name, network in generators.items()
     }
-    judges = {name: network.eval() for name, network in discriminators.items()} if role == "teacher" else {}
-    return TrainedPair(role, run.arch, run.architecture, measured, judges, environment(run.device))
-
-
-def _networks(side: TrainedPair) -> dict[str, nn.Module]:
-    return {name: measured.network for name, measured in side.generators.items()}
+    trained: dict[str, nn.Module] = {name: network.eval() for name, network in discriminators.items()} if role == "teacher" else {}
+    return TrainedPair(role, context.arch, context.architecture, reports, trained, environment(context.device))

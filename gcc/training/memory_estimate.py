@@ -1,11 +1,12 @@
-"""How much memory work would take, told without doing it; and how much there is."""
+"""How much memory training takes, counted on tensors without values."""
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from copy import copy, deepcopy
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -13,15 +14,66 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from gcc.data.loader import Loader
+from gcc.models.modules import Widths
+from gcc.training.context import RunContext, Stream
 from gcc.training.precision import ExecutionConfig
+from gcc.training.teacher import Teacher
+
+if TYPE_CHECKING:
+    from gcc.compressor import Compressor
+
+
+def bytes_of_step(compressor: Compressor, widths: dict[str, Widths]) -> int:
+    """Return the most bytes that the tensors of a step of Algorithm 1's second step hold at the same time. Nothing is computed.
+
+    Memory that kernels need for themselves, and that the allocator keeps, is not counted.
+
+    Args:
+        compressor: the compression; it stays as it is.
+        widths: of the student's generators.
+    """
+    twin = copy(compressor)
+    twin.context, twin.widths, twin.epoch = _fake_context(compressor.context), widths, 1
+    loader = Loader(
+        twin.context.data.train,
+        batch_size=twin.recipe.batch_size,
+        seed=twin.recipe.seed,
+        device=twin.context.device,
+        ranks=twin.context.ranks,
+    )
+    batch = next(loader.batches(1, Stream.TRAIN))
+    with fake_tensors() as tracker:
+        twin.reinitialize()
+        # In the first step Adam has no moments yet.
+        for _ in range(2):
+            first, second = (_prepared(twin.context, batch) for _ in range(2))
+            twin.cooperate(first, second)
+    frozen = (parameter for network in twin.context.auxiliary.values() for parameter in network.parameters())
+    return tracker.peak + sum(parameter.numel() * parameter.element_size() for parameter in frozen)
+
+
+def _fake_context(context: RunContext) -> RunContext:
+    """Return a copy of a context whose networks have no values."""
+    cpu, dtype = torch.device("cpu"), context.execution.dtype
+    fake = copy(context)
+    fake.device, fake.teacher = cpu, Teacher(context.arch, context.teacher.settings)
+    # A gradient scaler looks at values. bfloat16 takes as much memory as float16, and needs none.
+    fake.execution = FakeExecution(cpu, torch.bfloat16 if dtype == torch.float16 else dtype, micro_batch=context.execution.micro_batch)
+    fake.auxiliary = {name: deepcopy(network).to(cpu) for name, network in context.auxiliary.items()}
+    return fake
+
+
+def _prepared(context: RunContext, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    return context.architecture.prepare({key: value.clone() for key, value in batch.items()}, context.auxiliary)
 
 
 class MemoryTracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of the tensors that come about in its context, and are alive.
+    """Counts the bytes of the tensors that are created in its context and alive.
 
     Attributes:
         now: bytes that are alive.
-        most: bytes that were alive at the same time at the most.
+        peak: the most bytes that were alive at the same time.
     """
 
     def __init__(self) -> None:
@@ -46,7 +98,7 @@ class MemoryTracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 class FakeExecution(ExecutionConfig):
-    """How networks run whose tensors are imagined: they are nowhere, and stay there."""
+    """The execution of networks on fake tensors, which are on no device."""
 
     def to_device(self, network: nn.Module) -> nn.Module:
         return network
@@ -54,6 +106,6 @@ class FakeExecution(ExecutionConfig):
 
 @contextmanager
 def fake_tensors() -> Iterator[MemoryTracker]:
-    """Let nothing be computed in this context: tensors have shapes and types without values, and are counted as if they had them."""
+    """Compute nothing in this context: tensors have shapes and types without values, and are counted as if they had them."""
     with FakeTensorMode(allow_non_fake_inputs=True), MemoryTracker() as tracker:
         yield tracker

@@ -1,7 +1,7 @@
-"""One side of the game: generators, discriminators, their optimisers, and each of their moves.
+"""A GAN pair: generators, their discriminators, the optimizers of both, and every training step.
 
-Every forward result is computed once: `generate` runs the generators, `discriminate` runs a discriminator on their output, and every
-loss reads these.
+No forward result is computed twice: `generate` runs the generators, `discriminate` runs the discriminators on their output, and all losses
+read these results.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from gcc.losses.adversarial import GAN_LOSSES, gradient_penalty, total
 from gcc.losses.coordination import imbalance
 from gcc.losses.distillation import Features, modules_at
 from gcc.losses.layers import NO_LAYERS, DistillationLayers
+from gcc.models.gate import ChannelGate
 from gcc.recipe import Recipe
 from gcc.registry import Architecture, Batch, Networks, Pair, Samples
 from gcc.training.anomaly import detect
@@ -28,23 +29,21 @@ from gcc.training.optimizer import ScopedOptimizer
 from gcc.training.precision import ExecutionConfig
 from gcc.utils.seeds import derive_seed
 
-NONE: Networks = MappingProxyType({})
-"""No networks."""
+NO_NETWORKS: Networks = MappingProxyType({})
 NO_PATHS: Mapping[str, Sequence[str]] = MappingProxyType({})
-"""No layers."""
 Losses = dict[str, Tensor]
-"""Losses by name, scalars on the device; those that a move returns carry no graph."""
+"""Losses by name, each a scalar on the device. The losses that a step returns are detached."""
 
 
 @dataclass(frozen=True)
 class GeneratorOutput:
-    """What the generators made of a batch, with the graph that leads to their weights.
+    """What the generators return for a batch, with the graph to their weights.
 
     Attributes:
         batch: the training data.
-        samples: what was made.
-        pairs: what each discriminator is to tell apart.
-        features: the tapped features of each generator.
+        samples: the generators' outputs.
+        pairs: the real and fake images of each discriminator.
+        features: the features of each generator's distillation layers.
     """
 
     batch: Batch
@@ -55,35 +54,52 @@ class GeneratorOutput:
 
 @dataclass(frozen=True)
 class DiscriminatorOutput:
-    """What the discriminators said of made images: logits, and the tapped features, by discriminator."""
+    """What the discriminators return for fake images.
+
+    Attributes:
+        logits: by discriminator.
+        features: the features of each discriminator's distillation layers.
+    """
 
     logits: Mapping[str, Tensor]
     features: Mapping[str, Features]
 
 
+NO_OUTPUT = DiscriminatorOutput(MappingProxyType({}), MappingProxyType({}))
+"""The output of a pair without discriminators."""
+
+
 @dataclass(frozen=True)
 class TeacherOutput:
-    """What the teacher shows for a batch: what it made, and what its own discriminators say of that."""
+    """What the teacher pair shows the student for a batch.
+
+    Attributes:
+        fake: the output of the teacher's generators.
+        output: the output of the teacher's discriminators for `fake`.
+        on_student: the output of the same discriminators for the student's fake images. Its gradient reaches the student's generators.
+    """
 
     fake: GeneratorOutput
     output: DiscriminatorOutput
+    on_student: DiscriminatorOutput
 
 
 class GANPair:
-    """One side of the game.
+    """Generators and discriminators that train against each other.
 
     Attributes:
-        moves: whether it learns.
-        side: what its losses are named after.
+        trains: whether the pair's weights change.
+        role: the pair's name in anomaly messages.
 
     Args:
         architecture: the GAN family.
-        generators: by name; owned and moved by this player.
-        discriminators: by name; owned and moved by this player.
+        generators: by name. The pair owns and trains them.
+        discriminators: by name. The pair owns and trains them.
         execution: how networks run.
-        auxiliary: networks that the task losses read; they never move.
-        positions: the layers whose features `generate` and `discriminate` keep.
-        penalise: adds to the generators' gradients before their step.
+        auxiliary: frozen networks that task losses read.
+        layers: the layers whose features `generate` and `discriminate` keep.
+        projections: the maps f_l of Eq. 9, by generator. They train with the generators.
+        penalise: adds to the generators' gradients before each step.
     """
 
     trains: ClassVar[bool] = True
@@ -92,53 +108,62 @@ class GANPair:
     def __init__(
         self,
         architecture: Architecture[Any],
-        generators: Mapping[str, nn.Module],
-        discriminators: Mapping[str, nn.Module],
+        generators: Networks,
+        discriminators: Networks,
         execution: ExecutionConfig,
-        auxiliary: Networks = NONE,
+        auxiliary: Networks = NO_NETWORKS,
         layers: DistillationLayers = NO_LAYERS,
+        projections: Networks = NO_NETWORKS,
         penalise: Callable[[], None] | None = None,
     ) -> None:
         recipe: Recipe = architecture.recipe
         self.architecture = architecture
         self.recipe = recipe
         self.execution = execution
+        self.ranks = execution.ranks
         self.gan = GAN_LOSSES[recipe.gan_mode]
         self.generators = {name: execution.to_device(network).train() for name, network in generators.items()}
         self.discriminators = {name: execution.to_device(network).train() for name, network in discriminators.items()}
-        self.ranks = execution.ranks
-        exchanges = {name: self.ranks.seed_name(f"pool {name}") for name in discriminators}
-        self.pools = {name: ImagePool(recipe.pool_size, derive_seed(recipe.seed, use)) for name, use in exchanges.items()}
-        self._making = self._called(self.generators, layers.generators)
-        self._judging = self._called(self.discriminators, layers.discriminators)
-        self._task_networks = {**self._making, **self._called(auxiliary)}
+        self.projections = {name: execution.to_device(network) for name, network in projections.items()}
+        seeds = {name: derive_seed(recipe.seed, self.ranks.seed_name(f"pool {name}")) for name in discriminators}
+        self.pools = {name: ImagePool(recipe.pool_size, seed) for name, seed in seeds.items()}
+        self._run_generators = self._micro_batched(self.generators, layers.generators)
+        self._run_discriminators = self._micro_batched(self.discriminators, layers.discriminators)
+        self._task_networks = {**self._run_generators, **self._micro_batched(auxiliary)}
         betas = (recipe.beta1, recipe.beta2)
-        self.optimizer_G = ScopedOptimizer(self._generator_parameters(), recipe.lr_g, betas, execution, penalise)
-        self.optimizer_D = ScopedOptimizer(self._discriminator_weights(), recipe.lr_d, betas, execution)
-        # A generator's loss passes through the discriminators, which must not gather gradients from it.
+        learned = (*self.generators.values(), *self.projections.values())
+        parameters = chain.from_iterable(network.parameters() for network in learned)
+        self.optimizer_G = ScopedOptimizer(parameters, recipe.lr_g, betas, execution, penalise)
+        weights = chain.from_iterable(_weights(network) for network in self.discriminators.values())
+        self.optimizer_D = ScopedOptimizer(weights, recipe.lr_d, betas, execution)
+        # A generator's loss passes through the discriminators, which must not accumulate its gradients.
         self.optimizer_D.freeze()
         if execution.detect_anomaly:
-            for kind, found in self._trained.items():
-                for name, network in found.items():
+            for kind, networks in self.networks.items():
+                for name, network in networks.items():
                     detect(network, f"{self.role}/{kind}/{name}", scaled=execution.scaler().is_enabled())
 
-    def _called(self, networks: Networks, layers: Mapping[str, Sequence[str]] = NO_PATHS) -> dict[str, MicroBatched]:
-        """Return networks as this player calls them, with the features of the layers at `positions` kept."""
+    def _micro_batched(self, networks: Networks, layers: Mapping[str, Sequence[str]] = NO_PATHS) -> dict[str, MicroBatched]:
         return {
             name: MicroBatched(network, self.execution, modules_at(network, layers.get(name, ()))) for name, network in networks.items()
         }
 
-    def _generator_parameters(self) -> Iterator[nn.Parameter]:
-        return chain.from_iterable(network.parameters() for network in self.generators.values())
+    @property
+    def networks(self) -> dict[str, Networks]:
+        """The networks that training changes, by kind and name."""
+        networks: dict[str, Networks] = {"generators": self.generators, "discriminators": self.discriminators}
+        return networks | ({"projections": self.projections} if self.projections else {})
 
-    def _discriminator_weights(self) -> Iterator[nn.Parameter]:
-        return chain.from_iterable(network.parameters() for network in self.discriminators.values())
+    @property
+    def optimizers(self) -> dict[str, ScopedOptimizer]:
+        """The optimizers by what they train."""
+        return {"generators": self.optimizer_G, "discriminators": self.optimizer_D}
 
     @property
     def _shares_output(self) -> bool:
-        """Whether the discriminators' move reads the verdict that moved the generators.
+        """Whether D's step reuses the discriminator output of G's step.
 
-        It must come after that; and what is known of new images says nothing of those that a pool returns in their place.
+        It must come second; and an image pool replaces fake images, for which there is no output yet.
         """
         return self.recipe.update_order == "GD" and not self.recipe.pool_size
 
@@ -148,105 +173,102 @@ class GANPair:
         self.optimizer_G.set_lr_factor(factor)
         self.optimizer_D.set_lr_factor(factor)
 
-    @property
-    def _optimizers(self) -> dict[str, ScopedOptimizer]:
-        return {"generators": self.optimizer_G, "discriminators": self.optimizer_D}
-
-    @property
-    def _trained(self) -> dict[str, Networks]:
-        return {"generators": self.generators, "discriminators": self.discriminators}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return everything that training changes but the pools: weights, running statistics and optimisers; no copy."""
-        return {
-            "networks": {kind: {name: network.state_dict() for name, network in found.items()} for kind, found in self._trained.items()},
-            "movers": {name: optimizer.state_dict() for name, optimizer in self._optimizers.items()},
-        }
-
-    def pools_state_dict(self) -> dict[str, Any]:
-        """Return what the pools hold, which several processes have apart; no copy."""
-        return {name: pool.state_dict() for name, pool in self.pools.items()}
-
-    def load_state_dict(self, memory: Mapping[str, Any]) -> None:
-        """Take up a copy of what `state_dict` returned."""
-        for kind, found in self._trained.items():
-            for name, network in found.items():
-                network.load_state_dict(memory["networks"][kind][name])
-        for name, optimizer in self._optimizers.items():
-            optimizer.load_state_dict(memory["movers"][name])
-
-    def load_pools_state_dict(self, memory: Mapping[str, Any]) -> None:
-        """Take up a copy of what `pools_state_dict` returned."""
-        for name, pool in self.pools.items():
-            pool.load_state_dict(memory[name], self.execution.device)
-
     def scale_lr(self, factor: float) -> None:
-        """Multiply the learning rates of generators and discriminators from now on."""
+        """Multiply the base learning rates of generators and discriminators."""
         self.optimizer_G.scale_lr(factor)
         self.optimizer_D.scale_lr(factor)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return references to the state that all ranks share: weights, running statistics and optimizers."""
+        return {
+            "networks": {
+                kind: {name: network.state_dict() for name, network in networks.items()} for kind, networks in self.networks.items()
+            },
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Load a copy of what `state_dict` returned."""
+        for kind, networks in self.networks.items():
+            for name, network in networks.items():
+                network.load_state_dict(state["networks"][kind][name])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+
+    def pools_state_dict(self) -> dict[str, Any]:
+        """Return references to the state of the image pools, which every rank has for itself."""
+        return {name: pool.state_dict() for name, pool in self.pools.items()}
+
+    def load_pools_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Load a copy of what `pools_state_dict` returned."""
+        for name, pool in self.pools.items():
+            pool.load_state_dict(state[name], self.execution.device)
+
     def generate(self, batch: Batch) -> GeneratorOutput:
         """Run every generator on a batch."""
-        with self.execution.autocast(), keep_features(self._making) as features:
-            samples = self.architecture.generate(self._making, batch)
+        with self.execution.autocast(), keep_features(self._run_generators) as features:
+            samples = self.architecture.generate(self._run_generators, batch)
         return GeneratorOutput(batch, samples, self.architecture.pairs(batch, samples), features)
 
     def discriminate(self, fake: GeneratorOutput) -> DiscriminatorOutput:
-        """Run every discriminator on what was made, by this side or the other; gradients pass to its generators."""
-        with self.execution.autocast(), keep_features(self._judging) as features:
+        """Run every discriminator on the fake images of this pair or another; gradients reach the generators of `fake`."""
+        with self.execution.autocast(), keep_features(self._run_discriminators) as features:
             logits = {name: self._logits(name, fake.pairs[name].fake) for name in self.discriminators}
         return DiscriminatorOutput(logits, features)
 
-    def pretrain(self, fake: GeneratorOutput) -> Losses:
-        """Move the generators against the losses of the stage before the game."""
+    def _logits(self, name: str, images: Tensor) -> Tensor:
+        """Return a discriminator's logits for images (N, C, H, W)."""
+        logits: Tensor = self._run_discriminators[name](images)
+        return logits
+
+    def pretrain_step(self, fake: GeneratorOutput) -> Losses:
+        """Update the generators with the losses of the stage before adversarial training."""
         with self.execution.autocast():
             losses = self.architecture.pretraining_losses(fake.batch, fake.samples)
         self.optimizer_G.step(total(losses.values()))
         return detached(losses)
 
     def step_G(self, fake: GeneratorOutput, output: DiscriminatorOutput) -> Losses:
-        """Move the generators against Eq. 1 and the task losses."""
-        of_data = self._gather_data_losses(fake.batch)
+        """Update the generators with Eq. 1 and the task losses."""
+        data_losses = self._accumulate_data_losses(fake.batch)
         losses = self._generator_losses(fake, output)
         self.optimizer_G.step(total(losses.values()))
-        return detached(losses) | of_data
-
-    def gradients(self, batches: Iterable[Batch]) -> Iterator[None]:
-        """Leave in the generators, for one batch after the other, the gradient of what would move them (Eq. 1 and the task losses)."""
-        for batch in batches:
-            self._gather_data_losses(batch)
-            fake = self.generate(batch)
-            losses = self._generator_losses(fake, self.discriminate(fake))
-            with self.optimizer_G.gradients(total(losses.values())):
-                yield
+        return detached(losses) | data_losses
 
     def step_D(self, fake: GeneratorOutput, output: DiscriminatorOutput | None = None) -> Losses:
-        """Move the weights of the discriminators against Eq. 2.
+        """Update the weights of the discriminators with Eq. 2.
 
         Args:
-            fake: what the generators made, and what is real.
-            output: what the discriminators say of `fake` with their present weights, where that is known; else they are asked.
+            fake: the generators' output, and the real images.
+            output: the discriminators' output for `fake` with their present weights. None computes it.
         """
         with self.optimizer_D.trainable():
             losses = self._discriminator_losses(fake, output)
             self.optimizer_D.step(self.recipe.lambda_d * total(losses.values()))
         return detached(losses)
 
-    def _logits(self, name: str, images: Tensor) -> Tensor:
-        """Return a discriminator's logits of images (N, C, H, W)."""
-        logits: Tensor = self._judging[name](images)
-        return logits
+    def gradients(self, batches: Iterable[Batch]) -> Iterator[None]:
+        """For one batch after the other, leave the gradient of `step_G`'s loss in the generators."""
+        for batch in batches:
+            self._accumulate_data_losses(batch)
+            fake = self.generate(batch)
+            losses = self._generator_losses(fake, self.discriminate(fake))
+            with self.optimizer_G.gradients(total(losses.values())):
+                yield
 
     def imbalances(self, output: DiscriminatorOutput) -> Losses:
-        """Return `|L_G - L_Dfake|` of each discriminator on what it said of its own generators (Eq. 5, 6)."""
+        """Return `|L_G - L_Dfake|` of each discriminator for its output on the pair's own fake images (Eq. 5, 6)."""
         return {name: imbalance(*self.adversarial_losses(logits)).detach() for name, logits in output.logits.items()}
 
     def adversarial_losses(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Return L_G and L_Dfake of the logits of made images, of all processes together: their difference's size is no mean of sizes."""
+        """Return L_G and L_Dfake for the logits of fake images, each averaged over all ranks.
+
+        The mean of `|L_G - L_Dfake|` over ranks is not `|mean L_G - mean L_Dfake|`, so the losses are averaged first.
+        """
         return self.ranks.differentiable_mean(self.gan.generator(logits)), self.ranks.differentiable_mean(self.gan.fake(logits))
 
-    def _gather_data_losses(self, batch: Batch) -> Losses:
-        """Gather the gradients of losses whose graphs nothing else shares: they never lie in memory beside the others' own."""
+    def _accumulate_data_losses(self, batch: Batch) -> Losses:
+        """Accumulate the gradients of the losses that share no graph with others, so that their graphs are never in memory together."""
         with self.execution.autocast():
             losses = self.architecture.data_losses(self._task_networks, batch)
         if losses:
@@ -254,19 +276,19 @@ class GANPair:
         return detached(losses)
 
     def _generator_losses(self, fake: GeneratorOutput, output: DiscriminatorOutput) -> Losses:
-        opposed = [self.gan.generator(logits) for logits in output.logits.values()]
-        losses = {"G": self.recipe.lambda_gan * total(opposed)} if opposed else {}
+        adversarial = [self.gan.generator(logits) for logits in output.logits.values()]
+        losses = {"G": self.recipe.lambda_gan * total(adversarial)} if adversarial else {}
         with self.execution.autocast():
             return losses | self.architecture.task_losses(self._task_networks, fake.batch, fake.samples)
 
     def _discriminator_losses(self, fake: GeneratorOutput, output: DiscriminatorOutput | None) -> Losses:
         losses: dict[str, list[Tensor]] = {"D_real": [], "D_fake": []}
-        known = output if output and self._shares_output else None
+        shared = output if output and self._shares_output else None
         for name, network in self.discriminators.items():
             pair = fake.pairs[name]
             with self.execution.autocast():
                 on_real = self._logits(name, pair.real)
-                on_fake = known.logits[name] if known else self._logits(name, self.pools[name].query(pair.fake.detach()))
+                on_fake = shared.logits[name] if shared else self._logits(name, self.pools[name].query(pair.fake.detach()))
             losses["D_real"].append(self.gan.real(on_real))
             losses["D_fake"].append(self.gan.fake(on_fake))
             if self.gan.penalised:
@@ -276,9 +298,10 @@ class GANPair:
 
 
 class FrozenPair(GANPair):
-    """A teacher that was brought along and stays as it is, running statistics included: it judges and teaches, and never moves.
+    """A pretrained teacher that stays as it is, running statistics included.
 
-    Its discriminators normalise by the batch that they judge, as the student's do, or the two imbalances of Eq. 7 could not be compared.
+    Its discriminators normalise by the statistics of the current batch, as the student's do. Otherwise the two imbalances of Eq. 7 could
+    not be compared.
     """
 
     trains = False
@@ -307,3 +330,9 @@ class FrozenPair(GANPair):
 def detached(losses: Mapping[str, Tensor]) -> Losses:
     """Return the losses without their graph."""
     return {name: loss.detach() for name, loss in losses.items()}
+
+
+def _weights(discriminator: nn.Module) -> Iterator[nn.Parameter]:
+    """Yield the parameters of a discriminator without its gates' retention factors, which have an optimizer of their own."""
+    factors = {id(module.alpha) for module in discriminator.modules() if isinstance(module, ChannelGate)}
+    yield from (parameter for parameter in discriminator.parameters() if id(parameter) not in factors)

@@ -1,40 +1,41 @@
-"""How networks run: the device, the type of their numbers, their layout in memory, and the processes that share the work."""
+"""How networks run: device, precision, memory layout, and the ranks that share the work."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import nn
 
 from gcc.errors import GccError
 from gcc.models.layers import runs_channels_last
+from gcc.training.config import Amp, RunConfig
 from gcc.training.sync_batchnorm import synchronised
+from gcc.utils import backend
 from gcc.utils.distributed import SINGLE_PROCESS, Ranks
 
-Amp = Literal["auto", "bf16", "fp16", "off"]
 COMPILER: Mapping[str, Any] = {"backend": "inductor", "options": {"fallback_random": True}}
-"""How networks are compiled: with the random numbers that they draw uncompiled."""
+"""Arguments of `torch.compile`: compiled networks draw the same random numbers as uncompiled ones."""
 
 
 @dataclass(frozen=True)
 class ExecutionConfig:
-    """How networks run; parameters, losses and Gram matrices stay in float32.
+    """How networks run. Parameters, losses and Gram matrices stay in float32.
 
-    By default plainly: in one type, the layout that torch starts with, and every operation of the mathematics as it is written.
+    The defaults are the reference mode: one precision, torch's own layout, every operation as the mathematics has it.
 
     Attributes:
-        device: where.
-        dtype: of the forward passes: bfloat16 or float16 under autocast, or float32 for none.
-        layout: of convolutions' weights, which their activations take on.
-        leaves_out_closed: whether what the student's discriminators have switched off is not computed where nothing depends on it.
-        detects_anomalies: whether every layer that is trained is looked at, and the first with values that are not finite ends the run.
-        compiles: whether networks are compiled by `torch.compile` where training calls them.
-        micro_batch: samples that a network is run on at once; none for whole batches.
-        ranks: the processes that play the run together.
+        device: where networks run.
+        dtype: precision of forward passes: bfloat16 or float16 under autocast, or float32 without it.
+        layout: memory format of convolution weights, which their activations take on.
+        skip_closed_channels: whether closed channels of the student's discriminators are skipped where nothing depends on them.
+        detect_anomaly: whether every trained layer is checked, and the first output that is not finite ends the run.
+        compile: whether `torch.compile` compiles networks.
+        micro_batch: samples per forward pass. None runs whole batches.
+        ranks: the processes that train together.
     """
 
     device: torch.device
@@ -47,16 +48,43 @@ class ExecutionConfig:
     ranks: Ranks = SINGLE_PROCESS
 
     @classmethod
-    def choose(cls, amp: Amp, device: torch.device, *, channels_last: bool = False) -> ExecutionConfig:
-        """Return the fastest execution with the precision that `amp` asks for.
+    def of(cls, config: RunConfig, device: torch.device, ranks: Ranks, *, channels_last: bool) -> ExecutionConfig:
+        """Return the execution that a run's options ask for.
 
         Args:
-            amp: `auto` is bf16 on a GPU that has it, else fp16, and float32 on a CPU.
-            device: where.
-            channels_last: whether float32 runs faster with channels last on a CPU, too, as narrower types and GPUs always do.
+            config: the options.
+            device: where networks run.
+            ranks: the processes that train together.
+            channels_last: see `choose`.
 
         Raises:
-            GccError: there is no such precision, or float16 was asked for on a CPU.
+            GccError: the precision is not available on the device, or the options exclude several processes.
+        """
+        if config.compile and not ranks.alone:
+            raise GccError(f"--compile works in one process, and this run has {ranks.world}: leave it out")
+        fastest = cls.choose(config.amp, device, channels_last=channels_last)
+        execution = replace(cls(device) if config.reference else fastest, ranks=ranks)
+        if config.micro_batch is None and not config.detect_anomaly and not config.compile:
+            return execution
+        return replace(
+            execution,
+            skip_closed_channels=False,
+            micro_batch=config.micro_batch,
+            detect_anomaly=config.detect_anomaly,
+            compile=config.compile,
+        )
+
+    @classmethod
+    def choose(cls, amp: Amp, device: torch.device, *, channels_last: bool = False) -> ExecutionConfig:
+        """Return the fastest execution in the precision `amp`.
+
+        Args:
+            amp: `auto` is bf16 on a GPU that supports it, else fp16, and float32 on a CPU.
+            device: where networks run.
+            channels_last: whether float32 on a CPU is faster in channels-last layout. Narrower types and GPUs always are.
+
+        Raises:
+            GccError: the precision is unknown, or float16 was asked for on a CPU.
         """
         if amp not in get_args(Amp):
             raise GccError(f"amp {amp!r}: expected {', '.join(get_args(Amp))}")
@@ -67,15 +95,11 @@ class ExecutionConfig:
             amp = "off" if on_cpu else "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
         dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "off": torch.float32}[amp]
         channels_last = channels_last or not on_cpu or dtype != torch.float32
-        # Which channels are open is known on the device, and a GPU would have to be waited for in every step.
+        # Only the device knows which channels are open; on a GPU, skipping them would synchronise in every step.
         return cls(device, dtype, torch.channels_last if channels_last else torch.contiguous_format, skip_closed_channels=on_cpu)
 
-    def with_ranks(self, ranks: Ranks) -> ExecutionConfig:
-        """Return the same execution in several processes."""
-        return replace(self, ranks=ranks)
-
     def to_device(self, network: nn.Module) -> nn.Module:
-        """Return the network on the device, in the layout if that suits it, and the same in all processes."""
+        """Return the network on the device, in the layout if it suits the network, with the same weights on all ranks."""
         network = network.to(self.device)
         if not self.ranks.alone:
             network = synchronised(network, self.ranks)
@@ -87,10 +111,25 @@ class ExecutionConfig:
         return torch.compile(network, dynamic=False, **COMPILER) if self.compile else network
 
     def autocast(self) -> AbstractContextManager[None]:
-        """Return the context of one forward pass."""
+        """Return the context of a forward pass."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     def scaler(self) -> torch.amp.GradScaler:
-        """Return a gradient scaler for one optimiser; it does nothing unless float16 is in use."""
-        # Table I's texture weights are large: from the usual 65536 every optimiser's first steps would overflow and be skipped.
+        """Return a gradient scaler for one optimizer. It is active only in float16."""
+        # Table I's texture weights are large: with the usual 65536 the first steps of every optimizer would overflow and be skipped.
         return torch.amp.GradScaler(self.device.type, init_scale=2.0**10, enabled=self.dtype == torch.float16)
+
+
+@contextmanager
+def process_settings(config: RunConfig, device: torch.device) -> Iterator[None]:
+    """Set the process-wide switches of a run in this context, and leave them as they were afterwards."""
+    with ExitStack() as stack:
+        if config.compile:
+            stack.enter_context(backend.compiler_limits())
+        if device.type != "cpu":
+            stack.enter_context(backend.float32_precision() if config.reference else backend.tf32_precision())
+        elif not config.reference:
+            stack.enter_context(backend.malloc_without_trim())
+        if config.deterministic:
+            stack.enter_context(backend.deterministic_algorithms())
+        yield

@@ -1,4 +1,4 @@
-"""What a run gives: each side of the game with its costs and its quality, ready to use and to save."""
+"""The result of a run: trained pairs with their costs and metrics, ready to use and to save."""
 
 from __future__ import annotations
 
@@ -22,25 +22,28 @@ from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import Cost, generator_cost
 from gcc.registry import ARCHITECTURES, Architecture
 from gcc.utils.files import replacing, require_empty, write_text
+from gcc.utils.renamed import RenamedAttributes
 
 BEST, LAST = "best", "last"
-"""Which epoch a side is of, where they differ; also the folder of the sides in the last."""
+"""The epochs of a pair, in titles; LAST is also the folder of the pairs of the last epoch."""
 
 
 @dataclass(frozen=True)
-class GeneratorReport:
-    """One generator with what it costs and how good it is.
+class GeneratorReport(RenamedAttributes):
+    """One generator with its costs and metrics.
 
     Attributes:
-        network: in eval mode, on the device of the run.
+        network: the generator in eval mode, on the device of the run.
         widths: its channels by width name.
-        cost: MACs per sample by both counters and parameters, at the architecture's example input.
-        latency: of one example input.
-        metrics: figures on held-out images by title, such as `psnr` or `psnr_y (Set5)`.
-        epoch: after which the generator is as it is; 0 where it was not trained here.
-        protocols: how each figure came about, by its title.
-        promised: the latency that the student may have, and what this generator has where it is promised; none for other budgets.
+        cost: MACs per sample by both counters, and parameters, at the architecture's example input.
+        latency: the time for one example input.
+        metrics: on held-out images, by key, such as `psnr` or `psnr_y (Set5)`.
+        epoch: the epoch after which it was measured; 0 if it was not trained in this run.
+        protocols: how each metric was computed, by its key.
+        latency_budget: the latency that the student may have, and this generator's latency in the same runtime. None for other budgets.
     """
+
+    renamed = {"figures": "measurements", "promised": "latency_budget"}
 
     network: nn.Module
     widths: Widths
@@ -57,10 +60,11 @@ class GeneratorReport:
         architecture: Architecture[Any],
         network: nn.Module,
         widths: Widths,
-        metrics: Mapping[str, float],
         device: torch.device,
-        epoch: int = 0,
+        *,
+        metrics: Mapping[str, float] = MappingProxyType({}),
         protocols: Mapping[str, str] = MappingProxyType({}),
+        epoch: int = 0,
         budget: Budget | LatencyBudget | None = None,
     ) -> GeneratorReport:
         """Measure costs and latency of a generator on its device, and put it into eval mode."""
@@ -69,19 +73,19 @@ class GeneratorReport:
         latency_budget = None
         if isinstance(budget, LatencyBudget):
             latency_budget = budget, measure_ready(network, architecture.example_input(), budget.runtime)
-        return cls(network, widths, cost, latency, metrics, epoch, dict(protocols), latency_budget)
+        return cls(network, widths, cost, latency, dict(metrics), epoch, dict(protocols), latency_budget)
 
     def measurements(self) -> dict[str, Any]:
         """Return costs, latency and metrics as plain values."""
-        told: dict[str, Any] = {}
+        limits: dict[str, Any] = {}
         if self.latency_budget:
             budget, latency = self.latency_budget
-            told = {
+            limits = {
                 "promised_ms": budget.milliseconds,
                 "promised_on": latency.where if budget.runtime == "cpu" else f"{budget.runtime}, {latency.where}",
                 "ready_ms": latency.median_ms,
             }
-        return told | {
+        return limits | {
             "resolution": self.cost.resolution,
             "exact_macs": self.cost.macs,
             "paper_macs": self.cost.paper_macs,
@@ -97,7 +101,7 @@ class GeneratorReport:
 
 @dataclass(frozen=True)
 class TrainedPair:
-    """One side of the game after a run: its generators, and the teacher's discriminators, in eval mode."""
+    """One role after a run: its generators, and the teacher's discriminators, in eval mode."""
 
     role: Role
     arch: str
@@ -106,21 +110,25 @@ class TrainedPair:
     discriminators: Mapping[str, nn.Module]
     environment: Mapping[str, str]
 
-    def place(self, folder: Path, generator: str) -> Path:
-        """Return where below `folder` a generator is saved: in it, or in a folder of its name where the family has several."""
+    def networks(self) -> dict[str, nn.Module]:
+        """Return the generators by name."""
+        return {name: report.network for name, report in self.generators.items()}
+
+    def path(self, folder: Path, generator: str) -> Path:
+        """Return the folder of a saved generator: `folder`, or a folder of its name below it if the family has several generators."""
         return folder / generator if len(self.architecture.generators) > 1 else folder
 
     def missing(self, folder: Path) -> list[str]:
         """Return the generators of the family that are not saved in `folder` yet."""
-        return [name for name in self.architecture.generators if not (self.place(folder, name) / "config.json").exists()]
+        return [name for name in self.architecture.generators if not (self.path(folder, name) / "config.json").exists()]
 
     def save(self, folder: Path, measurements: Mapping[str, Mapping[str, Any]], grid: Image | None) -> None:
-        """Write every generator's artefact to its place.
+        """Write every generator with its configuration and model card.
 
         Args:
             folder: such as `runs/pix2pix/student`.
-            measurements: of every side, by generator, for the model card to compare.
-            grid: held-out samples, where there are any.
+            measurements: of every role, by generator, for the model card to compare.
+            grid: a grid of held-out samples. None writes no picture.
 
         Raises:
             OutputError: the folder cannot be written.
@@ -128,27 +136,25 @@ class TrainedPair:
         if self.discriminators:
             save_discriminators(folder, self.discriminators)
         environment = {**self.environment, ORIGIN: ARCHITECTURES.origin(self.arch)}
-        for name, measured in self.generators.items():
-            place = self.place(folder, name)
-            artifact = Artifact(
-                place, self.role, self.arch, name, self.architecture.recipe, measured.widths, measurements[name], environment
-            )
+        for name, report in self.generators.items():
+            path, columns = self.path(folder, name), measurements[name]
+            artifact = Artifact(path, self.role, self.arch, name, self.architecture.recipe, report.widths, columns, environment)
             if grid is not None:
-                with replacing(place / GRID) as fresh:
-                    grid.save(fresh)
-            save(artifact, measured.network, model_card(artifact, measurements[name], GRID if grid else None))
+                with replacing(path / GRID) as temporary:
+                    grid.save(temporary)
+            save(artifact, report.network, model_card(artifact, columns, GRID if grid else None))
         if len(self.generators) > 1:
-            told = {name: measurements[name][self.role] for name in self.generators}
-            write_text(folder / "README.md", side_card(self.architecture, self.arch, self.role, told))
+            own = {name: measurements[name][self.role] for name in self.generators}
+            write_text(folder / "README.md", side_card(self.architecture, self.arch, self.role, own))
 
 
 @dataclass(frozen=True)
 class BestAndLast:
-    """One side after a run.
+    """One role after a run, in two epochs.
 
     Attributes:
-        best: as it was in its best epoch, where validation images told; else as in the last.
-        last: as it was in the last epoch.
+        best: in the best epoch, if validation images selected one; otherwise in the last.
+        last: in the last epoch.
     """
 
     best: TrainedPair
@@ -161,14 +167,16 @@ class BestAndLast:
 
 
 @dataclass(frozen=True)
-class Result:
-    """What a compression gives.
+class Result(RenamedAttributes):
+    """The result of a run.
 
     Attributes:
-        outcomes: of the teacher and the student by role; a run that trains a teacher alone has no student.
-        grid: held-out samples of every side in its best epoch.
-        last_grids: by role, the same with that side in its last epoch, where that is not the best.
+        roles: the trained pairs by role, "teacher" and "student". A run that trains only a teacher has no student.
+        grid: held-out samples of every pair in its best epoch.
+        last_grids: the same grid with one role in its last epoch, by role, if that is not the best.
     """
+
+    renamed = {"figures": "measurements", "outcomes": "roles", "places": "paths", "sides": "pairs"}
 
     roles: Mapping[str, BestAndLast]
     grid: Image
@@ -176,19 +184,19 @@ class Result:
 
     @property
     def pairs(self) -> dict[str, TrainedPair]:
-        """The sides by role, each in its best epoch."""
-        return {role: outcome.best for role, outcome in self.roles.items()}
+        """The trained pairs by role, each in its best epoch."""
+        return {role: pair.best for role, pair in self.roles.items()}
 
     @property
     def students(self) -> dict[str, nn.Module]:
         """The student generators by name, in eval mode.
 
         Raises:
-            GccError: the run trained a teacher alone.
+            GccError: the run trained only a teacher.
         """
-        if "student" not in self.pairs:
-            raise GccError("this run trained a teacher alone, and has no student: its generators are in sides['teacher']")
-        return {name: measured.network for name, measured in self.pairs["student"].generators.items()}
+        if "student" not in self.roles:
+            raise GccError("this run trained only a teacher and has no student: its generators are in pairs['teacher']")
+        return self.pairs["student"].networks()
 
     @property
     def student(self) -> nn.Module:
@@ -203,42 +211,42 @@ class Result:
         return network
 
     def measurements(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """Return the costs, latency and metrics by generator and side; `student (last)` where the last epoch is not the best."""
+        """Return costs, latency and metrics by generator and role; `student (last)` if the last epoch is not the best."""
         columns = self._columns()
         generators = next(iter(columns.values())).generators
-        return {name: {title: side.generators[name].measurements() for title, side in columns.items()} for name in generators}
+        return {name: {title: pair.generators[name].measurements() for title, pair in columns.items()} for name in generators}
 
     def save(self, folder: str | Path) -> None:
         """Write `student/` and `teacher/` below `folder`, each with `model.safetensors`, `config.json` and `README.md`.
 
-        They hold the best epoch; a side whose last epoch is another is in `last/student/` or `last/teacher/`, too.
+        They hold the best epoch. A pair whose last epoch is another is also in `last/student/` or `last/teacher/`.
 
         Raises:
             OutputError: the folder holds one of them already, or cannot be written.
         """
-        columns, places = self._columns(), self.places(Path(folder))
-        for place in places.values():
-            require_empty(place)
-        for title, place in places.items():
-            side = columns[title]
-            if title == side.role:
-                side.save(place, self.measurements(), self.grid)
+        columns, paths = self._columns(), self.paths(Path(folder))
+        for path in paths.values():
+            require_empty(path)
+        for title, path in paths.items():
+            pair = columns[title]
+            if title == pair.role:
+                pair.save(path, self.measurements(), self.grid)
             else:
-                side.save(place, self._figures_of_last(side.role), self.last_grids[side.role])
+                pair.save(path, self._measurements_of_last(pair.role), self.last_grids[pair.role])
 
-    def places(self, folder: Path) -> dict[str, Path]:
-        """Return where below `folder` each side is saved, by its title in `measurements`."""
-        return {title: folder / (LAST if LAST in title else "") / side.role for title, side in self._columns().items()}
+    def paths(self, folder: Path) -> dict[str, Path]:
+        """Return where below `folder` each pair is saved, by its title in `measurements`."""
+        return {title: folder / (LAST if LAST in title else "") / pair.role for title, pair in self._columns().items()}
 
-    def _figures_of_last(self, role: str) -> dict[str, dict[str, dict[str, Any]]]:
-        """Return what the saved last epoch of a side tells: its own figures under its role, beside those of the best epochs."""
-        told = {}
+    def _measurements_of_last(self, role: str) -> dict[str, dict[str, dict[str, Any]]]:
+        """Return the measurements that are saved with a last epoch: its own under its role, beside those of the best epochs."""
+        measurements = {}
         for name, columns in self.measurements().items():
             best = {title: columns[title] for title in self.roles}
-            told[name] = best | {role: columns[f"{role} ({LAST})"], f"{role} ({BEST})": columns[role]}
-        return told
+            measurements[name] = best | {role: columns[f"{role} ({LAST})"], f"{role} ({BEST})": columns[role]}
+        return measurements
 
     def _columns(self) -> dict[str, TrainedPair]:
-        """Return the sides by title: each in its best epoch, then those that the last epoch left otherwise."""
-        apart = {role: outcome.last for role, outcome in self.roles.items() if outcome.differs}
-        return self.pairs | {f"{role} ({LAST})": side for role, side in apart.items()}
+        """Return the pairs by title: each in its best epoch, then those whose last epoch is another."""
+        others = {role: pair.last for role, pair in self.roles.items() if pair.differs}
+        return self.pairs | {f"{role} ({LAST})": pair for role, pair in others.items()}

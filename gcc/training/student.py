@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from gcc.losses.adversarial import total
 from gcc.losses.coordination import SmoothedTarget, global_loss
-from gcc.losses.distillation import Features, Projections, distillation_loss
+from gcc.losses.distillation import Features, distillation_loss
 from gcc.losses.layers import DistillationLayers
 from gcc.models.build import build_discriminators
 from gcc.models.gate import ChannelGate, gates
 from gcc.registry import Architecture, Networks, Pair
 from gcc.training.optimizer import ScopedOptimizer
-from gcc.training.pair import DiscriminatorOutput, GANPair, GeneratorOutput, Losses, TeacherOutput, detached
+from gcc.training.pair import NO_OUTPUT, DiscriminatorOutput, GANPair, GeneratorOutput, Losses, TeacherOutput, detached
 from gcc.training.precision import ExecutionConfig
 from gcc.training.sparse_discriminator import Chain, find_chains, run_open
 
@@ -27,12 +27,12 @@ class StudentPair(GANPair):
 
     Args:
         architecture: the GAN family.
-        generators: of the searched widths.
-        discriminators: with a `ChannelGate` at every gate.
+        generators: by name, with the searched widths.
+        discriminators: by name, with a `ChannelGate` at every gate.
         execution: how networks run.
-        auxiliary: networks that the task losses read; they never move.
-        positions: the distilled layers.
-        projections: the maps f_l of each generator; they move with the generators.
+        auxiliary: frozen networks that task losses read.
+        layers: the distillation layers.
+        projections: the maps f_l of Eq. 9, by generator.
     """
 
     role = "student"
@@ -40,46 +40,33 @@ class StudentPair(GANPair):
     def __init__(
         self,
         architecture: Architecture[Any],
-        generators: Mapping[str, nn.Module],
-        discriminators: Mapping[str, nn.Module],
+        generators: Networks,
+        discriminators: Networks,
         execution: ExecutionConfig,
         auxiliary: Networks,
         layers: DistillationLayers,
-        projections: Mapping[str, Projections],
+        projections: Networks,
     ) -> None:
-        self.projections = {name: execution.to_device(network) for name, network in projections.items()}
-        super().__init__(architecture, generators, discriminators, execution, auxiliary, DistillationLayers(layers.generators, {}))
+        # Eq. 9 reads features of the teacher's discriminators, not of the student's.
+        own_layers = DistillationLayers(layers.generators, {})
+        super().__init__(architecture, generators, discriminators, execution, auxiliary, own_layers, projections)
         self.gates = {name: gates(network) for name, network in self.discriminators.items()}
-        self._chains: dict[str, list[Chain]] = {}
-        self.alphas = [gate.alpha for found in self.gates.values() for gate in found.values()]
+        self.alphas = [gate.alpha for by_path in self.gates.values() for gate in by_path.values()]
         self.optimizer_alpha = ScopedOptimizer(self.alphas, self.recipe.lr_alpha, (0.9, 0.999), execution)
         self.optimizer_alpha.freeze()
+        self._chains: dict[str, list[Chain]] = {}
 
     @classmethod
     def build_discriminators(cls, architecture: Architecture[Any]) -> dict[str, nn.Module]:
-        """Return fresh discriminators that such a student plays against."""
+        """Return new discriminators of the kind that this student trains against."""
         return build_discriminators(architecture, "student", partial(ChannelGate, tau=architecture.recipe.tau))
 
-    def _generator_parameters(self) -> Iterator[nn.Parameter]:
-        yield from super()._generator_parameters()
-        for network in self.projections.values():
-            yield from network.parameters()
-
-    def _discriminator_weights(self) -> Iterator[nn.Parameter]:
-        for network in self.discriminators.values():
-            alphas = {id(gate.alpha) for gate in gates(network).values()}
-            yield from (parameter for parameter in network.parameters() if id(parameter) not in alphas)
-
     @property
-    def _optimizers(self) -> dict[str, ScopedOptimizer]:
-        return super()._optimizers | {"retention": self.optimizer_alpha}
-
-    @property
-    def _trained(self) -> dict[str, Networks]:
-        return super()._trained | {"projections": self.projections}
+    def optimizers(self) -> dict[str, ScopedOptimizer]:
+        return super().optimizers | {"alpha": self.optimizer_alpha}
 
     def _logits(self, name: str, images: Tensor) -> Tensor:
-        # Closed channels matter to the retention factors alone, which `step_alpha` moves.
+        # Closed channels affect only the retention factors, which `step_alpha` trains on the whole network.
         if not self.execution.skip_closed_channels:
             return super()._logits(name, images)
         network = self.discriminators[name]
@@ -92,42 +79,41 @@ class StudentPair(GANPair):
         self.optimizer_alpha.set_lr_factor(self.recipe.alpha_rate_factor(epoch))
 
     def discriminate(self, fake: GeneratorOutput) -> DiscriminatorOutput:
-        """Run every discriminator on what was made; the graph leads to the generators and to the discriminators' weights."""
+        """Run every discriminator on fake images; the graph reaches the generators and the discriminators' weights."""
         with self.optimizer_D.trainable():
             return super().discriminate(fake)
 
-    def step_G_distilled(
-        self, fake: GeneratorOutput, output: DiscriminatorOutput, taught: TeacherOutput, teacher_on_student: DiscriminatorOutput
-    ) -> Losses:
-        """Move the generators against Eq. 1, the task losses and L_distill (Eq. 10).
+    def step_G_distilled(self, fake: GeneratorOutput, output: DiscriminatorOutput, teacher: TeacherOutput) -> Losses:
+        """Update the generators with Eq. 1, the task losses and L_distill (Eq. 10).
 
         Args:
-            fake: what the student's generators made, with its graph.
-            output: what the student's discriminators say of it.
-            taught: what the teacher made of the same batch, and what its discriminators say of that.
-            teacher_on_student: what the teacher's discriminators say of `fake`; its gradient reaches the student's generators alone.
+            fake: the output of the student's generators, with its graph.
+            output: the output of the student's discriminators for `fake`.
+            teacher: the teacher's output for the same batch.
         """
-        of_data = self._gather_data_losses(fake.batch)
+        data_losses = self._accumulate_data_losses(fake.batch)
         losses = self._generator_losses(fake, output)
-        for term, weight, mine, theirs in (
-            ("distill_G", self.recipe.lambda_distill_g, self._projected(fake), taught.fake.features),
-            ("distill_D", self.recipe.lambda_distill_d, teacher_on_student.features, taught.output.features),
+        for term, weight, of_student, of_teacher in (
+            ("distill_G", self.recipe.lambda_distill_g, self._projected(fake), teacher.fake.features),
+            ("distill_D", self.recipe.lambda_distill_d, teacher.on_student.features, teacher.output.features),
         ):
             distances = [
-                distillation_loss(mine[name], theirs[name], self.recipe.gamma_m, self.recipe.gamma_t) for name in mine if mine[name]
+                distillation_loss(features, of_teacher[name], self.recipe.gamma_m, self.recipe.gamma_t)
+                for name, features in of_student.items()
+                if features
             ]
             if distances:
                 losses[term] = weight * total(distances)
-        # The verdict's graph then serves the discriminators' own move, too.
+        # `step_D` then walks the graph of `output` once more.
         self.optimizer_G.step(total(losses.values()), retain_graph=self._shares_output)
-        return detached(losses) | of_data
+        return detached(losses) | data_losses
 
     def step_alpha(self, fake: GeneratorOutput, targets: Mapping[str, SmoothedTarget]) -> Losses:
-        """Move the retention factors, and them alone, against `L_arch = L_D + L_global` (Eq. 8), then clamp them to [0, 1]."""
+        """Update the retention factors alone with `L_arch = L_D + L_global` (Eq. 8), and clamp them to [0, 1]."""
         losses = []
         with self.optimizer_alpha.trainable():
             for name in self.discriminators:
-                loss_d, loss_global = self._capacity(name, fake.pairs[name], targets[name])
+                loss_d, loss_global = self._coordination_losses(name, fake.pairs[name], targets[name])
                 losses.append(self.recipe.lambda_d * loss_d + self.recipe.lambda_global * loss_global)
             loss = total(losses)
             self.optimizer_alpha.step(loss)
@@ -136,17 +122,17 @@ class StudentPair(GANPair):
                 alpha.clamp_(0, 1)
         return {"arch": loss.detach()}
 
-    def _capacity(self, name: str, pair: Pair, target: SmoothedTarget) -> tuple[Tensor, Tensor]:
-        """Return L_D (Eq. 2, of which the gradient penalty of `wgangp` is no part) and L_global (Eq. 7) of a discriminator on a batch."""
-        network = self._judging[name]
-        with self.execution.autocast():
-            real, fake = network(pair.real), network(pair.fake)
-        loss_g, loss_d_fake = self.adversarial_losses(fake)
-        return self.gan.real(real) + loss_d_fake, global_loss(loss_g, loss_d_fake, target.value)
-
-    def active_share(self) -> dict[str, Tensor]:
+    def active_share(self) -> Losses:
         """Return the share of open channels of each gate, by discriminator and module path; scalars on the device."""
-        return {f"{name}.{path}": gate.open().float().mean() for name, found in self.gates.items() for path, gate in found.items()}
+        return {f"{name}.{path}": gate.open().float().mean() for name, by_path in self.gates.items() for path, gate in by_path.items()}
+
+    def _coordination_losses(self, name: str, pair: Pair, target: SmoothedTarget) -> tuple[Tensor, Tensor]:
+        """Return L_D (Eq. 2, without the gradient penalty of `wgangp`) and L_global (Eq. 7) of a discriminator on a batch."""
+        network = self._run_discriminators[name]
+        with self.execution.autocast():
+            on_real, on_fake = network(pair.real), network(pair.fake)
+        loss_g, loss_d_fake = self.adversarial_losses(on_fake)
+        return self.gan.real(on_real) + loss_d_fake, global_loss(loss_g, loss_d_fake, target.value)
 
     def _projected(self, fake: GeneratorOutput) -> dict[str, Features]:
         with self.execution.autocast():
@@ -156,7 +142,8 @@ class StudentPair(GANPair):
 class FullDiscriminatorStudent(StudentPair):
     """A student pair whose discriminators keep every channel.
 
-    L_global (Eq. 7), which has no retention factors to move, moves their weights, so that it can be told apart from selective activation.
+    There are no retention factors, so L_global (Eq. 7) trains the discriminators' weights. An ablation can thus separate its effect from
+    that of selective activation.
     """
 
     @classmethod
@@ -167,7 +154,7 @@ class FullDiscriminatorStudent(StudentPair):
         if not self.recipe.lambda_global:
             return {}
         with self.optimizer_D.trainable():
-            distances = [self._capacity(name, fake.pairs[name], targets[name])[1] for name in self.discriminators]
+            distances = [self._coordination_losses(name, fake.pairs[name], targets[name])[1] for name in self.discriminators]
             loss = self.recipe.lambda_global * total(distances)
             self.optimizer_D.step(loss)
         return {"arch": loss.detach()}
@@ -181,7 +168,7 @@ class DiscriminatorFreeStudent(StudentPair):
         return {}
 
     def discriminate(self, fake: GeneratorOutput) -> DiscriminatorOutput:
-        return DiscriminatorOutput({}, {})
+        return NO_OUTPUT
 
     def step_D(self, fake: GeneratorOutput, output: DiscriminatorOutput | None = None) -> Losses:
         return {}
@@ -190,5 +177,9 @@ class DiscriminatorFreeStudent(StudentPair):
         return {}
 
 
-STUDENTS = {"selective": StudentPair, "full": FullDiscriminatorStudent, "none": DiscriminatorFreeStudent}
-"""By the recipe's `discriminator`."""
+STUDENTS: Mapping[str, type[StudentPair]] = {
+    "selective": StudentPair,
+    "full": FullDiscriminatorStudent,
+    "none": DiscriminatorFreeStudent,
+}
+"""The student pairs by the recipe's `discriminator`."""

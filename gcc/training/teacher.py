@@ -1,4 +1,4 @@
-"""The teacher: an architecture, its recipe, and the trained weights where it brings some along."""
+"""The teacher: an architecture, its recipe, and pretrained weights if it has any."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Teacher:
     Attributes:
         arch: name of the architecture.
         settings: recipe fields that differ from the defaults.
-        brought: the saved teacher by generator, where its weights are brought along.
-        folder: where it is saved.
+        pretrained: the saved generators by name, if the teacher is pretrained.
+        folder: where they are saved.
     """
 
     arch: str
@@ -32,7 +32,7 @@ class Teacher:
 
     @classmethod
     def create(cls, arch: str, **settings: Any) -> Teacher:
-        """Return a teacher that training will start afresh.
+        """Return a teacher without pretrained weights.
 
         Args:
             arch: name of the architecture, such as "pix2pix".
@@ -46,13 +46,13 @@ class Teacher:
 
     @classmethod
     def load(cls, folder: str | Path) -> Teacher:
-        """Return a teacher with the weights and the recipe in `folder`, as `gcc compress` and `gcc train` save them.
+        """Return the teacher saved in `folder` by `gcc compress` or `gcc train`, with its weights and recipe.
 
         Args:
-            folder: of the teacher's side; or `hf://user/name`, with `@revision` where it matters, on the Hugging Face Hub.
+            folder: the teacher's folder; or `hf://user/name`, optionally with `@revision`, on the Hugging Face Hub.
 
         Raises:
-            ArtifactError: the folder holds no undamaged teacher.
+            ArtifactError: the folder does not hold a whole, undamaged teacher.
         """
         folder = located(folder)
         pretrained = read(folder, role="teacher")
@@ -65,16 +65,16 @@ class Teacher:
 
     @property
     def has_discriminators(self) -> bool:
-        """Whether trained discriminators are brought along wherever a trained generator is."""
+        """Whether trained discriminators come with the pretrained generators; true for a teacher that is not pretrained."""
         return self.folder is None or has_discriminators(self.folder)
 
     @property
     def note(self) -> str:
-        """What a user must know of this teacher, as a sentence; empty where there is nothing to say."""
-        return "" if self.has_discriminators else f"{self.folder} has no discriminators, so fresh ones train with the teacher"
+        """What a user should know about this teacher, as a sentence; empty if there is nothing to say."""
+        return "" if self.has_discriminators else f"{self.folder} has no discriminators, so new ones train with the teacher"
 
     def load_into(self, generators: Networks, discriminators: Networks) -> None:
-        """Put the weights that are brought along, if any, into networks of the same shapes.
+        """Load the pretrained weights, if there are any, into networks of the same shapes.
 
         Raises:
             ArtifactError: the files are damaged, or the networks are of another shape.
@@ -82,23 +82,29 @@ class Teacher:
         if self.folder is None:
             return
         saved = {name: artifact.network() for name, artifact in self.pretrained.items()}
-        judges = read_discriminators(self.folder, next(iter(self.pretrained.values())).architecture)
-        for networks, given in ((generators, saved), (discriminators, judges)):
-            for name, network in given.items():
+        saved_discriminators = read_discriminators(self.folder, next(iter(self.pretrained.values())).architecture)
+        for networks, pretrained in ((generators, saved), (discriminators, saved_discriminators)):
+            for name, network in pretrained.items():
                 fill(networks[name], network, self.folder)
 
-    def architecture(self, *, demo: bool, settings: Mapping[str, Any]) -> Architecture[Any]:
-        """Return the architecture bound to its recipe.
+    def architecture(self, settings: Mapping[str, Any]) -> Architecture[Any]:
+        """Return the architecture bound to its published recipe, or to the recipe that a pretrained teacher was trained with.
 
         Args:
-            demo: whether the recipe starts from the demo's instead of the published one; a brought teacher starts from its own.
-            settings: recipe fields that override everything else.
+            settings: recipe fields that override the recipe.
 
         Raises:
             RecipeError: a field is unknown or out of range.
         """
         family = ARCHITECTURES.load(self.arch)
-        recipe: Recipe = family.demo() if demo else family.published()
+        return self._bound(family, family.published(), settings)
+
+    def demo_architecture(self, settings: Mapping[str, Any]) -> Architecture[Any]:
+        """Return the architecture as `architecture` does, from the recipe for demo data instead of the published one."""
+        family = ARCHITECTURES.load(self.arch)
+        return self._bound(family, family.demo(), settings)
+
+    def _bound(self, family: type[Architecture[Any]], recipe: Recipe, settings: Mapping[str, Any]) -> Architecture[Any]:
         for artifact in self.pretrained.values():
             recipe = artifact.recipe
         return family(changed(recipe, {**self.settings, **settings}))

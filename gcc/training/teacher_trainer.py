@@ -1,29 +1,53 @@
-"""Training a teacher by itself."""
+"""Trains a teacher by itself."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Unpack
 
 from gcc.artifacts.config import Role
+from gcc.artifacts.metrics_log import Phase
+from gcc.errors import GccError
 from gcc.models.modules import Widths
-from gcc.training.measure import build_result
-from gcc.training.result import Result
-from gcc.training.run import Run, Step
+from gcc.training import plan
+from gcc.training.config import RunConfig, RunOptions
+from gcc.training.context import RunContext
+from gcc.training.loop import Stage, TrainingLoop
+from gcc.training.pairs import teacher_pair
+from gcc.training.stages import adversarial_stage, pretraining_stages
+from gcc.training.teacher import Teacher
 
 
-class Trainer(Run):
-    """Trains a teacher pair with Eq. 1 and 2 and the task losses; arguments are those of `Run`."""
+class Trainer(TrainingLoop):
+    """Trains a teacher pair with Eq. 1 and 2 and the task losses.
 
-    def steps(self) -> Iterator[Step]:
-        """Train, one iteration at a time."""
-        self.sides = {"teacher": self.teacher_player()}
-        yield from self.pretrain("pretrain", self.recipe.pretrain_epochs, self.untrained_pairs())
-        yield from self.train_pair(self.sides["teacher"], "teacher", self.recipe.epochs)
+    Args:
+        teacher: the architecture, its recipe, and pretrained weights if it has any.
+        data: folder of the training images. None takes the architecture's demo data and demo recipe.
+        options: the options of `RunConfig`, and recipe fields.
+
+    Raises:
+        GccError: an option, the recipe, the device, a plugin or the data cannot be used.
+    """
+
+    def __init__(self, teacher: Teacher, data: str | Path | None = None, **options: Unpack[RunOptions]) -> None:
+        config, settings = RunConfig.split({"data": data, **options})
+        if config.widths is not None:
+            raise GccError("a teacher has the widths of its recipe: leave out widths, or use Compressor")
+        super().__init__(RunContext(teacher, config, settings))
+
+    def stages(self) -> Iterator[Stage]:
+        teacher = teacher_pair(self.context)
+        self.pairs = {"teacher": teacher}
+        new = {} if self.context.teacher.pretrained else self.pairs
+        yield from pretraining_stages(Phase.PRETRAIN, new, self.recipe.pretrain_epochs)
+        yield adversarial_stage(Phase.TEACHER, teacher, self.recipe.epochs)
+
+    def epochs_of_stages(self) -> list[str]:
+        pretraining = [] if self.context.teacher.pretrained else plan.pretraining_epochs(self.recipe.pretrain_epochs)
+        return [*pretraining, str(self.recipe.epochs)]
 
     @property
-    def trained_widths(self) -> dict[Role, dict[str, Widths]]:
-        return {"teacher": self.widths_at(self.recipe.ngf)}
-
-    def result(self) -> Result:
-        """Return the teacher, measured on the held-out data."""
-        return build_result(self)
+    def result_widths(self) -> dict[Role, dict[str, Widths]]:
+        return {"teacher": self.context.full_widths(self.recipe.ngf)}

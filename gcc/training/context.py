@@ -1,0 +1,167 @@
+"""What a run works with: the architecture bound to its recipe, hardware, data, frozen networks and evaluators."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from enum import IntEnum
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from gcc.data.loader import Loader
+from gcc.data.splits import DataSplits
+from gcc.deploy.runtimes import require_runtime
+from gcc.errors import GccError, RecipeError
+from gcc.evaluation.collection import EvaluatorCollection, split_names
+from gcc.evaluation.split import SplitEvaluation
+from gcc.models.modules import Widths
+from gcc.pruning.budget import Budget, LatencyBudget
+from gcc.pruning.cost import Cost, generator_cost
+from gcc.recipe import Recipe
+from gcc.registry import Architecture, Batch, DatasetSource, EvalContext, Networks
+from gcc.training.config import RunConfig
+from gcc.training.precision import ExecutionConfig, process_settings
+from gcc.training.teacher import Teacher
+from gcc.utils.device import choose_device
+from gcc.utils.distributed import Ranks, init_distributed
+from gcc.utils.weights import Weights
+
+
+class Stream(IntEnum):
+    """Streams of training batches, drawn independently of each other."""
+
+    SINGLE = 0
+    """One pair trains by itself."""
+    TRAIN = 1
+    """The first batch of an iteration of Algorithm 1 (line 8)."""
+    ALPHA = 2
+    """The second batch (line 12)."""
+    PRETRAIN = 3
+    """Generators train by themselves before adversarial training."""
+    IMPORTANCE = 4
+    """Gradients for importance metrics that read them."""
+
+
+PREPARED = {Stream.SINGLE, Stream.TRAIN, Stream.IMPORTANCE}
+"""Streams whose batches feed task losses, and are prepared for them."""
+
+
+class RunContext:
+    """What a run works with. Nothing here changes while it trains.
+
+    Args:
+        teacher: the architecture, its recipe, and pretrained weights if it has any.
+        config: the options of the run.
+        settings: recipe fields.
+
+    Raises:
+        GccError: the recipe, the device, a plugin or the data cannot be used.
+    """
+
+    def __init__(self, teacher: Teacher, config: RunConfig, settings: Mapping[str, Any]) -> None:
+        if not isinstance(teacher, Teacher):
+            raise GccError(f"{teacher!r} is not a teacher: expected Teacher.create('pix2pix') or Teacher.load(folder)")
+        self.teacher = teacher
+        self.config = config
+        self.arch = teacher.arch
+        bind = teacher.demo_architecture if config.data is None else teacher.architecture
+        self.architecture: Architecture[Any] = bind(settings)
+        self.recipe: Recipe = self.architecture.recipe
+        if not (self.recipe.train_teacher or (teacher.pretrained and teacher.has_discriminators)):
+            lacking = f"{teacher.folder} has none" if teacher.pretrained else "this one is not pretrained: give one with --teacher"
+            raise RecipeError(f"train_teacher = false needs a teacher with trained discriminators, and {lacking}")
+        self.device = choose_device(config.device)
+        self.ranks: Ranks = init_distributed()
+        self.execution = ExecutionConfig.of(config, self.device, self.ranks, channels_last=self.architecture.channels_last)
+        self.weights = Weights(config.weights)
+        self.data = DataSplits(self.architecture, config.data, config.dataset, skip_bad=config.skip_bad)
+
+    @cached_property
+    def loader(self) -> Loader:
+        """The batches of the training split."""
+        return Loader(
+            self.data.train,
+            batch_size=self.recipe.batch_size,
+            seed=self.recipe.seed,
+            device=self.device,
+            workers=self.config.workers,
+            ranks=self.ranks,
+        )
+
+    def batches(self, stream: Stream, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch from number `start` on, prepared for the task losses if the stream feeds them."""
+        for batch in self.loader.batches(epoch, stream, start):
+            yield self._prepared(batch) if stream in PREPARED else batch
+
+    @torch.no_grad()
+    def _prepared(self, batch: Batch) -> Batch:
+        with self.execution.autocast():
+            return self.architecture.prepare(batch, self.auxiliary)
+
+    @cached_property
+    def auxiliary(self) -> Networks:
+        """The frozen networks that task losses read, on the device."""
+        built = self.architecture.build_auxiliary(self.weights)
+        return {name: self.execution.to_device(network).eval().requires_grad_(False) for name, network in built.items()}
+
+    @cached_property
+    def evaluators(self) -> EvaluatorCollection:
+        """The evaluators that the recipe names."""
+        context = EvalContext(self.weights, self.device, lambda: self.data.train, self.data.store)
+        return EvaluatorCollection(split_names(self.recipe.evaluators), context, paired=self.architecture.paired)
+
+    @cached_property
+    def test(self) -> SplitEvaluation:
+        """Evaluates generators on the test split, which measures the result."""
+        return self._evaluation(self.data.test)
+
+    @cached_property
+    def validation(self) -> SplitEvaluation | None:
+        """Evaluates generators on the validation split, which selects the best epoch. None if there is no split or no evaluator."""
+        return self._evaluation(self.data.validation) if self.data.validation and self.evaluators.by_name else None
+
+    def _evaluation(self, source: DatasetSource) -> SplitEvaluation:
+        return SplitEvaluation(self.evaluators, self.architecture, source, self.recipe.batch_size, self.device, self.data.store, self.ranks)
+
+    def process_settings(self) -> AbstractContextManager[None]:
+        """Return the context in which the process-wide switches of the run are set."""
+        return process_settings(self.config, self.device)
+
+    def full_widths(self, base: int) -> dict[str, Widths]:
+        """Return the widths of every unpruned generator of width `base`, by generator."""
+        return {name: self.architecture.full_widths(base) for name in self.architecture.generators}
+
+    def budgets(self) -> dict[str, Budget | LatencyBudget]:
+        """Return the budget of each generator.
+
+        Raises:
+            BudgetError: the recipe's budget cannot be read.
+        """
+        return Budget.parse_each(self.recipe.budget, self.architecture.generators)
+
+    def teacher_cost(self) -> Cost:
+        """Return the cost of one unpruned teacher generator."""
+        return generator_cost(self.architecture, self.architecture.full_widths(self.recipe.ngf))
+
+    def check(self) -> None:
+        """Refuse now, before any long work, what would fail later. Every image is read once.
+
+        Raises:
+            GccError: the budget cannot be read or is a latency that this machine cannot measure, weights are missing, or an image cannot be
+                used.
+        """
+        for budget in self.budgets().values():
+            if isinstance(budget, LatencyBudget):
+                # The result is timed at the end, whoever chose its widths.
+                require_runtime(budget.runtime)
+        self.auxiliary  # noqa: B018 - reads the weights
+        self.data.check()
+        if self.config.cache:
+            with self.ranks.main_process_first():
+                self.data.decode()
+        self.test.check()
+        if self.validation:
+            self.validation.check()
+        self.weights.require_asked()

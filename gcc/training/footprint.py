@@ -1,0 +1,59 @@
+"""How much a run needs before it starts: bytes on disk, and memory for its weights."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+from torch import nn
+
+from gcc.errors import GccError
+from gcc.models.build import generator_on_meta
+from gcc.models.modules import on_meta
+from gcc.training.context import RunContext
+from gcc.training.measure import GRID_SAMPLES
+from gcc.utils.memory import free_memory
+
+
+def bytes_written(context: RunContext) -> int:
+    """Return about how many bytes a run saves beside its checkpoints."""
+    recipe = context.recipe
+    # The best epoch and the last.
+    copies = 2 if recipe.evaluators else 1
+    columns = 2 + len(context.architecture.generators) * 2
+    grids = (recipe.pretrain_epochs + recipe.epochs) * GRID_SAMPLES * columns * 3 * recipe.size**2
+    # A student is no larger than its teacher, and the report holds the grids once more.
+    return 2 * copies * _bytes_of_pair(context) + grids
+
+
+def bytes_of_checkpoint(context: RunContext) -> int:
+    """Return about how many bytes a checkpoint takes: weights, Adam's two moments and the best epoch, for two pairs."""
+    return 2 * (3 + bool(context.recipe.evaluators)) * _bytes_of_pair(context)
+
+
+def require_memory(context: RunContext) -> None:
+    """Refuse networks that do not fit into memory with their optimizers, as a stranger's recipe may ask for.
+
+    Raises:
+        GccError: they do not fit.
+    """
+    needed, free = 3 * _bytes_of_pair(context), free_memory(context.device)
+    if free is not None and needed > free:
+        raise GccError(
+            f"the teacher pair and its optimizers take {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free: "
+            "lower ngf and ndf with --set"
+        )
+
+
+def networks_on_meta(context: RunContext) -> list[nn.Module]:
+    """Return the teacher's networks without values."""
+    architecture = context.architecture
+    return [
+        *(generator_on_meta(architecture, widths) for widths in context.full_widths(context.recipe.ngf).values()),
+        *(on_meta(architecture.build_discriminator) for _ in architecture.discriminators),
+    ]
+
+
+def _bytes_of_pair(context: RunContext) -> int:
+    """Return the bytes of the teacher pair's weights."""
+    weights = chain.from_iterable(network.parameters() for network in networks_on_meta(context))
+    return sum(parameter.numel() * parameter.element_size() for parameter in weights)

@@ -1,0 +1,305 @@
+"""The training loop of every run: stages of epochs, one step at a time, resumable anywhere."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from gcc.artifacts.config import Role
+from gcc.artifacts.metrics_log import Phase
+from gcc.errors import RunError, TrainingError
+from gcc.models.modules import Widths
+from gcc.recipe import Recipe
+from gcc.registry import Architecture
+from gcc.training import measure, plan
+from gcc.training.anomaly import FiniteLosses, not_finite
+from gcc.training.best import BestCheckpoint, Metrics
+from gcc.training.checkpoint import FORMAT, CheckpointState, require_resumable
+from gcc.training.collapse import CollapsePolicy
+from gcc.training.context import RunContext, Stream
+from gcc.training.footprint import require_memory
+from gcc.training.loss_tree import LossTree, averaged
+from gcc.training.pair import GANPair
+from gcc.training.pairs import teacher_networks
+from gcc.training.result import Result
+from gcc.utils.seeds import derive_seed, random_states, restore_random
+
+GAN_PHASES = (Phase.TRAIN, Phase.TEACHER)
+"""The phases that are watched for collapse, and whose epochs compete for the best one."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Epochs of one phase.
+
+    Attributes:
+        phase: the phase.
+        epochs: their number.
+        step: trains on one batch from each stream, and returns the losses.
+        streams: where the batches come from.
+        pairs: the pairs whose learning rates follow the recipe's schedule.
+    """
+
+    phase: Phase
+    epochs: int
+    step: Callable[..., LossTree]
+    streams: tuple[Stream, ...]
+    pairs: tuple[GANPair, ...] = ()
+
+
+@dataclass(frozen=True)
+class Step:
+    """One training step.
+
+    Attributes:
+        phase: what is being trained, such as `Phase.SEARCH` in the first step of Algorithm 1.
+        epoch: counted from 1.
+        epochs: number of epochs of the phase.
+        number: number of this step in the phase, counted from 1.
+        total: number of steps of the phase.
+        losses: by role and name, such as `losses["student"]["G"]`; scalars on the device. Reading one synchronises with the device.
+        ends_epoch: whether it is the last step of its epoch.
+        metrics: on the validation images, by role and generator, if the epoch was evaluated.
+        warnings: signs of collapse, by role.
+    """
+
+    phase: Phase
+    epoch: int
+    epochs: int
+    number: int
+    total: int
+    losses: LossTree
+    ends_epoch: bool
+    metrics: Metrics = field(default_factory=dict)
+    warnings: Mapping[str, str] = field(default_factory=dict)
+
+
+def no_callback(step: Step) -> None:
+    """Do nothing."""
+
+
+class TrainingLoop(abc.ABC):
+    """A run: `stages` says what to train, and the loop does it.
+
+    Attributes:
+        context: what the run works with.
+        pairs: the pairs that train now, by role; "search" is the pair of the first step.
+        epoch: the current epoch of the current phase, counted from 1.
+        collapse: the policy that watches for collapse, during the adversarial phases.
+        best: the best epoch of each pair, if validation images select it.
+
+    Args:
+        context: what the run works with.
+    """
+
+    def __init__(self, context: RunContext) -> None:
+        self.context = context
+        self.pairs: dict[str, GANPair] = {}
+        self.epoch = 0
+        self.collapse: CollapsePolicy | None = None
+        self.best: BestCheckpoint | None = None
+        self._finite = FiniteLosses()
+        self._resumed: CheckpointState = {}
+
+    @property
+    def arch(self) -> str:
+        """The name of the architecture."""
+        return self.context.arch
+
+    @property
+    def architecture(self) -> Architecture[Any]:
+        """The architecture, bound to the recipe."""
+        return self.context.architecture
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe."""
+        return self.context.recipe
+
+    @abc.abstractmethod
+    def stages(self) -> Iterator[Stage]:
+        """Yield the stages of training. Code after a yield runs when that stage is over."""
+
+    @property
+    @abc.abstractmethod
+    def result_widths(self) -> dict[Role, dict[str, Widths]]:
+        """The widths of the generators of every role in the result, once they are known."""
+
+    @abc.abstractmethod
+    def epochs_of_stages(self) -> list[str]:
+        """Return the number of epochs of every stage, as texts in order."""
+
+    def plan(self) -> dict[str, str]:
+        """Return what the run is going to do, as texts by title."""
+        return plan.training_plan(self)
+
+    def monitored(self) -> LossTree:
+        """Return slowly changing values to log beside the losses; scalars on the device."""
+        return {}
+
+    def check(self) -> None:
+        """Refuse now, before any long work, what would fail later. Every image is read once.
+
+        Raises:
+            GccError: the networks do not fit into memory, the pretrained teacher does not fit the recipe, the budget cannot be read or is a
+                latency that this machine cannot measure, weights are missing, or an image cannot be used.
+        """
+        require_memory(self.context)
+        teacher_networks(self.context, self.recipe.ngf, "teacher")
+        self.context.check()
+
+    def run(self, watch: Callable[[Step], None] = no_callback) -> Result:
+        """Train to the end, and return the result.
+
+        Args:
+            watch: called after every step.
+        """
+        self.check()
+        for step in self.steps():
+            watch(step)
+        return self.result()
+
+    def result(self) -> Result:
+        """Return the trained pairs, measured on the test split."""
+        with self.context.process_settings():
+            return measure.build_result(self)
+
+    def steps(self) -> Iterator[Step]:
+        """Train, one step at a time."""
+        with self.context.process_settings():
+            for stage in self.stages():
+                yield from self._train(stage)
+
+    def _train(self, stage: Stage) -> Iterator[Step]:
+        if stage.phase in GAN_PHASES:
+            self.collapse = CollapsePolicy(self.context, self.pairs, self)
+            self.best = BestCheckpoint(self.context.validation, self.pairs) if self.context.validation else None
+        for epoch in self._remaining(stage):
+            done = self._begin(stage, epoch)
+            streams = (self.context.batches(stream, epoch, done) for stream in stage.streams)
+            for index, batches in enumerate(zip(*streams, strict=True), done + 1):
+                yield self._record(stage, epoch, index, stage.step(*batches))
+        for stream in stage.streams:
+            self.context.loader.close(stream)
+
+    def _remaining(self, stage: Stage) -> range:
+        """Return the epochs of a stage that are still to be trained: all, or in a resumed run those that are not over."""
+        if not self._resumed:
+            return range(1, stage.epochs + 1)
+        return range(self._resumed["epoch"], stage.epochs + 1) if self._resumed["phase"] == stage.phase else range(0)
+
+    def _begin(self, stage: Stage, epoch: int) -> int:
+        """Set the seed and the learning rates of an epoch, and return how many of its steps are done already."""
+        self.epoch = epoch
+        torch.manual_seed(derive_seed(self.recipe.seed, self.context.ranks.seed_name(f"{stage.phase} {epoch}")))
+        done = self._restore() if self._resumed else 0
+        if self.collapse:
+            self.collapse.begin()
+        for pair in stage.pairs:
+            pair.begin(epoch)
+        return done
+
+    def _record(self, stage: Stage, epoch: int, index: int, losses: LossTree) -> Step:
+        """Return the record of step `index` of an epoch, counted from 1. Once an epoch, synchronise and check how training goes."""
+        steps = self.context.loader.steps
+        number, ends_epoch = (epoch - 1) * steps + index, index == steps
+        losses = averaged(losses, self.context.ranks)
+        self._finite.update(number, losses)
+        metrics: Metrics = {}
+        warnings: Mapping[str, str] = {}
+        if self.collapse:
+            self.collapse.update(losses)
+        if ends_epoch:
+            if self.collapse:
+                warnings = self.collapse.after_epoch(epoch, self._finite.broken)
+                is_due = epoch % self.recipe.evaluate_every == 0 or epoch == stage.epochs
+                metrics = self.best.update(epoch) if self.best and is_due and not self.collapse.rolled_back else {}
+            else:
+                self.require_finite(stage.phase, epoch)
+            self._finite.reset()
+        return Step(stage.phase, epoch, stage.epochs, number, stage.epochs * steps, losses, ends_epoch, metrics, warnings)
+
+    def require_finite(self, phase: Phase, epoch: int) -> None:
+        """Refuse to go on with losses that are not finite. This synchronises with the device.
+
+        Raises:
+            TrainingError: a loss of this epoch is not finite; the message names the first ones.
+        """
+        number, paths = self._finite.broken
+        if paths:
+            raise TrainingError(not_finite(paths, number, f"{phase} epoch {epoch}"))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return references to everything that training changes, as nested plain values and tensors."""
+        return {
+            "pairs": {role: pair.state_dict() for role, pair in self.pairs.items()},
+            "pools": {role: pair.pools_state_dict() for role, pair in self.pairs.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Load a copy of what `state_dict` returned."""
+        for role, pair in self.pairs.items():
+            pair.load_state_dict(state["pairs"][role])
+            pair.load_pools_state_dict(state["pools"][role])
+
+    def checkpoint(self, step: Step) -> CheckpointState:
+        """Return references to all that the run needs to go on after a step as if it had never stopped.
+
+        Every rank must call this. The main process gets the whole state.
+        """
+        return {
+            "format": FORMAT,
+            "arch": self.arch,
+            "recipe": self.recipe.to_dict(),
+            "samples": len(self.context.data.train),
+            "phase": str(step.phase),
+            "epoch": step.epoch,
+            "done": step.number - (step.epoch - 1) * self.context.loader.steps,
+            "state": self.state_dict(),
+            "collapse": self.collapse.state_dict() if self.collapse else {},
+            "best": self.best.state_dict() if self.best else {},
+            "ranks": self.context.ranks.gather_object(self._rank_state()),
+        }
+
+    def resume(self, checkpoint: CheckpointState) -> None:
+        """Let `steps` go on from a checkpoint.
+
+        Raises:
+            RunError: the checkpoint belongs to another recipe, other data or another version.
+        """
+        require_resumable(checkpoint, self.context)
+        self._resumed = checkpoint
+
+    def _rank_state(self) -> dict[str, Any]:
+        """Return references to the state that this rank has for itself."""
+        good = self.collapse.state_dict()["last_good_state"] if self.collapse else {}
+        return {
+            "pools": self.state_dict()["pools"],
+            "last_good_pools": good and good["pools"],
+            "random": random_states(self.context.device),
+        }
+
+    def _restore(self) -> int:
+        """Load the checkpoint that the run resumes from, and return how many steps of the epoch are done."""
+        checkpoint, self._resumed = self._resumed, {}
+        state, collapse, ranks = checkpoint["state"], checkpoint["collapse"], checkpoint["ranks"]
+        try:
+            own = ranks[self.context.ranks.rank] if len(ranks) == self.context.ranks.world else {}
+            if own:
+                state = state | {"pools": own["pools"]}
+                if collapse and collapse["last_good_state"]:
+                    collapse = collapse | {"last_good_state": collapse["last_good_state"] | {"pools": own["last_good_pools"]}}
+            self.load_state_dict(state)
+            if self.collapse:
+                self.collapse.load_state_dict(collapse)
+            if self.best:
+                self.best.load_state_dict(checkpoint["best"])
+            if own:
+                restore_random(own["random"], self.context.device)
+        except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise RunError(f"the checkpoint does not fit the run, though its recipe does: {str(error).partition(chr(10))[0]}") from error
+        return int(checkpoint["done"])

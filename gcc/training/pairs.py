@@ -1,0 +1,87 @@
+"""Builds the pairs of a run: the teacher, the student, and the pair that the first step prunes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+from torch import nn
+
+from gcc.losses.distillation import Projections
+from gcc.losses.layers import NO_LAYERS, DistillationLayers, build_projections, select_layers
+from gcc.models.build import build_discriminators, build_generators, generator_on_meta
+from gcc.models.modules import Widths, on_meta
+from gcc.pruning.groups import find_groups
+from gcc.pruning.sparsity import add_subgradient, regularized
+from gcc.registry import ImportanceMetric
+from gcc.training.context import RunContext
+from gcc.training.pair import FrozenPair, GANPair
+from gcc.training.student import STUDENTS, StudentPair
+from gcc.utils.seeds import seeded
+
+
+def teacher_networks(context: RunContext, base: int, use: str) -> tuple[dict[str, nn.Module], dict[str, nn.Module]]:
+    """Return generators of width `base` and discriminators, with the pretrained weights if they have that width.
+
+    Args:
+        context: the run's context.
+        base: the generators' width.
+        use: names the random numbers of new weights, such as "teacher".
+    """
+    generators = build_generators(context.architecture, context.full_widths(base), use)
+    discriminators = build_discriminators(context.architecture, use)
+    if base == context.recipe.ngf:
+        context.teacher.load_into(generators, discriminators)
+    return generators, discriminators
+
+
+def teacher_pair(context: RunContext, layers: DistillationLayers = NO_LAYERS) -> GANPair:
+    """Return the teacher pair at its start: pretrained or new."""
+    kind = FrozenPair if context.teacher.pretrained and not context.recipe.train_teacher else GANPair
+    networks = teacher_networks(context, context.recipe.ngf, "teacher")
+    return kind(context.architecture, *networks, context.execution, context.auxiliary, layers)
+
+
+def sparse_pair(context: RunContext, metric: ImportanceMetric) -> GANPair:
+    """Return the pair of the first step, whose generators train with the L1 subgradient on what the metric reads (lines 2 to 4)."""
+    recipe = context.recipe
+    generators, discriminators = teacher_networks(context, recipe.prune_width, "search")
+    groups = find_groups(context.architecture, recipe.prune_width)
+    parameters = [parameter for network in generators.values() for parameter in regularized(network, groups, metric)]
+    strength = metric.l1_strength if recipe.sparsity is None else recipe.sparsity
+    penalise = partial(add_subgradient, parameters, strength)
+    return GANPair(context.architecture, generators, discriminators, context.execution, context.auxiliary, penalise=penalise)
+
+
+def student_pair(context: RunContext, widths: Mapping[str, Widths], layers: DistillationLayers) -> StudentPair:
+    """Return a new student pair with these widths, of the kind that the recipe's `discriminator` names."""
+    kind = STUDENTS[context.recipe.discriminator]
+    generators = build_generators(context.architecture, widths, "student")
+    discriminators = kind.build_discriminators(context.architecture)
+    projections = _projections(context, widths, layers)
+    return kind(context.architecture, generators, discriminators, context.execution, context.auxiliary, layers, projections)
+
+
+def distillation_layers(context: RunContext) -> DistillationLayers:
+    """Return the layers that the recipe's selector chooses, without those whose weight in the recipe is 0.
+
+    Raises:
+        RecipeError: the selector names a layer that the networks lack.
+    """
+    discriminators = {name: on_meta(context.architecture.build_discriminator) for name in context.architecture.discriminators}
+    layers = select_layers(context.architecture, _on_meta(context, context.full_widths(context.recipe.ngf)), discriminators)
+    return DistillationLayers(
+        layers.generators if context.recipe.lambda_distill_g else {},
+        layers.discriminators if context.recipe.lambda_distill_d else {},
+    )
+
+
+def _projections(context: RunContext, widths: Mapping[str, Widths], layers: DistillationLayers) -> dict[str, Projections]:
+    """Return the new maps f_l of Eq. 9, by generator."""
+    teachers, students = _on_meta(context, context.full_widths(context.recipe.ngf)), _on_meta(context, widths)
+    with seeded(context.recipe.seed, "projections"):
+        return build_projections(context.architecture, teachers, students, layers)
+
+
+def _on_meta(context: RunContext, widths: Mapping[str, Widths]) -> dict[str, nn.Module]:
+    return {name: generator_on_meta(context.architecture, chosen) for name, chosen in widths.items()}

@@ -1,0 +1,86 @@
+"""What a run is going to do, as texts for people."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from gcc.pruning.cost import generator_cost
+from gcc.recipe import Recipe
+from gcc.training.context import RunContext
+from gcc.training.footprint import networks_on_meta
+
+if TYPE_CHECKING:
+    from gcc.compressor import Compressor
+    from gcc.training.loop import TrainingLoop
+
+
+def training_plan(run: TrainingLoop) -> dict[str, str]:
+    """Return the plan of any run, by title."""
+    context = run.context
+    notes = [note for note in (context.architecture.note, context.teacher.note, context.data.test.note) if note]
+    batches = f"batches of {context.recipe.batch_size}{_micro_batches(context)}"
+    return {
+        **context.data.facts(context.recipe.size),
+        **({"note": "; ".join(notes)} if notes else {}),
+        "device": f"{context.device}, {str(context.execution.dtype).removeprefix('torch.')}"
+        + (", compiled" if context.execution.compile else "")
+        + ("" if context.ranks.alone else f", {context.ranks.world} processes"),
+        "training": f"{' + '.join(run.epochs_of_stages())} epochs of {context.loader.steps} steps, {batches}",
+    }
+
+
+def compression_plan(compressor: Compressor) -> dict[str, str]:
+    """Return the plan of a compression, by title."""
+    context, recipe, teacher = compressor.context, compressor.recipe, compressor.context.teacher_cost()
+    facts = training_plan(compressor) | {"teacher": f"width {recipe.ngf}: {teacher}"}
+    if compressor.widths:
+        costs = {name: generator_cost(context.architecture, widths) for name, widths in compressor.widths.items()}
+        facts["widths"] = "; ".join(f"{name}: {cost}" for name, cost in costs.items())
+    else:
+        unpruned = generator_cost(context.architecture, context.architecture.full_widths(recipe.prune_width))
+        facts["pruned from"] = f"width {recipe.prune_width}: {unpruned}"
+        facts["budget"] = "; ".join(f"{name} {budget.plan(teacher, recipe.mac_counter)}" for name, budget in context.budgets().items())
+    reach = _reach_of_alpha(context)
+    if recipe.discriminator == "selective" and reach < 1 - recipe.tau:
+        facts["warning"] = (
+            f"retention factors start at 1 and can fall by {reach:.2g} in this run, not below tau = {recipe.tau}: no channel of the "
+            "student's discriminator will switch off; train longer, or raise lr_alpha with --set"
+        )
+    return facts
+
+
+def pretraining_epochs(epochs: int) -> list[str]:
+    """Return the epochs of a stage before adversarial training as a text, if there is such a stage."""
+    return [f"{epochs} (pre-training)"] if epochs else []
+
+
+def compression_epochs(recipe: Recipe, *, searches: bool, pretrains_search: bool) -> list[str]:
+    """Return the epochs of every stage of a compression, as texts in order.
+
+    Args:
+        recipe: the recipe.
+        searches: whether the first step is still to come.
+        pretrains_search: whether its pair is pre-trained.
+    """
+    before = pretraining_epochs(recipe.search_pretrain_epochs if pretrains_search else 0)
+    search = [*before, str(recipe.search_epochs)] if searches else []
+    return [*search, *pretraining_epochs(recipe.pretrain_epochs), str(recipe.epochs)]
+
+
+def _micro_batches(context: RunContext) -> str:
+    size = context.execution.micro_batch
+    if size is None:
+        return ""
+    modules = chain.from_iterable(network.modules() for network in networks_on_meta(context))
+    mixes = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in modules)
+    return f" in micro-batches of {size}" + (", which batch norm normalises separately" if mixes else "")
+
+
+def _reach_of_alpha(context: RunContext) -> float:
+    """Return how far Adam can move a retention factor in the whole run: one learning rate per step."""
+    recipe = context.recipe
+    factors = [recipe.alpha_rate_factor(epoch) for epoch in range(1, recipe.epochs + 1)]
+    return recipe.lr_alpha * context.loader.steps * sum(factors)

@@ -1,0 +1,79 @@
+"""Finds the widths of the student's generators: by searching within the budget, or from a saved student."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, count, islice
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from gcc.artifacts.model import read
+from gcc.errors import ArtifactError
+from gcc.models.modules import Widths
+from gcc.pruning.importance import ONCE, random_gradients
+from gcc.pruning.search import prune
+from gcc.registry import ImportanceMetric, Networks
+from gcc.training.context import RunContext, Stream
+from gcc.training.pair import GANPair
+from gcc.training.pairs import teacher_networks
+from gcc.utils.seeds import derive_seed
+
+
+def search_widths(context: RunContext, metric: ImportanceMetric, pair: GANPair) -> dict[str, Widths]:
+    """Return the widths of every generator of a trained pair within its budget (Algorithm 1, line 5)."""
+
+    def gradients(network: nn.Module) -> Iterator[None]:
+        """Leave the gradients of as many batches as the metric reads in the pair's generators, and so in `network`."""
+        torch.manual_seed(derive_seed(context.recipe.seed, context.ranks.seed_name("gradients")))
+        batches = chain.from_iterable(context.batches(Stream.IMPORTANCE, epoch) for epoch in count(1))
+        yield from pair.gradients(islice(batches, metric.gradient_batches))
+        context.loader.close(Stream.IMPORTANCE)
+
+    return context.ranks.broadcast_object(_within_budget(context, metric, pair.generators, gradients))
+
+
+def reachable_widths(context: RunContext, metric: ImportanceMetric) -> dict[str, Widths]:
+    """Return the widths that untrained generators would get within the budget.
+
+    Raises:
+        GccError: the budget is out of reach, or the metric does not fit the family.
+    """
+    generators, _ = teacher_networks(context, context.recipe.prune_width, "search")
+    return _within_budget(context, metric, generators, random_gradients)
+
+
+def saved_widths(context: RunContext, folder: Path) -> dict[str, Widths]:
+    """Return the widths of a saved student's generators.
+
+    Raises:
+        ArtifactError: the folder holds no student of this family with these levels.
+    """
+    saved = read(folder, role="student")
+    names = context.architecture.widths(context.recipe.ngf).keys()
+    for generator in context.architecture.generators:
+        if generator not in saved or saved[generator].arch != context.arch or saved[generator].widths.keys() != names:
+            raise ArtifactError(f"{folder} holds no widths for this {context.arch}'s generator {generator}: expected {', '.join(names)}")
+    return {generator: saved[generator].widths for generator in context.architecture.generators}
+
+
+def _within_budget(
+    context: RunContext, metric: ImportanceMetric, generators: Networks, gradients: Callable[[nn.Module], Iterable[None]]
+) -> dict[str, Widths]:
+    recipe, teacher, budgets = context.recipe, context.teacher_cost(), context.budgets()
+    return {
+        name: prune(
+            context.architecture,
+            network,
+            recipe.prune_width,
+            metric,
+            budgets[name],
+            recipe.mac_counter,
+            teacher,
+            recipe.min_keep_ratio,
+            recipe.round_to,
+            gradients(network) if metric.gradient_batches else ONCE,
+        ).widths
+        for name, network in generators.items()
+    }
