@@ -132,7 +132,7 @@ def least(run: Compressor) -> dict[str, float]:
         own, judged = forward(on_meta(architecture.build_discriminator), pairs[name].fake, taps.discriminator)
         D += own
         K += sum(map(gram, judged.values()))
-    for network in run.auxiliary.values():
+    for network in run.context.auxiliary.values():
         V += forward(deepcopy(network).to("meta"), batch["hr"])[0]["all"]
 
     def moving(G: MacCounter[str]) -> int:

@@ -53,7 +53,7 @@ def cost(arch: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         run = compressor(arch, Path(folder), recipe={"epochs": 1, "pretrain_epochs": min(1, recipe.pretrain_epochs)})
         counted = operations(run)
-        memory, snapshot = run.bytes_of_iteration(run.widths), run.bytes_of_snapshot()
+        memory, snapshot = bytes_of_step(run, run.widths), run.bytes_of_snapshot()
     iterations = {phase: epochs * steps for phase, epochs in stages(recipe).items() if epochs}
     flops = {phase: counted[phase] * count for phase, count in iterations.items()}
     # The second step draws a second batch for the retention factors.

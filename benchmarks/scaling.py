@@ -47,10 +47,10 @@ def work(arch: str, threads: int, given: str) -> None:
         for _ in range(WARM_UP + MEASURED):
             start = time.perf_counter()
             next(steps)
-            if run.device.type == "cuda":
+            if run.context.device.type == "cuda":
                 torch.cuda.synchronize()
             seconds.append(time.perf_counter() - start)
-    print(statistics.median(seconds[WARM_UP:]), peak_gb(run.device.type), before if run.device.type == "cpu" else 0)
+    print(statistics.median(seconds[WARM_UP:]), peak_gb(run.context.device.type), before if run.context.device.type == "cpu" else 0)
 
 
 def slope(values: Sequence[float], costs: Sequence[float]) -> float:

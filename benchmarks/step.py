@@ -46,10 +46,10 @@ def work(arch: str, mode: str, threads: int, closed: float) -> None:
         for _ in sys.stdin:
             start = time.perf_counter()
             next(steps)
-            if run.device.type == "cuda":
+            if run.context.device.type == "cuda":
                 torch.cuda.synchronize()
             seconds = time.perf_counter() - start
-            print(seconds, peak_gb(run.device.type), flush=True)
+            print(seconds, peak_gb(run.context.device.type), flush=True)
 
 
 def main() -> None:

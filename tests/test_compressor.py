@@ -4,7 +4,7 @@ import copy
 import json
 import math
 import sys
-from collections import MacCounter
+from collections import Counter
 from typing import ClassVar
 
 import numpy as np
@@ -21,8 +21,11 @@ from gcc.models.build import build_generators
 from gcc.pruning.budget import Budget
 from gcc.pruning.importance import L1Norm
 from gcc.registry import ARCHITECTURES, METRICS
-from gcc.training import precision as execution
+from gcc.training import precision
+from gcc.training.loss_tree import flattened, leaves
+from gcc.training.pairs import distillation_layers, teacher_networks
 from gcc.training.teacher_trainer import Trainer
+from gcc.training.width_search import search_widths
 from tests.helpers.families import GENERATOR_RUNS, TINY
 
 pytestmark = pytest.mark.usefixtures("small_worlds")
@@ -42,11 +45,11 @@ def test_a_run_ends_within_the_budget_and_comes_back_from_disk_bit_equal(arch, t
     run = compressor(arch)
     steps = []
     result = run.run(steps.append)
-    assert all(math.isfinite(float(loss)) for step in steps for loss in step.losses.values())
+    assert all(math.isfinite(float(loss)) for step in steps for _, loss in leaves(step.losses))
     for name, network in result.students.items():
         figures = result.measurements()[name]
         budget = Budget.parse_each(run.recipe.budget, run.architecture.generators)[name]
-        limit = budget.limit(run.teacher_cost(), run.recipe.mac_counter)
+        limit = budget.limit(run.context.teacher_cost(), run.recipe.mac_counter)
         assert figures["student"]["exact_macs"] <= limit < figures["teacher"]["exact_macs"]
         assert sum(parameter.numel() for parameter in network.parameters()) == figures["student"]["parameters"]
         assert all(math.isfinite(value) for side in figures.values() for value in side["metrics"].values())
@@ -80,12 +83,12 @@ def test_the_same_seed_gives_the_same_student_bit_for_bit_and_another_seed_anoth
 def test_phases_and_counts_follow_algorithm_1(arch):
     run = compressor(arch, epochs=20, batch_size=400)
     steps = list(run.steps())
-    per_epoch, before = run.loader.steps, run.recipe.pretrain_epochs
+    per_epoch, before = run.context.loader.steps, run.recipe.pretrain_epochs
     phases = [("search_pretrain", before), ("search", 2), ("pretrain", before), ("train", 20)]
     assert [step.phase for step in steps] == [phase for phase, epochs in phases for _ in range(epochs * per_epoch)]
     assert [step.epoch for step in steps if step.phase == "train" and step.ends_epoch] == list(range(1, 21))
     assert steps[-1].number == steps[-1].total == 20 * per_epoch
-    assert not any(name.startswith("student") for step in steps if step.phase == "search" for name in step.losses)
+    assert not any("student" in step.losses for step in steps if step.phase == "search")
 
 
 @families
@@ -93,12 +96,12 @@ def test_student_and_teacher_start_afresh_and_inherit_nothing(arch):
     run = compressor(arch)
     for step in run.steps():
         if step.phase == "search" and step.ends_epoch:
-            searched = state(run.searched.generators)
+            searched = state(run.pairs["search"].generators)
         if step.phase == "train":
             break
-    fresh, _ = run.teacher_networks(run.recipe.ngf, "teacher")
+    fresh, _ = teacher_networks(run.context, run.recipe.ngf, "teacher")
     # One Adam step moves no weight by much more than the learning rate.
-    moves = 1 + run.recipe.pretrain_epochs * run.loader.steps
+    moves = 1 + run.recipe.pretrain_epochs * run.context.loader.steps
     for name, network in fresh.items():
         for value, moved in zip(network.parameters(), run.teacher.generators[name].parameters(), strict=True):
             assert (moved - value).abs().max() <= 1.01 * run.recipe.lr_g * moves
@@ -115,7 +118,7 @@ def test_alpha_learns_on_a_batch_of_its_own(arch, monkeypatch):
     run, seen = compressor(arch), []
     steps = second_step(run)
     make = type(run.student).generate
-    monkeypatch.setattr(type(run.student), "make", lambda self, batch: (seen.append(batch), make(self, batch))[1])
+    monkeypatch.setattr(type(run.student), "generate", lambda self, batch: (seen.append(batch), make(self, batch))[1])
     next(steps)
     first, second = seen
     assert any(not torch.equal(first[key], second[key]) for key in first)
@@ -127,8 +130,8 @@ def test_the_order_of_the_student_pair_is_the_recipes(arch, monkeypatch):
     from gcc.training.student import StudentPair
 
     learn, update = StudentPair.step_G_distilled, StudentPair.step_D
-    monkeypatch.setattr(StudentPair, "learn", lambda self, *args: (moves.append("G"), learn(self, *args))[1])
-    monkeypatch.setattr(StudentPair, "update_discriminators", lambda self, *args: (moves.append("D"), update(self, *args))[1])
+    monkeypatch.setattr(StudentPair, "step_G_distilled", lambda self, *args: (moves.append("G"), learn(self, *args))[1])
+    monkeypatch.setattr(StudentPair, "step_D", lambda self, *args: (moves.append("D"), update(self, *args))[1])
     for order in ("GD", "DG"):
         moves.clear()
         for step in compressor(arch, update_order=order).steps():
@@ -154,7 +157,7 @@ def test_the_target_follows_the_teacher_with_beta_of_the_epoch(arch, monkeypatch
         for new, epoch, epochs in seen[number::count]:
             beta = epoch / epochs if expected else 0.0
             expected.append(new if not expected else beta * expected[-1] + (1 - beta) * new)
-        assert [float(terms[f"target/{name}"]) for terms in losses] == pytest.approx(expected, rel=1e-5)
+        assert [float(terms["target"][name]) for terms in losses] == pytest.approx(expected, rel=1e-5)
     assert [epoch for _, epoch, _ in seen[::count]] == [1, 1, 2, 2, 3, 3, 4, 4]
 
 
@@ -169,7 +172,7 @@ def test_a_brought_teacher_is_where_training_starts_and_may_stay_frozen(arch, tm
         saved = artifact.network().state_dict()
         assert all(torch.equal(value, saved[key]) for key, value in frozen.teacher.generators[name].state_dict().items())
     going_on = Compressor(teacher, **settings)
-    start, _ = going_on.teacher_networks(going_on.recipe.ngf, "teacher")
+    start, _ = teacher_networks(going_on.context, going_on.recipe.ngf, "teacher")
     for name, artifact in teacher.pretrained.items():
         saved = artifact.network().state_dict()
         assert all(torch.equal(value, saved[key]) for key, value in start[name].state_dict().items())
@@ -201,8 +204,8 @@ def test_what_cannot_work_is_refused_before_any_training(settings, error, says, 
 @pytest.mark.parametrize("settings", [{"gan_mode": mode} for mode in ("hinge", "lsgan", "vanilla", "wgangp")] + [{"metric": "l1"}])
 def test_every_gan_loss_and_metric_trains(arch, settings):
     losses = [step.losses for step in compressor(arch, epochs=1, **settings).steps()]
-    assert all(math.isfinite(float(loss)) for terms in losses for loss in terms.values())
-    assert ("teacher/D_penalty" in losses[-1]) == (settings.get("gan_mode") == "wgangp")
+    assert all(math.isfinite(float(loss)) for terms in losses for _, loss in leaves(terms))
+    assert ("D_penalty" in losses[-1]["teacher"]) == (settings.get("gan_mode") == "wgangp")
 
 
 @families
@@ -212,7 +215,7 @@ def test_bfloat16_trains_close_to_float32(arch):
         steps = run.steps()
         losses = next(step.losses for step in steps if step.phase == "train")
         assert all(parameter.dtype == torch.float32 for network in run.student.generators.values() for parameter in network.parameters())
-        return {name: float(loss) for name, loss in losses.items()}
+        return {name: float(loss) for name, loss in flattened(losses).items()}
 
     full, half = first_losses("off"), first_losses("bf16")
     assert full != half
@@ -233,8 +236,8 @@ def test_each_network_runs_as_often_as_algorithm_1_needs(arch, order):
     # Several iterations in an epoch, at whose end images are made to be looked at.
     run = compressor(arch, update_order=order, batch_size=10)
     steps = second_step(run)
-    counted = MacCounter()
-    for side, player in run.sides.items():
+    counted = Counter()
+    for side, player in run.pairs.items():
         for kind, networks in (("G", player.generators), ("D", player.discriminators)):
             for network in networks.values():
                 network.register_forward_hook(lambda *args, name=f"{side} {kind}": counted.update([name]))
@@ -256,13 +259,13 @@ def test_each_network_runs_as_often_as_algorithm_1_needs(arch, order):
 def test_a_shared_verdict_moves_the_discriminator_as_a_fresh_one_does(arch):
     run = compressor(arch)
     second_step(run)
-    batch = next(run.loader.batches(1, 1))
+    batch = next(run.context.loader.batches(1, 1))
     shared, fresh = run.student, copy.deepcopy(run.student)
-    run.begin("train", 1)
+    shared.begin(1)
     made = shared.generate(batch)
     output = shared.discriminate(made)
     losses = shared.step_D(made, output)
-    run.begin("train", 1)
+    fresh.begin(1)
     # One more pass is one more power iteration, where a norm is spectral.
     torch.testing.assert_close(fresh.step_D(fresh.generate(batch)), losses, rtol=1e-3, atol=1e-4)
     mine, other = (torch.cat([parameter.grad.flatten() for parameter in player.optimizer_D.parameters]) for player in (shared, fresh))
@@ -276,10 +279,10 @@ def test_a_run_that_diverges_is_no_result():
 
 def test_networks_that_memory_does_not_hold_are_refused_before_they_are_built(monkeypatch):
     run = compressor("pix2pix")
-    monkeypatch.setattr("gcc.training.run.free_memory", lambda device: 10**9)
+    monkeypatch.setattr("gcc.training.footprint.free_memory", lambda device: 10**9)
     run.check()
-    monkeypatch.setattr(run, "teacher_networks", lambda *given: pytest.fail("built"))
-    monkeypatch.setattr("gcc.training.run.free_memory", lambda device: 1000)
+    monkeypatch.setattr("gcc.training.loop.teacher_networks", lambda *given: pytest.fail("built"))
+    monkeypatch.setattr("gcc.training.footprint.free_memory", lambda device: 1000)
     with pytest.raises(GccError, match=r"take 0\.0 GB, and 0\.0 GB are free: lower ngf and ndf"):
         run.check()
 
@@ -305,8 +308,7 @@ def test_a_short_run_warns_that_no_channel_can_close():
 def test_every_selector_distils_something_else():
     def distilled(selector):
         run = compressor("pix2pix", selector=selector)
-        run.widths = run.widths_at(4)
-        return run._layers()
+        return distillation_layers(run.context)
 
     paper, uniform, everything, named = map(distilled, ("paper", "uniform", "all", "down2.act,conv3.3"))
     assert named.generators == {"G": ("down2.act",)} and named.discriminators == {"D": ("conv3.3",)}
@@ -318,7 +320,7 @@ def test_what_pre_training_does_not_read_is_not_prepared(monkeypatch):
     run, asked = compressor("srgan"), []
     prepare = type(run.architecture).prepare
     monkeypatch.setattr(type(run.architecture), "prepare", lambda *given: (asked.append(1), prepare(*given))[1])
-    phases = MacCounter(step.phase for step in run.steps())
+    phases = Counter(step.phase for step in run.steps())
     # Of two batches in an iteration of the second step, alpha's needs no task losses.
     assert phases["pretrain"] and len(asked) == phases["search"] + phases["train"]
 
@@ -331,7 +333,7 @@ def test_a_brought_teacher_is_not_pre_trained_and_the_plan_says_what_is(tmp_path
     assert {step.phase for step in again.steps()} == {"teacher"} and again.plan()["training"].startswith("2 epochs")
     run = Compressor(Teacher.load(tmp_path / "teacher"))
     assert run.plan()["training"].startswith("1 + 1 (pre-training) + 2 epochs")
-    pretrained = [set(step.losses) for step in run.steps() if "pretrain" in step.phase]
+    pretrained = [set(flattened(step.losses)) for step in run.steps() if "pretrain" in step.phase]
     assert pretrained and all(losses == {"student/pixel"} for losses in pretrained)
     assert compressor("srgan").plan()["training"].startswith("1 (pre-training) + 1 + 1 (pre-training) + 2 epochs")
 
@@ -341,7 +343,7 @@ def test_a_frozen_teacher_judges_by_the_batch_has_no_best_epoch_and_stays_as_it_
     run = Compressor(Teacher.load(tmp_path / "teacher"), train_teacher=False, epochs=4, evaluate_every=1)
     steps = second_step(run)
     before = state(run.teacher.generators) | state(run.teacher.discriminators)
-    data = next(run.loader.batches(1, 1))
+    data = next(run.context.loader.batches(1, 1))
     with torch.no_grad():
         made = run.teacher.generate(data)
         (said,) = run.teacher.discriminate(made).logits.values()
@@ -364,23 +366,23 @@ def test_a_frozen_teacher_judges_by_the_batch_has_no_best_epoch_and_stays_as_it_
 def test_what_is_faster_has_the_losses_of_a_plain_run(arch, monkeypatch):
     monkeypatch.setattr(ARCHITECTURES.load(arch), "channels_last", True)
     # Compiled for real in tests/training/test_compiled.py; here, for what must be right in the whole game, traced alone.
-    monkeypatch.setattr(execution, "COMPILER", {"backend": "aot_eager"})
+    monkeypatch.setattr(precision, "COMPILER", {"backend": "aot_eager"})
     losses = {}
-    for mode in ("plain", "fast", "compile"):
+    for mode in ("reference", "fast", "compile"):
         run = compressor(arch, epochs=2, **({mode: True} if mode != "fast" else {}))
         # Widths hang on the order of scores, which may be as close to each other as rounding errors.
-        run.fixed_widths = run.widths_at(3)
-        assert run.execution.layout == (torch.contiguous_format if mode == "plain" else torch.channels_last)
+        run.widths = run.context.full_widths(3)
+        assert run.context.execution.layout == (torch.contiguous_format if mode == "reference" else torch.channels_last)
         assert run.plan()["device"].endswith(", compiled") == (mode == "compile")
-        losses[mode] = [{name: float(value) for name, value in step.losses.items()} for step in run.steps()]
+        losses[mode] = [{name: float(value) for name, value in flattened(step.losses).items()} for step in run.steps()]
     for mode in ("fast", "compile"):
-        for quick, slow in zip(losses[mode], losses["plain"], strict=True):
+        for quick, slow in zip(losses[mode], losses["reference"], strict=True):
             assert quick == pytest.approx(slow, rel=1e-2, abs=1e-3)
 
 
-@pytest.mark.parametrize("other", ["plain", "detect_anomaly"])
+@pytest.mark.parametrize("other", ["reference", "detect_anomaly"])
 def test_what_is_compiled_runs_whole_and_as_it_is(other):
-    with pytest.raises(GccError, match=f"--compile is for networks.*leave it or --{other.replace('_', '-')} out"):
+    with pytest.raises(GccError, match=f"--compile needs whole.* leave out --compile or --{other.replace('_', '-')}"):
         compressor("pix2pix", compile=True, **{other: True})
 
 
@@ -395,19 +397,19 @@ def test_a_cache_changes_no_loss(tmp_path):
         run = compressor("pix2pix", data=tmp_path, cache=cache, epochs=1, batch_size=2)
         run.check()
         assert ("cache" in run.plan()) == cache
-        losses.append([{name: float(value) for name, value in step.losses.items()} for step in run.steps()])
+        losses.append([{name: float(value) for name, value in flattened(step.losses).items()} for step in run.steps()])
     assert losses[0] == losses[1]
 
 
 def test_a_plain_run_is_one_in_float32():
-    with pytest.raises(GccError, match="leave --reference or --amp bf16 out"):
+    with pytest.raises(GccError, match="leave out --reference or --amp bf16"):
         compressor("pix2pix", reference=True, amp="bf16")
 
 
 class Watching(L1Norm):
     """Scores by the sizes of gradients, and keeps what it has seen."""
 
-    batches = 3
+    gradient_batches = 3
     seen: ClassVar[list] = []
 
     def score(self, network, group):
@@ -450,7 +452,7 @@ def test_the_gradients_that_channels_are_scored_by_depend_on_nothing_that_was_dr
             break
     for seed in (1, 2):
         torch.manual_seed(seed)
-        run._prune(run.searched.generators, run._gradients)
+        search_widths(run.context, run.metric, run.pairs["search"])
     one, other = Watching.seen[: len(Watching.seen) // 2], Watching.seen[len(Watching.seen) // 2 :]
     assert one and all(
         torch.equal(a, b) for first, second in zip(one, other, strict=True) for a, b in zip(first[2], second[2], strict=True)
@@ -465,7 +467,7 @@ def test_a_latency_that_is_promised_is_measured_and_kept(tmp_path, monkeypatch, 
 
     for user in ("gcc.pruning.search", "gcc.training.result"):
         monkeypatch.setattr(f"{user}.measure_ready", counted)
-    full = compressor("pix2pix").teacher_cost().parameters
+    full = compressor("pix2pix").context.teacher_cost().parameters
     run = compressor("pix2pix", budget=f"{0.4 * full / 1000:.3f}ms@cpu", round_to=2)
     assert "ms for one sample by cpu" in run.plan()["budget"]
     result = run.run()

@@ -115,7 +115,7 @@ def saved(tmp_path_factory):
             folders[arch] = tmp_path_factory.mktemp(arch)
             run = Compressor(Teacher.create(arch), **TINY[arch] | {"epochs": 1})
             for step in run.steps():
-                Checkpoints(folders[arch], keep=1).save(run.snapshot(step))
+                Checkpoints(folders[arch], keep=1).save(run.checkpoint(step))
             run.result().save(folders[arch])
     return folders
 

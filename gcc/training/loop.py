@@ -22,7 +22,7 @@ from gcc.training.checkpoint import FORMAT, CheckpointState, require_resumable
 from gcc.training.collapse import CollapsePolicy
 from gcc.training.context import RunContext, Stream
 from gcc.training.footprint import require_memory
-from gcc.training.loss_tree import LossTree, averaged
+from gcc.training.loss_tree import LossTree, StepLosses, averaged
 from gcc.training.pair import GANPair
 from gcc.training.pairs import teacher_networks
 from gcc.training.result import Result
@@ -221,7 +221,7 @@ class TrainingLoop(abc.ABC):
             else:
                 self.require_finite(stage.phase, epoch)
             self._finite.reset()
-        return Step(stage.phase, epoch, stage.epochs, number, stage.epochs * steps, losses, ends_epoch, metrics, warnings)
+        return Step(stage.phase, epoch, stage.epochs, number, stage.epochs * steps, StepLosses(losses), ends_epoch, metrics, warnings)
 
     def require_finite(self, phase: Phase, epoch: int) -> None:
         """Refuse to go on with losses that are not finite. This synchronises with the device.

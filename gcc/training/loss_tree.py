@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -59,3 +60,17 @@ def nested(by_path: Mapping[Path, Any]) -> dict[str, Any]:
             branch = branch.setdefault(step, {})
         branch[name] = value
     return tree
+
+
+class StepLosses(dict[str, Any]):
+    """The losses of a step: nested, and readable by the flat names of version 0.1, such as `losses["student/G"]`, with a warning."""
+
+    def __missing__(self, name: str) -> Any:
+        value: Any = self
+        for part in name.split("/"):
+            if not isinstance(value, Mapping) or part not in value:
+                raise KeyError(name)
+            value = value[part]
+        keys = "".join(f"[{part!r}]" for part in name.split("/"))
+        warnings.warn(f"losses[{name!r}] is now called losses{keys}", FutureWarning, stacklevel=2)
+        return value

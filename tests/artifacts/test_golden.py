@@ -1,7 +1,8 @@
 """Files of every format that was ever written stay readable, and make what they made.
 
 `golden/format-1` was written by the first version that had all four families, `golden/format-1-with-protocols` since figures tell their
-epoch and protocols, and `golden/snapshot-2.safetensors` after the first of the four iterations of `snapshot_run`. Beside each generator
+epoch and protocols, and `golden/checkpoint-3.safetensors` after the first of the four
+steps of `checkpoint_run`. `golden/checkpoint-2.safetensors` is of a version whose runs this one refuses. Beside each generator
 lie an input and what the version that wrote it made of that. When a format changes, its files are added, and none is written anew.
 """
 
@@ -15,8 +16,10 @@ from safetensors.torch import load_file
 from gcc import Teacher, load
 from gcc.artifacts.config import FORMAT
 from gcc.artifacts.model import only, read
+from gcc.errors import RunError
+from gcc.training import checkpoint
 from gcc.training.checkpoint import Checkpoints
-from gcc.training.run import SNAPSHOT
+from gcc.training.loss_tree import flattened
 from gcc.training.teacher_trainer import Trainer
 from tests.helpers.families import TINY
 
@@ -33,7 +36,7 @@ LOSSES = [
 def test_every_format_has_its_files():
     formats = {json.loads(path.read_text())["format"] for path in GOLDEN.glob("format-*/*/config.json")}
     assert formats == set(range(1, FORMAT + 1))
-    assert {path.name for path in GOLDEN.glob("snapshot-*")} == {f"snapshot-{SNAPSHOT}.safetensors"}
+    assert (GOLDEN / f"checkpoint-{checkpoint.FORMAT}.safetensors").exists()
 
 
 @pytest.mark.parametrize("arch", TINY)
@@ -57,15 +60,22 @@ def test_its_configuration_tells_what_it_told(written, arch):
     assert {name: recipe[name] for name in told["recipe"]} == told["recipe"]
 
 
-def snapshot_run():
+def checkpoint_run():
     return Trainer(Teacher.create("pix2pix"), device="cpu", size=32, ngf=1, ndf=1, epochs=2, batch_size=20, evaluators="", seed=3)
 
 
-def test_a_snapshot_goes_on_as_it_went_on(small_worlds, tmp_path):
+def test_a_checkpoint_goes_on_as_it_went_on(small_worlds, tmp_path):
     (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / "checkpoint-000001.safetensors").symlink_to(GOLDEN / f"snapshot-{SNAPSHOT}.safetensors")
-    run = snapshot_run()
+    (tmp_path / "checkpoints" / "checkpoint-000001.safetensors").symlink_to(GOLDEN / f"checkpoint-{checkpoint.FORMAT}.safetensors")
+    run = checkpoint_run()
     run.resume(Checkpoints(tmp_path).newest())
-    losses = [{name: float(loss) for name, loss in step.losses.items()} for step in run.steps()]
+    losses = [{name: float(loss) for name, loss in flattened(step.losses).items()} for step in run.steps()]
     # Other processors and versions of torch sum in other orders.
     assert losses == [pytest.approx(expected, rel=1e-2, abs=1e-3) for expected in LOSSES]
+
+
+def test_a_run_of_an_earlier_version_is_refused_by_version(small_worlds, tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "checkpoint-000001.safetensors").symlink_to(GOLDEN / "checkpoint-2.safetensors")
+    with pytest.raises(RunError, match=r"another version \(checkpoint format 2, expected 3\)"):
+        checkpoint_run().resume(Checkpoints(tmp_path).newest())

@@ -109,8 +109,8 @@ def test_a_teacher_that_was_imported_lacks_discriminators(tmp_path):
 @pytest.mark.parametrize(("free", "verdict"), [(1, "error"), (1.5, "warning"), (1000, "ok")])
 def test_memory_is_held_against_what_is_free(free, status, monkeypatch):
     run = Compressor(Teacher.create("pix2pix"), **TINY["pix2pix"])
-    widths = run.within_budget()
-    needs = run.bytes_of_iteration(widths)
+    widths = run.reachable_widths()
+    needs = bytes_of_step(run, widths)
     monkeypatch.setattr(doctor, "free_memory", lambda device: int(free * needs) - 1)
     found = doctor.memory(run, widths)
     assert found.status == status and ("--batch-size" in found.text) == (status != "ok")
@@ -121,7 +121,7 @@ def test_memory_is_held_against_what_is_free(free, status, monkeypatch):
 def test_a_family_that_looks_at_values_leaves_memory_untold(monkeypatch):
     run = Compressor(Teacher.create("pix2pix"), **TINY["pix2pix"])
     monkeypatch.setattr(type(run.architecture), "task_losses", lambda self, networks, batch, samples: {"x": samples["fake"].max().item()})
-    told({"memory": doctor.memory(run, run.within_budget())}, "memory", "warning", "cannot be told")
+    told({"memory": doctor.memory(run, run.reachable_widths())}, "memory", "warning", "cannot be told")
 
 
 def test_disk_is_held_against_what_will_be_written(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gcc import Compressor, GccError, Teacher, Trainer, load, optimize
-from gcc.training.run import Step
+from gcc.training.loop import Step
 
 
 def teacher(arch: str, folder: Path | None) -> Teacher:
@@ -23,7 +23,7 @@ def progress(compressor: Compressor) -> Iterator[tuple[int, float]]:
     """Yield the iterations of the second step with the student's adversarial loss."""
     for step in compressor.steps():
         if step.phase == "train":
-            yield step.number, float(step.losses["student/G"])
+            yield step.number, float(step.losses["student"]["G"])
 
 
 def compressed(arch: str, out: Path, **settings: Any) -> dict[str, float]:

@@ -163,7 +163,7 @@ def test_sets_are_compared_by_what_differs_and_real_features_are_computed_once(a
 
     again = held_out(Told(5), "apart", store=tmp_path)
     assert again.measurements({"G": Same()})["G"]["apart"] == pytest.approx(expected)
-    assert sum(again.evaluators.extractors["mean"].seen) == 5, "the features of real images lie in the store"
+    assert sum(again.context.evaluators.extractors["mean"].seen) == 5, "the features of real images lie in the store"
     (stored,) = tmp_path.iterdir()
     stored.write_bytes(b"damaged")
     assert held_out(Told(5), "apart", store=tmp_path).measurements({"G": Same()})["G"]["apart"] == pytest.approx(expected)

@@ -48,8 +48,8 @@ def state(run):
     """Return all parameters and buffers of a run's players, by name."""
     return {
         f"{name}.{kind}.{network}.{key}": value.detach().clone().contiguous()
-        for name, player in run.players.items()
-        for kind, networks in player._trained.items()
+        for name, player in run.pairs.items()
+        for kind, networks in player.networks.items()
         for network, module in networks.items()
         for key, value in module.state_dict().items()
     }
@@ -72,9 +72,9 @@ def families(out):
         losses, _ = played(run)
         with torch.random.fork_rng():
             torch.manual_seed(1)
-            generators, _ = run.teacher_networks(run.recipe.ngf, "teacher")
-        figures = [run.test.evaluate(generators) for _ in range(2)]
-        leave(out, arch, state(run), {"losses": losses, "widths": run.widths, "figures": figures, "told": run.test.protocols})
+            generators, _ = teacher_networks(run.context, run.recipe.ngf, "teacher")
+        figures = [run.context.test.evaluate(generators) for _ in range(2)]
+        leave(out, arch, state(run), {"losses": losses, "widths": run.widths, "figures": figures, "told": run.context.test.protocols})
 
 
 def whole(out, settings):
@@ -90,8 +90,8 @@ def stopped(out, settings, after):
     for arch, changed in settings.items():
         run = begun(arch, **changed)
         _, step = played(run, after)
-        snapshot = run.snapshot(step)
-        if run.ranks.is_main_process:
+        snapshot = run.checkpoint(step)
+        if run.context.ranks.is_main_process:
             Checkpoints(out / arch).save(snapshot)
 
 

@@ -13,6 +13,8 @@ from gcc import Compressor, Teacher
 from gcc.errors import TrainingError
 from gcc.registry import ARCHITECTURES
 from gcc.training.anomaly import FiniteLosses, detect
+from gcc.training.context import Stream
+from gcc.training.loss_tree import leaves
 from tests.helpers.families import TINY
 
 
@@ -25,8 +27,8 @@ def test_the_first_iteration_and_its_losses_are_remembered():
     assert finite.broken == (0, [])
     for number, values in enumerate(({"G": 1.0, "D": 2.0}, {"G": 1.0, "D": math.inf}, {"G": math.nan, "D": 1.0}), 1):
         finite.update(number, losses(**values))
-    assert finite.broken == (2, ["D"])
-    finite.begin()
+    assert finite.broken == (2, [("D",)])
+    finite.reset()
     finite.update(4, losses(G=1.0, D=1.0))
     assert finite.broken == (0, [])
 
@@ -36,7 +38,7 @@ def test_of_two_sets_of_losses_the_first_to_break_is_told():
     finite.update(1, losses(G=1.0))
     finite.update(2, losses(G=1.0, D=-math.inf))
     finite.update(3, losses(G=math.nan))
-    assert finite.broken == (2, ["D"])
+    assert finite.broken == (2, [("D",)])
 
 
 class Logarithm(nn.Module):
@@ -49,37 +51,37 @@ def network():
 
 
 def test_the_layer_that_makes_them_is_named():
-    run_session = network()
-    detect(run_session, "student/generators/G", scaled=False)
-    run_session(torch.ones(2, 3))
+    observed = network()
+    detect(observed, "student/generators/G", scaled=False)
+    observed(torch.ones(2, 3))
     with torch.no_grad():
-        run_session[0].bias.fill_(-1e4)
+        observed[0].bias.fill_(-1e4)
     with pytest.raises(
-        TrainingError, match=r"^student/generators/G: layer 1\.1 \(Logarithm\) makes values that are not finite: lower lr_g"
+        TrainingError, match=r"^student/generators/G: layer 1\.1 \(Logarithm\) returns values that are not finite: lower lr_g"
     ):
-        run_session(torch.ones(2, 3))
+        observed(torch.ones(2, 3))
 
 
 def test_weights_and_inputs_that_are_not_finite_are_told_apart():
-    run_session = network()
-    detect(run_session, "G", scaled=False)
-    with pytest.raises(TrainingError, match=r"layer 0 \(Linear\) is given values that are not finite: "):
-        run_session(torch.full((2, 3), math.nan))
+    observed = network()
+    detect(observed, "G", scaled=False)
+    with pytest.raises(TrainingError, match=r"layer 0 \(Linear\) receives values that are not finite: "):
+        observed(torch.full((2, 3), math.nan))
     with torch.no_grad():
-        run_session[0].weight[0, 0] = math.inf
-    with pytest.raises(TrainingError, match=r"layer 0 \(Linear\) makes values that are not finite, with such values in its weight: "):
-        run_session(torch.ones(2, 3))
+        observed[0].weight[0, 0] = math.inf
+    with pytest.raises(TrainingError, match=r"layer 0 \(Linear\) returns values that are not finite, with such values in its weight: "):
+        observed(torch.ones(2, 3))
 
 
 def test_a_gradient_that_is_not_finite_is_named_unless_it_is_scaled():
     for scaled in (False, True):
-        run_session = nn.Linear(2, 1)
-        run_session.requires_grad_(False)
-        detect(run_session, "G", scaled=scaled)
-        assert not run_session.weight.requires_grad
-        run_session.requires_grad_(True)
+        observed = nn.Linear(2, 1)
+        observed.requires_grad_(False)
+        detect(observed, "G", scaled=scaled)
+        assert not observed.weight.requires_grad
+        observed.requires_grad_(True)
         # The root's slope at zero is infinite.
-        loss = (run_session(torch.ones(1, 2)) * 0).sqrt().sum()
+        loss = (observed(torch.ones(1, 2)) * 0).sqrt().sum()
         if scaled:
             loss.backward()
         else:
@@ -89,18 +91,19 @@ def test_a_gradient_that_is_not_finite_is_named_unless_it_is_scaled():
 
 @pytest.mark.parametrize("arch", ["pix2pix", "cyclegan", "sagan", "srgan"])
 def test_every_family_is_watched_and_trains_as_ever_while_all_is_finite(arch, small_worlds):
-    plain, run_session = (
+    plain, observed = (
         Compressor(Teacher.create(arch), reference=True, detect_anomaly=detected, **TINY[arch]) for detected in (False, True)
     )
     name = ARCHITECTURES.load(arch).generators[-1]
-    for step, same in zip(plain.steps(), run_session.steps(), strict=True):
-        assert all(torch.equal(value, same.losses[name]) for name, value in step.losses.items())
+    for step, same in zip(plain.steps(), observed.steps(), strict=True):
+        assert all(torch.equal(value, other) for (_, value), (_, other) in zip(leaves(step.losses), leaves(same.losses), strict=True))
         if step.phase == "train":
             break
     with torch.no_grad():
-        next(run_session.student.generators[name].parameters()).fill_(torch.nan)
-    with pytest.raises(TrainingError, match=f"^student/generators/{name}: layer .* makes values that are not finite, with such values in"):
-        run_session.student.generate(next(run_session.batches(1, 1)))
+        next(observed.student.generators[name].parameters()).fill_(torch.nan)
+    named = f"^student/generators/{name}: layer .* returns values that are not finite, with such values in"
+    with pytest.raises(TrainingError, match=named):
+        observed.student.generate(next(observed.context.batches(Stream.TRAIN, 1)))
 
 
 REPEATED = """
@@ -111,8 +114,11 @@ from tests.helpers.train_together import small
 small()
 for arch, settings in TINY.items():
     run = Compressor(Teacher.create(arch), deterministic=True, **settings)
-    next(step for step in run.steps() if step.phase == "train")
+    steps = run.steps()
+    next(step for step in steps if step.phase == "train")
     assert torch.are_deterministic_algorithms_enabled()
+    steps.close()
+    assert not torch.are_deterministic_algorithms_enabled()
 """
 
 

@@ -8,8 +8,11 @@ from PIL import Image
 from gcc import Compressor, Teacher, load
 from gcc.artifacts.model import read
 from gcc.evaluation.split import SplitEvaluation
+from gcc.registry import MetricKey
 from gcc.training.best import BestCheckpoint, restored, snapshots
-from gcc.training.measure import picture
+from gcc.training.loss_tree import flattened
+from gcc.training.measure import held_out_grid
+from gcc.training.pairs import teacher_pair
 from tests.helpers.families import TINY
 
 pytestmark = pytest.mark.usefixtures("small_worlds")
@@ -17,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("small_worlds")
 
 def scripted(monkeypatch, values):
     """Let the figures of validation, by epoch, be these; the test split goes on being judged."""
-    told, figures = iter(values), SplitEvaluation.measurements
+    told, figures = iter(values), SplitEvaluation.evaluate
 
     def validation(self, generators):
         if len(self.source) != 5:
@@ -25,7 +28,7 @@ def scripted(monkeypatch, values):
         value = next(told)
         return {name: {"psnr": value + number} for number, name in enumerate(generators)}
 
-    monkeypatch.setattr(SplitEvaluation, "figures", validation)
+    monkeypatch.setattr(SplitEvaluation, "evaluate", validation)
 
 
 def run(arch="pix2pix", **settings):
@@ -42,8 +45,8 @@ def test_the_best_epoch_is_kept_and_the_last_beside_it(monkeypatch, tmp_path):
     game, states = run(), {}
     for step in game.steps():
         if step.phase == "train" and step.ends_epoch:
-            states[step.epoch] = {side: snapshots(player.generators)["G"] for side, player in game.sides.items()}
-            assert step.metrics.keys() == {"val/teacher/G/psnr", "val/student/G/psnr"}
+            states[step.epoch] = {side: snapshots(player.generators)["G"] for side, player in game.pairs.items()}
+            assert flattened(step.metrics).keys() == {"teacher/G/psnr", "student/G/psnr"}
     result = game.result()
     for side, epoch in (("teacher", 2), ("student", 3)):
         best = result.pairs[side].generators["G"]
@@ -61,7 +64,7 @@ def test_the_best_epoch_is_kept_and_the_last_beside_it(monkeypatch, tmp_path):
         # The pictures are those of the weights beside them.
         networks = {role: {"G": load(tmp_path / role)} for role in ("teacher", "student")} | {"student": {"G": load(place)}}
         with Image.open(place / "samples.png") as grid:
-            assert np.array_equal(np.asarray(grid), np.asarray(picture(game, networks)))
+            assert np.array_equal(np.asarray(grid), np.asarray(held_out_grid(game.context, networks)))
     assert read(tmp_path / "student")["G"].measurements == figures
     assert read(tmp_path / "last" / "student")["G"].measurements["student (best)"] == figures["student"]
 
@@ -76,15 +79,14 @@ def test_a_best_last_epoch_is_saved_once(monkeypatch, tmp_path):
 
 def test_smaller_is_better_where_the_evaluator_says_so_and_what_is_no_number_never_wins(monkeypatch):
     game = run(evaluators="l1")
-    held_out = game.best_checkpoint.validation
-    selection = BestCheckpoint(held_out)
-    players = {"student": game.teacher_player()}
+    held_out = game.context.validation
+    selection = BestCheckpoint(held_out, {"student": teacher_pair(game.context)})
+    lower, upper, other = MetricKey("l1", "a"), MetricKey("l1", "b"), MetricKey("psnr")
     for epoch, value in enumerate([float("nan"), 0.5, 0.3, float("nan"), 0.4], start=1):
-        monkeypatch.setattr(
-            held_out, "figures", lambda generators, value=value: {"G": {"l1 (a)": value - 0.1, "l1 (b)": value + 0.1, "psnr": 9.0}}
-        )
-        selection.update(epoch, players)
-    assert selection.best["student"].epoch == 3 and selection.best["student"].figure == pytest.approx(0.3)
+        metrics = {"G": {lower: value - 0.1, upper: value + 0.1, other: 9.0}}
+        monkeypatch.setattr(held_out, "evaluate", lambda generators, metrics=metrics: metrics)
+        selection.update(epoch)
+    assert selection.best["student"].epoch == 3 and selection.best["student"].metric == pytest.approx(0.3)
 
 
 def test_epochs_are_judged_as_often_as_asked_and_in_the_end():
@@ -93,16 +95,16 @@ def test_epochs_are_judged_as_often_as_asked_and_in_the_end():
 
 
 def test_without_an_evaluator_or_validation_images_the_last_epoch_is_the_result():
-    assert run(evaluators="").selection is None
+    assert run(evaluators="").context.validation is None
     game = run()
-    game.data.validation = None
-    assert game.best_checkpoint is None
+    game.context.data.validation = None
     roles = game.run().roles
+    assert game.best is None
     assert all(outcome.best is outcome.last for outcome in roles.values())
 
 
 def test_restoring_leaves_the_networks_as_they_are():
-    player = run().teacher_player()
+    player = teacher_pair(run().context)
     states = {name: {key: torch.zeros_like(value) for key, value in state.items()} for name, state in snapshots(player.generators).items()}
     before = snapshots(player.generators)
     copies = restored(player.generators, states)

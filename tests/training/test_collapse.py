@@ -56,7 +56,7 @@ def test_the_wasserstein_loss_is_watched_by_its_images_alone():
     detector = sentinel_of("wgangp", 10)
     assert not any(epochs(detector, [(50.0, -100.0)] * 4))
     *_, last = epochs(detector, [(50.0, -100.0)] * 3, Diversity(0.01, 0.4))
-    assert "all alike: they differ by 1.0% of what real ones differ by" in last
+    assert "all alike: they differ by 1.0% of the difference between real images" in last
 
 
 def test_young_generators_may_make_images_that_are_alike_until_half_of_the_run():
@@ -74,7 +74,7 @@ def test_images_that_come_to_differ_are_left_alone_and_those_that_cease_to_are_t
 
 def test_one_colour_is_told_as_such():
     *_, last = epochs(sentinel_of("hinge", 10), [(1.0, 1.0)] * 7, Diversity(0.5, 0.001))
-    assert "of one colour (deviation 0.001)" in last
+    assert "one colour (standard deviation 0.001)" in last
 
 
 def test_signs_of_a_single_epoch_disturb_the_calm_and_a_rollback_restores_it():
@@ -106,8 +106,8 @@ def test_variety_against_loops():
 
 
 def test_losses_are_taken_as_one_discriminator_has_them_whatever_their_weight_and_number(monkeypatch):
-    monkeypatch.setattr("gcc.training.collapse.TOGETHER", 4)
+    monkeypatch.setattr("gcc.training.collapse.CHUNK", 4)
     plain, weighed = sentinel_of("hinge", 10), sentinel_of("hinge", 10, 2, lambda_gan=1e-3)
     game = [(1.0, 1.2), (3.0, 0.05), (3.0, 0.01)]
-    assert epochs(plain, game) == epochs(weighed, [(2e-3 * g, 2 * d) for g, d in game]) and plain._sides["student"].starved == 2
+    assert epochs(plain, game) == epochs(weighed, [(2e-3 * g, 2 * d) for g, d in game]) and plain._histories["student"].starved == 2
     assert not any(epochs(sentinel_of("hinge", 10, lambda_gan=0.0), game))

@@ -47,7 +47,7 @@ def test_rollback_takes_up_the_last_sound_epoch_at_half_the_rates_and_gives_up_i
                 continue
             if step.warnings:
                 rolled += 1
-                assert "back to the last sound epoch" in next(iter(step.warnings.values()))
+                assert "rolled back to the last good epoch" in next(iter(step.warnings.values()))
                 now = snapshots(game.student.generators)["G"]
                 assert all(torch.equal(now[key], value) for key, value in sound.items())
                 assert game.student.optimizer_G.lr == pytest.approx(1e-5 * 0.5**rolled)
@@ -66,7 +66,7 @@ def test_what_is_not_finite_is_rolled_back_too():
                 with torch.no_grad():
                     next(game.student.generators["G"].parameters()).fill_(torch.nan)
     assert list(warned) == [6] and "student/G" in warned[6]["student"]
-    assert warned[6]["student"].endswith("is not finite; back to the last sound epoch, at half the learning rates")
+    assert warned[6]["student"].endswith("is not finite; rolled back to the last good epoch, at half the learning rates")
     assert all(parameter.isfinite().all() for parameter in game.student.generators["G"].parameters())
 
 
@@ -82,7 +82,7 @@ def test_what_is_not_finite_stops_by_default_also_where_a_collapse_is_rolled_bac
 def test_a_resumed_run_is_rolled_back_to_where_it_was_resumed():
     settings = {"discriminator": "selective", "gan_mode": "hinge", "lr_g": 2e-3, "lr_d": 5e-4, "epochs": 8}
     begun = run(**settings)
-    snapshot = next(copy.deepcopy(begun.snapshot(step)) for step in begun.steps() if step.phase == "train" and step.epoch == 5)
+    snapshot = next(copy.deepcopy(begun.checkpoint(step)) for step in begun.steps() if step.phase == "train" and step.epoch == 5)
     game = run(on_nan="rollback", **settings)
     game.resume(snapshot)
     warned = []
@@ -101,7 +101,7 @@ def test_the_start_of_the_game_is_sound_where_nothing_else_is():
         if step.phase != "train":
             continue
         if start is None:
-            start = copy.deepcopy(game.collapse._last_good_state["players"]["student"]["networks"]["generators"]["G"])
+            start = copy.deepcopy(game.collapse._last_good_state["pairs"]["student"]["networks"]["generators"]["G"])
             with torch.no_grad():
                 next(game.student.generators["G"].parameters()).fill_(torch.nan)
         if step.warnings:

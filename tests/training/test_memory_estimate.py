@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 
 from gcc import Compressor, Teacher
-from gcc.training.memory_estimate import MemoryTracker, fake_tensors
+from gcc.training.context import Stream
+from gcc.training.memory_estimate import MemoryTracker, bytes_of_step, fake_tensors
 from gcc.training.precision import ExecutionConfig
 from gcc.utils.memory import _free_in_container, free_memory
 from tests.helpers.families import TINY
@@ -44,19 +45,20 @@ def test_nothing_is_computed():
 @pytest.mark.parametrize("arch", TINY)
 def test_an_imagined_iteration_takes_what_a_real_one_takes(arch, small_worlds):
     run = Compressor(Teacher.create(arch), reference=True, **TINY[arch])
-    widths = run.within_budget()
-    told = run.bytes_of_iteration(widths)
-    assert not run.sides
-    run.widths, run.execution = widths, ExecutionConfig(torch.device("cpu"))
+    widths = run.reachable_widths()
+    told = bytes_of_step(run, widths)
+    assert not run.pairs
+    run.widths, run.context.execution = widths, ExecutionConfig(torch.device("cpu"))
+    run.epoch = 1
     with MemoryTracker() as tracker:
-        run._reinitialise()
+        run.reinitialize()
         for _ in range(2):
-            first, second = (next(run.batches(1, stream)) for stream in (1, 2))
-            run._cooperate(first, second, 1)
+            first, second = (next(run.context.batches(stream, 1)) for stream in (Stream.TRAIN, Stream.ALPHA))
+            run.cooperate(first, second)
     assert told == pytest.approx(tracker.peak, rel=0.1)
     weights = sum(
         p.numel()
-        for side in run.sides.values()
+        for side in run.pairs.values()
         for net in (*side.generators.values(), *side.discriminators.values())
         for p in net.parameters()
     )
@@ -72,7 +74,7 @@ def test_crops_of_large_photographs_take_what_crops_take(tmp_path):
         for number in range(10):
             Image.fromarray(random.integers(256, size=(side, side, 3), dtype=np.uint8)).save(folder / f"{number}.png")
         run = Compressor(Teacher.create("srgan"), folder.parent, **TINY["srgan"], perceptual="pixel")
-        told.append(run.bytes_of_iteration(run.within_budget()))
+        told.append(bytes_of_step(run, run.reachable_widths()))
     assert told[0] == told[1]
 
 

@@ -7,8 +7,9 @@ from torch.nn.functional import batch_norm
 from torch.nn.utils.parametrizations import spectral_norm
 
 from gcc import Compressor, GccError, Teacher
-from gcc.data import loader as loading
-from gcc.training import collapse as guard
+from gcc.data import loader
+from gcc.training import collapse
+from gcc.training.loss_tree import leaves
 from gcc.training.micro_batch import MicroBatched, keep_features
 from gcc.training.precision import ExecutionConfig
 from tests.helpers.families import TINY
@@ -87,7 +88,7 @@ def precise(monkeypatch):
         return batch_norm(features, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
 
     monkeypatch.setattr(nn.BatchNorm2d, "forward", known)
-    for module, name in ((loading, "default_collate"), (guard, "shown")):
+    for module, name in ((loader, "default_collate"), (collapse, "load_samples")):
         original = getattr(module, name)
         doubled = lambda *given, original=original: {key: value.double() for key, value in original(*given).items()}  # noqa: E731
         monkeypatch.setattr(module, name, doubled)
@@ -102,24 +103,24 @@ def test_every_family_plays_the_same_game_in_parts(arch, precise, small_worlds):
     whole, parts = (Compressor(Teacher.create(arch), reference=True, micro_batch=size, **settings) for size in (None, 8))
     seen = 0
     for step, same in zip(whole.steps(), parts.steps(), strict=True):
-        for name, loss in step.losses.items():
-            torch.testing.assert_close(same.losses[name], loss, rtol=1e-6, atol=1e-7)
+        for (_, loss), (_, other) in zip(leaves(step.losses), leaves(same.losses), strict=True):
+            torch.testing.assert_close(other, loss, rtol=1e-6, atol=1e-7)
         seen += step.phase == "train"
         if seen == 3:
             break
     for side in ("teacher", "student"):
-        for name, network in whole.sides[side].generators.items():
+        for name, network in whole.pairs[side].generators.items():
             for key, value in network.state_dict().items():
-                torch.testing.assert_close(parts.sides[side].generators[name].state_dict()[key], value, rtol=1e-5, atol=1e-6)
+                torch.testing.assert_close(parts.pairs[side].generators[name].state_dict()[key], value, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("arch", "told"), [("cyclegan", "parts of 1"), ("pix2pix", "parts of 1, which batch norm normalises each by itself")]
+    ("arch", "told"), [("cyclegan", "micro-batches of 1"), ("pix2pix", "micro-batches of 1, which batch norm normalises separately")]
 )
 def test_the_plan_says_what_parts_change(arch, told):
     assert Compressor(Teacher.create(arch), micro_batch=1, **TINY[arch]).plan()["training"].endswith(told)
 
 
 def test_a_part_has_samples():
-    with pytest.raises(GccError, match="micro_batch = 0: expected a number of samples, from 1 on"):
+    with pytest.raises(GccError, match="micro_batch = 0: expected a whole number from 1 up"):
         Compressor(Teacher.create("pix2pix"), micro_batch=0)

@@ -12,7 +12,7 @@ from gcc.losses.coordination import SmoothedTarget
 from gcc.losses.layers import NO_LAYERS, build_projections, select_layers
 from gcc.models.gate import ChannelGate
 from gcc.models.pix2pix import Pix2Pix
-from gcc.training.pair import FrozenPair, GANPair, TeacherOutput
+from gcc.training.pair import NO_OUTPUT, FrozenPair, GANPair, TeacherOutput
 from gcc.training.precision import ExecutionConfig
 from gcc.training.student import StudentPair
 
@@ -204,9 +204,9 @@ def test_update_discriminators_is_eq_2(lambda_d):
     assert_same_weights(parameters(d), parameters(player.discriminators["D"]), 3e-3)
 
 
-def lesson_for(teacher, data):
-    made = teacher.generate(data)
-    return TeacherOutput(made, teacher.discriminate(made))
+def teacher_output(teacher, data):
+    fake = teacher.generate(data)
+    return TeacherOutput(fake, teacher.discriminate(fake), NO_OUTPUT)
 
 
 @pytest.mark.parametrize("weights", [{}, {"gamma_m": 3.0, "gamma_t": 0.0}, {"gamma_m": 0.0, "gamma_t": 500.0}])
@@ -226,13 +226,13 @@ def test_learn_is_eq_1_the_task_loss_and_eq_10(weights):
     optimizer = adam([*g.parameters(), *f.parameters()], 1e-3, (0.5, 0.999))
     for seed in (1, 2):
         data = batch(seed)
-        taught = lesson_for(teacher, data)
+        shown = teacher_output(teacher, data)
         made = student.generate(data)
-        got = student.step_G_distilled(made, student.discriminate(made), taught, teacher.discriminate(made))
+        got = student.step_G_distilled(made, student.discriminate(made), dataclasses.replace(shown, on_student=teacher.discriminate(made)))
 
         with torch.no_grad():
-            taught, t_features = unet(g_t, data["A"])
-            _, t_opinion = patch(d_t, torch.cat([data["A"], taught], 1))
+            fake_t, t_features = unet(g_t, data["A"])
+            _, t_opinion = patch(d_t, torch.cat([data["A"], fake_t], 1))
         fake, s_features = unet(g, data["A"])
         logits, _ = patch(d, torch.cat([data["A"], fake], 1))
         _, s_opinion = patch(d_t, torch.cat([data["A"], fake], 1))
@@ -303,10 +303,10 @@ def test_each_move_moves_its_own_weights_and_nothing_else():
     # Not hinge: inside its margin the two halves of Eq. 2 cancel on the last bias.
     teacher, student = game(gan_mode="lsgan")
     data = batch(1)
-    taught = lesson_for(teacher, data)
+    shown = teacher_output(teacher, data)
     target = SmoothedTarget()
     for player, name, move, expected in [
-        (teacher, "generators", lambda: teacher.step_G(taught.made, taught.output), {"G"}),
+        (teacher, "generators", lambda: teacher.step_G(shown.fake, shown.output), {"G"}),
         (teacher, "discriminators", lambda: teacher.step_D(teacher.generate(data)), {"D"}),
         (student, "learn", lambda: learn(teacher, student, data), {"G", "f"}),
         (student, "discriminators", lambda: student.step_D(student.generate(data)), {"D"}),
@@ -325,16 +325,16 @@ def test_each_move_moves_its_own_weights_and_nothing_else():
 
 
 def learn(teacher, student, data):
-    taught = lesson_for(teacher, data)
+    shown = teacher_output(teacher, data)
     made = student.generate(data)
-    return student.step_G_distilled(made, student.discriminate(made), taught, teacher.discriminate(made))
+    return student.step_G_distilled(made, student.discriminate(made), dataclasses.replace(shown, on_student=teacher.discriminate(made)))
 
 
 @pytest.mark.parametrize("order", ["GD", "DG"])
 def test_the_teachers_opinion_reaches_the_students_generator_and_nothing_else(order):
     teacher, student = game()
     data = batch(3)
-    taught = lesson_for(teacher, data)
+    shown = teacher_output(teacher, data)
     for network in (*teacher.generators.values(), *teacher.discriminators.values()):
         network.zero_grad(set_to_none=True)
     student.discriminators["D"].zero_grad(set_to_none=True)
@@ -344,7 +344,7 @@ def test_the_teachers_opinion_reaches_the_students_generator_and_nothing_else(or
         student.discriminators["D"].zero_grad(set_to_none=True)
     output, teacher_on_student = student.discriminate(made), teacher.discriminate(made)
     before = weights_of(teacher)
-    student.step_G_distilled(made, output, taught, teacher_on_student)
+    student.step_G_distilled(made, output, dataclasses.replace(shown, on_student=teacher_on_student))
     assert moved(before, teacher) == set()
     for network in (*teacher.generators.values(), *teacher.discriminators.values(), *student.discriminators.values()):
         assert all(parameter.grad is None for parameter in network.parameters())
@@ -463,17 +463,22 @@ def test_forward_passes_are_counted():
         assert passes == (0, 1, 0, 0)
         assert spent(lambda: teacher.step_D(made_t))[1] == (0, 2, 0, 0)
         assert spent(lambda: teacher.imbalances(verdict_t))[1] == (0, 0, 0, 0)
-        taught = TeacherOutput(made_t, teacher.discriminate(made_t))
+        shown = TeacherOutput(made_t, teacher.discriminate(made_t), NO_OUTPUT)
         made, passes = spent(lambda: student.generate(data))
         assert passes == (0, 0, 1, 0)
         output, passes = spent(lambda: student.discriminate(made))
         assert passes == (0, 0, 0, 1)
         teacher_on_student, passes = spent(lambda: teacher.discriminate(made))
         assert passes == (0, 1, 0, 0)
-        assert spent(lambda: student.step_G_distilled(made, output, taught, teacher_on_student))[1] == (0, 0, 0, 0)
+        assert spent(lambda: student.step_G_distilled(made, output, dataclasses.replace(shown, on_student=teacher_on_student)))[1] == (
+            0,
+            0,
+            0,
+            0,
+        )
         assert spent(lambda: student.step_D(made))[1] == (0, 0, 0, 2)
         assert spent(lambda: student.step_alpha(student.generate(data), {"D": SmoothedTarget()}))[1] == (0, 0, 1, 2)
-    teacher.step_G(taught.made, taught.output)
+    teacher.step_G(shown.fake, shown.output)
 
 
 def test_a_frozen_teacher_moves_nothing_and_still_teaches():
@@ -485,13 +490,13 @@ def test_a_frozen_teacher_moves_nothing_and_still_teaches():
         made = teacher.generate(batch(epoch))
         assert not made.samples["fake"].requires_grad and not made.pairs["D"].fake.requires_grad
         assert teacher.step_D(made) == {}
-        taught = TeacherOutput(made, teacher.discriminate(made))
-        assert teacher.step_G(made, taught.output) == {}
-        assert teacher.imbalances(taught.output)["D"].isfinite()
+        shown = TeacherOutput(made, teacher.discriminate(made), NO_OUTPUT)
+        assert teacher.step_G(made, shown.output) == {}
+        assert teacher.imbalances(shown.output)["D"].isfinite()
         own = student.generate(batch(epoch))
         teacher_on_student = teacher.discriminate(own)
         student.generators["G"].zero_grad(set_to_none=True)
-        losses = student.step_G_distilled(own, student.discriminate(own), taught, teacher_on_student)
+        losses = student.step_G_distilled(own, student.discriminate(own), dataclasses.replace(shown, on_student=teacher_on_student))
         assert losses["distill_G"] > 0 and losses["distill_D"] > 0
         assert all(p.grad.abs().sum() > 0 for p in student.generators["G"].get_submodule("up1").parameters())
     for old, new in zip(before, snapshot(*networks), strict=True):
@@ -613,7 +618,7 @@ def test_pretraining_moves_the_generators_by_its_own_losses_alone(monkeypatch):
     expected = copy.deepcopy(teacher.generators["G"])
     before = weights_of(teacher)
     made = teacher.generate(batch(0))
-    losses = teacher.pretrain(made)
+    losses = teacher.pretrain_step(made)
     assert moved(before, teacher) == {"G"} and losses.keys() == {"pixel"}
     optimizer = torch.optim.Adam(expected.parameters(), lr=1e-3, betas=(0.5, 0.999))
     loss = (expected(batch(0)["A"]) - batch(0)["B"]).square().mean()

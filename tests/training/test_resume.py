@@ -6,6 +6,7 @@ import torch
 from gcc import Compressor, Teacher
 from gcc.errors import RunError
 from gcc.training.checkpoint import Checkpoints
+from gcc.training.loss_tree import flattened
 from gcc.training.teacher_trainer import Trainer
 from tests.helpers.families import TINY
 
@@ -21,7 +22,7 @@ def begun(arch, kind=Compressor, **settings):
 def state(run):
     return {
         f"{side}.{kind}.{name}.{key}": value.clone()
-        for side, player in run.sides.items()
+        for side, player in run.pairs.items()
         for kind, networks in {"G": player.generators, "D": player.discriminators}.items()
         for name, network in networks.items()
         for key, value in network.state_dict().items()
@@ -32,7 +33,7 @@ def finished(run):
     """Return the end of a run: its state, its widths, and the losses of each iteration."""
     losses = {}
     for step in run.steps():
-        losses[step.phase, step.number] = {name: float(loss) for name, loss in step.losses.items()}
+        losses[step.phase, step.number] = {name: float(loss) for name, loss in flattened(step.losses).items()}
     return state(run), losses
 
 
@@ -40,7 +41,7 @@ def stopped(run, after, folder):
     """Stop a run after so many iterations and leave its checkpoint."""
     for number, step in enumerate(run.steps(), 1):
         if number == after:
-            Checkpoints(folder).save(run.snapshot(step))
+            Checkpoints(folder).save(run.checkpoint(step))
             return
     raise AssertionError("the run was over before")
 
@@ -106,10 +107,10 @@ def test_the_best_epoch_is_remembered(tmp_path):
     again.resume(Checkpoints(tmp_path).newest())
     for _ in again.steps():
         pass
-    assert run.best_checkpoint.best.keys() == {"teacher", "student"}
-    for side, kept in run.best_checkpoint.best.items():
-        other = again.selection.best[side]
-        assert (kept.epoch, kept.figure) == (other.epoch, other.figure)
+    assert run.best.best.keys() == {"teacher", "student"}
+    for side, kept in run.best.best.items():
+        other = again.best.best[side]
+        assert (kept.epoch, kept.metric) == (other.epoch, other.metric)
         assert all(torch.equal(value, other.generators["G"][key]) for key, value in kept.generators["G"].items())
 
 
@@ -127,9 +128,9 @@ def test_another_recipe_is_refused_with_the_fields_that_differ(settings, told, t
 def test_a_checkpoint_that_was_tampered_with_is_refused(tmp_path):
     stopped(begun("pix2pix"), 1, tmp_path)
     snapshot = Checkpoints(tmp_path).newest()
-    with pytest.raises(RunError, match="another version"):
+    with pytest.raises(RunError, match=r"another version \(checkpoint format 0, expected 3\)"):
         begun("pix2pix").resume(snapshot | {"format": 0})
-    networks = snapshot["memory"]["players"]["search"]["networks"]["generators"]["G"]
+    networks = snapshot["state"]["pairs"]["search"]["networks"]["generators"]["G"]
     networks["down1.conv.weight"] = torch.zeros(1)
     again = begun("pix2pix")
     again.resume(snapshot)
@@ -140,7 +141,7 @@ def test_a_checkpoint_that_was_tampered_with_is_refused(tmp_path):
 def test_another_family_and_other_data_are_refused(tmp_path):
     stopped(begun("pix2pix"), 1, tmp_path)
     snapshot = Checkpoints(tmp_path).newest()
-    with pytest.raises(RunError, match="one of pix2pix, not of cyclegan"):
+    with pytest.raises(RunError, match="trains pix2pix, not cyclegan"):
         begun("cyclegan").resume(snapshot)
     with pytest.raises(RunError, match="trains on 41 samples, and 40 are there now"):
         begun("pix2pix").resume(snapshot | {"samples": 41})

@@ -12,7 +12,8 @@ from gcc.artifacts.model import read
 from gcc.errors import DataError, TrainingError
 from gcc.evaluation.split import SplitEvaluation
 from gcc.training.best import snapshots
-from gcc.training.session import run_session
+from gcc.training.collapse import CollapsePolicy
+from gcc.training.session import Session
 from tests.helpers.families import TINY
 
 pytestmark = pytest.mark.usefixtures("small_worlds")
@@ -44,7 +45,7 @@ def fails(run, out, error):
     out.mkdir()
     told = io.StringIO()
     with pytest.raises(error):
-        run_session(run, out, Console(file=told, width=300))
+        Session(run, out).train(Console(file=told, width=300))
     return told.getvalue()
 
 
@@ -52,8 +53,8 @@ def test_the_best_epoch_survives_a_run_that_diverges(tmp_path, monkeypatch):
     run = Compressor(Teacher.create("pix2pix"), **SETTINGS)
     states = breaking(run, monkeypatch, epoch=3)
     told = fails(run, tmp_path / "run", TrainingError)
-    best = run.best_checkpoint.best["student"].epoch
-    assert f"the student of epoch {best}, which no test image has judged, is saved in" in told
+    best = run.best.best["student"].epoch
+    assert f"the student of epoch {best}, without test metrics, is saved in" in told
     saved = load(tmp_path / "run" / "student").state_dict()
     assert all(torch.equal(saved[key], value) for key, value in states[best].items())
     figures = read(tmp_path / "run" / "student")["G"].measurements["student"]
@@ -71,14 +72,14 @@ def test_nothing_is_saved_of_a_run_that_diverges_without_a_best_epoch(tmp_path, 
 @pytest.mark.parametrize("error", [DataError("a broken image"), RuntimeError("out of memory")])
 def test_what_was_trained_survives_a_failing_evaluation(error, tmp_path, monkeypatch):
     run = Compressor(Teacher.create("pix2pix"), **SETTINGS)
-    figures = SplitEvaluation.measurements
+    figures = SplitEvaluation.evaluate
 
     def failing(self, generators):
-        if self is run.test:
+        if self is run.context.test:
             raise error
         return figures(self, generators)
 
-    monkeypatch.setattr(SplitEvaluation, "figures", failing)
+    monkeypatch.setattr(SplitEvaluation, "evaluate", failing)
     fails(run, tmp_path / "run", type(error))
     assert load(tmp_path / "run" / "student")(torch.zeros(1, 3, 32, 32)).isfinite().all()
 
@@ -98,12 +99,12 @@ def test_a_warning_whose_report_cannot_be_made_stops_nothing(tmp_path, monkeypat
     def refused(runs, out=None):
         raise GccError("a foreign page is in the way")
 
-    monkeypatch.setattr("gcc.training.session.save_report", refused)
+    monkeypatch.setattr("gcc.training.progress.save_report", refused)
     run = Compressor(Teacher.create("pix2pix"), **SETTINGS)
-    monkeypatch.setattr(type(run.collapse), "after_epoch", lambda *_: {"student": "looks odd"})
+    monkeypatch.setattr(CollapsePolicy, "after_epoch", lambda *_: {"student": "looks odd"})
     told = io.StringIO()
-    assert run_session(run, tmp_path, Console(file=told, width=300)).student
-    assert "looks odd; see metrics.jsonl, since no report could be made: a foreign page is in the way" in told.getvalue()
+    assert Session(run, tmp_path).train(Console(file=told, width=300)).student
+    assert "looks odd; see metrics.jsonl, since the report could not be written: a foreign page is in the way" in told.getvalue()
 
 
 def test_a_teacher_that_rests_was_trained_for_no_epoch(tmp_path):
@@ -116,20 +117,20 @@ def test_a_teacher_that_rests_was_trained_for_no_epoch(tmp_path):
 def test_metrics_keep_the_figures_of_an_epoch_that_is_warned_of(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "gcc.training.session.save_report", lambda runs, out=None: seen.append((tmp_path / "metrics.jsonl").read_text()) or "page"
+        "gcc.training.progress.save_report", lambda runs, out=None: seen.append((tmp_path / "metrics.jsonl").read_text()) or "page"
     )
     run = Compressor(Teacher.create("pix2pix"), **SETTINGS | {"epochs": 1})
-    monkeypatch.setattr(type(run.collapse), "after_epoch", lambda *_: {"student": "looks odd"})
-    run_session(run, tmp_path, Console(file=io.StringIO()))
+    monkeypatch.setattr(CollapsePolicy, "after_epoch", lambda *_: {"student": "looks odd"})
+    Session(run, tmp_path).train(Console(file=io.StringIO()))
     assert any("val/student/G/psnr" in json.loads(line) for line in seen[0].splitlines())
 
 
 @pytest.mark.parametrize(
     ("error", "told"),
     [
-        (MemoryError(), "batches of 20 at 32 pixels do not fit into the memory: give a --micro-batch, or start anew"),
-        (torch.OutOfMemoryError("CUDA out of memory"), "do not fit into the memory"),
-        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "do not fit into the memory"),
+        (MemoryError(), "batches of 20 at 32 pixels do not fit into memory: give a --micro-batch, or start anew"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "do not fit into memory"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "do not fit into memory"),
         (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), "a process that reads images was killed"),
         (torch._dynamo.exc.TorchDynamoException("no C++ compiler\nmuch more"), "--compile: no C\\+\\+ compiler: leave it out"),
         (RuntimeError("a defect"), "a defect"),
@@ -142,8 +143,8 @@ def test_what_is_the_machines_fault_is_told_in_words(error, told, tmp_path, monk
     def fail(*arguments):
         raise error
 
-    monkeypatch.setattr(run, "_cooperate", fail)
+    monkeypatch.setattr(run, "cooperate", fail)
     tmp_path.joinpath("run").mkdir()
     with pytest.raises(RuntimeError if told == "a defect" else GccError, match=told):
-        run_session(run, tmp_path / "run", Console(file=io.StringIO(), width=300))
+        Session(run, tmp_path / "run").train(Console(file=io.StringIO(), width=300))
     assert list((tmp_path / "run" / "checkpoints").iterdir())

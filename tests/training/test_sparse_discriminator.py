@@ -12,6 +12,7 @@ from gcc.models.gate import ChannelGate, gates
 from gcc.models.layers import PatchDiscriminator
 from gcc.models.srgan import Discriminator as SRGANDiscriminator
 from gcc.training import sparse_discriminator as open_channels
+from gcc.training.loss_tree import flattened
 from gcc.training.sparse_discriminator import Chain, find_chains, open_parameters, run_open
 from tests.helpers.families import TINY
 
@@ -110,7 +111,7 @@ def test_channels_that_something_else_reads_are_all_computed(how):
 
 
 def test_spectral_norm_and_attention_need_every_channel():
-    network = Teacher.create("sagan").architecture(demo=True, settings=TINY["sagan"]).build_discriminator(GATE)
+    network = Teacher.create("sagan").demo_architecture(TINY["sagan"]).build_discriminator(GATE)
     assert find_chains(network, torch.zeros(2, 3, 32, 32)) == []
 
 
@@ -122,9 +123,9 @@ def test_a_run_that_leaves_closed_channels_out_has_the_losses_of_a_plain_one(arc
     for plain in (True, False):
         run = Compressor(Teacher.create(arch), reference=plain, **settings)
         # A rounding error may turn the order of two channels in the search.
-        run.fixed_widths = widths
+        run.widths = widths
         for step in run.steps():
-            losses[plain].append({name: float(value) for name, value in step.losses.items()})
+            losses[plain].append({name: float(value) for name, value in flattened(step.losses).items()})
             if step.phase == "train":
                 shares.append(min(float(share) for share in run.student.active_share().values()))
         widths = run.widths

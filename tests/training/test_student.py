@@ -11,6 +11,9 @@ from gcc.losses.coordination import SmoothedTarget
 from gcc.models.gate import gates
 from gcc.recipe import Recipe, fields
 from gcc.registry.presets import PRESETS, preset
+from gcc.training.context import Stream
+from gcc.training.loss_tree import leaves
+from gcc.training.width_search import search_widths
 from tests.helpers.families import TINY
 
 pytestmark = pytest.mark.usefixtures("small_worlds")
@@ -30,29 +33,31 @@ def started(name, arch="pix2pix", **settings):
     run = Compressor(Teacher.create(arch), **TINY[arch] | dict(PRESETS[name].settings) | settings)
     for step in run.steps():
         if step.phase == "search" and step.number == step.total:
-            run.widths = run._prune(run.searched.generators, run._gradients)
-            run._reinitialise()
+            run.widths = search_widths(run.context, run.metric, run.pairs["search"])
+            run.reinitialize()
             return run
     raise AssertionError
 
 
 def iteration(run):
-    run.begin("train", 1, *run.sides.values())
-    first, second = (next(run.batches(1, stream)) for stream in (1, 2))
-    return run._cooperate(first, second, 1)
+    run.epoch = 1
+    for pair in run.pairs.values():
+        pair.begin(1)
+    first, second = (next(run.context.batches(stream, 1)) for stream in (Stream.TRAIN, Stream.ALPHA))
+    return run.cooperate(first, second)
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_minimises_its_terms_and_no_others(name):
     losses = iteration(started(name))
-    assert {key.partition("/")[2] for key in losses if key.startswith("student/") and "imbalance" not in key} == TERMS[name]
-    assert all(torch.isfinite(loss) for loss in losses.values())
+    assert losses["student"].keys() - {"imbalance"} == TERMS[name]
+    assert all(torch.isfinite(loss) for _, loss in leaves(losses))
 
 
 @pytest.mark.parametrize("name", ["no-discriminator", "no-selective-activation", "pruned-only"])
 @pytest.mark.parametrize("arch", ["cyclegan", "sagan", "srgan"])
 def test_every_family_can_do_without(name, arch):
-    assert all(torch.isfinite(loss) for loss in iteration(started(name, arch)).values())
+    assert all(torch.isfinite(loss) for _, loss in leaves(iteration(started(name, arch))))
 
 
 def test_presets_take_parts_of_the_recipe_away_and_the_last_is_the_method():
@@ -69,7 +74,7 @@ def test_presets_take_parts_of_the_recipe_away_and_the_last_is_the_method():
 @pytest.mark.usefixtures("gradients_stay")
 def test_a_full_discriminator_has_no_gates_and_l_global_moves_its_weights():
     run = started("no-selective-activation", lambda_global=0.7)
-    student, data = run.student, next(run.batches(1, 2))
+    student, data = run.student, next(run.context.batches(Stream.ALPHA, 1))
     network = student.discriminators["D"]
     assert not gates(network) and not student.alphas
     target = SmoothedTarget()
@@ -88,8 +93,8 @@ def test_a_full_discriminator_has_no_gates_and_l_global_moves_its_weights():
 
 def test_weights_of_the_terms_are_factors():
     losses = [iteration(started("gcc", lambda_distill_g=g, lambda_distill_d=d)) for g, d in ((1.0, 1.0), (0.5, 3.0))]
-    assert float(losses[1]["student/distill_G"]) == pytest.approx(0.5 * float(losses[0]["student/distill_G"]), rel=1e-4)
-    assert float(losses[1]["student/distill_D"]) == pytest.approx(3 * float(losses[0]["student/distill_D"]), rel=1e-4)
+    assert float(losses[1]["student"]["distill_G"]) == pytest.approx(0.5 * float(losses[0]["student"]["distill_G"]), rel=1e-4)
+    assert float(losses[1]["student"]["distill_D"]) == pytest.approx(3 * float(losses[0]["student"]["distill_D"]), rel=1e-4)
 
 
 def test_no_discriminator_and_no_distillation_is_refused():
