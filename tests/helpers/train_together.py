@@ -1,4 +1,4 @@
-"""What several processes do together in tests: called as `played_together.py TASK OUT SETTINGS` by `torchrun`."""
+"""What several processes do together in tests: called as `train_together.py TASK OUT SETTINGS` by `torchrun`."""
 
 import atexit
 import json
@@ -10,10 +10,12 @@ import torch
 from safetensors.torch import save_file
 
 from gcc import Compressor, Teacher
-from gcc.data import loader as loading
+from gcc.data import loader
 from gcc.registry import ARCHITECTURES, DATASETS
-from gcc.training import collapse as guard
+from gcc.training import collapse
 from gcc.training.checkpoint import Checkpoints
+from gcc.training.loss_tree import flattened
+from gcc.training.pairs import teacher_networks
 from gcc.training.sync_batchnorm import synchronised
 from gcc.utils.distributed import init_distributed
 from tests.helpers.families import TINY
@@ -27,7 +29,7 @@ PLAIN = {"pix2pix": {"dropout": 0.0}, "cyclegan": {"pool_size": 0}, "sagan": {},
 def precise():
     """Train in double precision: from rounding alone ways would part, for Adam's first steps are as long for the smallest gradients."""
     torch.set_default_dtype(torch.float64)
-    for module, name in ((loading, "default_collate"), (guard, "shown")):
+    for module, name in ((loader, "default_collate"), (collapse, "load_samples")):
         setattr(module, name, _doubled(getattr(module, name)))
 
 
@@ -59,7 +61,7 @@ def played(run, after=None):
     """Return the losses of each iteration; with `after`, of the first so many, and the last one's record."""
     losses = {}
     for step in run.steps():
-        losses[f"{step.phase} {step.number}"] = {name: float(loss) for name, loss in step.losses.items()}
+        losses[f"{step.phase} {step.number}"] = {name: float(loss) for name, loss in flattened(step.losses).items()}
         if len(losses) == after:
             return losses, step
     return losses, step

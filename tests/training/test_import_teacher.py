@@ -123,8 +123,8 @@ def edited(edit):
             lambda it: it.update({"model.4.bias": torch.zeros(8, dtype=torch.int64)}),
             r"is torch\.int64, expected torch\.float32",
         ),
-        (lambda it: it.update({"model.1.weight": torch.zeros(())}), "no generator that cyclegan knows"),
-        (lambda it: it.pop("model.1.weight"), "no generator that cyclegan knows: its first tensors are model"),
+        (lambda it: it.update({"model.1.weight": torch.zeros(())}), "not a generator that cyclegan knows"),
+        (lambda it: it.pop("model.1.weight"), "not a generator that cyclegan knows: its first tensors are model"),
     ],
 )
 def test_a_file_that_does_not_fit_is_told_by_its_keys(edit, says, tmp_path):

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from gcc import Teacher, Trainer
+from gcc.training.loss_tree import leaves
 
 # 64 pixels are the fewest at which the U-Net has a level with dropout.
 TINY = dict(size=64, ngf=2, ndf=2, prune_width=2, epochs=1, batch_size=2, budget="50%")
@@ -14,7 +15,7 @@ def second_step(seed, drawn_before):
     trainer = Trainer(Teacher.create("pix2pix"), device="cpu", seed=seed, **TINY)
     steps = trainer.steps()
     next(steps)
-    return {name: loss.item() for name, loss in next(steps).losses.items()}
+    return {path: loss.item() for path, loss in leaves(next(steps).losses)}
 
 
 @pytest.fixture(autouse=True)

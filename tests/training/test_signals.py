@@ -76,9 +76,9 @@ except BaseException:
 """
 IMPORTS = """
 import signal
-from gcc.training.signals import ending_at_once_in_imports
+from gcc.cli.sigint import exit_on_sigint_during_import
 signal.signal(signal.SIGINT, signal.default_int_handler)
-with ending_at_once_in_imports():
+with exit_on_sigint_during_import():
     import swallows
 """
 
