@@ -217,29 +217,37 @@ def _evaluate_images(
     counterparts = _counterparts(fake_files, real_files) if paired else {}
     evaluators = EvaluatorCollection(names, EvalContext(weights, device, no_training), paired=paired)
     weights.require_asked()
+    metrics = _evaluate_files(evaluators, fake_files, real_files, counterparts)
+    return Evaluation(str(fake), str(real), "", {fake.name: metrics}, environment(device), left_out)
+
+
+def _evaluate_files(
+    evaluators: EvaluatorCollection, fake: Sequence[Path], real: Sequence[Path], counterparts: Mapping[Path, Path]
+) -> dict[MetricKey, Metric]:
+    """Return the metrics of image files; `counterparts` is empty if no evaluator compares image by image."""
+    device = evaluators.context.device
     compared, fake_features, real_features = FeatureBuffer(), FeatureBuffer(), FeatureBuffer()
     sizes: set[tuple[int, int]] = set()
     real_sizes: set[tuple[int, int]] = set()
     with torch.no_grad():
-        for path in fake_files:
+        for path in fake:
             image = _load_image(path, device)
-            counterpart = _load_image(counterparts[path], device) if paired else image
+            counterpart = _load_image(counterparts[path], device) if counterparts else image
             if counterpart.shape != image.shape:
                 raise DataError(f"{path} and {counterparts[path]} differ in size: expected images of one size")
             sample = EvalSample({REAL: counterpart}, image, source=FAKE, target=REAL)
             if not sizes:
-                evaluators.check(sample, len(fake_files), len(real_files))
+                evaluators.check(sample, len(fake), len(real))
             sizes.add((image.shape[-2], image.shape[-1]))
             fake_features.add(evaluators.extract(image, evaluators.extractors))
             compared.add(evaluators.compare(sample))
-        for path in real_files if evaluators.extractors else []:
+        for path in real if evaluators.extractors else []:
             image = _load_image(path, device)
             real_sizes.add((image.shape[-2], image.shape[-1]))
             real_features.add(evaluators.extract(image, evaluators.extractors))
     values = evaluators.compute(compared.concatenated(), fake_features.concatenated(), real_features.concatenated())
-    counts = ImageCounts(len(fake_files), len(real_files), sizes, real_sizes)
-    metrics = _metrics(values, {key: evaluators.protocol(key, counts) for key in values})
-    return Evaluation(str(fake), str(real), "", {fake.name: metrics}, environment(device), left_out)
+    counts = ImageCounts(len(fake), len(real), sizes, real_sizes)
+    return _metrics(values, {key: evaluators.protocol(key, counts) for key in values})
 
 
 def _counterparts(fake: Sequence[Path], real: Sequence[Path]) -> dict[Path, Path]:

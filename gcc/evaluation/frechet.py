@@ -15,7 +15,7 @@ from gcc.utils.optional import needed
 
 SUBSETS = 100
 SUBSET = 1000
-"""Images in each of KID's subsets, where there are as many (Binkowski et al. 2018)."""
+"""Images in each of KID's subsets; fewer if a set has fewer (Binkowski et al. 2018)."""
 
 
 class _TorchFidelity(SetEvaluator):

@@ -45,7 +45,7 @@ class RealFeatures:
         return self._features[subset, key]
 
     def missing(self, subset: str, key: str) -> list[str]:
-        """Return the names of the extractors whose features are not available, sorted."""
+        """Return the names of the extractors without available features, sorted."""
         return sorted(self.extractors.keys() - self.known(subset, key).keys())
 
     def add(self, subset: str, key: str, features: Mapping[str, Tensor]) -> dict[str, Tensor]:

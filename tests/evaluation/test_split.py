@@ -1,6 +1,7 @@
 """Generators measured on every held-out sample."""
 
 import dataclasses
+import json
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from gcc.evaluation.collection import EvaluatorCollection
 from gcc.evaluation.split import SplitEvaluation, evaluating_generators, load_samples
 from gcc.models.pix2pix import Pix2Pix
 from gcc.registry import DatasetSource, EvalContext, Extractor, MetricKey, SetEvaluator
+from gcc.utils.distributed import Ranks
 from gcc.utils.weights import Weights
 from tests.helpers.families import TINY
 
@@ -63,10 +65,10 @@ def context(store=None):
     return EvalContext(Weights(), CPU, lambda: None, store)
 
 
-def split_evaluation(source, *names, batch_size=4, store=None):
+def split_evaluation(source, *names, batch_size=4, store=None, **options):
     # A generator for images of any size that is a multiple of 4.
     architecture = Pix2Pix(dataclasses.replace(Pix2Pix.published(), size=32, generator="resnet"))
-    return SplitEvaluation(EvaluatorCollection(names, context(store), paired=True), architecture, source, batch_size)
+    return SplitEvaluation(EvaluatorCollection(names, context(store), paired=True), architecture, source, batch_size, **options)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 5, 9])
@@ -79,6 +81,20 @@ def test_every_sample_counts_once(batch_size):
     assert metrics["G"]["l1"] == pytest.approx(sum(i / 20 for i in range(5)) / 5, rel=1e-5)
     assert evaluation.protocols["G"]["l1"] == "5 images, 32x32 pixels"
     assert set(network.modes) == {(False, False)} and network.training and network.drop.training
+
+
+class JsonRanks(Ranks):
+    """A single process that receives its own broadcasts as JSON, as the other processes of a run do."""
+
+    def broadcast_object(self, value):
+        return json.loads(json.dumps(value))
+
+
+def test_metrics_of_other_processes_have_keys_too():
+    evaluation = split_evaluation(Numbered(5), "psnr", ranks=JsonRanks())
+    (key,) = evaluation.evaluate({"G": Same()})["G"]
+    (same,) = evaluation.protocols["G"]
+    assert key == same == "psnr" and key.evaluator == same.evaluator == "psnr"
 
 
 def test_evaluating_generators_restores_each_networks_mode_even_after_an_error():
