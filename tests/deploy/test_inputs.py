@@ -17,7 +17,7 @@ EXPECTED = {
 
 
 def inputs(arch, **widths):
-    architecture = Teacher.create(arch).architecture(demo=True, settings=TINY[arch])
+    architecture = Teacher.create(arch).demo_architecture(TINY[arch])
     network = architecture.build_generator(architecture.full_widths(4) | widths)
     return network.eval(), Inputs.of(network, architecture.example_input())
 

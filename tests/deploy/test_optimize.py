@@ -30,7 +30,7 @@ def trained(network, example):
 def test_every_family_computes_the_same_without_norms_dropout_and_parametrisations(arch):
     arch, _, generator = arch.partition(" ")
     settings = TINY[arch] | ({"generator": generator} if generator else {})
-    architecture = Teacher.create(arch).architecture(demo=True, settings=settings)
+    architecture = Teacher.create(arch).demo_architecture(settings)
     example = torch.randn(2, *architecture.example_input().shape[1:])
     network = trained(architecture.build_generator(architecture.full_widths(8)), example)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}

@@ -48,16 +48,16 @@ def test_a_saved_generator_has_the_metrics_of_its_run(saved, tmp_path):
 def test_images_of_the_same_names_are_compared_one_by_one(tmp_path):
     fake, real = images(tmp_path / "fake", 3, 0), images(tmp_path / "real", 4, 1)
     (fake / "grid.png").write_bytes((fake / "0.png").read_bytes())
-    found = evaluate(fake, real, evaluators="l1").metrics["fake"]["l1"]
+    metric = evaluate(fake, real, evaluators="l1").metrics["fake"]["l1"]
     pairs = [[np.asarray(Image.open(folder / f"{n}.png")) / 255.0 for folder in (fake, real)] for n in range(3)]
-    assert found.value == pytest.approx(sum(abs(a - b).mean() for a, b in pairs) / 3, rel=1e-5)
-    assert found.protocol == "3 images, 24x24 pixels"
+    assert metric.value == pytest.approx(sum(abs(a - b).mean() for a, b in pairs) / 3, rel=1e-5)
+    assert metric.protocol == "3 images, 24x24 pixels"
 
 
 def test_sets_of_images_need_no_names_in_common(tmp_path):
     fake, real = images(tmp_path / "fake", 3, 0), images(tmp_path / "real", 5, 1, names="abcde")
-    found = evaluate(fake, real, evaluators="fd_effnetlite0").metrics["fake"]["fd_effnetlite0"]
-    assert found.value > 0 and found.protocol.startswith("3 fake against 5 real images")
+    metric = evaluate(fake, real, evaluators="fd_effnetlite0").metrics["fake"]["fd_effnetlite0"]
+    assert metric.value > 0 and metric.protocol.startswith("3 fake against 5 real images")
 
 
 @pytest.mark.parametrize(
@@ -117,8 +117,8 @@ def test_all_generators_of_a_family_are_needed(tmp_path):
         evaluate(tmp_path / "student")
     with pytest.raises(GccError, match="psnr compares each fake image with its real counterpart"):
         evaluate(tmp_path / "student", evaluators="psnr")
-    found = evaluate(tmp_path / "student", evaluators="fd_effnetlite0").metrics
-    assert found.keys() == {"A2B", "B2A"}
+    metrics = evaluate(tmp_path / "student", evaluators="fd_effnetlite0").metrics
+    assert metrics.keys() == {"A2B", "B2A"}
 
 
 def test_missing_validation_images_are_reported(saved, tmp_path):

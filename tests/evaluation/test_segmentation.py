@@ -70,8 +70,8 @@ def test_extremes():
     assert metric(ByRed(context()), perfect) == 100
     wrong = eval_sample(torch.zeros(1, 3, 2, 2), labels=torch.ones(1, 2, 2, dtype=torch.long))
     assert metric(ByRed(context()), wrong) == 0
-    nothing = eval_sample(torch.zeros(1, 3, 2, 2), labels=torch.full((1, 2, 2), 255))
-    assert math.isnan(metric(ByRed(context()), nothing))
+    ignored = eval_sample(torch.zeros(1, 3, 2, 2), labels=torch.full((1, 2, 2), 255))
+    assert math.isnan(metric(ByRed(context()), ignored))
 
 
 def test_a_missing_package_is_named_with_the_extra(monkeypatch):

@@ -40,8 +40,8 @@ def test_lpips_equals_its_package_with_the_same_weights(alexnet, monkeypatch):
     with torch.no_grad():
         expected = theirs(fake, real).flatten()
         for evaluator in (LPIPS(context()), LPIPS(context(alexnet=alexnet / "alexnet.safetensors"))):
-            found = evaluator.compare(eval_sample(fake, real))
-            assert found.equal(expected) and found.shape == (2,) and (found > 0).all()
+            distances = evaluator.compare(eval_sample(fake, real))
+            assert distances.equal(expected) and distances.shape == (2,) and (distances > 0).all()
             assert evaluator.compare(eval_sample(real, real)).tolist() == [0, 0]
             noise = 0.3 * torch.randn(real.shape, generator=torch.Generator().manual_seed(0))
             worse = [metric(evaluator, eval_sample(real + deviation * noise, real)) for deviation in (0.1, 0.5, 1)]

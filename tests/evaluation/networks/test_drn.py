@@ -23,15 +23,15 @@ DEVIATION = [0.1829540508368939, 0.18656561047509476, 0.18447508988480435]
 
 def shapes():
     """Return the names and shapes of the published file."""
-    found, before = {}, 3
+    shape_of, before = {}, 3
 
     def norm(name, channels):
-        found.update({f"{name}.{part}": (channels,) for part in NORM})
+        shape_of.update({f"{name}.{part}": (channels,) for part in NORM})
 
     for index in range(9):
         if index in PLAIN:
             after, kernel, _, _ = PLAIN[index]
-            found[f"base.{index}.0.weight"] = (after, before, kernel, kernel)
+            shape_of[f"base.{index}.0.weight"] = (after, before, kernel, kernel)
             norm(f"base.{index}.1", after)
             before = after
             continue
@@ -39,13 +39,13 @@ def shapes():
         for block in range(blocks):
             path = f"base.{index}.{block}"
             for number, shape in enumerate([(width, before, 1, 1), (width, width, 3, 3), (4 * width, width, 1, 1)], start=1):
-                found[f"{path}.conv{number}.weight"] = shape
+                shape_of[f"{path}.conv{number}.weight"] = shape
                 norm(f"{path}.bn{number}", shape[0])
             if block == 0:
-                found[f"{path}.downsample.0.weight"] = (4 * width, before, 1, 1)
+                shape_of[f"{path}.downsample.0.weight"] = (4 * width, before, 1, 1)
                 norm(f"{path}.downsample.1", 4 * width)
             before = 4 * width
-    return found | {"seg.weight": (19, 512, 1, 1), "seg.bias": (19,), "up.weight": (19, 1, 16, 16)}
+    return shape_of | {"seg.weight": (19, 512, 1, 1), "seg.bias": (19,), "up.weight": (19, 1, 16, 16)}
 
 
 @pytest.fixture(scope="module")
@@ -118,22 +118,22 @@ def test_scores_are_those_of_the_reconstruction_at_any_size(state):
     for height, width in ((64, 48), (50, 41)):
         images = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(1))
         with torch.no_grad():
-            found, expected = network(images), naive(state, images)
-        assert found.shape == (1, 19, -(-height // 8) * 8, -(-width // 8) * 8)
-        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3 * expected.abs().max().item())
+            scores, expected = network(images), naive(state, images)
+        assert scores.shape == (1, 19, -(-height // 8) * 8, -(-width // 8) * 8)
+        torch.testing.assert_close(scores, expected, rtol=1e-3, atol=1e-3 * expected.abs().max().item())
 
 
 def test_classes_are_predicted_as_in_gan_compression(state, file, tmp_path):
     evaluator = CityscapesMIoU(context(Cityscapes(cityscapes(tmp_path), "train", recipe(32)), drn_d_105=file))
     fake = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(2)) * 2.4 - 1.2
-    found = evaluator.segment(fake, 100, 210)
+    predicted = evaluator.segment(fake, 100, 210)
     pixels = ((fake.clamp(-1, 1) + 1) / 2 * 255).round() / 255
     with torch.no_grad():
         scores = naive(state, pixels).log_softmax(1).numpy()
-    for answer, image in zip(found, scores, strict=True):
+    for answer, image in zip(predicted, scores, strict=True):
         sized = [np.array(Image.fromarray(channel).resize((210, 100), Image.Resampling.BILINEAR)) for channel in image]
         assert (answer.numpy() == np.stack(sized).argmax(0)).mean() > 0.999
-    assert len(found.unique()) > 3
+    assert len(predicted.unique()) > 3
 
 
 def test_the_metric_on_frames_of_cityscapes(file, tmp_path):

@@ -26,9 +26,9 @@ def test_features_are_the_packages_own_of_pillows_resized_image():
         sized = torch.from_numpy(np.stack(channels)).clamp(0, 255)[None]
         with torch.no_grad():
             expected = network._avg_pooling(network.extract_features((sized - 127) / 128)).flatten(1)
-            found = extractor(torch.from_numpy(np.array(image)).permute(2, 0, 1)[None])
-        assert found.shape == (1, 1280) and found.requires_grad is False
-        assert (found - expected).norm() < 1e-3 * expected.norm()
+            features = extractor(torch.from_numpy(np.array(image)).permute(2, 0, 1)[None])
+        assert features.shape == (1, 1280) and features.requires_grad is False
+        assert (features - expected).norm() < 1e-3 * expected.norm()
 
 
 def test_the_protocol_names_the_weights():
