@@ -1,4 +1,4 @@
-"""How long saved generators take, how much they make and what memory they need, runtime by runtime."""
+"""Benchmarks saved generators: latency, throughput and memory in each runtime."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 @dataclass(frozen=True)
 class Timing:
-    """One generator on one kind of input in one runtime.
+    """One generator on one input shape in one runtime.
 
     Attributes:
-        generator: its folder.
+        generator: folder of the generator.
         runtime: `cpu`, `cuda` or `onnxruntime`.
-        shape: of the input, (N, ...).
-        latency: of one pass of all N samples.
-        memory: most bytes that the process held during the passes, torch itself included, on a GPU the most that tensors held; none where
-            the system does not tell.
+        shape: shape of the input, (N, ...).
+        latency: latency of one pass of all N samples.
+        memory: peak memory during the passes in bytes: of the process, including torch itself, or of tensors on a GPU; None if the system
+            does not report it.
     """
 
     generator: str
@@ -53,26 +53,26 @@ def bench(
     sizes: Sequence[int] = (),
     runtimes: Sequence[str] = ("cpu",),
 ) -> Iterator[Timing]:
-    """Yield what a saved generator takes in each runtime, for each size and batch, made ready for inference by `gcc.optimize`.
+    """Yield a timing of a saved generator in each runtime for each image size and batch size, optimised by `gcc.optimize`.
 
     Args:
         student: folder of the saved generator.
-        against: folder of another, such as its teacher, timed right before it.
+        against: folder of another generator, such as its teacher, which is timed right before it.
         batch_sizes: numbers of samples.
-        sizes: heights and widths of images; empty takes the size for which costs are given.
-        runtimes: of `cpu`, `cuda` and `onnxruntime`.
+        sizes: heights and widths of images; empty takes the size that costs refer to.
+        runtimes: names of runtimes: `cpu`, `cuda` and `onnxruntime`.
 
     Raises:
-        GccError: a generator cannot be read or takes no such input, or this machine lacks a device or a package.
+        GccError: a generator cannot be read or does not accept an input, or this machine lacks a device or a package.
     """
-    chosen = [_runtime(name) for name in runtimes]
+    selected = [_runtime(name) for name in runtimes]
     artifacts = [only(read(Path(folder))) for folder in (against, student) if folder is not None]
     generators = []
     for artifact in artifacts:
         network, example = artifact.network(), artifact.architecture.example_input()
         inputs = Inputs.of(network, example)
         generators.append((str(artifact.folder), network, example, [inputs.of_size(size) for size in sizes] or [inputs.shape]))
-    for runtime in chosen:
+    for runtime in selected:
         device = device_of(runtime)
         ready = [(name, load_in_runtime(network, example, runtime), shapes) for name, network, example, shapes in generators]
         # The generators take turns at each input, so that they meet the machine in the same mood.
@@ -80,14 +80,14 @@ def bench(
             for batch in batch_sizes:
                 for name, network, shapes in ready:
                     shape = batch, *shapes[number]
-                    _forget_peak(device)
+                    _reset_peak_memory(device)
                     latency = measure_latency(network, random_input(shape).to(device))
-                    yield Timing(name, runtime, shape, latency, _peak(device))
+                    yield Timing(name, runtime, shape, latency, _peak_memory(device))
 
 
 def rows(timings: Sequence[Timing], against: str | Path | None = None) -> list[dict[str, Any]]:
-    """Return timings as plain values; `speed_up` is how much faster than `against` a generator is on the same input in the same runtime."""
-    known = {(timing.runtime, timing.shape): timing.latency.median_ms for timing in timings if timing.generator == str(against)}
+    """Return timings as plain values; `speed_up` is the ratio to the latency of `against` on the same input in the same runtime."""
+    references = {(timing.runtime, timing.shape): timing.latency.median_ms for timing in timings if timing.generator == str(against)}
     return [
         {
             "generator": timing.generator,
@@ -98,22 +98,22 @@ def rows(timings: Sequence[Timing], against: str | Path | None = None) -> list[d
             "p90_ms": timing.latency.p90_ms,
             "samples_per_second": timing.throughput,
             "memory": timing.memory,
-            "speed_up": known[timing.runtime, timing.shape] / timing.latency.median_ms
-            if known and timing.generator != str(against)
+            "speed_up": references[timing.runtime, timing.shape] / timing.latency.median_ms
+            if references and timing.generator != str(against)
             else None,
         }
         for timing in timings
     ]
 
 
-def save_rows(path: Path, found: Sequence[Mapping[str, Any]]) -> None:
-    """Write what `rows` returns as JSON, with the versions and the device that it was measured with.
+def save_rows(path: Path, timings: Sequence[Mapping[str, Any]]) -> None:
+    """Write the output of `rows` as JSON, with the device and the versions of packages.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    last = device_of(_runtime(found[-1]["runtime"]))
-    write_text(path, json.dumps({"environment": environment(last), "timings": found}, indent=2) + "\n")
+    last = device_of(_runtime(timings[-1]["runtime"]))
+    write_text(path, json.dumps({"environment": environment(last), "timings": timings}, indent=2) + "\n")
 
 
 def _runtime(name: str) -> Runtime:
@@ -123,15 +123,15 @@ def _runtime(name: str) -> Runtime:
     raise GccError(f"device {name!r} is unknown{near(name, RUNTIMES)}")
 
 
-def _forget_peak(device: torch.device) -> None:
-    """Let what is held now be the most that was held."""
+def _reset_peak_memory(device: torch.device) -> None:
+    """Reset the peak to the memory in use."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif CLEAR.exists():
         CLEAR.write_text("5")
 
 
-def _peak(device: torch.device) -> int | None:
+def _peak_memory(device: torch.device) -> int | None:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if not CLEAR.exists():

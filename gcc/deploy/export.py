@@ -1,4 +1,4 @@
-"""Saved generators as files of other programs, compared with PyTorch before they are kept."""
+"""Exports saved generators to files of other programs, and compares these with PyTorch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,30 +19,30 @@ from gcc.data.images import image_files, read_rgb, resized, to_tensor
 from gcc.data.loader import in_order
 from gcc.data.splits import DataSplits
 from gcc.deploy.formats import FORMATS
-from gcc.deploy.inputs import Inputs, random_input
+from gcc.deploy.inputs import Inputs, noise, random_input, takes_noise
 from gcc.deploy.latency import Latency, measure_latency
 from gcc.deploy.optimize import TOLERANCE, fold
 from gcc.deploy.quantize import to_fp16, to_int8
 from gcc.errors import DataError, GccError, OutputError, near
 from gcc.evaluation.pixels import decibels
-from gcc.evaluation.split import evenly_spaced
+from gcc.evaluation.split import eval_samples_on_meta, evenly_spaced
 from gcc.models.modules import require_finite
 from gcc.registry import DatasetSource
 from gcc.utils.files import replacing
 
 Precision = Literal["fp32", "fp16", "int8"]
 SAMPLES = 32
-"""Inputs that ranges are measured on, and as many others that quality is measured on, at most."""
+"""Maximum number of inputs to measure ranges on, and of others to measure quality on."""
 
 
 @dataclass(frozen=True)
 class Loss:
-    """What lower precision changes.
+    """The loss of quality by lower precision.
 
     Attributes:
-        psnr: of its images against those of float32, RGB in [0, 1], averaged over images, in dB.
-        worst: of the image that changes most.
-        samples: what was compared, in words.
+        psnr: PSNR of the images against those of float32, RGB in [0, 1], averaged over images, in dB.
+        worst: PSNR of the image that changes most.
+        samples: description of the images.
     """
 
     psnr: float
@@ -53,18 +52,18 @@ class Loss:
 
 @dataclass(frozen=True)
 class Exported:
-    """A file that was exported.
+    """An exported file.
 
     Attributes:
-        path: where it is.
-        runtime: what runs it.
-        inputs: what it takes.
-        trials: shapes of the inputs that it was compared with PyTorch on.
-        error: largest difference of an output value, in [-1, 1], on these.
-        reach: largest output value there.
-        before: time of the generator in PyTorch, as `gcc.load` gives it, for one example.
-        after: time of the file in its runtime.
-        loss: what lower precision changes; none in float32.
+        path: the file.
+        runtime: the program that runs it.
+        inputs: the inputs that it accepts.
+        trials: shapes of the inputs of the comparison with PyTorch.
+        error: largest difference of an output value, in [-1, 1], on these inputs.
+        reach: largest output value on these inputs.
+        before: latency of the generator in PyTorch, as `gcc.load` returns it, for one example.
+        after: latency of the file in its runtime.
+        loss: loss of quality by lower precision; None in float32.
     """
 
     path: Path
@@ -78,18 +77,18 @@ class Exported:
     loss: Loss | None
 
     def facts(self) -> dict[str, str]:
-        """Return what there is to tell, as texts by title."""
+        """Return the results as texts by title."""
         before, after = self.before, self.after
         shapes = ", ".join("x".join(map(str, shape)) for shape in self.trials)
         facts = {
             "written": f"{self.path}, {self.path.stat().st_size / 1e6:.2f} MB",
             "input": str(self.inputs),
-            "largest error": f"{self.error:.2g} beside PyTorch, where outputs reach {self.reach:.2g}; on {shapes}",
+            "largest error": f"{self.error:.2g} against PyTorch, with outputs up to {self.reach:.2g}; on {shapes}",
             "PyTorch": f"{before.median_ms:.2f} ms (p90 {before.p90_ms:.2f}) on 1x{'x'.join(map(str, self.inputs.shape))}, {before.where}",
             self.runtime: f"{after.median_ms:.2f} ms (p90 {after.p90_ms:.2f}), {before.median_ms / after.median_ms:.2f}x as fast",
         }
         if self.loss:
-            facts["quality"] = f"{self.loss.psnr:.2f} dB beside float32, at the least {self.loss.worst:.2f} dB; on {self.loss.samples}"
+            facts["quality"] = f"{self.loss.psnr:.2f} dB against float32, at least {self.loss.worst:.2f} dB; on {self.loss.samples}"
         return facts
 
 
@@ -101,17 +100,17 @@ def export(
     precision: Precision = "fp32",
     calibration: str | Path | None = None,
 ) -> Exported:
-    """Write a saved generator as a file of another program, in eval mode, with batch norms folded, for every input that it takes.
+    """Export a saved generator to a file of another program, in eval mode, with folded batch norms, for all inputs that it accepts.
 
-    The file is read back and compared with PyTorch on several shapes before it takes its place.
+    Reads the file back and compares it with PyTorch on several shapes before it replaces an existing file.
 
     Args:
         student: folder of the saved generator.
-        out: the file; none takes the folder's name with the format's suffix.
-        format: `onnx`, `torchscript`, `pt2` (torch.export) or `safetensors` (the folded weights by the names of their modules).
-        precision: of weights and features; `fp16` and `int8` are for ONNX.
-        calibration: folder of input images, such as `gcc translate` reads; every other one measures the ranges for int8, the rest what
-            lower precision costs. None takes the data of the generator's run, or noise where it takes that.
+        out: the file; None takes the folder's name with the format's suffix.
+        format: `onnx`, `torchscript`, `pt2` (torch.export) or `safetensors` (the folded weights by module name).
+        precision: precision of weights and features; `fp16` and `int8` require ONNX.
+        calibration: folder of input images. Every second one measures the ranges for int8, the others the loss of quality. None takes the
+            data of the generator's run, or noise if the generator takes noise.
 
     Raises:
         GccError: the generator or the images cannot be read, a package is missing, the output cannot be written, or the file computes
@@ -119,122 +118,116 @@ def export(
     """
     if format not in FORMATS:
         raise GccError(f"format {format!r} is unknown{near(format, FORMATS)}")
-    form = FORMATS[format]
+    file_format = FORMATS[format]
     if precision != "fp32" and format != "onnx":
-        raise GccError(f"--precision {precision} is for --format onnx, and {format} was asked for: leave it out")
+        raise GccError(f"--precision {precision} requires --format onnx, not {format}: leave it out")
     if calibration is not None and precision == "fp32":
-        raise GccError("--calibration is for lower precision: give --precision fp16 or int8, or leave it out")
+        raise GccError("--calibration requires lower precision: give --precision fp16 or int8, or leave it out")
     artifact = only(read(Path(student)))
-    place = _place(artifact, out, form.suffix)
+    path = _output_path(artifact, out, file_format.suffix)
     network = artifact.network()
     example = artifact.architecture.example_input()
     inputs = Inputs.of(network, example)
     samples = None if precision == "fp32" else _samples(artifact, calibration)
     ready = fold(network, random_input((1, *inputs.shape)))
-    with replacing(place) as fresh, TemporaryDirectory() as folder:
-        exact = fresh if samples is None else Path(folder) / f"exact{form.suffix}"
-        form.write(ready, inputs, exact)
-        opened = form.read(exact, ready)
-        error, reach = _compared(network, opened, inputs)
+    with replacing(path) as fresh, TemporaryDirectory() as folder:
+        exact = fresh if samples is None else Path(folder) / f"exact{file_format.suffix}"
+        file_format.write(ready, inputs, exact)
+        exported = file_format.read(exact, ready)
+        error, reach = _compare(network, exported, inputs)
         if not error <= TOLERANCE * reach:
-            raise GccError(f"the file differs by {error:.2g} from PyTorch, where outputs reach {reach:.2g}: nothing was written")
+            raise GccError(f"the file differs by {error:.2g} from PyTorch, with outputs up to {reach:.2g}: nothing was written")
         loss = None
         if samples is not None:
             if precision == "fp16":
                 to_fp16(exact, fresh)
             else:
                 to_int8(exact, fresh, samples.calibration)
-            opened = form.read(fresh, ready)
-            error, reach = _compared(network, opened, inputs)
-            loss = _loss(network, opened, samples)
-        before, after = (measure_latency(each, example) for each in (network, opened))
-    return Exported(place, form.runtime, inputs, tuple(inputs.trials()), error, reach, before, after, loss)
+            exported = file_format.read(fresh, ready)
+            error, reach = _compare(network, exported, inputs)
+            loss = _loss(network, exported, samples)
+        before, after = (measure_latency(module, example) for module in (network, exported))
+    return Exported(path, file_format.runtime, inputs, tuple(inputs.trials()), error, reach, before, after, loss)
 
 
-def _place(artifact: Artifact, out: str | Path | None, suffix: str) -> Path:
+def _output_path(artifact: Artifact, out: str | Path | None, suffix: str) -> Path:
     folder = artifact.folder.resolve()
-    place = folder.with_name(folder.name + suffix) if out is None else Path(out)
-    if place.suffix != suffix:
-        raise OutputError(f"{place} has not the suffix of the format: expected one such as {place.with_suffix(suffix)}")
-    if place.is_dir():
-        raise OutputError(f"{place} is a folder: expected a file, such as {place / ('generator' + suffix)}")
-    if place.exists() and place.resolve().parent == folder:
-        raise OutputError(f"{place} is a part of the saved generator: choose another --out")
-    return place
+    path = folder.with_name(folder.name + suffix) if out is None else Path(out)
+    if path.suffix != suffix:
+        raise OutputError(f"{path} does not have the suffix of the format: expected a file such as {path.with_suffix(suffix)}")
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder: expected a file, such as {path / ('generator' + suffix)}")
+    if path.exists() and path.resolve().parent == folder:
+        raise OutputError(f"{path} is part of the saved generator: choose another --out")
+    return path
 
 
-def _compared(network: nn.Module, opened: nn.Module, inputs: Inputs) -> tuple[float, float]:
-    """Return the largest difference of what the two make, and the largest value that `network` makes."""
+def _compare(network: nn.Module, exported: nn.Module, inputs: Inputs) -> tuple[float, float]:
+    """Return the largest difference between the two outputs, and the largest output of `network`."""
     error = reach = 0.0
     with torch.inference_mode():
         for shape in inputs.trials():
-            wanted, found = network(random_input(shape)), opened(random_input(shape))
-            if wanted.shape != found.shape:
-                raise GccError(f"the file makes {tuple(found.shape)} of {shape}, and PyTorch {tuple(wanted.shape)}: nothing was written")
-            require_finite(found)
-            error, reach = max(error, float((wanted - found).abs().max())), max(reach, float(wanted.abs().max()))
+            expected, output = network(random_input(shape)), exported(random_input(shape))
+            if expected.shape != output.shape:
+                raise GccError(
+                    f"for inputs {shape} the file returns {tuple(output.shape)}, and PyTorch {tuple(expected.shape)}: nothing was written"
+                )
+            require_finite(output)
+            error, reach = max(error, float((expected - output).abs().max())), max(reach, float(expected.abs().max()))
     return error, reach
 
 
 @dataclass(frozen=True)
 class _Samples:
-    """Inputs (1, ...) to measure ranges on, others to measure quality on, and what these are."""
+    """Inputs (1, ...) to measure ranges on, others to measure quality on, and a description of the latter."""
 
     calibration: list[Tensor]
     held_out: list[Tensor]
-    about: str
+    description: str
 
 
-def _loss(network: nn.Module, opened: nn.Module, samples: _Samples) -> Loss:
+def _loss(network: nn.Module, exported: nn.Module, samples: _Samples) -> Loss:
     with torch.inference_mode():
-        errors = [(((network(sample) - opened(sample)) / 2).square().mean()) for sample in samples.held_out]
+        errors = [(((network(sample) - exported(sample)) / 2).square().mean()) for sample in samples.held_out]
     psnr = decibels(torch.stack(errors))
-    return Loss(float(psnr.mean()), float(psnr.min()), samples.about)
+    return Loss(float(psnr.mean()), float(psnr.min()), samples.description)
 
 
 def _samples(artifact: Artifact, calibration: str | Path | None) -> _Samples:
-    if artifact.architecture.sample_z(np.random.default_rng()) is not None:
+    architecture = artifact.architecture
+    if takes_noise(architecture):
         if calibration is not None:
-            raise GccError(f"{artifact.folder} is a {artifact.arch} generator, which takes noise and no image: leave --calibration out")
-        noises = [torch.stack([z]) for z in _noises(artifact) if z is not None]
-        return _Samples(noises[:SAMPLES], noises[SAMPLES:], f"{SAMPLES} inputs of noise that the ranges were not measured on")
+            raise GccError(
+                f"{artifact.folder} is a generator of the family {artifact.arch}, which takes noise, not images: leave --calibration out"
+            )
+        inputs = [noise(architecture, [number], seed=0) for number in range(2 * SAMPLES)]
+        return _Samples(inputs[:SAMPLES], inputs[SAMPLES:], f"{SAMPLES} inputs of noise that the ranges were not measured on")
     if calibration is not None:
-        images = [_image(artifact, file) for file in islice(_files(Path(calibration)), 2 * SAMPLES)]
+        images = [_load_image(artifact, file) for file in islice(_image_files(Path(calibration)), 2 * SAMPLES)]
         return _Samples(images[::2], images[1::2], f"{len(images) // 2} images of {calibration} that the ranges were not measured on")
-    found = data_of(artifact.folder)
-    if found is None:
-        raise GccError(f"{artifact.folder} lies in no run's folder, which would tell its data: give input images with --calibration DIR")
-    splits = DataSplits(artifact.architecture, *found, skip_bad=False)
-    key = _source_key(artifact)
-    train, test = ([batch[key] for batch in _some(source)] for source in (splits.train, splits.test))
+    data = data_of(artifact.folder)
+    if data is None:
+        raise GccError(f"{artifact.folder} is not in the folder of a run, so its data is unknown: give input images with --calibration DIR")
+    splits = DataSplits(architecture, *data, skip_bad=False)
+    key = eval_samples_on_meta(architecture, architecture.example_batch())[artifact.generator].source
+    train, test = ([batch[key] for batch in _evenly_spaced_batches(source)] for source in (splits.train, splits.test))
     return _Samples(train, test, f"{len(test)} test images of {splits.name}")
 
 
-def _noises(artifact: Artifact) -> Iterator[Tensor | None]:
-    return (artifact.architecture.sample_z(np.random.default_rng((0, number))) for number in range(2 * SAMPLES))
-
-
-def _files(folder: Path) -> list[Path]:
+def _image_files(folder: Path) -> list[Path]:
     files = image_files(folder)
     if len(files) < 2:
-        raise DataError(f"{folder} holds {len(files)} images: expected a folder of at least two, one to measure ranges and one to judge")
+        raise DataError(
+            f"{folder} holds {len(files)} images: expected at least two, one to measure ranges on and one to measure quality on"
+        )
     return files
 
 
-def _image(artifact: Artifact, file: Path) -> Tensor:
+def _load_image(artifact: Artifact, file: Path) -> Tensor:
     image = read_rgb(file)
     height, width = artifact.architecture.input_size(image.height, image.width)
     return to_tensor(resized(image, width, height))[None]
 
 
-def _some(source: DatasetSource) -> Iterator[dict[str, Tensor]]:
+def _evenly_spaced_batches(source: DatasetSource) -> Iterator[dict[str, Tensor]]:
     return in_order(source, evenly_spaced(min(SAMPLES, len(source)), len(source)), 1, torch.device("cpu"))
-
-
-def _source_key(artifact: Artifact) -> str:
-    """Return the key of a batch's entry that the generator reads."""
-    architecture = artifact.architecture
-    with torch.device("meta"), torch.no_grad():
-        widths, batch = architecture.full_widths(1), architecture.example_batch()
-        generators = {name: architecture.build_generator(widths).eval() for name in architecture.generators}
-        return architecture.eval_samples(batch, architecture.generate(generators, batch))[artifact.generator].source

@@ -1,6 +1,6 @@
-"""File formats that a generator is exported to, each written and read back.
+"""Writes and reads the file formats of exported generators.
 
-What is written has been made ready for inference by `gcc.deploy.optimize.fold`: batch norms are folded, dropout and parametrisations gone.
+The networks to write come from `gcc.deploy.optimize.fold`: batch norms are folded, dropout and parametrisations are removed.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 class CallableModule(nn.Module):
-    """A generator that something else than its own modules runs: maps (N, ...) to (N, 3, H, W).
+    """A generator that another program runs: maps (N, ...) to (N, 3, H, W).
 
     Args:
-        run: runs it.
+        run: maps inputs to images.
     """
 
     def __init__(self, run: Callable[[Tensor], Tensor]) -> None:
@@ -45,10 +45,10 @@ class Format:
     """A file format.
 
     Attributes:
-        suffix: of its files.
-        runtime: what runs them.
-        write: writes a network that takes these inputs to a file.
-        read: returns what a file holds, ready to run on the CPU; a file of weights alone is read into a copy of the network.
+        suffix: suffix of the files.
+        runtime: the program that runs them.
+        write: writes a network that accepts these inputs to a file.
+        read: reads a file, ready to run on the CPU; weights without a network are loaded into a copy of the network.
     """
 
     suffix: str
@@ -58,34 +58,34 @@ class Format:
 
 
 def require_onnx() -> None:
-    """Refuse to go on where ONNX files cannot be written and run.
+    """Check that ONNX files can be written and run.
 
     Raises:
         GccError: a package is not installed.
     """
     with needed("ONNX", "onnx, onnxscript and onnxruntime", "export"):
-        import onnx  # noqa: F401 - whether it can be
+        import onnx  # noqa: F401 - only checks that it is installed
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
 
 
 def write_onnx(network: nn.Module, inputs: Inputs, path: Path) -> None:
-    """Write an ONNX file whose input is called `input` and whose output is called `output`.
+    """Write an ONNX file with the input `input` and the output `output`.
 
     Raises:
         GccError: a package is not installed.
     """
     require_onnx()
     with warnings.catch_warnings():
-        # Torch 2.11's exporter uses what torch 2.11 has deprecated.
+        # The exporter of torch 2.11 uses a function that torch 2.11 deprecates.
         warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
-        program = torch.onnx.export(_exported(network, inputs), input_names=["input"], output_names=["output"], verbose=False)
+        program = torch.onnx.export(_export_graph(network, inputs), input_names=["input"], output_names=["output"], verbose=False)
     assert program is not None
     program.save(str(path), external_data=False)
 
 
 def read_onnx(path: Path, network: nn.Module | None = None) -> nn.Module:
-    """Return what an ONNX file holds, run by ONNX Runtime on the CPU with as many threads as torch.
+    """Return the network of an ONNX file; ONNX Runtime runs it on the CPU with as many threads as torch.
 
     Raises:
         GccError: ONNX Runtime is not installed.
@@ -97,26 +97,26 @@ def read_onnx(path: Path, network: nn.Module | None = None) -> nn.Module:
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
     def run(inputs: Tensor) -> Tensor:
-        (made,) = session.run(None, {session.get_inputs()[0].name: inputs.numpy()})
-        return torch.from_numpy(made)
+        (fake,) = session.run(None, {session.get_inputs()[0].name: inputs.numpy()})
+        return torch.from_numpy(fake)
 
     return CallableModule(run)
 
 
 def _write_torchscript(network: nn.Module, inputs: Inputs, path: Path) -> None:
-    with _deprecated_silence(), torch.no_grad():
+    with _ignore_torchscript_warnings(), torch.no_grad():
         torch.jit.trace(network, torch.zeros(2, *inputs.shape)).save(str(path))  # type: ignore[no-untyped-call]
 
 
 def _read_torchscript(path: Path, network: nn.Module) -> nn.Module:
-    with _deprecated_silence():
+    with _ignore_torchscript_warnings():
         script: nn.Module = torch.jit.load(path)  # type: ignore[no-untyped-call]
     return script
 
 
 @contextmanager
-def _deprecated_silence() -> Iterator[None]:
-    """Keep torch from advising against TorchScript, which was asked for, and against the checks of shapes in a traced network."""
+def _ignore_torchscript_warnings() -> Iterator[None]:
+    """Ignore warnings that TorchScript is deprecated, and that a trace fixes the result of shape checks."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` (is deprecated|is not supported)")
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
@@ -124,34 +124,34 @@ def _deprecated_silence() -> Iterator[None]:
 
 
 def _write_pt2(network: nn.Module, inputs: Inputs, path: Path) -> None:
-    torch.export.save(_exported(network, inputs), path)
+    torch.export.save(_export_graph(network, inputs), path)
 
 
 def _read_pt2(path: Path, network: nn.Module) -> nn.Module:
     with warnings.catch_warnings():
-        # Torch 2.11 reads constants into memory that it then fears to write to.
+        # Torch 2.11 loads constants into read-only memory and warns about it.
         warnings.filterwarnings("ignore", "The given buffer is not writable")
         program = torch.export.load(path)
-    # Torch's own module refuses eval(), which changes nothing in it.
+    # The module itself raises on eval(), which would not change anything.
     return CallableModule(program.module().__call__)
 
 
-def _exported(network: nn.Module, inputs: Inputs) -> ExportedProgram:
-    """Return torch's graph of a network for every input that it takes."""
-    # Slow to be imported.
+def _export_graph(network: nn.Module, inputs: Inputs) -> ExportedProgram:
+    """Return torch's graph of a network for all inputs that it accepts."""
+    # Slow to import.
     from torch.export import Dim
     from torch.fx.experimental import _config
 
     shape, dynamic = inputs.shape, {0: Dim("batch")}
     if inputs.step is not None:
-        # Twice a step: torch would take a size of which one step is left inside for that size alone.
+        # Two steps: torch would specialise on a size that becomes 1 inside the network.
         _, height, width = inputs.shape
         shape = inputs.sized(height + inputs.step, width + inputs.step)
         for dim, name in ((2, "rows"), (3, "columns")):
             dynamic[dim] = inputs.step * Dim(name, min=inputs.least // inputs.step)
-    # With channels last, torch would guard against batches of one.
+    # With channels last, torch would exclude batches of one.
     plain = deepcopy(network).to(memory_format=torch.contiguous_format)
-    # A U-Net may be one pixel high inside: torch would otherwise guard against it, where it counted on more.
+    # A U-Net may be one pixel high inside; by default torch would exclude such sizes.
     with _config.patch(backed_size_oblivious=True), torch.no_grad():  # type: ignore[attr-defined]
         return torch.export.export(plain, (torch.zeros(2, *shape),), dynamic_shapes=(dynamic,))
 

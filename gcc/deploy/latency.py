@@ -1,4 +1,4 @@
-"""How long a network takes on the device at hand."""
+"""Measures the latency of a network."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Latency:
     """Time of one forward pass in milliseconds.
 
     Attributes:
-        median_ms: half of the passes took no longer.
-        p90_ms: nine in ten passes took no longer.
-        device: the device's name.
-        threads: threads that torch may use on the CPU.
+        median_ms: median of the passes.
+        p90_ms: 90th percentile of the passes.
+        device: name of the device.
+        threads: number of threads that torch may use on the CPU.
     """
 
     median_ms: float
@@ -37,12 +37,12 @@ class Latency:
 
     @property
     def where(self) -> str:
-        """The device, on the CPU with its threads."""
+        """The device; for the CPU with the number of threads."""
         return f"cpu, {self.threads} thread{'s' if self.threads > 1 else ''}" if self.device == "cpu" else self.device
 
 
 def measure_ready(network: nn.Module, example: Tensor, runtime: Runtime) -> Latency:
-    """Return how long `network` takes for inputs like `example`, (1, ...), made ready for inference in a runtime.
+    """Return the latency of `network`, optimised for inference in a runtime, for inputs like `example`, (1, ...).
 
     Raises:
         GccError: this machine lacks the device or the packages.
@@ -51,10 +51,10 @@ def measure_ready(network: nn.Module, example: Tensor, runtime: Runtime) -> Late
 
 
 def measure_latency(network: nn.Module, example: Tensor, *, repeats: int = 30) -> Latency:
-    """Return how long `network` takes for `example`, (N, ...), on its device, in evaluation mode and without gradients.
+    """Return the latency of `network` for `example`, (N, ...), on its device, in evaluation mode and without gradients.
 
-    At most `repeats` passes are timed after a warm-up; on a slow device fewer, down to three, so that it takes about a second. CUDA
-    passes are timed on the device, between events.
+    Times at most `repeats` passes after a warm-up, but stops after about a second once there are three. CUDA passes are timed on the
+    device, between events.
     """
     on_cuda = example.device.type == "cuda"
     time_pass = _cuda_pass_ms if on_cuda else _cpu_pass_ms

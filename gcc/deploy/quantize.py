@@ -1,4 +1,4 @@
-"""ONNX files in lower precision, by ONNX Runtime's own tools."""
+"""Converts ONNX files to lower precision with ONNX Runtime's tools."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from torch import Tensor
 
 from gcc.utils.optional import needed
 
-BY = "lower precision"
+FEATURE = "lower precision"
 
 
 def to_fp16(source: Path, target: Path) -> None:
-    """Write the ONNX file `source` with weights and features in float16; inputs and outputs stay float32.
+    """Write the ONNX file `source` with weights and features in float16 to `target`; inputs and outputs stay float32.
 
     Raises:
         GccError: ONNX Runtime is not installed.
     """
-    with needed(BY, "onnxruntime", "export"):
+    with needed(FEATURE, "onnxruntime", "export"):
         import onnx
         from onnxruntime.transformers.float16 import convert_float_to_float16
     onnx.save(convert_float_to_float16(onnx.load(str(source)), keep_io_types=True), str(target))
 
 
 def to_int8(source: Path, target: Path, samples: Iterable[Tensor]) -> None:
-    """Write the ONNX file `source` with weights and features in int8 (static quantisation, a scale for each output channel of a weight).
+    """Write the ONNX file `source` with weights and features in int8 (static quantisation, one scale per output channel of a weight).
 
     Args:
-        source: in float32.
-        target: is written.
-        samples: inputs (1, ...) on which the ranges of all features are measured.
+        source: the file in float32.
+        target: the file to write.
+        samples: inputs (1, ...) that the ranges of all features are measured on.
 
     Raises:
         GccError: ONNX Runtime is not installed.
     """
-    with needed(BY, "onnxruntime", "export"):
+    with needed(FEATURE, "onnxruntime", "export"):
         from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
         from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -58,7 +58,7 @@ def to_int8(source: Path, target: Path, samples: Iterable[Tensor]) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the tools from telling what they do on the root logger."""
+    """Silence what the tools log on the root logger."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -21,7 +21,7 @@ RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
 
 
 def device_of(runtime: Runtime) -> torch.device:
-    """Return where a runtime wants its inputs.
+    """Return the device that a runtime expects its inputs on.
 
     Raises:
         GccError: this machine has no such device.
@@ -30,10 +30,10 @@ def device_of(runtime: Runtime) -> torch.device:
 
 
 def require_runtime(runtime: Runtime) -> None:
-    """Refuse a runtime that this machine lacks.
+    """Check that this machine has the device and the packages of a runtime.
 
     Raises:
-        GccError: it lacks the device or the packages.
+        GccError: the device or a package is missing.
     """
     device_of(runtime)
     if runtime == "onnxruntime":
@@ -41,7 +41,7 @@ def require_runtime(runtime: Runtime) -> None:
 
 
 def load_in_runtime(network: nn.Module, example: Tensor, runtime: Runtime) -> nn.Module:
-    """Return a copy of a network, which takes inputs like `example` (1, ...), made ready for inference in a runtime.
+    """Return a copy of a network, optimised for inference in a runtime on inputs like `example`, (1, ...).
 
     Raises:
         GccError: this machine lacks the device or the packages.

@@ -1,1 +1,1 @@
-"""Figures of quality."""
+"""Quality metrics of generated images."""

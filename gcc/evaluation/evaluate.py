@@ -1,4 +1,4 @@
-"""Judging what was made before: saved generators on a data set, or a folder of images beside real ones."""
+"""Evaluates saved generators on a data set, or a folder of images against real ones."""
 
 from __future__ import annotations
 
@@ -18,25 +18,26 @@ from gcc.artifacts.model import environment, read
 from gcc.data.images import image_files, read_rgb, to_tensor
 from gcc.data.splits import DataSplits
 from gcc.errors import DataError, GccError, OutputError
-from gcc.evaluation.collection import EvaluatorCollection, FeatureBuffer, split_names
+from gcc.evaluation.collection import EvaluatorCollection, FeatureBuffer, ImageCounts, split_names
 from gcc.evaluation.grid import GRID
 from gcc.evaluation.split import SplitEvaluation
-from gcc.registry import EVALUATORS, EvalContext, EvalSample, ImageEvaluator
+from gcc.registry import EVALUATORS, EvalContext, EvalSample, ImageEvaluator, MetricKey, unit_of
 from gcc.utils.device import choose_device
 from gcc.utils.files import write_text
 from gcc.utils.weights import Weights
 
-MADE, REAL = "made", "real"
+FAKE, REAL = "fake", "real"
+"""Keys of the images of a folder and of their counterparts in a batch."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure of quality.
+    """A quality metric.
 
     Attributes:
-        value: in `unit`.
-        unit: such as "dB"; empty for a bare number.
-        protocol: how it came about.
+        value: the value, in `unit`.
+        unit: the unit, such as "dB"; empty for a number without a unit.
+        protocol: how it was computed.
     """
 
     value: float
@@ -46,21 +47,21 @@ class Metric:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures of quality, and what they are of.
+    """The metrics of saved generators or of a folder of images.
 
     Attributes:
-        subject: what was judged.
-        data: what it was judged on, in words.
-        split: of a data set; empty for a folder of images.
-        figures: by generator and title.
-        environment: the device, and versions of what was used.
+        subject: the generators' folder or the folder of images.
+        data: the data set or the folder of real images.
+        split: split of the data set; empty for a folder of images.
+        metrics: by generator and key.
+        environment: the device and the versions of packages.
         left_out: why images were left out.
     """
 
     subject: str
     data: str
     split: str
-    metrics: Mapping[str, Mapping[str, Metric]]
+    metrics: Mapping[str, Mapping[MetricKey, Metric]]
     environment: Mapping[str, str]
     left_out: Sequence[str] = ()
 
@@ -77,117 +78,117 @@ def evaluate(
     batch_size: int | None = None,
     skip_bad: bool = False,
 ) -> Evaluation:
-    """Return figures of quality by generator and title.
+    """Return the metrics of saved generators, or of a folder of images.
 
     Args:
         subject: folder of a saved student or teacher, or of images.
-        data: the data set that a generator is judged on, none for its demo data; or the folder of real images beside which those of
-            `subject` are judged, each with the one of its name where the names agree.
-        evaluators: names joined by commas; empty takes those of the generator's recipe.
-        split: `val` or `test`, of a data set.
-        dataset: name of the data set plugin that reads `data`; none to tell from the folder's layout.
+        data: for generators the data set, None for the family's demo data; for images the folder of real ones. Evaluators that compare
+            image by image take the real image of the same name.
+        evaluators: comma-separated names; empty takes those of the generator's recipe.
+        split: `val` or `test`, for generators.
+        dataset: name of the data set plugin that reads `data`; None chooses it by the folder's layout.
         weights: files of trained weights by the name of their network.
         device: where to run.
-        batch_size: images that are seen at once; none takes the recipe's. Images of a folder are seen one by one.
-        skip_bad: leave out images that cannot be read, instead of refusing them.
+        batch_size: images in a batch; None takes the recipe's. Images of a folder are read one at a time.
+        skip_bad: leave out images that cannot be read instead of raising an error.
 
     Raises:
-        GccError: the subject, the data, the metrics or the weights cannot be used.
+        GccError: the subject, the data, the evaluators or the weights cannot be used.
     """
-    places, place = Weights(weights), choose_device(device)
+    files, on_device = Weights(weights), choose_device(device)
     if holds_images(subject):
         if dataset or split != "test":
-            raise GccError(f"{subject} holds images, which are judged beside the folder of real ones: leave --dataset and --split out")
-        return _evaluate_images(subject, data, split_names(evaluators), places, place, skip_bad=skip_bad)
+            raise GccError(f"{subject} holds images, which are compared with the folder of real ones: leave --dataset and --split out")
+        return _evaluate_images(subject, data, split_names(evaluators), files, on_device, skip_bad=skip_bad)
     if subject.is_dir() and not any(subject.glob("**/config.json")):
-        raise DataError(f"{subject} holds neither images nor a saved generator; folders in it are not looked into for images")
+        raise DataError(f"{subject} contains neither images nor a saved generator; its subfolders are not searched for images")
     artifacts = read(subject)
     architecture = next(iter(artifacts.values())).architecture
     missing = [name for name in architecture.generators if name not in artifacts]
     if missing:
-        raise GccError(f"{subject} lacks the generator {', '.join(missing)}: give the folder of the whole side, such as {subject.parent}")
-    names = _some(split_names(evaluators or architecture.recipe.evaluators))
+        raise GccError(f"{subject} lacks the generator {', '.join(missing)}: give the folder of all generators, such as {subject.parent}")
+    names = _required(split_names(evaluators or architecture.recipe.evaluators))
     splits = DataSplits(architecture, data, dataset, skip_bad=skip_bad)
     splits.check()
     source = splits.test if split == "test" else splits.validation
     if source is None:
-        raise DataError(f"{splits.name} has no validation images beside those of its test split: use --split test")
-    collection = EvaluatorCollection(names, EvalContext(places, place, lambda: splits.train, splits.store), paired=architecture.paired)
-    places.require_asked()
-    evaluation = SplitEvaluation(collection, architecture, source, batch_size or architecture.recipe.batch_size, place, splits.store)
+        raise DataError(f"{splits.name} has no validation images apart from those of its test split: use --split test")
+    context = EvalContext(files, on_device, lambda: splits.train, splits.store)
+    collection = EvaluatorCollection(names, context, paired=architecture.paired)
+    files.require_asked()
+    evaluation = SplitEvaluation(collection, architecture, source, batch_size)
     evaluation.check()
-    found = evaluation.evaluate({name: artifact.network().to(place) for name, artifact in artifacts.items()})
-    metrics = {
-        generator: {title: _figure(collection, title, value, evaluation.protocols[generator][title]) for title, value in values.items()}
-        for generator, values in found.items()
-    }
-    return Evaluation(str(subject), splits.name, split, metrics, environment(place), splits.left_out)
+    values = evaluation.evaluate({name: artifact.network().to(on_device) for name, artifact in artifacts.items()})
+    metrics = {generator: _metrics(values[generator], evaluation.protocols[generator]) for generator in values}
+    return Evaluation(str(subject), splits.name, split, metrics, environment(on_device), splits.left_out)
 
 
 def holds_images(subject: Path) -> bool:
-    """Return whether a folder holds images, and no saved generator."""
-    return subject.is_dir() and bool(_pictures(subject)) and not any(subject.glob("**/config.json"))
+    """Return whether a folder contains images and no saved generator."""
+    return subject.is_dir() and bool(_image_files(subject)) and not any(subject.glob("**/config.json"))
 
 
 def evaluation_path(subject: Path, split: str, out: Path | None) -> Path:
-    """Return where the figures go: `out`, or a file beside what is judged, in the current folder where that is on the Hub.
+    """Return the file for the metrics: `out`, or a file next to the subject; for a subject on the Hub, a file in the current folder.
 
     Raises:
-        OutputError: something else than figures is there.
+        OutputError: the path is a folder, lies below a file, or is a file with other contents.
     """
     suffix = "" if split == "test" else f"-{split}"
-    beside = Path(subject.name).resolve() if is_address(subject) else subject.resolve()
-    place = out or beside.with_name(f"{beside.name}-evaluation{suffix}.json")
-    if place.is_dir():
-        raise OutputError(f"{place} is a folder: expected a file, such as {place / 'evaluation.json'}")
-    above = next(path for path in place.absolute().parents if path.exists())
+    folder = Path(subject.name).resolve() if is_address(subject) else subject.resolve()
+    path = out or folder.with_name(f"{folder.name}-evaluation{suffix}.json")
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder: expected a file, such as {path / 'evaluation.json'}")
+    above = next(parent for parent in path.absolute().parents if parent.exists())
     if not above.is_dir():
-        raise OutputError(f"{above} is a file, so that {place} cannot be written: choose another --out")
-    if place.exists() and not _is_ours(place):
-        raise OutputError(f"{place} is there already, and holds no figures: choose another --out, or move it aside")
-    return place
+        raise OutputError(f"{above} is a file, so that {path} cannot be written: choose another --out")
+    if path.exists() and not _is_evaluation(path):
+        raise OutputError(f"{path} already exists and holds no metrics: choose another --out, or move it away")
+    return path
 
 
-def free_path(place: Path, evaluation: Evaluation) -> Path:
-    """Return `place`, or with a number behind its name where it holds figures by other metrics or of other data, which are not lost."""
+def free_path(path: Path, evaluation: Evaluation) -> Path:
+    """Return `path`; append a number if it holds a different evaluation, so that it is not overwritten."""
     for number in count(2):
-        if not place.exists() or _asked(json.loads(place.read_text(encoding="utf-8"))) == _asked(asdict(evaluation)):
+        if not path.exists() or _scope(json.loads(path.read_text(encoding="utf-8"))) == _scope(asdict(evaluation)):
             break
-        stem = place.stem if number == 2 else place.stem.rpartition("-")[0]
-        place = place.with_name(f"{stem}-{number}{place.suffix}")
-    return place
+        stem = path.stem if number == 2 else path.stem.rpartition("-")[0]
+        path = path.with_name(f"{stem}-{number}{path.suffix}")
+    return path
 
 
-def _asked(told: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return what tells the question of an assessment from another's."""
-    titles = {generator: sorted(found) for generator, found in told["figures"].items()}
-    return told["subject"], told.get("data"), told.get("split"), titles
+def _scope(contents: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what identifies an evaluation: its subject, data, split and metrics."""
+    # Version 0.1 called the metrics figures.
+    metrics = contents["metrics"] if "metrics" in contents else contents["figures"]
+    keys = {generator: sorted(values) for generator, values in metrics.items()}
+    return contents["subject"], contents.get("data"), contents.get("split"), keys
 
 
 def save_evaluation(path: Path, evaluation: Evaluation) -> None:
-    """Write figures as JSON, in which a figure that is no number is null.
+    """Write an evaluation as JSON, with null for values that are not finite.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    told = asdict(evaluation)
-    for found in told["figures"].values():
-        for figure in found.values():
-            figure["value"] = figure["value"] if math.isfinite(figure["value"]) else None
-    write_text(path, json.dumps(told, indent=2) + "\n")
+    contents = asdict(evaluation)
+    for metrics in contents["metrics"].values():
+        for metric in metrics.values():
+            metric["value"] = metric["value"] if math.isfinite(metric["value"]) else None
+    write_text(path, json.dumps(contents, indent=2) + "\n")
 
 
-def _is_ours(path: Path) -> bool:
+def _is_evaluation(path: Path) -> bool:
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        contents = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(told, dict) and told.keys() >= {"subject", "figures"}
+    return isinstance(contents, dict) and "subject" in contents and ("metrics" in contents or "figures" in contents)
 
 
-def _some(names: list[str]) -> list[str]:
+def _required(names: list[str]) -> list[str]:
     if not names:
-        raise GccError(f"no metrics: name some with --evaluators, of {', '.join(EVALUATORS.names())}")
+        raise GccError(f"no evaluators: name some with --evaluators, of {', '.join(EVALUATORS.names())}")
     return names
 
 
@@ -196,56 +197,64 @@ def _evaluate_images(
 ) -> Evaluation:
     if real is None:
         raise GccError(f"{fake} holds images: give the folder of the real ones with --data")
-    _some(names)
+    _required(names)
     if not real.is_dir():
-        raise DataError(f"{real} is {'a file' if real.exists() else 'no folder'}: expected the folder of the real images")
+        raise DataError(f"{real} is {'a file' if real.exists() else 'not a folder'}: expected the folder of the real images")
     left_out: list[str] = []
-    files, truth = (_readable(folder, left_out) if skip_bad else _pictures(folder) for folder in (fake, real))
-    if not truth:
-        raise DataError(f"{real} holds no images: expected the real ones beside which those of {fake} are judged")
+    fake_files, real_files = (_readable(folder, left_out) if skip_bad else _image_files(folder) for folder in (fake, real))
+    if not real_files:
+        raise DataError(f"{real} holds no images: expected the real ones that those of {fake} are compared with")
 
     def no_training() -> NoReturn:
-        raise GccError(f"{', '.join(names)}: one of these learns from training images, and {real} is a folder without splits")
+        raise GccError(f"{', '.join(names)}: one of these trains on training images, and {real} is a folder without splits")
 
     paired = any(issubclass(EVALUATORS.load(name), ImageEvaluator) for name in names)
     if skip_bad and paired:
-        lost = {path.stem for path in _pictures(real)} - {path.stem for path in truth}
-        files = [path for path in files if path.stem not in lost]
-    if not files:
-        raise DataError(f"{fake} holds no image that can be judged")
-    partners = _partners(files, truth) if paired else {}
+        unreadable = {path.stem for path in _image_files(real)} - {path.stem for path in real_files}
+        fake_files = [path for path in fake_files if path.stem not in unreadable]
+    if not fake_files:
+        raise DataError(f"{fake} holds no image that can be evaluated")
+    counterparts = _counterparts(fake_files, real_files) if paired else {}
     evaluators = EvaluatorCollection(names, EvalContext(weights, device, no_training), paired=paired)
     weights.require_asked()
-    compared, seen_made, seen_real = FeatureBuffer(), FeatureBuffer(), FeatureBuffer()
-    sizes: set[tuple[int, int]] = set()
-    real_sizes: set[tuple[int, int]] = set()
-    with torch.no_grad():
-        for path in files:
-            image = _image(path, device)
-            true = _image(partners[path], device) if paired else image
-            if true.shape != image.shape:
-                raise DataError(f"{path} and {partners[path]} differ in size: expected images of one size")
-            sample = EvalSample({REAL: true}, image, source=MADE, target=REAL)
-            if not sizes:
-                evaluators.check(sample, len(files), len(truth))
-            sizes.add((image.shape[-2], image.shape[-1]))
-            seen_made.add(evaluators.extract(image, evaluators.extractors))
-            compared.add(evaluators.compare(sample))
-        for path in truth if evaluators.extractors else []:
-            image = _image(path, device)
-            real_sizes.add((image.shape[-2], image.shape[-1]))
-            seen_real.add(evaluators.extract(image, evaluators.extractors))
-    values = evaluators.compute(compared.joined(), seen_made.joined(), seen_real.joined())
-    protocols = {name: evaluators.protocol(name, len(files), len(truth), sizes, real_sizes) for name in values}
-    metrics = {name: _figure(evaluators, name, value, protocols[name]) for name, value in values.items()}
+    metrics = _evaluate_files(evaluators, fake_files, real_files, counterparts)
     return Evaluation(str(fake), str(real), "", {fake.name: metrics}, environment(device), left_out)
 
 
-def _partners(fake: Sequence[Path], real: Sequence[Path]) -> dict[Path, Path]:
-    """Return the real image of every made one's name.
+def _evaluate_files(
+    evaluators: EvaluatorCollection, fake: Sequence[Path], real: Sequence[Path], counterparts: Mapping[Path, Path]
+) -> dict[MetricKey, Metric]:
+    """Return the metrics of image files; `counterparts` is empty if no evaluator compares image by image."""
+    device = evaluators.context.device
+    compared, fake_features, real_features = FeatureBuffer(), FeatureBuffer(), FeatureBuffer()
+    sizes: set[tuple[int, int]] = set()
+    real_sizes: set[tuple[int, int]] = set()
+    with torch.no_grad():
+        for path in fake:
+            image = _load_image(path, device)
+            counterpart = _load_image(counterparts[path], device) if counterparts else image
+            if counterpart.shape != image.shape:
+                raise DataError(f"{path} and {counterparts[path]} differ in size: expected images of one size")
+            sample = EvalSample({REAL: counterpart}, image, source=FAKE, target=REAL)
+            if not sizes:
+                evaluators.check(sample, len(fake), len(real))
+            sizes.add((image.shape[-2], image.shape[-1]))
+            fake_features.add(evaluators.extract(image, evaluators.extractors))
+            compared.add(evaluators.compare(sample))
+        for path in real if evaluators.extractors else []:
+            image = _load_image(path, device)
+            real_sizes.add((image.shape[-2], image.shape[-1]))
+            real_features.add(evaluators.extract(image, evaluators.extractors))
+    values = evaluators.compute(compared.concatenated(), fake_features.concatenated(), real_features.concatenated())
+    counts = ImageCounts(len(fake), len(real), sizes, real_sizes)
+    return _metrics(values, {key: evaluators.protocol(key, counts) for key in values})
+
+
+def _counterparts(fake: Sequence[Path], real: Sequence[Path]) -> dict[Path, Path]:
+    """Return the real image with the same name for every fake one.
 
     Raises:
-        DataError: there is none, or several that differ in their suffix alone.
+        DataError: there is none, or several that only differ in their suffix.
     """
     by_name: dict[str, list[Path]] = {}
     for path in real:
@@ -253,16 +262,16 @@ def _partners(fake: Sequence[Path], real: Sequence[Path]) -> dict[Path, Path]:
     for path in fake:
         match by_name.get(path.stem, []):
             case []:
-                raise DataError(f"{real[0].parent} has no image of the name of {path}: such figures compare images of the same name")
-            case [one, another, *_]:
-                raise DataError(f"{one} and {another.name} have one name: expected a single real image for {path}")
+                raise DataError(f"{real[0].parent} has no image with the name of {path}: such metrics compare images of the same name")
+            case [first, second, *_]:
+                raise DataError(f"{first} and {second.name} have the same name: expected a single real image for {path}")
     return {path: by_name[path.stem][0] for path in fake}
 
 
 def _readable(folder: Path, left_out: list[str]) -> list[Path]:
-    """Return the image files of a folder that can be read, and add to `left_out` why others cannot."""
+    """Return the image files of a folder that can be read, and append the reasons for the others to `left_out`."""
     readable = []
-    for path in _pictures(folder):
+    for path in _image_files(folder):
         try:
             read_rgb(path)
         except DataError as error:
@@ -272,14 +281,14 @@ def _readable(folder: Path, left_out: list[str]) -> list[Path]:
     return readable
 
 
-def _pictures(folder: Path) -> list[Path]:
+def _image_files(folder: Path) -> list[Path]:
     """Return the image files of a folder, without the grid that `gcc generate` adds."""
     return [path for path in image_files(folder) if path.name != GRID]
 
 
-def _image(path: Path, device: torch.device) -> Tensor:
+def _load_image(path: Path, device: torch.device) -> Tensor:
     return to_tensor(read_rgb(path))[None].to(device)
 
 
-def _figure(evaluators: EvaluatorCollection, title: str, value: float, protocol: str) -> Metric:
-    return Metric(value, evaluators.by_name[title.partition(" (")[0]].unit, protocol)
+def _metrics(values: Mapping[MetricKey, float], protocols: Mapping[MetricKey, str]) -> dict[MetricKey, Metric]:
+    return {key: Metric(value, unit_of(key), protocols[key]) for key, value in values.items()}

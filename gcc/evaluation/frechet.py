@@ -1,4 +1,4 @@
-"""Distances between the features of all made images and of all real ones, calculated by torch-fidelity."""
+"""Distances between the features of all fake images and of all real ones, computed by torch-fidelity."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from gcc.utils.optional import needed
 
 SUBSETS = 100
 SUBSET = 1000
-"""Images in each of KID's subsets, where there are as many (Binkowski et al. 2018)."""
+"""Images in each of KID's subsets; fewer if a set has fewer (Binkowski et al. 2018)."""
 
 
-class _ByTorchFidelity(SetEvaluator):
-    """What the distances share: torch-fidelity, and features in float64, for float32 loses digits in means and covariances."""
+class _TorchFidelity(SetEvaluator):
+    """Base of the distances: loads torch-fidelity. Features are in float64, since float32 loses digits in means and covariances."""
 
     name: ClassVar[str]
-    """The evaluator's own name, for messages."""
+    """The evaluator's name, for messages."""
     larger_is_better = False
 
     def __init__(self, context: EvalContext) -> None:
@@ -33,16 +33,16 @@ class _ByTorchFidelity(SetEvaluator):
         self._library = torch_fidelity
 
     def check(self, sample: EvalSample, fake: int, real: int) -> None:
-        """Refuse sets without a covariance."""
+        """Refuse sets that are too small for a covariance."""
         if min(fake, real) < 2:
-            raise DataError(f"{self.name} compares sets of images: expected 2 or more of each, got {fake} made and {real} real")
+            raise DataError(f"{self.name} compares sets of images: expected 2 or more of each, got {fake} fake and {real} real")
 
 
-class _Frechet(_ByTorchFidelity):
+class _Frechet(_TorchFidelity):
     """Fréchet distance `|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2))` between Gaussians of these means and covariances.
 
-    The trace of the root is the sum of the eigenvalues' roots, which also holds where covariances are singular: for fewer images than
-    features.
+    The trace of the matrix root is the sum of the square roots of the eigenvalues. This also holds for singular covariances, that is, for
+    fewer images than features.
     """
 
     @property
@@ -63,16 +63,16 @@ class FID(_Frechet):
 
 
 class FDEffNetLite0(_Frechet):
-    """Fréchet distance on features of EfficientNet-Lite0: no FID, and comparable with itself alone; smaller is better."""
+    """Fréchet distance on features of EfficientNet-Lite0; smaller is better. It is not FID, and cannot be compared with FID."""
 
     name = "fd_effnetlite0"
     extractor = EffNetLite0
 
 
-class KID(_ByTorchFidelity):
+class KID(_TorchFidelity):
     """Kernel inception distance (Binkowski et al. 2018): unbiased squared MMD of the kernel `(x.y / 2048 + 1)^3`; smaller is better.
 
-    The mean over 100 random subsets, drawn with torch-fidelity's fixed seed. It may fall a little below 0 for equal distributions.
+    The mean over 100 random subsets, drawn with torch-fidelity's fixed seed. For equal distributions it may be slightly negative.
     """
 
     name = "kid"
@@ -86,5 +86,5 @@ class KID(_ByTorchFidelity):
     def distance(self, fake: Tensor, real: Tensor) -> float:
         kid = self._library.metric_kid
         size = min(SUBSET, len(fake), len(real))
-        figures = kid.kid_features_to_metric(fake.double(), real.double(), kid_subsets=SUBSETS, kid_subset_size=size, verbose=False)
-        return float(figures[kid.KEY_METRIC_KID_MEAN])
+        metrics = kid.kid_features_to_metric(fake.double(), real.double(), kid_subsets=SUBSETS, kid_subset_size=size, verbose=False)
+        return float(metrics[kid.KEY_METRIC_KID_MEAN])

@@ -10,7 +10,7 @@ from torch import Tensor
 from gcc.data.images import to_image
 
 GRID = "grid.png"
-"""The file of the grid that `gcc generate` writes beside its images."""
+"""Name of the file with the sample grid, which `gcc generate` writes next to its images."""
 GAP = 4
 TITLE = 18
 SMALLEST = 96
@@ -20,7 +20,7 @@ def sample_grid(columns: Mapping[str, Tensor]) -> Image.Image:
     """Return a picture with a titled column per entry and a row per sample.
 
     Args:
-        columns: images by title, each (N, 3, H, W) in [-1, 1]; small images are enlarged by a whole factor so that titles fit.
+        columns: images by title, each (N, 3, H, W) in [-1, 1]; small images are enlarged by an integer factor so that titles fit.
     """
     first = next(iter(columns.values()))
     rows, _, height, width = first.shape

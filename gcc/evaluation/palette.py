@@ -1,4 +1,4 @@
-"""Label maps in flat colours: which of two images they are, their palette, and the labels of their pixels."""
+"""Label maps in flat colours: finds which image of a pair is the label map, its palette, and the label of every pixel."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from gcc.errors import DataError
 from gcc.registry.dataset import DatasetSource
 
 COLOURS = 64
-"""Colours of a palette at most."""
+"""Maximum number of colours in a palette."""
 RARE = 1e-4
-"""Share of all pixels below which a colour is taken for an accident."""
+"""A colour with a smaller share of all pixels does not belong to the palette."""
 FLAT = 0.99
-"""Share of all pixels that a palette must cover."""
+"""A palette must cover a larger share of all pixels."""
 
 
 @dataclass(frozen=True)
@@ -37,31 +37,31 @@ class LabelledPairs:
 
 
 def labelled_pairs(source: DatasetSource, most: int) -> LabelledPairs:
-    """Read up to `most` pairs, evenly spread over the source, one of whose images is a label map.
+    """Read up to `most` pairs of a photograph and a label map, evenly spaced over the source.
 
     Raises:
-        DataError: the samples are no pairs of images, or neither image has flat colours; the message says what was found.
+        DataError: the samples are not pairs of images, or neither image has flat colours; the message describes the data.
     """
     count = min(most, len(source))
     samples = [source.sample(number * len(source) // count, None) for number in range(count)]
     keys = [key for key, image in samples[0].items() if image.ndim == 3 and len(image) == 3]
     if len(keys) != 2:
-        raise DataError(f"a judge learns from pairs of images: this data has {', '.join(keys) or 'none'}")
+        raise DataError(f"miou_small trains on pairs of images: this data has {', '.join(keys) or 'none'}")
     images = {key: torch.stack([to_bytes(sample[key]) for sample in samples]) for key in keys}
-    found = []
+    faults = []
     for key, other in (keys, keys[::-1]):
         palette, covered = palette_of(images[key])
         if len(palette) <= COLOURS and covered > FLAT:
             return LabelledPairs(key, palette, nearest(images[key], palette), images[other])
-        found.append(f"in {key} {len(palette)} colours that each have {RARE:.2%} of the pixels cover {covered:.1%}")
+        faults.append(f"in {key} {len(palette)} colours that each have {RARE:.2%} of the pixels cover {covered:.1%}")
     raise DataError(
-        f"a judge learns from label maps in flat colours: expected at most {COLOURS} that cover more than {FLAT:.0%} of the pixels,"
-        f" and {'; '.join(found)}; save label maps without loss, and choose a --size at which they keep their colours"
+        f"miou_small trains on label maps in flat colours: expected at most {COLOURS} that cover more than {FLAT:.0%} of the pixels,"
+        f" and {'; '.join(faults)}; save label maps without loss, and choose a --size at which they keep their colours"
     )
 
 
 def palette_of(maps: Tensor) -> tuple[Tensor, float]:
-    """Return the colours of images (N, 3, H, W) uint8 that are not rare, commonest first, (K, 3), and the share of pixels they cover."""
+    """Return the colours of images (N, 3, H, W) uint8 that are not rare, most frequent first, (K, 3), and the share of pixels covered."""
     red, green, blue = maps.int().unbind(1)
     codes, counts = torch.unique(red << 16 | green << 8 | blue, return_counts=True)
     shares = counts.double() / counts.sum()
@@ -72,6 +72,6 @@ def palette_of(maps: Tensor) -> tuple[Tensor, float]:
 
 
 def nearest(maps: Tensor, palette: Tensor) -> Tensor:
-    """Return for every pixel of images (N, 3, H, W) uint8 the number of the nearest colour of `palette` (K, 3), (N, H, W) int64."""
+    """Return the index of the nearest colour in `palette` (K, 3) for every pixel of images (N, 3, H, W) uint8, (N, H, W) int64."""
     colours = palette.int()[:, :, None, None]
     return torch.stack([(image.int() - colours).square().sum(1).argmin(0) for image in maps])

@@ -1,4 +1,4 @@
-"""Distances between a made image and the one true image."""
+"""Pixel-wise distances between a fake image and its real counterpart."""
 
 from __future__ import annotations
 
@@ -33,5 +33,5 @@ def _difference(sample: EvalSample) -> Tensor:
 
 def decibels(error: Tensor) -> Tensor:
     """Return the peak signal-to-noise ratio for mean squared errors of values in [0, 1]."""
-    # An image that is matched exactly counts 100 dB, so that the mean stays finite.
+    # Equal images count 100 dB, so that the mean stays finite.
     return (-10 * error.log10()).clamp(max=100)

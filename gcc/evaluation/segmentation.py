@@ -1,4 +1,4 @@
-"""Whether a segmenter finds in made images what they were made to show."""
+"""Mean intersection over union: whether a segmenter recovers the labels that images were generated from."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from gcc.registry.types import EvalSample
 from gcc.utils.optional import needed
 
 IGNORED = 255
-"""Label of pixels that do not count."""
+"""Label of pixels that are not evaluated."""
 
 
 class MeanIoU(ImageEvaluator):
-    """Mean over classes of intersection over union, in percent, of what a segmenter finds in made images and what the labels say.
+    """Mean over classes of intersection over union, in percent, of a segmenter's predictions on fake images and the labels.
 
-    Over the pixels of all images together; a class counts where any label or any answer names it. A segmenter is a subclass.
+    Computed over the pixels of all images. A class counts if it occurs in any label or prediction. Subclasses provide the segmenter.
 
     Attributes:
-        classes: how many there are; labels go from 0 to `classes` - 1.
+        classes: number of classes; labels go from 0 to `classes` - 1.
     """
 
     unit = "%"
@@ -33,14 +33,14 @@ class MeanIoU(ImageEvaluator):
 
     @abc.abstractmethod
     def segment(self, images: Tensor, height: int, width: int) -> Tensor:
-        """Return the class of every pixel, (N, `height`, `width`) int64, of images (N, 3, H, W) in [-1, 1]."""
+        """Return the predicted classes, (N, `height`, `width`) int64, of images (N, 3, H, W) in [-1, 1]."""
 
     @abc.abstractmethod
     def truth(self, sample: EvalSample) -> Tensor:
-        """Return the labels that the images were made of, (N, h, w) int64, with 255 where a pixel does not count.
+        """Return the labels that the images were generated from, (N, h, w) int64, with 255 for pixels that are not evaluated.
 
         Raises:
-            GccError: the data has none.
+            GccError: the data has no labels.
         """
 
     def compare(self, sample: EvalSample) -> Tensor:
@@ -52,37 +52,37 @@ class MeanIoU(ImageEvaluator):
 
 
 def require_torchmetrics() -> None:
-    """Refuse to go on without torchmetrics.
+    """Check that torchmetrics is installed.
 
     Raises:
         GccError: it is not installed.
     """
     with needed("mean IoU", "torchmetrics"):
-        import torchmetrics.functional.classification  # noqa: F401 - whether it can be
+        import torchmetrics.functional.classification  # noqa: F401 - only checks that it is installed
 
 
-def confusions(found: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """Return how many pixels of each image have this label (row) and this answer (column), (N, classes, classes).
+def confusions(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Return the confusion matrix of each image: pixel counts by label (row) and predicted class (column), (N, classes, classes).
 
     Args:
-        found: a class for every pixel, (N, H, W).
-        labels: the true ones, with 255 for pixels that do not count.
-        classes: how many there are.
+        predicted: the predicted classes, (N, H, W).
+        labels: the true classes, (N, H, W), with 255 for pixels that are not evaluated.
+        classes: number of classes.
     """
     from torchmetrics.functional.classification import multiclass_confusion_matrix
 
-    each = [
-        # Its checks sort the pixels, which takes longer than to count them.
-        multiclass_confusion_matrix(answer, label, num_classes=classes, ignore_index=IGNORED, validate_args=False)
-        for answer, label in zip(found, labels, strict=True)
+    matrices = [
+        # Validation sorts the pixels, which takes longer than counting them.
+        multiclass_confusion_matrix(image, label, num_classes=classes, ignore_index=IGNORED, validate_args=False)
+        for image, label in zip(predicted, labels, strict=True)
     ]
-    return torch.stack(each)
+    return torch.stack(matrices)
 
 
 def mean_iou(confusion: Tensor) -> float:
-    """Return the mean IoU in percent of counts by label and answer, (classes, classes), over the classes that occur in either."""
+    """Return the mean IoU in percent of a confusion matrix (classes, classes), over the classes that occur in labels or predictions."""
     counts = confusion.double()
-    both = counts.diagonal()
-    either = counts.sum(0) + counts.sum(1) - both
-    occurs = either > 0
-    return float(100 * (both[occurs] / either[occurs]).mean())
+    intersection = counts.diagonal()
+    union = counts.sum(0) + counts.sum(1) - intersection
+    occurs = union > 0
+    return float(100 * (intersection[occurs] / union[occurs]).mean())

@@ -1,4 +1,4 @@
-"""mIoU where no trained segmenter is to be had: by a small one that learns from the real pairs."""
+"""mIoU without a downloaded segmenter: by a small one that trains on the real pairs."""
 
 from __future__ import annotations
 
@@ -30,20 +30,22 @@ from gcc.utils.seeds import seeded
 from gcc.utils.weights import read_tensors
 
 PAIRS = 1000
-"""Pairs of the training split that are read at most."""
+"""Maximum number of pairs that are read from the training split."""
 HELD_OUT = 10
-"""One of so many of them is not learned from."""
+"""One pair in this many is held out from training."""
 WIDTHS = (16, 24, 32, 48)
-"""Channels of the network, from the full resolution to an eighth."""
+"""Channels of the network, from full resolution to an eighth."""
 STEPS = 1500
 BATCH = 16
 CROP = 64
-"""Pixels on a side of what is learned from."""
+"""Height and width of the training crops."""
 RATE = 1e-2
-"""Adam's highest learning rate, which falls to zero along a cosine."""
+"""Adam's initial learning rate; it decays to zero along a cosine."""
 VERSION = 1
-"""To be raised when a judge comes about in another way, so that kept ones of the old way are not used."""
+"""Raise this number when training changes, so that stored segmenters are not used any more."""
 SEED = 0
+LEGACY = "judge"
+"""What version 0.1 called the segmenter: names its random numbers and its file, which stay the same."""
 NETWORK = "network."
 
 
@@ -82,100 +84,100 @@ class SmallUNet(nn.Module):
 
 @dataclass(frozen=True)
 class SmallSegmenter:
-    """A segmenter of photographs, and what is to be known of it.
+    """A segmenter of photographs and its training record.
 
     Attributes:
-        network: the segmenter, in evaluation mode.
-        key: key of the label maps that it learned from.
+        network: the network, in evaluation mode.
+        key: key of the label maps that it was trained on.
         palette: their colours, (K, 3) uint8.
-        learned: pairs that it learned from.
-        held_out: real photographs that it did not learn from.
-        score: its mean IoU on these, in percent.
+        trained_on: number of training pairs.
+        held_out: number of held-out pairs.
+        score: mean IoU on the held-out pairs, in percent.
     """
 
     network: SmallUNet
     key: str
     palette: Tensor
-    learned: int
+    trained_on: int
     held_out: int
     score: float
 
     def to_tensors(self) -> dict[str, Tensor]:
-        """Return all of it as tensors by name."""
-        facts = torch.tensor([self.learned, self.held_out, self.score], dtype=torch.float64)
+        """Return the segmenter as tensors by name."""
+        facts = torch.tensor([self.trained_on, self.held_out, self.score], dtype=torch.float64)
         weights = {NETWORK + name: tensor.cpu() for name, tensor in self.network.state_dict().items()}
         return {"facts": facts, "key": torch.tensor(list(self.key.encode())), "palette": self.palette, **weights}
 
     @classmethod
-    def of_tensors(cls, tensors: Mapping[str, Tensor], device: torch.device) -> SmallSegmenter:
-        """Return the judge that `to_tensors` gave."""
+    def from_tensors(cls, tensors: Mapping[str, Tensor], device: torch.device) -> SmallSegmenter:
+        """Return the segmenter that `to_tensors` wrote."""
         palette = tensors["palette"]
         with torch.random.fork_rng(devices=[]):
             network = SmallUNet(len(palette))
         network.load_state_dict({name.removeprefix(NETWORK): tensor for name, tensor in tensors.items() if name.startswith(NETWORK)})
-        learned, held_out, score = tensors["facts"].tolist()
+        trained_on, held_out, score = tensors["facts"].tolist()
         key = bytes(tensors["key"].tolist()).decode()
-        return cls(network.to(device).eval().requires_grad_(False), key, palette, int(learned), int(held_out), score)
+        return cls(network.to(device).eval().requires_grad_(False), key, palette, int(trained_on), int(held_out), score)
 
 
 class SegmenterMIoU(MeanIoU):
     """Mean IoU by a small segmenter that is trained on the real pairs, in percent; larger is better.
 
-    For paired data one of whose images is a map of flat colours. The palette is found in the training split, and the nearest of its
-    colours is a pixel's label. How well the segmenter does on real photographs, without which its verdict on made ones says little, is
-    measured on every tenth training pair, which it does not learn from, and told in the protocol. It is kept in the store.
+    For pairs of a photograph and a label map in flat colours. The palette comes from the training split; the label of a pixel is the
+    nearest colour. Every tenth training pair is held out. The protocol reports the segmenter's score on these real photographs, which
+    shows how far to trust its score on fake ones. The store keeps the segmenter for later runs.
     """
 
     def __init__(self, context: EvalContext) -> None:
         super().__init__(context)
         self._device = context.device
         source = context.training()
-        self._file = context.store / f"judge-{_fingerprint(source)}.safetensors" if context.store and source.identity else None
-        self._kept = _read(self._file, context.device) if self._file and self._file.exists() else None
-        self._pairs = None if self._kept else labelled_pairs(source, PAIRS)
+        self._file = context.store / f"{LEGACY}-{_fingerprint(source)}.safetensors" if context.store and source.identity else None
+        self._stored = _load(self._file, context.device) if self._file and self._file.exists() else None
+        self._pairs = None if self._stored else labelled_pairs(source, PAIRS)
 
     @cached_property
-    def _judge(self) -> SmallSegmenter:
-        """The judge: the one that was kept, else a new one."""
+    def segmenter(self) -> SmallSegmenter:
+        """The stored segmenter; a newly trained one if there is none."""
         if self._pairs is None:
-            return cast(SmallSegmenter, self._kept)
-        judge = train_segmenter(self._pairs, self._device)
+            return cast(SmallSegmenter, self._stored)
+        segmenter = train_segmenter(self._pairs, self._device)
         if self._file:
-            _keep(judge, self._file)
-        return judge
+            _store(segmenter, self._file)
+        return segmenter
 
     def check(self, sample: EvalSample, fake: int, real: int) -> None:
-        """Refuse label maps that are made from photographs; the judge itself need not be there yet."""
-        known = self._pairs or self._judge
-        self._require_key(sample, known.key)
+        """Refuse label maps that are generated from photographs, without training the segmenter."""
+        trained = self._pairs or self.segmenter
+        self._require_key(sample, trained.key)
 
     @property
     def classes(self) -> int:  # type: ignore[override]
-        return len(self._judge.palette)
+        return len(self.segmenter.palette)
 
     @property
     def protocol(self) -> str:
-        judge = self._judge
+        segmenter = self.segmenter
         return (
-            f"judge: a small U-Net trained on {judge.learned} real pairs, {self.classes} classes;"
-            f" on {judge.held_out} real photographs held out of the training split it reaches {judge.score:.1f} %"
+            f"segmenter: a small U-Net trained on {segmenter.trained_on} real pairs, {self.classes} classes;"
+            f" on {segmenter.held_out} real photographs held out of the training split it reaches {segmenter.score:.1f} %"
         )
 
     def segment(self, images: Tensor, height: int, width: int) -> Tensor:
-        scores = self._judge.network(to_bytes(images))
+        scores = self.segmenter.network(to_bytes(images))
         return interpolate(scores, (height, width), mode="bilinear").argmax(1)
 
     def truth(self, sample: EvalSample) -> Tensor:
-        self._require_key(sample, self._judge.key)
-        maps = to_bytes(sample.batch[self._judge.key])
-        return nearest(maps, self._judge.palette.to(maps.device))
+        self._require_key(sample, self.segmenter.key)
+        maps = to_bytes(sample.batch[self.segmenter.key])
+        return nearest(maps, self.segmenter.palette.to(maps.device))
 
     @staticmethod
     def _require_key(sample: EvalSample, key: str) -> None:
         if sample.source != key:
             raise GccError(
-                f"miou_judge judges photographs that are made from label maps: {key} holds the label maps here, and the images are made"
-                f" from {sample.source}; leave it out, or turn the direction round"
+                f"miou_small evaluates photographs that are generated from label maps: {key} holds the label maps here, and the images"
+                f" are generated from {sample.source}; leave it out, or reverse the direction"
             )
 
 
@@ -184,52 +186,52 @@ def _fingerprint(source: DatasetSource) -> str:
     return hashlib.sha256(f"{VERSION} {PAIRS} {STEPS} {sizes} {source.identity}".encode()).hexdigest()[:12]
 
 
-def _read(file: Path, device: torch.device) -> SmallSegmenter | None:
-    """Return the judge that was kept; none where the file is damaged, and a new one has to be trained."""
+def _load(file: Path, device: torch.device) -> SmallSegmenter | None:
+    """Return the stored segmenter; None if the file is damaged."""
     try:
-        return SmallSegmenter.of_tensors(read_tensors(file), device)
+        return SmallSegmenter.from_tensors(read_tensors(file), device)
     except (GccError, KeyError, RuntimeError, ValueError):
         return None
 
 
-def _keep(judge: SmallSegmenter, file: Path) -> None:
-    # Data that may only be read has its judge trained anew.
+def _store(segmenter: SmallSegmenter, file: Path) -> None:
+    # For a read-only data folder, every run trains its own.
     with suppress(OutputError), replacing(file) as fresh:
-        save_file(judge.to_tensors(), fresh)
+        save_file(segmenter.to_tensors(), fresh)
 
 
 def train_segmenter(pairs: LabelledPairs, device: torch.device) -> SmallSegmenter:
-    """Train a segmenter on pairs and measure it on some that are held out.
+    """Train a segmenter on pairs and measure it on held-out ones.
 
     Raises:
-        DataError: there is a single pair.
+        DataError: there is only one pair.
     """
     held = torch.arange(len(pairs.labels)) % HELD_OUT == 0
-    learned = int((~held).sum())
-    if not learned:
-        raise DataError("a judge learns from pairs and is measured on others: this data has a single one")
-    task = f"{learned} real pairs, {len(pairs.palette)} classes, {STEPS} steps"
-    print(f"training a judge for miou_judge on {task}", file=sys.stderr, flush=True)
-    with seeded(SEED, "judge"):
+    trained_on = int((~held).sum())
+    if not trained_on:
+        raise DataError("miou_small trains on pairs and holds others out: this data has a single one")
+    task = f"{trained_on} real pairs, {len(pairs.palette)} classes, {STEPS} steps"
+    print(f"training a segmenter for miou_small on {task}", file=sys.stderr, flush=True)
+    with seeded(SEED, LEGACY):
         network = SmallUNet(len(pairs.palette)).to(device)
     _train(network, pairs.photos[~held], pairs.labels[~held], device)
     network.eval().requires_grad_(False)
-    answers = [network(photo[None].to(device)).argmax(1).cpu() for photo in pairs.photos[held]]
-    score = mean_iou(confusions(torch.cat(answers), pairs.labels[held], len(pairs.palette)).sum(0))
-    return SmallSegmenter(network, pairs.key, pairs.palette, learned, int(held.sum()), score)
+    predicted = [network(photo[None].to(device)).argmax(1).cpu() for photo in pairs.photos[held]]
+    score = mean_iou(confusions(torch.cat(predicted), pairs.labels[held], len(pairs.palette)).sum(0))
+    return SmallSegmenter(network, pairs.key, pairs.palette, trained_on, int(held.sum()), score)
 
 
 def _train(network: SmallUNet, photos: Tensor, labels: Tensor, device: torch.device) -> None:
-    """Train for a fixed number of steps on random crops, mirrored half the time.
+    """Train for a fixed number of steps on random crops, half of them mirrored.
 
-    Classes weigh by the root of how rare they are: the mean IoU counts all alike, but with wholly even weights rare ones are found
-    everywhere.
+    A class is weighted by the inverse root of its frequency. The mean IoU weights all classes equally, but with the inverse frequency the
+    network predicts rare classes everywhere.
     """
     random = np.random.default_rng(SEED)
     counts = labels.flatten().bincount(minlength=network.head.out_channels).float().clamp(min=1)
     weight = counts.rsqrt()
     weight = (weight / weight.mean()).to(device)
-    height, width = (min(CROP, side) for side in labels.shape[-2:])
+    height, width = (min(CROP, size) for size in labels.shape[-2:])
     optimizer = torch.optim.Adam(network.parameters(), RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     network.train()
@@ -240,7 +242,7 @@ def _train(network: SmallUNet, photos: Tensor, labels: Tensor, device: torch.dev
         if random.random() < 0.5:
             photo, label = photo.flip(-1), label.flip(-1)
         optimizer.zero_grad()
-        # Who asks for a judge may be sampling, without gradients.
+        # The caller may have disabled gradients.
         with torch.enable_grad():
             loss = cross_entropy(network(photo), label, weight)
         torch.autograd.backward(loss)

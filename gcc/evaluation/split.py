@@ -1,33 +1,31 @@
-"""Generators on images that they were not trained on."""
+"""Metrics of generators on one split of the data."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from hashlib import sha256
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
 from gcc.data.loader import in_order
-from gcc.errors import OutputError
-from gcc.evaluation.collection import EvaluatorCollection, FeatureBuffer
+from gcc.evaluation.collection import EvaluatorCollection, FeatureBuffer, ImageCounts
+from gcc.evaluation.real_features import RealFeatures
+from gcc.models.build import generator_on_meta
 from gcc.models.modules import evaluating
-from gcc.registry import Architecture, Batch, DatasetSource, EvalSample, Extractor
+from gcc.registry import Architecture, Batch, DatasetSource, EvalSample, MetricKey
 from gcc.utils.distributed import SINGLE_PROCESS, Ranks
-from gcc.utils.files import replacing
+
+T = TypeVar("T")
 
 
 @contextmanager
 def evaluating_generators(generators: Mapping[str, nn.Module]) -> Iterator[None]:
-    """Keep generators in evaluation mode and without gradients in this context, and as they were after it."""
+    """Put generators into evaluation mode and disable gradients in this context; restore their modes afterwards."""
     with torch.no_grad(), ExitStack() as stack:
         for network in generators.values():
             stack.enter_context(evaluating(network))
@@ -35,23 +33,32 @@ def evaluating_generators(generators: Mapping[str, nn.Module]) -> Iterator[None]
 
 
 def load_samples(source: DatasetSource, indices: Sequence[int], device: torch.device) -> Batch:
-    """Return samples of a source, as a grid shows them, as one batch on the device."""
+    """Return previews of a source's samples as one batch on the device."""
     samples = [source.preview(index) for index in indices]
     return {key: torch.stack([sample[key] for sample in samples]).to(device) for key in samples[0]}
 
 
 def evenly_spaced(count: int, total: int) -> list[int]:
-    """Return `count` numbers from 0 to below `total`, evenly spread.
+    """Return `count` evenly spaced numbers from 0 to below `total`.
 
-    >>> spread(3, 10)
+    >>> evenly_spaced(3, 10)
     [0, 3, 6]
     """
     return [number * total // count for number in range(count)]
 
 
+def eval_samples_on_meta(architecture: Architecture[Any], batch: Batch) -> dict[str, EvalSample]:
+    """Return the evaluators' input for each generator on a batch; the tensors have shapes without values."""
+    widths = architecture.full_widths(1)
+    generators = {name: generator_on_meta(architecture, widths) for name in architecture.generators}
+    with torch.device("meta"), torch.no_grad():
+        shapes = {key: value.to("meta") for key, value in batch.items()}
+        return architecture.eval_samples(shapes, architecture.generate(generators, shapes))
+
+
 @dataclass
 class _Accumulator:
-    """What the jury saw of one generator: what was observed and the features by the names of evaluators and extractors."""
+    """Observations and features of one generator's images so far."""
 
     source: str = ""
     target: str = ""
@@ -61,47 +68,45 @@ class _Accumulator:
     fake: FeatureBuffer = field(default_factory=FeatureBuffer)
     real: FeatureBuffer = field(default_factory=FeatureBuffer)
 
-    def add(self, sample: EvalSample, evaluators: EvaluatorCollection, lacking: Mapping[str, Collection[str]]) -> None:
-        """Take in a batch; the features of its real images by the extractors that do not know them yet, by the images' key."""
+    def add(self, sample: EvalSample, evaluators: EvaluatorCollection, missing: Mapping[str, Collection[str]]) -> None:
+        """Add a batch; its real images only pass the extractors in `missing`, which lists names by the images' key."""
         self.source, self.target = sample.source, sample.target
         self.finite = self.finite and bool(sample.fake.isfinite().all())
         self.sizes.add((sample.fake.shape[-2], sample.fake.shape[-1]))
         self.compared.add(evaluators.compare(sample))
         self.fake.add(evaluators.extract(sample.fake, evaluators.extractors))
-        self.real.add(evaluators.extract(sample.real, lacking[sample.target]))
+        self.real.add(evaluators.extract(sample.real, missing[sample.target]))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that was seen, as nested plain values and tensors."""
+        """Return the state as nested plain values and tensors."""
         return vars(self) | {"sizes": sorted(self.sizes)}
 
     @classmethod
-    def of(cls, memories: Iterable[Mapping[str, Any]]) -> _Accumulator:
-        """Return what several have seen, in their order."""
-        seen = cls()
-        for memory in memories:
-            seen.source, seen.target = memory["source"] or seen.source, memory["target"] or seen.target
-            seen.finite = seen.finite and memory["finite"]
-            seen.sizes |= {(height, width) for height, width in memory["sizes"]}
-            for gathered, more in ((seen.compared, memory["compared"]), (seen.fake, memory["fake"]), (seen.real, memory["real"])):
-                for name, batches in more.items():
-                    gathered.setdefault(name, []).extend(batches)
-        return seen
+    def merged(cls, states: Iterable[Mapping[str, Any]]) -> _Accumulator:
+        """Return an accumulator with the states of several processes, in their order."""
+        total = cls()
+        for state in states:
+            total.source, total.target = state["source"] or total.source, state["target"] or total.target
+            total.finite = total.finite and state["finite"]
+            total.sizes |= {(height, width) for height, width in state["sizes"]}
+            total.compared.extend(state["compared"])
+            total.fake.extend(state["fake"])
+            total.real.extend(state["real"])
+        return total
 
 
 class SplitEvaluation:
-    """A split of the data, and the jury that judges generators on it.
+    """Evaluates generators on one split of the data.
 
-    Where the source has named parts, each has figures of its own, such as `psnr_y (Set5)`. Features of the real images are computed once,
-    and kept in `store` for later runs where the source can be told from every other.
+    If the source has named subsets, each has its own metrics, such as `psnr_y (Set5)`. Features of the real images are computed once;
+    `RealFeatures` stores them for later runs.
 
     Args:
-        jury: the evaluators.
+        evaluators: the evaluators; generators run on the device of their context, in float32 as a saved generator does.
         architecture: the GAN family.
         source: the samples.
-        batch_size: samples that a generator sees at once.
-        device: where it runs, in float32 as the saved one will.
-        store: folder for the features of real images; none keeps them in memory alone.
-        ranks: the processes that each see a part of the samples; all of them must ask.
+        batch_size: samples in a batch; None takes the recipe's batch size.
+        ranks: the processes, each of which evaluates a share of the samples; all of them must call `evaluate`.
     """
 
     def __init__(
@@ -109,136 +114,96 @@ class SplitEvaluation:
         evaluators: EvaluatorCollection,
         architecture: Architecture[Any],
         source: DatasetSource,
-        batch_size: int,
-        device: torch.device,
-        store: Path | None,
+        batch_size: int | None = None,
         ranks: Ranks = SINGLE_PROCESS,
     ) -> None:
         self.evaluators = evaluators
         self.architecture = architecture
         self.source = source
-        self.batch_size = batch_size if source.uniform else 1
-        self.device = device
+        self.batch_size = (batch_size or architecture.recipe.batch_size) if source.uniform else 1
+        self.device = evaluators.context.device
         self.ranks = ranks
-        self.protocols: dict[str, dict[str, str]] = {}
-        """How each figure came about, by generator and title; known once there are figures."""
-        self._store = store
-        self._real: dict[tuple[str, str], dict[str, Tensor]] = {}
+        self.protocols: dict[str, dict[MetricKey, str]] = {}
+        """How each metric was computed, by generator; filled by `evaluate`."""
+        self._real = RealFeatures(source, evaluators.extractors, evaluators.context.store)
 
     def check(self) -> None:
-        """Let the evaluators refuse what they could not judge: of every part, they are shown a true image of each size as if it were made.
+        """Let the evaluators refuse images that they could not evaluate: they get a real image of each size and subset as if it were fake.
 
         Raises:
-            GccError: one of them does, such as an image that is too small.
+            GccError: an evaluator refuses one, for example because it is too small.
         """
         if not self.evaluators.by_name:
             return
-        for indices in self._parts().values():
-            seen = set()
+        for indices in self._subsets().values():
+            checked = set()
             for index in indices[:1] if self.source.uniform else indices:
                 batch = {key: value[None] for key, value in self.source.sample(index, None).items()}
                 shapes = tuple(sorted((key, tuple(value.shape)) for key, value in batch.items()))
-                if shapes not in seen:
-                    seen.add(shapes)
+                if shapes not in checked:
+                    checked.add(shapes)
                     self._check(batch, len(indices))
 
     def _check(self, batch: Batch, count: int) -> None:
-        widths = self.architecture.full_widths(1)
-        with torch.device("meta"), torch.no_grad():
-            generators = {name: self.architecture.build_generator(widths).eval() for name in self.architecture.generators}
-            shapes = {key: value.to("meta") for key, value in batch.items()}
-            ends = self.architecture.eval_samples(shapes, self.architecture.generate(generators, shapes))
-        there = {key: value.to(self.device) for key, value in batch.items()}
-        for sample in ends.values():
-            fake, real = self._distinct(sample.source, sample.target, count)
-            self.evaluators.check(EvalSample(there, there[sample.target], sample.source, sample.target), fake, real)
+        on_device = {key: value.to(self.device) for key, value in batch.items()}
+        for sample in eval_samples_on_meta(self.architecture, batch).values():
+            fake, real = self._num_unique(sample, count)
+            self.evaluators.check(EvalSample(on_device, on_device[sample.target], sample.source, sample.target), fake, real)
 
-    def evaluate(self, generators: Mapping[str, nn.Module]) -> dict[str, dict[str, float]]:
-        """Return the figures over every sample, by generator and title; NaN where what a generator makes is not finite."""
-        metrics: dict[str, dict[str, float]] = {name: {} for name in generators}
+    def evaluate(self, generators: Mapping[str, nn.Module]) -> dict[str, dict[MetricKey, float]]:
+        """Return the metrics over every sample, by generator; NaN if the generator's output is not finite."""
+        metrics: dict[str, dict[MetricKey, float]] = {name: {} for name in generators}
         if self.evaluators.by_name:
-            for part, indices in self._parts().items():
-                for name, found in self._judge(generators, part, indices).items():
-                    metrics[name] |= found
+            for subset, indices in self._subsets().items():
+                for name, values in self._evaluate_subset(generators, subset, indices).items():
+                    metrics[name] |= values
         return metrics
 
-    def _judge(self, generators: Mapping[str, nn.Module], part: str, indices: Sequence[int]) -> dict[str, dict[str, float]]:
-        seen = {name: _Accumulator() for name in generators}
-        lacking = self._lacking(part)
+    def _evaluate_subset(
+        self, generators: Mapping[str, nn.Module], subset: str, indices: Sequence[int]
+    ) -> dict[str, dict[MetricKey, float]]:
+        accumulators = {name: _Accumulator() for name in generators}
+        missing = self.ranks.broadcast_object({key: self._real.missing(subset, key) for key in self._keys})
         with evaluating_generators(generators):
             for batch in in_order(self.source, self.ranks.shard_items(indices), self.batch_size, self.device):
                 for name, sample in self.architecture.eval_samples(batch, self.architecture.generate(generators, batch)).items():
-                    seen[name].add(sample, self.evaluators, lacking)
-        metrics: dict[str, dict[str, float]] = {}
-        for name, each in seen.items():
-            if shares := self.ranks.gather_object(each.state_dict()):
-                metrics[name] = self._compute(name, part, len(indices), _Accumulator.of(shares))
-        metrics, self.protocols = self.ranks.broadcast_object((metrics, self.protocols))
-        return metrics
+                    accumulators[name].add(sample, self.evaluators, missing)
+        metrics: dict[str, dict[MetricKey, float]] = {}
+        protocols: dict[str, dict[MetricKey, str]] = {}
+        for name, accumulator in accumulators.items():
+            if states := self.ranks.gather_object(accumulator.state_dict()):
+                metrics[name], protocols[name] = self._compute(subset, len(indices), _Accumulator.merged(states))
+        metrics, protocols = self.ranks.broadcast_object((metrics, protocols))
+        for name, texts in protocols.items():
+            self.protocols.setdefault(name, {}).update(_by_key(texts))
+        return {name: _by_key(values) for name, values in metrics.items()}
 
-    def _compute(self, generator: str, part: str, count: int, seen: _Accumulator) -> dict[str, float]:
-        # In order, so that what begins again lies at the end.
-        fake, real = self._distinct(seen.source, seen.target, count)
-        features = self._remember(part, seen.target, seen.real.joined(real))
-        # Pixels that are no numbers would become black ones on their way to some evaluators.
-        metrics = dict.fromkeys(self.evaluators.by_name, math.nan)
-        if seen.finite:
-            metrics = self.evaluators.compute(seen.compared.joined(), seen.fake.joined(fake), features)
-        protocols = {_title(metric, part): self.evaluators.protocol(metric, fake, real, seen.sizes) for metric in metrics}
-        self.protocols.setdefault(generator, {}).update(protocols)
-        return {_title(metric, part): figure for metric, figure in metrics.items()}
+    def _compute(self, subset: str, count: int, images: _Accumulator) -> tuple[dict[MetricKey, float], dict[MetricKey, str]]:
+        # Samples are in order, so those that repeat come last.
+        num_fake, num_real = self._num_unique(images, count)
+        features = self._real.add(subset, images.target, images.real.concatenated(num_real))
+        # Some evaluators would take NaN for black.
+        metrics = {MetricKey(name, subset): math.nan for name in self.evaluators.by_name}
+        if images.finite:
+            metrics = self.evaluators.compute(images.compared.concatenated(), images.fake.concatenated(num_fake), features, subset)
+        counts = ImageCounts(num_fake, num_real, images.sizes)
+        return metrics, {key: self.evaluators.protocol(key, counts) for key in metrics}
 
-    def _distinct(self, source: str, target: str, count: int) -> tuple[int, int]:
-        """Return how many different images are made and real among `count` samples."""
-        return min(count, self.source.num_unique(source)), min(count, self.source.num_unique(target))
-
-    def _lacking(self, part: str) -> dict[str, list[str]]:
-        """Return the names of the extractors that do not know a part's real images yet, by the images' key."""
-        return self.ranks.broadcast_object(
-            {key: sorted(self.evaluators.extractors.keys() - self._known(part, key).keys()) for key in self._keys}
-        )
+    def _num_unique(self, images: EvalSample | _Accumulator, count: int) -> tuple[int, int]:
+        """Return how many different fake and real images there are among `count` samples."""
+        return min(count, self.source.num_unique(images.source)), min(count, self.source.num_unique(images.target))
 
     @cached_property
     def _keys(self) -> list[str]:
         return list(self.source.sample(0, None))
 
-    def _known(self, part: str, target: str) -> dict[str, Tensor]:
-        """Return the features of the real images as far as they are known, by extractor."""
-        if (part, target) not in self._real:
-            self._real[part, target] = {}
-            for name, extractor in self.evaluators.extractors.items():
-                path = self._path(part, target, extractor)
-                if path and path.is_file():
-                    try:
-                        self._real[part, target][name] = load_file(path)["features"]
-                    except (SafetensorError, OSError, KeyError):
-                        continue  # Damaged: computed anew.
-        return self._real[part, target]
-
-    def _remember(self, part: str, target: str, fresh: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Keep new features of the real images, and return all that are known."""
-        known = self._known(part, target)
-        for name, features in fresh.items():
-            known[name] = features
-            path = self._path(part, target, self.evaluators.extractors[name])
-            if path:
-                # Data that may only be read is judged as well, if more slowly.
-                with suppress(OutputError), replacing(path) as file:
-                    save_file({"features": features.contiguous()}, file)
-        return known
-
-    def _path(self, part: str, target: str, extractor: Extractor) -> Path | None:
-        if self._store is None or not self.source.identity:
-            return None
-        told = sha256(repr((self.source.identity, part, target, extractor.protocol)).encode()).hexdigest()[:16]
-        return self._store / f"{extractor.name}-{told}.safetensors"
-
-    def _parts(self) -> dict[str, list[int]]:
-        parts: dict[str, list[int]] = {}
+    def _subsets(self) -> dict[str, list[int]]:
+        subsets: dict[str, list[int]] = {}
         for index in range(len(self.source)):
-            parts.setdefault(self.source.subset(index), []).append(index)
-        return parts
+            subsets.setdefault(self.source.subset(index), []).append(index)
+        return subsets
 
 
-def _title(metric: str, part: str) -> str:
-    return f"{metric} ({part})" if part else metric
+def _by_key(values: Mapping[MetricKey, T]) -> dict[MetricKey, T]:
+    """Return values by metric; the keys that another process sends are plain text."""
+    return {MetricKey.parse(key): value for key, value in values.items()}

@@ -47,12 +47,15 @@ ARCHITECTURES: Registry[type[Architecture[Any]]] = Registry("architecture", "gcc
 METRICS: Registry[type[ImportanceMetric]] = Registry("metric", "gcc.metrics", implements(ImportanceMetric))
 SELECTORS: Registry[type[LayerSelector]] = Registry("selector", "gcc.selectors", implements(LayerSelector))
 DATASETS: Registry[type[DatasetSource]] = Registry("data set", "gcc.datasets", implements(DatasetSource))
-EVALUATORS: Registry[type[Evaluator]] = Registry("evaluator", "gcc.evaluators", implements(ImageEvaluator, SetEvaluator))
+EVALUATORS: Registry[type[Evaluator]] = Registry(
+    "evaluator", "gcc.evaluators", implements(ImageEvaluator, SetEvaluator), renamed={"miou_judge": "miou_small"}
+)
 
 
 def unit_of(key: MetricKey) -> str:
     """Return the unit of a metric, such as "dB"; an empty text if it has none, or its evaluator is not installed."""
-    return EVALUATORS.load(key.evaluator).unit if key.evaluator in EVALUATORS.names() else ""
+    name = EVALUATORS.current_name(key.evaluator)
+    return EVALUATORS.load(name).unit if name in EVALUATORS.names() else ""
 
 
 REGISTRIES: tuple[Registry[Any], ...] = (ARCHITECTURES, METRICS, SELECTORS, DATASETS, EVALUATORS)

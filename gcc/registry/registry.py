@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar, cast
 
 from gcc.errors import ClashError, ContractError, PluginError, near
@@ -61,12 +63,21 @@ class Registry(Generic[T]):
         group: the entry-point group, such as "gcc.architectures".
         check: raises `PluginError` or returns None; called with a freshly imported plugin.
         contract: the version of the contract that is checked.
+        renamed: present names of plugins by the names that they had before; the old names still work, with a warning.
     """
 
-    def __init__(self, kind: str, group: str, check: Callable[[Any], None], contract: int = 1) -> None:
+    def __init__(
+        self,
+        kind: str,
+        group: str,
+        check: Callable[[Any], None],
+        contract: int = 1,
+        renamed: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.kind = kind
         self.group = group
         self.contract = contract
+        self.renamed = renamed
         self._check = check
         self._loaded: dict[str, T] = {}
 
@@ -95,13 +106,17 @@ class Registry(Generic[T]):
         """Return every registered name, sorted; nothing is imported."""
         return sorted(self._claims)
 
+    def current_name(self, name: str) -> str:
+        """Return the present name of a plugin that was renamed; any other name as it is."""
+        return name if name in self._claims else self.renamed.get(name, name)
+
     def origin(self, name: str) -> str:
         """Return the name and the version of the distribution that the plugin `name` comes from; nothing is imported.
 
         Raises:
             PluginError: the name is unknown, claimed by several, or of a plugin that is made for another version of the contract.
         """
-        return self._chosen(name).owner
+        return self._chosen(self._present(name)).owner
 
     def load(self, name: str) -> T:
         """Import the plugin `name`, check its contract and return it.
@@ -111,6 +126,7 @@ class Registry(Generic[T]):
             ClashError: several distributions claim the name.
             ContractError: the plugin is made for another version of the contract.
         """
+        name = self._present(name)
         if name not in self._loaded:
             claim = self._chosen(name)
             try:
@@ -134,6 +150,13 @@ class Registry(Generic[T]):
                 else:
                     summary = (getattr(plugin, "__doc__", None) or "").strip().partition("\n")[0]
                     yield Listing(name, *claim.distribution, summary)
+
+    def _present(self, name: str) -> str:
+        """Return the present name of a plugin, and warn if it was renamed."""
+        current = self.current_name(name)
+        if current != name:
+            warnings.warn(f"the {self.kind} {name} is now called {current}", FutureWarning, stacklevel=3)
+        return current
 
     def _chosen(self, name: str) -> _Claim:
         """Return the one claim to a name that may be loaded."""

@@ -14,7 +14,7 @@ from gcc.evaluation.split import SplitEvaluation
 from gcc.registry import MetricKey, Networks
 from gcc.training.pair import GANPair
 
-Metrics = Mapping[str, Mapping[str, Mapping[str, float]]]
+Metrics = Mapping[str, Mapping[str, Mapping[MetricKey, float]]]
 """Metrics by role and generator."""
 
 
@@ -50,7 +50,7 @@ class BestCheckpoint:
 
     def update(self, epoch: int) -> Metrics:
         """Evaluate the generators of every pair after an epoch, and return their metrics."""
-        metrics: dict[str, dict[str, dict[str, float]]] = {}
+        metrics: dict[str, dict[str, dict[MetricKey, float]]] = {}
         for role, pair in self.pairs.items():
             if not pair.trains:
                 continue
@@ -68,7 +68,7 @@ class BestCheckpoint:
         """Load what `state_dict` returned."""
         self.best = {role: Snapshot(**best) for role, best in state.items()}
 
-    def _selecting(self, metrics: Mapping[str, Mapping[str, float]]) -> float:
+    def _selecting(self, metrics: Mapping[str, Mapping[MetricKey, float]]) -> float:
         name = next(iter(self.validation.evaluators.by_name))
         values = [value for by_key in metrics.values() for key, value in by_key.items() if MetricKey.parse(key).evaluator == name]
         return sum(values) / len(values)

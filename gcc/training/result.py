@@ -20,7 +20,7 @@ from gcc.errors import GccError
 from gcc.models.modules import Widths
 from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import Cost, generator_cost
-from gcc.registry import ARCHITECTURES, Architecture
+from gcc.registry import ARCHITECTURES, Architecture, MetricKey
 from gcc.utils.files import replacing, require_empty, write_text
 from gcc.utils.renamed import RenamedAttributes
 
@@ -49,9 +49,9 @@ class GeneratorReport(RenamedAttributes):
     widths: Widths
     cost: Cost
     latency: Latency
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[MetricKey, float] = field(default_factory=dict)
     epoch: int = 0
-    protocols: Mapping[str, str] = field(default_factory=dict)
+    protocols: Mapping[MetricKey, str] = field(default_factory=dict)
     latency_budget: tuple[LatencyBudget, Latency] | None = None
 
     @classmethod
@@ -62,8 +62,8 @@ class GeneratorReport(RenamedAttributes):
         widths: Widths,
         device: torch.device,
         *,
-        metrics: Mapping[str, float] = MappingProxyType({}),
-        protocols: Mapping[str, str] = MappingProxyType({}),
+        metrics: Mapping[MetricKey, float] = MappingProxyType({}),
+        protocols: Mapping[MetricKey, str] = MappingProxyType({}),
         epoch: int = 0,
         budget: Budget | LatencyBudget | None = None,
     ) -> GeneratorReport:

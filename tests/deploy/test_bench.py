@@ -1,4 +1,4 @@
-"""Saved generators are timed in every runtime, on every input that is asked for."""
+"""Saved generators are timed in every runtime, on every requested input."""
 
 import json
 import subprocess
@@ -26,11 +26,11 @@ def saved(tmp_path_factory):
 
 def test_every_input_in_every_runtime(saved):
     pytest.importorskip("onnxruntime")
-    found = list(bench(saved / "cyclegan", batch_sizes=(1, 4), sizes=(32, 64), runtimes=("cpu", "onnxruntime")))
+    timings = list(bench(saved / "cyclegan", batch_sizes=(1, 4), sizes=(32, 64), runtimes=("cpu", "onnxruntime")))
     expected = [(runtime, (batch, 3, size, size)) for runtime in ("cpu", "onnxruntime") for size in (32, 64) for batch in (1, 4)]
-    assert [(timing.runtime, timing.shape) for timing in found] == expected
-    assert all(0 < timing.latency.median_ms <= timing.latency.p90_ms and timing.memory > 1e6 for timing in found)
-    assert all(timing.throughput == pytest.approx(1000 * timing.shape[0] / timing.latency.median_ms) for timing in found)
+    assert [(timing.runtime, timing.shape) for timing in timings] == expected
+    assert all(0 < timing.latency.median_ms <= timing.latency.p90_ms and timing.memory > 1e6 for timing in timings)
+    assert all(timing.throughput == pytest.approx(1000 * timing.shape[0] / timing.latency.median_ms) for timing in timings)
 
 
 def test_noise_has_one_shape(saved):
@@ -48,13 +48,13 @@ def test_memory_is_that_of_the_passes(saved):
     assert large - small > 512 * 512 * 4 * 4
 
 
-def test_speed_is_told_beside_the_other():
+def test_speed_up_against_another_generator():
     def timing(generator, shape, median):
         return Timing(generator, "cpu", shape, Latency(median, median, "cpu", 1), None)
 
-    found = rows([timing(*each) for each in (("t", (1, 3), 8), ("s", (1, 3), 2), ("t", (4, 3), 9), ("s", (4, 3), 3))], "t")
-    assert [row["speed_up"] for row in found] == [None, 4, None, 3]
-    assert [row["samples_per_second"] for row in found] == [125, 500, pytest.approx(4000 / 9), pytest.approx(4000 / 3)]
+    timings = rows([timing(*values) for values in (("t", (1, 3), 8), ("s", (1, 3), 2), ("t", (4, 3), 9), ("s", (4, 3), 3))], "t")
+    assert [row["speed_up"] for row in timings] == [None, 4, None, 3]
+    assert [row["samples_per_second"] for row in timings] == [125, 500, pytest.approx(4000 / 9), pytest.approx(4000 / 3)]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_speed_is_told_beside_the_other():
         (["--batch-size", "0"], "--batch-size 0: expected whole numbers"),
     ],
 )
-def test_what_cannot_be_is_refused(saved, options, message):
+def test_invalid_options_are_refused(saved, options, message):
     result = CliRunner().invoke(main, ["bench", str(saved / "cyclegan"), *options])
     assert result.exit_code == 2
     with pytest.raises(GccError, match=message):
@@ -78,6 +78,6 @@ def test_the_command_prints_a_table_and_writes_json(saved, tmp_path):
     arguments = ["bench", str(saved / "cyclegan"), "--against", str(tmp_path / "teacher"), "--json", str(tmp_path / "bench.json")]
     result = CliRunner().invoke(main, arguments, catch_exceptions=False)
     assert result.exit_code == 0 and "x as fast" in result.stdout and "1x3x32x32" in result.stdout
-    told = json.loads((tmp_path / "bench.json").read_text())
-    assert told["environment"]["torch"] == torch.__version__ and [row["input"] for row in told["timings"]] == [[1, 3, 32, 32]] * 2
-    assert told["timings"][0]["speed_up"] is None and told["timings"][1]["speed_up"] > 0
+    contents = json.loads((tmp_path / "bench.json").read_text())
+    assert contents["environment"]["torch"] == torch.__version__ and [row["input"] for row in contents["timings"]] == [[1, 3, 32, 32]] * 2
+    assert contents["timings"][0]["speed_up"] is None and contents["timings"][1]["speed_up"] > 0

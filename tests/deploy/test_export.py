@@ -19,7 +19,7 @@ from tests.helpers.families import TINY
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """Every family's tiny generator, with running statistics and scales that are no longer those of the start."""
+    """Every family's tiny generator, with running statistics and scales that differ from the initial ones."""
     folder = tmp_path_factory.mktemp("saved")
     for arch in TINY:
         torch.manual_seed(0)
@@ -40,27 +40,27 @@ def changed(network):
 def test_every_family_in_every_format(saved, tmp_path, arch, form):
     if form == "onnx":
         pytest.importorskip("onnxruntime")
-    place = tmp_path / f"made{FORMATS[form].suffix}"
-    written = export(saved / arch, place, format=form)
-    assert written.path == place and [path.name for path in tmp_path.iterdir()] == [place.name]
+    path = tmp_path / f"out{FORMATS[form].suffix}"
+    written = export(saved / arch, path, format=form)
+    assert written.path == path and [file.name for file in tmp_path.iterdir()] == [path.name]
     assert written.error <= 1e-4 * written.reach and written.reach > 0.01
-    opened, network = FORMATS[form].read(place, load(saved / arch)) if form != "safetensors" else None, load(saved / arch)
-    if opened is not None:
+    exported, network = FORMATS[form].read(path, load(saved / arch)) if form != "safetensors" else None, load(saved / arch)
+    if exported is not None:
         for shape in written.trials:
             example = torch.randn(shape)
             with torch.inference_mode():
-                torch.testing.assert_close(opened(example), network(example), rtol=1e-3, atol=1e-4)
+                torch.testing.assert_close(exported(example), network(example), rtol=1e-3, atol=1e-4)
 
 
 def test_folded_weights_have_no_norms(saved, tmp_path):
     from safetensors.torch import load_file
 
-    export(saved / "pix2pix", tmp_path / "made.safetensors", format="safetensors")
-    names = load_file(tmp_path / "made.safetensors").keys()
+    export(saved / "pix2pix", tmp_path / "out.safetensors", format="safetensors")
+    names = load_file(tmp_path / "out.safetensors").keys()
     assert "down2.conv.bias" in names and not any("norm" in name for name in names)
 
 
-def test_a_file_that_computes_something_else_is_not_kept(saved, tmp_path, monkeypatch):
+def test_a_file_that_computes_something_else_is_not_written(saved, tmp_path, monkeypatch):
     def wrong(path, network):
         return nn.Sequential(FORMATS["torchscript"].read(path, network), nn.Hardtanh(-0.01, 0.01))
 
@@ -68,7 +68,7 @@ def test_a_file_that_computes_something_else_is_not_kept(saved, tmp_path, monkey
         FORMATS, "safetensors", FORMATS["safetensors"].__class__(".safetensors", "wrong", FORMATS["torchscript"].write, wrong)
     )
     with pytest.raises(GccError, match="differs by .* nothing was written"):
-        export(saved / "pix2pix", tmp_path / "made.safetensors", format="safetensors")
+        export(saved / "pix2pix", tmp_path / "out.safetensors", format="safetensors")
     assert not list(tmp_path.iterdir())
 
 
@@ -84,8 +84,8 @@ def test_lower_precision_costs_some_quality(saved, tmp_path, precision, least, s
     assert exact.loss is None and least < lower.loss.worst <= lower.loss.psnr < 100 and "3 images" in lower.loss.samples
     assert weights_of(lower.path) < share * weights_of(exact.path)
     with torch.inference_mode():
-        wanted, found = (read_onnx(path)(torch.linspace(-1, 1, 3072).view(1, 3, 32, 32)) for path in (exact.path, lower.path))
-    assert (wanted - found).abs().max() > 0 and lower.error > exact.error
+        expected, output = (read_onnx(path)(torch.linspace(-1, 1, 3072).view(1, 3, 32, 32)) for path in (exact.path, lower.path))
+    assert (expected - output).abs().max() > 0 and lower.error > exact.error
     assert logging.root.manager.disable == logging.NOTSET
 
 
@@ -97,15 +97,15 @@ def weights_of(path):
 
 def test_noise_measures_generators_from_noise(saved, tmp_path):
     pytest.importorskip("onnxruntime")
-    assert "inputs of noise" in export(saved / "sagan", tmp_path / "made.onnx", precision="int8").loss.samples
-    with pytest.raises(GccError, match="takes noise and no image: leave --calibration out"):
-        export(saved / "sagan", tmp_path / "made.onnx", precision="int8", calibration=tmp_path)
+    assert "inputs of noise" in export(saved / "sagan", tmp_path / "out.onnx", precision="int8").loss.samples
+    with pytest.raises(GccError, match="takes noise, not images: leave --calibration out"):
+        export(saved / "sagan", tmp_path / "out.onnx", precision="int8", calibration=tmp_path)
 
 
 def test_the_data_of_the_run_measures_its_generators(saved, tmp_path, small_worlds):
     pytest.importorskip("onnxruntime")
     write("pix2pix", tmp_path / "run" / "student")
-    with pytest.raises(GccError, match="lies in no run's folder"):
+    with pytest.raises(GccError, match="is not in the folder of a run"):
         export(tmp_path / "run" / "student", precision="int8")
     (tmp_path / "run" / "command.json").write_text(json.dumps({"command": "compress", "options": {"data": None, "dataset": None}}))
     written = export(tmp_path / "run" / "student", precision="int8")
@@ -117,16 +117,16 @@ def test_the_data_of_the_run_measures_its_generators(saved, tmp_path, small_worl
     ("options", "error", "message"),
     [
         ({"format": "tflite"}, GccError, "format 'tflite' is unknown"),
-        ({"format": "pt2", "precision": "fp16"}, GccError, "precision fp16 is for --format onnx"),
-        ({"calibration": "images"}, GccError, "--calibration is for lower precision"),
-        ({"out": "made.bin"}, OutputError, "expected one such as .*made.onnx"),
+        ({"format": "pt2", "precision": "fp16"}, GccError, "precision fp16 requires --format onnx"),
+        ({"calibration": "images"}, GccError, "--calibration requires lower precision"),
+        ({"out": "out.bin"}, OutputError, "expected a file such as .*out.onnx"),
         ({"precision": "int8", "calibration": "nowhere"}, DataError, "holds 0 images"),
     ],
 )
-def test_what_cannot_be_is_refused(saved, tmp_path, monkeypatch, options, error, message):
+def test_invalid_options_are_refused(saved, tmp_path, monkeypatch, options, error, message):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(error, match=message):
-        export(saved / "pix2pix", **({"out": tmp_path / "made.onnx"} | options))
+        export(saved / "pix2pix", **({"out": tmp_path / "out.onnx"} | options))
     assert not list(tmp_path.iterdir())
 
 
@@ -141,13 +141,13 @@ def test_a_saved_generator_is_not_overwritten(tmp_path):
 def test_missing_packages_are_named(saved, tmp_path, monkeypatch, package):
     monkeypatch.setitem(__import__("sys").modules, package, None)
     with pytest.raises(GccError, match=r"ONNX needs onnx, onnxscript and onnxruntime: pip install 'gan-gcc\[export\]'"):
-        export(saved / "sagan", tmp_path / "made.onnx")
+        export(saved / "sagan", tmp_path / "out.onnx")
     assert not list(tmp_path.iterdir())
 
 
-def test_the_command_tells_error_and_speed(saved, tmp_path):
-    arguments = ["export", str(saved / "sagan"), "--format", "pt2", "--out", str(tmp_path / "made.pt2")]
+def test_the_command_prints_error_and_speed(saved, tmp_path):
+    arguments = ["export", str(saved / "sagan"), "--format", "pt2", "--out", str(tmp_path / "out.pt2")]
     result = CliRunner().invoke(main, arguments, catch_exceptions=False)
     assert result.exit_code == 0
-    for part in ("made.pt2", "Nx128", "largest error", "PyTorch", "torch.export", "x as fast"):
+    for part in ("out.pt2", "Nx128", "largest error", "PyTorch", "torch.export", "x as fast"):
         assert part in result.stdout

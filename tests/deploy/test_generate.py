@@ -39,13 +39,13 @@ def pixels(path):
         return np.asarray(image).astype(int)
 
 
-def made(folder, target, **options):
+def generated(folder, target, **options):
     return list(generate(folder, target, **({"count": 5, "seed": 0, "device": "cpu"} | options)))
 
 
 def test_images_and_a_grid_are_written(tmp_path):
     network = write("sagan", tmp_path / "student")
-    written = made(tmp_path / "student", tmp_path / "out")
+    written = generated(tmp_path / "student", tmp_path / "out")
     assert [path.name for path in written] == [*(f"000{number}.png" for number in range(5)), "grid.png"]
     z = torch.from_numpy(np.random.default_rng((0, 3)).standard_normal(128, dtype=np.float32))
     with torch.no_grad():
@@ -54,10 +54,10 @@ def test_images_and_a_grid_are_written(tmp_path):
     assert sized(tmp_path / "out" / "grid.png") == (3 * 34 + 2, 2 * 34 + 2)
 
 
-def test_an_image_depends_on_seed_and_number_alone(tmp_path):
+def test_an_image_depends_only_on_seed_and_number(tmp_path):
     write("sagan", tmp_path / "student")
     few, more, other = (
-        made(tmp_path / "student", tmp_path / name, **options)
+        generated(tmp_path / "student", tmp_path / name, **options)
         for name, options in (("few", {"count": 2}), ("more", {"count": 70}), ("other", {"count": 2, "seed": 1}))
     )
     assert np.abs(pixels(few[1]) - pixels(more[1])).max() <= 1
@@ -66,10 +66,10 @@ def test_an_image_depends_on_seed_and_number_alone(tmp_path):
 
 def test_generators_of_the_other_kind_are_refused(tmp_path):
     write("pix2pix", tmp_path / "pix2pix")
-    with pytest.raises(GccError, match="takes images and no noise: use gcc translate"):
-        made(tmp_path / "pix2pix", tmp_path / "out")
+    with pytest.raises(GccError, match="takes images, not noise: use gcc translate"):
+        generated(tmp_path / "pix2pix", tmp_path / "out")
     write("sagan", tmp_path / "sagan")
-    with pytest.raises(GccError, match="takes noise and no image: use gcc generate"):
+    with pytest.raises(GccError, match="takes noise, not images: use gcc generate"):
         list(translate(tmp_path / "sagan", tmp_path, tmp_path / "out", size=None, device="cpu"))
 
 
@@ -78,12 +78,12 @@ def test_nothing_is_overwritten(tmp_path):
     (tmp_path / "album").mkdir()
     (tmp_path / "album" / "0000.png").write_text("mine")
     with pytest.raises(OutputError, match="album is not empty"):
-        made(tmp_path / "sagan", tmp_path / "album")
+        generated(tmp_path / "sagan", tmp_path / "album")
     assert (tmp_path / "album" / "0000.png").read_text() == "mine"
 
 
-def test_what_is_no_number_is_not_written(tmp_path):
+def test_images_that_are_not_finite_are_not_written(tmp_path):
     write("sagan", tmp_path / "student", spoil=True)
     with pytest.raises(GccError, match="makes values that are no numbers"):
-        made(tmp_path / "student", tmp_path / "out")
+        generated(tmp_path / "student", tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""The inputs that a generator takes are found by trying shapes."""
+"""The inputs that a generator accepts are found by trying shapes."""
 
 import pytest
 import torch
@@ -17,21 +17,21 @@ EXPECTED = {
 
 
 def inputs(arch, **widths):
-    architecture = Teacher.create(arch).architecture(demo=True, settings=TINY[arch])
+    architecture = Teacher.create(arch).demo_architecture(TINY[arch])
     network = architecture.build_generator(architecture.full_widths(4) | widths)
     return network.eval(), Inputs.of(network, architecture.example_input())
 
 
 @pytest.mark.parametrize("arch", sorted(TINY))
-def test_every_family_tells_its_inputs(arch):
+def test_the_inputs_of_every_family(arch):
     assert str(inputs(arch)[1]) == EXPECTED[arch]
 
 
 @pytest.mark.parametrize("arch", sorted(TINY))
-def test_what_is_to_be_tried_runs(arch):
-    network, found = inputs(arch)
-    shapes = list(found.trials())
-    assert shapes[0] == (1, *found.shape) and len(shapes) == len(set(shapes)) and {shape[0] for shape in shapes} >= {1, 3}
+def test_trial_inputs_run(arch):
+    network, accepted = inputs(arch)
+    shapes = list(accepted.trials())
+    assert shapes[0] == (1, *accepted.shape) and len(shapes) == len(set(shapes)) and {shape[0] for shape in shapes} >= {1, 3}
     with torch.no_grad():
         assert all(network(torch.zeros(shape)).shape[0] == shape[0] for shape in shapes)
 
@@ -40,12 +40,12 @@ def test_a_unet_that_has_lost_levels_takes_more_sizes():
     assert inputs("pix2pix", down4=0, down5=0, up4=0, up5=0)[1].step == 8
 
 
-def test_a_network_for_one_size_alone_takes_that():
+def test_a_network_for_a_single_size():
     assert Inputs.of(nn.Sequential(nn.Flatten(), nn.Linear(48, 3), nn.Unflatten(1, (3, 1, 1))), torch.zeros(1, 3, 4, 4)) == Inputs(
         (3, 4, 4)
     )
 
 
-def test_sizes_that_would_be_cut_are_none():
-    # It runs at odd sizes, but drops a row.
+def test_sizes_that_would_be_cropped_are_not_accepted():
+    # It runs at odd sizes, but loses a row.
     assert Inputs.of(nn.Sequential(nn.AvgPool2d(2), nn.Upsample(scale_factor=2)), torch.zeros(1, 3, 8, 8)).step == 2

@@ -1,4 +1,4 @@
-"""Networks made ready for inference compute the same."""
+"""Optimised networks compute the same."""
 
 from itertools import accumulate
 
@@ -15,7 +15,7 @@ from tests.helpers.families import TINY
 
 
 def trained(network, example):
-    """Return the network with running statistics that are no longer those of the start."""
+    """Return the network with running statistics that differ from the initial ones."""
     torch.manual_seed(0)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -30,7 +30,7 @@ def trained(network, example):
 def test_every_family_computes_the_same_without_norms_dropout_and_parametrisations(arch):
     arch, _, generator = arch.partition(" ")
     settings = TINY[arch] | ({"generator": generator} if generator else {})
-    architecture = Teacher.create(arch).architecture(demo=True, settings=settings)
+    architecture = Teacher.create(arch).demo_architecture(settings)
     example = torch.randn(2, *architecture.example_input().shape[1:])
     network = trained(architecture.build_generator(architecture.full_widths(8)), example)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
@@ -43,8 +43,8 @@ def test_every_family_computes_the_same_without_norms_dropout_and_parametrisatio
     assert all(tensor.equal(before[name]) for name, tensor in network.state_dict().items())
 
 
-def test_transposed_convolutions_become_plain_where_these_are_faster(monkeypatch):
-    # Here, plain ones are but for the third.
+def test_transposed_convolutions_become_plain_if_these_are_faster(monkeypatch):
+    # Here, all plain ones except the third are faster.
     times = {nn.ConvTranspose2d: {"": 1.0, "0": 2.0, "1": 2.0, "2": 1.0, "3": 2.0}, PhasedTranspose2d: dict.fromkeys("0123", 1.0)}
     monkeypatch.setattr(inference, "seconds_of", lambda network, paths, example: times[type(network[0])])
     torch.manual_seed(0)
@@ -69,7 +69,7 @@ def test_convolutions_have_the_faster_layout(layout, monkeypatch):
 
 def test_a_layers_time_is_the_least_of_its_passes_and_the_networks_own_path_is_empty(monkeypatch):
     network = nn.Sequential(nn.Identity(), nn.Identity())
-    # The clock is read six times in a pass, and goes slowest in the third.
+    # Each pass reads the clock six times; the third pass is the fastest.
     clock = accumulate(step for step in (3, 2, 1, 2, 3) for _ in range(6))
     monkeypatch.setattr(inference.time, "perf_counter", lambda: next(clock))
     assert inference.seconds_of(network, ["", "0", "1"], torch.zeros(1)) == {"": 5, "0": 1, "1": 1}
@@ -77,26 +77,26 @@ def test_a_layers_time_is_the_least_of_its_passes_and_the_networks_own_path_is_e
 
 
 class Shared(nn.Module):
-    """Reads a convolution's output beside its batch norm."""
+    """Reads a convolution's output outside its batch norm too."""
 
     def __init__(self):
         super().__init__()
         self.conv, self.norm = nn.Conv2d(3, 3, 3, 1, 1), nn.BatchNorm2d(3)
 
     def forward(self, x):
-        made = self.conv(x)
-        return made + self.norm(made)
+        output = self.conv(x)
+        return output + self.norm(output)
 
 
 def test_a_network_that_cannot_be_folded_is_refused():
     example = torch.randn(1, 3, 8, 8)
-    with pytest.raises(GccError, match="differs by .* expected batch norms that alone read"):
+    with pytest.raises(GccError, match="differs by .* expected convolutions with outputs that only their batch norms read"):
         optimize(trained(Shared(), example), example)
     with pytest.raises(GccError, match="without running statistics"):
         optimize(nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3, track_running_stats=False)), example)
 
 
-def test_a_norm_that_no_convolution_precedes_stays():
+def test_a_norm_without_a_convolution_before_it_stays():
     example = torch.randn(1, 3, 8, 8)
     network = trained(nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1), nn.ReLU(), nn.BatchNorm2d(3)), example)
     ready = optimize(network, example)

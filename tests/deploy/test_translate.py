@@ -20,7 +20,7 @@ def test_tiles_have_no_seams(height, width):
     image = torch.rand(1, 3, height, width, dtype=torch.float64) * 2 - 1
     with torch.no_grad():
         whole = network(image)
-        torch.testing.assert_close(in_tiles(network, image, architecture.reach, tile=16), whole)
+        torch.testing.assert_close(in_tiles(network, image, architecture.receptive_field_radius, tile=16), whole)
         assert whole.std() > 0.01 and not torch.allclose(in_tiles(network, image, 4, tile=16), whole)
 
 
@@ -32,14 +32,14 @@ def test_any_image_grows(tmp_path):
     assert load(tmp_path / "student")(torch.zeros(1, 3, 5, 6)).shape == (1, 3, 20, 24)
 
 
-def test_one_direction_is_named_where_there_are_two(tmp_path):
+def test_the_folder_names_the_direction_of_a_family_with_two(tmp_path):
     write("cyclegan", tmp_path / "student" / "A2B")
     Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
     (written,) = translate(tmp_path / "student" / "A2B", tmp_path / "a.png", tmp_path / "b.png", size=None, device="cpu")
     assert sized(written) == (32, 32)
 
 
-def test_what_is_no_number_is_not_written(tmp_path):
+def test_images_that_are_not_finite_are_not_written(tmp_path):
     write("srgan", tmp_path / "student", spoil=True)
     Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
     with pytest.raises(GccError, match="makes values that are no numbers"):

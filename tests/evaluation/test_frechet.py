@@ -12,7 +12,7 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from gcc.errors import DataError, GccError
 from gcc.evaluation import frechet
 from gcc.evaluation.frechet import FID, KID, FDEffNetLite0
-from tests.helpers.evaluators import context, judged, streets
+from tests.helpers.evaluators import context, eval_sample, streets
 
 
 def features(seed, count, width, shift=0.0):
@@ -21,9 +21,9 @@ def features(seed, count, width, shift=0.0):
     return torch.from_numpy(mixed + shift).float()
 
 
-def by_square_roots(made, real):
+def by_square_roots(fake, real):
     """Return the Fréchet distance with a matrix square root, in the symmetric form, which also fits singular covariances."""
-    (m1, c1), (m2, c2) = ((f.mean(0), np.cov(f, rowvar=False)) for f in (made.double().numpy(), real.double().numpy()))
+    (m1, c1), (m2, c2) = ((f.mean(0), np.cov(f, rowvar=False)) for f in (fake.double().numpy(), real.double().numpy()))
     values, vectors = scipy.linalg.eigh(c1)
     root = vectors @ np.diag(np.sqrt(values.clip(min=0))) @ vectors.T
     crossed = scipy.linalg.eigvalsh(root @ c2 @ root).clip(min=0)
@@ -31,9 +31,9 @@ def by_square_roots(made, real):
 
 
 @pytest.mark.parametrize("kind", [FID, FDEffNetLite0])
-@pytest.mark.parametrize(("made", "real", "width"), [(80, 60, 12), (10, 7, 32)])
-def test_frechet_distance(kind, made, real, width):
-    one, other = features(0, made, width, shift=0.5), features(1, real, width)
+@pytest.mark.parametrize(("fake", "real", "width"), [(80, 60, 12), (10, 7, 32)])
+def test_frechet_distance(kind, fake, real, width):
+    one, other = features(0, fake, width, shift=0.5), features(1, real, width)
     assert kind(context()).distance(one, other) == pytest.approx(by_square_roots(one, other), rel=1e-6)
 
 
@@ -53,13 +53,13 @@ def test_fid_is_torchmetrics_on_the_same_features():
             return torch.nn.functional.adaptive_avg_pool2d(images.double(), 2).flatten(1)
 
     photos = streets(60, 32)
-    made, real = (((images + 1) * 127.5).round().to(torch.uint8) for images in (photos[:30].flip(2), photos[30:]))
+    fake, real = (((images + 1) * 127.5).round().to(torch.uint8) for images in (photos[:30].flip(2), photos[30:]))
     second = FrechetInceptionDistance(Pooled(), input_img_size=(3, 32, 32)).set_dtype(torch.float64)
     second.update(real, real=True)
-    second.update(made, real=False)
+    second.update(fake, real=False)
     expected = second.compute().item()
     assert expected > 10
-    assert FID(context()).distance(Pooled()(made), Pooled()(real)) == pytest.approx(expected, rel=1e-4)
+    assert FID(context()).distance(Pooled()(fake), Pooled()(real)) == pytest.approx(expected, rel=1e-4)
 
 
 def test_features_in_float32_lose_no_digits():
@@ -73,17 +73,17 @@ def test_equal_sets_have_no_distance():
     assert FID(context()).distance(one, one) == pytest.approx(0, abs=1e-5)
 
 
-def unbiased_mmd(made, real):
+def unbiased_mmd(fake, real):
     """Return the unbiased squared MMD of the cubic kernel by loops."""
 
     def kernel(a, b):
         return (sum(x * y for x, y in zip(a, b, strict=True)) / len(a) + 1) ** 3
 
-    made, real = made.double().tolist(), real.double().tolist()
-    m, n = len(made), len(real)
-    within_made = sum(kernel(a, b) for i, a in enumerate(made) for j, b in enumerate(made) if i != j) / (m * (m - 1))
+    fake, real = fake.double().tolist(), real.double().tolist()
+    m, n = len(fake), len(real)
+    within_fake = sum(kernel(a, b) for i, a in enumerate(fake) for j, b in enumerate(fake) if i != j) / (m * (m - 1))
     within_real = sum(kernel(a, b) for i, a in enumerate(real) for j, b in enumerate(real) if i != j) / (n * (n - 1))
-    return within_made + within_real - 2 * sum(kernel(a, b) for a in made for b in real) / (m * n)
+    return within_fake + within_real - 2 * sum(kernel(a, b) for a in fake for b in real) / (m * n)
 
 
 def test_kid_of_few_images_takes_them_all():
@@ -91,9 +91,9 @@ def test_kid_of_few_images_takes_them_all():
     assert KID(context()).distance(one, other) == pytest.approx(unbiased_mmd(one, other), rel=1e-9)
 
 
-@pytest.mark.parametrize(("made", "real"), [(24, 20), (20, 24)])
-def test_kid_takes_as_many_as_the_smaller_set_has(made, real):
-    one, other = features(0, made, 6, shift=0.5), features(1, real, 6)
+@pytest.mark.parametrize(("fake", "real"), [(24, 20), (20, 24)])
+def test_kid_takes_as_many_as_the_smaller_set_has(fake, real):
+    one, other = features(0, fake, 6, shift=0.5), features(1, real, 6)
     assert KID(context()).distance(one, other) == pytest.approx(unbiased_mmd(one, other), rel=0.05)
 
 
@@ -106,7 +106,7 @@ def test_kid_of_many_images_is_a_mean_over_subsets(monkeypatch):
     assert "mean of 400 subsets of 15 images, or as many as there are" in evaluator.protocol
 
 
-def test_figures_are_the_same_each_time_and_leave_random_numbers_alone(monkeypatch):
+def test_metrics_are_the_same_each_time_and_leave_random_numbers_alone(monkeypatch):
     monkeypatch.setattr(frechet, "SUBSETS", 3)
     one, other = features(0, 1100, 4), features(1, 1050, 4)
     np.random.seed(3)  # noqa: NPY002
@@ -118,9 +118,9 @@ def test_figures_are_the_same_each_time_and_leave_random_numbers_alone(monkeypat
 
 
 @pytest.mark.parametrize("kind", [FID, KID, FDEffNetLite0])
-def test_a_single_image_is_no_set(kind):
-    with pytest.raises(DataError, match=f"{kind.name} compares sets of images: expected 2 or more of each, got 1 made and 5 real"):
-        kind(context()).check(judged(torch.zeros(1, 3, 8, 8)), 1, 5)
+def test_a_single_image_is_refused(kind):
+    with pytest.raises(DataError, match=f"{kind.name} compares sets of images: expected 2 or more of each, got 1 fake and 5 real"):
+        kind(context()).check(eval_sample(torch.zeros(1, 3, 8, 8)), 1, 5)
 
 
 @pytest.mark.parametrize("kind", [FID, KID, FDEffNetLite0])
@@ -136,14 +136,14 @@ def test_the_distance_grows_with_noise():
     photos = streets(32)
     random = torch.Generator().manual_seed(0)
 
-    def seen(images):
+    def features_of(images):
         with torch.no_grad():
             return extract(((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8))
 
-    real = seen(photos[16:])
+    real = features_of(photos[16:])
     noise = torch.randn(photos[:16].shape, generator=random)
-    made = [seen(photos[:16] + deviation * noise) for deviation in (0, 0.15, 0.6)]
-    distances = [evaluator.distance(images, real) for images in made]
+    fake = [features_of(photos[:16] + deviation * noise) for deviation in (0, 0.15, 0.6)]
+    distances = [evaluator.distance(images, real) for images in fake]
     assert distances == sorted(distances) and distances[-1] > 2 * distances[0]
-    kids = [KID(context()).distance(images, real) for images in made]
+    kids = [KID(context()).distance(images, real) for images in fake]
     assert kids == sorted(kids) and abs(kids[0]) < 0.2 * kids[1]

@@ -1,4 +1,4 @@
-"""Figures of the luminance against loops over Python floats, and against torchmetrics."""
+"""Metrics of the luminance against loops over Python floats, and against torchmetrics."""
 
 import math
 
@@ -9,7 +9,8 @@ from torchmetrics.functional.image import peak_signal_noise_ratio, structural_si
 from gcc.data.images import to_image
 from gcc.errors import DataError
 from gcc.evaluation.luminance import PSNRY, SSIMY, luminance
-from tests.helpers.evaluators import context, figure, judged
+from tests.evaluation.test_ssim import ssim_by_loops
+from tests.helpers.evaluators import context, eval_sample, metric
 
 
 def images(seed, n=2, height=23, width=21):
@@ -28,52 +29,42 @@ def levels(image):
     return rows
 
 
-def psnr(made, real):
-    errors = [(a - b) ** 2 for first, second in zip(made, real, strict=True) for a, b in zip(first, second, strict=True)]
+def psnr(fake, real):
+    errors = [(a - b) ** 2 for first, second in zip(fake, real, strict=True) for a, b in zip(first, second, strict=True)]
     return 10 * math.log10(255**2 / (sum(errors) / len(errors)))
 
 
-def ssim(made, real):
-    window = [[math.exp(-((x - 5) ** 2 + (y - 5) ** 2) / (2 * 1.5**2)) for x in range(11)] for y in range(11)]
-    total = sum(map(sum, window))
-    c1, c2, found = (0.01 * 255) ** 2, (0.03 * 255) ** 2, []
-    for top in range(len(real) - 10):
-        for left in range(len(real[0]) - 10):
-            places = [(window[y][x] / total, made[top + y][left + x], real[top + y][left + x]) for y in range(11) for x in range(11)]
-            a, b = sum(w * m for w, m, _ in places), sum(w * r for w, _, r in places)
-            aa, bb = sum(w * (m - a) ** 2 for w, m, _ in places), sum(w * (r - b) ** 2 for w, _, r in places)
-            ab = sum(w * (m - a) * (r - b) for w, m, r in places)
-            found.append((2 * a * b + c1) * (2 * ab + c2) / ((a * a + b * b + c1) * (aa + bb + c2)))
-    return sum(found) / len(found)
+def ssim(fake, real):
+    return ssim_by_loops([fake], [real], 255)
 
 
 @pytest.mark.parametrize(("kind", "naive"), [(PSNRY, psnr), (SSIMY, ssim)])
 def test_means_over_images_of_any_size(kind, naive):
     pairs = (images(0), images(1, 1, 19, 30))
-    expected = [naive(levels(m), levels(r)) for made, real in pairs for m, r in zip(made, real, strict=True)]
-    seen = [judged(made, real) for made, real in pairs]
-    assert figure(kind(context()), *seen) == pytest.approx(sum(expected) / 3, rel=1e-10)
+    expected = [naive(levels(m), levels(r)) for fake, real in pairs for m, r in zip(fake, real, strict=True)]
+    samples = [eval_sample(fake, real) for fake, real in pairs]
+    assert metric(kind(context()), *samples) == pytest.approx(sum(expected) / 3, rel=1e-10)
 
 
-def test_figures_are_torchmetrics():
-    made, real = images(5, 4, 40, 33)
-    one, other = luminance(made), luminance(real)
+def test_metrics_are_torchmetrics():
+    fake, real = images(5, 4, 40, 33)
+    one, other = luminance(fake), luminance(real)
     expected = peak_signal_noise_ratio(one, other, data_range=255.0, reduction="none", dim=(1, 2, 3))
-    torch.testing.assert_close(PSNRY(context()).compare(judged(made, real)), expected)
-    _, places = structural_similarity_index_measure(one, other, data_range=255.0, reduction="none", return_full_image=True)
-    # Its own mean also takes in windows over the mirrored border.
-    expected = places[..., 5:-5, 5:-5].mean((1, 2, 3))
-    torch.testing.assert_close(SSIMY(context()).compare(judged(made, real)), expected, check_dtype=False, rtol=1e-9, atol=0)
+    torch.testing.assert_close(PSNRY(context()).compare(eval_sample(fake, real)), expected)
+    _, similarities = structural_similarity_index_measure(one, other, data_range=255.0, reduction="none", return_full_image=True)
+    # Its own mean includes windows over the mirrored border.
+    expected = similarities[..., 5:-5, 5:-5].mean((1, 2, 3))
+    torch.testing.assert_close(SSIMY(context()).compare(eval_sample(fake, real)), expected, check_dtype=False, rtol=1e-9, atol=0)
 
 
-def figures(made, real):
-    return [figure(kind(context()), judged(made, real)) for kind in (PSNRY, SSIMY)]
+def metrics(fake, real):
+    return [metric(kind(context()), eval_sample(fake, real)) for kind in (PSNRY, SSIMY)]
 
 
 def test_identical_images_and_their_order():
-    made, real = images(2)
-    assert figures(real, real) == [100, pytest.approx(1)]
-    assert figures(made, real) == pytest.approx(figures(real, made))
+    fake, real = images(2)
+    assert metrics(real, real) == [100, pytest.approx(1)]
+    assert metrics(fake, real) == pytest.approx(metrics(real, fake))
 
 
 @pytest.mark.parametrize("k", [1, 5, 40])
@@ -82,28 +73,28 @@ def test_grey_that_is_off_by_some_levels(k):
     offset, level = 219 * k / 255, 16 + 219 * 100 / 255
     c1 = (0.01 * 255) ** 2
     means = (2 * level * (level + offset) + c1) / (level**2 + (level + offset) ** 2 + c1)
-    assert figures(grey + k / 127.5, grey) == [pytest.approx(20 * math.log10(255 / offset)), pytest.approx(means)]
+    assert metrics(grey + k / 127.5, grey) == [pytest.approx(20 * math.log10(255 / offset)), pytest.approx(means)]
 
 
 def test_black_and_white():
     white = torch.ones(1, 3, 19, 19)
-    assert figures(-white, white)[0] == pytest.approx(20 * math.log10(255 / 219))
+    assert metrics(-white, white)[0] == pytest.approx(20 * math.log10(255 / 219))
 
 
 def test_images_are_rounded_and_clipped_as_when_they_are_saved():
     _, real = images(3)
-    assert figures((real + 0.4 / 127.5), real)[0] == 100
-    assert figures(torch.full_like(real, 7), torch.ones_like(real))[0] == 100
+    assert metrics((real + 0.4 / 127.5), real)[0] == 100
+    assert metrics(torch.full_like(real, 7), torch.ones_like(real))[0] == 100
 
 
 def test_the_border_does_not_count():
-    made, real = images(4)
-    made[..., 4:-4, 4:-4] = real[..., 4:-4, 4:-4]
-    assert figures(made, real) == [100, pytest.approx(1)]
+    fake, real = images(4)
+    fake[..., 4:-4, 4:-4] = real[..., 4:-4, 4:-4]
+    assert metrics(fake, real) == [100, pytest.approx(1)]
 
 
 @pytest.mark.parametrize("kind", [PSNRY, SSIMY])
 def test_small_images(kind):
     assert kind.unit == {PSNRY: "dB", SSIMY: ""}[kind]
     with pytest.raises(DataError, match="30x18 pixels is too small.*at least 19x19"):
-        kind(context()).compare(judged(torch.zeros(1, 3, 18, 30)))
+        kind(context()).compare(eval_sample(torch.zeros(1, 3, 18, 30)))

@@ -1,4 +1,4 @@
-"""What evaluators are given in tests."""
+"""Inputs of evaluators for tests."""
 
 import torch
 
@@ -7,7 +7,7 @@ from gcc.utils.weights import Weights
 
 
 def context(training=None, store=None, **files):
-    """Return surroundings with the training split and the store given, and with these files of weights by name."""
+    """Return a context with this training split and store, and with these files of weights by name."""
 
     def source():
         assert training is not None, "nothing here reads the training split"
@@ -17,14 +17,14 @@ def context(training=None, store=None, **files):
     return EvalContext(Weights(names), torch.device("cpu"), source, store)
 
 
-def eval_samples(made, real=None, **batch):
-    """Return made images beside the real ones, and what else the batch holds."""
-    return EvalSample({"A": torch.zeros_like(made), "B": made if real is None else real, **batch}, made, "A", "B")
+def eval_sample(fake, real=None, **batch):
+    """Return fake images with their real counterparts, and with what else the batch holds."""
+    return EvalSample({"A": torch.zeros_like(fake), "B": fake if real is None else real, **batch}, fake, "A", "B")
 
 
-def figure(evaluator, *seen):
-    """Return the figure over batches of what evaluators see."""
-    return evaluator.figure(torch.cat([evaluator.compare(each) for each in seen]))
+def metric(evaluator, *samples):
+    """Return the metric of an image evaluator over batches."""
+    return evaluator.aggregate(torch.cat([evaluator.compare(sample) for sample in samples]))
 
 
 def streets(count, size=64, split="train"):

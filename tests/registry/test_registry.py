@@ -8,7 +8,18 @@ from rich.console import Console
 
 from gcc.cli.tables import plugin_table
 from gcc.errors import ClashError, ContractError, PluginError
-from gcc.registry import ARCHITECTURES, DATASETS, EVALUATORS, METRICS, REGISTRIES, SELECTORS, ImportanceMetric, implements
+from gcc.registry import (
+    ARCHITECTURES,
+    DATASETS,
+    EVALUATORS,
+    METRICS,
+    REGISTRIES,
+    SELECTORS,
+    ImportanceMetric,
+    MetricKey,
+    implements,
+    unit_of,
+)
 from gcc.registry.registry import Listing, Registry
 
 GROUP = "gcc_test_plugins.things"
@@ -273,3 +284,24 @@ def test_built_in_plugins_load_and_are_listed():
         assert names <= set(lines)
         for name in names:
             assert lines[name].fault is None and lines[name].distribution == "gan-gcc" and lines[name].summary.endswith(".")
+
+
+def test_a_renamed_plugin_is_understood_with_a_warning_that_names_the_new_one(install):
+    install("plugins", {"new": "renamed_mod:Good"}, {"renamed_mod": GOOD})
+    registry = Registry("thing", GROUP, implements(ImportanceMetric), renamed={"old": "new"})
+    with pytest.warns(FutureWarning, match="the thing old is now called new"):
+        assert registry.load("old") is registry.load("new")
+    with pytest.warns(FutureWarning, match="the thing old is now called new"):
+        assert registry.origin("old") == "plugins 1.2"
+    assert registry.names() == ["new"] and registry.current_name("old") == "new"
+
+
+def test_a_plugin_that_has_the_old_name_of_another_keeps_it(install):
+    install("plugins", {"old": "old_mod:Good"}, {"old_mod": GOOD})
+    registry = Registry("thing", GROUP, implements(ImportanceMetric), renamed={"old": "new"})
+    assert registry.load("old").__name__ == "Good" and registry.current_name("old") == "old"
+
+
+def test_metrics_of_evaluators_by_their_old_names_have_units():
+    assert unit_of(MetricKey.parse("miou_judge")) == "%" and unit_of(MetricKey("psnr_y", "Set5")) == "dB"
+    assert unit_of(MetricKey("not_installed")) == ""

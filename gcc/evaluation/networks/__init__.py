@@ -1,1 +1,1 @@
-"""Trained networks whose features or labels evaluators read."""
+"""Trained networks that evaluators take features or predictions from."""

@@ -15,16 +15,16 @@ from gcc.utils.weights import digest, matched
 
 MEAN = (0.29010095242892997, 0.32808144844279574, 0.28696394422942517)
 DEVIATION = (0.1829540508368939, 0.18656561047509476, 0.18447508988480435)
-"""Of the training images' colours in [0, 1] (fyu/drn, datasets/cityscapes/info.json)."""
+"""Statistics of the training images' colours in [0, 1] (fyu/drn, datasets/cityscapes/info.json)."""
 HINT = (
-    "people get drn-d-105_ms_cityscapes.pth from http://go.yf.io/drn-cityscapes-models, to which https://github.com/fyu/drn points;"
-    " miou_judge does without"
+    "download drn-d-105_ms_cityscapes.pth from http://go.yf.io/drn-cityscapes-models, which https://github.com/fyu/drn links to;"
+    " miou_small needs no such file"
 )
 EXPANSION = 4
 
 
 class Bottleneck(nn.Module):
-    """A residual block of convolutions 1x1, 3x3 and 1x1, which gives 4 x `width` channels."""
+    """A residual block of 1x1, 3x3 and 1x1 convolutions with 4 x `width` output channels."""
 
     def __init__(self, before: int, width: int, stride: int, dilation: int) -> None:
         super().__init__()
@@ -43,14 +43,14 @@ class Bottleneck(nn.Module):
         """Map (N, before, H, W) to (N, 4 x width, H / stride, W / stride)."""
         inner = self.bn1(self.conv1(features)).relu()
         inner = self.bn2(self.conv2(inner)).relu()
-        fake: Tensor = self.bn3(self.conv3(inner)) + self.downsample(features)
-        return fake.relu()
+        total: Tensor = self.bn3(self.conv3(inner)) + self.downsample(features)
+        return total.relu()
 
 
 class DRND105(nn.Module):
-    """DRN-D-105 for 19 classes: dilation keeps an eighth of the resolution, and two convolutions without residuals end it.
+    """DRN-D-105 for 19 classes: dilation keeps the resolution at an eighth; two convolutions without residuals come last.
 
-    Module paths are those of fyu/drn's segmenter, so that its weights load by name.
+    Module paths equal those of fyu/drn's segmenter, so that its weights load by name.
     """
 
     mean: Tensor
@@ -94,10 +94,10 @@ def _level(before: int, width: int, blocks: int, stride: int = 1, dilation: int 
 class CityscapesMIoU(MeanIoU):
     """Mean IoU of Cityscapes' 19 classes by DRN-D-105, in percent; larger is better.
 
-    The protocol of GAN Compression (Li et al. 2020, mit-han-lab/gan-compression, metric/cityscapes_mIoU.py), which GCC's authors call too:
-    images go into the network at the size at which they were made, with 8 bits; the scores, not the images, are resized bilinearly to the
-    labels' 2048x1024; the class with the highest score there is compared with the label. (The logarithm of a softmax that it takes before
-    the resize shifts all classes' scores alike, and is left out.)
+    The protocol of GAN Compression (Li et al. 2020, mit-han-lab/gan-compression, metric/cityscapes_mIoU.py), which GCC's authors use too:
+    the network reads images at the size at which they were generated, with 8 bits; the scores, not the images, are resized bilinearly to
+    the labels' 2048x1024; the class with the highest score there is compared with the label. (The original takes a log-softmax before the
+    resize. It shifts the scores of all classes alike and is left out.)
     """
 
     classes = len(TRAIN_IDS)
@@ -118,9 +118,9 @@ class CityscapesMIoU(MeanIoU):
 
     def segment(self, images: Tensor, height: int, width: int) -> Tensor:
         colours = images.float().clamp(-1, 1).add(1).mul(127.5).round() / 255
-        # One by one, for the scores of a single image at full size take 160 MB.
-        found = [interpolate(self._network(image[None]), (height, width), mode="bilinear", antialias=True).argmax(1) for image in colours]
-        return torch.cat(found)
+        # One image at a time: the scores of a single image at full size take 160 MB.
+        classes = [interpolate(self._network(image[None]), (height, width), mode="bilinear", antialias=True).argmax(1) for image in colours]
+        return torch.cat(classes)
 
     def truth(self, sample: EvalSample) -> Tensor:
         return _labels(sample.batch)
@@ -129,7 +129,7 @@ class CityscapesMIoU(MeanIoU):
 def _labels(batch: Batch) -> Tensor:
     if "labels" not in batch:
         raise GccError(
-            "miou needs the label ids of Cityscapes, and this data has none: expected the data set 'cityscapes' with"
-            " gtFine/<split>/<city>/<frame>_gtFine_labelIds.png, or .._gtFine_labelTrainIds.png, for every frame; miou_judge does without"
+            "miou needs the label ids of Cityscapes, which this data does not have: expected the data set 'cityscapes' with"
+            " gtFine/<split>/<city>/<frame>_gtFine_labelIds.png, or .._gtFine_labelTrainIds.png, for every frame; miou_small needs none"
         )
     return batch["labels"]

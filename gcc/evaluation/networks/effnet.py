@@ -1,4 +1,4 @@
-"""Features for a Fréchet distance that need no file of the user: EfficientNet-Lite0, whose weights come in a package."""
+"""EfficientNet-Lite0: features for a Fréchet distance with weights from a package, so that the user needs no file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIZE = 224
 
 
 class EffNetLite0(Extractor):
-    """The 1280 features before the classifier of EfficientNet-Lite0, trained on ImageNet: a global average of the last convolution's.
+    """The 1280 features before the classifier of EfficientNet-Lite0, trained on ImageNet: the globally averaged last convolution.
 
     The input is (RGB in 0..255 - 127) / 128 at 224 pixels, as the network was trained.
     """
@@ -40,6 +40,6 @@ class EffNetLite0(Extractor):
         return f"resized to {SIZE} (bicubic, antialiased), EfficientNet-Lite0 {self._weights}"
 
     def __call__(self, images: Tensor) -> Tensor:
-        sized = interpolate(images.float(), (SIZE, SIZE), mode="bicubic", antialias=True).clamp(0, 255)
-        features: Tensor = self._network.extract_features((sized - 127) / 128)
+        resized = interpolate(images.float(), (SIZE, SIZE), mode="bicubic", antialias=True).clamp(0, 255)
+        features: Tensor = self._network.extract_features((resized - 127) / 128)
         return features.mean((2, 3))

@@ -1,4 +1,4 @@
-"""The features that FID and KID are defined on: Inception v3 of 2015, as torch-fidelity runs it."""
+"""Inception v3 of 2015 as torch-fidelity runs it: the features that FID and KID are defined on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gcc.utils.optional import needed
 from gcc.utils.weights import digest, matched
 
 HINT = (
-    "people get weights-inception-2015-12-05-6726825d.pth (91 MB) from https://github.com/toshas/torch-fidelity/releases/tag/v0.2.0,"
+    "download weights-inception-2015-12-05-6726825d.pth (91 MB) from https://github.com/toshas/torch-fidelity/releases/tag/v0.2.0,"
     " and the same file as pt_inception-2015-12-05-6726825d.pth from https://github.com/mseitzer/pytorch-fid/releases/tag/fid_weights"
 )
 
@@ -43,7 +43,7 @@ class Inception(Extractor):
 def _untrained(library: Any) -> Any:
     """Return torch-fidelity's network with random weights.
 
-    Its constructor takes no tensors: it downloads a file, or unpickles one with whatever code that holds. Neither may happen.
+    Its constructor does not accept tensors: it downloads a file, or unpickles one and would run code in it. Neither may happen.
     """
     with patch.object(library, "load_state_dict_from_url"), patch.object(library.FeatureExtractorInceptionV3, "load_state_dict"):
         return library.FeatureExtractorInceptionV3(Inception.name, ["2048"])

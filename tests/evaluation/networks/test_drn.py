@@ -9,43 +9,43 @@ from torch.nn import functional
 from gcc.data.cityscapes import Cityscapes
 from gcc.errors import ArtifactError, GccError
 from gcc.evaluation.networks.drn import DRND105, CityscapesMIoU
-from tests.helpers.evaluators import context, figure, judged
+from tests.helpers.evaluators import context, eval_sample, metric
 from tests.helpers.pairs import cityscapes, recipe
 
 NORM = {"weight", "bias", "running_mean", "running_var"}
-# Place in `base`: bottlenecks, their inner width, stride, dilation.
+# Index in `base`: bottlenecks, their inner width, stride, dilation.
 LEVELS = {3: (3, 64, 2, 1), 4: (4, 128, 2, 1), 5: (23, 256, 1, 2), 6: (3, 512, 1, 4)}
-# Place in `base`: channels, kernel, stride, dilation.
+# Index in `base`: channels, kernel, stride, dilation.
 PLAIN = {0: (16, 7, 1, 1), 1: (16, 3, 1, 1), 2: (32, 3, 2, 1), 7: (512, 3, 1, 2), 8: (512, 3, 1, 1)}
 MEAN = [0.29010095242892997, 0.32808144844279574, 0.28696394422942517]
 DEVIATION = [0.1829540508368939, 0.18656561047509476, 0.18447508988480435]
 
 
 def shapes():
-    """Return the names and shapes of the file that people have."""
-    found, before = {}, 3
+    """Return the names and shapes of the published file."""
+    shape_of, before = {}, 3
 
     def norm(name, channels):
-        found.update({f"{name}.{part}": (channels,) for part in NORM})
+        shape_of.update({f"{name}.{part}": (channels,) for part in NORM})
 
-    for place in range(9):
-        if place in PLAIN:
-            after, kernel, _, _ = PLAIN[place]
-            found[f"base.{place}.0.weight"] = (after, before, kernel, kernel)
-            norm(f"base.{place}.1", after)
+    for index in range(9):
+        if index in PLAIN:
+            after, kernel, _, _ = PLAIN[index]
+            shape_of[f"base.{index}.0.weight"] = (after, before, kernel, kernel)
+            norm(f"base.{index}.1", after)
             before = after
             continue
-        blocks, width, _, _ = LEVELS[place]
+        blocks, width, _, _ = LEVELS[index]
         for block in range(blocks):
-            path = f"base.{place}.{block}"
+            path = f"base.{index}.{block}"
             for number, shape in enumerate([(width, before, 1, 1), (width, width, 3, 3), (4 * width, width, 1, 1)], start=1):
-                found[f"{path}.conv{number}.weight"] = shape
+                shape_of[f"{path}.conv{number}.weight"] = shape
                 norm(f"{path}.bn{number}", shape[0])
             if block == 0:
-                found[f"{path}.downsample.0.weight"] = (4 * width, before, 1, 1)
+                shape_of[f"{path}.downsample.0.weight"] = (4 * width, before, 1, 1)
                 norm(f"{path}.downsample.1", 4 * width)
             before = 4 * width
-    return found | {"seg.weight": (19, 512, 1, 1), "seg.bias": (19,), "up.weight": (19, 1, 16, 16)}
+    return shape_of | {"seg.weight": (19, 512, 1, 1), "seg.bias": (19,), "up.weight": (19, 1, 16, 16)}
 
 
 @pytest.fixture(scope="module")
@@ -85,13 +85,13 @@ def naive(state, images):
         return (x - mean) / (variance + 1e-5).sqrt() * scale + shift
 
     x = (images - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(DEVIATION).view(1, 3, 1, 1)
-    for place in range(9):
-        path = f"base.{place}"
-        if place in PLAIN:
-            _, _, stride, dilation = PLAIN[place]
+    for index in range(9):
+        path = f"base.{index}"
+        if index in PLAIN:
+            _, _, stride, dilation = PLAIN[index]
             x = norm(conv(x, f"{path}.0", stride, dilation), f"{path}.1").relu()
             continue
-        blocks, _, stride, dilation = LEVELS[place]
+        blocks, _, stride, dilation = LEVELS[index]
         for block in range(blocks):
             at, by = f"{path}.{block}", stride if block == 0 else 1
             y = norm(conv(x, f"{at}.conv1"), f"{at}.bn1").relu()
@@ -118,41 +118,41 @@ def test_scores_are_those_of_the_reconstruction_at_any_size(state):
     for height, width in ((64, 48), (50, 41)):
         images = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(1))
         with torch.no_grad():
-            found, expected = network(images), naive(state, images)
-        assert found.shape == (1, 19, -(-height // 8) * 8, -(-width // 8) * 8)
-        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3 * expected.abs().max().item())
+            scores, expected = network(images), naive(state, images)
+        assert scores.shape == (1, 19, -(-height // 8) * 8, -(-width // 8) * 8)
+        torch.testing.assert_close(scores, expected, rtol=1e-3, atol=1e-3 * expected.abs().max().item())
 
 
-def test_classes_are_found_as_in_gan_compression(state, file, tmp_path):
+def test_classes_are_predicted_as_in_gan_compression(state, file, tmp_path):
     evaluator = CityscapesMIoU(context(Cityscapes(cityscapes(tmp_path), "train", recipe(32)), drn_d_105=file))
-    made = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(2)) * 2.4 - 1.2
-    found = evaluator.segment(made, 100, 210)
-    pixels = ((made.clamp(-1, 1) + 1) / 2 * 255).round() / 255
+    fake = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(2)) * 2.4 - 1.2
+    predicted = evaluator.segment(fake, 100, 210)
+    pixels = ((fake.clamp(-1, 1) + 1) / 2 * 255).round() / 255
     with torch.no_grad():
         scores = naive(state, pixels).log_softmax(1).numpy()
-    for answer, image in zip(found, scores, strict=True):
+    for answer, image in zip(predicted, scores, strict=True):
         sized = [np.array(Image.fromarray(channel).resize((210, 100), Image.Resampling.BILINEAR)) for channel in image]
         assert (answer.numpy() == np.stack(sized).argmax(0)).mean() > 0.999
-    assert len(found.unique()) > 3
+    assert len(predicted.unique()) > 3
 
 
-def test_the_figure_on_frames_of_cityscapes(file, tmp_path):
+def test_the_metric_on_frames_of_cityscapes(file, tmp_path):
     source = Cityscapes(cityscapes(tmp_path), "train", recipe(32))
     evaluator = CityscapesMIoU(context(source, drn_d_105=file))
     sample = {key: value[None] for key, value in source.sample(0, None).items()}
-    each = judged(sample["B"], **sample)
-    assert evaluator.compare(each).sum() == (sample["labels"] != 255).sum()
-    assert 0 <= figure(evaluator, each) < 30 and evaluator.unit == "%"
-    perfect = judged(sample["B"], **sample | {"labels": evaluator.segment(sample["B"], 16, 32)})
-    assert figure(evaluator, perfect) == 100
+    images = eval_sample(sample["B"], **sample)
+    assert evaluator.compare(images).sum() == (sample["labels"] != 255).sum()
+    assert 0 <= metric(evaluator, images) < 30 and evaluator.unit == "%"
+    perfect = eval_sample(sample["B"], **sample | {"labels": evaluator.segment(sample["B"], 16, 32)})
+    assert metric(evaluator, perfect) == 100
     assert "19 classes, scores resized to the labels, DRN-D-105 drn-d-105_ms_cityscapes.pth (sha256 " in evaluator.protocol
 
 
-def test_what_is_missing_is_told_before_any_work(state, file, tmp_path, monkeypatch):
+def test_missing_weights_and_labels_are_reported_before_any_work(state, file, tmp_path, monkeypatch):
     cityscapes(tmp_path / "data", label_ids=False)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     source = Cityscapes(tmp_path / "data", "train", recipe(32))
-    with pytest.raises(GccError, match=r"drn-d-105 are needed.*--weights drn-d-105=FILE; people get .* from http://go\.yf\.io"):
+    with pytest.raises(GccError, match=r"drn-d-105 are needed.*--weights drn-d-105=FILE; download .* from http://go\.yf\.io"):
         CityscapesMIoU(context(source))
     with pytest.raises(GccError, match=r"expected the data set 'cityscapes' with gtFine/<split>/<city>/<frame>_gtFine_labelIds\.png"):
         CityscapesMIoU(context(source, drn_d_105=file))

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0's features, of its real weights."""
+"""EfficientNet-Lite0's features, with its published weights."""
 
 import sys
 
@@ -21,14 +21,14 @@ def test_features_are_the_packages_own_of_pillows_resized_image():
     photo = to_image(streets(1, 300)[0])
     extractor = EffNetLite0(context())
     for image in (photo, photo.resize((90, 60))):
-        # In floating point, for Pillow rounds 8-bit images between and after its two passes.
+        # In floating point: Pillow rounds 8-bit images between and after its two passes.
         channels = [channel.convert("F").resize((224, 224), Image.Resampling.BICUBIC) for channel in image.split()]
         sized = torch.from_numpy(np.stack(channels)).clamp(0, 255)[None]
         with torch.no_grad():
             expected = network._avg_pooling(network.extract_features((sized - 127) / 128)).flatten(1)
-            found = extractor(torch.from_numpy(np.array(image)).permute(2, 0, 1)[None])
-        assert found.shape == (1, 1280) and found.requires_grad is False
-        assert (found - expected).norm() < 1e-3 * expected.norm()
+            features = extractor(torch.from_numpy(np.array(image)).permute(2, 0, 1)[None])
+        assert features.shape == (1, 1280) and features.requires_grad is False
+        assert (features - expected).norm() < 1e-3 * expected.norm()
 
 
 def test_the_protocol_names_the_weights():
