@@ -46,10 +46,12 @@ def test_variants_share_widths_seeds_and_teachers_and_finished_runs_stay(tmp_pat
 
     again = ablation(tmp_path)
     l1 = [saved["gcc", n].measurements["student"]["metrics"]["l1"] for n in (0, 1)]
-    assert again.values()["gcc"]["l1"] == pytest.approx(l1)
-    assert list(again.rows()) == ["teacher", "pruned-only", "gcc"]
-    assert again.rows()["gcc"]["l1"] == f"{statistics.mean(l1):.4g} ± {statistics.stdev(l1):.2g}"
-    assert again.rows()["gcc"]["psnr"].endswith(" dB")
+    measurements = again.measurements()
+    assert measurements.to_dict()["gcc"]["l1"] == pytest.approx(l1)
+    rows = measurements.rows()
+    assert list(rows) == ["teacher", "pruned-only", "gcc"]
+    assert rows["gcc"]["l1"] == f"{statistics.mean(l1):.4g} ± {statistics.stdev(l1):.2g}"
+    assert rows["gcc"]["psnr"].endswith(" dB")
     data, table, picture = again.save()
     assert json.loads(data.read_text())["figures"]["gcc"]["l1"] == pytest.approx(l1)
     assert "| gcc |" in table.read_text() and "2 runs" in table.read_text()
@@ -63,13 +65,13 @@ def test_variants_share_widths_seeds_and_teachers_and_finished_runs_stay(tmp_pat
 def test_both_directions_of_a_family_have_figures_of_their_own(tmp_path):
     one = ablation(tmp_path, arch="cyclegan", presets="gcc", seeds=1, evaluators="fd_effnetlite0")
     run(one)
-    values = one.values()["gcc"]
+    values = one.measurements().to_dict()["gcc"]
     assert values.keys() == {"A2B fd_effnetlite0", "B2A fd_effnetlite0"} and len(set(map(tuple, values.values()))) == 2
 
 
 def test_a_preset_takes_a_part_away_and_leaves_the_rest_as_it_was_set(tmp_path):
     tuned = ablation(tmp_path, lambda_global=0.25, lambda_distill_g=0.5)
-    recipes = {variant: tuned._compressor(variant, 0).recipe for variant in PRESETS}
+    recipes = {variant: tuned.compressor(variant, 0).recipe for variant in PRESETS}
     assert recipes["gcc"].lambda_global == 0.25 and recipes["gcc"].lambda_distill_g == 0.5
     assert recipes["pruned-only"].lambda_distill_g == 0 and recipes["no-global"].lambda_distill_g == 0.5
     assert recipes["no-selective-activation"].discriminator == "full" and recipes["no-selective-activation"].lambda_global == 0.25
@@ -78,7 +80,8 @@ def test_a_preset_takes_a_part_away_and_leaves_the_rest_as_it_was_set(tmp_path):
 def test_one_seed_has_no_deviation_and_a_variant_named_twice_runs_once(tmp_path):
     single = ablation(tmp_path, presets="gcc,gcc", seeds=1)
     assert run(single) == ["gcc, seed 0"]
-    assert "±" not in single.rows()["gcc"]["l1"] and len(single.values()["teacher"]["l1"]) == 1
+    measurements = single.measurements()
+    assert "±" not in measurements.rows()["gcc"]["l1"] and len(measurements.to_dict()["teacher"]["l1"]) == 1
     assert "One run each" in single.save()[1].read_text()
 
 
@@ -110,7 +113,7 @@ def test_another_first_variant_takes_the_widths_that_were_found(tmp_path):
     run(ablation(tmp_path, presets="gcc", seeds=1))
     later = ablation(tmp_path, presets="pruned-only,gcc", seeds=1)
     assert run(later) == ["pruned-only, seed 0"]
-    assert later.values().keys() == {"teacher", "pruned-only", "gcc"}
+    assert later.measurements().values.keys() == {"teacher", "pruned-only", "gcc"}
 
 
 def test_unknown_variants_are_refused(tmp_path):

@@ -65,7 +65,7 @@ def test_memory_that_runs_out_outside_a_run_costs_a_line(error, monkeypatch):
         raise error
 
     monkeypatch.setattr("gcc.cli.inspection.inspect_architecture", failing)
-    assert "there is not enough memory" in refused("inspect", "pix2pix")
+    assert "out of memory" in refused("inspect", "pix2pix")
 
 
 def test_compress_leaves_everything_that_it_promises(compressed):

@@ -30,7 +30,7 @@ def test_a_package_that_cannot_be_imported_says_why(tmp_path, monkeypatch):
     assert found.status == "error" and "RuntimeError: operator torchvision::nms does not exist)" in found.text
 
 
-@pytest.mark.parametrize(("here", "verdict"), [("3.11.9", "ok"), ("3.12.1", "ok"), ("3.99.0", "warning")])
+@pytest.mark.parametrize(("here", "status"), [("3.11.9", "ok"), ("3.12.1", "ok"), ("3.99.0", "warning")])
 def test_the_tested_pythons_are_known(here, status, monkeypatch):
     monkeypatch.setattr("platform.python_version", lambda: here)
     assert python().status == status and here in python().text

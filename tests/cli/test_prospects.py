@@ -59,7 +59,7 @@ def test_images_are_counted_and_bad_ones_named(data):
     told(found, "data", "error", "4 samples cannot be used", "0.png", "2.png", "; and 1 more: ", "--skip-bad")
     assert "3.png" not in found["data"].text
     told(found, "skipping", "warning", "1 samples to train", "4 samples cannot be used", "are left out")
-    told(found, "training", "warning", "on a CPU: the published recipes are jobs for a GPU")
+    told(found, "training", "warning", "on a CPU: the published recipes need a GPU")
 
 
 def test_the_rest_is_looked_at_where_the_data_is_of_no_layout(tmp_path):
@@ -76,13 +76,13 @@ def test_weights_are_asked_for(tmp_path, monkeypatch):
         return Compressor(Teacher.create(arch), **TINY[arch] | arguments)
 
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
-    lacking = doctor.found("losses", doctor.weights_of_losses, run("srgan", perceptual="vgg19"))
+    lacking = doctor.finding_of("losses", doctor.weights_of_losses, run("srgan", perceptual="vgg19"))
     assert lacking.status == "error" and "the weights of vgg19 are needed" in lacking.text and "--weights vgg19=FILE" in lacking.text
     assert doctor.weights_of_losses(run("srgan")).status == "ok"
-    unread = doctor.found("metrics", doctor.metrics, run("pix2pix", weights={"vgg": "x.pth"}))
+    unread = doctor.finding_of("metrics", doctor.metrics, run("pix2pix", weights={"vgg": "x.pth"}))
     assert unread.status == "error" and "nothing here reads weights of that name" in unread.text
     assert doctor.metrics(run("pix2pix", evaluators="")).status == "warning"
-    assert doctor.metrics(run("pix2pix")).text == "l1, psnr; l1 chooses the best epoch"
+    assert doctor.metrics(run("pix2pix")).text == "l1, psnr; l1 selects the best epoch"
 
 
 def test_a_recipe_that_cannot_be_is_the_only_finding():
@@ -106,7 +106,7 @@ def test_a_teacher_that_was_imported_lacks_discriminators(tmp_path):
     told(look(), "teacher", "warning", "has no discriminators")
 
 
-@pytest.mark.parametrize(("free", "verdict"), [(1, "error"), (1.5, "warning"), (1000, "ok")])
+@pytest.mark.parametrize(("free", "status"), [(1, "error"), (1.5, "warning"), (1000, "ok")])
 def test_memory_is_held_against_what_is_free(free, status, monkeypatch):
     run = Compressor(Teacher.create("pix2pix"), **TINY["pix2pix"])
     widths = run.within_budget()
@@ -121,7 +121,7 @@ def test_memory_is_held_against_what_is_free(free, status, monkeypatch):
 def test_a_family_that_looks_at_values_leaves_memory_untold(monkeypatch):
     run = Compressor(Teacher.create("pix2pix"), **TINY["pix2pix"])
     monkeypatch.setattr(type(run.architecture), "task_losses", lambda self, networks, batch, samples: {"x": samples["fake"].max().item()})
-    told({"memory": doctor.memory(run, run.within_budget())}, "memory", "warning", "cannot be told")
+    told({"memory": doctor.memory(run, run.within_budget())}, "memory", "warning", "unknown (")
 
 
 def test_disk_is_held_against_what_will_be_written(tmp_path, monkeypatch):
@@ -143,7 +143,7 @@ def test_the_device_and_its_precision_are_tried(monkeypatch):
     assert next(iter(machine("cpu", "fp16"))).status == "ok" and "needs a GPU" in [*machine("cpu", "fp16")][1].text
     monkeypatch.setattr(shutil, "which", lambda program: f"/usr/bin/{program}")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    for built, remedy in ((None, "build of torch with CUDA"), ("13.0", "driver: it must know CUDA 13.0")):
+    for built, remedy in ((None, "build of torch with CUDA"), ("13.0", "driver to one that supports CUDA 13.0")):
         monkeypatch.setattr(torch.version, "cuda", built)
         assert doctor.device("cpu").status == "warning" and remedy in doctor.device("cpu").text
 
