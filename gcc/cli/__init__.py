@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
 from importlib import import_module
+from keyword import iskeyword
 from typing import Any, cast
 
 import click
@@ -16,40 +17,27 @@ from gcc.cli.options import with_current_names
 from gcc.cli.sigint import exit_on_sigint_during_import
 from gcc.cli.stderr import tolerate_broken_stderr
 
-MODULES: Mapping[str, str] = {
-    "ablate": "ablate",
-    "bench": "bench",
-    "compress": "compress",
-    "doctor": "doctor",
-    "evaluate": "evaluate",
-    "export": "export",
-    "generate": "generate",
-    "import": "import_",
-    "inspect": "inspect",
-    "list": "list",
-    "plugin": "plugin",
-    "pull": "pull",
-    "push": "push",
-    "report": "report",
-    "train": "train",
-    "translate": "translate",
-    "version": "version",
-}
-"""The module of each command, which calls it `command`. The script `scripts/gcc` lists the same commands."""
+COMMANDS = (
+    *("ablate", "bench", "compress", "doctor", "evaluate", "export", "generate", "import", "inspect", "list", "plugin", "pull", "push"),
+    *("report", "train", "translate", "version"),
+)
+"""The names of the commands; the script `scripts/gcc` lists them too. A module whose name would be a keyword ends with an underscore."""
 
 
 class Commands(Mapping[str, click.Command]):
     """The commands by name, each imported when it is first used."""
 
     def __getitem__(self, name: str) -> click.Command:
-        command: click.Command = import_module(f"gcc.cli.{MODULES[name]}").command
+        if name not in COMMANDS:
+            raise KeyError(name)
+        command: click.Command = import_module(f"gcc.cli.{name}_" if iskeyword(name) else f"gcc.cli.{name}").command
         return command
 
     def __iter__(self) -> Iterator[str]:
-        return iter(MODULES)
+        return iter(COMMANDS)
 
     def __len__(self) -> int:
-        return len(MODULES)
+        return len(COMMANDS)
 
 
 class Program(click.Group):
