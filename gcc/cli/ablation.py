@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 
 from gcc.artifacts.model import read
-from gcc.artifacts.run_folder import RECIPE_FILE, RENAMED_OPTIONS, claim, is_finished
+from gcc.artifacts.run_folder import RECIPE_FILE, RENAMED_OPTIONS, is_finished
 from gcc.compressor import Compressor
 from gcc.errors import ArtifactError, GccError, OutputError, RunError
 from gcc.evaluation.collection import split_names
@@ -21,9 +21,8 @@ from gcc.recipe import current_names, differences, read_toml
 from gcc.registry import MetricKey, unit_of
 from gcc.registry.presets import PRESETS, preset
 from gcc.report.html import save_report
-from gcc.training.checkpoint import USUAL, Checkpoints
 from gcc.training.measure import held_out_grid
-from gcc.training.session import rewind, run_session
+from gcc.training.session import Session
 from gcc.training.teacher import Teacher
 from gcc.utils.distributed import is_distributed_launch
 from gcc.utils.files import replacing, write_text
@@ -144,15 +143,11 @@ class Ablation:
                 if _is_finished(folder, run):
                     continue
                 yield f"{variant}, seed {run.recipe.seed}"
-                snapshot = Checkpoints(folder).newest()
-                if snapshot:
-                    run.resume(snapshot)
+                session = Session(run, folder)
+                session.resume()
                 run.check()
-                if snapshot:
-                    rewind(folder, snapshot)
-                else:
-                    claim(folder, needs=run.bytes_written() + USUAL.keep * run.bytes_of_snapshot())
-                run_session(run, folder, console, again="call the same command again to go on")
+                session.prepare()
+                session.train(console, hint="call the same command again to go on")
                 save_report([folder])
 
     def measurements(self) -> Measurements:
@@ -192,11 +187,11 @@ class Ablation:
         folders = {TEACHER: self._folder(self.variants[0], 0) / TEACHER}
         folders |= {variant: self._folder(variant, 0) / "student" for variant in self.variants}
         networks = {
-            title: {name: artifact.network().to(self.first.device) for name, artifact in read(folder).items()}
+            title: {name: artifact.network().to(self.first.context.device) for name, artifact in read(folder).items()}
             for title, folder in folders.items()
         }
         with replacing(picture) as temporary:
-            held_out_grid(self.first, networks).save(temporary)
+            held_out_grid(self.first.context, networks).save(temporary)
         return [data, table, picture]
 
     def compressor(self, variant: str, number: int) -> Compressor:
@@ -215,7 +210,8 @@ class Ablation:
 
     @cached_property
     def _first_seed(self) -> int:
-        seed: int = self.teacher.architecture(demo=self._arguments.get("data") is None, settings=self._settings).recipe.seed
+        bind = self.teacher.demo_architecture if self._arguments.get("data") is None else self.teacher.architecture
+        seed: int = bind(self._settings).recipe.seed
         return seed
 
     @cached_property
@@ -224,7 +220,7 @@ class Ablation:
         folder = self.teacher.folder
         arguments = {name: str(value) for name, value in sorted(self._arguments.items()) if value and name not in NOT_COMPARED}
         return arguments | {
-            "data": self.first.data.train.identity or str(self._arguments.get("data")),
+            "data": self.first.context.data.train.identity or str(self._arguments.get("data")),
             "teacher": {str(path.relative_to(folder)): digest(path) for path in sorted(folder.glob("**/*.safetensors"))} if folder else {},
             "weights": {name: digest(Path(file)) for name, file in sorted((self._arguments.get("weights") or {}).items())},
         }

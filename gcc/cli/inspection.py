@@ -28,7 +28,7 @@ def inspect_architecture(arch: str, settings: Mapping[str, Any]) -> Iterator[Ren
     Raises:
         GccError: the architecture is unknown, or a setting is invalid.
     """
-    architecture = Teacher.create(arch).architecture(demo=False, settings=settings)
+    architecture = Teacher.create(arch).architecture(settings)
     recipe = architecture.recipe
     widths = architecture.full_widths(recipe.ngf)
     yield layer_table(architecture, widths)

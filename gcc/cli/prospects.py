@@ -16,8 +16,12 @@ from gcc.compressor import Compressor
 from gcc.errors import DataError, GccError
 from gcc.models.modules import Widths
 from gcc.pruning.cost import generator_cost
-from gcc.training.checkpoint import USUAL
+from gcc.training.checkpoint import DEFAULT_SCHEDULE
 from gcc.training.config import Amp
+from gcc.training.context import RunContext
+from gcc.training.footprint import bytes_of_checkpoint, bytes_written
+from gcc.training.memory_estimate import bytes_of_step
+from gcc.training.pairs import teacher_networks
 from gcc.training.precision import ExecutionConfig
 from gcc.training.teacher import Teacher
 from gcc.utils.device import choose_device
@@ -93,7 +97,8 @@ def prospects(
         arguments: other keywords of `Compressor`.
     """
     try:
-        recipe = teacher.architecture(demo=data is None, settings=settings).recipe.to_dict()
+        bind = teacher.demo_architecture if data is None else teacher.architecture
+        recipe = bind(settings).recipe.to_dict()
         run = Compressor(teacher, data, skip_bad=True, **arguments, **recipe)
     except DataError as error:
         yield Finding("data", "error", str(error))
@@ -103,24 +108,25 @@ def prospects(
         yield Finding("run", "error", str(error))
         return
     else:
-        yield finding_of("data", images, run, skip_bad)
+        yield finding_of("data", images, run.context, skip_bad)
+    context = run.context
     yield finding_of("training", training, run)
-    yield finding_of("teacher", weights_of_teacher, run)
-    yield finding_of("losses", weights_of_losses, run)
-    yield finding_of("metrics", metrics, run)
-    widths = run.widths_at(run.recipe.prune_width)
+    yield finding_of("teacher", weights_of_teacher, context)
+    yield finding_of("losses", weights_of_losses, context)
+    yield finding_of("metrics", metrics, context)
+    widths = context.full_widths(context.recipe.prune_width)
     try:
-        widths = run.within_budget()
-        yield budget(run, widths)
+        widths = run.reachable_widths()
+        yield budget(context, widths)
     except GccError as error:
         yield Finding("budget", "error", str(error))
     yield finding_of("memory", memory, run, widths)
-    yield finding_of("disk", disk, run, out)
+    yield finding_of("disk", disk, context, out)
 
 
-def images(run: Compressor, skip_bad: bool) -> Finding:
+def images(context: RunContext, skip_bad: bool) -> Finding:
     """Read every image, count the samples of each split, and name bad ones, which are an error unless they are skipped."""
-    splits = run.data
+    splits = context.data
     splits.check()
     note = f"; {splits.test.note}" if splits.test.note else ""
     if bad := splits.left_out:
@@ -129,64 +135,65 @@ def images(run: Compressor, skip_bad: bool) -> Finding:
         if not skip_bad:
             return Finding("data", "error", f"{text}: repair them, or leave them out with --skip-bad")
         note += f"; {text}, and are left out"
-    return Finding("data", "warning" if bad else "ok", splits.facts(run.recipe.size)["data"] + note)
+    return Finding("data", "warning" if bad else "ok", splits.facts(context.recipe.size)["data"] + note)
 
 
 def training(run: Compressor) -> Finding:
     """Return the length of training, and warn if the hardware or the recipe does not suit it."""
     facts = run.plan()
     warnings = [facts["warning"]] if "warning" in facts else []
-    if run.device.type == "cpu" and run.data.store is not None:
+    if run.context.device.type == "cpu" and run.context.data.store is not None:
         warnings.append("on a CPU: the published recipes need a GPU; to try it out, use fewer --epochs or a smaller --size")
     return Finding("training", "warning" if warnings else "ok", "; ".join([facts["training"], *warnings]))
 
 
-def weights_of_teacher(run: Compressor) -> Finding:
+def weights_of_teacher(context: RunContext) -> Finding:
     """Read the teacher's weights, if it has any, and return its width and costs."""
-    run.teacher_networks(run.recipe.ngf, "teacher")
-    text = f"width {run.recipe.ngf}: {run.teacher_cost()}"
-    if run.teacher_source.note:
-        return Finding("teacher", "warning", f"{text}; {run.teacher_source.note}; use a teacher with discriminators if there is one")
-    return Finding("teacher", "ok", f"{text}, {f'from {run.teacher_source.folder}' if run.teacher_source.pretrained else 'untrained'}")
+    teacher = context.teacher
+    teacher_networks(context, context.recipe.ngf, "teacher")
+    text = f"width {context.recipe.ngf}: {context.teacher_cost()}"
+    if teacher.note:
+        return Finding("teacher", "warning", f"{text}; {teacher.note}; use a teacher with discriminators if there is one")
+    return Finding("teacher", "ok", f"{text}, {f'from {teacher.folder}' if teacher.pretrained else 'untrained'}")
 
 
-def weights_of_losses(run: Compressor) -> Finding:
+def weights_of_losses(context: RunContext) -> Finding:
     """Read the weights of the networks that task losses use, and name these networks."""
-    return Finding("losses", "ok", f"weights of {', '.join(run.auxiliary)}" if run.auxiliary else "no trained weights needed")
+    return Finding("losses", "ok", f"weights of {', '.join(context.auxiliary)}" if context.auxiliary else "no trained weights needed")
 
 
-def metrics(run: Compressor) -> Finding:
+def metrics(context: RunContext) -> Finding:
     """Read the evaluators' weights, check them against the held-out images, and name the evaluators."""
-    if not run.evaluators.by_name:
+    if not context.evaluators.by_name:
         text = "none: neither the best epoch nor the student's quality will be known; choose --evaluators, see gcc list"
         return Finding("metrics", "warning", text)
-    run.test.check()
-    run.auxiliary  # noqa: B018 - requests their weights
-    run.weights.require_asked()
-    names = [*run.evaluators.by_name]
-    selection = f"{names[0]} selects the best epoch" if run.best_checkpoint else "without validation images, the last epoch is saved"
+    context.test.check()
+    context.auxiliary  # noqa: B018 - requests their weights
+    context.weights.require_asked()
+    names = [*context.evaluators.by_name]
+    selection = f"{names[0]} selects the best epoch" if context.validation else "without validation images, the last epoch is saved"
     return Finding("metrics", "ok", f"{', '.join(names)}; {selection}")
 
 
-def budget(run: Compressor, widths: Mapping[str, Widths]) -> Finding:
+def budget(context: RunContext, widths: Mapping[str, Widths]) -> Finding:
     """Return the costs of students within the budget."""
-    costs = (f"{name}: {generator_cost(run.architecture, of_generator)}" for name, of_generator in widths.items())
-    return Finding("budget", "ok", f"{run.recipe.budget} can be reached, {'; '.join(costs)}")
+    costs = (f"{name}: {generator_cost(context.architecture, of_generator)}" for name, of_generator in widths.items())
+    return Finding("budget", "ok", f"{context.recipe.budget} can be reached, {'; '.join(costs)}")
 
 
 def memory(run: Compressor, widths: dict[str, Widths]) -> Finding:
     """Compare the memory that the tensors of a step need with the free memory."""
     try:
-        needs = run.bytes_of_iteration(widths)
+        needs = bytes_of_step(run, widths)
     except GccError:
         return Finding("memory", "warning", "unknown until the problems above are solved")
     except Exception as error:  # Families of plugins may read values, which fake tensors do not have.
         return Finding("memory", "warning", f"unknown ({type(error).__name__}): try a run of few --epochs")
-    free = free_memory(run.device)
+    free = free_memory(run.context.device)
     text = f"the tensors of a step need up to {needs / 1e9:.2f} GB"
     if free is None:
         return Finding("memory", "warning", f"{text}; this system does not report free memory: make sure that there is twice as much")
-    text += f", {free / 1e9:.1f} GB are free on {run.device}"
+    text += f", {free / 1e9:.1f} GB are free on {run.context.device}"
     fix = "use a smaller --batch-size, --micro-batch or --size, or more memory"
     if needs > free:
         return Finding("memory", "error", f"{text}: {fix}")
@@ -195,7 +202,7 @@ def memory(run: Compressor, widths: dict[str, Widths]) -> Finding:
     return Finding("memory", "ok", text)
 
 
-def disk(run: Compressor, out: Path | None) -> Finding:
+def disk(context: RunContext, out: Path | None) -> Finding:
     """Check that the run's folder can be written, and that the disk has room for its files."""
     folder = out or Path("runs")
     if out is not None:
@@ -203,6 +210,6 @@ def disk(run: Compressor, out: Path | None) -> Finding:
     existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if not os.access(existing, os.W_OK):
         return Finding("disk", "error", f"{existing} cannot be written: choose another --out, or change its permissions")
-    needs, free = run.bytes_written() + USUAL.keep * run.bytes_of_snapshot(), shutil.disk_usage(existing).free
+    needs, free = bytes_written(context) + DEFAULT_SCHEDULE.keep * bytes_of_checkpoint(context), shutil.disk_usage(existing).free
     text = f"the run will write about {needs / 1e6:.0f} MB to {folder}, {free / 1e6:.0f} MB are free"
     return Finding("disk", "ok", text) if needs < free else Finding("disk", "error", f"{text}: make room, or choose another --out")

@@ -129,7 +129,7 @@ def test_a_stopped_run_is_resumed(tmp_path):
     run(first)
     stopped = ablation(tmp_path / "stopped", presets="gcc", seeds=1)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Compressor, "state", lambda self: stop(None) if self.sides and self.epoch == 2 else {})
+        patch.setattr(Compressor, "monitored", lambda self: stop(None) if "student" in self.pairs and self.epoch == 2 else {})
         run(stopped)
     folder = tmp_path / "stopped" / "gcc" / "seed-0"
     assert (folder / "checkpoints").is_dir() and not (folder / "student").exists()

@@ -370,7 +370,7 @@ def test_evaluate_prints_metrics_with_their_protocols_and_writes_json(small_run)
     for text in ("psnr", "ssim_y", "dB", "6 images, 32x32 pixels"):
         assert text in result.output
     metrics = json.loads((out / "student-evaluation.json").read_text())["metrics"]["G"]
-    assert figures["psnr"]["unit"] == "dB" and f"{figures['psnr']['value']:.4g} dB" in result.output
+    assert metrics["psnr"]["unit"] == "dB" and f"{metrics['psnr']['value']:.4g} dB" in result.output
     assert run("evaluate", str(out)).stderr.startswith("gcc: error: ")
 
 

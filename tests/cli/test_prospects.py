@@ -12,6 +12,7 @@ from gcc import Compressor, Teacher
 from gcc.cli import main
 from gcc.cli import prospects as doctor
 from gcc.cli.prospects import machine, prospects
+from gcc.training.memory_estimate import bytes_of_step
 from tests.helpers.families import TINY
 
 pytestmark = pytest.mark.usefixtures("small_worlds")
@@ -50,7 +51,7 @@ def test_a_run_on_demo_data_can_begin(arch):
 def test_images_are_counted_and_bad_ones_named(data):
     def look():
         run = Compressor(Teacher.create("pix2pix"), data, skip_bad=True, **TINY["pix2pix"])
-        return {"data": doctor.images(run, False), "skipping": doctor.images(run, True), "training": doctor.training(run)}
+        return {"data": doctor.images(run.context, False), "skipping": doctor.images(run.context, True), "training": doctor.training(run)}
 
     check(look(), "data", "ok", "5 samples to train, 3 held out, 2 to choose the best epoch")
     for number in range(4):
@@ -72,17 +73,17 @@ def test_the_rest_is_checked_if_the_layout_of_the_data_is_unknown(tmp_path):
 
 
 def test_missing_and_unused_weights_are_errors(tmp_path, monkeypatch):
-    def run(arch, **arguments):
-        return Compressor(Teacher.create(arch), **TINY[arch] | arguments)
+    def context(arch, **arguments):
+        return Compressor(Teacher.create(arch), **TINY[arch] | arguments).context
 
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
-    lacking = doctor.finding_of("losses", doctor.weights_of_losses, run("srgan", perceptual="vgg19"))
+    lacking = doctor.finding_of("losses", doctor.weights_of_losses, context("srgan", perceptual="vgg19"))
     assert lacking.status == "error" and "the weights of vgg19 are needed" in lacking.text and "--weights vgg19=FILE" in lacking.text
-    assert doctor.weights_of_losses(run("srgan")).status == "ok"
-    unread = doctor.finding_of("metrics", doctor.metrics, run("pix2pix", weights={"vgg": "x.pth"}))
+    assert doctor.weights_of_losses(context("srgan")).status == "ok"
+    unread = doctor.finding_of("metrics", doctor.metrics, context("pix2pix", weights={"vgg": "x.pth"}))
     assert unread.status == "error" and "nothing here reads weights of that name" in unread.text
-    assert doctor.metrics(run("pix2pix", evaluators="")).status == "warning"
-    assert doctor.metrics(run("pix2pix")).text == "l1, psnr; l1 selects the best epoch"
+    assert doctor.metrics(context("pix2pix", evaluators="")).status == "warning"
+    assert doctor.metrics(context("pix2pix")).text == "l1, psnr; l1 selects the best epoch"
 
 
 def test_an_invalid_recipe_is_the_only_finding():
@@ -109,8 +110,8 @@ def test_a_teacher_without_discriminators_is_a_warning(tmp_path):
 @pytest.mark.parametrize(("free", "status"), [(1, "error"), (1.5, "warning"), (1000, "ok")])
 def test_needed_memory_is_compared_with_free_memory(free, status, monkeypatch):
     run = Compressor(Teacher.create("pix2pix"), **TINY["pix2pix"])
-    widths = run.within_budget()
-    needs = run.bytes_of_iteration(widths)
+    widths = run.reachable_widths()
+    needs = bytes_of_step(run, widths)
     monkeypatch.setattr(doctor, "free_memory", lambda device: int(free * needs) - 1)
     finding = doctor.memory(run, widths)
     assert finding.status == status and ("--batch-size" in finding.text) == (status != "ok")
@@ -121,7 +122,7 @@ def test_needed_memory_is_compared_with_free_memory(free, status, monkeypatch):
 def test_memory_is_unknown_for_a_family_that_reads_values(monkeypatch):
     run = Compressor(Teacher.create("pix2pix"), **TINY["pix2pix"])
     monkeypatch.setattr(type(run.architecture), "task_losses", lambda self, networks, batch, samples: {"x": samples["fake"].max().item()})
-    check({"memory": doctor.memory(run, run.within_budget())}, "memory", "warning", "unknown (")
+    check({"memory": doctor.memory(run, run.reachable_widths())}, "memory", "warning", "unknown (")
 
 
 def test_free_disk_space_is_compared_with_what_the_run_writes(tmp_path, monkeypatch):
