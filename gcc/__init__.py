@@ -2,7 +2,7 @@
 
 >>> from gcc import Compressor, Teacher, load
 
-Names are imported when they are first used, so that importing `gcc` costs nothing.
+A name is imported when it is first used, so that `import gcc` loads neither torch nor anything else that is slow.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gcc.training.teacher import Teacher as Teacher
     from gcc.training.teacher_trainer import Trainer as Trainer
 
-_HOMES = {
+_MODULES = {
     "Compressor": "gcc.compressor",
     "GccError": "gcc.errors",
     "Teacher": "gcc.training.teacher",
@@ -32,15 +32,16 @@ _HOMES = {
     "optimize": "gcc.deploy.optimize",
     "prune": "gcc.pruning.graph.prune",
 }
+"""The public names and the modules that define them; type checkers read the same list above."""
 
-__all__ = ["Compressor", "GccError", "Teacher", "Trainer", "bench", "export", "load", "optimize", "prune"]
+__all__ = [*_MODULES]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'gcc' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *_MODULES})

@@ -232,14 +232,23 @@ def changed(recipe: R, settings: Mapping[str, Any]) -> R:
         RecipeError: a field is unknown, or its value has the wrong type or lies out of range.
     """
     kinds = fields(type(recipe))
-    for old in settings.keys() & RENAMED.keys():
-        warnings.warn(f"the recipe field {old} is now called {RENAMED[old]}", FutureWarning, stacklevel=2)
-    settings = current_names(settings)
+    settings = renamed(settings)
     for name in settings:
         if name not in kinds:
             raise RecipeError(f"unknown recipe field {name!r}{near(name, kinds)}")
     parsed = {name: _parsed(name, value, kinds[name]) if isinstance(value, str) else value for name, value in settings.items()}
     return dataclasses.replace(recipe, **parsed)
+
+
+def renamed(settings: Mapping[str, T]) -> dict[str, T]:
+    """Return settings with every field under its present name, and warn of each old name.
+
+    Raises:
+        RecipeError: a field is given under its old name and its present one.
+    """
+    for old in sorted(settings.keys() & RENAMED.keys()):
+        warnings.warn(f"the recipe field {old} is now called {RENAMED[old]}", FutureWarning, stacklevel=3)
+    return current_names(settings)
 
 
 def current_names(settings: Mapping[str, T]) -> dict[str, T]:

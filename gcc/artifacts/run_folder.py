@@ -74,6 +74,10 @@ def _held(out: Path) -> list[str]:
 
 PATHS = ("data", "teacher", "recipe", "widths")
 """Options that name files or folders."""
+RENAMED_OPTIONS = {"counter": "mac_counter", "keep": "keep_checkpoints", "metrics": "evaluators", "plain": "reference"}
+"""Options by the names that they had in version 0.1."""
+RENAMED_KEYS = RENAMED_OPTIONS | {"files": "weights"}
+"""The same, of the options in `COMMAND`."""
 PER_CALL_OPTIONS = ("out", "force", "dry_run")
 """Options that are of one call alone."""
 
@@ -86,7 +90,7 @@ def save_command(out: Path, command: str, options: Mapping[str, Any]) -> None:
     """
     kept = {name: value for name, value in options.items() if name not in PER_CALL_OPTIONS}
     kept |= {name: str(kept[name] if is_address(kept[name]) else Path(kept[name]).resolve()) for name in PATHS if kept.get(name)}
-    kept["files"] = [f"{name}={Path(path).resolve()}" for name, _, path in (file.partition("=") for file in kept["files"])]
+    kept["weights"] = [f"{name}={Path(path).resolve()}" for name, _, path in (file.partition("=") for file in kept["weights"])]
     write_text(out / COMMAND, json.dumps({"command": command, "options": kept}, indent=2) + "\n")
 
 
@@ -105,7 +109,7 @@ def load_command(out: Path, command: str, options: Mapping[str, Any], given: Col
     place = out / COMMAND
     try:
         kept = json.loads(place.read_text(encoding="utf-8"))
-        before, found = kept["command"], dict(kept["options"])
+        before, found = kept["command"], {RENAMED_KEYS.get(name, name): value for name, value in dict(kept["options"]).items()}
     except (FileNotFoundError, NotADirectoryError) as error:
         raise RunError(f"{out} holds no run that can be resumed: it has no {COMMAND}; expected the folder of an unfinished run") from error
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:

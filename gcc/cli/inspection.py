@@ -1,4 +1,4 @@
-"""What `gcc inspect` shows of an architecture, or of a saved generator."""
+"""Tables of an architecture or a saved generator, as `gcc inspect` prints them."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from gcc.training.teacher import Teacher
 
 
 def inspect_architecture(arch: str, settings: Mapping[str, Any]) -> Iterator[RenderableType]:
-    """Yield the layers, groups and costs of an architecture's full generator and of the one that is pruned.
+    """Yield the layers, channel groups and costs of an architecture's full generator, and the costs of the generator that is pruned.
 
     Raises:
-        GccError: the architecture is unknown, or a setting does not fit.
+        GccError: the architecture is unknown, or a setting is invalid.
     """
-    architecture = Teacher.create(arch).architecture(demo=False, settings=settings)
+    architecture = Teacher.create(arch).architecture(settings)
     recipe = architecture.recipe
     widths = architecture.full_widths(recipe.ngf)
     yield layer_table(architecture, widths)
@@ -40,14 +40,14 @@ def inspect_architecture(arch: str, settings: Mapping[str, Any]) -> Iterator[Ren
 
 
 def inspect_saved(folder: Path) -> Iterator[RenderableType]:
-    """Yield the layers, costs and pruning ratios of every generator saved in a folder.
+    """Yield the layers, costs and pruning ratios of every generator in a folder.
 
     Raises:
-        GccError: nothing readable is saved there.
+        GccError: the folder has no readable generator.
     """
     for artifact in read(folder).values():
         architecture = artifact.architecture
-        artifact.network()  # Damaged weights are no model, whatever its configuration says.
+        artifact.network()  # Raises an error if the weights are damaged.
         yield facts_table({"architecture": artifact.arch, "generator": artifact.generator, "role": artifact.role})
         yield layer_table(architecture, artifact.widths)
         yield facts_table({"costs": str(generator_cost(architecture, artifact.widths))})
@@ -58,7 +58,7 @@ def inspect_saved(folder: Path) -> Iterator[RenderableType]:
 
 
 def layer_table(architecture: Architecture[Any], widths: Widths) -> Table:
-    """Return every layer that has parameters, in forward order, with the shape of what it gives."""
+    """Return every layer that has parameters, in forward order, with the shape of its output."""
     network = generator_on_meta(architecture, widths)
     table = Table(title="layers", title_justify="left", title_style="bold", box=None, pad_edge=False)
     for heading in ("layer", "kind", "output", "parameters"):
@@ -77,11 +77,11 @@ def layer_table(architecture: Architecture[Any], widths: Widths) -> Table:
 
 
 def group_table(groups: list[Group]) -> Table:
-    """Return every channel group with what makes and what scales its channels."""
+    """Return every channel group with the parameters that produce and the layers that scale its channels."""
     table = Table(title="channel groups", title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for heading in ("width", "channels", "at least", "made by", "scaled by"):
+    for heading in ("width", "channels", "at least", "produced by", "scaled by"):
         table.add_column(heading, justify="right" if heading in ("channels", "at least") else "left", overflow="fold")
     for group in groups:
-        makers = ", ".join(producer.parameter for producer in group.producers)
-        table.add_row(group.name, str(group.channels), str(group.minimum), makers, ", ".join(group.scales) or "-")
+        producers = ", ".join(producer.parameter for producer in group.producers)
+        table.add_row(group.name, str(group.channels), str(group.minimum), producers, ", ".join(group.scales) or "-")
     return table

@@ -1,4 +1,4 @@
-"""What is installed, beside what gan-gcc asks for; nothing heavy is imported that might be broken."""
+"""Checks of the installation: Python and the required packages, which are imported only when they are checked."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from typing import Literal
 Status = Literal["ok", "warning", "error"]
 DISTRIBUTION = "gan-gcc"
 REQUIREMENT = re.compile(r"([\w.-]+)(?:>=([\d.]+))?")
-"""A requirement of ours: a package, and the oldest version that will do."""
+"""A requirement of gan-gcc: a package, and its oldest supported version."""
 TESTED = "Programming Language :: Python :: 3."
+"""How the classifiers of the tested Python versions begin."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A line of what `gcc doctor` reports.
+    """The result of one check of `gcc doctor`, printed as a line.
 
     Attributes:
-        title: what was looked at.
-        verdict: `ok`, `warning` where work can go on, or `error` where it cannot.
-        text: what was found, and what to do about it.
+        title: what was checked.
+        status: `ok`, `warning` if a run is possible, or `error` if it is not.
+        text: the result, and a fix if there is a problem.
     """
 
     title: str
@@ -33,50 +34,49 @@ class Finding:
 
 
 def installation() -> Iterator[Finding]:
-    """Yield what is to be said of Python and of every package that gan-gcc cannot do without."""
+    """Yield findings about Python and every required package."""
     yield python()
     for requirement in requires(DISTRIBUTION) or []:
-        named = REQUIREMENT.fullmatch(requirement)
-        # Those of extras go on with a condition.
-        if named:
-            yield package(named[1], named[2] or "0")
+        # The requirements of extras end with a condition and do not match.
+        if match := REQUIREMENT.fullmatch(requirement):
+            yield package(match[1], match[2] or "0")
 
 
 def python() -> Finding:
-    """Return whether gan-gcc is tested on this Python."""
-    told = metadata(DISTRIBUTION)
-    tested = [line.rpartition(" ")[2] for line in told.get_all("Classifier", []) if line.startswith(TESTED)]
-    here = platform.python_version()
-    if here.rpartition(".")[0] in tested:
-        return Finding("Python", "ok", here)
-    return Finding("Python", "warning", f"{here}: tested on {' and '.join(tested)}; should anything fail, use one of these")
+    """Check whether gan-gcc is tested on this version of Python."""
+    classifiers = metadata(DISTRIBUTION).get_all("Classifier", [])
+    tested = [classifier.rpartition(" ")[2] for classifier in classifiers if classifier.startswith(TESTED)]
+    current = platform.python_version()
+    if current.rpartition(".")[0] in tested:
+        return Finding("Python", "ok", current)
+    return Finding("Python", "warning", f"{current}: not tested; if anything fails, use Python {' or '.join(tested)}")
 
 
 def package(name: str, oldest: str) -> Finding:
-    """Return whether a package is there, recent enough, and can be imported.
+    """Check whether a package is installed, recent enough, and can be imported.
 
     Args:
-        name: of the distribution and of the module in it.
-        oldest: the oldest version that will do.
+        name: of the distribution and its module.
+        oldest: the oldest supported version.
     """
     try:
-        here = version(name)
+        installed = version(name)
     except PackageNotFoundError:
         return Finding(name, "error", f"not installed: pip install '{name}>={oldest}'")
-    if _ordered(here) < _ordered(oldest):
-        return Finding(name, "error", f"{here}, and {oldest} or newer is needed: pip install --upgrade {name}")
+    if version_key(installed) < version_key(oldest):
+        return Finding(name, "error", f"{installed}, but {oldest} or newer is needed: pip install --upgrade {name}")
     try:
         import_module(name)
-    except Exception as error:  # Broken builds fail with exceptions of every type.
+    except Exception as error:  # Broken builds raise exceptions of any type.
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        return Finding(name, "error", f"{here} cannot be imported ({reason}): pip install --force-reinstall torch torchvision {name}")
-    return Finding(name, "ok", here)
+        return Finding(name, "error", f"{installed} cannot be imported ({reason}): pip install --force-reinstall torch torchvision {name}")
+    return Finding(name, "ok", installed)
 
 
-def _ordered(numbers: str) -> list[int]:
-    """Return a version as numbers that compare, without what follows them, such as `+cpu`.
+def version_key(text: str) -> list[int]:
+    """Return the numbers of a version, for comparisons, without a local suffix such as `+cpu`.
 
-    >>> _ordered("2.14.1+cu130") > _ordered("2.9")
+    >>> version_key("2.14.1+cu130") > version_key("2.9")
     True
     """
-    return [int(number) for number in re.findall(r"\d+", numbers.partition("+")[0])]
+    return [int(number) for number in re.findall(r"\d+", text.partition("+")[0])]

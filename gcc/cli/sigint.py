@@ -1,4 +1,4 @@
-"""Ctrl-C while a module is being imported."""
+"""Ctrl-C while Python imports a module."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ from types import FrameType
 
 @contextmanager
 def exit_on_sigint_during_import() -> Iterator[None]:
-    """Let Ctrl-C end this process at once while a module is being imported, which might swallow the exception or be left half done.
+    """End this process at once if Ctrl-C arrives while a module is being imported.
 
-    Otherwise it is raised as ever. Outside the main thread, and where it is ignored or handled already, nothing changes.
+    Raised as an exception, it might be swallowed by the module, or leave it half initialised. At any other time, Ctrl-C raises
+    `KeyboardInterrupt` as usual. Nothing changes outside the main thread, or if the signal is ignored or already handled.
     """
 
-    def end(number: int, frame: FrameType | None) -> None:
-        above = frame
-        while above is not None:
-            if above.f_code.co_filename.startswith("<frozen importlib"):
+    def handle(number: int, frame: FrameType | None) -> None:
+        caller = frame
+        while caller is not None:
+            if caller.f_code.co_filename.startswith("<frozen importlib"):
                 os.write(2, b"gcc: stopped\n")
                 os._exit(128 + number)
-            above = above.f_back
+            caller = caller.f_back
         signal.default_int_handler(number, frame)
 
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return
-    signal.signal(signal.SIGINT, end)
+    signal.signal(signal.SIGINT, handle)
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Standard error that nobody has to listen to: a reader that has gone, a closed terminal or a full disk ends no run."""
+"""A standard error that may break: a reader that is gone, a closed terminal or a full disk does not end a run."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from contextlib import contextmanager, redirect_stderr, suppress
 from typing import Any, TextIO, cast
 
 GONE = {errno.EPIPE, errno.EIO}
-"""What a pipe tells whose reader has gone, and a terminal that was closed."""
+"""Errors of a pipe whose reader is gone, and of a closed terminal."""
 
 
 @contextmanager
 def tolerate_broken_stderr() -> Iterator[None]:
-    """Drop in this context what standard error does not take."""
-    with redirect_stderr(cast(TextIO, _Unheeded(sys.stderr))):
+    """Drop what cannot be written to standard error in this context."""
+    with redirect_stderr(cast(TextIO, _TolerantStream(sys.stderr))):
         yield
 
 
-class _Unheeded:
-    """A text stream that drops what another one does not take."""
+class _TolerantStream:
+    """A text stream that drops what the stream below it cannot write."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -36,17 +36,17 @@ class _Unheeded:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
-    def _attempt(self, work: Callable[[], object]) -> None:
-        # The handler of a signal may write amid another write, which Python refuses as a `RuntimeError`.
+    def _attempt(self, operation: Callable[[], object]) -> None:
+        # If a signal handler writes during another write, Python raises a `RuntimeError`.
         with suppress(RuntimeError):
             try:
-                work()
+                operation()
             except OSError as error:
                 if error.errno in GONE:
-                    self._let_go()
+                    self._redirect_to_null()
 
-    def _let_go(self) -> None:
-        """Send what is still on its way, and all that follows, nowhere: left there, it would fail again when Python ends."""
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, self._stream.fileno())
-        os.close(nowhere)
+    def _redirect_to_null(self) -> None:
+        """Send buffered and later output to the null device; otherwise flushing would fail again when Python exits."""
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, self._stream.fileno())
+        os.close(null)

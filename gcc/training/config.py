@@ -42,13 +42,13 @@ class RunConfig:
         amp: mixed precision: `auto`, `bf16`, `fp16` or `off`.
         reference: run every operation as it is written, in float32 and torch's own memory layouts: slower, and the reference for every
             faster mode.
-        on_collapse: what to do when the game collapses: `warn`, `stop`, or `rollback` to the last good epoch at half the learning rates.
+        on_collapse: what to do when training collapses: `warn`, `stop`, or `rollback` to the last good epoch at half the learning rates.
         on_nan: what to do when a loss is not finite: `stop` or `rollback`.
         detect_anomaly: stop at the first layer or gradient that is not finite, and name it. Slow, since every layer is checked.
         compile: compile the networks with `torch.compile`. The first steps are slow.
         deterministic: use only algorithms that give the same bits every time, on a GPU too.
         workers: processes that read images. 0 reads them in the main process.
-        cache: decode the images once, when the run is checked, and keep them beside the data.
+        cache: decode the images once, when the run is checked, and keep them in `.gcc/` in the data folder.
         skip_bad: leave out images that cannot be read instead of stopping.
 
     Raises:
@@ -66,13 +66,13 @@ class RunConfig:
     device: str = _option("auto", "auto, cpu, cuda or cuda:N.", "NAME")
     amp: Amp = _option("auto", "Mixed precision.")
     reference: bool = _option(False, "Run in the slow reference mode: float32, torch's own layouts, nothing skipped.")
-    on_collapse: OnCollapse = _option("warn", "When the game collapses: warn, stop, or go back to the last good epoch.")
+    on_collapse: OnCollapse = _option("warn", "When training collapses: warn, stop, or go back to the last good epoch.")
     on_nan: OnNan = _option("stop", "When a loss is not finite: stop, or go back to the last good epoch.")
     detect_anomaly: bool = _option(False, "Stop at the first layer whose output is not finite, and name it (slow).")
     compile: bool = _option(False, "Compile the networks with torch.compile, for GPUs; the first steps are slow.")
     deterministic: bool = _option(False, "Use only deterministic algorithms, on a GPU too.")
     workers: int = _option(0, "Processes that read images.", "N", minimum=0)
-    cache: bool = _option(False, "Decode the images once and keep them beside the data, in .gcc/.")
+    cache: bool = _option(False, "Decode the images once and keep them in .gcc/ in the data folder.")
     skip_bad: bool = _option(False, "Leave out images that cannot be read.")
 
     def __post_init__(self) -> None:

@@ -8,8 +8,8 @@ import pytest
 from gcc.artifacts.run_folder import load_command, save_command
 from gcc.errors import RunError
 
-OPTIONS = {"data": Path("photos"), "teacher": None, "size": 64, "plain": False, "files": ("vgg19=v.pth",), "assignments": ("a=1",)}
-NONE_GIVEN = dict.fromkeys(OPTIONS) | {"files": (), "assignments": ()}
+OPTIONS = {"data": Path("photos"), "teacher": None, "size": 64, "reference": False, "weights": ("vgg19=v.pth",), "assignments": ("a=1",)}
+NONE_GIVEN = dict.fromkeys(OPTIONS) | {"weights": (), "assignments": ()}
 
 
 def test_what_is_remembered_is_recalled_with_absolute_paths(tmp_path, monkeypatch):
@@ -17,7 +17,7 @@ def test_what_is_remembered_is_recalled_with_absolute_paths(tmp_path, monkeypatc
     save_command(tmp_path, "compress", OPTIONS | {"out": tmp_path, "force": True, "dry_run": False})
     monkeypatch.chdir("/")
     found = load_command(tmp_path, "compress", NONE_GIVEN | {"force": False}, [])
-    assert found == OPTIONS | {"data": tmp_path / "photos", "files": (f"vgg19={tmp_path / 'v.pth'}",), "force": False}
+    assert found == OPTIONS | {"data": tmp_path / "photos", "weights": (f"vgg19={tmp_path / 'v.pth'}",), "force": False}
 
 
 def test_what_is_given_anew_wins(tmp_path):
@@ -54,3 +54,17 @@ def test_a_damaged_file_is_told(text, tmp_path):
 def test_nothing_but_known_options_is_taken(tmp_path):
     (tmp_path / "command.json").write_text(json.dumps({"command": "compress", "options": {"size": 8, "evil": 1}}))
     assert load_command(tmp_path, "compress", NONE_GIVEN, []) == NONE_GIVEN | {"size": 8}
+
+
+def test_the_options_of_version_0_1_are_read_by_their_present_names(tmp_path):
+    old = {"metrics": "fid", "plain": True, "keep": 3, "counter": "paper", "files": ["vgg19=/v.pth"], "size": 64}
+    (tmp_path / "command.json").write_text(json.dumps({"command": "compress", "options": old}))
+    options = {"evaluators": None, "reference": False, "keep_checkpoints": 2, "mac_counter": None, "weights": (), "size": None}
+    assert load_command(tmp_path, "compress", options, []) == {
+        "evaluators": "fid",
+        "reference": True,
+        "keep_checkpoints": 3,
+        "mac_counter": "paper",
+        "weights": ("vgg19=/v.pth",),
+        "size": 64,
+    }

@@ -181,5 +181,5 @@ def test_an_address_is_written_as_it_is_read():
 
 
 def test_an_address_is_remembered_as_it_is(tmp_path):
-    save_command(tmp_path, "compress", {"teacher": "hf://user/name", "data": tmp_path / "x", "files": ()})
+    save_command(tmp_path, "compress", {"teacher": "hf://user/name", "data": tmp_path / "x", "weights": ()})
     assert load_command(tmp_path, "compress", {"teacher": None, "data": None}, [])["data"] == tmp_path / "x"

@@ -1,4 +1,4 @@
-"""Every variant at the same widths with every seed; what is finished is not run again."""
+"""Every variant has the same widths and every seed; finished runs are not repeated."""
 
 import io
 import json
@@ -27,7 +27,7 @@ def run(ablation):
     return list(ablation.runs(Console(file=io.StringIO())))
 
 
-def test_variants_share_widths_seeds_and_teachers_and_finished_runs_stay(tmp_path):
+def test_variants_share_widths_seeds_and_teachers_and_finished_runs_are_not_repeated(tmp_path):
     first = ablation(tmp_path)
     assert "2 variants of 2 runs each" in first.plan()["runs"]
     assert run(first) == ["pruned-only, seed 0", "gcc, seed 0", "pruned-only, seed 1", "gcc, seed 1"]
@@ -38,7 +38,7 @@ def test_variants_share_widths_seeds_and_teachers_and_finished_runs_stay(tmp_pat
         assert teachers[0] == teachers[1] and saved["gcc", n].recipe.seed == n
     assert saved["pruned-only", 0].recipe.discriminator == "full"
 
-    # A run that was cut off is run again, and nothing else.
+    # Only a run that was cut off is repeated.
     (tmp_path / "gcc" / "seed-0" / "student" / "config.json").unlink()
     assert run(ablation(tmp_path)) == ["gcc, seed 0"]
     assert (tmp_path / "gcc" / "seed-0" / "replaced").is_dir()
@@ -46,10 +46,12 @@ def test_variants_share_widths_seeds_and_teachers_and_finished_runs_stay(tmp_pat
 
     again = ablation(tmp_path)
     l1 = [saved["gcc", n].measurements["student"]["metrics"]["l1"] for n in (0, 1)]
-    assert again.values()["gcc"]["l1"] == pytest.approx(l1)
-    assert list(again.rows()) == ["teacher", "pruned-only", "gcc"]
-    assert again.rows()["gcc"]["l1"] == f"{statistics.mean(l1):.4g} ± {statistics.stdev(l1):.2g}"
-    assert again.rows()["gcc"]["psnr"].endswith(" dB")
+    measurements = again.measurements()
+    assert measurements.to_dict()["gcc"]["l1"] == pytest.approx(l1)
+    rows = measurements.rows()
+    assert list(rows) == ["teacher", "pruned-only", "gcc"]
+    assert rows["gcc"]["l1"] == f"{statistics.mean(l1):.4g} ± {statistics.stdev(l1):.2g}"
+    assert rows["gcc"]["psnr"].endswith(" dB")
     data, table, picture = again.save()
     assert json.loads(data.read_text())["figures"]["gcc"]["l1"] == pytest.approx(l1)
     assert "| gcc |" in table.read_text() and "2 runs" in table.read_text()
@@ -60,16 +62,16 @@ def test_variants_share_widths_seeds_and_teachers_and_finished_runs_stay(tmp_pat
         run(ablation(tmp_path, lr_g=1e-3))
 
 
-def test_both_directions_of_a_family_have_figures_of_their_own(tmp_path):
+def test_each_generator_of_a_family_has_its_own_metrics(tmp_path):
     one = ablation(tmp_path, arch="cyclegan", presets="gcc", seeds=1, evaluators="fd_effnetlite0")
     run(one)
-    values = one.values()["gcc"]
+    values = one.measurements().to_dict()["gcc"]
     assert values.keys() == {"A2B fd_effnetlite0", "B2A fd_effnetlite0"} and len(set(map(tuple, values.values()))) == 2
 
 
-def test_a_preset_takes_a_part_away_and_leaves_the_rest_as_it_was_set(tmp_path):
+def test_a_preset_changes_only_its_own_fields(tmp_path):
     tuned = ablation(tmp_path, lambda_global=0.25, lambda_distill_g=0.5)
-    recipes = {variant: tuned._compressor(variant, 0).recipe for variant in PRESETS}
+    recipes = {variant: tuned.compressor(variant, 0).recipe for variant in PRESETS}
     assert recipes["gcc"].lambda_global == 0.25 and recipes["gcc"].lambda_distill_g == 0.5
     assert recipes["pruned-only"].lambda_distill_g == 0 and recipes["no-global"].lambda_distill_g == 0.5
     assert recipes["no-selective-activation"].discriminator == "full" and recipes["no-selective-activation"].lambda_global == 0.25
@@ -78,11 +80,12 @@ def test_a_preset_takes_a_part_away_and_leaves_the_rest_as_it_was_set(tmp_path):
 def test_one_seed_has_no_deviation_and_a_variant_named_twice_runs_once(tmp_path):
     single = ablation(tmp_path, presets="gcc,gcc", seeds=1)
     assert run(single) == ["gcc, seed 0"]
-    assert "±" not in single.rows()["gcc"]["l1"] and len(single.values()["teacher"]["l1"]) == 1
+    measurements = single.measurements()
+    assert "±" not in measurements.rows()["gcc"]["l1"] and len(measurements.to_dict()["teacher"]["l1"]) == 1
     assert "One run each" in single.save()[1].read_text()
 
 
-def test_runs_of_other_inputs_are_not_mixed(tmp_path):
+def test_runs_with_other_inputs_are_refused(tmp_path):
     out = tmp_path / "out"
     run(ablation(out, presets="gcc", seeds=1))
     other = Ablation(
@@ -106,11 +109,11 @@ def test_runs_of_other_inputs_are_not_mixed(tmp_path):
         other.plan()
 
 
-def test_another_first_variant_takes_the_widths_that_were_found(tmp_path):
+def test_another_first_variant_takes_the_widths_of_a_finished_run(tmp_path):
     run(ablation(tmp_path, presets="gcc", seeds=1))
     later = ablation(tmp_path, presets="pruned-only,gcc", seeds=1)
     assert run(later) == ["pruned-only, seed 0"]
-    assert later.values().keys() == {"teacher", "pruned-only", "gcc"}
+    assert later.measurements().values.keys() == {"teacher", "pruned-only", "gcc"}
 
 
 def test_unknown_variants_are_refused(tmp_path):
@@ -118,7 +121,7 @@ def test_unknown_variants_are_refused(tmp_path):
         ablation(tmp_path, presets="all")
 
 
-def test_a_run_that_was_stopped_goes_on(tmp_path):
+def test_a_stopped_run_is_resumed(tmp_path):
     def stop(step):
         raise KeyboardInterrupt
 
@@ -126,23 +129,23 @@ def test_a_run_that_was_stopped_goes_on(tmp_path):
     run(first)
     stopped = ablation(tmp_path / "stopped", presets="gcc", seeds=1)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Compressor, "state", lambda self: stop(None) if self.sides and self.epoch == 2 else {})
+        patch.setattr(Compressor, "monitored", lambda self: stop(None) if "student" in self.pairs and self.epoch == 2 else {})
         run(stopped)
-    place = tmp_path / "stopped" / "gcc" / "seed-0"
-    assert (place / "checkpoints").is_dir() and not (place / "student").exists()
+    folder = tmp_path / "stopped" / "gcc" / "seed-0"
+    assert (folder / "checkpoints").is_dir() and not (folder / "student").exists()
     assert run(ablation(tmp_path / "stopped", presets="gcc", seeds=1)) == ["gcc, seed 0"]
-    assert not (place / "replaced").exists()
+    assert not (folder / "replaced").exists()
     weights = [(tmp_path / name / "gcc" / "seed-0" / "student" / "model.safetensors").read_bytes() for name in ("whole", "stopped")]
     assert weights[0] == weights[1]
 
 
-def test_a_single_runs_folder_is_no_place_for_an_ablation(tmp_path):
+def test_the_folder_of_a_single_run_is_refused(tmp_path):
     (tmp_path / "recipe.toml").touch()
     with pytest.raises(OutputError, match="holds a single run"):
         ablation(tmp_path).plan()
 
 
-def test_what_differs_in_the_recipe_is_named(tmp_path):
+def test_changed_recipe_fields_are_named(tmp_path):
     run(ablation(tmp_path, presets="gcc", seeds=1))
     with pytest.raises(OutputError, match=r"another recipe \(gamma_m was 50.0 and is 5.0\)"):
         run(ablation(tmp_path, presets="gcc", seeds=1, gamma_m=5.0))

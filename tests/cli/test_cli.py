@@ -1,4 +1,4 @@
-"""The command line: what it prints, where it writes, and how it refuses."""
+"""The commands: output, files and error messages."""
 
 import json
 import re
@@ -31,7 +31,7 @@ def run(*arguments):
 
 
 def refused(*arguments):
-    """Run a command that must end with one clear line and exit code 2, and return the line."""
+    """Run a command that must end with one line on standard error and exit code 2, and return the line."""
     result = run(*arguments)
     assert result.exit_code == 2, result.output
     (line,) = result.stderr.strip().splitlines()
@@ -54,24 +54,24 @@ def compressed(tmp_path_factory):
     return out, result
 
 
-def test_names_of_strangers_files_command_no_terminal(tmp_path):
+def test_control_characters_in_file_names_are_escaped(tmp_path):
     (tmp_path / "a\x1b[2J\nb\udcff.png").write_bytes(b"no image")
     assert "a\\x1b[2J\\nb\\udcff.png: it is damaged" in refused("evaluate", tmp_path, "--data", tmp_path, "--evaluators", "l1")
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")], ids=repr)
-def test_memory_that_runs_out_outside_a_run_costs_a_line(error, monkeypatch):
+def test_running_out_of_memory_outside_training_costs_one_line(error, monkeypatch):
     def failing(*arguments):
         raise error
 
     monkeypatch.setattr("gcc.cli.inspection.inspect_architecture", failing)
-    assert "there is not enough memory" in refused("inspect", "pix2pix")
+    assert "out of memory" in refused("inspect", "pix2pix")
 
 
-def test_compress_leaves_everything_that_it_promises(compressed):
+def test_compress_writes_all_its_files_and_prints_all_its_results(compressed):
     out, result = compressed
-    for side in ("student", "teacher"):
-        assert {"model.safetensors", "config.json", "README.md", "samples.png"} <= {path.name for path in (out / side).iterdir()}
+    for role in ("student", "teacher"):
+        assert {"model.safetensors", "config.json", "README.md", "samples.png"} <= {path.name for path in (out / role).iterdir()}
     for text in (
         "demo data",
         "MACs at 1x3x32x32, exact",
@@ -86,25 +86,25 @@ def test_compress_leaves_everything_that_it_promises(compressed):
     assert "epoch 2/2" in result.stderr
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert {line["phase"] for line in lines} == {"search", "train"}
-    *_, losses, judged = lines
+    *_, losses, metrics = lines
     assert {"teacher/G", "teacher/D_fake", "student/distill_G", "student/distill_D", "student/arch", "target/D"} <= losses.keys()
     assert {"teacher/imbalance/D", "student/imbalance/D"} <= losses.keys()
     assert any(name.startswith("active/D") for name in losses)
-    assert {f"val/{side}/G/{metric}" for side in ("teacher", "student") for metric in ("l1", "psnr")} <= judged.keys()
+    assert {f"val/{role}/G/{metric}" for role in ("teacher", "student") for metric in ("l1", "psnr")} <= metrics.keys()
     grids = sorted((out / "samples").iterdir())
     assert [grid.name for grid in grids] == ["train_epoch_0001.png", "train_epoch_0002.png"]
     with Image.open(grids[-1]) as grid:
         assert grid.width > 4 * 32
 
 
-def test_a_run_ends_in_its_report(compressed):
+def test_a_run_ends_with_its_report(compressed):
     out, result = compressed
     assert re.search(rf"^report +{re.escape(str(out / 'report.html'))}$", result.stdout.strip(), re.MULTILINE)
     page = (out / "report.html").read_text()
     assert "psnr (higher is better)" in page and "|L_G - L_Dfake|, discriminator D" in page and "<svg" in page
 
 
-def test_report_makes_the_page_anew(compressed, tmp_path):
+def test_report_writes_the_page_again(compressed, tmp_path):
     out, _ = compressed
     page = (out / "report.html").read_text()
     (out / "report.html").unlink()
@@ -116,7 +116,7 @@ def test_report_makes_the_page_anew(compressed, tmp_path):
     assert run("report").exit_code == 2
 
 
-def test_without_matplotlib_a_run_ends_all_the_same(tmp_path, monkeypatch):
+def test_a_run_succeeds_without_matplotlib(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "gcc.report.plots", raising=False)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     result = run("train", "--arch", "pix2pix", *PIX2PIX, "--epochs", "1", "--out", tmp_path / "run")
@@ -124,7 +124,7 @@ def test_without_matplotlib_a_run_ends_all_the_same(tmp_path, monkeypatch):
     assert "pip install" in (tmp_path / "run" / "report.html").read_text()
 
 
-def test_the_recipe_that_was_written_makes_the_same_student(compressed, tmp_path):
+def test_the_saved_recipe_reproduces_the_student(compressed, tmp_path):
     out, _ = compressed
     result = run("compress", "--recipe", out / "recipe.toml", "--out", tmp_path / "again")
     assert result.exit_code == 0, result.output
@@ -132,7 +132,7 @@ def test_the_recipe_that_was_written_makes_the_same_student(compressed, tmp_path
     assert first.read_bytes() == again.read_bytes()
 
 
-def test_the_model_card_shows_the_figures_and_the_grid(compressed):
+def test_the_model_card_shows_the_metrics_and_the_grid(compressed):
     out, _ = compressed
     card = (out / "student" / "README.md").read_text()
     figures = json.loads((out / "student" / "config.json").read_text())["figures"]
@@ -140,7 +140,7 @@ def test_the_model_card_shows_the_figures_and_the_grid(compressed):
     assert f"{figures['student']['metrics']['l1']:.4g}" in card
 
 
-def test_a_held_run_is_not_overwritten(compressed):
+def test_an_existing_run_is_not_overwritten(compressed):
     out, _ = compressed
     before = (out / "student" / "model.safetensors").read_bytes()
     assert "--force" in refused("compress", "--arch", "pix2pix", *PIX2PIX, "--out", out)
@@ -163,31 +163,31 @@ def test_inspect_shows_an_architecture():
     assert "pix2pix" in refused("inspect", "pix3pix")
 
 
-def test_translate_writes_what_the_student_makes(compressed, tmp_path):
+def test_translate_writes_the_output_of_the_student(compressed, tmp_path):
     out, _ = compressed
     folder = tmp_path / "in"
     folder.mkdir()
     for name in ("a.jpg", "b.png"):
         Image.effect_noise((40, 50), 80).convert("RGB").save(folder / name)
-    result = run("translate", out / "student", folder, tmp_path / "made")
+    result = run("translate", out / "student", folder, tmp_path / "out")
     assert result.exit_code == 0, result.output
-    assert sorted(path.name for path in (tmp_path / "made").iterdir()) == ["a.png", "b.png"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.png"]
     single = run("translate", out / "student", folder / "b.png", tmp_path / "one.png")
     assert single.exit_code == 0 and str(tmp_path / "one.png") in single.output
-    with Image.open(folder / "b.png") as source, Image.open(tmp_path / "one.png") as made:
+    with Image.open(folder / "b.png") as source, Image.open(tmp_path / "one.png") as translated:
         image = to_tensor(source.resize((32, 32), Image.Resampling.BICUBIC))[None]
         with torch.no_grad():
             expected = load(out / "student")(image)[0]
-        assert (to_tensor(made) - expected).abs().max() <= 1 / 127.5
+        assert (to_tensor(translated) - expected).abs().max() <= 1 / 127.5
 
 
 def test_generate_writes_images_from_noise(tmp_path):
     assert run("train", "--arch", "sagan", *settings("sagan"), "--out", tmp_path / "run").exit_code == 0
-    made = run("generate", tmp_path / "run" / "teacher", "--count", "3", "--seed", "5", "--out", tmp_path / "made")
-    assert made.exit_code == 0 and sorted(path.name for path in (tmp_path / "made").iterdir()) == [
+    generated = run("generate", tmp_path / "run" / "teacher", "--count", "3", "--seed", "5", "--out", tmp_path / "out")
+    assert generated.exit_code == 0 and sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         *("0000.png", "0001.png", "0002.png", "grid.png")
     ]
-    assert "use gcc generate" in refused("translate", tmp_path / "run" / "teacher", tmp_path / "made", tmp_path / "out")
+    assert "use gcc generate" in refused("translate", tmp_path / "run" / "teacher", tmp_path / "out", tmp_path / "translated")
 
 
 def test_import_makes_a_teacher(tmp_path):
@@ -199,13 +199,13 @@ def test_import_makes_a_teacher(tmp_path):
 
 def test_translate_refuses_what_it_cannot_read(compressed, tmp_path):
     out, _ = compressed
-    assert "no image or folder" in refused("translate", out / "student", tmp_path / "nothing", tmp_path / "made")
+    assert "no image or folder" in refused("translate", out / "student", tmp_path / "nothing", tmp_path / "out")
     (tmp_path / "bad.png").write_bytes(b"no image")
-    assert "bad.png" in refused("translate", out / "student", tmp_path / "bad.png", tmp_path / "made")
-    assert run("translate", out / "student", tmp_path, tmp_path / "made", "--skip-bad").exit_code == 0
-    assert "config.json" in refused("translate", tmp_path, tmp_path, tmp_path / "made")
+    assert "bad.png" in refused("translate", out / "student", tmp_path / "bad.png", tmp_path / "out")
+    assert run("translate", out / "student", tmp_path, tmp_path / "out", "--skip-bad").exit_code == 0
+    assert "config.json" in refused("translate", tmp_path, tmp_path, tmp_path / "out")
     Image.new("RGB", (8, 8)).save(tmp_path / "good.png")
-    assert "--size" in refused("translate", out / "student", tmp_path / "good.png", tmp_path / "made", "--size", "30")
+    assert "--size" in refused("translate", out / "student", tmp_path / "good.png", tmp_path / "out", "--size", "30")
 
 
 def test_translate_never_overwrites_what_it_reads(compressed, tmp_path):
@@ -215,7 +215,7 @@ def test_translate_never_overwrites_what_it_reads(compressed, tmp_path):
     assert "would overwrite" in refused("translate", out / "student", tmp_path, tmp_path)
     assert "would overwrite" in refused("translate", out / "student", tmp_path / "a.png", tmp_path / "a.png")
     Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg")
-    assert "would both be written" in refused("translate", out / "student", tmp_path, tmp_path / "made")
+    assert "would both be written" in refused("translate", out / "student", tmp_path, tmp_path / "out")
     assert "made.xyz has a suffix" in refused("translate", out / "student", tmp_path / "a.png", tmp_path / "made.xyz")
     assert run("translate", out / "student", tmp_path / "a.png", tmp_path / "made.png", "--size", "0").exit_code == 2
     assert (tmp_path / "a.png").read_bytes() == before
@@ -274,7 +274,7 @@ def test_version_names_what_matters():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (["--arch", "pix3pix"], "did you mean 'pix2pix'"),
         ([], "give --arch NAME"),
@@ -305,14 +305,14 @@ def test_version_names_what_matters():
         (["--arch", "srgan", "--size", "16"], "16x16 pixels is too small for PSNR and SSIM"),
     ],
 )
-def test_bad_input_is_one_line_before_any_work(arguments, says, monkeypatch):
+def test_bad_input_costs_one_line_before_any_training(arguments, message, monkeypatch):
     from gcc.compressor import Compressor
 
     monkeypatch.setattr(Compressor, "steps", lambda self: pytest.fail("trained"))
-    assert says in refused("compress", *arguments)
+    assert message in refused("compress", *arguments)
 
 
-def test_bad_data_is_one_line_that_names_it(tmp_path):
+def test_bad_data_costs_one_line_that_names_it(tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     assert "empty" in refused("compress", "--arch", "pix2pix", "--data", empty)
@@ -340,10 +340,10 @@ def test_a_damaged_teacher_is_refused(compressed, tmp_path):
 def test_ctrl_c_ends_with_its_own_exit_code(tmp_path):
     command = [sys.executable, "-m", "gcc", "compress", "--arch", "pix2pix", *PIX2PIX, "--epochs", "1000", "--out", str(tmp_path / "run")]
 
-    def as_in_a_terminal():  # a shell's background jobs ignore the signal
+    def obey_sigint():  # background jobs of a shell ignore it
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=as_in_a_terminal)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=obey_sigint)
     try:
         while not (tmp_path / "run" / "metrics.jsonl").exists():
             assert process.poll() is None, process.communicate()
@@ -363,18 +363,18 @@ def small_run(tmp_path, small_worlds):
     return out, settings
 
 
-def test_evaluate_prints_figures_with_their_protocol_and_writes_json(small_run):
+def test_evaluate_prints_metrics_with_their_protocols_and_writes_json(small_run):
     out, _ = small_run
     result = run("evaluate", str(out / "student"), "--evaluators", "psnr,ssim_y")
     assert result.exit_code == 0
     for text in ("psnr", "ssim_y", "dB", "6 images, 32x32 pixels"):
         assert text in result.output
-    figures = json.loads((out / "student-evaluation.json").read_text())["figures"]["G"]
-    assert figures["psnr"]["unit"] == "dB" and f"{figures['psnr']['value']:.4g} dB" in result.output
+    metrics = json.loads((out / "student-evaluation.json").read_text())["metrics"]["G"]
+    assert metrics["psnr"]["unit"] == "dB" and f"{metrics['psnr']['value']:.4g} dB" in result.output
     assert run("evaluate", str(out)).stderr.startswith("gcc: error: ")
 
 
-def test_the_widths_of_a_student_are_taken_and_none_searched(small_run, tmp_path):
+def test_the_widths_of_a_student_replace_the_search(small_run, tmp_path):
     out, settings = small_run
     again = tmp_path / "again"
     result = run("compress", "--arch", "pix2pix", *settings, "--widths", str(out / "student"), "--preset", "no-global", "--out", str(again))
@@ -385,14 +385,14 @@ def test_the_widths_of_a_student_are_taken_and_none_searched(small_run, tmp_path
     assert phases == {"train"}
 
 
-def test_ablate_prints_a_row_per_variant_and_says_where_it_is(small_worlds, tmp_path):
+def test_ablate_prints_a_row_per_variant_and_the_paths_of_its_files(small_worlds, tmp_path):
     settings = [f"--set={key}={value}" for key, value in TINY["pix2pix"].items()]
-    asked = ("ablate", "--arch", "pix2pix", *settings, "--presets", "pruned-only,gcc", "--seeds", "1", "--out", str(tmp_path / "a"))
-    assert "2 variants of 1 runs each" in run(*asked, "--dry-run").output and not (tmp_path / "a").exists()
-    result = run(*asked)
+    command = ("ablate", "--arch", "pix2pix", *settings, "--presets", "pruned-only,gcc", "--seeds", "1", "--out", str(tmp_path / "a"))
+    assert "2 variants of 1 runs each" in run(*command, "--dry-run").output and not (tmp_path / "a").exists()
+    result = run(*command)
     assert result.exit_code == 0 and "gcc, seed 0" in result.stderr
     for text in ("teacher", "pruned-only", "gcc", "ablation.md"):
         assert text in result.stdout
-    again = run(*asked)
+    again = run(*command)
     table = result.stdout[result.stdout.index("\nablation") :]
     assert again.stdout.endswith(table) and "seed 0" not in again.stderr

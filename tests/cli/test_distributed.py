@@ -33,7 +33,7 @@ def finish(folder, *arguments):
 
 
 def begun(folder):
-    """Start a run, and wait for its first checkpoint."""
+    """Start a run, wait for its first checkpoint, and return its process."""
     process = start(folder, *TINY)
     limit = time.monotonic() + LIMIT
     while not list(folder.glob("run/checkpoints/checkpoint-*.safetensors")) and time.monotonic() < limit and process.poll() is None:
@@ -42,15 +42,15 @@ def begun(folder):
 
 
 def processes_of(launcher):
-    """Return the numbers of the processes that `torchrun` has started on this machine, by their ranks."""
+    """Return the process IDs that `torchrun` has started on this machine, by rank."""
     ranks = {}
     for name in Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split():
-        told = Path(f"/proc/{name}/environ").read_bytes().split(b"\0")
-        ranks |= {int(entry[5:]): int(name) for entry in told if entry.startswith(b"RANK=")}
+        variables = Path(f"/proc/{name}/environ").read_bytes().split(b"\0")
+        ranks |= {int(entry[5:]): int(name) for entry in variables if entry.startswith(b"RANK=")}
     return ranks
 
 
-def test_one_process_tells_and_writes_and_a_batch_that_cannot_be_shared_is_refused(tmp_path):
+def test_only_the_main_process_prints_and_writes_and_an_indivisible_batch_is_refused(tmp_path):
     code, out, err = finish(tmp_path, *TINY, "--workers", "1")
     assert code == 0, err
     assert out.count("student saved in") == 1 and "2 processes" in out and (tmp_path / "run/student/model.safetensors").is_file()
@@ -61,7 +61,7 @@ def test_one_process_tells_and_writes_and_a_batch_that_cannot_be_shared_is_refus
     assert not (tmp_path / "odd").exists()
 
 
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="only Linux tells in /proc which process has which rank")
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="the ranks of processes are read from Linux's /proc")
 def test_a_killed_process_ends_the_job_in_seconds_and_the_checkpoint_resumes_it(tmp_path):
     process = begun(tmp_path)
     os.kill(processes_of(process.pid)[1], signal.SIGKILL)

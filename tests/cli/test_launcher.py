@@ -16,7 +16,7 @@ from gcc.cli import main
 SCRIPT = Path(__file__).parents[2] / "scripts" / "gcc"
 COMMANDS = re.search(r"^    (\w+(?: \| \w+)+)\) become_gancc", SCRIPT.read_text(), re.MULTILINE)[1].split(" | ")
 COMPILER = shutil.which("cc")
-"""The real compiler, under the one of its names that we do not take."""
+"""The real compiler, by its name that differs from ours."""
 AWKWARD = ["two words", "", "*", "'", '"', "$HOME", "back\\slash\\n", "line\nbreak", "-", "--", "-DX='a b'", "@file", "[a-z]?", "~", "`id`"]
 
 EXTENSION = {
@@ -48,12 +48,12 @@ def program(path, body):
 
 
 def fake(path):
-    """Make a program that tells its own path and every argument, NUL-terminated."""
+    """Write a program that prints its own path and every argument, NUL-terminated."""
     return program(path, r"""printf '%s\0' "$0" "$@" """)
 
 
 def environment(folder):
-    """Make an environment's bin folder, with our script and a fake gancc."""
+    """Create the bin folder of an environment, with our script and a fake gancc."""
     fake(folder / "gancc")
     shutil.copy(SCRIPT, folder / "gcc")
     return folder
@@ -70,7 +70,7 @@ def output(*command, **options):
 
 
 def called(*arguments, path, **options):
-    """Return the program that a run ended in, and the arguments that it saw."""
+    """Return the program that a run reaches, and its arguments."""
     done = run(*arguments, path=path, **options)
     assert (done.returncode, done.stderr) == (0, "")
     name, *seen = done.stdout.removesuffix("\0").split("\0")
@@ -98,7 +98,7 @@ def test_the_installed_command_is_the_script_untouched():
 
 
 @pytest.mark.parametrize("arguments", [*map(str.split, ["", "--help", "-h", *COMMANDS, "list --help"]), ["compress", *AWKWARD]])
-def test_what_is_meant_for_us_reaches_gancc(ours, theirs, arguments):
+def test_our_commands_reach_gancc(ours, theirs, arguments):
     assert called(*arguments, path=[ours, theirs]) == (ours / "gancc", arguments)
 
 
@@ -128,9 +128,9 @@ def test_it_never_runs_itself(ours, theirs, tmp_path):
     # A copy is known by its second line, so this one, which would fail, is not even tried.
     broken = program(tmp_path / "broken" / "gcc", f"{SCRIPT.read_text().splitlines()[1]}\nexit 99").parent
     link, relative, chain = (tmp_path / name / "gcc" for name in ("link", "relative", "chain"))
-    for place, target in [(link, ours / "gcc"), (relative, "../env/bin/gcc"), (chain, link)]:
-        place.parent.mkdir()
-        place.symlink_to(target)
+    for link_path, target in [(link, ours / "gcc"), (relative, "../env/bin/gcc"), (chain, link)]:
+        link_path.parent.mkdir()
+        link_path.symlink_to(target)
     path = [ours, other, broken, link.parent, relative.parent, chain.parent, ours, theirs]
     for start in (ours, other, link.parent, relative.parent, chain.parent):
         assert called("-v", path=path, command=start / "gcc") == (theirs / "gcc", ["-v"])
@@ -147,7 +147,7 @@ def test_cc_and_then_clang_stand_in_for_gcc(ours, tmp_path, order):
         assert called("-v", path=[ours, *folders.values()]) == (folders.pop(name) / name, ["-v"])
 
 
-def test_without_a_compiler_one_line_says_so(ours, tmp_path):
+def test_a_missing_compiler_costs_one_line(ours, tmp_path):
     (ours / "cc").symlink_to("gcc")
     (tmp_path / "no" / "gcc").mkdir(parents=True)
     fake(tmp_path / "plain" / "gcc").chmod(0o644)
@@ -157,7 +157,7 @@ def test_without_a_compiler_one_line_says_so(ours, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["two words", " ", "star *", "quo'te", 'quo"te', "$HOME", "back\\slash"])
-def test_any_folder_name_on_path_will_do(tmp_path, name):
+def test_any_folder_name_on_path_works(tmp_path, name):
     ours = environment(tmp_path / name / "env")
     theirs = fake(tmp_path / name / "usr" / "gcc").parent
     assert called("-v", path=[ours, theirs]) == (theirs / "gcc", ["-v"])
@@ -188,12 +188,12 @@ def test_gancc_is_found_through_symbolic_links(ours, theirs, tmp_path):
     assert (program, seen) == (ours / "gancc", ["version"])
 
 
-def test_gancc_is_found_when_a_shell_is_given_the_script(ours, theirs):
+def test_gancc_is_found_if_a_shell_runs_the_script(ours, theirs):
     program, seen = called("gcc", "list", path=[theirs], command="/bin/sh", cwd=ours)
     assert (ours / program, seen) == (ours / "./gancc", ["list"])
 
 
-def test_gancc_is_looked_for_on_path_last(ours, theirs):
+def test_gancc_is_searched_on_path_last(ours, theirs):
     (ours / "gancc").rename(theirs / "gancc")
     assert called("train", path=[ours, theirs]) == (theirs / "gancc", ["train"])
     (theirs / "gancc").unlink()
@@ -234,8 +234,8 @@ class TestRealCompiler:
         assert "six.c" in note.read_text()
 
     def test_ctypes(self, note):
-        found = output(sys.executable, "-c", "from ctypes.util import _findLib_gcc; print(_findLib_gcc('c'))")
-        assert re.search(r"/libc\.so", found)
+        library = output(sys.executable, "-c", "from ctypes.util import _findLib_gcc; print(_findLib_gcc('c'))")
+        assert re.search(r"/libc\.so", library)
         assert "-Wl,-t" in note.read_text()
 
     def test_triton(self, tmp_path, note):

@@ -1,4 +1,4 @@
-"""What stands in the way of a compression."""
+"""`gcc doctor`: findings about a compression."""
 
 import shutil
 from collections import namedtuple
@@ -12,6 +12,7 @@ from gcc import Compressor, Teacher
 from gcc.cli import main
 from gcc.cli import prospects as doctor
 from gcc.cli.prospects import machine, prospects
+from gcc.training.memory_estimate import bytes_of_step
 from tests.helpers.families import TINY
 
 pytestmark = pytest.mark.usefixtures("small_worlds")
@@ -31,67 +32,67 @@ def examine(arch="pix2pix", data=None, out=None, dataset=None, weights=None, **s
     return {finding.title: finding for finding in findings}
 
 
-def told(found, title, status, *texts):
-    assert found[title].status == status, found[title]
+def check(findings, title, status, *texts):
+    assert findings[title].status == status, findings[title]
     for text in texts:
-        assert text in found[title].text, found[title]
+        assert text in findings[title].text, findings[title]
 
 
 @pytest.mark.parametrize("arch", TINY)
 def test_a_run_on_demo_data_can_begin(arch):
-    found = examine(arch)
-    assert [*found] == ["data", "training", "teacher", "losses", "metrics", "budget", "memory", "disk"]
-    assert "error" not in {finding.status for finding in found.values()}
-    told(found, "data", "ok", "40 samples to train, 6 held out, 6 to choose the best epoch")
-    told(found, "budget", "ok", TINY[arch]["budget"])
-    told(found, "memory", "ok", "GB are free on cpu")
+    findings = examine(arch)
+    assert [*findings] == ["data", "training", "teacher", "losses", "metrics", "budget", "memory", "disk"]
+    assert "error" not in {finding.status for finding in findings.values()}
+    check(findings, "data", "ok", "40 samples to train, 6 held out, 6 to choose the best epoch")
+    check(findings, "budget", "ok", TINY[arch]["budget"])
+    check(findings, "memory", "ok", "GB are free on cpu")
 
 
 def test_images_are_counted_and_bad_ones_named(data):
     def look():
         run = Compressor(Teacher.create("pix2pix"), data, skip_bad=True, **TINY["pix2pix"])
-        return {"data": doctor.images(run, False), "skipping": doctor.images(run, True), "training": doctor.training(run)}
+        return {"data": doctor.images(run.context, False), "skipping": doctor.images(run.context, True), "training": doctor.training(run)}
 
-    told(look(), "data", "ok", "5 samples to train, 3 held out, 2 to choose the best epoch")
+    check(look(), "data", "ok", "5 samples to train, 3 held out, 2 to choose the best epoch")
     for number in range(4):
         (data / "train" / f"{number}.png").write_bytes(b"no image")
-    found = look()
-    told(found, "data", "error", "4 samples cannot be used", "0.png", "2.png", "; and 1 more: ", "--skip-bad")
-    assert "3.png" not in found["data"].text
-    told(found, "skipping", "warning", "1 samples to train", "4 samples cannot be used", "are left out")
-    told(found, "training", "warning", "on a CPU: the published recipes are jobs for a GPU")
+    findings = look()
+    check(findings, "data", "error", "4 samples cannot be used", "0.png", "2.png", "; and 1 more: ", "--skip-bad")
+    assert "3.png" not in findings["data"].text
+    check(findings, "skipping", "warning", "1 samples to train", "4 samples cannot be used", "are left out")
+    check(findings, "training", "warning", "on a CPU: the published recipes need a GPU")
 
 
-def test_the_rest_is_looked_at_where_the_data_is_of_no_layout(tmp_path):
+def test_the_rest_is_checked_if_the_layout_of_the_data_is_unknown(tmp_path):
     (tmp_path / "notes.txt").touch()
-    found = examine(data=tmp_path, budget="1%", evaluators="fid")
-    told(found, "data", "error", "no data set of paired samples fits")
-    told(found, "budget", "error", "can be pruned to between")
-    told(found, "metrics", "error", "--weights inception=FILE")
-    told(found, "memory", "ok")
+    findings = examine(data=tmp_path, budget="1%", evaluators="fid")
+    check(findings, "data", "error", "no data set of paired samples fits")
+    check(findings, "budget", "error", "can be pruned to between")
+    check(findings, "metrics", "error", "--weights inception=FILE")
+    check(findings, "memory", "ok")
 
 
-def test_weights_are_asked_for(tmp_path, monkeypatch):
-    def run(arch, **arguments):
-        return Compressor(Teacher.create(arch), **TINY[arch] | arguments)
+def test_missing_and_unused_weights_are_errors(tmp_path, monkeypatch):
+    def context(arch, **arguments):
+        return Compressor(Teacher.create(arch), **TINY[arch] | arguments).context
 
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
-    lacking = doctor.found("losses", doctor.weights_of_losses, run("srgan", perceptual="vgg19"))
+    lacking = doctor.finding_of("losses", doctor.weights_of_losses, context("srgan", perceptual="vgg19"))
     assert lacking.status == "error" and "the weights of vgg19 are needed" in lacking.text and "--weights vgg19=FILE" in lacking.text
-    assert doctor.weights_of_losses(run("srgan")).status == "ok"
-    unread = doctor.found("metrics", doctor.metrics, run("pix2pix", weights={"vgg": "x.pth"}))
+    assert doctor.weights_of_losses(context("srgan")).status == "ok"
+    unread = doctor.finding_of("metrics", doctor.metrics, context("pix2pix", weights={"vgg": "x.pth"}))
     assert unread.status == "error" and "nothing here reads weights of that name" in unread.text
-    assert doctor.metrics(run("pix2pix", evaluators="")).status == "warning"
-    assert doctor.metrics(run("pix2pix")).text == "l1, psnr; l1 chooses the best epoch"
+    assert doctor.metrics(context("pix2pix", evaluators="")).status == "warning"
+    assert doctor.metrics(context("pix2pix")).text == "l1, psnr; l1 selects the best epoch"
 
 
-def test_a_recipe_that_cannot_be_is_the_only_finding():
-    found = examine(size=100)
-    assert [*found] == ["run"]
-    told(found, "run", "error", "power of two")
+def test_an_invalid_recipe_is_the_only_finding():
+    findings = examine(size=100)
+    assert [*findings] == ["run"]
+    check(findings, "run", "error", "power of two")
 
 
-def test_a_teacher_that_was_imported_lacks_discriminators(tmp_path):
+def test_a_teacher_without_discriminators_is_a_warning(tmp_path):
     result = Compressor(Teacher.create("pix2pix"), **TINY["pix2pix"]).run()
     result.save(tmp_path)
 
@@ -100,39 +101,39 @@ def test_a_teacher_that_was_imported_lacks_discriminators(tmp_path):
         findings = prospects(Teacher.load(tmp_path / "teacher"), {}, None, None, **arguments)
         return {finding.title: finding for finding in findings}
 
-    told(look(), "teacher", "ok", f"from {tmp_path / 'teacher'}")
-    told(look(), "memory", "ok")
+    check(look(), "teacher", "ok", f"from {tmp_path / 'teacher'}")
+    check(look(), "memory", "ok")
     (tmp_path / "teacher" / "discriminators.safetensors").unlink()
-    told(look(), "teacher", "warning", "has no discriminators")
+    check(look(), "teacher", "warning", "has no discriminators")
 
 
-@pytest.mark.parametrize(("free", "verdict"), [(1, "error"), (1.5, "warning"), (1000, "ok")])
-def test_memory_is_held_against_what_is_free(free, status, monkeypatch):
+@pytest.mark.parametrize(("free", "status"), [(1, "error"), (1.5, "warning"), (1000, "ok")])
+def test_needed_memory_is_compared_with_free_memory(free, status, monkeypatch):
     run = Compressor(Teacher.create("pix2pix"), **TINY["pix2pix"])
     widths = run.reachable_widths()
     needs = bytes_of_step(run, widths)
     monkeypatch.setattr(doctor, "free_memory", lambda device: int(free * needs) - 1)
-    found = doctor.memory(run, widths)
-    assert found.status == status and ("--batch-size" in found.text) == (status != "ok")
+    finding = doctor.memory(run, widths)
+    assert finding.status == status and ("--batch-size" in finding.text) == (status != "ok")
     monkeypatch.setattr(doctor, "free_memory", lambda device: None)
     assert doctor.memory(run, widths).status == "warning"
 
 
-def test_a_family_that_looks_at_values_leaves_memory_untold(monkeypatch):
+def test_memory_is_unknown_for_a_family_that_reads_values(monkeypatch):
     run = Compressor(Teacher.create("pix2pix"), **TINY["pix2pix"])
     monkeypatch.setattr(type(run.architecture), "task_losses", lambda self, networks, batch, samples: {"x": samples["fake"].max().item()})
-    told({"memory": doctor.memory(run, run.reachable_widths())}, "memory", "warning", "cannot be told")
+    check({"memory": doctor.memory(run, run.reachable_widths())}, "memory", "warning", "unknown (")
 
 
-def test_disk_is_held_against_what_will_be_written(tmp_path, monkeypatch):
+def test_free_disk_space_is_compared_with_what_the_run_writes(tmp_path, monkeypatch):
     out = tmp_path / "a" / "run"
-    told(examine(out=out), "disk", "ok", str(out))
+    check(examine(out=out), "disk", "ok", str(out))
     assert not out.parent.exists()
     monkeypatch.setattr(shutil, "disk_usage", lambda place: namedtuple("usage", "free")(100))
-    told(examine(out=out), "disk", "error", "make room")
+    check(examine(out=out), "disk", "error", "make room")
     out.mkdir(parents=True)
     (out / "recipe.toml").touch()
-    told(examine(out=out), "disk", "error", "already holds a run")
+    check(examine(out=out), "disk", "error", "already holds a run")
 
 
 def test_the_device_and_its_precision_are_tried(monkeypatch):
@@ -143,12 +144,12 @@ def test_the_device_and_its_precision_are_tried(monkeypatch):
     assert next(iter(machine("cpu", "fp16"))).status == "ok" and "needs a GPU" in [*machine("cpu", "fp16")][1].text
     monkeypatch.setattr(shutil, "which", lambda program: f"/usr/bin/{program}")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    for built, remedy in ((None, "build of torch with CUDA"), ("13.0", "driver: it must know CUDA 13.0")):
+    for built, remedy in ((None, "build of torch with CUDA"), ("13.0", "driver to one that supports CUDA 13.0")):
         monkeypatch.setattr(torch.version, "cuda", built)
         assert doctor.device("cpu").status == "warning" and remedy in doctor.device("cpu").text
 
 
-def test_the_command_ends_with_1_where_it_finds_an_error(tmp_path):
+def test_the_command_ends_with_1_if_it_finds_an_error(tmp_path):
     def run(*arguments):
         return CliRunner().invoke(main, ["doctor", *map(str, arguments)])
 

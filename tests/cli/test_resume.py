@@ -20,8 +20,8 @@ ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 TENSORS = ("student/model.safetensors", "teacher/model.safetensors", "teacher/discriminators.safetensors")
 
 
-def as_in_a_terminal():
-    """Obey Ctrl-C, which a shell's background jobs ignore."""
+def obey_sigint():
+    """Obey Ctrl-C, which background jobs of a shell ignore."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -33,7 +33,7 @@ def _data(few_pairs):
 def start(folder, *arguments):
     command = [sys.executable, "-m", "gcc", "compress", *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, preexec_fn=as_in_a_terminal, **pipes)
+    return subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, preexec_fn=obey_sigint, **pipes)
 
 
 def finish(folder, *arguments):
@@ -51,7 +51,7 @@ def checkpoints(folder):
 
 
 def begun(folder, out, *arguments):
-    """Start a run, and wait for its first checkpoint."""
+    """Start a run, wait for its first checkpoint, and return its process."""
     process = start(folder, *arguments)
     limit = time.monotonic() + 100
     while not checkpoints(folder / out) and time.monotonic() < limit and process.poll() is None:
@@ -76,7 +76,7 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_and_the_folders_name_is_enough_to_go_on(number, whole, tmp_path):
+def test_a_signal_saves_a_checkpoint_and_the_folder_is_enough_to_resume(number, whole, tmp_path):
     (_, err), code = stop_once_begun(tmp_path, "run", number, *TINY, "--out", "run")
     assert code == 128 + number
     assert "go on with --resume run" in err and "Traceback" not in err
@@ -105,15 +105,15 @@ def test_kills_at_random_moments_lose_nothing(whole, tmp_path):
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system of 30 MB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=30m", "tmpfs", place], check=False, capture_output=True).returncode:
-        pytest.skip("a disk is filled on a file system of its own, which only root may mount")
-    yield place
-    subprocess.run(["umount", "--lazy", place], check=True)
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=30m", "tmpfs", folder], check=False, capture_output=True).returncode:
+        pytest.skip("the test needs its own file system, which only root may mount")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def test_a_full_disk_is_told_and_the_run_goes_on_once_there_is_room(whole, small_disk, tmp_path):
+def test_a_full_disk_costs_one_line_and_the_run_is_resumed_once_there_is_room(whole, small_disk, tmp_path):
     process = begun(tmp_path, small_disk / "run", *TINY, "--out", small_disk / "run")
     filler = small_disk / "filler"
     with suppress(OSError), filler.open("wb", buffering=0) as file:
@@ -128,12 +128,12 @@ def test_a_full_disk_is_told_and_the_run_goes_on_once_there_is_room(whole, small
     assert tensors(small_disk / "run") == tensors(whole)
 
 
-def test_an_image_that_vanishes_and_a_reader_that_is_killed_cost_nothing(tmp_path):
-    """Both happen between two iterations: what is done by then is saved."""
+def test_a_missing_image_and_a_killed_reader_lose_no_step(tmp_path):
+    """Both happen between two steps, and all steps before are saved."""
     folder = tmp_path / "data" / "train"
     folder.mkdir(parents=True)
     for number in range(12):
-        # Hardly differing, so that what is made of them does not look like a collapse, which would cost a report in every epoch.
+        # Almost equal images: fakes of them do not look like a collapse, which would cost a report in every epoch.
         Image.new("RGB", (64, 32), (100 + number, 100, 200)).save(folder / f"{number}.png")
     shutil.copytree(folder, tmp_path / "data" / "test")
     settings = [*TINY, "--data", "data", "--set", "decay=0", "--workers", "1", "--batch-size", "4", "--epochs", "40"]
@@ -158,15 +158,15 @@ def test_an_image_that_vanishes_and_a_reader_that_is_killed_cost_nothing(tmp_pat
     assert tensors(tmp_path / "run") == tensors(tmp_path / "whole")
 
 
-def test_a_run_that_nobody_listens_to_any_more_is_saved_and_what_does_not_fit_is_refused_and_harms_nothing(tmp_path):
+def test_a_closed_terminal_saves_the_run_and_a_resume_that_does_not_fit_changes_nothing(tmp_path):
     process = begun(tmp_path, "run", *TINY, "--out", "run")
-    # As when a terminal is closed, and what the run was piped to is gone.
+    # As if the terminal were closed, or the readers of the pipes were gone.
     process.stdout.close()
     process.stderr.close()
     process.send_signal(signal.SIGHUP)
     assert process.wait(timeout=100) == 128 + signal.SIGHUP
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
-    for arguments, told in (
+    for arguments, message in (
         (("--resume", "run", "--set", "tau=0.3", "--epochs", "9"), "another recipe: epochs was 3 and is 9; "),
         ((*TINY, "--out", "run", "--resume", "auto", "--seed", "4"), "another recipe: seed was 0 and is 4; "),
         (("--resume", "run", "--out", "elsewhere"), "leave --out out"),
@@ -174,7 +174,7 @@ def test_a_run_that_nobody_listens_to_any_more_is_saved_and_what_does_not_fit_is
         (("--resume", "run", "--checkpoint-every", "often"), "checkpoints every 'often': expected minutes such as 10m"),
     ):
         code, _, err = finish(tmp_path, *arguments)
-        assert code == 2 and told in err and err.startswith("gcc: error: ") and len(err.splitlines()) == 1
+        assert code == 2 and message in err and err.startswith("gcc: error: ") and len(err.splitlines()) == 1
     assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
     for path in checkpoints(tmp_path / "run"):
         path.write_bytes(b"")

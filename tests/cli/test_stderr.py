@@ -1,4 +1,4 @@
-"""Standard error whose reader has gone."""
+"""A standard error that breaks."""
 
 import errno
 import os
@@ -18,7 +18,7 @@ def pipe():
         yield read, stream
 
 
-def test_what_is_read_arrives(pipe):
+def test_output_arrives(pipe):
     read, stream = pipe
     with redirect_stderr(stream), tolerate_broken_stderr():
         print("heard", file=sys.stderr)
@@ -28,7 +28,7 @@ def test_what_is_read_arrives(pipe):
     os.close(read)
 
 
-def test_what_nobody_reads_is_dropped_and_nothing_is_left_to_fail_later(pipe):
+def test_output_without_a_reader_is_dropped_and_later_flushes_succeed(pipe):
     read, stream = pipe
     os.close(read)
     with redirect_stderr(stream), tolerate_broken_stderr():
@@ -38,7 +38,7 @@ def test_what_nobody_reads_is_dropped_and_nothing_is_left_to_fail_later(pipe):
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "no space"), RuntimeError("reentrant call inside a writer")], ids=str)
-def test_a_full_disk_and_a_handler_amid_a_write_end_nothing(error):
+def test_a_full_disk_and_a_handler_that_interrupts_a_write_raise_nothing(error):
     class Refusing:
         def write(self, text):
             raise error

@@ -1,0 +1,50 @@
+"""`gcc bench`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gcc.cli.options import PATH
+from gcc.errors import GccError
+
+LARGEST = 1 << 16
+"""The largest batch size, height or width."""
+
+
+@click.command("bench")
+@click.argument("student", type=PATH)
+@click.option("--against", metavar="TEACHER", type=PATH, help="Another saved generator to compare with.")
+@click.option("--batch-size", "batch_sizes", default="1", show_default=True, metavar="N,N", help="Samples per pass, comma-separated.")
+@click.option("--size", "sizes", default="", metavar="N,N", help="Heights and widths, comma-separated  [default: as trained]")
+@click.option(
+    "--device", "devices", default="cpu", show_default=True, metavar="NAMES", help="Any of cpu, cuda and onnxruntime, comma-separated."
+)
+@click.option("--json", "out", metavar="FILE", type=PATH, help="Also write the timings to this file.")
+def command(student: Path, against: Path | None, batch_sizes: str, sizes: str, devices: str, out: Path | None) -> None:
+    """Measure latency, throughput and memory of a saved generator, optimised for inference."""
+    from gcc.cli.tables import printer, timings_table
+    from gcc.deploy.bench import bench, rows, save_rows
+
+    shapes = {"batch_sizes": parse_numbers("--batch-size", batch_sizes), "sizes": parse_numbers("--size", sizes)}
+    timings = rows([*bench(student, against, runtimes=devices.split(","), **shapes)], against)
+    printer().print(timings_table(timings))
+    if out:
+        save_rows(out, timings)
+        click.echo(f"timings saved in {out}")
+
+
+def parse_numbers(flag: str, text: str) -> list[int]:
+    """Return comma-separated whole numbers from 1 up.
+
+    Raises:
+        GccError: the text has another form; the message names the flag.
+
+    >>> parse_numbers("--size", "64,128")
+    [64, 128]
+    """
+    parts = text.split(",") if text else []
+    if not all(part.isascii() and part.isdigit() and 0 < int(part) <= LARGEST for part in parts):
+        raise GccError(f"{flag} {text}: expected comma-separated whole numbers from 1 to {LARGEST}, such as 1,4")
+    return [int(part) for part in parts]

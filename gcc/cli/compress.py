@@ -1,0 +1,25 @@
+"""`gcc compress`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from gcc.cli.options import folder_options, run_options, search_options, student_options
+
+
+@click.command("compress")
+@run_options
+@folder_options
+@search_options
+@student_options
+def command(**options: Any) -> None:
+    """Compress a teacher's generators to a budget.
+
+    Without --data it runs on demo data, which takes minutes on a CPU.
+    """
+    from gcc.cli.run import run_command
+    from gcc.compressor import Compressor
+
+    run_command(Compressor, options)

@@ -1,0 +1,99 @@
+"""What a command reports on standard error: each error and each renamed thing in one line."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+import click
+
+from gcc.errors import GccError, Interrupted
+
+STOPPED = 130
+"""Exit code after Ctrl-C, as shells define it."""
+RENAMED = ".* is now called "
+"""How the warnings begin that name the present name of something."""
+
+
+@contextmanager
+def errors_as_lines() -> Iterator[None]:
+    """Report an error in one line on standard error, and end with its exit code.
+
+    Errors of the user, the machine and the file system are reported; programming errors keep their traceback.
+
+    Raises:
+        click.exceptions.Exit: the error was reported.
+    """
+    try:
+        yield
+    except Interrupted as error:
+        notice(printable(str(error)))
+        raise click.exceptions.Exit(error.exit_code) from error
+    except GccError as error:
+        rank = "" if is_main_process() else f" in process {os.environ['RANK']}"
+        click.echo(f"gcc: error{rank}: {printable(str(error))}", err=True)
+        raise click.exceptions.Exit(error.exit_code) from error
+    except OSError as error:
+        # For example, standard output on a full disk. The files of a run have errors of their own.
+        if error.errno == errno.EPIPE:
+            raise
+        click.echo(f"gcc: error: {error}", err=True)
+        raise click.exceptions.Exit(GccError.exit_code) from error
+    except KeyboardInterrupt as error:
+        click.echo("gcc: stopped", err=True)
+        raise click.exceptions.Exit(STOPPED) from error
+    except (click.exceptions.Exit, click.Abort):
+        # Click ends a program with these, which are runtime errors too.
+        raise
+    except (MemoryError, RuntimeError) as error:
+        from gcc.utils.backend import is_out_of_memory
+
+        if not is_out_of_memory(error):
+            raise
+        # Training reports this itself, with more advice.
+        click.echo("gcc: error: out of memory: process fewer or smaller images at a time, or close other programs", err=True)
+        raise click.exceptions.Exit(GccError.exit_code) from error
+
+
+@contextmanager
+def renames_as_lines() -> Iterator[None]:
+    """Print each warning about an old name once, as one line without the file that raised it; other warnings stay as they are."""
+    printed: set[str] = set()
+
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def print_once(
+            message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None
+        ) -> Any:
+            text = str(message)
+            if not re.match(RENAMED, text):
+                return show(message, category, filename, lineno, file, line)
+            if text not in printed:
+                printed.add(text)
+                notice(text)
+
+        warnings.filterwarnings("always", RENAMED)
+        warnings.showwarning = print_once
+        yield
+
+
+def notice(text: str) -> None:
+    """Print a line on standard error; if several processes run the command, only the main process does."""
+    if is_main_process():
+        click.echo(f"gcc: {text}", err=True)
+
+
+def printable(text: str) -> str:
+    """Return a text with its control characters escaped: names of files that strangers made must not command the terminal."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+
+
+def is_main_process() -> bool:
+    """Return whether this is the main process of those that `torchrun` has started."""
+    return os.environ.get("RANK", "0") == "0"

@@ -1,0 +1,47 @@
+"""`gcc evaluate`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gcc.cli.errors import notice
+from gcc.cli.options import PATH, device_option, parse_weights, skip_bad_option, weights_option
+
+
+@click.command("evaluate")
+@click.argument("subject", metavar="STUDENT|TEACHER|IMAGES", type=PATH)
+@click.option("--data", metavar="DIR", type=PATH, help="Dataset for a generator [default: demo data], or folder of real images.")
+@click.option(
+    "--evaluators", metavar="NAMES", default="", help="Evaluators, comma-separated, see `gcc list`  [default: those of the recipe]"
+)
+@click.option(
+    "--split", type=click.Choice(["test", "val"]), default="test", show_default=True, help="Split of the dataset, for a generator."
+)
+@click.option("--dataset", metavar="NAME", help="Dataset plugin that reads --data  [default: found by the layout]")
+@weights_option
+@click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Images per batch  [default: as in the recipe]")
+@device_option
+@skip_bad_option
+@click.option("--out", metavar="FILE.json", type=PATH, help="File for the metrics  [default: next to the generator or the images]")
+def command(subject: Path, data: Path | None, weights: tuple[str, ...], out: Path | None, **options: Any) -> None:
+    """Measure the quality of saved generators on a dataset, or of a folder of images against real ones."""
+    from gcc.cli.tables import metrics_table, printer
+    from gcc.evaluation.evaluate import evaluate, evaluation_path, free_path, save_evaluation
+
+    default_path = evaluation_path(subject, options["split"], out)
+    evaluation = evaluate(subject, data, weights=parse_weights(weights), **options)
+    console = printer()
+    for generator, metrics in evaluation.metrics.items():
+        console.print(metrics_table(f"{subject} {generator}", {str(key): asdict(metric) for key, metric in metrics.items()}))
+        if any(math.isnan(metric.value) for metric in metrics.values()):
+            notice(f"{generator}: metrics are NaN because the generated images (or the features being compared) contain NaN or Inf")
+    for reason in evaluation.left_out:
+        notice(f"left out: {reason}")
+    path = out or free_path(default_path, evaluation)
+    save_evaluation(path, evaluation)
+    click.echo(f"metrics saved in {path}")

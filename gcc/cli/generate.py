@@ -1,0 +1,24 @@
+"""`gcc generate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gcc.cli.options import PATH, device_option
+
+
+@click.command("generate")
+@click.argument("student", type=PATH)
+@click.option("--count", type=click.IntRange(1, 1_000_000), default=64, show_default=True, metavar="N", help="Number of images.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, metavar="N", help="Seed of the noise.")
+@click.option("--out", metavar="DIR", type=PATH, help="Output folder  [default: generated, numbered]")
+@device_option
+def command(student: Path, count: int, seed: int, out: Path | None, device: str) -> None:
+    """Generate images from noise with a saved generator, and a grid of them."""
+    from gcc.deploy.generate import generate
+    from gcc.utils.files import fresh_folder
+
+    for path in generate(student, out or fresh_folder(Path("generated")), count=count, seed=seed, device=device):
+        click.echo(path)

@@ -1,0 +1,235 @@
+"""Options that several commands share, and what their values mean."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gcc.artifacts.run_folder import RENAMED_OPTIONS
+from gcc.cli.errors import notice
+from gcc.errors import GccError
+from gcc.training.config import RunConfig, choices_of
+
+if TYPE_CHECKING:
+    from gcc.training.teacher import Teacher
+
+Function = Callable[..., None]
+Decorator = Callable[[Function], Function]
+
+PATH = click.Path(path_type=Path)
+RENAMED_FLAGS = {f"--{old}": f"--{new.replace('_', '-')}" for old, new in RENAMED_OPTIONS.items()}
+"""Flags by the names that they had in version 0.1."""
+
+TRAINING_FIELDS: Mapping[str, Mapping[str, Any]] = {
+    "evaluators": {"metavar": "NAMES", "help": "Evaluators, comma-separated, see `gcc list`; the first one selects the best epoch."},
+    "direction": {"type": click.Choice(["AtoB", "BtoA"]), "help": "Which image of a pair is the input."},
+    "size": {"type": int, "metavar": "N", "help": "Height and width of the training images."},
+    "epochs": {"type": int, "metavar": "N", "help": "Epochs of the second step; the first step has a tenth as many."},
+    "batch_size": {"type": int, "metavar": "N", "help": "Samples per batch."},
+    "seed": {"type": int, "metavar": "N", "help": "Seed of all random numbers."},
+}
+"""The recipe fields that have a flag of their own."""
+SEARCH_FIELDS: Mapping[str, Mapping[str, Any]] = {
+    "metric": {"metavar": "NAME", "help": "Importance metric: slimming, l1 or a plugin's."},
+    "selector": {"metavar": "NAME", "help": "Distillation layers: paper, uniform, all, or comma-separated module names."},
+    "prune_width": {"type": int, "metavar": "N", "help": "Width of the generator that is pruned."},
+    "budget": {
+        "metavar": "B",
+        "help": "3.0G or 900M MACs, 25% of the teacher's, 2.5Mparams, 8ms@cpu (cuda, onnxruntime); comma-separated for several generators.",
+    },
+    "round_to": {"type": int, "metavar": "N", "help": "Prune to multiples of this many channels, such as 8."},
+    "mac_counter": {"type": click.Choice(["exact", "paper"]), "help": "MACs counter that the budget refers to."},
+}
+"""The same, of a search for widths."""
+
+
+def flag(name: str) -> str:
+    """Return the flag of an option, such as `--batch-size` for `batch_size`."""
+    return f"--{name.replace('_', '-')}"
+
+
+def config_option(name: str) -> Decorator:
+    """Return the click option of a field of `RunConfig`; paths and numbers are typed, and `weights` may be repeated."""
+    (option,) = (option for option in fields(RunConfig) if option.name == name)
+    kind = typing.get_type_hints(RunConfig)[name]
+    kinds = {kind, typing.get_origin(kind), *typing.get_args(kind)}
+    attributes: dict[str, Any] = {"help": option.metadata["help"], "metavar": option.metadata["metavar"] or None}
+    if Mapping in kinds:
+        return click.option(flag(name), multiple=True, **attributes)
+    if bool in kinds:
+        return click.option(flag(name), is_flag=True, **attributes)
+    if choices := choices_of(name):
+        attributes["type"] = click.Choice(choices)
+    elif int in kinds:
+        attributes["type"] = click.IntRange(option.metadata["minimum"])
+    elif Path in kinds:
+        attributes["type"] = PATH
+    return click.option(flag(name), default=option.default, show_default=option.default is not None, **attributes)
+
+
+def with_options(options: Sequence[Decorator]) -> Decorator:
+    """Return a decorator that adds options in the order in which `--help` lists them."""
+
+    def decorate(command: Function) -> Function:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+assignments_option = click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Any recipe field.")
+device_option = config_option("device")
+skip_bad_option = config_option("skip_bad")
+weights_option = config_option("weights")
+
+run_options = with_options(
+    [
+        click.option("--arch", metavar="NAME", help="GAN architecture, see `gcc list`; not needed with --teacher."),
+        click.option("--teacher", metavar="DIR", type=PATH, help="Start from the weights and the recipe of a saved teacher."),
+        *(config_option(option.name) for option in fields(RunConfig) if option.name != "widths"),
+        *(click.option(flag(name), **attributes) for name, attributes in TRAINING_FIELDS.items()),
+        click.option("--recipe", metavar="FILE.toml", type=PATH, help="Recipe fields from a file."),
+        click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Any recipe field; --dry-run prints all of them."),
+        click.option("--out", metavar="DIR", type=PATH, help="Output folder  [default: runs/ARCH, numbered]"),
+        click.option("--dry-run", is_flag=True, help="Print the full recipe, the costs and the plan, and stop."),
+    ]
+)
+"""What is trained, on what data, where and how."""
+
+folder_options = with_options(
+    [
+        click.option("--force", is_flag=True, help="Move the run that --out already holds aside."),
+        click.option("--tensorboard", is_flag=True, help="Also write a TensorBoard log to the output folder."),
+        click.option("--resume", metavar="DIR|auto", help="Resume the run in DIR; auto resumes the run in --out, or starts one."),
+        click.option(
+            "--checkpoint-every",
+            default="10m",
+            show_default=True,
+            metavar="T",
+            help="Time between checkpoints, in minutes or as a number of steps such as 500; every epoch also ends with one.",
+        ),
+        click.option(
+            "--keep-checkpoints",
+            type=click.IntRange(1, 1000),
+            default=2,
+            show_default=True,
+            metavar="N",
+            help="Number of recent checkpoints to keep.",
+        ),
+    ]
+)
+"""The folder of a single run."""
+
+search_options = with_options([click.option(flag(name), **attributes) for name, attributes in SEARCH_FIELDS.items()])
+"""The search for a student's widths."""
+
+student_options = with_options(
+    [
+        click.option("--preset", metavar="NAME", help="The method without one of its parts, such as pruned-only; see `gcc ablate`."),
+        config_option("widths"),
+    ]
+)
+"""The student of a compression."""
+
+
+def with_current_names(command: click.Command, arguments: Iterable[str]) -> list[str]:
+    """Return a command's arguments with flags of version 0.1 under their present names, and print each present name."""
+    known = {name for parameter in command.params for name in parameter.opts}
+    current, rest = [], iter(arguments)
+    for argument in rest:
+        old, equals, value = argument.partition("=")
+        new = RENAMED_FLAGS.get(old)
+        if new in known:
+            notice(f"{old} is now called {new}")
+            argument = f"{new}{equals}{value}"
+        current.append(argument)
+        if argument == "--":
+            break
+    return [*current, *rest]
+
+
+def set_by_user(names: Collection[str]) -> set[str]:
+    """Return the options among `names` that the user has set on the command line."""
+    context = click.get_current_context()
+    return {name for name in names if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE}
+
+
+def run_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keywords of `Compressor` and `Trainer` among a command's options, without the recipe fields."""
+    arguments = {option.name: options[option.name] for option in fields(RunConfig) if option.name in options}
+    arguments["weights"] = parse_weights(options["weights"])
+    # A dry run writes nothing.
+    arguments["cache"] = options["cache"] and not options["dry_run"]
+    return arguments
+
+
+def teacher_and_settings(options: Mapping[str, Any]) -> tuple[Teacher, dict[str, Any]]:
+    """Return the teacher, and the recipe fields from a file, a preset, `--set` and flags, where the later source wins.
+
+    Raises:
+        GccError: a source cannot be read, or two of them name different architectures.
+    """
+    from gcc.recipe import read_toml, renamed
+    from gcc.registry.presets import preset
+    from gcc.training.teacher import Teacher
+
+    settings = renamed(read_toml(options["recipe"])) if options["recipe"] else {}
+    if options.get("preset"):
+        settings |= preset(options["preset"]).settings
+    file_arch = settings.pop("arch", None)
+    arch = options["arch"] or file_arch
+    if file_arch not in (None, arch):
+        raise GccError(f"--recipe {options['recipe']} is for {file_arch}, but --arch is {arch}: leave out --arch, or use another recipe")
+    settings |= renamed(parse_assignments(options["assignments"]))
+    settings |= {name: options[name] for name in (*TRAINING_FIELDS, *SEARCH_FIELDS) if options.get(name) is not None}
+    if options["teacher"]:
+        teacher = Teacher.load(options["teacher"])
+        if arch not in (None, teacher.arch):
+            raise GccError(f"--teacher {options['teacher']} is a {teacher.arch}, but the architecture is {arch}: leave out --arch")
+        return teacher, settings
+    if arch is None:
+        raise GccError("no architecture: give --arch NAME (see `gcc list`) or --teacher DIR")
+    return Teacher.create(arch), settings
+
+
+def parse_weights(files: Iterable[str]) -> dict[str, str]:
+    """Return the files of `--weights NAME=FILE` by network.
+
+    Raises:
+        GccError: a text has no name or no file.
+
+    >>> parse_weights(["vgg19=vgg19.pth"])
+    {'vgg19': 'vgg19.pth'}
+    """
+    weights = {}
+    for file in files:
+        name, equals, path = file.partition("=")
+        if not (equals and name and path):
+            example = f"vgg19={file}" if Path(file).suffix else f"{file or 'vgg19'}=FILE"
+            raise GccError(f"--weights {file}: expected NAME=FILE, such as --weights {example}")
+        weights[name] = path
+    return weights
+
+
+def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
+    """Return the values of `--set KEY=VALUE` by recipe field, as text.
+
+    Raises:
+        GccError: a text has no equals sign.
+
+    >>> parse_assignments(["tau=0.1", "budget = 25%"])
+    {'tau': '0.1', 'budget': '25%'}
+    """
+    settings = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals:
+            raise GccError(f"--set {assignment}: expected KEY=VALUE, such as --set tau=0.1")
+        settings[key.strip()] = value.strip()
+    return settings

@@ -1,0 +1,22 @@
+"""`gcc report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gcc.cli.options import PATH
+
+
+@click.command("report")
+@click.argument("runs", metavar="RUN...", type=PATH, nargs=-1, required=True)
+@click.option("--out", metavar="FILE", type=PATH, help="Output page  [default: report.html in RUN; in the current folder for several runs]")
+def command(runs: tuple[Path, ...], out: Path | None) -> None:
+    """Write the report of a run again, or compare several runs on one page.
+
+    The report is a single HTML file that needs no network access.
+    """
+    from gcc.report.html import save_report
+
+    click.echo(save_report(runs, out))

@@ -1,0 +1,102 @@
+"""What `gcc compress` and `gcc train` share: they start or resume a run in its folder, and print its plan and its results."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from gcc.artifacts.run_folder import RECIPE_FILE, is_finished, load_command, require_free, save_command
+from gcc.cli.options import run_arguments, set_by_user, teacher_and_settings
+from gcc.cli.tables import facts_table, printer, summary
+from gcc.compressor import Compressor
+from gcc.errors import GccError, RunError
+from gcc.recipe import current_names, differences, read_toml
+from gcc.report.html import save_report
+from gcc.training.checkpoint import Schedule
+from gcc.training.loop import TrainingLoop
+from gcc.training.progress import no_logger
+from gcc.training.session import Session
+from gcc.training.teacher_trainer import Trainer
+from gcc.training.tensorboard import FOLDER as TENSORBOARD
+from gcc.training.tensorboard import TensorBoard, require_tensorboard
+from gcc.utils.device import peak_memory
+from gcc.utils.files import fresh_folder
+
+AUTO = "auto"
+"""The value of `--resume` that resumes the run in `--out`, or starts one."""
+
+
+def run_command(kind: type[Compressor | Trainer], options: dict[str, Any]) -> None:
+    """Start or resume a run in its folder, and print its plan and its results.
+
+    Args:
+        kind: the run's class.
+        options: of the command.
+
+    Raises:
+        GccError: an option, the data, the folder or the machine does not allow the run, or training fails.
+    """
+    command, resume = str(click.get_current_context().info_name), options.pop("resume")
+    if resume not in (None, AUTO):
+        options = _saved_options(Path(resume), command, options)
+    if options["tensorboard"]:
+        require_tensorboard()
+    schedule = Schedule.parse(options["checkpoint_every"], options["keep_checkpoints"])
+    teacher, settings = teacher_and_settings(options)
+    run = kind(teacher, **run_arguments(options), **settings)
+    default_out = Path("runs") / run.arch
+    out = options["out"] or (default_out if resume else fresh_folder(default_out))
+    session = Session(run, out, schedule)
+    if resume and not session.resume():
+        if is_finished(out):
+            _require_same_recipe(out, run)
+            click.echo(f"the run in {out} is finished: there is nothing to resume")
+            return
+        if resume != AUTO:
+            raise RunError(f"{out} cannot be resumed: it has no complete checkpoint; start again with --resume auto or --force")
+    run.check()
+    if not run.context.ranks.is_main_process:
+        if not options["dry_run"]:
+            session.train(Console(quiet=True))
+        return
+    checkpoint, facts = session.checkpoint, {}
+    if checkpoint:
+        facts["resumed"] = f"after {checkpoint['phase']} epoch {checkpoint['epoch']}, step {checkpoint['done']}"
+    else:
+        # A run without a checkpoint, which `auto` replaces, has hardly begun.
+        inputs = [options[name] for name in ("data", "teacher") if options[name]]
+        require_free(out, force=options["force"] or resume == AUTO, inputs=inputs)
+    console = printer()
+    console.print(facts_table(run.plan() | facts | {"output": str(out)}))
+    if options["dry_run"]:
+        click.echo(run.recipe.to_toml(run.arch), nl=False)
+        return
+    if replaced := session.prepare():
+        console.print(facts_table({"moved aside": f"the previous run in {out} is now in {replaced}"}))
+    save_command(out, command, options)
+    log = TensorBoard(out / TENSORBOARD) if options["tensorboard"] else no_logger
+    result = session.train(Console(stderr=True), log)
+    # Written first: if nobody reads standard output any more, the program ends at the first print.
+    page = save_report([out])
+    console.print(summary(run.arch, result.measurements(), result.paths(out), out))
+    memory = {} if sys.platform == "win32" else {"peak memory": peak_memory(run.context.device)}
+    console.print(facts_table({"report": str(page)} | memory))
+
+
+def _saved_options(out: Path, command: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of the run in `out`, changed by those that the user has set."""
+    changed = set_by_user(options)
+    if "out" in changed:
+        raise GccError(f"--resume {out} resumes the run in that folder: leave out --out, or use --resume auto")
+    return load_command(out, command, options, changed) | {"out": out}
+
+
+def _require_same_recipe(out: Path, run: TrainingLoop) -> None:
+    """Refuse to resume a finished run with another recipe."""
+    saved = current_names(read_toml(out / RECIPE_FILE))
+    if changes := differences(saved, run.recipe.to_dict() | {"arch": run.arch}):
+        raise RunError(f"the run in {out} is finished, with another recipe: {changes}; choose another --out")
