@@ -33,7 +33,7 @@ def test_what_may_be_given_several_times_is_added(tmp_path):
 
 def test_another_command_is_named(tmp_path):
     save_command(tmp_path, "train", OPTIONS)
-    with pytest.raises(RunError, match="made by `gcc train`: resume it with that"):
+    with pytest.raises(RunError, match="started by `gcc train`: resume it with that command"):
         load_command(tmp_path, "compress", NONE_GIVEN, [])
 
 

@@ -86,14 +86,17 @@ def test_nothing_but_plain_tensors_and_json_is_written(saved):
         ({"architecture": "pix3pix"}, "pix2pix"),
         ({"architecture": ["pix2pix"]}, "is not installed"),
         ({"architecture": "os.system"}, "install the plugin"),
-        ({"architecture": "far", "environment": {"architecture": "gan-gcc-far 2.0"}}, "which it says is gan-gcc-far 2.0, if you trust"),
+        (
+            {"architecture": "far", "environment": {"architecture": "gan-gcc-far 2.0"}},
+            "according to the file, gan-gcc-far 2.0",
+        ),
         ({"architecture": "far", "environment": {"architecture": "gan\x1b"}}, "expected a line of text"),
         ({"generator": "H"}, "expected G"),
         ({"generator": []}, "expected G"),
         ({"recipe": {"ngf": "many"}}, "ngf"),
         ({"recipe": {"evil": 1}}, "evil"),
         ({"recipe": {"size": 48}}, "power of two"),
-        ({"recipe": [1]}, "no configuration"),
+        ({"recipe": [1]}, "not the configuration"),
         ({"recipe": {"ngf": 10**30}}, "ngf"),
         ({"widths": {}}, "widths"),
         ({"widths": "wide"}, "widths"),
@@ -102,7 +105,7 @@ def test_nothing_but_plain_tensors_and_json_is_written(saved):
         ({"figures": {"student": FIGURES | {"exact_macs": "6"}}}, "exact_macs"),
         ({"figures": {"student": FIGURES | {"latency_on": "\x1b[2Jcpu"}}}, "latency_on"),
         ({"figures": {"student": FIGURES | {"metrics": {"l1": None}}}}, "l1"),
-        ({"figures": {"a\nb": FIGURES}}, "side"),
+        ({"figures": {"a\nb": FIGURES}}, "column of figures"),
         ({"environment": None}, "environment"),
         ({"environment": {"torch": 2}}, "torch"),
     ],
@@ -175,7 +178,7 @@ def test_a_damaged_weights_file_is_refused(saved):
     whole = path.read_bytes()
     for data in damaged(whole):
         path.write_bytes(data)
-        with pytest.raises(ArtifactError, match="damaged or no safetensors file"):
+        with pytest.raises(ArtifactError, match="damaged or not a safetensors file"):
             load(saved)
     path.unlink()
     with pytest.raises(ArtifactError, match="is missing"):
@@ -200,7 +203,7 @@ def test_foreign_tensors_are_refused_by_name(saved, change, says):
 
 
 def test_what_is_not_there_is_said(tmp_path):
-    with pytest.raises(ArtifactError, match="no folder"):
+    with pytest.raises(ArtifactError, match="not a folder"):
         load(tmp_path / "nothing")
     with pytest.raises(ArtifactError, match=r"holds no config\.json"):
         load(tmp_path)

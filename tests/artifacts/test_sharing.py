@@ -124,7 +124,7 @@ def test_nothing_pickled_is_fetched_and_nothing_of_foreign_repositories(saved, h
     assert {"pytorch_model.bin", "weights.pth", "run.py"}.isdisjoint(hub.served)
     hub.served.clear()
     hub.commit("user/language", {"config.json": b'{"model_type": "bert"}', "model.safetensors": bytes(1000)})
-    with pytest.raises(ArtifactError, match="no configuration of a saved model"):
+    with pytest.raises(ArtifactError, match="not the configuration of a saved model"):
         load("hf://user/language")
     assert "model.safetensors" not in hub.served
     hub.commit("user/empty", {"README.md": b"hello"})
@@ -148,7 +148,7 @@ def test_what_is_not_there_or_not_allowed_is_said(saved, hub, monkeypatch):
         push(saved / "pix2pix", "user/other", private=False)
     with pytest.raises(ArtifactError, match="is on the Hub already"):
         push("hf://user/tiny", "user/other", private=False)
-    with pytest.raises(ArtifactError, match="is no name of a repository"):
+    with pytest.raises(ArtifactError, match="is not the name of a repository"):
         push(student, "user/a..b", private=False)
 
 

@@ -27,13 +27,13 @@ def test_losses_have_a_panel_each_with_both_pairs(record):
     assert labels(loss_panels(record, "train")) == {
         "L_G, of the generator": both,
         "L_D on real images": both,
-        "L_D on made images": both,
+        "L_D on generated images": both,
         "own_loss": both,
         "distillation from the generator": ["student"],
         "distillation from the discriminator": ["student"],
         "L_arch, of the retention factors": ["student"],
     }
-    assert list(labels(loss_panels(record, "search"))) == ["L_G, of the generator", "L_D on real images", "L_D on made images"]
+    assert list(labels(loss_panels(record, "search"))) == ["L_G, of the generator", "L_D on real images", "L_D on generated images"]
     assert loss_panels(record, "pretrain") == []
 
 

@@ -11,11 +11,11 @@ from tests.helpers.run_folders import begun_run, full_run, grid, saved_side
 def test_a_full_run_is_read(tmp_path):
     record = read_run(full_run(tmp_path / "run"))
     assert (record.name, record.arch, record.recipe["budget"], record.state) == ("run", "pix2pix", "40%", "finished")
-    assert list(record.series) == ["search", "train"]
-    series = record.series["train"]["student/G"]
+    assert list(record.phases) == ["search", "train"]
+    series = record.phases["train"].losses["student"]["G"]
     np.testing.assert_allclose(series.values, 1 / np.arange(1, 401))
     assert series.steps[-1] == 400 and series.epochs[-1] == 3
-    assert record.series["train"]["val/student/G/psnr"].epochs.tolist() == [1, 2, 3]
+    assert record.phases["train"].metrics["G"]["psnr"]["student"].epochs.tolist() == [1, 2, 3]
     assert set(record.students) == set(record.teachers) == {"G"}
     assert record.samples.title == "held out" and (record.samples.width, record.samples.height) == (404, 300)
     assert [shown.title for shown in record.progress] == [f"2/2 joint training, epoch {epoch}" for epoch in (1, 4, 7, 10)]
@@ -35,7 +35,7 @@ def test_a_run_under_way_shows_what_there_is(tmp_path):
     grid(folder / "samples" / "train_epoch_0002.png")
     assert read_run(folder).samples.title == "2/2 joint training, epoch 2"
     (folder / "metrics.jsonl").unlink()
-    assert read_run(folder).series == {} and read_run(folder).state == "not under way yet"
+    assert read_run(folder).phases == {} and read_run(folder).state == "not started yet"
 
 
 def test_a_teacher_alone_is_read(tmp_path):
@@ -49,7 +49,7 @@ def test_a_last_line_without_an_end_is_passed_over(tmp_path, torn):
     folder = begun_run(tmp_path / "run")
     with (folder / "metrics.jsonl").open("a") as file:
         file.write(torn)
-    assert len(read_run(folder).series["search"]["teacher/G"].steps) == 5
+    assert len(read_run(folder).phases["search"].losses["teacher"]["G"].steps) == 5
 
 
 @pytest.mark.parametrize(
