@@ -1,4 +1,4 @@
-"""The skeletons of plugins work as they are written."""
+"""The skeletons of plugins work as they are."""
 
 import pytest
 from click.testing import CliRunner
@@ -10,7 +10,7 @@ from tests.helpers.distributions import run_tests
 
 
 def test_every_skeleton_passes_its_contract_test(tmp_path):
-    # Their other tests, which train, run where continuous integration installs them with pip.
+    # Their other tests, which train, run in continuous integration, which installs the skeletons with pip.
     folders = [tmp_path / kind for kind in KINDS]
     for kind, folder in zip(KINDS, folders, strict=True):
         write_skeleton(f"my-{kind}-2", kind, folder)
@@ -38,7 +38,7 @@ def test_the_command_writes_and_says_what_comes_next(name, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("name", ["", "Sharp", "2sharp", "sharp_er", "sharp-", "a b", "../up", "gcc-"])
-def test_a_name_that_is_none_is_refused(name, tmp_path):
+def test_an_invalid_name_is_refused(name, tmp_path):
     with pytest.raises(PluginError, match="expected small letters and digits"):
         write_skeleton(name, "metric", tmp_path / "new")
     assert not (tmp_path / "new").exists()
