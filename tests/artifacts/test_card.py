@@ -23,7 +23,7 @@ def measurements(**metrics):
 
 
 def card(arch="pix2pix", grid="samples.png", **metrics):
-    architecture = Teacher.create(arch).architecture(demo=True, settings=TINY[arch])
+    architecture = Teacher.create(arch).demo_architecture(TINY[arch])
     artifact = Artifact(
         Path("student"), "student", arch, architecture.generators[0], architecture.recipe, {}, {}, environment(torch.device("cpu"))
     )
@@ -75,7 +75,7 @@ def test_without_metrics_there_is_no_index():
 
 
 def test_the_card_of_several_generators_links_to_each():
-    architecture = Teacher.create("cyclegan").architecture(demo=True, settings=TINY["cyclegan"])
+    architecture = Teacher.create("cyclegan").demo_architecture(TINY["cyclegan"])
     text = side_card(architecture, "cyclegan", "student", {"A2B": measurements(fid=30.0), "B2A": measurements(fid=40.0)})
     results = ModelCard(text).data.eval_results
     assert [(result.task_name, result.metric_value) for result in results] == [("A2B", 30.0), ("B2A", 40.0)]

@@ -30,10 +30,8 @@ def test_the_command_writes_and_says_what_comes_next(name, tmp_path, monkeypatch
     done = CliRunner().invoke(main, ["plugin", "new", name, "--kind", "metric"])
     *written, last = done.output.splitlines()
     assert done.exit_code == 0 and last == "install and test it: pip install -e 'gcc-sharp[test]' && pytest gcc-sharp"
-    assert written == [
-        f"gcc-sharp/{place}" for place in ("pyproject.toml", "README.md", "src/gcc_sharp/__init__.py", "tests/test_sharp.py")
-    ]
-    texts = [(tmp_path / place).read_text() for place in written]
+    assert written == [f"gcc-sharp/{path}" for path in ("pyproject.toml", "README.md", "src/gcc_sharp/__init__.py", "tests/test_sharp.py")]
+    texts = [(tmp_path / path).read_text() for path in written]
     assert "class Sharp(ImportanceMetric)" in texts[2] and '[project.entry-points."gcc.metrics"]\nsharp = "gcc_sharp:Sharp"' in texts[0]
 
 

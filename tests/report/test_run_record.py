@@ -1,11 +1,11 @@
-"""A run's folder is read as far as it goes; what is damaged is named."""
+"""A run's folder is read as far as the run has come; damaged files are named."""
 
 import numpy as np
 import pytest
 
 from gcc.errors import ArtifactError, GccError, RecipeError, RunError
 from gcc.report.run_record import read_run
-from tests.helpers.run_folders import begun_run, full_run, grid, saved_side
+from tests.helpers.run_folders import begun_run, full_run, grid, save_generators
 
 
 def test_a_full_run_is_read(tmp_path):
@@ -25,9 +25,9 @@ def test_every_generator_of_a_family_is_read(tmp_path):
     assert set(read_run(full_run(tmp_path / "run", "cyclegan")).students) == {"A2B", "B2A"}
 
 
-def test_a_run_under_way_shows_what_there_is(tmp_path):
+def test_an_unfinished_run_is_read(tmp_path):
     folder = begun_run(tmp_path / "run")
-    # The side of a run that is just being saved: its configuration comes last.
+    # A student that is being saved: its configuration comes last.
     grid(folder / "student" / "samples.png")
     record = read_run(folder)
     assert record.state == "not finished: 1/2 sparse training, epoch 1"
@@ -40,12 +40,12 @@ def test_a_run_under_way_shows_what_there_is(tmp_path):
 
 def test_a_teacher_alone_is_read(tmp_path):
     folder = begun_run(tmp_path / "run")
-    saved_side(folder, "teacher", "pix2pix")
+    save_generators(folder, "teacher", "pix2pix")
     assert list(read_run(folder).saved) == ["G"] and read_run(folder).state == "finished"
 
 
 @pytest.mark.parametrize("torn", ['{"phase": "train", "ep', "{", "\x00\x00", '{"phase": "train", "epoch": 1, "step": 6, "teacher/G": 1.0}'])
-def test_a_last_line_without_an_end_is_passed_over(tmp_path, torn):
+def test_a_last_line_without_an_end_is_skipped(tmp_path, torn):
     folder = begun_run(tmp_path / "run")
     with (folder / "metrics.jsonl").open("a") as file:
         file.write(torn)
@@ -82,7 +82,7 @@ def test_a_damaged_line_is_named(tmp_path, line):
         read_run(folder)
 
 
-def test_what_is_no_run_is_refused(tmp_path):
+def test_a_folder_without_a_run_is_refused(tmp_path):
     for folder in (tmp_path, tmp_path / "missing"):
         with pytest.raises(RunError, match="holds no recipe.toml.*runs/pix2pix"):
             read_run(folder)
