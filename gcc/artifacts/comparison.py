@@ -1,86 +1,112 @@
-"""The table that puts sides beside each other: costs, latency and quality, each figure with its unit."""
+"""The table that compares the teacher, the student and their variants: costs, latency and quality, each with its unit."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from gcc.registry import EVALUATORS
+from gcc.registry import MetricKey, unit_of
 from gcc.utils.units import with_prefix
 
 Measurements = Mapping[str, Any]
 """What `GeneratorReport.measurements` returns: the costs, latency and metrics of one generator as plain values."""
-UNTOLD = "-"
-"""Stands for a figure that a side has not."""
+ROLES = ("teacher", "student")
+"""The titles of the columns of the best epoch; other columns are variants of them, such as `student (last)`."""
+MISSING = "-"
+"""The cell of a value that a column does not have."""
 
 
-def comparison(sides: Mapping[str, Measurements]) -> dict[str, list[str]]:
-    """Return the table's rows by title, each with a cell per side; the first side is what shares and speed-ups refer to."""
-    first = next(iter(sides.values()))
-    rows = {cost_title(first, key): _shared(sides, key) for key in ("exact_macs", "paper_macs", "parameters")}
-    rows[latency_title(first)] = [
-        f"{measurements['latency_ms']:.1f} ms" + _note(measurements, first, "latency_ms", lambda own, other: f"{own / other:.1f}x")
-        for measurements in sides.values()
+@dataclass(frozen=True)
+class Cell:
+    """One value of the table.
+
+    Attributes:
+        value: the value with its unit.
+        relative: its ratio to the first column's; empty for the first column, and for values that have none.
+    """
+
+    value: str
+    relative: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.value} ({self.relative})" if self.relative else self.value
+
+
+@dataclass(frozen=True)
+class Row:
+    """One quantity of every column.
+
+    Attributes:
+        key: a key of `Measurements`, or a `MetricKey`.
+        title: the name of the quantity for readers.
+        cells: one per column.
+    """
+
+    key: str
+    title: str
+    cells: Sequence[Cell]
+
+
+def comparison(columns: Mapping[str, Measurements]) -> dict[str, list[str]]:
+    """Return the table as text: the rows by title, each with a cell per column; ratios refer to the first column."""
+    return {row.title: [str(cell) for cell in row.cells] for row in comparison_rows(columns)}
+
+
+def comparison_rows(columns: Mapping[str, Measurements]) -> list[Row]:
+    """Return the rows of the table; ratios refer to the first column.
+
+    Args:
+        columns: the measurements by the columns' titles.
+    """
+    measured = list(columns.values())
+    first = measured[0]
+    resolution = first["resolution"]
+    rows = [
+        Row("exact_macs", f"MACs at {resolution}, exact", _costs(measured, "exact_macs")),
+        Row("paper_macs", f"MACs at {resolution}, paper's counter", _costs(measured, "paper_macs")),
+        Row("parameters", "parameters", _costs(measured, "parameters")),
+        Row("latency_ms", f"latency ({first['latency_on']})", _latencies(measured, "latency_ms", ".1f")),
     ]
-    if all("ready_ms" in measurements for measurements in sides.values()):
-        rows[cost_title(first, "ready_ms")] = [
-            f"{measurements['ready_ms']:.4g} ms" + _note(measurements, first, "ready_ms", lambda own, other: f"{own / other:.1f}x")
-            for measurements in sides.values()
-        ]
-    if any(" (" in title for title in sides):
-        rows["epoch"] = [str(measurements.get("epoch", UNTOLD)) for measurements in sides.values()]
-    for metric in first["metrics"]:
-        rows[quality_title(metric)] = [_quality(metric, measurements["metrics"].get(metric)) for measurements in sides.values()]
+    if all("ready_ms" in measurements for measurements in measured):
+        title = f"latency, ready for inference ({first['promised_on']}), budget {first['promised_ms']:.4g} ms"
+        rows.append(Row("ready_ms", title, _latencies(measured, "ready_ms", ".4g")))
+    if not columns.keys() <= set(ROLES):
+        rows.append(Row("epoch", "epoch", [Cell(str(measurements.get("epoch", MISSING))) for measurements in measured]))
+    for key in first["metrics"]:
+        rows.append(Row(key, f"{key}, held out", [_metric(key, measurements["metrics"].get(key)) for measurements in measured]))
     return rows
 
 
-def by_protocol(sides: Iterable[Measurements]) -> dict[str, list[str]]:
-    """Return the titles of figures of quality by how they came about; a title has several where data differ."""
-    told: dict[str, dict[str, None]] = {}
-    for measurements in sides:
-        for title, text in measurements.get("protocols", {}).items():
-            told.setdefault(text, {})[title] = None
-    return {text: list(titles) for text, titles in told.items()}
+def by_protocol(columns: Iterable[Measurements]) -> dict[str, list[MetricKey]]:
+    """Return the metrics by the protocol that they were computed with; a metric has several protocols if the data differ."""
+    keys: dict[str, dict[MetricKey, None]] = {}
+    for measurements in columns:
+        for key, protocol in measurements.get("protocols", {}).items():
+            keys.setdefault(protocol, {})[key] = None
+    return {protocol: list(keys[protocol]) for protocol in keys}
 
 
-def cost_title(measurements: Measurements, key: str) -> str:
-    """Return what the row of a cost is called: `exact_macs`, `paper_macs`, `parameters` or `ready_ms`."""
-    if key == "ready_ms":
-        return f"latency, ready for inference ({measurements['promised_on']}), budget {measurements['promised_ms']:.4g} ms"
-    resolution = measurements["resolution"]
-    return {
-        "exact_macs": f"MACs at {resolution}, exact",
-        "paper_macs": f"MACs at {resolution}, paper's counter",
-        "parameters": "parameters",
-    }[key]
+def _costs(measured: Sequence[Measurements], key: str) -> list[Cell]:
+    return [Cell(with_prefix(values[key]), _relative(values, measured[0], key, _share)) for values in measured]
 
 
-def latency_title(measurements: Measurements) -> str:
-    """Return what the row of the latency is called."""
-    return f"latency ({measurements['latency_on']})"
+def _latencies(measured: Sequence[Measurements], key: str, digits: str) -> list[Cell]:
+    return [Cell(f"{values[key]:{digits}} ms", _relative(values, measured[0], key, _speed_up)) for values in measured]
 
 
-def quality_title(metric: str) -> str:
-    """Return what the row of a figure of quality is called."""
-    return f"{metric}, held out"
+def _share(first: float, own: float) -> str:
+    return f"{own / first:.1%}"
 
 
-def _shared(sides: Mapping[str, Measurements], key: str) -> list[str]:
-    first = next(iter(sides.values()))
-    return [
-        with_prefix(measurements[key]) + _note(measurements, first, key, lambda own, other: f"{other / own:.1%}")
-        for measurements in sides.values()
-    ]
+def _speed_up(first: float, own: float) -> str:
+    return f"{first / own:.1f}x"
 
 
-def _note(measurements: Measurements, first: Measurements, key: str, text: Any) -> str:
-    """Return what a side's figure is to the first side's, in brackets; of a side without costs, as a damaged file may have it, nothing."""
-    return f" ({text(first[key], measurements[key])})" if measurements is not first and first[key] and measurements[key] else ""
+def _relative(values: Measurements, first: Measurements, key: str, ratio: Callable[[float, float], str]) -> str:
+    """Return the ratio to the first column's value; empty for the first column, and if a damaged file has a value of 0."""
+    return ratio(first[key], values[key]) if values is not first and first[key] and values[key] else ""
 
 
-def _quality(metric: str, figure: float | None) -> str:
-    if figure is None:
-        return UNTOLD
-    name = metric.partition(" ")[0]
-    unit = EVALUATORS.load(name).unit if name in EVALUATORS.names() else ""
-    return f"{figure:.4g} {unit}".rstrip()
+def _metric(key: MetricKey, value: float | None) -> Cell:
+    return Cell(MISSING if value is None else f"{value:.4g} {unit_of(key)}".rstrip())

@@ -1,4 +1,4 @@
-"""What `config.json` says of a saved generator, and how it is checked."""
+"""The `config.json` of a saved generator: what it contains, and how it is validated."""
 
 from __future__ import annotations
 
@@ -11,40 +11,42 @@ from typing import Any, Literal
 
 from torch import nn
 
-from gcc.artifacts.tensors import _restored
+from gcc.artifacts.tensors import load_network
 from gcc.errors import ArtifactError, GccError, near
 from gcc.models.modules import Widths
 from gcc.recipe import Recipe, changed, current_names
-from gcc.registry import ARCHITECTURES, Architecture
+from gcc.registry import ARCHITECTURES, Architecture, MetricKey
 
 FORMAT = 1
 CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
 ORIGIN = "architecture"
-"""What of the environment tells the distribution that the architecture comes from."""
-LARGEST_CONFIG = 1 << 20
-WIDEST = 1 << 16
+"""The entry of the environment that names the distribution which provides the architecture."""
+MAX_BYTES = 1 << 20
+MAX_WIDTH = 1 << 16
 MEASUREMENT_TEXTS = ("resolution", "latency_on")
 MEASUREMENT_NUMBERS = ("exact_macs", "paper_macs", "parameters", "latency_ms", "latency_p90_ms")
-"""What is told of each side beside its metrics."""
-PROMISED = {"promised_ms", "promised_on", "ready_ms"}
-"""What is told of a latency that was promised."""
-MEASUREMENT_EXTRAS = {"epoch", "protocols", *PROMISED}
-"""What files of earlier versions do not tell, and what only those of a latency budget do."""
+"""Required measurements of each column, in addition to its metrics."""
+LATENCY_BUDGET = {"promised_ms", "promised_on", "ready_ms"}
+"""Measurements that only a latency budget adds."""
+OPTIONAL_MEASUREMENTS = {"epoch", "protocols", *LATENCY_BUDGET}
+"""Measurements that files of earlier versions, or of other budgets, do not have."""
 Role = Literal["student", "teacher"]
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """What `config.json` says of a saved generator.
+    """A saved generator, as its `config.json` describes it.
 
     Attributes:
-        folder: where it lies.
-        role: which side of the game it is.
+        folder: the folder that it is saved in.
+        role: whether it is a student or a teacher.
         arch: name of its architecture.
         generator: which of the architecture's generators it is.
-        recipe: of the run that made it.
+        recipe: the recipe of the run that trained it.
         widths: its channels by width name.
-        figures: by side, the costs with their counters and resolution, latency, and metrics on held-out images.
+        measurements: by column, such as `teacher`, `student` or `student (last)`: costs with their counters and resolution, latency, and
+            metrics on held-out images by `MetricKey`.
         environment: versions and device of the run.
     """
 
@@ -68,7 +70,7 @@ class Artifact:
         Raises:
             ArtifactError: `model.safetensors` is damaged or does not fit the architecture.
         """
-        return _restored(self.folder / "model.safetensors", partial(self.architecture.build_generator, self.widths)).eval()
+        return load_network(self.folder / WEIGHTS, partial(self.architecture.build_generator, self.widths)).eval()
 
     def to_json(self) -> str:
         """Return the text of `config.json`."""
@@ -87,22 +89,28 @@ class Artifact:
         )
 
 
-def _read_config(folder: Path) -> Artifact:
+def read_config(folder: Path) -> Artifact:
+    """Return the generator that the `config.json` of a folder describes; every field is validated.
+
+    Raises:
+        ArtifactError: the file is missing, damaged or invalid.
+        PluginError: the plugin that provides the architecture is broken.
+    """
     path = folder / CONFIG
     if not path.is_file():
-        raise ArtifactError(f"{path} is no file")
+        raise ArtifactError(f"{path} is not a file")
     try:
-        if path.stat().st_size > LARGEST_CONFIG:
-            raise ArtifactError(f"{path} is larger than any configuration: expected at most {LARGEST_CONFIG} bytes")
+        if path.stat().st_size > MAX_BYTES:
+            raise ArtifactError(f"{path} is larger than any configuration: expected at most {MAX_BYTES} bytes")
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise ArtifactError(f"cannot read {path}: {error}") from error
     try:
         return _parse(folder, config)
     except KeyError as error:
-        raise ArtifactError(f"{path} is no configuration of a saved model: it lacks {error}") from error
+        raise ArtifactError(f"{path} is not the configuration of a saved model: it lacks {error}") from error
     except (TypeError, AttributeError, ValueError) as error:
-        raise ArtifactError(f"{path} is no configuration of a saved model: {type(error).__name__} {error}") from error
+        raise ArtifactError(f"{path} is not the configuration of a saved model: {type(error).__name__} {error}") from error
     except ArtifactError as error:
         raise ArtifactError(f"{path}: {error}") from error
 
@@ -112,33 +120,26 @@ def _parse(folder: Path, config: Any) -> Artifact:
         raise ArtifactError(f"format {config['format']!r} is unknown to this version, which reads {FORMAT}: update gan-gcc")
     if config["role"] not in ("student", "teacher"):
         raise ArtifactError(f"role {config['role']!r}: expected student or teacher")
-    told = {name: _parse_text(name, value) for name, value in _parse_mapping("environment", config["environment"]).items()}
-    if config["architecture"] not in ARCHITECTURES.names():
-        origin = f", which it says is {told[ORIGIN]}, if you trust where that comes from" if ORIGIN in told else ""
+    environment = {name: _parse_text(name, value) for name, value in _parse_mapping("environment", config["environment"]).items()}
+    arch = config["architecture"]
+    if arch not in ARCHITECTURES.names():
+        origin = f" (according to the file, {environment[ORIGIN]}; check that you trust its source)" if ORIGIN in environment else ""
         raise ArtifactError(
-            f"architecture {config['architecture']!r} is not installed{near(str(config['architecture']), ARCHITECTURES.names())}: "
-            f"install the plugin that provides it{origin}"
+            f"architecture {arch!r} is not installed{near(str(arch), ARCHITECTURES.names())}: install the plugin that provides it{origin}"
         )
-    family = ARCHITECTURES.load(config["architecture"])
+    family = ARCHITECTURES.load(arch)
     try:
         architecture = family(changed(family.published(), current_names(config["recipe"])))
     except GccError as error:
         raise ArtifactError(f"recipe: {error}") from error
     if config["generator"] not in family.generators:
         raise ArtifactError(f"generator {config['generator']!r}: expected {' or '.join(family.generators)}")
-    return Artifact(
-        folder,
-        config["role"],
-        config["architecture"],
-        config["generator"],
-        architecture.recipe,
-        _parse_widths(architecture, config["widths"]),
-        {
-            _parse_text("side", side): _parse_measurements(side, measurements)
-            for side, measurements in _parse_mapping("figures", config["figures"]).items()
-        },
-        told,
-    )
+    widths = _parse_widths(architecture, config["widths"])
+    measurements = {
+        _parse_text("column of figures", column): _parse_measurements(column, values)
+        for column, values in _parse_mapping("figures", config["figures"]).items()
+    }
+    return Artifact(folder, config["role"], arch, config["generator"], architecture.recipe, widths, measurements, environment)
 
 
 def _parse_widths(architecture: Architecture[Any], widths: Any) -> Widths:
@@ -146,8 +147,8 @@ def _parse_widths(architecture: Architecture[Any], widths: Any) -> Widths:
     if not isinstance(widths, dict) or widths.keys() != known.keys():
         raise ArtifactError(f"widths: expected exactly {', '.join(known)}")
     for name, width in widths.items():
-        if isinstance(width, bool) or not isinstance(width, int) or not known[name].minimum <= width <= WIDEST:
-            raise ArtifactError(f"width {name} = {width!r}: expected a whole number from {known[name].minimum} to {WIDEST}")
+        if isinstance(width, bool) or not isinstance(width, int) or not known[name].minimum <= width <= MAX_WIDTH:
+            raise ArtifactError(f"width {name} = {width!r}: expected a whole number from {known[name].minimum} to {MAX_WIDTH}")
     return widths
 
 
@@ -157,33 +158,40 @@ def _parse_mapping(name: str, value: Any) -> dict[str, Any]:
     return value
 
 
-def _parse_measurements(side: str, value: Any) -> dict[str, Any]:
-    measurements = _parse_mapping(f"figures of {side}", value)
-    if measurements.keys() - MEASUREMENT_EXTRAS != {*MEASUREMENT_TEXTS, *MEASUREMENT_NUMBERS, "metrics"}:
-        raise ArtifactError(f"figures of {side}: expected exactly {', '.join((*MEASUREMENT_TEXTS, *MEASUREMENT_NUMBERS, 'metrics'))}")
+def _parse_measurements(column: str, value: Any) -> dict[str, Any]:
+    measurements = _parse_mapping(f"figures of {column}", value)
+    required = (*MEASUREMENT_TEXTS, *MEASUREMENT_NUMBERS, "metrics")
+    if measurements.keys() - OPTIONAL_MEASUREMENTS != set(required):
+        raise ArtifactError(f"figures of {column}: expected exactly {', '.join(required)}")
     for name in MEASUREMENT_TEXTS:
         _parse_text(name, measurements[name])
     for name in MEASUREMENT_NUMBERS:
         _parse_number(name, measurements[name])
-    for metric, figure in _parse_mapping("metrics", measurements["metrics"]).items():
-        _parse_number(_parse_text("metric", metric), figure)
+    metrics = {_parse_key(key): _parse_number(key, value) for key, value in _parse_mapping("metrics", measurements["metrics"]).items()}
     for name in ("epoch", "promised_ms", "ready_ms"):
         _parse_number(name, measurements.get(name, 0))
     _parse_text("promised_on", measurements.get("promised_on", ""))
-    if (promised := measurements.keys() & PROMISED) and promised != PROMISED:
-        raise ArtifactError(f"figures of {side}: expected all of {', '.join(sorted(PROMISED))}, or none")
-    for metric, protocol in _parse_mapping("protocols", measurements.get("protocols", {})).items():
-        _parse_text(metric, protocol)
-    return measurements
+    if (present := measurements.keys() & LATENCY_BUDGET) and present != LATENCY_BUDGET:
+        raise ArtifactError(f"figures of {column}: expected either all or none of {', '.join(sorted(LATENCY_BUDGET))}")
+    parsed = measurements | {"metrics": metrics}
+    if "protocols" in measurements:
+        protocols = _parse_mapping("protocols", measurements["protocols"])
+        parsed["protocols"] = {_parse_key(key): _parse_text(key, protocol) for key, protocol in protocols.items()}
+    return parsed
 
 
-def _parse_number(name: str, value: Any) -> None:
+def _parse_key(text: Any) -> MetricKey:
+    return MetricKey.parse(_parse_text("metric", text))
+
+
+def _parse_number(name: str, value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ArtifactError(f"{name} = {value!r}: expected a number")
+    return value
 
 
 def _parse_text(name: str, value: Any) -> str:
-    # A terminal obeys control characters.
+    # Control characters could manipulate a terminal.
     if not isinstance(value, str) or not value.isprintable():
         raise ArtifactError(f"{name} = {value!r}: expected a line of text")
     return value

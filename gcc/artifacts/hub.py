@@ -1,4 +1,4 @@
-"""The Hugging Face Hub: what is at an address there, and what goes there, through the library `huggingface_hub`, which is an extra."""
+"""Download from and upload to the Hugging Face Hub, through the library `huggingface_hub`, which is an optional dependency."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 INSTALL = "pip install 'gan-gcc[hub]'"
 PATTERN = re.compile(r"hf:/{1,2}(?P<repository>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^/@]+))?(?:/(?P<folder>[^/@]+))?")
-"""An address; of its two slashes one is lost where it is taken for a path."""
+"""An address on the Hub. `pathlib` collapses its two slashes to one, so one is accepted, too."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """A place on the Hub.
+    """An address on the Hub.
 
     Attributes:
         repository: such as `user/name`.
-        revision: a branch, a tag or a commit; none for the newest.
-        folder: in the repository; empty for all of it.
+        revision: a branch, a tag or a commit; None for the newest.
+        folder: a folder in the repository; empty for the whole repository.
     """
 
     repository: str
@@ -35,17 +35,17 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """Return the address of a text such as `hf://user/name`, `hf://user/name@v1` or `hf://user/name/A2B`.
+        """Parse a text such as `hf://user/name`, `hf://user/name@v1` or `hf://user/name/A2B`.
 
         Raises:
-            ArtifactError: it is none.
+            ArtifactError: the text is not an address.
 
         >>> Address.parse("hf://user/name@v1/A2B")
         Address(repository='user/name', revision='v1', folder='A2B')
         """
         match = PATTERN.fullmatch(text)
         if match is None or match["folder"] in (".", ".."):
-            raise ArtifactError(f"{text!r} is no address on the Hugging Face Hub: expected hf://user/name, with @revision where it matters")
+            raise ArtifactError(f"{text!r} is not an address on the Hugging Face Hub: expected hf://user/name or hf://user/name@revision")
         return cls(match["repository"], match["revision"], match["folder"] or "")
 
     def __str__(self) -> str:
@@ -53,50 +53,49 @@ class Address:
         return f"hf://{self.repository}{revision or ''}{folder}"
 
 
-def is_address(place: str | Path) -> bool:
-    """Return whether a place is one on the Hub, rather than on this machine.
+def is_address(location: str | Path) -> bool:
+    """Return whether a location is an address on the Hub, not a path on this machine.
 
     >>> is_address("hf://user/name"), is_address(Path("hf://user/name")), is_address("runs/hf")
     (True, True, False)
     """
-    return str(place).startswith("hf:/")
+    return str(location).startswith("hf:/")
 
 
 def fetch(address: Address, names: Sequence[str]) -> Path:
-    """Return the folder in the Hub's cache on this machine that the repository lies in, after files have been fetched to it.
+    """Download files of a repository, and return its folder in the local cache.
 
     Args:
-        address: the place.
-        names: of the files, in the repository or in a folder in it; no others are fetched.
+        address: the repository and its revision.
+        names: the names of the files, in the repository's root or in a folder directly below; no other files are downloaded.
 
     Raises:
-        GccError: the library is not installed.
-        ArtifactError: there is no such place, or it cannot be reached.
+        GccError: `huggingface_hub` is not installed.
+        ArtifactError: the address does not exist, or cannot be reached.
     """
     hub = _hub()
-    with reached(str(address)):
-        found = hub.snapshot_download(address.repository, revision=address.revision, allow_patterns=_patterns(names))
-    return Path(found)
+    with explained_hub_errors(str(address)):
+        return Path(hub.snapshot_download(address.repository, revision=address.revision, allow_patterns=_patterns(names)))
 
 
 def upload(folder: Path, names: Sequence[str], repository: str, *, private: bool) -> str:
-    """Put files of a folder into a repository, which is made where there is none, and return its address in a browser.
+    """Upload files of a folder to a repository, and return its URL; the repository is created if it does not exist.
 
     Args:
-        folder: where they are.
-        names: of the files, in the folder or in a folder in it.
+        folder: the folder of the files.
+        names: the names of the files, in the folder or in a folder directly below.
         repository: such as `user/name`.
-        private: whether a new repository is seen by its owner alone.
+        private: whether a new repository is visible to its owner only.
 
     Raises:
-        GccError: the library is not installed.
+        GccError: `huggingface_hub` is not installed.
         ArtifactError: the Hub cannot be reached, or refuses.
     """
     hub = _hub()
-    with reached(f"hf://{repository}"):
-        made = hub.create_repo(repository, private=private, exist_ok=True)
+    with explained_hub_errors(f"hf://{repository}"):
+        url = hub.create_repo(repository, private=private, exist_ok=True)
         hub.upload_folder(repo_id=repository, folder_path=folder, allow_patterns=_patterns(names), commit_message="Upload by gan-gcc")
-    return str(made)
+    return str(url)
 
 
 def _patterns(names: Sequence[str]) -> list[str]:
@@ -107,16 +106,16 @@ def _hub() -> HfApi:
     try:
         from huggingface_hub import HfApi
     except ImportError as error:
-        raise GccError(f"the Hugging Face Hub is reached through huggingface_hub: {INSTALL} ({error})") from error
+        raise GccError(f"the Hugging Face Hub needs huggingface_hub: {INSTALL} ({error})") from error
     return HfApi(library_name="gan-gcc")
 
 
 @contextmanager
-def reached(place: str) -> Iterator[None]:
-    """Explain what goes wrong with a place on the Hub.
+def explained_hub_errors(address: str) -> Iterator[None]:
+    """Turn the library's errors about an address into an `ArtifactError` of one line.
 
     Raises:
-        ArtifactError: instead of what the library raises.
+        ArtifactError: the library raised an error.
     """
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -130,21 +129,21 @@ def reached(place: str) -> Iterator[None]:
     try:
         yield
     except GatedRepoError as error:
-        raise ArtifactError(f"{place} is for those who accept its terms: accept them on its page, and log in: hf auth login") from error
+        raise ArtifactError(f"{address} requires you to accept its terms: accept them on its page, and log in: hf auth login") from error
     except RepositoryNotFoundError as error:
-        raise ArtifactError(f"there is no {place}, or it is private: check the name, or log in: hf auth login") from error
+        raise ArtifactError(f"there is no {address}, or it is private: check the name, or log in: hf auth login") from error
     except RevisionNotFoundError as error:
-        raise ArtifactError(f"{place} has no such revision: expected a branch, a tag or a commit of the repository") from error
+        raise ArtifactError(f"{address} has no such revision: expected a branch, a tag or a commit of the repository") from error
     except LocalEntryNotFoundError as error:
-        raise ArtifactError(f"{place} cannot be reached, and nothing of it has been fetched before: check the connection") from error
+        raise ArtifactError(f"{address} cannot be reached, and is not in the local cache: check the connection") from error
     except HFValidationError as error:
-        raise ArtifactError(f"{place} is no name of a repository: expected user/name ({_line(error)})") from error
+        raise ArtifactError(f"{address} is not the name of a repository: expected user/name ({_line(error)})") from error
     except HfHubHTTPError as error:
-        refused = error.response is not None and error.response.status_code in (401, 403)
-        remedy = "log in with a token that may write there: hf auth login" if refused else "try again later"
-        raise ArtifactError(f"the Hub refuses {place} ({_line(error)}): {remedy}") from error
-    except Exception as error:  # What the library sends requests with changes with its versions.
-        raise ArtifactError(f"{place} cannot be reached ({type(error).__name__}): {_line(error)}") from error
+        denied = error.response is not None and error.response.status_code in (401, 403)
+        remedy = "log in with a token that may write there: hf auth login" if denied else "try again later"
+        raise ArtifactError(f"the Hub refuses {address} ({_line(error)}): {remedy}") from error
+    except Exception as error:  # The HTTP client, and so its exceptions, depends on the version of the library.
+        raise ArtifactError(f"{address} cannot be reached ({type(error).__name__}): {_line(error)}") from error
 
 
 def _line(error: Exception) -> str:

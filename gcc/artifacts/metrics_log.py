@@ -1,4 +1,4 @@
-"""What a run writes while it goes on: `recipe.toml`, `metrics.jsonl` and `samples/*.png`."""
+"""The log of a run, `metrics.jsonl`: its phases, and the losses that each line averages."""
 
 from __future__ import annotations
 
@@ -35,24 +35,22 @@ _TITLES = {
     Phase.TRAIN: "2/2 joint training",
     Phase.TEACHER: "teacher training",
 }
-PHASES = {phase.value: phase.title for phase in Phase}
-"""The titles of the phases by name, in their order."""
 
 
 class Window:
-    """Losses gathered on the device and read together, so that no step waits for the device."""
+    """Losses that are collected on the device and read together, so that no step waits for the device."""
 
     def __init__(self) -> None:
         self._losses: dict[str, list[Tensor]] = {}
 
     def add(self, losses: Mapping[str, Tensor]) -> None:
-        """Take in the losses of one iteration."""
+        """Add the losses of one step."""
         for name, loss in losses.items():
             self._losses.setdefault(name, []).append(loss)
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing has been gathered since the last reading."""
+        """Whether no losses have been added since the last call of `means`."""
         return not self._losses
 
     def means(self) -> dict[str, float]:

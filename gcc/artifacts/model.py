@@ -1,8 +1,8 @@
-"""A generator on disk: `model.safetensors`, `config.json` and `README.md` (its model card) in one folder.
+"""Saved generators: `model.safetensors`, `config.json` and `README.md` (the model card) in one folder.
 
-A family of several generators has one such folder per generator below the folder of its side; a teacher's side also has
-`discriminators.safetensors`. Reading trusts nothing: every field is checked, the tensors' names, shapes and types are compared with the
-architecture before a byte of them is read, no path is taken from a file, and nothing is unpickled.
+A student or a teacher of a family with several generators has one such folder per generator in its own folder; a teacher's folder also has
+`discriminators.safetensors`. Reading trusts nothing: every field is validated, the tensors' names, shapes and dtypes are compared with the
+architecture before any tensor data is read, no path is taken from a file, and nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -16,37 +16,39 @@ from typing import Any
 import torch
 from torch import nn
 
-from gcc.artifacts.config import CONFIG, Artifact, Role, _read_config
+from gcc.artifacts.card import CARD, GRID
+from gcc.artifacts.config import CONFIG, WEIGHTS, Artifact, Role, read_config
 from gcc.artifacts.hub import Address, fetch, is_address
-from gcc.artifacts.tensors import _restored, _write_tensors
+from gcc.artifacts.run_folder import STUDENT, TEACHER
+from gcc.artifacts.tensors import load_network, save_network
 from gcc.errors import ArtifactError
 from gcc.registry import Architecture
 from gcc.utils.files import write_text
 
 DISCRIMINATORS = "discriminators.safetensors"
-SHARED = (CONFIG, "model.safetensors", DISCRIMINATORS, "README.md", "samples.png")
-"""What people share of a side, and nothing else."""
+SHARED = (CONFIG, WEIGHTS, DISCRIMINATORS, CARD, GRID)
+"""The files of a student or a teacher that are shared on the Hub; no others are."""
 
 
 def load(folder: str | Path) -> nn.Module:
     """Return the generator saved in `folder`, in eval mode on the CPU, bit-equal to the one that was saved.
 
     Args:
-        folder: a folder with `model.safetensors` and `config.json`, such as `runs/pix2pix/student`; or `hf://user/name`, with `@revision`
-            where it matters, on the Hugging Face Hub.
+        folder: a folder with `model.safetensors` and `config.json`, such as `runs/pix2pix/student`; or `hf://user/name` or
+            `hf://user/name@revision` on the Hugging Face Hub.
 
     Raises:
-        ArtifactError: the folder is missing, damaged, foreign, or holds several generators.
+        ArtifactError: the folder is missing or damaged, was not written by this library, or contains several generators.
         PluginError: the architecture is not installed.
     """
     return only(read(Path(folder))).network()
 
 
 def only(artifacts: Mapping[str, Artifact]) -> Artifact:
-    """Return the one generator of a folder.
+    """Return the only generator of a folder.
 
     Raises:
-        ArtifactError: there are several.
+        ArtifactError: the folder has several generators.
     """
     if len(artifacts) > 1:
         folder = next(iter(artifacts.values())).folder.parent
@@ -54,61 +56,61 @@ def only(artifacts: Mapping[str, Artifact]) -> Artifact:
     return next(iter(artifacts.values()))
 
 
-def located(place: str | Path) -> Path:
-    """Return the folder of a saved generator or side; what is on the Hub is fetched, once its configuration is known to be one of ours.
+def located(location: str | Path) -> Path:
+    """Return the local folder of saved generators; files on the Hub are downloaded after their `config.json` is validated.
 
     Args:
-        place: a folder, or an address such as `hf://user/name`.
+        location: a folder, or an address such as `hf://user/name`.
 
     Raises:
-        GccError: what fetches from the Hub is not installed.
-        ArtifactError: nothing of ours is there.
+        GccError: `huggingface_hub` is not installed.
+        ArtifactError: the address does not exist, cannot be reached, or has no saved generator.
     """
-    if not is_address(place):
-        return Path(place)
-    address = Address.parse(str(place))
+    if not is_address(location):
+        return Path(location)
+    address = Address.parse(str(location))
     folder = fetch(address, [CONFIG]) / address.folder
     configs = [folder / CONFIG] if (folder / CONFIG).is_file() else sorted(folder.glob(f"*/{CONFIG}"))
     if not configs:
-        raise ArtifactError(f"{address} holds no {CONFIG} of a saved model: expected what gcc push has put there")
+        raise ArtifactError(f"{address} holds no {CONFIG} of a saved model: expected a repository that gcc push has uploaded")
     for config in configs:
-        _read_config(config.parent)
+        read_config(config.parent)
     return fetch(address, SHARED) / address.folder
 
 
 def read(folder: Path, role: Role | None = None) -> dict[str, Artifact]:
-    """Return what is saved in `folder`, by generator; weights are not read yet.
+    """Return the generators saved in `folder` by name; their weights are not read yet.
 
     Args:
-        folder: of one generator, or of one side with a folder per generator, here or on the Hugging Face Hub.
-        role: what it must be; none accepts both.
+        folder: the folder of one generator, or of a student or a teacher with a folder per generator; local or on the Hugging Face Hub.
+        role: the expected role; None accepts both.
 
     Raises:
-        ArtifactError: nothing is saved there, or what is saved is damaged, foreign or of another role.
+        ArtifactError: no generator is saved there, or it is damaged, of another library or of another role.
         PluginError: the architecture is not installed.
     """
     folder = located(folder)
     if not folder.is_dir():
-        raise ArtifactError(f"{folder} is no folder: expected one with config.json and model.safetensors, such as runs/pix2pix/student")
+        raise ArtifactError(f"{folder} is not a folder: expected one with config.json and model.safetensors, such as runs/pix2pix/student")
     folders = [folder] if (folder / CONFIG).is_file() else sorted(path.parent for path in folder.glob(f"*/{CONFIG}"))
-    sides = [folder / side for side in ("student", "teacher") if (folder / side).is_dir()]
-    if not folders or sides:
-        hint = f": give {' or '.join(map(str, sides))}" if sides else ""
+    roles = [folder / name for name in (STUDENT, TEACHER) if (folder / name).is_dir()]
+    if not folders or roles:
+        hint = f": give {' or '.join(map(str, roles))}" if roles else ""
         raise ArtifactError(f"{folder} holds no config.json of a saved model{hint}")
-    artifacts = [_read_config(path) for path in folders]
+    artifacts = [read_config(path) for path in folders]
     for artifact in artifacts:
         if role is not None and artifact.role != role:
             raise ArtifactError(f"{artifact.folder} holds a {artifact.role}: expected a {role}")
     first = artifacts[0]
     for artifact in artifacts[1:]:
         if (artifact.role, artifact.arch, artifact.recipe) != (first.role, first.arch, first.recipe):
-            one, other = first.recipe.to_dict(), artifact.recipe.to_dict()
-            differing = ", ".join(name for name in one if one[name] != other.get(name)) or "role or architecture"
+            expected, actual = first.recipe.to_dict(), artifact.recipe.to_dict()
+            differing = ", ".join(name for name in expected if expected[name] != actual.get(name)) or "role or architecture"
             raise ArtifactError(f"{first.folder} and {artifact.folder} differ in {differing}: expected the generators of one run")
-    found = {artifact.generator: artifact for artifact in artifacts}
-    if len(found) < len(artifacts):
-        raise ArtifactError(f"{folder} holds a generator twice: expected a folder for each of {', '.join(found)}")
-    return found
+    by_name = {artifact.generator: artifact for artifact in artifacts}
+    if len(by_name) < len(artifacts):
+        raise ArtifactError(f"{folder} holds a generator twice: expected a folder for each of {', '.join(by_name)}")
+    return by_name
 
 
 def environment(device: torch.device) -> dict[str, str]:
@@ -123,21 +125,21 @@ def environment(device: torch.device) -> dict[str, str]:
 
 
 def fill(network: nn.Module, saved: nn.Module, folder: Path) -> None:
-    """Put the weights of a network that is saved in `folder` into one of the same shape.
+    """Load the weights of a network that is saved in `folder` into a network of the same shapes.
 
     Raises:
-        ArtifactError: the networks are of different shapes.
+        ArtifactError: the shapes differ.
     """
-    given, wanted = saved.state_dict(), network.state_dict()
-    for name in (*wanted, *given):
-        theirs, ours = (tuple(tensors[name].shape) if name in tensors else "missing" for tensors in (given, wanted))
-        if theirs != ours:
-            raise ArtifactError(f"the teacher in {folder} does not fit this run's recipe: its {name} is {theirs}, expected {ours}")
-    network.load_state_dict(given)
+    source, target = saved.state_dict(), network.state_dict()
+    for name in (*target, *source):
+        actual, expected = (tuple(tensors[name].shape) if name in tensors else "missing" for tensors in (source, target))
+        if actual != expected:
+            raise ArtifactError(f"the teacher in {folder} does not fit this run's recipe: its {name} is {actual}, expected {expected}")
+    network.load_state_dict(source)
 
 
 def read_discriminators(folder: Path, architecture: Architecture[Any]) -> dict[str, nn.Module]:
-    """Return the discriminators by name that are saved in the folder of a teacher's side; none where there are none.
+    """Return the discriminators saved in a teacher's folder by name; an empty dict if it has none.
 
     Raises:
         ArtifactError: `discriminators.safetensors` is damaged or does not fit the architecture.
@@ -146,34 +148,34 @@ def read_discriminators(folder: Path, architecture: Architecture[Any]) -> dict[s
     def build() -> nn.ModuleDict:
         return nn.ModuleDict({name: architecture.build_discriminator() for name in architecture.discriminators})
 
-    return dict(_restored(folder / DISCRIMINATORS, build).named_children()) if has_discriminators(folder) else {}
+    return dict(load_network(folder / DISCRIMINATORS, build).named_children()) if has_discriminators(folder) else {}
 
 
 def has_discriminators(folder: Path) -> bool:
-    """Return whether the folder of a teacher's side holds discriminators."""
+    """Return whether a teacher's folder has discriminators."""
     return (folder / DISCRIMINATORS).exists()
 
 
 def save_discriminators(folder: Path, discriminators: Mapping[str, nn.Module]) -> None:
-    """Write a teacher's discriminators to the folder of its side.
+    """Write a teacher's discriminators to its folder.
 
     Raises:
         OutputError: the folder cannot be written.
     """
-    _write_tensors(folder / DISCRIMINATORS, nn.ModuleDict(discriminators))
+    save_network(folder / DISCRIMINATORS, nn.ModuleDict(discriminators))
 
 
 def save(artifact: Artifact, network: nn.Module, card: str) -> None:
     """Write a generator to `artifact.folder`; every file is written atomically, the configuration last.
 
     Args:
-        artifact: what `config.json` is to say.
+        artifact: the content of `config.json`.
         network: the generator.
-        card: the text of `README.md`.
+        card: the text of the model card.
 
     Raises:
         OutputError: the folder cannot be written.
     """
-    _write_tensors(artifact.folder / "model.safetensors", network)
-    write_text(artifact.folder / "README.md", card)
+    save_network(artifact.folder / WEIGHTS, network)
+    write_text(artifact.folder / CARD, card)
     write_text(artifact.folder / CONFIG, artifact.to_json())

@@ -1,4 +1,4 @@
-"""Saved generators to the Hugging Face Hub and back."""
+"""Push saved generators to the Hugging Face Hub, and pull them from it."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ from gcc.utils.files import replacing, require_empty
 
 
 def push(folder: Path, repository: str, *, private: bool) -> str:
-    """Put a student or a teacher on the Hub, and return its address in a browser; what else lies beside it stays here.
+    """Upload a student or a teacher to the Hub, and return its URL; other files in its folder are not uploaded.
 
     Args:
-        folder: of the side, such as `runs/pix2pix/student`.
-        repository: such as `user/name`; made where there is none.
-        private: whether a new repository is seen by its owner alone.
+        folder: the folder of the student or the teacher, such as `runs/pix2pix/student`.
+        repository: such as `user/name`; created if it does not exist.
+        private: whether a new repository is visible to its owner only.
 
     Raises:
-        GccError: the folder holds no sound generator, `huggingface_hub` is not installed, or the Hub refuses.
+        GccError: the folder contains no valid generator, `huggingface_hub` is not installed, or the Hub refuses.
     """
     if is_address(folder):
-        raise ArtifactError(f"{folder} is on the Hub already: expected a folder here, such as runs/pix2pix/student")
+        raise ArtifactError(f"{folder} is on the Hub already: expected a local folder, such as runs/pix2pix/student")
     for artifact in read(folder).values():
-        artifact.network()  # Damaged weights are not for others.
+        artifact.network()  # Do not upload damaged weights.
     return upload(folder, SHARED, repository, private=private)
 
 
 def pull(name: str, out: Path | None) -> Path:
-    """Copy a student or a teacher from the Hub to a folder, and return that.
+    """Copy a student or a teacher from the Hub to a folder, and return the folder.
 
     Args:
-        name: `user/name`, with `@revision` where it matters.
-        out: the folder, which must not hold anything yet; none for one of the repository's name.
+        name: `user/name` or `user/name@revision`.
+        out: the folder, which must be empty or not exist; None for a folder with the repository's name.
 
     Raises:
-        GccError: there is no such generator, `huggingface_hub` is not installed, or the folder is taken.
+        GccError: the generator does not exist, `huggingface_hub` is not installed, or the folder is not empty.
     """
     address = Address.parse(name if is_address(name) else f"hf://{name}")
     folder = out or Path(address.folder or address.repository.rpartition("/")[2])
     require_empty(folder)
     source = located(str(address))
-    for path in sorted(path for shared in SHARED for path in source.glob(f"**/{shared}")):
-        with replacing(folder / path.relative_to(source)) as fresh:
-            shutil.copyfile(path, fresh)
+    for path in sorted(path for name in SHARED for path in source.glob(f"**/{name}")):
+        with replacing(folder / path.relative_to(source)) as temporary:
+            shutil.copyfile(path, temporary)
     return folder

@@ -1,159 +1,214 @@
-"""What a report shows of one run, part by part; a part that the run has not is empty."""
+"""The content of a report's sections for one run, as plain data; a section that the run has nothing for is empty."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
-from gcc.artifacts.comparison import Measurements, by_protocol, comparison, cost_title, latency_title, quality_title
+from gcc.artifacts.comparison import ROLES, Measurements, by_protocol, comparison_rows
 from gcc.artifacts.config import Artifact
 from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import Cost
 from gcc.recipe import MacCounter
-from gcc.report.markup import Html, joined, tag
+from gcc.registry import MetricKey
 from gcc.report.run_record import Grid, RunRecord
 from gcc.utils.units import with_prefix
 
 COSTS = {"exact_macs": "MACs, exact", "paper_macs": "MACs, paper's counter", "parameters": "parameters", "ready_ms": "latency"}
+"""The names of costs in the tiles."""
 
 
-def about(record: RunRecord) -> Html:
-    """Return what the run is, in a line."""
+@dataclass(frozen=True)
+class Tile:
+    """One of the most important results, in large type.
+
+    Attributes:
+        value: the result with its unit.
+        label: what it is.
+        note: the numbers that it comes from.
+    """
+
+    value: str
+    label: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the comparison.
+
+    Attributes:
+        title: such as `student (last)`.
+        kind: `teacher`, `student` or `budget`, which decides its colour.
+    """
+
+    title: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The costs, latency and quality of one generator.
+
+    Attributes:
+        name: the generator's name.
+        tiles: the most important results; none for a teacher.
+        columns: teacher, student, their variants, and the budget if there is one.
+        rows: titles and their cells, one per column.
+        protocols: the metrics by the protocol that they were computed with.
+    """
+
+    name: str
+    tiles: Sequence[Tile]
+    columns: Sequence[Column]
+    rows: Sequence[tuple[str, Sequence[str]]]
+    protocols: Mapping[str, Sequence[MetricKey]]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A sample grid with the data of its file in `source`."""
+
+    source: str
+    width: int
+    height: int
+    title: str
+
+
+@dataclass(frozen=True)
+class PrunedLayer:
+    """A layer with `width` of its `channels` left; `pruned` is the share of the others."""
+
+    name: str
+    pruned: float
+    width: int
+    channels: int
+
+
+@dataclass(frozen=True)
+class PrunedGenerator:
+    """The layers of a student generator."""
+
+    name: str
+    layers: Sequence[PrunedLayer]
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A value by its name; `differs` if another run of the report has another value."""
+
+    name: str
+    value: str
+    differs: bool = False
+
+
+def about(record: RunRecord) -> list[str]:
+    """Return a short description of the run."""
     recipe = record.recipe
-    told = [
+    facts = [
         record.arch,
         f"{recipe['size']} pixels" if "size" in recipe else "",
         f"{recipe['epochs']} {'epoch' if recipe['epochs'] == 1 else 'epochs'}" if "epochs" in recipe else "",
         f"seed {recipe['seed']}" if "seed" in recipe else "",
         record.state,
     ]
-    return tag("ul", *(tag("li", text) for text in told if text), class_="about")
+    return [fact for fact in facts if fact]
 
 
-def summary(record: RunRecord) -> Html:
+def summary(record: RunRecord) -> list[Summary]:
     """Return the costs, latency and quality of every generator: teacher, student and budget side by side."""
-    measured = {name: artifact for name, artifact in record.saved.items() if artifact.measurements}
-    heads = {name: tag("h3", f"Generator {name}") if len(measured) > 1 else "" for name in measured}
-    return joined(*(joined(heads[name], _tiles(artifact), _table(artifact), _protocols(artifact)) for name, artifact in measured.items()))
+    return [_summary(name, artifact) for name, artifact in record.saved.items() if artifact.measurements]
 
 
-def samples(record: RunRecord) -> Html:
-    """Return the sample grids: the held-out one, and some on the way there."""
+def samples(record: RunRecord) -> list[Picture]:
+    """Return the sample grids: the held-out one first, then some that were saved during training."""
     if record.samples is None:
-        return Html()
-    on_the_way = [grid for grid in record.progress if grid.png != record.samples.png]
-    return tag("div", _picture(record.samples), tag("div", *map(_picture, on_the_way), class_="progress"), class_="samples")
+        return []
+    progress = [grid for grid in record.progress if grid.png != record.samples.png]
+    return [_picture(grid) for grid in (record.samples, *progress)]
 
 
-def pruning(record: RunRecord) -> Html:
-    """Return a bar per layer of every student generator with the share of its channels that was pruned (Figure III)."""
-    heads = {name: tag("h3", f"Generator {name}") if len(record.students) > 1 else "" for name in record.students}
-    bars = [tag("div", heads[name], _bars(student)) for name, student in record.students.items()]
-    return tag("div", *bars, class_="generators") if bars else Html()
+def pruning(record: RunRecord) -> list[PrunedGenerator]:
+    """Return the share of pruned channels of every layer of the student generators (Figure III)."""
+    return [PrunedGenerator(student.generator, _pruned_layers(student)) for student in record.students.values()]
 
 
-def recipe(record: RunRecord, differing: set[str]) -> Html:
-    """Return the fields of the recipe, those that differ between runs in bold."""
-    return _facts({name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in record.recipe.items()}, differing)
+def recipe(record: RunRecord, differing: Collection[str]) -> list[Fact]:
+    """Return the fields of the recipe.
+
+    Args:
+        record: the run.
+        differing: the names of those that differ between the runs of the report.
+    """
+    return [
+        Fact(name, str(value).lower() if isinstance(value, bool) else str(value), name in differing)
+        for name, value in record.recipe.items()
+    ]
 
 
-def environment(record: RunRecord) -> Html:
-    """Return the versions and the device of the run, as its generators tell them."""
-    told = [artifact.environment for artifact in record.saved.values() if artifact.environment]
-    return _facts(told[0], set()) if told else Html()
+def environment(record: RunRecord) -> list[Fact]:
+    """Return the versions and the device of the run, as its saved generators name them."""
+    environments = (artifact.environment for artifact in record.saved.values() if artifact.environment)
+    return [Fact(name, value) for name, value in next(environments, {}).items()]
+
+
+def _summary(name: str, artifact: Artifact) -> Summary:
+    measurements, budget = artifact.measurements, _budget(artifact)
+    columns = [Column(title, next(filter(title.startswith, ROLES), "")) for title in measurements]
+    rows = comparison_rows(measurements)
+    cells = [[str(cell) for cell in row.cells] for row in rows]
+    if budget is not None:
+        columns.append(Column("budget", "budget"))
+        counter = artifact.recipe.mac_counter
+        for row, of_row in zip(rows, cells, strict=True):
+            of_row.append(limit(budget, counter, measurements["teacher"]) if row.key == limited(budget, counter) else "")
+    titled = [(row.title, of_row) for row, of_row in zip(rows, cells, strict=True)]
+    return Summary(name, _tiles(artifact, budget), columns, titled, by_protocol(measurements.values()))
 
 
 def _budget(artifact: Artifact) -> Budget | LatencyBudget | None:
-    """Return what a generator was compressed to, if it was."""
+    """Return the budget that a generator was compressed to; None for a teacher, or if the file lacks what is needed to compare with it."""
     if artifact.role != "student" or not {"teacher", "student"} <= artifact.measurements.keys():
         return None
     budget = Budget.parse_each(artifact.recipe.budget, artifact.architecture.generators)[artifact.generator]
-    # An unusual file may not tell what its budget limits.
-    told = all(limited(budget, artifact.recipe.mac_counter) in figures for figures in artifact.measurements.values())
-    return budget if told else None
+    is_measured = all(limited(budget, artifact.recipe.mac_counter) in column for column in artifact.measurements.values())
+    return budget if is_measured else None
 
 
-def _tiles(artifact: Artifact) -> Html:
-    """Return what matters most of a student: shares of its teacher's costs, speed, and the figure that chose the best epoch."""
-    budget = _budget(artifact)
+def _tiles(artifact: Artifact, budget: Budget | LatencyBudget | None) -> list[Tile]:
+    """Return the most important results of a student: its share of the teacher's costs, its speed-up, and its first metric."""
     if budget is None:
-        return Html()
+        return []
     teacher, student = artifact.measurements["teacher"], artifact.measurements["student"]
-    cells = comparison({"teacher": teacher, "student": student})
+    rows = {row.key: row for row in comparison_rows({"teacher": teacher, "student": student})}
     first = limited(budget, artifact.recipe.mac_counter)
     second = "exact_macs" if first == "parameters" else "parameters"
     tiles = []
     for key, note in ((first, f"; budget {limit(budget, artifact.recipe.mac_counter, teacher)}"), (second, "")):
-        theirs, own = cells[cost_title(teacher, key)]
+        theirs, own = rows[key].cells
         share = f"{_ratio(student[key], teacher[key]):.1%}"
-        tiles.append(_tile(share, f"of the teacher's {COSTS[key]}", f"{_bare(own)}, teacher {theirs}{note}"))
-    theirs, own = cells[latency_title(teacher)]
-    tiles.append(_tile(f"{_ratio(teacher['latency_ms'], student['latency_ms']):.1f}x", "as fast", f"{_bare(own)}, teacher {theirs}"))
+        tiles.append(Tile(share, f"of the teacher's {COSTS[key]}", f"{own.value}, teacher {theirs.value}{note}"))
+    theirs, own = rows["latency_ms"].cells
+    speed_up = f"{_ratio(teacher['latency_ms'], student['latency_ms']):.1f}x"
+    tiles.append(Tile(speed_up, "as fast", f"{own.value}, teacher {theirs.value}"))
     for metric in list(teacher["metrics"])[:1]:
-        theirs, own = cells[quality_title(metric)]
-        tiles.append(_tile(own, quality_title(metric), f"teacher {theirs}"))
-    return tag("div", *tiles, class_="tiles")
+        theirs, own = rows[metric].cells
+        tiles.append(Tile(own.value, rows[metric].title, f"teacher {theirs.value}"))
+    return tiles
 
 
-def _bare(cell: str) -> str:
-    """Return a cell of a comparison without what is in brackets."""
-    return cell.partition(" (")[0]
+def _ratio(numerator: float, denominator: float) -> float:
+    return numerator / denominator if denominator else float("nan")
 
 
-def _ratio(one: float, other: float) -> float:
-    return one / other if other else float("nan")
+def _picture(grid: Grid) -> Picture:
+    return Picture(f"data:image/png;base64,{base64.b64encode(grid.png).decode()}", grid.width, grid.height, grid.title)
 
 
-def _tile(value: str, label: str, note: str) -> Html:
-    return tag("div", tag("strong", value), tag("span", label), tag("small", note), class_="tile")
-
-
-def _table(artifact: Artifact) -> Html:
-    sides, budget = artifact.measurements, _budget(artifact)
-    rows, heads = comparison(sides), list(sides)
-    if budget is not None:
-        teacher, counter = sides["teacher"], artifact.recipe.mac_counter
-        reached = cost_title(teacher, limited(budget, counter))
-        rows = {title: [*cells, limit(budget, counter, teacher) if title == reached else ""] for title, cells in rows.items()}
-        heads.append("budget")
-    header = tag("tr", tag("td"), *(tag("th", head, scope="col", class_=head.partition(" ")[0]) for head in heads))
-    body = (tag("tr", tag("th", title, scope="row"), *(tag("td", cell) for cell in cells)) for title, cells in rows.items())
-    return _scrolling(tag("table", tag("thead", header), tag("tbody", *body), class_="figures"), "Costs, latency and quality")
-
-
-def _protocols(artifact: Artifact) -> Html:
-    told = by_protocol(artifact.measurements.values())
-    return joined(*(tag("p", tag("b", ", ".join(titles)), f": {text}", class_="protocol") for text, titles in told.items()))
-
-
-def _picture(grid: Grid) -> Html:
-    data = f"data:image/png;base64,{base64.b64encode(grid.png).decode()}"
-    image = tag("img", src=data, width=grid.width, height=grid.height, alt=f"Sample grid, {grid.title}")
-    return tag("figure", image, tag("figcaption", grid.title), class_="grid")
-
-
-def _bars(student: Artifact) -> Html:
-    """Return a table of bars; the figures stand beside them, so that nothing depends on seeing the bar."""
-    full = student.architecture.full_widths(student.recipe.prune_width)
-    rows = []
-    for name, channels in full.items():
-        pruned = max(0.0, 1 - student.widths[name] / channels)
-        bar = tag("span", tag("i", style=f"width:{100 * pruned:.1f}%"), class_="bar")
-        cells = tag("td", bar), tag("td", f"{pruned:.0%}"), tag("td", f"{student.widths[name]}/{channels}")
-        rows.append(tag("tr", tag("th", name, scope="row"), *cells))
-    heads = (tag("th", head, scope="col") for head in ("", "pruned", "kept"))
-    header = tag("tr", tag("th", "layer", scope="col"), *heads)
-    return _scrolling(tag("table", tag("thead", header), tag("tbody", *rows), class_="bars"), f"Pruned channels of {student.generator}")
-
-
-def _scrolling(table: Html, label: str) -> Html:
-    """Return a table in a box that scrolls where the page is narrow, by keyboard too."""
-    return tag("div", table, class_="scroll", tabindex=0, role="region", aria_label=label)
-
-
-def _facts(facts: Mapping[str, str], bold: set[str]) -> Html:
-    pairs = (tag("div", tag("dt", name), tag("dd", tag("b", value) if name in bold else value)) for name, value in facts.items())
-    return tag("dl", *pairs, class_="facts")
+def _pruned_layers(student: Artifact) -> list[PrunedLayer]:
+    full, widths = student.architecture.full_widths(student.recipe.prune_width), student.widths
+    return [PrunedLayer(name, max(0.0, 1 - widths[name] / channels), widths[name], channels) for name, channels in full.items()]
 
 
 def limited(budget: Budget | LatencyBudget, counter: MacCounter) -> str:
@@ -164,7 +219,7 @@ def limited(budget: Budget | LatencyBudget, counter: MacCounter) -> str:
 
 
 def limit(budget: Budget | LatencyBudget, counter: MacCounter, teacher: Measurements) -> str:
-    """Return the most that a student may cost, as the cell of a table."""
+    """Return the limit of a budget, as the cell of a table."""
     if isinstance(budget, LatencyBudget):
         return f"at most {budget.milliseconds:.4g} ms"
     cost = Cost(teacher["exact_macs"], teacher["paper_macs"], teacher["parameters"], teacher["resolution"])

@@ -1,36 +1,39 @@
-"""The report: one HTML file that needs no network, no server and no script, of one run or of several side by side."""
+"""The report: one HTML file without scripts that needs no network and no server, about one run or several side by side.
+
+`cells` and `panels` prepare plain data; the templates lay it out and escape it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
-from importlib.resources import files
 from itertools import count
 from pathlib import Path
+from typing import Any
 
-from gcc.artifacts.metrics_log import PHASES
+from gcc.artifacts.metrics_log import Phase
+from gcc.artifacts.run_folder import REPORT_FILE
 from gcc.errors import OutputError, RunError
 from gcc.report import cells
-from gcc.report.markup import Html, tag
-from gcc.report.panels import Panel, activity_panels, aligned, balance_panels, loss_panels, quality_panels
-from gcc.report.run_record import RunRecord, read_run
+from gcc.report.panels import TARGET, Panel, activity_panels, aligned, balance_panels, loss_panels, quality_panels
+from gcc.report.run_record import RunRecord, phase_title, read_run
 from gcc.utils.files import explained, write_text
+from gcc.utils.templates import render
 
-REPORT = "report.html"
-"""File of a report, in the folder of its run."""
-MARKED = '<meta name="generator" content="gan-gcc">'
-"""Tells a report from any other file."""
-START = 1024
-"""Bytes at a file's beginning among which that is."""
+GENERATOR = "gan-gcc"
+MARKER = f'<meta name="generator" content="{GENERATOR}">'
+"""The element that distinguishes a report from other files."""
+MARKER_END = 1024
+"""The marker is within so many bytes of the file's start."""
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-"""What a browser lets the page load: nothing that is not in it."""
-LEADS = {"search": "Of the pair in the teacher's part whose generator was pruned afterwards."}
-"""What a reader has to know of the losses of a phase."""
-MISSING = "pip install 'gan-gcc[report]'"
-Draw = Callable[[Panel, str], Html]
-"""Draws a panel under a key that no other drawing of the page has."""
+"""A browser loads nothing that is not in the page."""
+LEADS: Mapping[str, str] = {Phase.SEARCH: "Losses of the pair in the teacher's role whose generator was pruned afterwards."}
+"""Explanations of the losses of a phase."""
+INSTALL = "pip install 'gan-gcc[report]'"
+Draw = Callable[[Panel, str], str]
+"""Draws a panel under a key that is unique in the page."""
 
 
 @dataclass(frozen=True)
@@ -38,156 +41,152 @@ class Section:
     """A part of the page.
 
     Attributes:
-        heading: what it shows.
-        lead: what a reader has to know of it; may be empty.
-        cells: of each run; empty where that has nothing to show.
+        heading: its title.
+        lead: an explanation; may be empty.
+        kind: the macro of `cells.html.j2` that lays out its cells.
+        cells: the content of each run; empty if the run has none.
     """
 
     heading: str
     lead: str
-    cells: Sequence[Html]
+    kind: str
+    cells: Sequence[Any]
+
+
+@dataclass(frozen=True)
+class LegendEntry:
+    """The name of a curve with its colour, its kind of line and its last value."""
+
+    label: str
+    paint: str
+    line: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A panel with its legend and its drawing, an `svg` element."""
+
+    title: str
+    legend: Sequence[LegendEntry]
+    drawing: str
 
 
 def save_report(runs: Sequence[Path], out: Path | None = None) -> Path:
-    """Write the report of runs, and return where it is.
+    """Write the report on runs, and return its path.
 
     Args:
         runs: their folders.
-        out: the file; none takes `report.html`, in the folder of a single run, else in the current one.
+        out: the file; None for `report.html` in the folder of a single run, or in the current folder for several.
 
     Raises:
-        GccError: a run cannot be read, or the file cannot be written or is something else than a report.
+        GccError: a run cannot be read, or the file cannot be written or exists and is not a report.
     """
-    place = out or (runs[0] / REPORT if len(runs) == 1 else Path(REPORT))
-    _require_ours(place)
-    write_text(place, report(runs))
-    return place
+    path = out or (runs[0] / REPORT_FILE if len(runs) == 1 else Path(REPORT_FILE))
+    _require_report_or_new(path)
+    write_text(path, report(runs))
+    return path
 
 
 def report(runs: Sequence[Path]) -> str:
-    """Return the page on these runs; where matplotlib is missing it goes without curves, and says so.
+    """Return the page on these runs; without matplotlib it has no curves, and says so.
 
     Args:
         runs: at least one folder.
 
     Raises:
-        RunError: there is none, one is no run's folder, or a file in one is damaged.
+        RunError: there is no run, a folder is not a run's, or a file in it is damaged.
         GccError: a recipe or a saved generator is damaged, or its architecture is not installed.
     """
     if not runs:
         raise RunError("no run to report on: expected at least one folder, such as runs/pix2pix")
     records = [read_run(folder) for folder in runs]
-    alike = len({record.name for record in records}) < len(records)
-    names = [str(record.folder) if alike else record.name for record in records]
-    title = " and ".join(names) if len(names) < 3 else f"{len(names)} runs"
-    draw, hint = _drawing()
-    sections = [_section(part, names) for part in _sections(records, draw) if any(part.cells)]
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        Html(MARKED),
-        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("title", f"{title} - GAN compression report"),
-        tag("style", Html(files("gcc.report").joinpath("report.css").read_text(encoding="utf-8"))),
+    are_distinct = len({record.name for record in records}) == len(records)
+    names = [record.name if are_distinct else str(record.folder) for record in records]
+    draw, plot_error = _load_drawing()
+    return render(
+        "gcc.report",
+        "report.html.j2",
+        title=" and ".join(names) if len(names) < 3 else f"{len(names)} runs",
+        runs=names,
+        about=[cells.about(record) for record in records],
+        sections=[section for section in _sections(records, draw) if any(section.cells)],
+        generator=GENERATOR,
+        policy=POLICY,
+        plot_error=plot_error,
+        plot_install=INSTALL,
+        version=version("gan-gcc"),
     )
-    kicker, about = tag("p", "GAN compression report", class_="kicker"), _side_by_side(names, [cells.about(each) for each in records])
-    made = f"Made by gan-gcc {version('gan-gcc')}. MACs are per sample; latency is the median for one sample."
-    body = tag("body", tag("header", kicker, tag("h1", title), about), tag("main", hint, *sections), tag("footer", made))
-    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
 
 
-def _require_ours(path: Path) -> None:
+def _require_report_or_new(path: Path) -> None:
     if path.is_dir():
-        raise OutputError(f"{path} is a folder: expected a file, such as {path / REPORT}")
+        raise OutputError(f"{path} is a folder: expected a file, such as {path / REPORT_FILE}")
     if not path.exists():
         return
     with explained(path), path.open("rb") as file:
-        start = file.read(START)
-    if MARKED.encode() not in start:
-        raise OutputError(f"{path} is there already, and is no report: choose another --out, or move it aside")
+        start = file.read(MARKER_END)
+    if MARKER.encode() not in start:
+        raise OutputError(f"{path} exists already, and is not a report: choose another --out, or move it aside")
 
 
-def _drawing() -> tuple[Draw | None, Html]:
-    """Return what draws panels, and what the page says where nothing does."""
+def _load_drawing() -> tuple[Draw | None, str]:
+    """Return the function that draws panels; None and the reason if matplotlib is missing."""
     try:
         from gcc.report.plots import svg
     except ImportError as error:
-        told = f"The curves are left out, since matplotlib is missing ({error}). Install it, then make the report anew with "
-        return None, tag("p", told, tag("code", "gcc report RUN"), ": ", tag("code", MISSING), class_="hint")
-    return svg, Html()
+        return None, str(error)
+    return svg, ""
 
 
 def _sections(records: Sequence[RunRecord], draw: Draw | None) -> Iterator[Section]:
     numbers = count(1)
 
-    def plotted(heading: str, lead: str, panels: Callable[[RunRecord], list[Panel]]) -> Section:
-        found = aligned([panels(record) for record in records])
-        return Section(heading, lead, [_figures(each, draw, numbers) for each in found] if draw else [])
+    def plots(heading: str, lead: str, panels: Callable[[RunRecord], list[Panel]]) -> Section:
+        if draw is None:
+            return Section(heading, lead, "plots", [])
+        of_runs = aligned([panels(record) for record in records])
+        return Section(heading, lead, "plots", [[_plot(panel, draw, next(numbers)) for panel in of_run] for of_run in of_runs])
 
-    yield Section("Summary", "", [cells.summary(record) for record in records])
-    yield Section("Samples", "", [cells.samples(record) for record in records])
-    yield plotted("Quality over epochs", "On the validation images.", quality_panels)
-    yield plotted(
+    yield Section("Summary", "", "summary", [cells.summary(record) for record in records])
+    yield Section("Samples", "", "samples", [cells.samples(record) for record in records])
+    yield plots("Quality over epochs", "On the validation images.", quality_panels)
+    yield plots(
         "Balance of the game",
         "|L_G - L_Dfake| of the teacher's and the student's pair, and the target, the moving average of the teacher's. The student's "
-        "discriminator follows the target by opening and closing channels (Eq. 7): each layer's share of open ones is beside it.",
+        "discriminator follows the target by opening and closing channels (Eq. 7): each layer's share of open channels is shown, too.",
         lambda record: [*balance_panels(record), *activity_panels(record)],
     )
     lead = "Share of each layer's channels that was pruned from the generator (Figure III of the paper)."
-    yield Section("Pruned channels", lead, [cells.pruning(record) for record in records])
+    yield Section("Pruned channels", lead, "pruning", [cells.pruning(record) for record in records])
     for phase in _phases(records):
-        yield plotted(f"Losses: {PHASES.get(phase, phase)}", LEADS.get(phase, ""), partial(loss_panels, phase=phase))
+        yield plots(f"Losses: {phase_title(phase)}", LEADS.get(phase, ""), partial(loss_panels, phase=phase))
     differing = _differing(records)
-    yield Section("Recipe", "Bold where the runs differ." if differing else "", [cells.recipe(record, differing) for record in records])
-    yield Section("Environment", "", [cells.environment(record) for record in records])
+    lead = "Bold where the runs differ." if differing else ""
+    yield Section("Recipe", lead, "facts", [cells.recipe(record, differing) for record in records])
+    yield Section("Environment", "", "facts", [cells.environment(record) for record in records])
+
+
+def _plot(panel: Panel, draw: Draw, number: int) -> Plot:
+    legend = [
+        LegendEntry(
+            curve.label,
+            curve.paint,
+            TARGET if curve.label == TARGET else "key",
+            f"{curve.smooth[-1]:.3g} {panel.unit}".rstrip(),
+        )
+        for curve in panel.curves
+    ]
+    return Plot(panel.title, legend, draw(panel, f"drawing-{number}"))
 
 
 def _phases(records: Sequence[RunRecord]) -> list[str]:
-    """Return the phases of all runs, the last first: it is the one that made what was saved."""
-    found = {phase for record in records for phase in record.series}
-    return list(reversed([*sorted(found - PHASES.keys()), *(phase for phase in PHASES if phase in found)]))
+    """Return the phases of all runs, the last first, because it trained what was saved; phases unknown to this version go last."""
+    recorded = {phase for record in records for phase in record.phases}
+    known = [phase.value for phase in reversed(Phase) if phase in recorded]
+    return [*known, *sorted(recorded.difference(known), reverse=True)]
 
 
 def _differing(records: Sequence[RunRecord]) -> set[str]:
     fields = {name for record in records for name in record.recipe}
     return {name for name in fields if len({record.recipe.get(name) for record in records}) > 1}
-
-
-def _section(part: Section, names: Sequence[str]) -> Html:
-    lead = tag("p", part.lead, class_="lead") if part.lead else ""
-    return tag("section", tag("h2", part.heading), lead, _side_by_side(names, part.cells))
-
-
-def _side_by_side(names: Sequence[str], shown: Sequence[Html]) -> Html:
-    """Return the cells in columns under the names of their runs; that of a single run as it is."""
-    if len(names) == 1:
-        return shown[0]
-    nothing = tag("p", "nothing recorded", class_="lead")
-    columns = (tag("div", tag("p", name, class_="run"), cell or nothing) for name, cell in zip(names, shown, strict=True))
-    return tag("div", *columns, class_="runs")
-
-
-def _figures(panels: Sequence[Panel], draw: Draw, numbers: Iterator[int]) -> Html:
-    drawn = (
-        tag("figure", tag("figcaption", tag("b", panel.title), _legend(panel)), draw(panel, f"drawing-{next(numbers)}"), class_="panel")
-        for panel in panels
-    )
-    return tag("div", *drawn, class_="panels") if panels else Html()
-
-
-def _legend(panel: Panel) -> Html:
-    """Return the names of the curves, in their colours and with their last values."""
-    return tag(
-        "span",
-        *(
-            tag(
-                "span",
-                tag("i", style=f"border-color:{curve.paint}", class_="target" if curve.label == "target" else "key"),
-                f"{curve.label} ",
-                tag("small", f"{curve.smooth[-1]:.3g} {panel.unit}".rstrip()),
-            )
-            for curve in panel.curves
-        ),
-        class_="legend",
-    )

@@ -1,32 +1,30 @@
-"""What a report plots: small panels of few curves, from the record of a run."""
+"""The plots of a report: small panels of few curves, from the record of a run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gcc.registry import EVALUATORS
-from gcc.report.run_record import Numbers, RunRecord, Series
+from gcc.artifacts.comparison import ROLES
+from gcc.registry import EVALUATORS, MetricKey, unit_of
+from gcc.report.run_record import Numbers, PhaseRecord, RunRecord, Series
 
-SIDES = ("teacher", "student")
-NOISY = (*SIDES, "target")
-"""Labels of curves that go up and down with every batch."""
-LOSSES = {
-    "G": "L_G, of the generator",
-    "D_real": "L_D on real images",
-    "D_fake": "L_D on made images",
+TARGET = "target"
+NOISY = (*ROLES, TARGET)
+"""Labels of curves that fluctuate with every batch."""
+FIRST_LOSSES = {"G": "L_G, of the generator", "D_real": "L_D on real images", "D_fake": "L_D on generated images"}
+LAST_LOSSES = {
     "distill_G": "distillation from the generator",
     "distill_D": "distillation from the discriminator",
     "arch": "L_arch, of the retention factors",
 }
-"""What the terms of Algorithm 1 are called; a family's own losses have their names, and stand behind the first three."""
-OWN_LOSSES = 3
-GREATEST = 1e30
-"""The largest value that is plotted: far beyond any that tells something."""
-SMOOTHED = 60
-"""Share of a loss's points, as its inverse, that its moving mean goes over on either side."""
+"""Titles of the terms of Algorithm 1. A family's own losses are shown by their names, between the first and the last ones."""
+MAX_VALUE = 1e30
+"""Larger values are not plotted."""
+SMOOTHING = 60
+"""The moving mean of a noisy curve covers 1/60 of its points on either side."""
 MARGIN = 0.06
 """Empty share above and below the curves."""
 Range = tuple[float, float]
@@ -37,11 +35,11 @@ class Curve:
     """One value over time.
 
     Attributes:
-        label: what it is.
-        paint: its colour as CSS has it, such as `var(--teacher)`.
+        label: its name in the legend.
+        paint: its colour in CSS, such as `var(--teacher)`.
         x: (N,), steps or epochs.
         y: (N,), finite.
-        reach: points on either side that the curve's moving mean goes over; 0 for what is no noisy loss.
+        reach: points on either side that the moving mean covers; 0 for a curve that is not noisy.
     """
 
     label: str
@@ -54,8 +52,8 @@ class Curve:
     def smooth(self) -> Numbers:
         """The curve's moving mean (N,), over fewer points at its ends."""
         sums = np.concatenate([[0.0], np.cumsum(self.y)])
-        places = np.arange(len(self.y))
-        first, last = np.maximum(places - self.reach, 0), np.minimum(places + self.reach + 1, len(self.y))
+        indices = np.arange(len(self.y))
+        first, last = np.maximum(indices - self.reach, 0), np.minimum(indices + self.reach + 1, len(self.y))
         means: Numbers = (sums[last] - sums[first]) / (last - first)
         return means
 
@@ -65,12 +63,12 @@ class Panel:
     """Curves that share their axes.
 
     Attributes:
-        title: what is plotted.
+        title: the quantity that is plotted.
         curves: at least one.
-        across: what the horizontal axis counts.
+        across: the unit of the horizontal axis, "step" or "epoch".
         unit: of the values; shares are in "%".
-        x_range: least and greatest on the horizontal axis.
-        y_range: likewise on the vertical axis.
+        x_range: minimum and maximum of the horizontal axis.
+        y_range: minimum and maximum of the vertical axis.
     """
 
     title: str
@@ -83,126 +81,111 @@ class Panel:
 
 def loss_panels(record: RunRecord, phase: str) -> list[Panel]:
     """Return a panel per loss of a phase, with the curves of both pairs."""
-    series = record.series.get(phase, {})
-    parted = [name.partition("/") for name in series]
-    terms = dict.fromkeys(term for side, _, term in parted if side in SIDES and "/" not in term)
-    first, last = list(LOSSES)[:OWN_LOSSES], list(LOSSES)[OWN_LOSSES:]
-    ranked = [*first, *(term for term in terms if term not in LOSSES), *last]
-    return _panels((LOSSES.get(term, term), _by_side({side: f"{side}/{term}" for side in SIDES}, series)) for term in ranked)
+    losses = record.phases[phase].losses if phase in record.phases else {}
+    terms = [term for by_term in losses.values() for term in by_term]
+    own = {term: term for term in terms if term not in FIRST_LOSSES and term not in LAST_LOSSES}
+    panels = []
+    for term, title in {**FIRST_LOSSES, **own, **LAST_LOSSES}.items():
+        panels += _panel(title, _curves({role: by_term[term] for role, by_term in losses.items() if term in by_term}))
+    return panels
 
 
 def balance_panels(record: RunRecord) -> list[Panel]:
     """Return a panel per discriminator: |L_G - L_Dfake| of both pairs, and the target, its moving average (Eq. 7)."""
-    places = {"teacher": "teacher/imbalance/", "student": "student/imbalance/", "target": "target/"}
-    series = _last_with(record, *places.values())
-    names = dict.fromkeys(name.removeprefix(place) for name in series for place in places.values() if name.startswith(place))
-    return _panels(
-        (f"|L_G - L_Dfake|, discriminator {name}", _by_side({label: place + name for label, place in places.items()}, series))
-        for name in names
-    )
+    phase = _last(record, lambda phase: bool(phase.imbalances or phase.targets))
+    series = {role: phase.imbalances.get(role, {}) for role in ROLES} | {TARGET: phase.targets}
+    panels = []
+    for name in dict.fromkeys(name for by_name in series.values() for name in by_name):
+        curves = _curves({label: by_name[name] for label, by_name in series.items() if name in by_name})
+        panels += _panel(f"|L_G - L_Dfake|, discriminator {name}", curves)
+    return panels
 
 
 def activity_panels(record: RunRecord) -> list[Panel]:
-    """Return a panel per discriminator of the student: the share of active channels of each of its layers, in per cent."""
-    layers: dict[str, dict[str, Series]] = {}
-    for name, series in _last_with(record, "active/").items():
-        discriminator, _, layer = name.removeprefix("active/").partition(".")
-        if name.startswith("active/"):
-            layers.setdefault(discriminator, {})[layer] = replace(series, values=100 * series.values)
-    panels = _panels(
-        (
-            f"active channels, discriminator {discriminator}",
-            [(layer, _ramp(place, len(found)), series) for place, (layer, series) in enumerate(found.items())],
-        )
-        for discriminator, found in layers.items()
-    )
+    """Return a panel per discriminator of the student: the percentage of active channels of each of its layers."""
+    panels = []
+    for discriminator, layers in _last(record, lambda phase: bool(phase.active)).active.items():
+        curves = [
+            _curve(layer, _ramp(index, len(layers)), replace(series, values=100 * series.values))
+            for index, (layer, series) in enumerate(layers.items())
+        ]
+        panels += _panel(f"active channels, discriminator {discriminator}", curves)
     return [replace(panel, unit="%", y_range=(-3.0, 103.0)) for panel in panels]
 
 
 def quality_panels(record: RunRecord) -> list[Panel]:
-    """Return a panel per generator and figure on the validation images, over epochs, with both sides."""
-    sides: dict[tuple[str, str], dict[str, Series]] = {}
-    for name, series in _last_with(record, "val/").items():
-        place, _, rest = name.partition("/")
-        side, _, rest = rest.partition("/")
-        generator, _, figure = rest.partition("/")
-        if place == "val" and side in SIDES:
-            sides.setdefault((generator, figure), {})[side] = replace(series, steps=series.epochs)
-    generators = {generator for generator, _ in sides}
+    """Return a panel per generator and metric on the validation images, over epochs, with both roles."""
+    generators = _last(record, lambda phase: bool(phase.metrics)).metrics
     panels = []
-    for (generator, figure), found in sides.items():
-        unit, better = _told_of(figure)
-        title = " ".join(part for part in (generator if len(generators) > 1 else "", figure, better) if part)
-        drawn = _panels([(title, _by_side(dict(zip(SIDES, SIDES, strict=True)), found))])
-        panels += [replace(panel, across="epoch", unit=unit) for panel in drawn]
+    for generator, metrics in generators.items():
+        for key, by_role in metrics.items():
+            title = " ".join(filter(None, (generator if len(generators) > 1 else "", key, _direction(key))))
+            curves = _curves({role: replace(series, steps=series.epochs) for role, series in by_role.items()})
+            panels += [replace(panel, across="epoch", unit=unit_of(key)) for panel in _panel(title, curves)]
     return panels
 
 
 def aligned(panels: Sequence[Sequence[Panel]]) -> list[list[Panel]]:
-    """Return the panels of several runs with common ranges where their titles agree, so that they can be compared at a glance."""
-    alike: dict[str, list[Panel]] = {}
-    for panel in (panel for found in panels for panel in found):
-        alike.setdefault(panel.title, []).append(panel)
+    """Return the panels of several runs; panels of the same title get the same ranges, so that they can be compared at a glance."""
+    by_title: dict[str, list[Panel]] = {}
+    for panel in (panel for of_run in panels for panel in of_run):
+        by_title.setdefault(panel.title, []).append(panel)
     return [
         [
             replace(
                 panel,
-                x_range=_union(other.x_range for other in alike[panel.title]),
-                y_range=_union(other.y_range for other in alike[panel.title]),
+                x_range=_union(other.x_range for other in by_title[panel.title]),
+                y_range=_union(other.y_range for other in by_title[panel.title]),
             )
-            for panel in found
+            for panel in of_run
         ]
-        for found in panels
+        for of_run in panels
     ]
 
 
-def _by_side(names: Mapping[str, str], series: Mapping[str, Series]) -> list[tuple[str, str, Series]]:
-    """Return label, paint and series of what there is, for names by label; a label has the colour of its name."""
-    return [(label, f"var(--{label})", series[name]) for label, name in names.items() if name in series]
+def _last(record: RunRecord, has_values: Callable[[PhaseRecord], bool]) -> PhaseRecord:
+    """Return the last phase with such values; an empty one if there is none."""
+    return next(filter(has_values, reversed(list(record.phases.values()))), PhaseRecord(0))
 
 
-def _panels(drawn: Iterable[tuple[str, Sequence[tuple[str, str, Series]]]]) -> list[Panel]:
-    """Return a panel for each title with curves of a label, a paint and a series; those without a point are left out."""
-    panels = []
-    for title, found in drawn:
-        curves = tuple(curve for label, paint, series in found if len((curve := _curve(label, paint, series)).y))
-        if curves:
-            steps = np.concatenate([curve.x for curve in curves])
-            panels.append(Panel(title, curves, "step", "", (float(steps.min()), float(steps.max())), _y_range(curves)))
-    return panels
+def _curves(series: Mapping[str, Series]) -> list[Curve]:
+    """Return the curves of the teacher, the student and the target, in this order and in the page's colours for them."""
+    return [_curve(label, f"var(--{label})", series[label]) for label in NOISY if label in series]
 
 
 def _curve(label: str, paint: str, series: Series) -> Curve:
-    told = np.isfinite(series.values) & (np.abs(series.values) < GREATEST) & (np.abs(series.steps) < GREATEST)
-    values = series.values[told]
-    return Curve(label, paint, series.steps[told], values, len(values) // SMOOTHED if label in NOISY else 0)
+    plotted = np.isfinite(series.values) & (np.abs(series.values) < MAX_VALUE) & (np.abs(series.steps) < MAX_VALUE)
+    values = series.values[plotted]
+    return Curve(label, paint, series.steps[plotted], values, len(values) // SMOOTHING if label in NOISY else 0)
+
+
+def _panel(title: str, curves: Iterable[Curve]) -> list[Panel]:
+    """Return a panel over steps with the curves that have points; an empty list if none has."""
+    drawn = tuple(curve for curve in curves if len(curve.y))
+    if not drawn:
+        return []
+    steps = np.concatenate([curve.x for curve in drawn])
+    return [Panel(title, drawn, "step", "", (float(steps.min()), float(steps.max())), _y_range(drawn))]
 
 
 def _y_range(curves: Iterable[Curve]) -> Range:
-    """Return the range of the smooth curves and of all but the rarest points, which would press the rest flat."""
-    seen = np.concatenate([np.append(curve.smooth, np.quantile(curve.y, (0.01, 0.99))) for curve in curves])
-    low, high = float(seen.min()), float(seen.max())
-    empty = MARGIN * (high - low) or MARGIN * abs(high) or MARGIN
-    return low - empty, high + empty
+    """Return the range of the smooth curves and of all but the rarest points, which would flatten the rest."""
+    values = np.concatenate([np.append(curve.smooth, np.quantile(curve.y, (0.01, 0.99))) for curve in curves])
+    low, high = float(values.min()), float(values.max())
+    margin = MARGIN * (high - low) or MARGIN * abs(high) or MARGIN
+    return low - margin, high + margin
 
 
-def _last_with(record: RunRecord, *prefixes: str) -> Mapping[str, Series]:
-    """Return the series of the last phase that has a name with one of these beginnings."""
-    return next((found for found in reversed(list(record.series.values())) if any(name.startswith(prefixes) for name in found)), {})
+def _direction(key: MetricKey) -> str:
+    """Return which values of a metric are better; empty if its evaluator is not installed."""
+    if key.evaluator not in EVALUATORS.names():
+        return ""
+    return "(higher is better)" if EVALUATORS.load(key.evaluator).larger_is_better else "(lower is better)"
 
 
-def _told_of(figure: str) -> tuple[str, str]:
-    """Return the unit of a figure of quality, and which way is better."""
-    name = figure.partition(" ")[0]
-    if name not in EVALUATORS.names():
-        return "", ""
-    evaluator = EVALUATORS.load(name)
-    return evaluator.unit, "(higher is better)" if evaluator.larger_is_better else "(lower is better)"
-
-
-def _ramp(place: int, count: int) -> str:
+def _ramp(index: int, count: int) -> str:
     """Return the colour of a layer, from the first to the last."""
-    return f"hsl({165 + 150 * place / max(1, count - 1):.0f} 48% var(--lift))"
+    return f"hsl({165 + 150 * index / max(1, count - 1):.0f} 48% var(--lift))"
 
 
 def _union(ranges: Iterable[Range]) -> Range:

@@ -1,6 +1,6 @@
-"""Panels drawn by matplotlib, as SVG that takes its colours and letters from the page around it.
+"""Panels drawn by matplotlib, as SVG that takes its colours and fonts from the page around it.
 
-All text that a run or a plugin has named stands in the page: what is drawn is curves, axes and numbers.
+The drawing contains only curves, axes and numbers; every text that comes from a run or a plugin is in the page.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from gcc.report.markup import Html, tag
-from gcc.report.panels import Curve, Panel
+from gcc.report.panels import TARGET, Curve, Panel
 from gcc.report.run_record import Numbers
 from gcc.utils.units import with_prefix
 
 SIZE = (4.0, 2.2)
-"""Inches; 72 points each, which are about the pixels of a panel on a phone."""
+"""In inches of 72 points; a point is about a pixel of a panel on a phone."""
 POINTS = 300
-"""Points of a curve that are drawn: about as many as a panel has pixels."""
-FEW = 24
-"""Points up to which each is marked."""
-EDGE = 0.015
-"""Empty share on either side."""
-LEAST = 1e-9
-"""Least extent of an axis as a share of its numbers."""
+"""The most points of a curve that are drawn: about one per pixel."""
+MAX_MARKED = 24
+"""Curves of at most so many points have a mark at each."""
+MARGIN = 0.015
+"""Empty share left and right of the curves."""
+MIN_EXTENT = 1e-9
+"""The smallest extent of an axis relative to its numbers."""
 INK, LINE = "var(--muted)", "var(--line)"
 STYLE: dict[Any, Any] = {
     "font.size": 10.5,
@@ -45,15 +45,15 @@ STYLE: dict[Any, Any] = {
 NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
-def svg(panel: Panel, key: str) -> Html:
-    """Return a drawing of a panel.
+def svg(panel: Panel, key: str) -> Markup:
+    """Return the drawing of a panel as an `svg` element.
 
     Args:
-        panel: what is drawn; ranges of no extent are widened.
-        key: names the drawing in its page, where no other has the same.
+        panel: the panel; empty ranges are widened.
+        key: a name for the drawing that is unique in its page.
     """
     paints = dict.fromkeys([INK, LINE, *(curve.paint for curve in panel.curves)])
-    # Colours that stand for the page's until the drawing is made.
+    # matplotlib does not know CSS variables: each has a placeholder, which is replaced in the finished drawing.
     colours = {paint: f"#{number:06x}" for number, paint in enumerate(paints, start=1)}
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": key}):
         figure = Figure(figsize=SIZE, facecolor="none")
@@ -68,33 +68,33 @@ def svg(panel: Panel, key: str) -> Html:
 
 
 def _draw_curve(axes: Axes, curve: Curve, colour: str) -> None:
-    dashes = (0, (4, 2)) if curve.label == "target" else "solid"
-    marker = "o" if len(curve.x) <= FEW else ""
+    dashes = (0, (4, 2)) if curve.label == TARGET else "solid"
+    marker = "o" if len(curve.x) <= MAX_MARKED else ""
     smooth = curve.smooth
     if curve.reach:
         axes.plot(*_extremes(curve.x, curve.y), color=colour, linewidth=0.6, alpha=0.3)
-    kept = np.unique(np.linspace(0, len(curve.x) - 1, POINTS).round().astype(int))
-    axes.plot(curve.x[kept], smooth[kept], color=colour, linewidth=1.6, linestyle=dashes, marker=marker, markersize=3.5)
+    indices = np.unique(np.linspace(0, len(curve.x) - 1, POINTS).round().astype(int))
+    axes.plot(curve.x[indices], smooth[indices], color=colour, linewidth=1.6, linestyle=dashes, marker=marker, markersize=3.5)
 
 
 def _extremes(x: Numbers, y: Numbers) -> tuple[Numbers, Numbers]:
-    """Return the least and the greatest point of each of as many stretches as can be told apart, in their order."""
+    """Return the points of the smallest and the largest value in each of as many stretches as can be distinguished, in their order."""
     if len(x) <= POINTS:
         return x, y
     stretches = np.array_split(np.arange(len(x)), POINTS // 2)
-    kept = np.unique([place for part in stretches for place in (part[y[part].argmin()], part[y[part].argmax()])])
-    return x[kept], y[kept]
+    indices = np.unique([index for part in stretches for index in (part[y[part].argmin()], part[y[part].argmax()])])
+    return x[indices], y[indices]
 
 
 def _draw_axes(axes: Axes, panel: Panel, ink: str, line: str) -> None:
     low, high = _widened(*panel.x_range)
-    # The first and the last point stand clear of the edges, which would cut their marks.
-    axes.set_xlim(low - EDGE * (high - low), high + EDGE * (high - low))
+    # The edges would cut off the marks of the first and the last point.
+    axes.set_xlim(low - MARGIN * (high - low), high + MARGIN * (high - low))
     axes.set_ylim(*_widened(*panel.y_range))
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(FuncFormatter(lambda value, place: with_prefix(value)))
+        axis.set_major_formatter(FuncFormatter(lambda value, position: with_prefix(value)))
     axes.tick_params(length=0, pad=5, labelcolor=ink)
     axes.grid(axis="y", color=line, linewidth=0.8)
     axes.set_axisbelow(True)
@@ -105,22 +105,26 @@ def _draw_axes(axes: Axes, panel: Panel, ink: str, line: str) -> None:
 
 
 def _widened(low: float, high: float) -> tuple[float, float]:
-    """Return a range with an extent that numbers of its size can be told apart in."""
+    """Return a range that is wide enough for floating-point numbers of its size."""
     size = max(abs(low), abs(high))
-    return (low, high) if high - low > LEAST * max(size, LEAST) else (low - max(1.0, LEAST * size), high + max(1.0, LEAST * size))
+    if high - low > MIN_EXTENT * max(size, MIN_EXTENT):
+        return low, high
+    margin = max(1.0, MIN_EXTENT * size)
+    return low - margin, high + margin
 
 
-def _embedded(text: str, title: str, colours: dict[str, str]) -> Html:
-    """Return the `svg` element of a drawing for a page: of any size, named, in the page's colours, with no ids but those that it uses."""
+def _embedded(text: str, title: str, colours: dict[str, str]) -> Markup:
+    """Return the `svg` element of a drawing: scalable, named, in the page's colours, and only with the ids that it uses."""
     drawing = text[text.index("<svg") :]
     used = set(re.findall(r"#([\w.-]+)", drawing))
-    drawing = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", drawing)
+    drawing = re.sub(r' id="([^"]*)"', lambda match: match[0] if match[1] in used else "", drawing)
     for paint, colour in colours.items():
         drawing = drawing.replace(colour, paint)
     head, body = drawing.split(">", 1)
     box = re.search(r'viewBox="([^"]*)"', head)
-    empty = tag("svg", viewBox=box[1] if box else "", role="img", aria_label=title)
-    return Html(empty.removesuffix("</svg>") + _without_comments(body))
+    start = Markup('<svg viewBox="{}" role="img" aria-label="{}">').format(box[1] if box else "", title)
+    # matplotlib has drawn the body, and has drawn no text of a run: this is the only place that marks text as safe HTML.
+    return start + Markup(_without_comments(body))
 
 
 def _without_comments(drawing: str) -> str:

@@ -1,4 +1,4 @@
-"""A run as its folder tells it: recipe, losses over time, saved generators and sample grids."""
+"""The record of a run, read from its folder: recipe, values over time, saved generators and sample grids."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +15,31 @@ import numpy.typing as npt
 from PIL import Image
 
 from gcc.artifacts.card import GRID
-from gcc.artifacts.config import Artifact, Role
-from gcc.artifacts.metrics_log import PHASES
+from gcc.artifacts.comparison import ROLES
+from gcc.artifacts.config import CONFIG, Artifact, Role
+from gcc.artifacts.metrics_log import Phase
 from gcc.artifacts.model import read
-from gcc.artifacts.run_folder import RECIPE_FILE
+from gcc.artifacts.run_folder import METRICS_FILE, RECIPE_FILE, SAMPLES, STUDENT, TEACHER
 from gcc.errors import RunError
 from gcc.recipe import read_toml
+from gcc.registry import MetricKey
 
 Numbers = npt.NDArray[np.float64]
-METRICS = "metrics.jsonl"
-PLACES = ("phase", "epoch", "step")
-"""What every line of `metrics.jsonl` tells beside its values."""
+POSITION = ("phase", "epoch", "step")
+"""The fields of every line of `metrics.jsonl`; all others are values by name."""
 GRID_NAME = re.compile(r"(?P<phase>\w+)_epoch_(?P<epoch>[0-9]{1,9})\.png", re.ASCII)
-GRIDS_SHOWN = 4
-"""Sample grids, spread over a run, that are read of those that it made."""
+MAX_GRIDS = 4
+"""The number of sample grids that are read, evenly spaced over the run."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """One value over time, each array (N,).
+    """One value over time; each array is (N,).
 
     Attributes:
         steps: iterations done in the phase.
         epochs: counted from 1.
-        values: such as means of a loss over the iterations since the last step.
+        values: for a loss, its means over the iterations since the previous step.
     """
 
     steps: Numbers
@@ -47,11 +48,32 @@ class Series:
 
 
 @dataclass(frozen=True)
+class PhaseRecord:
+    """The values of one phase over time.
+
+    Attributes:
+        epoch: the last epoch.
+        losses: by role and term, such as `G`.
+        imbalances: |L_G - L_Dfake| by role and discriminator.
+        targets: the moving averages of the teacher's imbalances by discriminator (Eq. 7).
+        active: the student's shares of active channels by discriminator and layer.
+        metrics: on the validation images, by generator, metric and role.
+    """
+
+    epoch: int
+    losses: dict[str, dict[str, Series]] = field(default_factory=dict)
+    imbalances: dict[str, dict[str, Series]] = field(default_factory=dict)
+    targets: dict[str, Series] = field(default_factory=dict)
+    active: dict[str, dict[str, Series]] = field(default_factory=dict)
+    metrics: dict[str, dict[MetricKey, dict[str, Series]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Grid:
     """A picture of samples.
 
     Attributes:
-        title: when it was made.
+        title: the moment in the run.
         png: the bytes of its file.
         width: in pixels.
         height: in pixels.
@@ -65,23 +87,23 @@ class Grid:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What the folder of a run holds; a run that goes on, or that trains a teacher alone, has not everything.
+    """The content of a run's folder; parts are missing if the run is unfinished or trains a teacher only.
 
     Attributes:
-        folder: where it lies.
+        folder: the run's folder.
         arch: name of its architecture.
         recipe: the fields of `recipe.toml` without `arch`.
-        series: by phase, in the run's order, and by name, such as `student/G`.
+        phases: by name, in the order of the run.
         students: saved generators by name.
         teachers: likewise.
-        samples: held-out samples of the sides that were saved, else of the last epoch.
+        samples: held-out samples of the saved generators, else of the last epoch.
         progress: grids of some epochs, in order.
     """
 
     folder: Path
     arch: str
     recipe: Mapping[str, Any]
-    series: Mapping[str, Mapping[str, Series]]
+    phases: Mapping[str, PhaseRecord]
     students: Mapping[str, Artifact]
     teachers: Mapping[str, Artifact]
     samples: Grid | None
@@ -94,7 +116,7 @@ class RunRecord:
 
     @property
     def saved(self) -> Mapping[str, Artifact]:
-        """The generators that the run was for: students, else teachers, else none yet."""
+        """The generators that the run has trained: students, else teachers, else none yet."""
         return self.students or self.teachers
 
     @property
@@ -102,52 +124,80 @@ class RunRecord:
         """How far the run is."""
         if self.saved:
             return "finished"
-        if not self.series:
-            return "not under way yet"
-        phase, found = list(self.series.items())[-1]
-        return f"not finished: {PHASES.get(phase, phase)}, epoch {max(int(series.epochs[-1]) for series in found.values())}"
+        if not self.phases:
+            return "not started yet"
+        name, phase = list(self.phases.items())[-1]
+        return f"not finished: {phase_title(name)}, epoch {phase.epoch}"
+
+
+def phase_title(name: str) -> str:
+    """Return the title of a phase; the name itself if this version does not know the phase."""
+    return Phase(name).title if name in tuple(Phase) else name
 
 
 def read_run(folder: Path) -> RunRecord:
-    """Return what the folder of a run holds.
+    """Return the content of a run's folder.
 
     Raises:
-        RunError: it is no run's folder, or a file in it is damaged.
+        RunError: it is not a run's folder, or a file in it is damaged.
         RecipeError: its recipe is damaged.
         ArtifactError: a saved generator is damaged.
         PluginError: the architecture of a saved generator is not installed.
     """
     if not (folder / RECIPE_FILE).is_file():
         raise RunError(
-            f"{folder} holds no {RECIPE_FILE}, so it is no run's folder: expected what `gcc compress --out` names{_example(folder)}"
+            f"{folder} holds no {RECIPE_FILE}, so it is not a run's folder: expected the --out folder of `gcc compress`{_example(folder)}"
         )
     recipe = read_toml(folder / RECIPE_FILE)
     arch = recipe.pop("arch", None)
     if not isinstance(arch, str):
         raise RunError(f'{folder / RECIPE_FILE} names no architecture: expected a line such as arch = "pix2pix"')
-    students, teachers = _read_side(folder / "student", "student"), _read_side(folder / "teacher", "teacher")
-    progress = _read_progress(folder / "samples")
+    students, teachers = _read_generators(folder / STUDENT, "student"), _read_generators(folder / TEACHER, "teacher")
+    progress = _read_progress(folder / SAMPLES)
     held_out = [artifact.folder / GRID for artifact in (students or teachers).values() if (artifact.folder / GRID).exists()]
     samples = _read_grid(held_out[0], "held out") if held_out else next(reversed(progress), None)
-    return RunRecord(folder, arch, recipe, _read_series(folder / METRICS), students, teachers, samples, progress)
+    return RunRecord(folder, arch, recipe, _read_phases(folder / METRICS_FILE), students, teachers, samples, progress)
 
 
-def _read_side(folder: Path, role: Role) -> dict[str, Artifact]:
-    """Return the generators of a side; a configuration is saved last, so that a side without one is not there yet."""
-    begun = (folder / "config.json").exists() or any(folder.glob("*/config.json"))
-    return read(folder, role) if begun else {}
+def _read_generators(folder: Path, role: Role) -> dict[str, Artifact]:
+    """Return the generators of a role; without any `config.json`, which is saved last, they are not saved yet."""
+    is_saved = (folder / CONFIG).exists() or any(folder.glob(f"*/{CONFIG}"))
+    return read(folder, role) if is_saved else {}
 
 
-def _read_series(path: Path) -> dict[str, dict[str, Series]]:
+def _read_phases(path: Path) -> dict[str, PhaseRecord]:
     points: dict[str, dict[str, list[tuple[float, float, float]]]] = {}
     for phase, epoch, step, values in _lines(path):
         for name, value in values.items():
             points.setdefault(phase, {}).setdefault(name, []).append((step, epoch, value))
-    return {phase: {name: Series(*np.array(found).T) for name, found in named.items()} for phase, named in points.items()}
+    return {phase: _nested({name: Series(*np.array(rows).T) for name, rows in named.items()}) for phase, named in points.items()}
+
+
+def _nested(series: Mapping[str, Series]) -> PhaseRecord:
+    """Sort the series of a phase by what their names mean; other names are ignored."""
+    record = PhaseRecord(max(int(one.epochs[-1]) for one in series.values()))
+    for name, one in series.items():
+        kind, _, rest = name.partition("/")
+        if kind in ROLES:
+            term, slash, discriminator = rest.partition("/")
+            if not slash:
+                record.losses.setdefault(kind, {})[term] = one
+            elif term == "imbalance":
+                record.imbalances.setdefault(kind, {})[discriminator] = one
+        elif kind == "target":
+            record.targets[rest] = one
+        elif kind == "active":
+            discriminator, _, layer = rest.partition(".")
+            record.active.setdefault(discriminator, {})[layer] = one
+        elif kind == "val":
+            match rest.split("/", maxsplit=2):
+                case [role, generator, metric] if role in ROLES:
+                    record.metrics.setdefault(generator, {}).setdefault(MetricKey.parse(metric), {})[role] = one
+    return record
 
 
 def _lines(path: Path) -> Iterator[tuple[str, float, float, dict[str, float]]]:
-    """Yield phase, epoch, step and values of every line; one without an end was torn when the run was stopped, and is passed over."""
+    """Yield phase, epoch, step and values of every line; a last line without an end, cut off when the run was stopped, is skipped."""
     try:
         *lines, _ = path.read_bytes().split(b"\n")
     except FileNotFoundError:
@@ -159,17 +209,17 @@ def _lines(path: Path) -> Iterator[tuple[str, float, float, dict[str, float]]]:
             yield _parse_line(json.loads(line))
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
             raise RunError(
-                f"{path}, line {number} is damaged: expected a JSON object of {', '.join(PLACES)} and numbers by name; take the line out"
+                f"{path}, line {number} is damaged: expected a JSON object of {', '.join(POSITION)} and numbers by name; take the line out"
             ) from error
 
 
 def _parse_line(line: Any) -> tuple[str, float, float, dict[str, float]]:
-    phase, epoch, step = (line[place] for place in PLACES)
+    phase, epoch, step = (line[name] for name in POSITION)
     if not isinstance(phase, str):
         raise TypeError(phase)
     if not math.isfinite(epoch) or not math.isfinite(step):
         raise ValueError(line)
-    return phase, _number(epoch), _number(step), {name: _number(value) for name, value in line.items() if name not in PLACES}
+    return phase, _number(epoch), _number(step), {name: _number(value) for name, value in line.items() if name not in POSITION}
 
 
 def _number(value: Any) -> float:
@@ -179,11 +229,11 @@ def _number(value: Any) -> float:
 
 
 def _read_progress(folder: Path) -> tuple[Grid, ...]:
-    order = list(PHASES)
-    named = [(match, path) for path in folder.glob("*.png") if (match := GRID_NAME.fullmatch(path.name))]
-    known = sorted((order.index(match["phase"]), int(match["epoch"]), path) for match, path in named if match["phase"] in order)
-    chosen = sorted({round(place) for place in np.linspace(0, len(known) - 1, GRIDS_SHOWN)}) if known else []
-    return tuple(_read_grid(path, f"{PHASES[order[phase]]}, epoch {epoch}") for phase, epoch, path in (known[place] for place in chosen))
+    order = list(Phase)
+    matches = [(match, path) for path in folder.glob("*.png") if (match := GRID_NAME.fullmatch(path.name)) and match["phase"] in order]
+    grids = sorted((order.index(Phase(match["phase"])), int(match["epoch"]), path) for match, path in matches)
+    chosen = sorted({round(index) for index in np.linspace(0, len(grids) - 1, MAX_GRIDS)}) if grids else []
+    return tuple(_read_grid(path, f"{order[phase].title}, epoch {epoch}") for phase, epoch, path in (grids[index] for index in chosen))
 
 
 def _read_grid(path: Path, title: str) -> Grid:
@@ -194,11 +244,11 @@ def _read_grid(path: Path, title: str) -> Grid:
         return Grid(title, path.read_bytes(), *size)
     except MemoryError:
         raise
-    except Exception as error:  # Decoders meet damaged files with exceptions of every type.
-        raise RunError(f"cannot read the sample grid {path}: it is damaged or no PNG file ({error}); take it out") from error
+    except Exception as error:  # Decoders raise exceptions of every type on damaged files.
+        raise RunError(f"cannot read the sample grid {path}: it is damaged or not a PNG file ({error}); take it out") from error
 
 
 def _example(folder: Path) -> str:
-    """Return the first run in the folders of a folder, such as an ablation's, as an example, else the usual one."""
-    found = sorted(path.parent for depth in ("*", "*/*") for path in folder.glob(f"{depth}/{RECIPE_FILE}"))
-    return f", such as {found[0] if found else 'runs/pix2pix'}"
+    """Return an example of a run's folder: the first one below `folder`, such as an ablation's, else the usual one."""
+    runs = sorted(path.parent for depth in ("*", "*/*") for path in folder.glob(f"{depth}/{RECIPE_FILE}"))
+    return f", such as {runs[0] if runs else 'runs/pix2pix'}"

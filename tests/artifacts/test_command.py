@@ -1,4 +1,4 @@
-"""The command line of a run, as its folder remembers it."""
+"""The command line of a run, as its folder stores it."""
 
 import json
 from pathlib import Path
@@ -12,32 +12,32 @@ OPTIONS = {"data": Path("photos"), "teacher": None, "size": 64, "reference": Fal
 NONE_GIVEN = dict.fromkeys(OPTIONS) | {"weights": (), "assignments": ()}
 
 
-def test_what_is_remembered_is_recalled_with_absolute_paths(tmp_path, monkeypatch):
+def test_options_are_loaded_with_absolute_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_command(tmp_path, "compress", OPTIONS | {"out": tmp_path, "force": True, "dry_run": False})
     monkeypatch.chdir("/")
-    found = load_command(tmp_path, "compress", NONE_GIVEN | {"force": False}, [])
-    assert found == OPTIONS | {"data": tmp_path / "photos", "weights": (f"vgg19={tmp_path / 'v.pth'}",), "force": False}
+    loaded = load_command(tmp_path, "compress", NONE_GIVEN | {"force": False}, [])
+    assert loaded == OPTIONS | {"data": tmp_path / "photos", "weights": (f"vgg19={tmp_path / 'v.pth'}",), "force": False}
 
 
-def test_what_is_given_anew_wins(tmp_path):
+def test_options_given_now_win(tmp_path):
     save_command(tmp_path, "compress", OPTIONS)
     assert load_command(tmp_path, "compress", NONE_GIVEN | {"size": 32}, ["size"])["size"] == 32
 
 
-def test_what_may_be_given_several_times_is_added(tmp_path):
+def test_repeatable_options_are_added(tmp_path):
     save_command(tmp_path, "compress", OPTIONS)
-    found = load_command(tmp_path, "compress", NONE_GIVEN | {"assignments": ("b=2",)}, ["assignments"])
-    assert found["assignments"] == ("a=1", "b=2")
+    loaded = load_command(tmp_path, "compress", NONE_GIVEN | {"assignments": ("b=2",)}, ["assignments"])
+    assert loaded["assignments"] == ("a=1", "b=2")
 
 
 def test_another_command_is_named(tmp_path):
     save_command(tmp_path, "train", OPTIONS)
-    with pytest.raises(RunError, match="made by `gcc train`: resume it with that"):
+    with pytest.raises(RunError, match="started by `gcc train`: resume it with that command"):
         load_command(tmp_path, "compress", NONE_GIVEN, [])
 
 
-def test_a_folder_without_a_run_is_told(tmp_path):
+def test_a_folder_without_a_run_is_refused(tmp_path):
     with pytest.raises(RunError, match=r"holds no run that can be resumed: it has no command\.json"):
         load_command(tmp_path, "compress", NONE_GIVEN, [])
 
@@ -45,13 +45,13 @@ def test_a_folder_without_a_run_is_told(tmp_path):
 @pytest.mark.parametrize(
     "text", ["", "[]", "{", "{}", "3", '{"command": "compress", "options": 3}', '{"command": "compress", "options": {"size": {"a": 1}}}']
 )
-def test_a_damaged_file_is_told(text, tmp_path):
+def test_a_damaged_file_is_refused(text, tmp_path):
     (tmp_path / "command.json").write_text(text)
     with pytest.raises(RunError):
         load_command(tmp_path, "compress", NONE_GIVEN, [])
 
 
-def test_nothing_but_known_options_is_taken(tmp_path):
+def test_unknown_options_are_ignored(tmp_path):
     (tmp_path / "command.json").write_text(json.dumps({"command": "compress", "options": {"size": 8, "evil": 1}}))
     assert load_command(tmp_path, "compress", NONE_GIVEN, []) == NONE_GIVEN | {"size": 8}
 

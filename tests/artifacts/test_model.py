@@ -1,4 +1,4 @@
-"""Saved generators: what is written comes back, and what is damaged or foreign is refused with a reason."""
+"""Saved generators: they are read as they were written, and damaged or unknown files are refused with a reason."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from gcc.errors import ArtifactError
 from gcc.models.build import build_discriminators, build_generators
 from tests.helpers.families import TINY
 
-FIGURES = {
+MEASUREMENTS = {
     "resolution": "1x3x32x32",
     "exact_macs": 2,
     "paper_macs": 3,
@@ -34,7 +34,7 @@ def saved(tmp_path):
 
 
 def write(folder, role, arch="pix2pix"):
-    architecture = Teacher.create(arch).architecture(demo=True, settings=TINY[arch])
+    architecture = Teacher.create(arch).demo_architecture(TINY[arch])
     widths = architecture.full_widths(4) | {"down3": 5, "up5": 0, "down5": 0}
     (network,) = build_generators(architecture, {"G": widths}, "test").values()
     artifact = Artifact(folder, role, arch, "G", architecture.recipe, widths, {}, environment(torch.device("cpu")))
@@ -53,7 +53,7 @@ def edit(folder, **changes):
 def test_everything_comes_back(saved):
     artifact = only(read(saved))
     assert (artifact.role, artifact.arch, artifact.generator) == ("student", "pix2pix", "G")
-    assert artifact.recipe.to_dict() == Teacher.create("pix2pix").architecture(demo=True, settings=TINY["pix2pix"]).recipe.to_dict()
+    assert artifact.recipe.to_dict() == Teacher.create("pix2pix").demo_architecture(TINY["pix2pix"]).recipe.to_dict()
     assert artifact.widths["down3"] == 5 and artifact.widths["up5"] == 0
     weights = load_file(saved / "model.safetensors")
     network = load(saved)
@@ -86,23 +86,26 @@ def test_nothing_but_plain_tensors_and_json_is_written(saved):
         ({"architecture": "pix3pix"}, "pix2pix"),
         ({"architecture": ["pix2pix"]}, "is not installed"),
         ({"architecture": "os.system"}, "install the plugin"),
-        ({"architecture": "far", "environment": {"architecture": "gan-gcc-far 2.0"}}, "which it says is gan-gcc-far 2.0, if you trust"),
+        (
+            {"architecture": "far", "environment": {"architecture": "gan-gcc-far 2.0"}},
+            "according to the file, gan-gcc-far 2.0",
+        ),
         ({"architecture": "far", "environment": {"architecture": "gan\x1b"}}, "expected a line of text"),
         ({"generator": "H"}, "expected G"),
         ({"generator": []}, "expected G"),
         ({"recipe": {"ngf": "many"}}, "ngf"),
         ({"recipe": {"evil": 1}}, "evil"),
         ({"recipe": {"size": 48}}, "power of two"),
-        ({"recipe": [1]}, "no configuration"),
+        ({"recipe": [1]}, "not the configuration"),
         ({"recipe": {"ngf": 10**30}}, "ngf"),
         ({"widths": {}}, "widths"),
         ({"widths": "wide"}, "widths"),
         ({"figures": 3}, "figures"),
         ({"figures": {"student": {}}}, "figures of student"),
-        ({"figures": {"student": FIGURES | {"exact_macs": "6"}}}, "exact_macs"),
-        ({"figures": {"student": FIGURES | {"latency_on": "\x1b[2Jcpu"}}}, "latency_on"),
-        ({"figures": {"student": FIGURES | {"metrics": {"l1": None}}}}, "l1"),
-        ({"figures": {"a\nb": FIGURES}}, "side"),
+        ({"figures": {"student": MEASUREMENTS | {"exact_macs": "6"}}}, "exact_macs"),
+        ({"figures": {"student": MEASUREMENTS | {"latency_on": "\x1b[2Jcpu"}}}, "latency_on"),
+        ({"figures": {"student": MEASUREMENTS | {"metrics": {"l1": None}}}}, "l1"),
+        ({"figures": {"a\nb": MEASUREMENTS}}, "column of figures"),
         ({"environment": None}, "environment"),
         ({"environment": {"torch": 2}}, "torch"),
     ],
@@ -121,13 +124,13 @@ def test_a_width_must_be_a_sane_whole_number(saved, width):
         load(saved)
 
 
-def test_huge_widths_are_refused_by_the_file_before_memory_is_taken(saved):
+def test_huge_widths_are_refused_before_memory_is_allocated(saved):
     edit(saved, widths={name: 1 << 16 for name in only(read(saved)).widths})
     with pytest.raises(ArtifactError, match="does not fit its config.json"):
         load(saved)
 
 
-def test_weights_that_memory_does_not_hold_are_refused_before_they_are_read(saved, monkeypatch):
+def test_weights_that_do_not_fit_into_memory_are_refused_before_they_are_read(saved, monkeypatch):
     needs = 2 * sum(value.numel() * value.element_size() for value in load(saved).state_dict().values())
     monkeypatch.setattr("gcc.artifacts.tensors.free_memory", lambda device: needs - 1)
     with pytest.raises(ArtifactError, match="GB are free: load it on a larger machine"):
@@ -138,17 +141,17 @@ def test_weights_that_memory_does_not_hold_are_refused_before_they_are_read(save
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
 @pytest.mark.parametrize("put", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "device"])
-def test_what_is_no_file_is_not_waited_for(name, put, saved, tmp_path):
-    folder = shutil.copytree(saved, tmp_path / "side" / "G")
+def test_a_pipe_or_device_does_not_block(name, put, saved, tmp_path):
+    folder = shutil.copytree(saved, tmp_path / "horses" / "G")
     (folder / name).unlink()
     put(folder / name)
-    for given in (folder, folder.parent):
+    for path in (folder, folder.parent):
         with pytest.raises(ArtifactError, match=name):
-            load(given)
+            load(path)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "3", '"x"', "[" * 100_000, "\udcff"])
-def test_what_is_no_configuration_is_refused(saved, text):
+def test_an_invalid_configuration_is_refused(saved, text):
     (saved / "config.json").write_text(text, errors="surrogateescape")
     with pytest.raises(ArtifactError, match="config.json"):
         load(saved)
@@ -175,7 +178,7 @@ def test_a_damaged_weights_file_is_refused(saved):
     whole = path.read_bytes()
     for data in damaged(whole):
         path.write_bytes(data)
-        with pytest.raises(ArtifactError, match="damaged or no safetensors file"):
+        with pytest.raises(ArtifactError, match="damaged or not a safetensors file"):
             load(saved)
     path.unlink()
     with pytest.raises(ArtifactError, match="is missing"):
@@ -191,7 +194,7 @@ def test_a_damaged_weights_file_is_refused(saved):
         (lambda tensors: tensors.update({"up1.conv.bias": torch.zeros(3, dtype=torch.float64)}), "F64"),
     ],
 )
-def test_foreign_tensors_are_refused_by_name(saved, change, says):
+def test_unknown_tensors_are_refused_by_name(saved, change, says):
     tensors = load_file(saved / "model.safetensors")
     change(tensors)
     save_file(tensors, saved / "model.safetensors")
@@ -199,8 +202,8 @@ def test_foreign_tensors_are_refused_by_name(saved, change, says):
         load(saved)
 
 
-def test_what_is_not_there_is_said(tmp_path):
-    with pytest.raises(ArtifactError, match="no folder"):
+def test_a_missing_generator_is_reported(tmp_path):
+    with pytest.raises(ArtifactError, match="not a folder"):
         load(tmp_path / "nothing")
     with pytest.raises(ArtifactError, match=r"holds no config\.json"):
         load(tmp_path)
@@ -212,7 +215,7 @@ def test_what_is_not_there_is_said(tmp_path):
         Teacher.load(tmp_path / "student")
 
 
-def test_generators_of_two_runs_are_no_artefact(tmp_path):
+def test_generators_of_two_runs_are_refused(tmp_path):
     write(tmp_path / "one", "student")
     write(tmp_path / "two", "student")
     with pytest.raises(ArtifactError, match="holds a generator twice"):
@@ -230,12 +233,12 @@ def test_loading_leaves_random_numbers_alone(saved):
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_figures_come_back(saved):
-    edit(saved, figures={"student": FIGURES})
-    assert only(read(saved)).measurements == {"student": FIGURES}
+def test_measurements_come_back(saved):
+    edit(saved, figures={"student": MEASUREMENTS})
+    assert only(read(saved)).measurements == {"student": MEASUREMENTS}
 
 
-def test_tensors_that_share_memory_or_are_no_rows_are_written_whole(saved):
+def test_tensors_that_share_memory_or_are_not_contiguous_are_written_whole(saved):
     artifact = only(read(saved))
     network = artifact.network()
     shared = torch.arange(64.0)
@@ -246,6 +249,6 @@ def test_tensors_that_share_memory_or_are_no_rows_are_written_whole(saved):
         second.weight.set_(shared[: second.num_features])
     expected = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     save(artifact, network, "# card")
-    given = load(saved).state_dict()
-    assert all(torch.equal(tensor, given[name]) for name, tensor in expected.items())
-    assert len({tensor.untyped_storage().data_ptr() for tensor in load_file(saved / "model.safetensors").values()}) == len(given)
+    loaded = load(saved).state_dict()
+    assert all(torch.equal(tensor, loaded[name]) for name, tensor in expected.items())
+    assert len({tensor.untyped_storage().data_ptr() for tensor in load_file(saved / "model.safetensors").values()}) == len(loaded)

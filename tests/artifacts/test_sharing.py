@@ -1,4 +1,4 @@
-"""Saved generators to the Hub and back: against a stand-in of its interface on this machine, never the network."""
+"""Saved generators to the Hub and back, with a local server that imitates its interface; nothing goes over the network."""
 
 import json
 import sys
@@ -85,7 +85,7 @@ def test_every_command_that_reads_a_generator_takes_its_address(saved, hub, tmp_
     assert "pix2pix" in run("inspect", "hf://user/tiny")
     run("translate", "hf://user/tiny", saved / "pix2pix" / "student" / "samples.png", "made.png")
     run("evaluate", "hf://user/tiny", "--evaluators", "l1")
-    assert json.loads((tmp_path / "tiny-evaluation.json").read_text())["figures"]["G"]
+    assert json.loads((tmp_path / "tiny-evaluation.json").read_text())["metrics"]["G"]
     settings = ["--teacher", "hf://user/teacher", "--epochs", "1", "--widths", "hf://user/tiny", "--out", "run"]
     run("compress", *settings)
     assert load_command(tmp_path / "run", "compress", {"teacher": None}, [])["teacher"].as_posix() == "hf:/user/teacher"
@@ -95,7 +95,7 @@ def test_every_command_that_reads_a_generator_takes_its_address(saved, hub, tmp_
     assert "is not empty" in CliRunner().invoke(main, ["pull", "user/tiny"]).stderr
 
 
-def test_a_revision_stays_what_it_was(saved, hub):
+def test_a_revision_does_not_change(saved, hub):
     files = {path.name: path.read_bytes() for path in (saved / "pix2pix" / "student").iterdir()}
     hub.commit("user/tiny", files)
     config = json.loads(files["config.json"])
@@ -106,7 +106,7 @@ def test_a_revision_stays_what_it_was(saved, hub):
         load("hf://user/tiny@v2")
 
 
-def test_what_was_fetched_is_loaded_without_a_connection(saved, hub, monkeypatch):
+def test_downloaded_files_are_loaded_without_a_connection(saved, hub, monkeypatch):
     push(saved / "pix2pix" / "student", "user/tiny", private=False)
     load("hf://user/tiny")
     asked = len(hub.served)
@@ -117,14 +117,14 @@ def test_what_was_fetched_is_loaded_without_a_connection(saved, hub, monkeypatch
         load("hf://user/other")
 
 
-def test_nothing_pickled_is_fetched_and_nothing_of_foreign_repositories(saved, hub):
+def test_nothing_pickled_is_downloaded_and_nothing_of_other_libraries(saved, hub):
     files = {path.name: path.read_bytes() for path in (saved / "pix2pix" / "student").iterdir()}
     hub.commit("user/tiny", files | {"pytorch_model.bin": b"\x80\x04", "weights.pth": b"\x80\x04", "run.py": b"1/0"})
     load("hf://user/tiny")
     assert {"pytorch_model.bin", "weights.pth", "run.py"}.isdisjoint(hub.served)
     hub.served.clear()
     hub.commit("user/language", {"config.json": b'{"model_type": "bert"}', "model.safetensors": bytes(1000)})
-    with pytest.raises(ArtifactError, match="no configuration of a saved model"):
+    with pytest.raises(ArtifactError, match="not the configuration of a saved model"):
         load("hf://user/language")
     assert "model.safetensors" not in hub.served
     hub.commit("user/empty", {"README.md": b"hello"})
@@ -134,7 +134,7 @@ def test_nothing_pickled_is_fetched_and_nothing_of_foreign_repositories(saved, h
         load("hf://user/tiny/A2B")
 
 
-def test_what_is_not_there_or_not_allowed_is_said(saved, hub, monkeypatch):
+def test_what_is_missing_or_not_allowed_is_reported(saved, hub, monkeypatch):
     with pytest.raises(ArtifactError, match="there is no hf://user/nothing, or it is private"):
         load("hf://user/nothing")
     student = saved / "pix2pix" / "student"
@@ -148,11 +148,11 @@ def test_what_is_not_there_or_not_allowed_is_said(saved, hub, monkeypatch):
         push(saved / "pix2pix", "user/other", private=False)
     with pytest.raises(ArtifactError, match="is on the Hub already"):
         push("hf://user/tiny", "user/other", private=False)
-    with pytest.raises(ArtifactError, match="is no name of a repository"):
+    with pytest.raises(ArtifactError, match="is not the name of a repository"):
         push(student, "user/a..b", private=False)
 
 
-def test_a_hub_that_does_not_answer_is_one_line(saved, tmp_path, monkeypatch):
+def test_an_unreachable_hub_is_reported_in_one_line(saved, tmp_path, monkeypatch):
     constants = pytest.importorskip("huggingface_hub.constants")
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
@@ -162,14 +162,14 @@ def test_a_hub_that_does_not_answer_is_one_line(saved, tmp_path, monkeypatch):
         assert "\n" not in str(refusal.value)
 
 
-def test_without_the_extra_it_is_said_how_to_get_it(monkeypatch):
+def test_without_the_library_the_message_names_the_command_that_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(GccError, match=r"pip install 'gan-gcc\[hub\]'"):
         load("hf://user/tiny")
 
 
 @pytest.mark.parametrize("text", ["hf://user", "hf://user/name/a/b", "hf://user/name/..", "hf://us er/name", "hf://user/name@"])
-def test_what_is_no_address_is_refused(text):
+def test_an_invalid_address_is_refused(text):
     assert is_address(text)
     with pytest.raises(ArtifactError, match="expected hf://user/name"):
         load(text)
@@ -180,6 +180,6 @@ def test_an_address_is_written_as_it_is_read():
         assert str(Address.parse(text)) == text
 
 
-def test_an_address_is_remembered_as_it_is(tmp_path):
+def test_an_address_is_stored_as_it_is(tmp_path):
     save_command(tmp_path, "compress", {"teacher": "hf://user/name", "data": tmp_path / "x", "weights": ()})
     assert load_command(tmp_path, "compress", {"teacher": None, "data": None}, [])["data"] == tmp_path / "x"

@@ -1,4 +1,4 @@
-"""The skeletons of plugins work as they are written."""
+"""The skeletons of plugins work as they are."""
 
 import pytest
 from click.testing import CliRunner
@@ -10,7 +10,7 @@ from tests.helpers.distributions import run_tests
 
 
 def test_every_skeleton_passes_its_contract_test(tmp_path):
-    # Their other tests, which train, run where continuous integration installs them with pip.
+    # Their other tests, which train, run in continuous integration, which installs the skeletons with pip.
     folders = [tmp_path / kind for kind in KINDS]
     for kind, folder in zip(KINDS, folders, strict=True):
         write_skeleton(f"my-{kind}-2", kind, folder)
@@ -30,15 +30,13 @@ def test_the_command_writes_and_says_what_comes_next(name, tmp_path, monkeypatch
     done = CliRunner().invoke(main, ["plugin", "new", name, "--kind", "metric"])
     *written, last = done.output.splitlines()
     assert done.exit_code == 0 and last == "install and test it: pip install -e 'gcc-sharp[test]' && pytest gcc-sharp"
-    assert written == [
-        f"gcc-sharp/{place}" for place in ("pyproject.toml", "README.md", "src/gcc_sharp/__init__.py", "tests/test_sharp.py")
-    ]
-    texts = [(tmp_path / place).read_text() for place in written]
+    assert written == [f"gcc-sharp/{path}" for path in ("pyproject.toml", "README.md", "src/gcc_sharp/__init__.py", "tests/test_sharp.py")]
+    texts = [(tmp_path / path).read_text() for path in written]
     assert "class Sharp(ImportanceMetric)" in texts[2] and '[project.entry-points."gcc.metrics"]\nsharp = "gcc_sharp:Sharp"' in texts[0]
 
 
 @pytest.mark.parametrize("name", ["", "Sharp", "2sharp", "sharp_er", "sharp-", "a b", "../up", "gcc-"])
-def test_a_name_that_is_none_is_refused(name, tmp_path):
+def test_an_invalid_name_is_refused(name, tmp_path):
     with pytest.raises(PluginError, match="expected small letters and digits"):
         write_skeleton(name, "metric", tmp_path / "new")
     assert not (tmp_path / "new").exists()

@@ -1,9 +1,10 @@
-"""Folders as runs leave them, made without training."""
+"""Folders of runs, written without training."""
 
 import json
 
 from PIL import Image
 
+from gcc.artifacts.comparison import ROLES
 from gcc.artifacts.config import Artifact
 from gcc.recipe import changed
 from gcc.registry import ARCHITECTURES
@@ -14,7 +15,7 @@ COSTS = {"resolution": "1x3x32x32", "latency_p90_ms": 2.0, "latency_on": "cpu, 1
 TEACHER = COSTS | {"exact_macs": 1_000_000, "paper_macs": 2_000_000, "parameters": 300_000, "latency_ms": 1.5}
 STUDENT = COSTS | {"exact_macs": 390_000, "paper_macs": 800_000, "parameters": 60_000, "latency_ms": 0.75}
 PSNR = {"protocols": {"psnr": "40 images, 32x32 pixels"}, "epoch": 2}
-FIGURES = {
+MEASUREMENTS = {
     "teacher": TEACHER | {"metrics": {"psnr": 19.25}} | PSNR,
     "student": STUDENT | {"metrics": {"psnr": 18.5}} | PSNR,
     "student (last)": STUDENT | {"metrics": {"psnr": 18.25}} | PSNR | {"epoch": 3},
@@ -23,23 +24,23 @@ STEPS = 400
 
 
 def full_run(folder, arch="pix2pix"):
-    """Make the folder of a finished compression, with everything that a run can leave."""
+    """Write the folder of a finished compression, with everything that a run can write."""
     begun_run(folder, arch)
     for step in range(1, STEPS + 1):
         append(folder, {"phase": "train", "epoch": 1 + step // 150, "step": step, **losses(arch, step)})
     for epoch, value in enumerate((17.0, 18.0, 18.5), start=1):
         generators = ARCHITECTURES.load(arch).generators
-        figures = {f"val/{side}/{name}/psnr": value for side in ("teacher", "student") for name in generators}
-        append(folder, {"phase": "train", "epoch": epoch, "step": 130 * epoch, **figures})
+        metrics = {f"val/{role}/{name}/psnr": value for role in ROLES for name in generators}
+        append(folder, {"phase": "train", "epoch": epoch, "step": 130 * epoch, **metrics})
     for epoch in range(1, 11):
         grid(folder / "samples" / f"train_epoch_{epoch:04d}.png", epoch)
-    for role in ("teacher", "student"):
-        saved_side(folder, role, arch)
+    for role in ROLES:
+        save_generators(folder, role, arch)
     return folder
 
 
 def begun_run(folder, arch="pix2pix"):
-    """Make the folder of a run that has come to its first step alone."""
+    """Write the folder of a run that has begun its first phase."""
     folder.mkdir(parents=True)
     (folder / "recipe.toml").write_text(architecture(arch).recipe.to_toml(arch))
     for step in range(1, 6):
@@ -53,10 +54,10 @@ def architecture(arch):
 
 
 def losses(arch, step):
-    values = {f"{side}/{term}": 1 / step for side in ("teacher", "student") for term in ("G", "D_real", "D_fake", "own_loss")}
+    values = {f"{role}/{term}": 1 / step for role in ROLES for term in ("G", "D_real", "D_fake", "own_loss")}
     values |= {"student/distill_G": 2.0, "student/distill_D": 1.0, "student/arch": 0.5 + 0.001 * step}
     for name in ARCHITECTURES.load(arch).discriminators:
-        values |= {f"{side}/imbalance/{name}": 0.4 + 0.1 * (step % 3) for side in ("teacher", "student")}
+        values |= {f"{role}/imbalance/{name}": 0.4 + 0.1 * (step % 3) for role in ROLES}
         values |= {f"target/{name}": 0.45} | {f"active/{name}.conv{layer}.2": 1 - 0.2 * layer * step / STEPS for layer in range(1, 5)}
     return values
 
@@ -71,12 +72,12 @@ def grid(path, shade=0):
     Image.new("RGB", (404, 300), (200, 20 * shade, 90)).save(path)
 
 
-def saved_side(folder, role, arch, figures=FIGURES):
+def save_generators(folder, role, arch, measurements=MEASUREMENTS):
     family = architecture(arch)
     full = family.full_widths(family.recipe.prune_width)
     widths = {name: max(1, channels // 2) for name, channels in full.items()} if role == "student" else full
     for name in family.generators:
-        place = folder / role / name if len(family.generators) > 1 else folder / role
-        grid(place / "samples.png")
-        artifact = Artifact(place, role, arch, name, family.recipe, widths, figures, ENVIRONMENT)
-        (place / "config.json").write_text(artifact.to_json())
+        path = folder / role / name if len(family.generators) > 1 else folder / role
+        grid(path / "samples.png")
+        artifact = Artifact(path, role, arch, name, family.recipe, widths, measurements, ENVIRONMENT)
+        (path / "config.json").write_text(artifact.to_json())

@@ -11,14 +11,15 @@ from hypothesis import strategies as st
 
 from gcc.errors import BudgetError, GccError, OutputError, RunError
 from gcc.report.html import report, save_report
-from gcc.report.markup import Html, tag
-from tests.helpers.run_folders import FIGURES, append, begun_run, full_run, saved_side
+from gcc.utils.templates import render
+from tests.helpers.run_folders import MEASUREMENTS, append, begun_run, full_run, save_generators
 
+ELEMENTS = "html head meta title style body header main section footer h1 h2 p ul li div figure figcaption b span i small code"
 HOSTILE = "<script>alert(1)</script>\"'><img src=http://example.org/x onerror=alert(1)>&amp;"
 
 
 class Page(HTMLParser):
-    """What a page is made of: elements with their attributes, the text outside of them, and headings."""
+    """The elements of a page with their attributes, its text and its headings."""
 
     def __init__(self, text):
         super().__init__()
@@ -80,7 +81,7 @@ def test_a_full_run_has_every_part(page):
         assert text in page.words, text
 
 
-def test_the_summary_holds_the_student_against_teacher_and_budget(page):
+def test_the_summary_compares_the_student_with_teacher_and_budget(page):
     for text in (
         "39.0%of the teacher's MACs, exact390 K, teacher 1 M; budget at most 400 K (40%)",
         "20.0%of the",
@@ -97,10 +98,10 @@ def test_every_generator_has_its_own_budget(runs):
     assert words.count("Generator A2B") == words.count("Generator B2A") == 2
 
 
-def test_budgets_in_parameters_are_held_against_parameters(tmp_path):
+def test_budgets_in_parameters_are_compared_with_parameters(tmp_path):
     folder = full_run(tmp_path / "run")
-    for side in ("student", "teacher"):
-        path = folder / side / "config.json"
+    for role in ("student", "teacher"):
+        path = folder / role / "config.json"
         config = json.loads(path.read_text())
         config["recipe"]["budget"] = "70Kparams"
         path.write_text(json.dumps(config))
@@ -108,15 +109,15 @@ def test_budgets_in_parameters_are_held_against_parameters(tmp_path):
     assert "20.0%of the teacher's parameters60 K, teacher 300 K; budget at most 70 K39.0%of the teacher's MACs, exact" in words
 
 
-def test_a_latency_budget_shows_what_was_promised_and_measured(tmp_path):
+def test_a_latency_budget_is_shown_with_the_measured_latency(tmp_path):
     folder = full_run(tmp_path / "run")
-    for side in ("student", "teacher"):
-        path = folder / side / "config.json"
+    for role in ("student", "teacher"):
+        path = folder / role / "config.json"
         config = json.loads(path.read_text())
         config["recipe"]["budget"] = "5ms@onnxruntime"
-        for name, figures in config["figures"].items():
-            measured = 12.0 if name == "teacher" else 4.8
-            figures |= {"promised_ms": 5.0, "promised_on": "onnxruntime, cpu, 2 threads", "ready_ms": measured}
+        for column, measurements in config["figures"].items():
+            latency = 12.0 if column == "teacher" else 4.8
+            measurements |= {"promised_ms": 5.0, "promised_on": "onnxruntime, cpu, 2 threads", "ready_ms": latency}
         path.write_text(json.dumps(config))
     words = Page(report([folder])).words
     assert "40.0%of the teacher's latency4.8 ms, teacher 12 ms; budget at most 5 ms" in words
@@ -131,13 +132,13 @@ def test_a_damaged_budget_is_refused(tmp_path):
         report([folder])
 
 
-def test_the_pruned_share_of_each_layer_is_told(page):
+def test_the_pruned_share_of_each_layer_is_shown(page):
     assert re.search(r"down2\s*50%\s*4/8", page.words)
     widths = [attributes["style"] for name, attributes in page.elements if name == "i" and "width" in attributes.get("style", "")]
     assert "width:50.0%" in widths
 
 
-def test_a_run_under_way_shows_what_there_is(runs):
+def test_an_unfinished_run_shows_what_it_has(runs):
     page = Page(report(runs[2:]))
     assert page.headings == ["begun", "Losses: 1/2 sparse training", "Recipe"]
     assert "not finished: 1/2 sparse training, epoch 1" in page.words
@@ -145,26 +146,29 @@ def test_a_run_under_way_shows_what_there_is(runs):
 
 def test_a_teacher_alone_has_no_budget(tmp_path):
     folder = begun_run(tmp_path / "run")
-    saved_side(folder, "teacher", "pix2pix", {"teacher": FIGURES["teacher"]})
+    save_generators(folder, "teacher", "pix2pix", {"teacher": MEASUREMENTS["teacher"]})
     words = Page(report([folder])).words
     assert "19.25 dB" in words and "at most" not in words and "Pruned" not in words
 
 
-@pytest.mark.parametrize("figures", [{}, {"student": FIGURES["student"]}, FIGURES | {"student": FIGURES["student"] | {"metrics": {}}}])
-def test_figures_that_are_missing_are_left_out(tmp_path, figures):
+@pytest.mark.parametrize(
+    "measurements",
+    [{}, {"student": MEASUREMENTS["student"]}, MEASUREMENTS | {"student": MEASUREMENTS["student"] | {"metrics": {}}}],
+)
+def test_missing_measurements_are_left_out(tmp_path, measurements):
     folder = begun_run(tmp_path / "run")
-    saved_side(folder, "student", "pix2pix", figures)
+    save_generators(folder, "student", "pix2pix", measurements)
     assert "Pruned channels" in report([folder])
 
 
-def test_costs_of_zero_are_no_trouble(tmp_path):
-    nothing = {"exact_macs": 0, "paper_macs": 0, "parameters": 0, "latency_ms": 0}
+def test_costs_of_zero_are_accepted(tmp_path):
+    zero = {"exact_macs": 0, "paper_macs": 0, "parameters": 0, "latency_ms": 0}
     folder = begun_run(tmp_path / "run")
-    saved_side(folder, "student", "pix2pix", {side: figures | nothing for side, figures in FIGURES.items()})
+    save_generators(folder, "student", "pix2pix", {column: values | zero for column, values in MEASUREMENTS.items()})
     assert "Summary" in report([folder])
 
 
-def test_several_runs_lie_side_by_side(runs):
+def test_several_runs_are_side_by_side(runs):
     page = Page(report(runs))
     assert page.headings[:2] == ["3 runs", "Summary"]
     columns = [attributes for name, attributes in page.elements if attributes.get("class") == "runs"]
@@ -175,7 +179,7 @@ def test_several_runs_lie_side_by_side(runs):
     assert {"40%", "40%,60%"} <= bold and "32" not in bold
 
 
-def test_runs_of_one_name_are_told_apart(tmp_path):
+def test_runs_of_one_name_are_shown_by_their_paths(tmp_path):
     words = Page(report([begun_run(tmp_path / "one" / "run"), begun_run(tmp_path / "two" / "run")])).words
     assert str(tmp_path / "one" / "run") in words and str(tmp_path / "two" / "run") in words
 
@@ -202,7 +206,7 @@ def test_the_page_needs_nothing_from_outside(runs):
     assert len(identifiers) == len(set(identifiers))
 
 
-def test_what_a_run_or_a_user_has_named_is_text(tmp_path):
+def test_names_from_runs_and_users_are_escaped(tmp_path):
     folder = begun_run(tmp_path / HOSTILE.replace("/", "_"))
     recipe = (folder / "recipe.toml").read_text().replace('"slimming"', json.dumps(HOSTILE))
     (folder / "recipe.toml").write_text(recipe.replace('"pix2pix"', json.dumps(HOSTILE)))
@@ -221,20 +225,19 @@ def test_what_a_run_or_a_user_has_named_is_text(tmp_path):
 
 
 @given(st.text(), st.text())
-def test_any_text_comes_back_from_an_element(text, value):
+def test_any_text_comes_back_from_the_page(name, value):
     # A parser takes a carriage return for the end of a line, and refuses NUL.
-    text, value = (given.replace("\r", "").replace("\0", "") for given in (text, value))
-    page = Page(tag("p", text, tag("b", text), title=value))
-    assert page.elements == [("p", {"title": value}), ("b", {})]
-    assert "".join(page.text) == text * 2
+    name, value = (text.replace("\r", "").replace("\0", "") for text in (name, value))
+    panel = {"title": name, "legend": [{"label": value, "paint": value, "line": "key", "value": ""}], "drawing": ""}
+    section = {"heading": name, "lead": value, "kind": "plots", "cells": [[panel]]}
+    values = {"generator": "", "policy": value, "plot_error": value, "plot_install": "", "version": ""}
+    page = Page(render("gcc.report", "report.html.j2", title=name, runs=[name], about=[[value]], sections=[section], **values))
+    assert name in "".join(page.headings) and value in "".join(page.text)
+    assert {"http-equiv": "Content-Security-Policy", "content": value} in [attributes for _, attributes in page.elements]
+    assert {name for name, _ in page.elements} <= set(ELEMENTS.split())
 
 
-def test_only_what_is_html_is_taken_as_html():
-    assert tag("p", Html("<b>"), "<b>") == "<p><b>&lt;b&gt;</p>"
-    assert tag("img", src='a"b', data_x=1) == '<img src="a&quot;b" data-x="1">'
-
-
-def test_without_matplotlib_the_page_says_what_to_install(runs, monkeypatch):
+def test_without_matplotlib_the_page_names_the_command_that_installs_it(runs, monkeypatch):
     monkeypatch.delitem(sys.modules, "gcc.report.plots", raising=False)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     page = Page(report(runs[:1]))
@@ -244,26 +247,26 @@ def test_without_matplotlib_the_page_says_what_to_install(runs, monkeypatch):
 
 
 class TestSaving:
-    def test_the_report_of_a_run_lies_in_its_folder(self, runs):
+    def test_the_report_of_one_run_is_in_its_folder(self, runs):
         for _ in range(2):
             assert save_report(runs[2:]) == runs[2] / "report.html"
         assert (runs[2] / "report.html").read_text() == report(runs[2:])
         (runs[2] / "report.html").unlink()
 
-    def test_that_of_several_lies_where_the_user_is(self, runs, tmp_path, monkeypatch):
+    def test_the_report_of_several_runs_is_in_the_current_folder(self, runs, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         assert str(save_report([runs[0], runs[2]])) == "report.html"
         assert save_report([runs[2]], tmp_path / "deep" / "mine.html").exists()
         assert sorted(path.name for path in tmp_path.iterdir()) == ["deep", "report.html"]
 
     @pytest.mark.parametrize("text", ["", "<!doctype html><p>mine", "x" * 10_000])
-    def test_nothing_else_is_overwritten(self, runs, tmp_path, text):
+    def test_other_files_are_not_overwritten(self, runs, tmp_path, text):
         (tmp_path / "mine.html").write_text(text)
-        with pytest.raises(OutputError, match=r"mine.html is there already, and is no report: choose another --out"):
+        with pytest.raises(OutputError, match=r"mine.html exists already, and is not a report: choose another --out"):
             save_report(runs[2:], tmp_path / "mine.html")
         assert (tmp_path / "mine.html").read_text() == text
 
-    def test_a_place_that_cannot_be_written_is_refused(self, runs, tmp_path):
+    def test_a_path_that_cannot_be_written_is_refused(self, runs, tmp_path):
         with pytest.raises(OutputError, match="is a folder"):
             save_report(runs[2:], tmp_path)
         (tmp_path / "file").write_text("")

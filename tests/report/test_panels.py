@@ -1,4 +1,4 @@
-"""What is plotted of a run, and how it is drawn."""
+"""The panels of a run, and their drawings."""
 
 import re
 
@@ -27,19 +27,18 @@ def test_losses_have_a_panel_each_with_both_pairs(record):
     assert labels(loss_panels(record, "train")) == {
         "L_G, of the generator": both,
         "L_D on real images": both,
-        "L_D on made images": both,
+        "L_D on generated images": both,
         "own_loss": both,
         "distillation from the generator": ["student"],
         "distillation from the discriminator": ["student"],
         "L_arch, of the retention factors": ["student"],
     }
-    assert list(labels(loss_panels(record, "search"))) == ["L_G, of the generator", "L_D on real images", "L_D on made images"]
+    assert list(labels(loss_panels(record, "search"))) == ["L_G, of the generator", "L_D on real images", "L_D on generated images"]
     assert loss_panels(record, "pretrain") == []
 
 
 def test_the_balance_has_a_panel_per_discriminator_with_the_target(record):
-    told = labels(balance_panels(record))
-    assert told == {f"|L_G - L_Dfake|, discriminator {name}": ["teacher", "student", "target"] for name in "AB"}
+    assert labels(balance_panels(record)) == {f"|L_G - L_Dfake|, discriminator {name}": ["teacher", "student", "target"] for name in "AB"}
 
 
 def test_active_channels_are_per_cent_of_each_layer(record):
@@ -50,7 +49,7 @@ def test_active_channels_are_per_cent_of_each_layer(record):
     assert len({curve.paint for curve in panels[0].curves}) == 4
 
 
-def test_quality_runs_over_epochs_and_tells_which_way_is_better(record):
+def test_quality_runs_over_epochs_and_says_which_values_are_better(record):
     panels = quality_panels(record)
     assert labels(panels) == {f"{name} psnr (higher is better)": ["teacher", "student"] for name in ("A2B", "B2A")}
     assert panels[0].curves[0].x.tolist() == [1, 2, 3] and (panels[0].across, panels[0].unit) == ("epoch", "dB")
@@ -74,9 +73,9 @@ def test_an_evaluator_that_is_not_installed_has_no_unit(tmp_path):
 def test_runs_side_by_side_share_their_axes(tmp_path):
     append(begun_run(tmp_path / "run"), {"phase": "search", "epoch": 2, "step": 90, "teacher/G": 30.0})
     begun_run(tmp_path / "other")
-    found = aligned([loss_panels(read_run(tmp_path / name), "search") for name in ("run", "other")])
-    assert found[0][0].x_range == found[1][0].x_range == (1, 90)
-    assert found[0][0].y_range == found[1][0].y_range and found[0][0].y_range[1] > 29
+    panels = aligned([loss_panels(read_run(tmp_path / name), "search") for name in ("run", "other")])
+    assert panels[0][0].x_range == panels[1][0].x_range == (1, 90)
+    assert panels[0][0].y_range == panels[1][0].y_range and panels[0][0].y_range[1] > 29
 
 
 def test_the_moving_mean_keeps_a_constant_and_the_mean_of_its_window():
@@ -89,7 +88,7 @@ def drawn(*curves, **axes):
     return svg(Panel("a < b", curves, "step", "", axes.get("x_range", (0, 1)), axes.get("y_range", (0, 1))), "key")
 
 
-def test_a_drawing_takes_colours_and_letters_from_the_page():
+def test_a_drawing_takes_colours_and_fonts_from_the_page():
     text = drawn(Curve("teacher", "var(--teacher)", np.array([0, 1.0]), np.array([0, 1.0]), 0))
     assert text.startswith('<svg viewBox="') and 'aria-label="a &lt; b"' in text
     assert "stroke: var(--teacher)" in text and "fill: var(--muted)" in text and ">step</text>" in text

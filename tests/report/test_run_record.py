@@ -1,21 +1,21 @@
-"""A run's folder is read as far as it goes; what is damaged is named."""
+"""A run's folder is read as far as the run has come; damaged files are named."""
 
 import numpy as np
 import pytest
 
 from gcc.errors import ArtifactError, GccError, RecipeError, RunError
 from gcc.report.run_record import read_run
-from tests.helpers.run_folders import begun_run, full_run, grid, saved_side
+from tests.helpers.run_folders import begun_run, full_run, grid, save_generators
 
 
 def test_a_full_run_is_read(tmp_path):
     record = read_run(full_run(tmp_path / "run"))
     assert (record.name, record.arch, record.recipe["budget"], record.state) == ("run", "pix2pix", "40%", "finished")
-    assert list(record.series) == ["search", "train"]
-    series = record.series["train"]["student/G"]
+    assert list(record.phases) == ["search", "train"]
+    series = record.phases["train"].losses["student"]["G"]
     np.testing.assert_allclose(series.values, 1 / np.arange(1, 401))
     assert series.steps[-1] == 400 and series.epochs[-1] == 3
-    assert record.series["train"]["val/student/G/psnr"].epochs.tolist() == [1, 2, 3]
+    assert record.phases["train"].metrics["G"]["psnr"]["student"].epochs.tolist() == [1, 2, 3]
     assert set(record.students) == set(record.teachers) == {"G"}
     assert record.samples.title == "held out" and (record.samples.width, record.samples.height) == (404, 300)
     assert [shown.title for shown in record.progress] == [f"2/2 joint training, epoch {epoch}" for epoch in (1, 4, 7, 10)]
@@ -25,9 +25,9 @@ def test_every_generator_of_a_family_is_read(tmp_path):
     assert set(read_run(full_run(tmp_path / "run", "cyclegan")).students) == {"A2B", "B2A"}
 
 
-def test_a_run_under_way_shows_what_there_is(tmp_path):
+def test_an_unfinished_run_is_read(tmp_path):
     folder = begun_run(tmp_path / "run")
-    # The side of a run that is just being saved: its configuration comes last.
+    # A student that is being saved: its configuration comes last.
     grid(folder / "student" / "samples.png")
     record = read_run(folder)
     assert record.state == "not finished: 1/2 sparse training, epoch 1"
@@ -35,21 +35,21 @@ def test_a_run_under_way_shows_what_there_is(tmp_path):
     grid(folder / "samples" / "train_epoch_0002.png")
     assert read_run(folder).samples.title == "2/2 joint training, epoch 2"
     (folder / "metrics.jsonl").unlink()
-    assert read_run(folder).series == {} and read_run(folder).state == "not under way yet"
+    assert read_run(folder).phases == {} and read_run(folder).state == "not started yet"
 
 
 def test_a_teacher_alone_is_read(tmp_path):
     folder = begun_run(tmp_path / "run")
-    saved_side(folder, "teacher", "pix2pix")
+    save_generators(folder, "teacher", "pix2pix")
     assert list(read_run(folder).saved) == ["G"] and read_run(folder).state == "finished"
 
 
 @pytest.mark.parametrize("torn", ['{"phase": "train", "ep', "{", "\x00\x00", '{"phase": "train", "epoch": 1, "step": 6, "teacher/G": 1.0}'])
-def test_a_last_line_without_an_end_is_passed_over(tmp_path, torn):
+def test_a_last_line_without_an_end_is_skipped(tmp_path, torn):
     folder = begun_run(tmp_path / "run")
     with (folder / "metrics.jsonl").open("a") as file:
         file.write(torn)
-    assert len(read_run(folder).series["search"]["teacher/G"].steps) == 5
+    assert len(read_run(folder).phases["search"].losses["teacher"]["G"].steps) == 5
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_damaged_line_is_named(tmp_path, line):
         read_run(folder)
 
 
-def test_what_is_no_run_is_refused(tmp_path):
+def test_a_folder_without_a_run_is_refused(tmp_path):
     for folder in (tmp_path, tmp_path / "missing"):
         with pytest.raises(RunError, match="holds no recipe.toml.*runs/pix2pix"):
             read_run(folder)
