@@ -48,12 +48,12 @@ def operations(run: Compressor) -> dict[str, int]:
 
 def cost(arch: str) -> dict[str, Any]:
     """Return what a family's published recipe costs."""
-    recipe = Teacher.create(arch).architecture(demo=False, settings={}).recipe
+    recipe = Teacher.create(arch).architecture({}).recipe
     steps = IMAGES[arch] // recipe.batch_size
     with tempfile.TemporaryDirectory() as folder:
         run = compressor(arch, Path(folder), recipe={"epochs": 1, "pretrain_epochs": min(1, recipe.pretrain_epochs)})
         counted = operations(run)
-        memory, snapshot = bytes_of_step(run, run.widths), run.bytes_of_snapshot()
+        memory, snapshot = bytes_of_step(run, run.widths), bytes_of_checkpoint(run.context)
     iterations = {phase: epochs * steps for phase, epochs in stages(recipe).items() if epochs}
     flops = {phase: counted[phase] * count for phase, count in iterations.items()}
     # The second step draws a second batch for the retention factors.

@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from gcc.deploy.optimize import optimize as optimize
     from gcc.errors import GccError as GccError
     from gcc.pruning.graph.prune import prune as prune
+    from gcc.training.loop import Step as Step
     from gcc.training.teacher import Teacher as Teacher
     from gcc.training.teacher_trainer import Trainer as Trainer
 
 _MODULES = {
     "Compressor": "gcc.compressor",
     "GccError": "gcc.errors",
+    "Step": "gcc.training.loop",
     "Teacher": "gcc.training.teacher",
     "Trainer": "gcc.training.teacher_trainer",
     "bench": "gcc.deploy.bench",

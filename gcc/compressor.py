@@ -139,7 +139,7 @@ class Compressor(TrainingLoop):
         distillation_layers(self.context)
 
     def plan(self) -> dict[str, str]:
-        return plan.compression_plan(self)
+        return plan.compression_plan(self, self.widths)
 
     def epochs_of_stages(self) -> list[str]:
         return plan.compression_epochs(self.recipe, searches=not self.widths, pretrains_search=not self._search_starts_trained)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from gcc.artifacts.run_folder import RECIPE_FILE, is_finished, load_command, require_free, save_command
+from gcc.artifacts.run_folder import RECIPE_FILE, TENSORBOARD, is_finished, load_command, require_free, save_command
 from gcc.cli.options import run_arguments, set_by_user, teacher_and_settings
 from gcc.cli.tables import facts_table, printer, summary
 from gcc.compressor import Compressor
@@ -21,7 +21,6 @@ from gcc.training.loop import TrainingLoop
 from gcc.training.progress import no_logger
 from gcc.training.session import Session
 from gcc.training.teacher_trainer import Trainer
-from gcc.training.tensorboard import FOLDER as TENSORBOARD
 from gcc.training.tensorboard import TensorBoard, require_tensorboard
 from gcc.utils.device import peak_memory
 from gcc.utils.files import fresh_folder

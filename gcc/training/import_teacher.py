@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gcc.artifacts.card import CARD
+from gcc.artifacts.config import CONFIG, WEIGHTS
 from gcc.artifacts.model import DISCRIMINATORS, environment
 from gcc.errors import ArtifactError, GccError, OutputError, near
 from gcc.recipe import changed
@@ -17,7 +19,7 @@ from gcc.training.result import GeneratorReport, TrainedPair
 from gcc.utils.files import set_aside
 from gcc.utils.weights import read_tensors
 
-FILES = ("config.json", "model.safetensors", "README.md")
+FILES = (CONFIG, WEIGHTS, CARD)
 SHOWN = 4
 """Names that a message lists."""
 
@@ -62,7 +64,7 @@ def import_generator(arch: str, file: Path, out: Path, *, generator: str | None,
 def _make_room(teacher: TrainedPair, out: Path, name: str, *, force: bool) -> None:
     """Refuse a folder that holds another model. With `force`, move what this one replaces aside."""
     own = {teacher.path(out, generator) for generator in teacher.architecture.generators}
-    folders = [config.parent for config in (out / "config.json", *out.glob("*/config.json")) if config.exists()]
+    folders = [config.parent for config in (out / CONFIG, *out.glob(f"*/{CONFIG}")) if config.exists()]
     for folder in folders:
         if folder not in own and not folder.name.startswith("replaced"):
             raise OutputError(f"{folder} holds another model: choose another folder")

@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy, deepcopy
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,15 +16,31 @@ from torch.utils._pytree import tree_leaves
 
 from gcc.data.loader import Loader
 from gcc.models.modules import Widths
+from gcc.registry import Batch
 from gcc.training.context import RunContext, Stream
+from gcc.training.loss_tree import LossTree
 from gcc.training.precision import ExecutionConfig
 from gcc.training.teacher import Teacher
 
-if TYPE_CHECKING:
-    from gcc.compressor import Compressor
+
+class Cooperation(Protocol):
+    """A compression in its second step, as `gcc.compressor.Compressor` is one."""
+
+    context: RunContext
+    widths: dict[str, Widths]
+    epoch: int
+
+    def reinitialize(self) -> None:
+        """Build the pairs."""
+
+    def cooperate(self, first: Batch, second: Batch) -> LossTree:
+        """Train both pairs on two batches."""
 
 
-def bytes_of_step(compressor: Compressor, widths: dict[str, Widths]) -> int:
+C = TypeVar("C", bound=Cooperation)
+
+
+def bytes_of_step(compressor: C, widths: dict[str, Widths]) -> int:
     """Return the most bytes that the tensors of a step of Algorithm 1's second step hold at the same time. Nothing is computed.
 
     Memory that kernels need for themselves, and that the allocator keeps, is not counted.
@@ -37,8 +53,8 @@ def bytes_of_step(compressor: Compressor, widths: dict[str, Widths]) -> int:
     twin.context, twin.widths, twin.epoch = _fake_context(compressor.context), widths, 1
     loader = Loader(
         twin.context.data.train,
-        batch_size=twin.recipe.batch_size,
-        seed=twin.recipe.seed,
+        batch_size=twin.context.recipe.batch_size,
+        seed=twin.context.recipe.seed,
         device=twin.context.device,
         ranks=twin.context.ranks,
     )

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from torch import nn
 
+from gcc.models.modules import Widths
 from gcc.pruning.cost import generator_cost
 from gcc.recipe import Recipe
 from gcc.training.context import RunContext
 from gcc.training.footprint import networks_on_meta
 
 if TYPE_CHECKING:
-    from gcc.compressor import Compressor
     from gcc.training.loop import TrainingLoop
 
 
@@ -32,12 +33,17 @@ def training_plan(run: TrainingLoop) -> dict[str, str]:
     }
 
 
-def compression_plan(compressor: Compressor) -> dict[str, str]:
-    """Return the plan of a compression, by title."""
-    context, recipe, teacher = compressor.context, compressor.recipe, compressor.context.teacher_cost()
-    facts = training_plan(compressor) | {"teacher": f"width {recipe.ngf}: {teacher}"}
-    if compressor.widths:
-        costs = {name: generator_cost(context.architecture, widths) for name, widths in compressor.widths.items()}
+def compression_plan(run: TrainingLoop, widths: Mapping[str, Widths]) -> dict[str, str]:
+    """Return the plan of a compression, by title.
+
+    Args:
+        run: the compression.
+        widths: the student's widths, by generator; empty if they are still to be searched.
+    """
+    context, recipe, teacher = run.context, run.recipe, run.context.teacher_cost()
+    facts = training_plan(run) | {"teacher": f"width {recipe.ngf}: {teacher}"}
+    if widths:
+        costs = {name: generator_cost(context.architecture, chosen) for name, chosen in widths.items()}
         facts["widths"] = "; ".join(f"{name}: {cost}" for name, cost in costs.items())
     else:
         unpruned = generator_cost(context.architecture, context.architecture.full_widths(recipe.prune_width))

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from gcc.artifacts.metrics_log import Phase, Window, append_line
-from gcc.artifacts.run_folder import METRICS_FILE
+from gcc.artifacts.run_folder import METRICS_FILE, RECIPE_FILE, SAMPLES
 from gcc.errors import GccError
 from gcc.report.html import save_report
 from gcc.training.checkpoint import Checkpoints, Schedule
@@ -74,7 +74,7 @@ class ProgressLog:
             disable=not console.is_terminal,
         )
         self._tasks: dict[Phase, TaskID] = {}
-        write_text(out / "recipe.toml", run.recipe.to_toml(run.arch))
+        write_text(out / RECIPE_FILE, run.recipe.to_toml(run.arch))
         checkpoints.begin()
 
     def __enter__(self) -> ProgressLog:
@@ -147,6 +147,6 @@ class ProgressLog:
         self._log(step.phase, step.number, values)
 
     def _save_samples(self, step: Step) -> None:
-        folder = self.out / "samples"
+        folder = self.out / SAMPLES
         with explained(folder), replacing(folder / f"{step.phase}_epoch_{step.epoch:04d}.png") as temporary:
             progress_grid(self.run).save(temporary)

@@ -12,8 +12,8 @@ import torch
 from PIL.Image import Image
 from torch import nn
 
-from gcc.artifacts.card import GRID, model_card, side_card
-from gcc.artifacts.config import ORIGIN, Artifact, Role
+from gcc.artifacts.card import CARD, GRID, model_card, side_card
+from gcc.artifacts.config import CONFIG, ORIGIN, Artifact, Role
 from gcc.artifacts.model import save, save_discriminators
 from gcc.deploy.latency import Latency, measure_latency, measure_ready
 from gcc.errors import GccError
@@ -120,7 +120,7 @@ class TrainedPair:
 
     def missing(self, folder: Path) -> list[str]:
         """Return the generators of the family that are not saved in `folder` yet."""
-        return [name for name in self.architecture.generators if not (self.path(folder, name) / "config.json").exists()]
+        return [name for name in self.architecture.generators if not (self.path(folder, name) / CONFIG).exists()]
 
     def save(self, folder: Path, measurements: Mapping[str, Mapping[str, Any]], grid: Image | None) -> None:
         """Write every generator with its configuration and model card.
@@ -145,7 +145,7 @@ class TrainedPair:
             save(artifact, report.network, model_card(artifact, columns, GRID if grid else None))
         if len(self.generators) > 1:
             own = {name: measurements[name][self.role] for name in self.generators}
-            write_text(folder / "README.md", side_card(self.architecture, self.arch, self.role, own))
+            write_text(folder / CARD, side_card(self.architecture, self.arch, self.role, own))
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,6 @@ from typing import Any
 
 from gcc.errors import GccError
 
-FOLDER = "tensorboard"
-
 
 def require_tensorboard() -> None:
     """Refuse to go on without TensorBoard.

@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gcc import Compressor, GccError, Teacher, Trainer, load, optimize
-from gcc.training.loop import Step
+from gcc import Compressor, GccError, Step, Teacher, Trainer, load, optimize
 
 
 def teacher(arch: str, folder: Path | None) -> Teacher:

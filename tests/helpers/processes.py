@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-GAN_PHASES = Path(__file__).with_name("train_together.py")
+PROGRAM = Path(__file__).with_name("train_together.py")
 
 
 def environment():
@@ -21,9 +21,9 @@ def torchrun(world, *command):
 
 
 def together(world, task, out, **settings):
-    """Run a task of `played_together` in so many processes, and return what each of them has left, by its number."""
-    played = [str(GAN_PHASES), task, str(out), json.dumps(settings)]
-    command = torchrun(world, *played) if world > 1 else [sys.executable, *played]
+    """Run a task of `train_together` in so many processes, and return what each of them has left, by its number."""
+    arguments = [str(PROGRAM), task, str(out), json.dumps(settings)]
+    command = torchrun(world, *arguments) if world > 1 else [sys.executable, *arguments]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     return [out / str(rank) for rank in range(world)]
