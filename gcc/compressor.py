@@ -37,6 +37,7 @@ class Compressor(TrainingLoop):
     Attributes:
         teacher: the teacher pair, in the second step.
         student: the student pair, in the second step.
+        fixed_widths: the widths that the student's generators take, by generator; empty if the first step searches them.
         widths: the widths of the student's generators, once they are known.
         targets: L_target of Eq. 7, by discriminator.
 
@@ -55,11 +56,12 @@ class Compressor(TrainingLoop):
     def __init__(self, teacher: Teacher, data: str | Path | None = None, **options: Unpack[RunOptions]) -> None:
         config, settings = RunConfig.split({"data": data, **options})
         super().__init__(RunContext(teacher, config, settings))
-        self.widths: dict[str, Widths] = {} if config.widths is None else saved_widths(self.context, config.widths)
+        self.fixed_widths: dict[str, Widths] = {} if config.widths is None else saved_widths(self.context, config.widths)
+        self.widths: dict[str, Widths] = {}
         self.targets: dict[str, SmoothedTarget] = {}
 
     def stages(self) -> Iterator[Stage]:
-        recipe = self.recipe
+        recipe, self.widths = self.recipe, self.fixed_widths
 
         # First step: generator compression, unless the widths are known.
         if not self.widths:
@@ -83,26 +85,28 @@ class Compressor(TrainingLoop):
 
         # Line 9: update G^T and D^T with Eq. 1 and 2. D^T goes first, so that the same weights then discriminate G^T(z) and G^S(z).
         fake_T = teacher.generate(first)
-        of_teacher = teacher.step_D(fake_T)
+        losses_T: dict[str, Any] = {**teacher.step_D(fake_T)}
         output_T = teacher.discriminate(fake_T)
-        of_teacher |= teacher.step_G(fake_T, output_T)
-        imbalances = teacher.imbalances(output_T)
+        losses_T |= teacher.step_G(fake_T, output_T)
+        losses_T["imbalance"] = imbalances = teacher.imbalances(output_T)
         target = {name: self.targets[name].update(new, self.epoch, self.recipe.epochs) for name, new in imbalances.items()}  # Eq. II, III
 
         # Lines 10 and 11, in the recipe's order: update G^S with Eq. 1 and 10; freeze alpha and update D^S with Eq. 2.
         fake_S = student.generate(first)
-        of_student = student.step_D(fake_S) if self.recipe.update_order == "DG" else {}
+        losses_S: dict[str, Any] = {}
+        if self.recipe.update_order == "DG":
+            losses_S |= student.step_D(fake_S)
         output_S = student.discriminate(fake_S)
-        of_student |= student.step_G_distilled(fake_S, output_S, TeacherOutput(fake_T, output_T, self._teacher_on(fake_S)))
+        losses_S |= student.step_G_distilled(fake_S, output_S, TeacherOutput(fake_T, output_T, self._teacher_on(fake_S)))
         if self.recipe.update_order == "GD":
-            of_student |= student.step_D(fake_S, output_S)
-        of_student_pair: dict[str, Any] = of_student | {"imbalance": student.imbalances(output_S)}
+            losses_S |= student.step_D(fake_S, output_S)
+        losses_S["imbalance"] = student.imbalances(output_S)
 
         # Line 13: freeze the weights of D^S and update alpha with Eq. 8.
         with torch.no_grad():
             fake_S = student.generate(second)
-        of_student_pair |= student.step_alpha(fake_S, self.targets)
-        return {"teacher": of_teacher | {"imbalance": imbalances}, "target": target, "student": of_student_pair}
+        losses_S |= student.step_alpha(fake_S, self.targets)
+        return {"teacher": losses_T, "target": target, "student": losses_S}
 
     def _teacher_on(self, fake: GeneratorOutput) -> DiscriminatorOutput:
         """Return the output of the teacher's discriminators for the student's fake images, if it is distilled."""
@@ -126,12 +130,12 @@ class Compressor(TrainingLoop):
         return bool(self.context.teacher.pretrained) and self.recipe.prune_width == self.recipe.ngf
 
     def reachable_widths(self) -> dict[str, Widths]:
-        """Return the student's widths if they are known, and otherwise those that untrained generators would get within the budget.
+        """Return the student's widths if they are fixed, and otherwise those that untrained generators would get within the budget.
 
         Raises:
             GccError: the budget is out of reach, or the metric does not fit the family.
         """
-        return self.widths or reachable_widths(self.context, self.metric)
+        return self.fixed_widths or reachable_widths(self.context, self.metric)
 
     def check(self) -> None:
         super().check()
@@ -139,10 +143,10 @@ class Compressor(TrainingLoop):
         distillation_layers(self.context)
 
     def plan(self) -> dict[str, str]:
-        return plan.compression_plan(self, self.widths)
+        return plan.compression_plan(self, self.fixed_widths)
 
     def epochs_of_stages(self) -> list[str]:
-        return plan.compression_epochs(self.recipe, searches=not self.widths, pretrains_search=not self._search_starts_trained)
+        return plan.compression_epochs(self.recipe, searches=not self.fixed_widths, pretrains_search=not self._search_starts_trained)
 
     def monitored(self) -> LossTree:
         """Return the share of each gate's channels that are on, in the second step; scalars on the device."""
@@ -164,4 +168,4 @@ class Compressor(TrainingLoop):
     def resume(self, checkpoint: CheckpointState) -> None:
         super().resume(checkpoint)
         # Once the widths are known, the first step is over.
-        self.widths = checkpoint["state"]["widths"]
+        self.fixed_widths = checkpoint["state"]["widths"]

@@ -371,7 +371,7 @@ def test_what_is_faster_has_the_losses_of_a_plain_run(arch, monkeypatch):
     for mode in ("reference", "fast", "compile"):
         run = compressor(arch, epochs=2, **({mode: True} if mode != "fast" else {}))
         # Widths hang on the order of scores, which may be as close to each other as rounding errors.
-        run.widths = run.context.full_widths(3)
+        run.fixed_widths = run.context.full_widths(3)
         assert run.context.execution.layout == (torch.contiguous_format if mode == "reference" else torch.channels_last)
         assert run.plan()["device"].endswith(", compiled") == (mode == "compile")
         losses[mode] = [{name: float(value) for name, value in flattened(step.losses).items()} for step in run.steps()]

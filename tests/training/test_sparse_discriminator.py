@@ -123,7 +123,7 @@ def test_a_run_that_leaves_closed_channels_out_has_the_losses_of_a_plain_one(arc
     for plain in (True, False):
         run = Compressor(Teacher.create(arch), reference=plain, **settings)
         # A rounding error may turn the order of two channels in the search.
-        run.widths = widths
+        run.fixed_widths = widths
         for step in run.steps():
             losses[plain].append({name: float(value) for name, value in flattened(step.losses).items()})
             if step.phase == "train":
