@@ -77,7 +77,9 @@ def main() -> None:
         cached.decode()
         checked = time.perf_counter() - start
         loaders = {
-            (title, workers): Loader(splits.train, batch_size=batch, seed=0, device=torch.device("cpu"), workers=workers)
+            (title, workers): Loader(
+                splits.train, architecture.sample_z, batch_size=batch, seed=0, device=torch.device("cpu"), workers=workers
+            )
             for title, splits in (("decoded each time", plain), ("decoded once", cached))
             for workers in map(int, asked.workers.split(","))
         }

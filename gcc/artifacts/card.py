@@ -10,8 +10,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from gcc.artifacts.comparison import Measurements, comparison
 from gcc.artifacts.config import Artifact
 from gcc.registry import Architecture, MetricKey, unit_of
@@ -59,11 +57,10 @@ def side_card(architecture: Architecture[Any], arch: str, role: str, generators:
 
 def _front_matter(architecture: Architecture[Any], arch: str, role: str, generators: Mapping[str, Measurements]) -> dict[str, object]:
     """Return the values of the front matter."""
-    takes_noise = architecture.sample_z(np.random.default_rng()) is not None
     return {
         "arch": arch,
         "role": role,
-        "task": "unconditional-image-generation" if takes_noise else "image-to-image",
+        "task": "unconditional-image-generation" if architecture.takes_noise else "image-to-image",
         "dataset": DATASET,
         "results": {name: results for name, measurements in generators.items() if (results := _results(measurements["metrics"]))},
         "yaml": _yaml,

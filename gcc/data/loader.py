@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,6 +16,8 @@ from gcc.errors import DataError
 from gcc.registry.dataset import DatasetSource
 from gcc.utils.distributed import SINGLE_PROCESS, Ranks
 
+SampleZ = Callable[[np.random.Generator], Tensor | None]
+"""Draws the random input `z` of one sample, or returns None; see `Architecture.sample_z`."""
 Key = tuple[int, tuple[int, ...] | None]
 """A sample's index and the seed of its augmentation; none for a sample that is not augmented."""
 
@@ -28,17 +30,20 @@ class _Failure:
 
 
 class _Samples(Dataset["dict[str, Tensor] | _Failure"]):
-    """The samples of a source by key."""
+    """The samples of a source by key, with the generators' random input."""
 
-    def __init__(self, source: DatasetSource) -> None:
+    def __init__(self, source: DatasetSource, sample_z: SampleZ) -> None:
         self.source = source
+        self.sample_z = sample_z
 
     def __getitem__(self, key: Key) -> dict[str, Tensor] | _Failure:
         index, seed = key
         try:
-            return self.source.sample(index, None if seed is None else np.random.default_rng(seed))
+            random = np.random.default_rng(index if seed is None else seed)
+            sample = self.source.sample(index, None if seed is None else random)
         except DataError as error:
             return _Failure(str(error))
+        return add_z(sample, self.sample_z, random)
 
 
 @dataclass
@@ -59,6 +64,7 @@ class Loader:
 
     Args:
         source: where the samples come from.
+        sample_z: draws a sample's random input.
         batch_size: samples in a batch, of all processes together; a last, smaller batch of an epoch is dropped unless it is the only one.
         seed: of the order and the augmentation.
         device: where the batches go.
@@ -71,9 +77,18 @@ class Loader:
     """
 
     def __init__(
-        self, source: DatasetSource, *, batch_size: int, seed: int, device: torch.device, workers: int = 0, ranks: Ranks = SINGLE_PROCESS
+        self,
+        source: DatasetSource,
+        sample_z: SampleZ,
+        *,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+        workers: int = 0,
+        ranks: Ranks = SINGLE_PROCESS,
     ) -> None:
         self.source = source
+        self.sample_z = sample_z
         self.batch_size = batch_size
         self.seed = seed
         self.device = device
@@ -92,7 +107,7 @@ class Loader:
         """
         if stream not in self._streams:
             order = _Order()
-            self._streams[stream] = order, _data_loader(self.source, order, self.device, self.workers)
+            self._streams[stream] = order, _data_loader(_Samples(self.source, self.sample_z), order, self.device, self.workers)
         order, loader = self._streams[stream]
         order.batches = self._keys(epoch, stream)[start:]
         yield from _delivered(loader, self.device)
@@ -107,13 +122,19 @@ class Loader:
         return [keys[step * self.batch_size : (step + 1) * self.batch_size][self._share] for step in range(self.steps)]
 
 
+def add_z(sample: dict[str, Tensor], sample_z: SampleZ, random: np.random.Generator) -> dict[str, Tensor]:
+    """Return a sample with the generators' random input `z`; the sample itself if generators take images."""
+    z = sample_z(random)
+    return sample if z is None else sample | {"z": z}
+
+
 def reader_died(error: Exception) -> bool:
     """Return whether an error says that a process that reads images has died, which torch raises wherever the run just is."""
     return isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker")
 
 
 def in_order(
-    source: DatasetSource, indices: Sequence[int], batch_size: int, device: torch.device, workers: int = 0
+    source: DatasetSource, sample_z: SampleZ, indices: Sequence[int], batch_size: int, device: torch.device, workers: int = 0
 ) -> Iterator[dict[str, Tensor]]:
     """Yield these samples in order and not augmented, in batches of `batch_size` and a smaller last one.
 
@@ -122,7 +143,7 @@ def in_order(
     """
     keys: list[Key] = [(index, None) for index in indices]
     order = _Order([keys[start : start + batch_size] for start in range(0, len(keys), batch_size)])
-    yield from _delivered(_data_loader(source, order, device, workers), device)
+    yield from _delivered(_data_loader(_Samples(source, sample_z), order, device, workers), device)
 
 
 def steps_per_epoch(source: DatasetSource, batch_size: int) -> int:
@@ -136,9 +157,9 @@ def steps_per_epoch(source: DatasetSource, batch_size: int) -> int:
     return max(1, len(source) // batch_size)
 
 
-def _data_loader(source: DatasetSource, order: _Order, device: torch.device, workers: int) -> DataLoader[dict[str, Tensor] | _Failure]:
+def _data_loader(samples: _Samples, order: _Order, device: torch.device, workers: int) -> DataLoader[dict[str, Tensor] | _Failure]:
     return DataLoader(
-        _Samples(source),
+        samples,
         batch_sampler=order,
         num_workers=workers,
         collate_fn=_collated,

@@ -6,10 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gcc.data.noise import WithNoise
 from gcc.data.open import open_source
 from gcc.errors import DataError
-from gcc.registry import Architecture
+from gcc.registry import Architecture, DatasetSource
 from gcc.utils.units import with_prefix
 
 STORE = ".gcc"
@@ -17,7 +16,7 @@ STORE = ".gcc"
 
 
 class DataSplits:
-    """The splits of a run's data, with the noise that generators take.
+    """The splits of a run's data, one source of samples each.
 
     Args:
         architecture: the GAN family, bound to its recipe.
@@ -44,8 +43,7 @@ class DataSplits:
         opened = partial(
             open_source, root, architecture.samples, recipe=architecture.recipe, demo=architecture.demo_source, dataset=dataset
         )
-        self.train, self.test = (WithNoise(opened(split=split), architecture.sample_z) for split in ("train", "test"))
-        validation = WithNoise(opened(split="val"), architecture.sample_z)
+        self.train, self.test, validation = (opened(split=split) for split in ("train", "test", "val"))
         # A note says that one split stands in for another: what chooses must not be what measures.
         self.validation = None if validation.note or self.test.note else validation
 
@@ -85,7 +83,7 @@ class DataSplits:
             **({"left out": "; ".join(self.left_out)} if self.left_out else {}),
         }
 
-    def _without_bad(self, source: WithNoise) -> WithNoise:
+    def _without_bad(self, source: DatasetSource) -> DatasetSource:
         bad = source.check()
         if not bad:
             return source

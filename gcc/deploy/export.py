@@ -16,10 +16,10 @@ from gcc.artifacts.config import Artifact
 from gcc.artifacts.model import only, read
 from gcc.artifacts.run_folder import data_of
 from gcc.data.images import image_files, read_rgb, resized, to_tensor
-from gcc.data.loader import in_order
+from gcc.data.loader import SampleZ, in_order
 from gcc.data.splits import DataSplits
 from gcc.deploy.formats import FORMATS
-from gcc.deploy.inputs import Inputs, noise, random_input, takes_noise
+from gcc.deploy.inputs import Inputs, noise, random_input
 from gcc.deploy.latency import Latency, measure_latency
 from gcc.deploy.optimize import TOLERANCE, fold
 from gcc.deploy.quantize import to_fp16, to_int8
@@ -195,7 +195,7 @@ def _loss(network: nn.Module, exported: nn.Module, samples: _Samples) -> Loss:
 
 def _samples(artifact: Artifact, calibration: str | Path | None) -> _Samples:
     architecture = artifact.architecture
-    if takes_noise(architecture):
+    if architecture.takes_noise:
         if calibration is not None:
             raise GccError(
                 f"{artifact.folder} is a generator of the family {artifact.arch}, which takes noise, not images: leave --calibration out"
@@ -210,7 +210,9 @@ def _samples(artifact: Artifact, calibration: str | Path | None) -> _Samples:
         raise GccError(f"{artifact.folder} is not in the folder of a run, so its data is unknown: give input images with --calibration DIR")
     splits = DataSplits(architecture, *data, skip_bad=False)
     key = eval_samples_on_meta(architecture, architecture.example_batch())[artifact.generator].source
-    train, test = ([batch[key] for batch in _evenly_spaced_batches(source)] for source in (splits.train, splits.test))
+    train, test = (
+        [batch[key] for batch in _evenly_spaced_batches(source, architecture.sample_z)] for source in (splits.train, splits.test)
+    )
     return _Samples(train, test, f"{len(test)} test images of {splits.name}")
 
 
@@ -229,5 +231,5 @@ def _load_image(artifact: Artifact, file: Path) -> Tensor:
     return to_tensor(resized(image, width, height))[None]
 
 
-def _evenly_spaced_batches(source: DatasetSource) -> Iterator[dict[str, Tensor]]:
-    return in_order(source, evenly_spaced(min(SAMPLES, len(source)), len(source)), 1, torch.device("cpu"))
+def _evenly_spaced_batches(source: DatasetSource, sample_z: SampleZ) -> Iterator[dict[str, Tensor]]:
+    return in_order(source, sample_z, evenly_spaced(min(SAMPLES, len(source)), len(source)), 1, torch.device("cpu"))

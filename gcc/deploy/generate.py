@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gcc.artifacts.model import only, read
 from gcc.data.images import write_image
-from gcc.deploy.inputs import noise, takes_noise
+from gcc.deploy.inputs import noise
 from gcc.errors import GccError
 from gcc.evaluation.grid import GRID
 from gcc.models.modules import require_finite
@@ -41,7 +41,7 @@ def generate(student: Path, target: Path, *, count: int, seed: int, device: str)
     """
     artifact = only(read(student))
     on_device = choose_device(device)
-    if not takes_noise(artifact.architecture):
+    if not artifact.architecture.takes_noise:
         raise GccError(f"{student} is a generator of the family {artifact.arch}, which takes images, not noise: use gcc translate")
     require_empty(target)
     network = artifact.network().to(on_device)

@@ -21,11 +21,6 @@ def random_input(shape: Sequence[int]) -> Tensor:
     return values.clamp(-1, 1) if len(shape) == 4 else values
 
 
-def takes_noise(architecture: Architecture[Any]) -> bool:
-    """Return whether generators of a family take noise; otherwise they take images."""
-    return architecture.sample_z(np.random.default_rng()) is not None
-
-
 def noise(architecture: Architecture[Any], numbers: Sequence[int], seed: int) -> Tensor:
     """Return numbered inputs of a family that takes noise, (N, ...); each depends only on the seed and its number."""
     inputs = (architecture.sample_z(np.random.default_rng((seed, number))) for number in numbers)

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from gcc.artifacts.model import only, read
 from gcc.data.images import image_files, read_rgb, resized, to_tensor, write_image
-from gcc.deploy.inputs import takes_noise
 from gcc.errors import DataError, GccError
 from gcc.models.modules import require_finite
 from gcc.utils.device import choose_device
@@ -44,7 +43,7 @@ def translate(
     """
     artifact = only(read(student))
     architecture = artifact.architecture
-    if takes_noise(architecture):
+    if architecture.takes_noise:
         raise GccError(f"{student} is a generator of the family {artifact.arch}, which takes noise, not images: use gcc generate")
     on_device = choose_device(device)
     jobs = _jobs(source, target)

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import nn
 
-from gcc.data.loader import in_order
+from gcc.data.loader import SampleZ, add_z, in_order
 from gcc.evaluation.collection import EvaluatorCollection, FeatureBuffer, ImageCounts
 from gcc.evaluation.real_features import RealFeatures
 from gcc.models.build import generator_on_meta
@@ -32,9 +33,9 @@ def evaluating_generators(generators: Mapping[str, nn.Module]) -> Iterator[None]
         yield
 
 
-def load_samples(source: DatasetSource, indices: Sequence[int], device: torch.device) -> Batch:
+def load_samples(source: DatasetSource, sample_z: SampleZ, indices: Sequence[int], device: torch.device) -> Batch:
     """Return previews of a source's samples as one batch on the device."""
-    samples = [source.preview(index) for index in indices]
+    samples = [add_z(source.preview(index), sample_z, np.random.default_rng(index)) for index in indices]
     return {key: torch.stack([sample[key] for sample in samples]).to(device) for key in samples[0]}
 
 
@@ -137,8 +138,8 @@ class SplitEvaluation:
             return
         for indices in self._subsets().values():
             checked = set()
-            for index in indices[:1] if self.source.uniform else indices:
-                batch = {key: value[None] for key, value in self.source.sample(index, None).items()}
+            sizes = indices[:1] if self.source.uniform else indices
+            for batch in in_order(self.source, self.architecture.sample_z, sizes, 1, torch.device("cpu")):
                 shapes = tuple(sorted((key, tuple(value.shape)) for key, value in batch.items()))
                 if shapes not in checked:
                     checked.add(shapes)
@@ -164,8 +165,9 @@ class SplitEvaluation:
     ) -> dict[str, dict[MetricKey, float]]:
         accumulators = {name: _Accumulator() for name in generators}
         missing = self.ranks.broadcast_object({key: self._real.missing(subset, key) for key in self._keys})
+        batches = in_order(self.source, self.architecture.sample_z, self.ranks.shard_items(indices), self.batch_size, self.device)
         with evaluating_generators(generators):
-            for batch in in_order(self.source, self.ranks.shard_items(indices), self.batch_size, self.device):
+            for batch in batches:
                 for name, sample in self.architecture.eval_samples(batch, self.architecture.generate(generators, batch)).items():
                     accumulators[name].add(sample, self.evaluators, missing)
         metrics: dict[str, dict[MetricKey, float]] = {}

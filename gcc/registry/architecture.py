@@ -96,8 +96,13 @@ class Architecture(ReadsOldNames, abc.ABC, Generic[R]):
         """Return a training batch of one sample on the default device, all zeros."""
 
     def sample_z(self, random: np.random.Generator) -> Tensor | None:
-        """Return one random input of a generator without the batch dimension, the batch's `z`; none where generators take images."""
+        """Return one random input of a generator without the batch dimension, the batch's `z`; None if generators take images."""
         return None
+
+    @property
+    def takes_noise(self) -> bool:
+        """Whether generators take random input; by default, whether the family defines `sample_z`."""
+        return type(self).sample_z is not Architecture.sample_z
 
     @abc.abstractmethod
     def generate(self, generators: Networks, batch: Batch) -> Samples:

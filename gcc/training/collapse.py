@@ -308,7 +308,7 @@ class CollapsePolicy:
         architecture, source = self.context.architecture, self.context.data.test
         if not self._batch:
             count = min(WATCHED, len(source))
-            self._batch = load_samples(source, evenly_spaced(count, len(source)), self.context.device)
+            self._batch = load_samples(source, architecture.sample_z, evenly_spaced(count, len(source)), self.context.device)
         with evaluating_generators(pair.generators), pair.execution.autocast():
             samples = architecture.eval_samples(self._batch, architecture.generate(pair.generators, self._batch))
         return min((Diversity.of(sample.fake, sample.real) for sample in samples.values()), key=lambda diversity: diversity.between)

@@ -83,6 +83,7 @@ class RunContext:
         """The batches of the training split."""
         return Loader(
             self.data.train,
+            self.architecture.sample_z,
             batch_size=self.recipe.batch_size,
             seed=self.recipe.seed,
             device=self.device,

@@ -34,7 +34,8 @@ def progress_grid(run: TrainingLoop) -> Image:
 def held_out_grid(context: RunContext, generators: Mapping[str, Networks]) -> Image:
     """Return a grid of held-out samples with generators by the title of their column."""
     source = context.data.test
-    batch = load_samples(source, evenly_spaced(min(GRID_SAMPLES, len(source)), len(source)), context.device)
+    indices = evenly_spaced(min(GRID_SAMPLES, len(source)), len(source))
+    batch = load_samples(source, context.architecture.sample_z, indices, context.device)
     samples: dict[str, Samples] = {}
     for title, networks in generators.items():
         with evaluating_generators(networks), context.execution.autocast():

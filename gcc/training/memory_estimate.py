@@ -53,6 +53,7 @@ def bytes_of_step(compressor: C, widths: dict[str, Widths]) -> int:
     twin.context, twin.widths, twin.epoch = _fake_context(compressor.context), widths, 1
     loader = Loader(
         twin.context.data.train,
+        twin.context.architecture.sample_z,
         batch_size=twin.context.recipe.batch_size,
         seed=twin.context.recipe.seed,
         device=twin.context.device,

@@ -152,6 +152,10 @@ def test_what_is_killed_leaves_nothing_that_is_trusted(tmp_path, monkeypatch):
     assert list((tmp_path / STORE).iterdir()) == []
 
 
+def no_z(random):
+    return None
+
+
 # From Python 3.12 on, a fork of a process with threads warns; the worker processes use none.
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize("start", ["fork", "spawn"])
@@ -162,7 +166,7 @@ def test_workers_map_the_file_themselves(start, tmp_path):
     source.sample(0, None)
     assert len(pickle.dumps(source)) < 20_000 < source.cache_path.stat().st_size
     keys = [(index, (5, index)) for index in range(4)]
-    loader = DataLoader(_Samples(source), sampler=keys, batch_size=None, num_workers=2, multiprocessing_context=start)
+    loader = DataLoader(_Samples(source, no_z), sampler=keys, batch_size=None, num_workers=2, multiprocessing_context=start)
     for (index, seed), sample in zip(keys, loader, strict=True):
         expected = plain.sample(index, np.random.default_rng(seed))
         assert all(sample[key].equal(expected[key]) for key in expected)

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gcc.data.loader import Loader, in_order, steps_per_epoch
+from gcc.data.loader import Loader, add_z, in_order, steps_per_epoch
 from gcc.errors import DataError
 from gcc.registry.dataset import DatasetSource
 
@@ -43,8 +43,16 @@ class Numbers(DatasetSource):
         return self
 
 
+def no_z(random):
+    return None
+
+
+def draw_z(random):
+    return torch.from_numpy(random.standard_normal(3, dtype=np.float32))
+
+
 def loader(count=11, batch_size=3, seed=1, workers=0, bad=()):
-    return Loader(Numbers(count, bad), batch_size=batch_size, seed=seed, device=CPU, workers=workers)
+    return Loader(Numbers(count, bad), no_z, batch_size=batch_size, seed=seed, device=CPU, workers=workers)
 
 
 def read(batches):
@@ -111,9 +119,9 @@ def test_a_source_without_samples():
 
 
 def test_in_order_gives_every_sample_once_and_not_augmented():
-    assert read(in_order(Numbers(5), range(5), 2, CPU)) == [([0, 1], [0, 0]), ([2, 3], [0, 0]), ([4], [0])]
+    assert read(in_order(Numbers(5), no_z, range(5), 2, CPU)) == [([0, 1], [0, 0]), ([2, 3], [0, 0]), ([4], [0])]
     with pytest.raises(DataError, match=r"1\.png"):
-        read(in_order(Numbers(5, bad={1}), range(5), 2, CPU))
+        read(in_order(Numbers(5, bad={1}), no_z, range(5), 2, CPU))
 
 
 def test_augmentation_is_drawn_for_each_sample():
@@ -121,7 +129,20 @@ def test_augmentation_is_drawn_for_each_sample():
     assert drawn == pytest.approx([np.random.default_rng((1, 1, 2, index)).random() for index in indices])
 
 
+def test_random_input_is_drawn_after_the_augmentation_by_the_same_generator():
+    (batch,) = Loader(Numbers(4), draw_z, batch_size=4, seed=1, device=CPU).batches(2, 1)
+    for index, drawn, z in zip(batch["index"].tolist(), batch["drawn"], batch["z"], strict=True):
+        random = np.random.default_rng((1, 1, 2, index))
+        assert drawn == pytest.approx(random.random()) and torch.equal(z, draw_z(random))
+
+
+def test_random_input_of_a_sample_that_is_not_augmented_depends_on_its_index():
+    (batch,) = in_order(Numbers(5), draw_z, [3, 1], 2, CPU)
+    assert all(torch.equal(z, draw_z(np.random.default_rng(index))) for index, z in zip((3, 1), batch["z"], strict=True))
+    assert torch.equal(add_z({}, draw_z, np.random.default_rng(3))["z"], batch["z"][0])
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="only for a GPU are batches pinned and copied aside of the step")
 def test_batches_reach_the_gpu():
-    batches = Loader(Numbers(5), batch_size=2, seed=0, device=torch.device("cuda")).batches(1, 0)
+    batches = Loader(Numbers(5), no_z, batch_size=2, seed=0, device=torch.device("cuda")).batches(1, 0)
     assert all(value.device.type == "cuda" for batch in batches for value in batch.values())

@@ -106,7 +106,7 @@ def test_evaluating_generators_restores_each_networks_mode_even_after_an_error()
 
 
 def test_samples_are_stacked_in_order():
-    batch = load_samples(Numbered(4), [2, 0], torch.device("cpu"))
+    batch = load_samples(Numbered(4), lambda random: None, [2, 0], CPU)
     assert batch["A"].shape == (2, 3, 32, 32) and batch["A"][:, 0, 0, 0].tolist() == pytest.approx([0.2, 0.0])
 
 

@@ -30,6 +30,12 @@ def test_a_complete_class_passes(contract):
     assert implements(contract)(complete(contract)) is None
 
 
+@pytest.mark.parametrize("name", ["sample_z", "latent"])
+def test_a_family_that_draws_random_input_takes_noise_whatever_it_calls_the_method(name):
+    assert complete(Architecture, **{name: lambda self, random: torch.zeros(3)})(None).takes_noise
+    assert not complete(Architecture)(None).takes_noise
+
+
 @pytest.mark.parametrize("contract", CONTRACTS)
 def test_every_missing_method_is_named(contract):
     class Bare(contract):
