@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gcc.data.demo.made import MadeImages
 from gcc.data.folders import found, require_folder
 from gcc.errors import DataError, PluginError
 from gcc.recipe import Recipe
@@ -58,7 +57,7 @@ def _candidates(samples: str) -> tuple[dict[str, type[DatasetSource]], list[str]
         except PluginError:
             broken.append(name)
         else:
-            if source.samples == samples and not issubclass(source, MadeImages):
+            if source.samples == samples and not source.generated:
                 candidates[name] = source
     return candidates, broken
 

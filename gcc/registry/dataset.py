@@ -36,6 +36,8 @@ class DatasetSource(ReadsOldNames, abc.ABC):
 
     samples: ClassVar[str]
     """Kind of the samples, matched with `Architecture.samples`."""
+    generated: ClassVar[bool] = False
+    """Whether the samples need no folder; such a dataset is never matched with a folder."""
     uniform: bool = True
     """Whether all samples that are not augmented have one size, so that they fit into a batch."""
 

@@ -1,5 +1,8 @@
+from pathlib import Path
+
 import pytest
 
+import gcc
 from gcc.data.aligned import Aligned
 from gcc.data.cityscapes import Cityscapes
 from gcc.data.demo.streets import Streets
@@ -96,3 +99,8 @@ def test_what_is_no_data_folder(register, tmp_path):
     for root, reason in ((tmp_path / "absent", "there is no folder"), (tmp_path, "is empty")):
         with pytest.raises(DataError, match=reason):
             opened(root)
+
+
+def test_demo_datasets_are_reached_through_the_registry_alone():
+    for path in Path(gcc.__file__).parent.rglob("*.py"):
+        assert "demo" in path.parts or "gcc.data.demo" not in path.read_text(), path

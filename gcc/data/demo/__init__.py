@@ -1,1 +1,1 @@
-"""Demo data: small worlds that are drawn by numpy, the same on every machine."""
+"""Demo datasets: four small worlds that numpy renders, the same on every machine; the registry is the only way to them."""

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gcc.data.demo.portrait_blobs import Blob, Picture, Pose, render
+from gcc.data.demo.portraits.blobs import Blob, Picture, Pose, render
 
 BLACK, WHITE = np.zeros(3, dtype=np.float32), np.ones(3, dtype=np.float32)
 

@@ -2,10 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from gcc.data.demo import portrait_scene
 from gcc.data.demo import portraits as module
-from gcc.data.demo.portrait_blobs import render
-from gcc.data.demo.portraits import Portraits, _rendered, draw_portrait
+from gcc.data.demo.portraits import Portraits, _rendered, draw_portrait, scene
+from gcc.data.demo.portraits.blobs import render
 from gcc.errors import DataError
 from tests.helpers.pairs import recipe
 
@@ -49,11 +48,11 @@ def test_portraits_vary_and_splits_differ(portraits):
 
 
 def test_every_style_is_drawn(monkeypatch):
-    drawn, styles = portrait_scene._person, set()
-    monkeypatch.setattr(portrait_scene, "_person", lambda random: (person := drawn(random), styles.add(person.style))[0])
+    drawn, styles = scene._person, set()
+    monkeypatch.setattr(scene, "_person", lambda random: (person := drawn(random), styles.add(person.style))[0])
     for index in range(80):
         draw_portrait(np.random.default_rng(index))
-    assert styles == {*portrait_scene.STYLES, *portrait_scene.FEMININE_STYLES}
+    assert styles == {*scene.STYLES, *scene.FEMININE_STYLES}
 
 
 def test_faces_are_centred(portraits):

@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from gcc.data.demo import scenes as module
-from gcc.data.demo.scene_views import VIEWS, Picture, render
 from gcc.data.demo.scenes import PIXELS, Scenes, _rendered
+from gcc.data.demo.scenes.views import VIEWS, Picture, render
 from gcc.data.images import BICUBIC, to_image, to_tensor
 from gcc.errors import DataError
 

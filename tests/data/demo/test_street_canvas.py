@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from gcc.data.demo.street_canvas import EYE, FOCAL, Canvas
-from gcc.data.demo.street_scene import draw_scene
+from gcc.data.demo.streets.canvas import EYE, FOCAL, Canvas
+from gcc.data.demo.streets.scene import draw_scene
 
 
 def test_points_appear_where_they_lie():

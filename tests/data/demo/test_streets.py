@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from gcc.data.demo import streets as module
-from gcc.data.demo.street_render import render
 from gcc.data.demo.streets import CLASSES, COLOURS, Streets, _rendered
+from gcc.data.demo.streets.render import render
 from gcc.errors import DataError
 from tests.helpers.pairs import recipe
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from gcc.data.demo import worlds as module
-from gcc.data.demo.world_render import SAVANNAH, SUMMER, render
-from gcc.data.demo.world_scene import draw_scene
 from gcc.data.demo.worlds import Worlds, _rendered
+from gcc.data.demo.worlds.render import SAVANNAH, SUMMER, render
+from gcc.data.demo.worlds.scene import draw_scene
 from gcc.errors import DataError
 from tests.helpers.pairs import recipe
 

@@ -1,4 +1,4 @@
-"""What every demo data set shares: samples that are drawn, not read."""
+"""The base class of the demo datasets: their samples are rendered, not read."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from gcc.recipe import Recipe
 from gcc.registry.dataset import DatasetSource
 
 
-class MadeImages(DatasetSource):
-    """Samples that are made from split and index alone, and need no folder."""
+class GeneratedImages(DatasetSource):
+    """Samples that depend on split and index alone and need no folder."""
 
+    generated = True
     sizes: ClassVar[dict[str, int]] = {"train": 400, "val": 40, "test": 40}
     """Number of samples in each split."""
 
     def __init__(self, root: Path | None, split: str, recipe: Recipe) -> None:
         if root is not None:
-            raise DataError(f"the data set of {type(self).__name__.lower()} is made and reads no folder, but {root} was given")
+            raise DataError(f"the dataset {type(self).__name__.lower()} is generated and reads no folder, but {root} was given")
         self.split = split
         self.size = recipe.size
 
@@ -33,5 +34,5 @@ class MadeImages(DatasetSource):
     def check(self) -> list[tuple[int, str]]:
         return []
 
-    def without(self, bad: Collection[int]) -> Self:
+    def drop(self, bad: Collection[int]) -> Self:
         return self

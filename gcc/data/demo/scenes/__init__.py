@@ -12,8 +12,8 @@ import numpy.typing as npt
 from PIL import Image
 from torch import Tensor
 
-from gcc.data.demo.made import MadeImages
-from gcc.data.demo.scene_views import render
+from gcc.data.demo.generated import GeneratedImages
+from gcc.data.demo.scenes.views import render
 from gcc.data.photographs import both_resolutions, scale_of
 from gcc.recipe import Recipe
 
@@ -21,7 +21,7 @@ PIXELS = 160
 """Height and width of a picture; a larger crop has a picture of its own size."""
 
 
-class Scenes(MadeImages):
+class Scenes(GeneratedImages):
     """Generated pictures that are full of detail, for trying super-resolution out.
 
     A sample is `hr`, (3, S, S), and `lr`, (3, S / f, S / f), in [-1, 1], with S = `recipe.size` and f = `recipe.scale`. A picture depends

@@ -9,15 +9,15 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from gcc.data.demo.made import MadeImages
-from gcc.data.demo.world_render import SAVANNAH, SUMMER, render
-from gcc.data.demo.world_scene import draw_scene
+from gcc.data.demo.generated import GeneratedImages
+from gcc.data.demo.worlds.render import SAVANNAH, SUMMER, render
+from gcc.data.demo.worlds.scene import draw_scene
 from gcc.data.images import to_tensor
 
 _WORLDS = {"A": SUMMER, "B": SAVANNAH}
 
 
-class Worlds(MadeImages):
+class Worlds(GeneratedImages):
     """Two generated worlds, for trying things out: chestnut animals on a summer meadow, and striped ones in the savannah.
 
     A is of the one world and B of the other, each (3, S, S) in [-1, 1] with S = `recipe.size`; they never show the same scene. An image is
@@ -38,7 +38,7 @@ def _turned(image: npt.NDArray[np.uint8], random: np.random.Generator | None) ->
     return image[:, ::-1] if random is not None and random.random() < 0.5 else image
 
 
-@lru_cache(maxsize=len(_WORLDS) * sum(MadeImages.sizes.values()))
+@lru_cache(maxsize=len(_WORLDS) * sum(GeneratedImages.sizes.values()))
 def _rendered(split: str, index: int, world: str, size: int) -> npt.NDArray[np.uint8]:
     """Return an image (S, S, 3); kept, for every run and every epoch asks again."""
     random = np.random.default_rng((zlib.crc32(split.encode()), index, ord(world)))

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from gcc.data.demo.portrait_blobs import Blob, Picture, Pose
+from gcc.data.demo.portraits.blobs import Blob, Picture, Pose
 
 Array = npt.NDArray[Any]
 T = TypeVar("T")

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from gcc.data.demo.made import MadeImages
-from gcc.data.demo.portrait_blobs import render
-from gcc.data.demo.portrait_scene import draw_portrait
+from gcc.data.demo.generated import GeneratedImages
+from gcc.data.demo.portraits.blobs import render
+from gcc.data.demo.portraits.scene import draw_portrait
 from gcc.data.images import to_tensor
 
 
-class Portraits(MadeImages):
+class Portraits(GeneratedImages):
     """Generated portraits, for trying things out: faces of many kinds, centred and lit from one side.
 
     A sample is the image `real`, (3, S, S) in [-1, 1] with S = `recipe.size`. It is the same portrait at every size; it depends on split

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gcc.data.demo.painting import Array, dice, mix, noise, rgb, soft_noise
-from gcc.data.demo.scene_materials import brick, foliage, gravel, lettering, panes, plaster, shingles
+from gcc.data.demo.scenes.materials import brick, foliage, gravel, lettering, panes, plaster, shingles
 
 OVERSAMPLING = 2
 RIDGES = 4

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gcc.data.demo.painting import Array, Where, mix, rgb, soft_noise, stripes
-from gcc.data.demo.world_scene import Animal, Bush, Ridge, Scene
+from gcc.data.demo.worlds.scene import Animal, Bush, Ridge, Scene
 
 Colour = tuple[float, float, float]
 Point = tuple[float, float]

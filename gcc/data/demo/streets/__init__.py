@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from gcc.data.demo.made import MadeImages
-from gcc.data.demo.street_render import render
-from gcc.data.demo.street_scene import draw_scene
+from gcc.data.demo.generated import GeneratedImages
+from gcc.data.demo.streets.render import render
+from gcc.data.demo.streets.scene import draw_scene
 from gcc.data.images import to_tensor
 
 CLASSES = ("road", "sidewalk", "building", "pole", "traffic sign", "vegetation", "terrain", "sky", "person", "car")
@@ -33,7 +33,7 @@ COLOURS = (
 _PALETTE = np.array(COLOURS, dtype=np.uint8)
 
 
-class Streets(MadeImages):
+class Streets(GeneratedImages):
     """A generated street world, for trying things out: label maps in Cityscapes' colours and the photographs of the same streets.
 
     A is the label map and B the photograph, each (3, S, S) in [-1, 1] with S = `recipe.size`. A sample is the same street at every size; it
@@ -54,7 +54,7 @@ class Streets(MadeImages):
         return {"A": to_tensor(colours), "B": to_tensor(photo)}
 
 
-@lru_cache(maxsize=sum(MadeImages.sizes.values()))
+@lru_cache(maxsize=sum(GeneratedImages.sizes.values()))
 def _rendered(split: str, index: int, size: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     """Return the photograph (S, S, 3) and the labels (S, S) of a sample; kept, for every run and every epoch asks again."""
     random = np.random.default_rng((zlib.crc32(split.encode()), index))

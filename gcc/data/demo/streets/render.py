@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gcc.data.demo.painting import Array, Mask, Where, band, dice, mix, noise, rgb, soft_noise, stripes
-from gcc.data.demo.street_canvas import EYE, FOCAL, Canvas
-from gcc.data.demo.street_scene import FAR, FLOOR, Block, Light, Scene, Thing
+from gcc.data.demo.streets.canvas import EYE, FOCAL, Canvas
+from gcc.data.demo.streets.scene import FAR, FLOOR, Block, Light, Scene, Thing
 
 ROAD, SIDEWALK, BUILDING, POLE, SIGN, VEGETATION, TERRAIN, SKY, PERSON, CAR = range(10)
 

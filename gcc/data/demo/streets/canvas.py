@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gcc.data.demo.painting import Array, Mask, Where
-from gcc.data.demo.street_scene import Scene
+from gcc.data.demo.streets.scene import Scene
 
 FOCAL = 0.85
 """Focal length in widths of the image."""
