@@ -69,12 +69,12 @@ def main() -> None:
         root = Path(folder)
         write_photographs(root / "train", asked.images, *SIZES[asked.arch])
         write_photographs(root / "test", 1, *SIZES[asked.arch])
-        plain, cached = (DataSplits(architecture, root, None, skip_bad=False) for _ in range(2))
+        plain, cached = (DataSplits(architecture, root, None) for _ in range(2))
         start = time.perf_counter()
-        cached.decode()
+        cached.cache()
         made = time.perf_counter() - start
         start = time.perf_counter()
-        cached.decode()
+        cached.cache()
         checked = time.perf_counter() - start
         loaders = {
             (title, workers): Loader(
@@ -91,7 +91,7 @@ def main() -> None:
                     pass
                 if turn:
                     rates[way].append(loader.steps * batch / (time.perf_counter() - start))
-        told = cached.facts(architecture.recipe.size)["cache"].partition(" of")[0]
+        told = cached.summary(architecture.recipe.size)["cache"].partition(" of")[0]
         jpegs = sum(path.stat().st_size for path in root.glob("*/*.jpg"))
         print(f"{asked.arch}, {asked.images} JPEGs of {SIZES[asked.arch][1]}x{SIZES[asked.arch][0]}, batches of {batch}; {machine()}")
         print(f"{jpegs / 1e6:.1f} MB of JPEG, {told} decoded: kept in {made:.2f} s, found again in {checked:.3f} s")

@@ -127,7 +127,7 @@ def prospects(
 def images(context: RunContext, skip_bad: bool) -> Finding:
     """Read every image, count the samples of each split, and name bad ones, which are an error unless they are skipped."""
     splits = context.data
-    splits.check()
+    splits.drop_unreadable()
     note = f"; {splits.test.note}" if splits.test.note else ""
     if bad := splits.left_out:
         more = f"; and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
@@ -135,7 +135,7 @@ def images(context: RunContext, skip_bad: bool) -> Finding:
         if not skip_bad:
             return Finding("data", "error", f"{text}: repair them, or leave them out with --skip-bad")
         note += f"; {text}, and are left out"
-    return Finding("data", "warning" if bad else "ok", splits.facts(context.recipe.size)["data"] + note)
+    return Finding("data", "warning" if bad else "ok", splits.summary(context.recipe.size)["data"] + note)
 
 
 def training(run: Compressor) -> Finding:

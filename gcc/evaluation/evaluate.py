@@ -108,8 +108,8 @@ def evaluate(
     if missing:
         raise GccError(f"{subject} lacks the generator {', '.join(missing)}: give the folder of all generators, such as {subject.parent}")
     names = _required(split_names(evaluators or architecture.recipe.evaluators))
-    splits = DataSplits(architecture, data, dataset, skip_bad=skip_bad)
-    splits.check()
+    splits = DataSplits(architecture, data, dataset)
+    (splits.drop_unreadable if skip_bad else splits.check)()
     source = splits.test if split == "test" else splits.validation
     if source is None:
         raise DataError(f"{splits.name} has no validation images apart from those of its test split: use --split test")

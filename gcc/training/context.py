@@ -76,7 +76,7 @@ class RunContext:
         self.ranks: Ranks = init_distributed()
         self.execution = ExecutionConfig.of(config, self.device, self.ranks, channels_last=self.architecture.channels_last)
         self.weights = Weights(config.weights)
-        self.data = DataSplits(self.architecture, config.data, config.dataset, skip_bad=config.skip_bad)
+        self.data = DataSplits(self.architecture, config.data, config.dataset)
 
     @cached_property
     def loader(self) -> Loader:
@@ -158,10 +158,10 @@ class RunContext:
                 # The result is timed at the end, whoever chose its widths.
                 require_runtime(budget.runtime)
         self.auxiliary  # noqa: B018 - reads the weights
-        self.data.check()
+        (self.data.drop_unreadable if self.config.skip_bad else self.data.check)()
         if self.config.cache:
             with self.ranks.main_process_first():
-                self.data.decode()
+                self.data.cache()
         self.test.check()
         if self.validation:
             self.validation.check()

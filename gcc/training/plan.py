@@ -24,7 +24,7 @@ def training_plan(run: TrainingLoop) -> dict[str, str]:
     notes = [note for note in (context.architecture.note, context.teacher.note, context.data.test.note) if note]
     batches = f"batches of {context.recipe.batch_size}{_micro_batches(context)}"
     return {
-        **context.data.facts(context.recipe.size),
+        **context.data.summary(context.recipe.size),
         **({"note": "; ".join(notes)} if notes else {}),
         "device": f"{context.device}, {str(context.execution.dtype).removeprefix('torch.')}"
         + (", compiled" if context.execution.compile else "")

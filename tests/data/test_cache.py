@@ -43,7 +43,7 @@ def pictures(folder, count=3, width=66, height=40):
 
 def splits(arch, root):
     architecture = Teacher.create(arch).architecture(demo=False, settings={**TINY[arch], "seed": 3})
-    return DataSplits(architecture, root, None, skip_bad=False)
+    return DataSplits(architecture, root, None)
 
 
 def same(one, other):
@@ -69,15 +69,15 @@ def test_every_family_reads_the_same_samples(arch, tmp_path):
     for folder in FOLDERS[arch]:
         pictures(tmp_path / folder)
     plain, cached = splits(arch, tmp_path), splits(arch, tmp_path)
-    cached.decode()
+    cached.cache()
     for split in ("train", "validation", "test"):
         one, other = getattr(plain, split), getattr(cached, split)
         assert (one is None) == (other is None)
         if one is not None:
             assert one.cache_path is None and other.cache_path.is_relative_to(tmp_path / STORE)
             same(one, other)
-    assert re.fullmatch(rf"[\d.]+ KB of decoded images in {tmp_path / STORE}", cached.facts(32)["cache"])
-    assert "cache" not in plain.facts(32)
+    assert re.fullmatch(rf"[\d.]+ KB of decoded images in {tmp_path / STORE}", cached.summary(32)["cache"])
+    assert "cache" not in plain.summary(32)
 
 
 @pytest.mark.parametrize("layout", ["two folders", "cityscapes"])
@@ -220,9 +220,9 @@ def test_what_is_no_rgb_image_is_refused(tmp_path):
         keep(tmp_path / "decoded-x.rgb", ["a"], [], lambda entry: picture(0).convert("L"))
 
 
-def test_made_data_has_nothing_to_decode():
-    with pytest.raises(DataError, match="made and decodes nothing: leave --cache out"):
-        splits("pix2pix", None).decode()
+def test_generated_data_has_nothing_to_decode():
+    with pytest.raises(DataError, match="needs no decoding: leave --cache out"):
+        splits("pix2pix", None).cache()
 
 
 @settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])

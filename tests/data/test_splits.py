@@ -26,13 +26,13 @@ def pairs(root, **counts):
     [({"train": 3, "val": 2, "test": 2}, True), ({"train": 3, "test": 2}, False), ({"train": 3, "val": 2}, False), ({"train": 12}, False)],
 )
 def test_what_chooses_is_never_what_measures(there, validates, tmp_path):
-    splits = DataSplits(architecture(), pairs(tmp_path, **there), None, skip_bad=False)
+    splits = DataSplits(architecture(), pairs(tmp_path, **there), None)
     assert (splits.validation is not None) == validates
-    assert ("2 to choose the best epoch" in splits.facts(32)["data"]) == validates
+    assert ("2 to choose the best epoch" in splits.summary(32)["data"]) == validates
 
 
 def test_demo_data_has_all_three_and_no_store():
-    splits = DataSplits(architecture(), None, None, skip_bad=False)
+    splits = DataSplits(architecture(), None, None)
     assert splits.validation is not None and splits.store is None and "generated" in splits.name
 
 
@@ -41,18 +41,18 @@ def test_bad_images_of_every_split_are_refused_or_left_out_and_told(tmp_path):
     for split in ("train", "val", "test"):
         (root / split / "0.png").write_bytes(b"no image")
     with pytest.raises(DataError, match="--skip-bad leaves bad images out"):
-        DataSplits(architecture(), root, None, skip_bad=False).check()
-    splits = DataSplits(architecture(), root, None, skip_bad=True)
-    splits.check()
+        DataSplits(architecture(), root, None).check()
+    splits = DataSplits(architecture(), root, None)
+    splits.drop_unreadable()
     assert [len(source) for source in (splits.train, splits.validation, splits.test)] == [2, 1, 1]
-    assert len(splits.left_out) == 3 and "0.png" in splits.facts(32)["left out"]
+    assert len(splits.left_out) == 3 and "0.png" in splits.summary(32)["left out"]
 
 
 def test_what_tells_a_split_from_others_is_its_files_and_how_they_are_read(tmp_path):
     root = pairs(tmp_path, train=3, val=2, test=2)
 
     def identity(size=32):
-        return DataSplits(Pix2Pix(changed(Pix2Pix.demo(), {"size": size})), root, None, skip_bad=False).test.identity
+        return DataSplits(Pix2Pix(changed(Pix2Pix.demo(), {"size": size})), root, None).test.identity
 
     before = identity()
     assert before and before == identity() != identity(64)
