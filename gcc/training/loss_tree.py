@@ -40,7 +40,7 @@ def flattened(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 def averaged(losses: LossTree, ranks: Ranks) -> LossTree:
     """Return the losses averaged over all ranks; the device is not synchronised."""
-    if ranks.alone:
+    if not ranks.is_distributed:
         return losses
     paths, values = zip(*leaves(losses), strict=True) if losses else ((), ())
     means: dict[str, Tensor] = ranks.all_reduce_mean({str(number): value for number, value in enumerate(values)})

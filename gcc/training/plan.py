@@ -28,7 +28,7 @@ def training_plan(run: TrainingLoop) -> dict[str, str]:
         **({"note": "; ".join(notes)} if notes else {}),
         "device": f"{context.device}, {str(context.execution.dtype).removeprefix('torch.')}"
         + (", compiled" if context.execution.compile else "")
-        + ("" if context.ranks.alone else f", {context.ranks.world} processes"),
+        + (f", {context.ranks.world} processes" if context.ranks.is_distributed else ""),
         "training": f"{' + '.join(run.epochs_of_stages())} epochs of {context.loader.steps} steps, {batches}",
     }
 

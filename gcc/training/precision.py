@@ -60,7 +60,7 @@ class ExecutionConfig:
         Raises:
             GccError: the precision is not available on the device, or the options exclude several processes.
         """
-        if config.compile and not ranks.alone:
+        if config.compile and ranks.is_distributed:
             raise GccError(f"--compile works in one process, and this run has {ranks.world}: leave it out")
         fastest = cls.choose(config.amp, device, channels_last=channels_last)
         execution = replace(cls(device) if config.reference else fastest, ranks=ranks)
@@ -101,7 +101,7 @@ class ExecutionConfig:
     def to_device(self, network: nn.Module) -> nn.Module:
         """Return the network on the device, in the layout if it suits the network, with the same weights on all ranks."""
         network = network.to(self.device)
-        if not self.ranks.alone:
+        if self.ranks.is_distributed:
             network = synchronised(network, self.ranks)
             self.ranks.broadcast(network)
         return network.to(memory_format=self.layout) if runs_channels_last(network) else network

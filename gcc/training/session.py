@@ -113,7 +113,7 @@ class Session:
         except Exception as error:
             # Whatever else goes wrong, what ended the run is reported.
             with suppress(GccError, RuntimeError, MemoryError):
-                if step and ranks.alone and isinstance(error, DataError):
+                if step and not ranks.is_distributed and isinstance(error, DataError):
                     # Batches are drawn between two steps. Other ranks may be in the middle of one.
                     self._save_checkpoint(step, progress)
                 # A checkpoint would only bring a collapse about again.
@@ -161,6 +161,6 @@ class Session:
             return GccError(f"--compile: {str(error).strip().splitlines()[0]}: leave it out")
         if reader_died(error):
             return DataError("a process that reads images was killed: if memory is short, give fewer --workers")
-        if not self.run.context.ranks.alone and is_peer_lost(error):
+        if self.run.context.ranks.is_distributed and is_peer_lost(error):
             return RunError("another process of this run has gone, and nothing can go on without it: see its own message")
         return None

@@ -1,9 +1,8 @@
-"""Processes that train one run together: each plays its share of every batch, and all of them move alike."""
+"""Data-parallel training in several processes: each computes its share of every batch, and all take the same steps."""
 
 from __future__ import annotations
 
 import atexit
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 import torch
-from safetensors.torch import load, save
 from torch import Tensor, distributed, nn
 
 from gcc.errors import GccError, RecipeError
@@ -19,23 +17,21 @@ from gcc.utils.state_tree import flatten_state, to_safetensors, unflatten_state
 
 T = TypeVar("T")
 
-LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-"""What `torchrun` tells every process that it starts, in its environment."""
+LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+"""Environment variables that `torchrun` sets for every process that it starts."""
 BUCKET = 1 << 23
-"""Numbers that are sent together."""
-PLAIN = "plain"
-"""Name of what is no tensor, on its way from one process to another; those of tensors begin with a slash."""
+"""Gradient values that are reduced together."""
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """The processes of a run, and what they do together: every method that sends anything must be called by all of them.
+    """The processes of a run. All of them must call every method that communicates.
 
-    Tensors on a GPU travel by NCCL, those on the CPU and all else by gloo. Alone, nothing is sent.
+    Tensors on a GPU travel by NCCL, tensors on the CPU and objects by gloo. A single process sends nothing.
 
     Attributes:
-        rank: of this process, counted from 0.
-        world: how many there are.
+        rank: the number of this process, from 0.
+        world: the number of processes.
     """
 
     rank: int = 0
@@ -43,119 +39,110 @@ class Ranks:
 
     @property
     def is_main_process(self) -> bool:
-        """Whether this process is the one that writes and tells."""
+        """Whether this is the process that writes files and reports progress."""
         return self.rank == 0
 
     @property
-    def alone(self) -> bool:
-        """Whether there is no other."""
-        return self.world == 1
+    def is_distributed(self) -> bool:
+        """Whether there are several processes."""
+        return self.world > 1
 
     def shard(self, samples: int) -> slice:
         """Return this process's part of a batch.
 
         Raises:
-            RecipeError: not all would have as many.
+            RecipeError: the parts would differ in size.
         """
         if samples % self.world:
             raise RecipeError(
                 f"batches of {samples} cannot be shared by {self.world} processes: give a --batch-size that is a multiple of {self.world}, "
                 "which counts the samples of all processes together"
             )
-        each = samples // self.world
-        return slice(self.rank * each, (self.rank + 1) * each)
+        size = samples // self.world
+        return slice(self.rank * size, (self.rank + 1) * size)
 
     def shard_items(self, items: Sequence[T]) -> Sequence[T]:
-        """Return this process's part of a list: consecutive, and as long as the others', or by one longer or shorter."""
+        """Return this process's part of a list. Parts are consecutive, and their lengths differ by at most one."""
         return items[len(items) * self.rank // self.world : len(items) * (self.rank + 1) // self.world]
 
     def seed_name(self, use: str) -> str:
-        """Return the name of a use of the run's seed that no two processes share; alone, or in the first process, the name itself."""
+        """Return a name for a use of the run's seed that no two processes share. In the main process it is `use` itself."""
         return use if self.is_main_process else f"{use} {self.rank}"
 
     def all_reduce_mean(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the means over all processes of scalars without a graph; the device is not waited for."""
-        if self.alone or not values:
+        """Return the means of detached scalars over all processes, without waiting for the device."""
+        if not (self.is_distributed and values):
             return values
         stacked = torch.stack([value.to(torch.get_default_dtype()) for value in values.values()])
         distributed.all_reduce(stacked)
         return dict(zip(values, (stacked / self.world).unbind(), strict=True))
 
     def differentiable_mean(self, value: Tensor) -> Tensor:
-        """Return a tensor's mean over all processes, with the gradient of this process's own.
+        """Return the mean of a tensor over all processes, with the gradient of this process's own value.
 
-        Its gradients, once averaged over the processes, are those of any function of the mean.
+        Once `average_gradients` has averaged them, the gradients are those of the same function of the mean.
         """
-        if self.alone:
+        if not self.is_distributed:
             return value
         mean = value.detach().clone()
         distributed.all_reduce(mean)
         return value + (mean / self.world - value.detach())
 
     def average_gradients(self, gradients: Iterable[Tensor]) -> None:
-        """Put the mean over all processes in every gradient's place."""
-        if self.alone:
+        """Replace every gradient by its mean over all processes."""
+        if not self.is_distributed:
             return
-        sent = []
+        pending = []
         for bucket in _buckets(gradients):
             flat = torch.cat([gradient.flatten() for gradient in bucket])
-            sent.append((bucket, flat, distributed.all_reduce(flat, async_op=True)))
-        for bucket, flat, work in sent:
+            pending.append((bucket, flat, distributed.all_reduce(flat, async_op=True)))
+        for bucket, flat, work in pending:
             work.wait()
-            parts = torch.split(flat / self.world, [gradient.numel() for gradient in bucket])
-            for gradient, part in zip(bucket, parts, strict=True):
-                gradient.copy_(part.view(gradient.shape))
+            means = torch.split(flat / self.world, [gradient.numel() for gradient in bucket])
+            for gradient, mean in zip(bucket, means, strict=True):
+                gradient.copy_(mean.view(gradient.shape))
 
     def broadcast(self, network: nn.Module) -> None:
-        """Give a network the first process's parameters and buffers."""
-        if not self.alone:
-            for tensor in network.state_dict().values():
-                whole = tensor.detach().contiguous()
-                distributed.broadcast(whole, 0)
-                tensor.copy_(whole)
+        """Copy the main process's parameters and buffers into a network."""
+        if not self.is_distributed:
+            return
+        for tensor in network.state_dict().values():
+            contiguous = tensor.detach().contiguous()
+            distributed.broadcast(contiguous, 0)
+            tensor.copy_(contiguous)
 
     def broadcast_object(self, value: T) -> T:
-        """Return the first process's plain value, such as JSON holds; tuples come back as lists."""
-        if self.alone:
+        """Return the main process's value, which must not hold tensors on a GPU."""
+        if not self.is_distributed:
             return value
-        told = _bytes(json.dumps(value).encode() if self.is_main_process else b"")
-        size = torch.tensor(len(told))
-        distributed.broadcast(size, 0)
-        told = told if self.is_main_process else torch.empty(int(size), dtype=torch.uint8)
-        distributed.broadcast(told, 0)
-        return cast(T, json.loads(told.numpy().tobytes()))
+        values = [value]
+        distributed.broadcast_object_list(values)
+        return values[0]
 
     def all_reduce_max(self, *numbers: int) -> list[int]:
-        """Return the largest that any process gives of each number."""
-        if self.alone:
+        """Return the maximum of each number over all processes."""
+        if not self.is_distributed:
             return list(numbers)
-        largest = torch.tensor(numbers)
-        distributed.all_reduce(largest, distributed.ReduceOp.MAX)
-        found: list[int] = largest.tolist()
-        return found
+        maxima = torch.tensor(numbers)
+        distributed.all_reduce(maxima, distributed.ReduceOp.MAX)
+        return cast(list[int], maxima.tolist())
 
     def gather_object(self, state: Any) -> list[Any]:
-        """Return the nested state of every process, in their order, to the first one; to the others none."""
-        if self.alone:
+        """Return the nested state of every process by rank, with tensors on the CPU; an empty list outside the main process."""
+        if not self.is_distributed:
             return [state]
         plain, tensors = flatten_state(state)
-        sent = _bytes(save({**to_safetensors(tensors), PLAIN: _bytes(json.dumps(plain).encode())}))
-        sizes = [torch.tensor(0) for _ in range(self.world)]
-        distributed.all_gather(sizes, torch.tensor(len(sent)))
-        # All parts must be of one size on their way.
-        padded = torch.zeros(int(max(sizes)), dtype=torch.uint8)
-        padded[: len(sent)] = sent
-        parts = [torch.empty_like(padded) for _ in range(self.world)] if self.is_main_process else None
-        distributed.gather(padded, parts)
-        return [_unpacked(part[: int(size)]) for part, size in zip(parts or [], sizes, strict=False)]
+        gathered: list[Any] | None = [None] * self.world if self.is_main_process else None
+        distributed.gather_object((plain, to_safetensors(tensors)), gathered)
+        return [unflatten_state(plain, tensors) for plain, tensors in gathered or []]
 
     @contextmanager
     def main_process_first(self) -> Iterator[None]:
-        """Let the first process go through this context before the others, which find what it has left."""
+        """Let the main process run this context before the others, which then find its files."""
         if not self.is_main_process:
             distributed.barrier()
         yield
-        if self.is_main_process and not self.alone:
+        if self.is_main_process and self.is_distributed:
             distributed.barrier()
 
 
@@ -163,21 +150,21 @@ SINGLE_PROCESS = Ranks()
 
 
 def is_distributed_launch() -> bool:
-    """Return whether this process was started as one of several, by `torchrun` or in its way."""
-    return all(name in os.environ for name in LAUNCHED) and os.environ["WORLD_SIZE"] not in ("", "1")
+    """Return whether `torchrun`, or a launcher that sets the same variables, started this process as one of several."""
+    return all(name in os.environ for name in LAUNCHER_VARIABLES) and os.environ["WORLD_SIZE"] not in ("", "1")
 
 
 def init_distributed() -> Ranks:
-    """Return the processes that this one was started among, by `torchrun` or in its way; alone where it was not.
+    """Join the processes that were launched together and return them; a process that was launched alone gets `SINGLE_PROCESS`.
 
     Raises:
-        GccError: the others cannot be reached.
+        GccError: the other processes cannot be reached.
     """
     if not is_distributed_launch():
         return SINGLE_PROCESS
     if not distributed.is_initialized():
-        # Its functions' default is the group that is there when they are imported, as torch's optimisers do later: the group and its
-        # threads would outlive `destroy_process_group`, and now and then abort a process that ends.
+        # This module binds the current process group as a default argument when it is first imported, as torch's optimizers do later. A
+        # group that is bound outlives `destroy_process_group` together with its threads, which can abort a process that is ending.
         import torch.distributed.nn  # noqa: F401
 
         try:
@@ -189,7 +176,7 @@ def init_distributed() -> Ranks:
 
 
 def is_peer_lost(error: Exception) -> bool:
-    """Return whether an error says that another process of the run has gone."""
+    """Return whether an error says that another process of the run has ended."""
     return isinstance(error, distributed.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
 
 
@@ -197,19 +184,8 @@ def _buckets(gradients: Iterable[Tensor]) -> Iterator[list[Tensor]]:
     bucket: list[Tensor] = []
     for gradient in gradients:
         bucket.append(gradient)
-        if sum(each.numel() for each in bucket) >= BUCKET:
+        if sum(member.numel() for member in bucket) >= BUCKET:
             yield bucket
             bucket = []
     if bucket:
         yield bucket
-
-
-def _bytes(content: bytes) -> Tensor:
-    # Writable, as torch demands.
-    return torch.frombuffer(bytearray(content), dtype=torch.uint8) if content else torch.empty(0, dtype=torch.uint8)
-
-
-def _unpacked(packed: Tensor) -> Any:
-    tensors = load(packed.numpy().tobytes())
-    plain = tensors.pop(PLAIN).numpy().tobytes()
-    return unflatten_state(json.loads(plain), tensors)

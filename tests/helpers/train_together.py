@@ -127,6 +127,15 @@ def norms(out):
     leave(out, "norm", {"made": made.detach(), "images": own.grad / ranks.world, **gradients, **dict(norm.named_buffers())}, {})
 
 
+def objects(out):
+    """Exchange what is not a single tensor."""
+    ranks = init_distributed()
+    sent = ranks.broadcast_object({"rank": ranks.rank, "none": None, "list": [0.1]})
+    gathered = ranks.gather_object({"rank": ranks.rank, "nested": [{"ones": torch.ones(ranks.rank + 1)}, torch.empty(0)]})
+    tensors = {str(state["rank"]): state["nested"][0]["ones"] for state in gathered}
+    leave(out, "objects", tensors, {"sent": sent, "largest": ranks.all_reduce_max(ranks.rank, -ranks.rank)})
+
+
 def leave(out, name, tensors, told):
     folder = out / str(init_distributed().rank)
     folder.mkdir(parents=True, exist_ok=True)

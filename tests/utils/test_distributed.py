@@ -95,6 +95,13 @@ def test_parts_are_disjoint_complete_and_even(count, world):
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
+def test_objects_come_from_the_main_process_and_gather_there(tmp_path):
+    for rank, folder in enumerate(together(2, "objects", tmp_path)):
+        tensors, received = left(folder, "objects")
+        assert received == {"sent": {"rank": 0, "none": None, "list": [0.1]}, "largest": [1, 0]}
+        assert {name: len(tensor) for name, tensor in tensors.items()} == ({} if rank else {"0": 1, "1": 2})
+
+
 def test_alone_nothing_is_sent():
     state = {"a": torch.ones(2), "b": [1, "c"]}
     assert (
