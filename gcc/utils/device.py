@@ -11,14 +11,14 @@ from gcc.errors import GccError
 from gcc.utils.distributed import is_distributed_launch
 
 LOCAL_RANK = "LOCAL_RANK"
-"""Where `torchrun` tells a process its number on this machine."""
+"""Environment variable in which `torchrun` sets the number of a process on its machine."""
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device `name`; `auto` is the GPU where there is one, of several processes on a machine each its own.
+    """Return the device `name`. `auto` is the GPU if there is one; of several processes on a machine, each gets its own GPU.
 
     Raises:
-        GccError: torch knows no such device, this machine has none, or one GPU is named for several processes.
+        GccError: torch does not know the device, this machine does not have it, or one GPU is named for several processes.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -35,17 +35,17 @@ def choose_device(name: str) -> torch.device:
     if device.type not in ("cpu", "cuda"):
         raise GccError(f"device {name!r} is not supported: expected auto, cpu, cuda or cuda:0")
     if device.index is not None and device.type == "cuda":
-        # Events, memory pinning and bfloat16's support are those of the current device.
+        # Events, memory pinning and the support of bfloat16 belong to the current device.
         torch.cuda.set_device(device)
     return device
 
 
 def peak_memory(device: torch.device) -> str:
-    """Return the most memory that this process has held so far, and on a GPU the most that its tensors have, as a text."""
-    # Windows has no such module.
+    """Return the peak memory of this process, and on a GPU also the peak memory of its tensors, as a text."""
+    # Windows does not have this module.
     import resource
 
-    # In kilobytes, but on a Mac in bytes.
+    # Linux counts in kilobytes, macOS in bytes.
     unit = 1 if sys.platform == "darwin" else 1024
-    held = f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9:.2f} GB"
-    return held + (f", {torch.cuda.max_memory_allocated(device) / 1e9:.2f} GB on {device}" if device.type == "cuda" else "")
+    peak = f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9:.2f} GB"
+    return peak + (f", {torch.cuda.max_memory_allocated(device) / 1e9:.2f} GB on {device}" if device.type == "cuda" else "")

@@ -1,4 +1,4 @@
-"""Atomic writes: a file is whole or absent."""
+"""Atomic writes (a file is complete or absent) and checks of output folders."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gcc.errors import OutputError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a new file's path beside `path`, which takes its place, synced to disk, if all goes well.
+    """Yield the path of a new file in the same folder, which replaces `path`, synced to disk, if the block succeeds.
 
     Raises:
         OutputError: the file cannot be written.
@@ -36,7 +36,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _sync(folder: Path) -> None:
-    """Make the names in a folder last."""
+    """Sync the names in a folder to disk."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -45,14 +45,14 @@ def _sync(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically; what no text holds, such as bytes of a file's name that are not UTF-8, is written as its number."""
+    """Write a text file atomically; what UTF-8 cannot encode, such as odd bytes of a file name, is written as an escape sequence."""
     with replacing(path) as fresh:
         fresh.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn what the operating system says of `path` into an `OutputError`."""
+    """Turn the operating system's errors about `path` into `OutputError`."""
     try:
         yield
     except OSError as error:
@@ -62,14 +62,14 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def require_room(out: Path, *, needs: int) -> None:
-    """Refuse an output folder that cannot be written or is too full; it is made if it is missing.
+    """Refuse an output folder that cannot be written or is too full; a missing folder is created.
 
     Args:
         out: the output folder.
-        needs: bytes that the run will write.
+        needs: number of bytes that the run will write.
 
     Raises:
-        OutputError: it cannot be written, or is too full.
+        OutputError: the folder cannot be written, or is too full.
     """
     with explained(out):
         out.mkdir(parents=True, exist_ok=True)
@@ -83,27 +83,27 @@ def require_room(out: Path, *, needs: int) -> None:
 
 
 def set_aside(folder: Path, names: Iterable[str]) -> Path | None:
-    """Move what `folder` holds of these names into a new folder in it, in their order, and return that; none if it holds none of them.
+    """Move the entries of `folder` with these names into a new folder inside it, in this order, and return it; None if there are none.
 
     Raises:
-        OutputError: it cannot be moved.
+        OutputError: an entry cannot be moved.
     """
-    held = [name for name in names if (folder / name).exists()]
-    if not held:
+    existing = [name for name in names if (folder / name).exists()]
+    if not existing:
         return None
     with explained(folder):
         aside = fresh_folder(folder / "replaced")
         aside.mkdir()
-        for name in held:
+        for name in existing:
             (folder / name).rename(aside / name)
     return aside
 
 
 def require_empty(folder: Path) -> None:
-    """Refuse a folder that holds anything; it need not exist.
+    """Refuse a folder that is not empty; it need not exist.
 
     Raises:
-        OutputError: it is a file, or is not empty.
+        OutputError: the path is a file, or the folder is not empty.
     """
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file: expected a folder, which need not exist yet")
@@ -112,7 +112,7 @@ def require_empty(folder: Path) -> None:
 
 
 def fresh_folder(base: Path) -> Path:
-    """Return `base`, or with the first free number behind it, so that no earlier run is in the way.
+    """Return `base` if it does not exist, else `base` with the first free number appended.
 
     >>> fresh_folder(Path("/nowhere/runs/pix2pix"))
     PosixPath('/nowhere/runs/pix2pix')

@@ -1,4 +1,4 @@
-"""Packages that the core does without."""
+"""Optional packages."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from gcc.errors import GccError
 
 @contextmanager
 def needed(by: str, package: str, extra: str = "eval") -> Iterator[None]:
-    """Explain a failed import inside this context.
+    """Explain how to install a package that an import inside this context lacks.
 
     Args:
-        by: who needs the package, such as an evaluator's name.
-        package: its name in the registry.
-        extra: of ours, which brings it.
+        by: what needs the package, such as an evaluator's name.
+        package: its name on PyPI.
+        extra: the extra of gan-gcc that installs it.
 
     Raises:
-        GccError: the package, or one that it needs in turn, is not installed.
+        GccError: the package or one of its dependencies is not installed.
     """
     try:
         yield

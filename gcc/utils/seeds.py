@@ -1,4 +1,4 @@
-"""Random seeds: one for the run, and one derived from it for every use, so that no use disturbs another."""
+"""Random seeds: the seed of the run, and one derived from it for each use, so that uses are independent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 def derive_seed(seed: int, use: str) -> int:
     """Return a 63-bit seed for one use of a run's seed, such as "student G".
 
-    >>> derived(0, "teacher") == derived(0, "teacher") != derived(0, "student")
+    >>> derive_seed(0, "teacher") == derive_seed(0, "teacher") != derive_seed(0, "student")
     True
     """
     digest = hashlib.sha256(f"{seed} {use}".encode()).digest()
@@ -24,15 +24,15 @@ def derive_seed(seed: int, use: str) -> int:
 
 @contextmanager
 def seeded(seed: int, use: str) -> Iterator[None]:
-    """Draw torch's random numbers on the CPU from a derived seed inside this context, and as before after it."""
+    """Seed torch's random numbers on the CPU with a derived seed inside this context, and restore their state after it."""
     with torch.random.fork_rng(devices=[]):
-        # Not `torch.manual_seed`, which would also seed every GPU for good.
+        # `torch.manual_seed` would also seed every GPU, which `fork_rng` does not undo here.
         torch.default_generator.manual_seed(derive_seed(seed, use))
         yield
 
 
 def random_states(device: torch.device) -> dict[str, Any]:
-    """Return where the global random numbers of torch, on the CPU and on the device, numpy and Python stand."""
+    """Return the states of the global random generators: torch on the CPU and on the device, numpy, and Python."""
     version, numbers, gauss = random.getstate()
     legacy: Any = np.random.get_state()
     kind, key, *rest = legacy
@@ -41,7 +41,7 @@ def random_states(device: torch.device) -> dict[str, Any]:
 
 
 def restore_random(states: Mapping[str, Any], device: torch.device) -> None:
-    """Take up what `random_states` returned; a device that it does not know of goes on as it is."""
+    """Restore what `random_states` returned; the generator of a GPU that it does not hold keeps its state."""
     version, numbers, gauss = states["python"]
     random.setstate((version, tuple(numbers), gauss))
     np.random.set_state(tuple(states["numpy"]))

@@ -1,4 +1,4 @@
-"""Nested state as plain values and tensors, which JSON and safetensors can hold, and back."""
+"""Nested state as plain values for JSON and tensors for safetensors, and back."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 from torch import Tensor
 
 TENSOR = "$tensor"
-"""Key of a table that stands for a tensor, by its name."""
+"""Key of the table that replaces a tensor; its value is the tensor's name."""
 
 
 def flatten_state(state: Any) -> tuple[Any, dict[str, Tensor]]:
-    """Return nested state with a reference in every tensor's place, and the tensors by name; tuples come back as lists.
+    """Return nested state with a reference in place of each tensor, and the tensors by name; tuples become lists.
 
     Args:
-        state: mappings with texts as keys, lists, tuples, tensors, numbers, texts, truth values and None, nested in any way.
+        state: mappings with string keys, lists, tuples, tensors, numbers, strings, booleans and None, nested in any way.
     """
     tensors: dict[str, Tensor] = {}
     return _flatten(state, "", tensors), tensors
 
 
 def unflatten_state(plain: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """Return what was split.
+    """Return the nested state that `flatten_state` took apart.
 
     Raises:
         KeyError: a tensor is missing.
@@ -35,23 +35,23 @@ def unflatten_state(plain: Any, tensors: Mapping[str, Tensor]) -> Any:
 
 
 def to_safetensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors as safetensors takes them: on the CPU, contiguous, and copied where several share their memory."""
-    to_safetensors: dict[str, Tensor] = {}
+    """Return tensors as safetensors needs them: on the CPU, contiguous, and copied if they share memory."""
+    converted: dict[str, Tensor] = {}
     seen = set()
     for name, tensor in tensors.items():
         plain = tensor.detach().cpu().contiguous()
         memory = plain.untyped_storage().data_ptr()
-        to_safetensors[name] = plain.clone() if memory in seen else plain
+        converted[name] = plain.clone() if memory in seen else plain
         seen.add(memory)
-    return to_safetensors
+    return converted
 
 
-def _flatten(state: Any, place: str, tensors: dict[str, Tensor]) -> Any:
+def _flatten(state: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(state, Tensor):
-        tensors[place] = state
-        return {TENSOR: place}
+        tensors[path] = state
+        return {TENSOR: path}
     if isinstance(state, Mapping):
-        return {name: _flatten(value, f"{place}/{name}", tensors) for name, value in state.items()}
+        return {name: _flatten(value, f"{path}/{name}", tensors) for name, value in state.items()}
     if isinstance(state, list | tuple):
-        return [_flatten(value, f"{place}/{number}", tensors) for number, value in enumerate(state)]
+        return [_flatten(value, f"{path}/{number}", tensors) for number, value in enumerate(state)]
     return state

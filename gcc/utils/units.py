@@ -6,7 +6,7 @@ EXPONENTS = {"K": 3, "M": 6, "G": 9, "T": 12}
 
 
 def with_prefix(value: float) -> str:
-    """Return a count in four digits with K, M, G or T.
+    """Return a count with four digits and K, M, G or T.
 
     >>> with_prefix(6.048e9), with_prefix(512)
     ('6.048 G', '512')

@@ -1,4 +1,4 @@
-"""Weights that people have: files of tensors by name, from this and other programs."""
+"""Files of trained weights, from this and other programs: tensors by name."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ from torch import Tensor
 from gcc.errors import ArtifactError, GccError, near
 
 PARALLEL = "module."
-"""What torch's DataParallel puts before every name."""
+"""Prefix that torch's DataParallel adds to every name."""
 COUNTER = ".num_batches_tracked"
 
 
 class Weights:
-    """Where the trained weights of networks are found: in files that the user names, else in torch's cache.
+    """Finds the trained weights of networks: in files that the user names, else in torch's cache.
 
     Args:
-        files: by the network's name, such as `vgg19`.
+        files: the files by the name of their network, such as `vgg19`.
+
+    Attributes:
+        asked: names of the networks that were looked up.
     """
 
     def __init__(self, files: Mapping[str, str | Path] | None = None) -> None:
@@ -33,32 +36,32 @@ class Weights:
         """Return the file of a network's weights.
 
         Args:
-            name: the network's.
-            cached: pattern of the file's name in torch's cache.
-            remedy: where people get the file, or how they do without.
+            name: the network.
+            cached: glob pattern of the file's name in torch's cache.
+            remedy: where to get the file, or how to do without it.
 
         Raises:
-            GccError: there is none.
+            GccError: there is no such file.
         """
         self.asked.add(name)
         if name in self.files:
             return self.files[name]
         folder = Path(torch.hub.get_dir()) / "checkpoints"
-        found = sorted(folder.glob(cached))
-        if not found:
+        matches = sorted(folder.glob(cached))
+        if not matches:
             others = sorted(self.files.keys() - self.asked)
-            given = f", and --weights gives those of {', '.join(others)}" if others else ""
+            named = f", and --weights gives those of {', '.join(others)}" if others else ""
             raise GccError(
-                f"the weights of {name} are needed, and {folder} has none ({cached}){given}: name a file with "
+                f"the weights of {name} are needed, and {folder} has none ({cached}){named}: name a file with "
                 f"--weights {name}=FILE; {remedy}"
             )
-        return found[-1]
+        return matches[-1]
 
     def require_asked(self) -> None:
-        """Refuse files that nothing has asked for.
+        """Refuse files of networks that nothing has looked up.
 
         Raises:
-            GccError: a named network is read by nothing in this run.
+            GccError: nothing in this run reads one of the named networks.
         """
         for name in sorted(self.files.keys() - self.asked):
             known = near(name, self.asked) if self.asked else ", or any others"
@@ -66,58 +69,58 @@ class Weights:
 
 
 def digest(path: Path) -> str:
-    """Return the first digits of a file's SHA-256, which name its weights in a protocol."""
+    """Return the first 12 hex digits of a file's SHA-256, which identify the weights in a protocol."""
     with path.open("rb") as file:
         return file_digest(file, "sha256").hexdigest()[:12]
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a `.safetensors` file, or of a state dict saved by torch, of which nothing but tensors is taken.
+    """Return the tensors of a `.safetensors` file or of a state_dict saved by torch; other objects are refused.
 
     Raises:
-        ArtifactError: the file is missing, damaged, or holds anything else.
+        ArtifactError: the file is missing or damaged, or holds something other than tensors.
     """
     if not path.is_file():
         raise ArtifactError(f"there is no file {path}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            # Only tensors and plain containers: nothing that could run.
+            # `weights_only` allows tensors and plain containers, and no code.
             state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError:
         raise
     except Exception as error:  # Damaged files raise exceptions of every type.
-        raise ArtifactError(f"{path} cannot be read: it is damaged, or holds more than tensors, of which nothing is loaded") from error
+        raise ArtifactError(f"{path} cannot be read: it is damaged, or holds more than tensors, which alone are loaded") from error
     if not (isinstance(state, Mapping) and state and all(isinstance(tensor, Tensor) for tensor in state.values())):
-        raise ArtifactError(f"{path} is no state dict: expected tensors by name")
+        raise ArtifactError(f"{path} is not a state_dict: expected tensors by name")
     tensors = {str(name): tensor for name, tensor in state.items()}
     wrapped = all(name.startswith(PARALLEL) for name in tensors)
     return {name.removeprefix(PARALLEL): tensor for name, tensor in tensors.items()} if wrapped else tensors
 
 
 def matched(path: Path, wanted: Mapping[str, Tensor], what: str, beside: str = "") -> dict[str, Tensor]:
-    """Return the tensors of a file that fill a network whose state dict is `wanted`.
+    """Return the tensors of a file that fit a network with the state_dict `wanted`.
 
-    The counters of batch norms, which old files lack and which no evaluation reads, are left out.
+    The batch counters of batch norms are left out: old files lack them, and evaluation mode does not read them.
 
     Args:
         path: as `read_tensors` reads it.
-        wanted: the network's own tensors by name, of which only the shapes matter.
-        what: the network, for the message, such as "vgg19 of torchvision".
-        beside: what the names of further tensors begin with that such files hold.
+        wanted: the network's own tensors by name; only their shapes matter.
+        what: the network in messages, such as "vgg19 of torchvision".
+        beside: prefix of the names of further tensors that such files may hold.
 
     Raises:
-        ArtifactError: the file cannot be read, or is no such network's; the message names the first tensor that differs.
+        ArtifactError: the file cannot be read, or belongs to another network; the message names the first tensor that differs.
     """
     tensors = {name: tensor for name, tensor in read_tensors(path).items() if not name.endswith(COUNTER)}
     names = [name for name in wanted if not name.endswith(COUNTER)]
     for name in names:
         shape = tuple(wanted[name].shape)
         if name not in tensors:
-            raise ArtifactError(f"{path} is no {what}: it lacks {name}, expected of shape {shape}")
+            raise ArtifactError(f"{path} is not {what}: it lacks {name}, expected of shape {shape}")
         if tensors[name].shape != shape:
-            raise ArtifactError(f"{path} is no {what}: it has {name} of shape {tuple(tensors[name].shape)}, expected {shape}")
+            raise ArtifactError(f"{path} is not {what}: it has {name} of shape {tuple(tensors[name].shape)}, expected {shape}")
     more = sorted(name for name in tensors.keys() - set(names) if not (beside and name.startswith(beside)))
     if more:
-        raise ArtifactError(f"{path} is no {what}: it has {more[0]}")
+        raise ArtifactError(f"{path} is not {what}: it has {more[0]}")
     return {name: tensors[name] for name in names}

@@ -37,7 +37,7 @@ def test_nothing_is_run(tmp_path):
 @pytest.mark.parametrize("content", [{}, {"a": 1}, [torch.zeros(1)], torch.zeros(1), {"state_dict": {"a": torch.zeros(1)}}])
 def test_what_is_no_state_dict_is_refused(content, tmp_path):
     torch.save(content, tmp_path / "a.pth")
-    with pytest.raises(ArtifactError, match="no state dict"):
+    with pytest.raises(ArtifactError, match="not a state_dict"):
         read_tensors(tmp_path / "a.pth")
 
 
@@ -83,7 +83,7 @@ def test_a_file_fills_a_network_or_its_first_difference_is_named(tmp_path):
     }
     for reason, content in wrong.items():
         torch.save(content, file)
-        with pytest.raises(ArtifactError, match=re.escape(f"{file} is no a toy: {reason}")):
+        with pytest.raises(ArtifactError, match=re.escape(f"{file} is not a toy: {reason}")):
             matched(file, state, "a toy")
     torch.save(state | {"fc.weight": torch.zeros(1)}, file)
     assert matched(file, state, "a toy", beside="fc.").keys() == old.keys()
