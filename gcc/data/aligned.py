@@ -6,8 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from gcc.data.folders import found, require_folder
-from gcc.data.hold_out import chosen, every_tenth
+from gcc.data.folders import describe_contents, require_folder
+from gcc.data.hold_out import every_tenth, select_split
 from gcc.data.images import image_files, read_rgb
 from gcc.data.paired import PairedImages, same_size
 from gcc.errors import DataError
@@ -15,23 +15,23 @@ from gcc.recipe import Recipe
 
 LAYOUTS = "expected train/ with images that hold A (left) and B (right) side by side, or A/train/ and B/train/ with images of equal names"
 Files = tuple[Path, Path | None]
-"""Image A and image B, or the image that holds both."""
+"""Image A and image B, or the image that holds both and None."""
 
 
 class Aligned(PairedImages[Files]):
     """Image pairs: `train/*.jpg` with A and B side by side, or `A/train/` and `B/train/`; `val` and `test` likewise.
 
-    Where both layouts are there, the side-by-side images count, for pix2pix makes them of the others. Of `val` and `test`, one stands in
-    for a missing other; without either, every tenth training image is held out for both.
+    If both layouts exist, the side-by-side images count, because pix2pix joins them from the others. If `val` or `test` is missing, the
+    other serves as both. If both are missing, every tenth training image is held out for them.
     """
 
     def __init__(self, root: Path | None, split: str, recipe: Recipe) -> None:
         super().__init__(recipe)
         root = require_folder(root)
         if not self.matches(root):
-            raise DataError(f"{root} holds {found(root)}: {LAYOUTS}")
-        there = {name: files for name in ("train", "val", "test") if (files := _files(root, name))}
-        self.files, self.note = chosen(root, there, split, every_tenth, len)
+            raise DataError(f"{root} holds {describe_contents(root)}: {LAYOUTS}")
+        splits = {name: files for name in ("train", "val", "test") if (files := _files(root, name))}
+        self.files, self.note = select_split(root, splits, split, every_tenth, len)
 
     @classmethod
     def matches(cls, root: Path) -> bool:
@@ -50,11 +50,11 @@ def _files(root: Path, split: str) -> list[Files]:
 
 def _partners(folder_a: Path, folder_b: Path) -> list[Files]:
     a, b = _by_stem(folder_a), _by_stem(folder_b)
-    alone = [path for stem, path in (a | b).items() if (stem in a) != (stem in b)]
-    if alone:
-        other = folder_b if alone[0].parent == folder_a else folder_a
-        more = f" ({len(alone)} images lack one)" if len(alone) > 1 else ""
-        raise DataError(f"{alone[0]} has no partner of the same name in {other}{more}: add it, or remove the image")
+    unpaired = [path for stem, path in (a | b).items() if (stem in a) != (stem in b)]
+    if unpaired:
+        other = folder_b if unpaired[0].parent == folder_a else folder_a
+        more = f" ({len(unpaired)} images lack one)" if len(unpaired) > 1 else ""
+        raise DataError(f"{unpaired[0]} has no partner of the same name in {other}{more}: add it, or remove the image")
     return [(path, b[stem]) for stem, path in a.items()]
 
 
@@ -63,7 +63,7 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     for path in image_files(folder):
         first = files.setdefault(path.stem, path)
         if first is not path:
-            raise DataError(f"{first} and {path.name} have the same name: remove one, for a pair is found by its name")
+            raise DataError(f"{first} and {path.name} have the same name: remove one, because pairs are matched by name")
     return files
 
 

@@ -1,7 +1,7 @@
-"""Images that are decoded once: their pixels lie in one file beside the data, which is mapped into memory.
+"""The cache of decoded images: one file of pixels in the data folder, which is mapped into memory.
 
-The file is a line of JSON (heights and widths of the images; names, sizes and dates of the files that they come from), the pixels as 8-bit
-RGB, and the CRC-32 of both.
+The file holds a line of JSON (heights and widths of the images; names, sizes and dates of their source files), the pixels as 8-bit RGB,
+and the CRC-32 of both.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from gcc.errors import DataError, OutputError
 from gcc.utils.files import explained, replacing
 
 PREFIX, SUFFIX = "decoded-", ".rgb"
-SUM = 4
+CHECKSUM = 4
 """Bytes of the checksum at the end."""
-PIECE = 1 << 24
-"""Bytes that are summed at once."""
+CHUNK = 1 << 24
+"""Bytes that the checksum reads at once."""
 AHEAD = 64
-"""Entries that are decoded side by side before they are written."""
+"""Entries that are decoded in parallel before they are written."""
 
 Sizes = list[tuple[int, int]]
 """Height and width of each image of an entry."""
 Images = Image.Image | tuple[Image.Image, ...]
-"""What an entry holds."""
+"""The images of an entry."""
 
 
-class Decoded:
-    """The images of a whole file that `keep` wrote; another process maps it anew, by its path.
+class DecodedImages:
+    """The images of a file that `write_decoded` wrote. A pickled copy maps the file again by its path.
 
     Args:
-        path: of the file.
-        entries: what the images belong to, in the order in which they were written.
+        path: the file.
+        entries: the entries of the images, in the order in which they were written.
 
     Attributes:
-        size: of the file in bytes.
+        size: size of the file in bytes.
     """
 
     def __init__(self, path: Path, entries: Iterable[Any]) -> None:
@@ -55,20 +55,20 @@ class Decoded:
         with path.open("rb") as file:
             header = file.readline()
         start = len(header)
-        self._places: dict[Any, list[tuple[int, int, int]]] = {}
+        self._locations: dict[Any, list[tuple[int, int, int]]] = {}
         for entry, sizes in zip(entries, json.loads(header)["images"], strict=True):
-            self._places[entry] = []
+            self._locations[entry] = []
             for height, width in sizes:
-                self._places[entry].append((start, height, width))
+                self._locations[entry].append((start, height, width))
                 start += height * width * 3
 
     def read(self, entry: Any) -> Images:
-        """Return what an entry holds.
+        """Return the images of an entry.
 
         Raises:
-            DataError: the file is gone, or another one is in its place.
+            DataError: the file is missing or was replaced.
         """
-        images = tuple(self._image(*place) for place in self._places[entry])
+        images = tuple(self._image(*location) for location in self._locations[entry])
         return images if len(images) > 1 else images[0]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -85,30 +85,36 @@ class Decoded:
             raise DataError(f"cannot read the decoded images {self.path}: {error}; start again") from error
         if mapped.size != self.size:
             raise DataError(f"the decoded images {self.path} have changed: start again")
-        # As a plain array, whose parts are made faster.
+        # Slices of a plain array are created faster.
         return mapped.view(np.ndarray)
 
 
-def keep(path: Path, entries: Sequence[Any], files: Iterable[Path], read: Callable[[Any], Images]) -> None:
-    """Write what `read` returns of each entry, an RGB image or a tuple of several; `files` are what it reads, beside the folder of `path`.
+def write_decoded(path: Path, entries: Sequence[Any], files: Iterable[Path], read: Callable[[Any], Images]) -> None:
+    """Decode all entries and write their images to a file.
+
+    Args:
+        path: the file to write, in a folder inside the data folder.
+        entries: the arguments of `read`.
+        files: the source files, whose sizes and dates are recorded.
+        read: decodes an entry into an RGB image or a tuple of RGB images.
 
     Raises:
-        DataError: an image cannot be read, is not RGB, or has changed meanwhile.
-        OutputError: there is no room for the file, or it cannot be written.
+        DataError: an image cannot be read, is not RGB, or changes in the meantime.
+        OutputError: the disk is full, or the file cannot be written.
     """
     with ThreadPoolExecutor() as pool:
-        # Decoded for their sizes alone: what finds no room is refused before anything is written.
+        # The first pass only finds the sizes, so that a full disk is noticed before anything is written.
         sizes = list(pool.map(lambda entry: _sizes(read(entry)), entries))
         header = json.dumps({"images": sizes, "files": [_status(file, path.parent.parent) for file in files]}).encode() + b"\n"
-        needs = len(header) + 3 * sum(height * width for images in sizes for height, width in images) + SUM
+        needs = len(header) + 3 * sum(height * width for images in sizes for height, width in images) + CHECKSUM
         try:
             _require_room(path.parent, needs)
             with replacing(path) as fresh, fresh.open("wb") as out:
-                total = 0
-                for piece in chain([header], _pixels(pool, entries, sizes, read)):
-                    out.write(piece)
-                    total = zlib.crc32(piece, total)
-                out.write(total.to_bytes(SUM, "little"))
+                checksum = 0
+                for chunk in chain([header], _pixels(pool, entries, sizes, read)):
+                    out.write(chunk)
+                    checksum = zlib.crc32(chunk, checksum)
+                out.write(checksum.to_bytes(CHECKSUM, "little"))
         except OutputError as error:
             reason = error.__cause__.strerror if isinstance(error.__cause__, OSError) else None
             raise OutputError(
@@ -118,19 +124,19 @@ def keep(path: Path, entries: Sequence[Any], files: Iterable[Path], read: Callab
 
 
 def is_whole(path: Path) -> bool:
-    """Return whether there is a file, and what it holds has the checksum that it ends in."""
+    """Return whether the file exists and its content matches the checksum at its end."""
     try:
         content = np.memmap(path, np.uint8, "r").view(np.ndarray)
     except (OSError, ValueError):
         return False
-    total, end = 0, len(content) - SUM
-    for start in range(0, end, PIECE):
-        total = zlib.crc32(content[start : min(start + PIECE, end)].data, total)
-    return end > 0 and content[end:].tobytes() == total.to_bytes(SUM, "little")
+    checksum, end = 0, len(content) - CHECKSUM
+    for start in range(0, end, CHUNK):
+        checksum = zlib.crc32(content[start : min(start + CHUNK, end)].data, checksum)
+    return end > 0 and content[end:].tobytes() == checksum.to_bytes(CHECKSUM, "little")
 
 
-def forget_stale(folder: Path) -> None:
-    """Remove, where it may be removed, what was kept in `folder` of files that are gone or have changed since."""
+def remove_stale(folder: Path) -> None:
+    """Remove caches in `folder` whose source files are missing or have changed; caches that cannot be removed stay."""
     for path in folder.glob(f"{PREFIX}*{SUFFIX}"):
         if _is_stale(path):
             with suppress(OSError):
@@ -140,9 +146,9 @@ def forget_stale(folder: Path) -> None:
 def _is_stale(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            told = json.loads(file.readline())["files"]
+            recorded = json.loads(file.readline())["files"]
         root = path.parent.parent
-        return any(_status(root / name, root) != [name, size, date] for name, size, date in told)
+        return any(_status(root / name, root) != [name, size, date] for name, size, date in recorded)
     except (OSError, ValueError, KeyError, TypeError):
         return True
 
@@ -163,24 +169,24 @@ def _require_room(folder: Path, needs: int) -> None:
 def _pixels(pool: ThreadPoolExecutor, entries: Sequence[Any], sizes: Sequence[Sizes], read: Callable[[Any], Images]) -> Iterator[bytes]:
     """Yield the pixels of every image, a few entries ahead."""
     for start in range(0, len(entries), AHEAD):
-        some = entries[start : start + AHEAD]
-        for entry, images, expected in zip(some, pool.map(read, some), sizes[start:], strict=False):
+        group = entries[start : start + AHEAD]
+        for entry, images, expected in zip(group, pool.map(read, group), sizes[start:], strict=False):
             if _sizes(images) != expected:
                 raise DataError(f"{entry} has changed while it was read: start again")
-            yield from (image.tobytes() for image in _parts(images))
+            yield from (image.tobytes() for image in _as_tuple(images))
 
 
 def _sizes(images: Images) -> Sizes:
-    return [(image.height, image.width) for image in _parts(images)]
+    return [(image.height, image.width) for image in _as_tuple(images)]
 
 
-def _parts(images: Images) -> tuple[Image.Image, ...]:
+def _as_tuple(images: Images) -> tuple[Image.Image, ...]:
     """Return the images of an entry.
 
     Raises:
-        DataError: it holds something else.
+        DataError: it holds something other than RGB images.
     """
-    parts = images if isinstance(images, tuple) else (images,)
-    if not all(isinstance(part, Image.Image) and part.mode == "RGB" for part in parts):
-        raise DataError("this data set reads something else than RGB images, which alone can be kept decoded: leave --cache out")
-    return parts
+    group = images if isinstance(images, tuple) else (images,)
+    if not all(isinstance(image, Image.Image) and image.mode == "RGB" for image in group):
+        raise DataError("this dataset reads something other than RGB images, and only these can be cached: leave --cache out")
+    return group

@@ -8,28 +8,28 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from gcc.data.folders import found, require_folder
-from gcc.data.hold_out import chosen, every_tenth
+from gcc.data.folders import describe_contents, require_folder
+from gcc.data.hold_out import every_tenth, select_split
 from gcc.data.image_files import ImagesOnDisk
 from gcc.data.images import image_files, read_rgb, resized, to_tensor
 from gcc.errors import DataError
 from gcc.recipe import Recipe
 
 CROP = 160
-"""Side of the centred square that is cut out of an image, in pixels; CelebA's aligned images are 178x218."""
-PLACES = ("img_align_celeba", "celeba/img_align_celeba", "")
-"""Where in a data folder the images may lie; the first that holds any counts."""
-OTHERS = ("train", "val", "test", "A", "B", "trainA", "trainB", "testA", "testB")
-"""Folders that tell of another layout, in which an image beside them is no sample."""
+"""Height and width of the centred crop, in pixels; CelebA's aligned images are 178x218."""
+FOLDERS = ("img_align_celeba", "celeba/img_align_celeba", "")
+"""Folders that may hold the images, relative to the data folder; the first that holds any counts."""
+OTHER_LAYOUTS = ("train", "val", "test", "A", "B", "trainA", "trainB", "testA", "testB")
+"""Folders of other layouts; images next to them are not samples."""
 
-LAYOUT = f"expected images directly in it, in {PLACES[0]}/ or in {PLACES[1]}/, and no folders such as train/ or trainA/"
+LAYOUT = f"expected images directly in it, in {FOLDERS[0]}/ or in {FOLDERS[1]}/, and no folders such as train/ or trainA/"
 
 
 class CelebA(ImagesOnDisk[Path]):
     """A folder of images: `*.jpg`, `img_align_celeba/*.jpg` or `celeba/img_align_celeba/*.jpg`.
 
     A sample is the image `real`, (3, S, S) in [-1, 1] with S = `recipe.size`: the centred square of 160 x 160 pixels, resized bilinearly.
-    An image that is smaller than 160 on a side gives its largest centred square. As in SAGAN's trainer for CelebA, nothing is augmented.
+    An image with a side shorter than 160 gives its largest centred square. As in SAGAN's trainer for CelebA, nothing is augmented.
     Attributes, landmarks and partitions are not read: every tenth image is held out for val and test.
     """
 
@@ -40,8 +40,8 @@ class CelebA(ImagesOnDisk[Path]):
         root = require_folder(root)
         files = _images(root)
         if not files:
-            raise DataError(f"{root} holds {found(root)}: {LAYOUT}")
-        self.files, self.note = chosen(root, {"train": files}, split, every_tenth, len)
+            raise DataError(f"{root} holds {describe_contents(root)}: {LAYOUT}")
+        self.files, self.note = select_split(root, {"train": files}, split, every_tenth, len)
 
     @classmethod
     def matches(cls, root: Path) -> bool:
@@ -56,9 +56,9 @@ class CelebA(ImagesOnDisk[Path]):
 
 
 def _images(root: Path) -> list[Path]:
-    if any((root / other).is_dir() for other in OTHERS):
+    if any((root / folder).is_dir() for folder in OTHER_LAYOUTS):
         return []
-    return next(filter(None, (image_files(root / place) for place in PLACES)), [])
+    return next(filter(None, (image_files(root / folder) for folder in FOLDERS)), [])
 
 
 def _centre(image: Image.Image) -> Image.Image:

@@ -1,4 +1,4 @@
-"""Cityscapes as it is downloaded (Cordts et al. 2016)."""
+"""Cityscapes in the layout of its download (Cordts et al. 2016)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gcc.data.folders import found, require_folder
+from gcc.data.folders import describe_contents, require_folder
 from gcc.data.images import NEAREST, entries, read_ids, read_rgb, subfolders
 from gcc.data.paired import PairedImages, same_size
 from gcc.errors import DataError
@@ -52,22 +52,22 @@ LABELS: tuple[tuple[str, tuple[int, int, int]], ...] = (
     ("motorcycle", (0, 0, 230)),
     ("bicycle", (119, 11, 32)),
 )
-"""Name and colour of every label, by its id."""
+"""Name and colour of every label, indexed by id."""
 TRAIN_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
-"""Ids of the 19 classes that are evaluated, by their train id."""
+"""Ids of the 19 evaluated classes, indexed by train id."""
 IGNORED = 255
-"""Train id of all else."""
+"""Train id of all other labels."""
 
 LAYOUT = "expected gtFine/ and leftImg8bit/, each with train/<city>/ and val/<city>/"
 PHOTO = "_leftImg8bit.png"
 COLOURS = "_gtFine_color.png"
 IDS = "_gtFine_labelIds.png"
 PREPARED = "_gtFine_labelTrainIds.png"
-"""Train ids, as cityscapesScripts writes them."""
+"""Suffix of the train ids that cityscapesScripts writes."""
 
 
 class Frame(NamedTuple):
-    """A label map and its photograph, and a map of label ids or train ids if there is one."""
+    """A label map, its photograph, and a map of label ids or train ids, or None."""
 
     labels: Path
     photo: Path
@@ -77,12 +77,12 @@ class Frame(NamedTuple):
 class Cityscapes(PairedImages[Frame]):
     """Cityscapes as downloaded: `gtFine/<split>/<city>/` and `leftImg8bit/<split>/<city>/`.
 
-    A is the label map in Cityscapes' colours and B the photograph, so that the direction AtoB paints a photograph from labels. (The
-    `cityscapes` that comes prepared with pix2pix has them the other way round and is read as `aligned`, with the direction BtoA.) Label
-    maps are resized by nearest neighbour. The labels of the test split are kept secret, so `val` serves as `test`.
+    A is the label map in Cityscapes' colours and B the photograph, so the direction AtoB translates labels to photographs. (pix2pix's
+    prepared `cityscapes` has them the other way round and is read as `aligned`, with the direction BtoA.) Label maps are resized by nearest
+    neighbour. The labels of the test split are secret, so `val` serves as `test`.
 
-    Where every frame has its label ids, samples that are not augmented also have `labels`: train ids, (1024, 2048) int64, with 255 where
-    a pixel does not count.
+    If every frame has its label ids, samples that are not augmented also have `labels`: train ids, (1024, 2048) int64, with 255 for pixels
+    that do not count.
     """
 
     resample_A = NEAREST
@@ -91,7 +91,7 @@ class Cityscapes(PairedImages[Frame]):
         super().__init__(recipe)
         root = require_folder(root)
         if not self.matches(root):
-            raise DataError(f"{root} holds {found(root)}: {LAYOUT}")
+            raise DataError(f"{root} holds {describe_contents(root)}: {LAYOUT}")
         if split == "test":
             split, self.note = "val", "Cityscapes keeps the labels of its test images secret: val serves as test"
         self.files = _frames(root, split)
@@ -112,7 +112,7 @@ class Cityscapes(PairedImages[Frame]):
         return sample
 
     def preview(self, index: int) -> dict[str, Tensor]:
-        # The labels, at the frames' full size, are nothing to look at.
+        # A grid does not show the labels, which have the frames' full size.
         return super().sample(index, None)
 
     def _fault(self, file: Frame) -> str:
@@ -127,17 +127,17 @@ class Cityscapes(PairedImages[Frame]):
 
 
 def train_ids(path: Path) -> np.ndarray:
-    """Return the train ids of a map of label ids, or of train ids, (H, W) int64.
+    """Read a map of label ids or train ids as train ids, (H, W) int64.
 
     Raises:
-        DataError: it cannot be read, or holds an unknown id.
+        DataError: the file cannot be read, or holds an unknown id.
     """
     if not path.name.endswith(PREPARED):
         return np.take(_TRAIN_IDS, _ids(path))
     ids = read_ids(path).astype(np.int64)
-    wrong = ids[(ids >= len(TRAIN_IDS)) & (ids != IGNORED)]
-    if wrong.size:
-        raise DataError(f"{path} holds the train id {wrong[0]}: expected 0 to {len(TRAIN_IDS) - 1}, and {IGNORED} for what does not count")
+    unknown = ids[(ids >= len(TRAIN_IDS)) & (ids != IGNORED)]
+    if unknown.size:
+        raise DataError(f"{path} holds the train id {unknown[0]}: expected 0 to {len(TRAIN_IDS) - 1}, or {IGNORED} for pixels to ignore")
     return ids
 
 
@@ -158,10 +158,10 @@ def _frames(root: Path, split: str) -> list[Frame]:
     return [Frame(labels[frame], photos[frame], ids.get(frame)) for frame in photos]
 
 
-def _by_frame(folder: Path, ending: str) -> dict[str, Path]:
-    """Return the files that end so by `<city>/<frame>`."""
-    files = [path for city in subfolders(folder) for path in entries(city) if path.name.endswith(ending)]
-    return {f"{path.parent.name}/{path.name.removesuffix(ending)}": path for path in files}
+def _by_frame(folder: Path, suffix: str) -> dict[str, Path]:
+    """Return the files whose names end in `suffix` by `<city>/<frame>`."""
+    files = [path for city in subfolders(folder) for path in entries(city) if path.name.endswith(suffix)]
+    return {f"{path.parent.name}/{path.name.removesuffix(suffix)}": path for path in files}
 
 
 def _coloured(path: Path) -> Image.Image:

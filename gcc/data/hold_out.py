@@ -1,4 +1,4 @@
-"""Which files of a data folder train, and which are held out."""
+"""Selects the files of a split, and holds some out where a data folder lacks validation or test images."""
 
 from __future__ import annotations
 
@@ -12,45 +12,45 @@ T = TypeVar("T")
 S = TypeVar("S")
 
 EVERY = 10
-"""Without a val and a test folder, one training image in so many is held out."""
+"""Without val and test folders, every so many-th training image is held out."""
 
 
-def every_tenth(where: Path, files: list[T]) -> tuple[list[T], list[T]]:
-    """Return the files that train and those that are held out.
+def every_tenth(folder: Path, files: list[T]) -> tuple[list[T], list[T]]:
+    """Return the training files and the held-out files.
 
     Raises:
-        DataError: there is a single file.
+        DataError: there are fewer than two files.
     """
     if len(files) < 2:
-        raise DataError(f"{where} holds a single training image, and none is held out for val or test: add images")
-    return [file for place, file in enumerate(files) if place % EVERY], files[::EVERY]
+        raise DataError(f"{folder} holds a single training image, and none is held out for val or test: add images")
+    return [file for number, file in enumerate(files) if number % EVERY], files[::EVERY]
 
 
-def chosen(
-    root: Path, there: Mapping[str, S], split: str, divide: Callable[[Path, S], tuple[S, S]], count: Callable[[S], object]
+def select_split(
+    root: Path, splits: Mapping[str, S], split: str, divide: Callable[[Path, S], tuple[S, S]], count: Callable[[S], object]
 ) -> tuple[S, str]:
-    """Return the files of `split`, and what to say about them.
+    """Return the files of `split`, and a note that says where they come from; empty if they are the split's own.
 
-    Of val and test, one stands in for a missing other; without either, every tenth training image is held out for both.
+    If val or test is missing, the other serves as both. If both are missing, every tenth training image is held out for them.
 
     Args:
         root: the data folder.
-        there: the files of each split that is there.
+        splits: the files of each split that exists on disk.
         split: `train`, `val` or `test`.
-        divide: divides the training files into those that train and those that are held out, as `every_tenth` does.
-        count: tells how many images files are.
+        divide: divides the training files into training and held-out files, as `every_tenth` does.
+        count: returns the number of images in such files, for the note.
 
     Raises:
-        DataError: there are no training files, or too few to hold some out.
+        DataError: there are no training files, or too few to hold any out.
     """
-    if "train" not in there:
+    if "train" not in splits:
         raise DataError(f"the train folders of {root} hold no images")
-    if "val" not in there and "test" not in there:
-        rest, held = divide(root, there["train"])
-        files, role = (rest, "trains") if split == "train" else (held, f"serves as {split}")
+    if "val" not in splits and "test" not in splits:
+        rest, held_out = divide(root, splits["train"])
+        files, role = (rest, "trains") if split == "train" else (held_out, f"serves as {split}")
         share = "all but every tenth training image" if split == "train" else "every tenth training image"
-        return files, f"{root} has neither val nor test images: {share} {role} ({count(files)} of {count(there['train'])})"
-    if split in there:
-        return there[split], ""
-    (other,) = there.keys() - {"train"}
-    return there[other], f"{root} has no {split} images: {other} serves as {split} ({count(there[other])} images)"
+        return files, f"{root} has neither val nor test images: {share} {role} ({count(files)} of {count(splits['train'])})"
+    if split in splits:
+        return splits[split], ""
+    (other,) = splits.keys() - {"train"}
+    return splits[other], f"{root} has no {split} images: {other} serves as {split} ({count(splits[other])} images)"

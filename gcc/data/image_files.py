@@ -1,4 +1,4 @@
-"""What every data set of image files shares: reading each once before training, and leaving out what cannot be read."""
+"""The base class of datasets of image files: checks, identity, and the cache of decoded images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
 
-from gcc.data.cache import PREFIX, SUFFIX, Decoded, forget_stale, is_whole, keep
+from gcc.data.cache import PREFIX, SUFFIX, DecodedImages, is_whole, remove_stale, write_decoded
 from gcc.errors import DataError
 from gcc.registry.dataset import DatasetSource
 
@@ -21,55 +21,55 @@ class ImagesOnDisk(DatasetSource, Generic[F]):
     """Samples that are read from files.
 
     Attributes:
-        files: what each sample is read from, such as a path or a pair of paths.
-        kept: the images as `cached` keeps them; none where they are decoded whenever they are asked for.
+        files: the files of each sample, such as a path or a pair of paths.
+        cache: the decoded images; None if every read decodes the files.
     """
 
     files: list[F]
-    kept: Decoded | None = None
+    cache: DecodedImages | None = None
 
     def __len__(self) -> int:
         return len(self.files)
 
     @abc.abstractmethod
     def read(self, file: F) -> Any:
-        """Return what an entry of `files` holds, as it is on disk.
+        """Decode an entry of `files`.
 
         Raises:
             DataError: an image cannot be read; the message names it.
         """
 
     def images(self, file: F) -> Any:
-        """Return what `read` does, from what is kept decoded if there is anything; samples are made of it.
+        """Return what `read` returns, from the cache if there is one; samples are built from it.
 
         Raises:
             DataError: an image cannot be read; the message names it.
         """
-        return self.read(file) if self.kept is None else self.kept.read(file)
+        return self.read(file) if self.cache is None else self.cache.read(file)
 
     def cached(self, folder: Path) -> Self:
-        forget_stale(folder)
+        remove_stale(folder)
         path = folder / f"{PREFIX}{self.identity}{SUFFIX}"
         if not is_whole(path):
-            keep(path, self.files, _paths(self.files), self.read)
-        rest = copy.copy(self)
-        rest.kept = Decoded(path, self.files)
-        return rest
+            write_decoded(path, self.files, _paths(self.files), self.read)
+        source = copy.copy(self)
+        source.cache = DecodedImages(path, self.files)
+        return source
 
     @property
     def cache_path(self) -> Path | None:
-        return None if self.kept is None else self.kept.path
+        return None if self.cache is None else self.cache.path
 
     def check(self) -> list[tuple[int, str]]:
-        # Decoders let other threads run.
+        # Decoders release the GIL.
         with ThreadPoolExecutor() as pool:
-            return [(number, fault) for number, fault in enumerate(pool.map(self._fault, self.files)) if fault]
+            return [(number, reason) for number, reason in enumerate(pool.map(self._fault, self.files)) if reason]
 
     @property
     def identity(self) -> str:
-        # All but the files tells how they are read.
-        told = {name: value for name, value in vars(self).items() if name not in ("files", "note", "kept")}
-        digest = sha256(repr((type(self).__name__, sorted(told.items()))).encode())
+        # The other attributes decide how the files are read. Renaming one would orphan the caches that users have.
+        options = {name: value for name, value in vars(self).items() if name not in ("files", "note", "cache")}
+        digest = sha256(repr((type(self).__name__, sorted(options.items()))).encode())
         for path in _paths(self.files):
             status = path.stat()
             digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}\n".encode())
@@ -83,7 +83,7 @@ class ImagesOnDisk(DatasetSource, Generic[F]):
         return rest
 
     def _fault(self, file: F) -> str:
-        """Return why an entry cannot be read; nothing if it can."""
+        """Return why an entry cannot be read; an empty string if it can."""
         try:
             self.read(file)
         except DataError as error:

@@ -1,4 +1,4 @@
-"""Image files in and out: every kind that Pillow reads becomes 8-bit RGB, and tensors lie in [-1, 1]."""
+"""Reads and writes image files: every format that Pillow reads becomes 8-bit RGB, and tensors lie in [-1, 1]."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ NEAREST = Image.Resampling.NEAREST
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Return the image files directly in `folder` in natural order (`2.png` before `10.png`); none if it is no folder.
+    """Return the image files directly in `folder` in natural order (`2.png` before `10.png`); an empty list if it is not a folder.
 
-    Hidden files are left out, such as the `._name.jpg` that macOS puts beside `name.jpg`.
+    Hidden files are left out, such as the `._name.jpg` that macOS adds for `name.jpg`.
 
     Raises:
         DataError: the folder cannot be listed.
@@ -33,7 +33,7 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Return the folders directly in `folder` in natural order, hidden ones left out; none if it is no folder.
+    """Return the folders directly in `folder` in natural order, without hidden ones; an empty list if it is not a folder.
 
     Raises:
         DataError: the folder cannot be listed.
@@ -42,7 +42,7 @@ def subfolders(folder: Path) -> list[Path]:
 
 
 def entries(folder: Path) -> list[Path]:
-    """Return all that is not hidden in `folder` in natural order; nothing if it is no folder.
+    """Return the entries of `folder` that are not hidden in natural order; an empty list if it is not a folder.
 
     Raises:
         DataError: the folder cannot be listed.
@@ -57,18 +57,18 @@ def entries(folder: Path) -> list[Path]:
 
 def _natural(path: Path) -> tuple[list[str | int], str]:
     parts = re.split(r"(\d+)", path.name)
-    return [int(part) if place % 2 else part.lower() for place, part in enumerate(parts)], path.name
+    return [int(part) if number % 2 else part.lower() for number, part in enumerate(parts)], path.name
 
 
 def read_rgb(path: Path) -> Image.Image:
-    """Read an image file as 8-bit RGB, upright as its EXIF orientation tells.
+    """Read an image file as 8-bit RGB, turned upright by its EXIF orientation.
 
-    Palettes, CMYK and grey are converted, 16-bit grey keeps its upper 8 bits, an alpha channel is dropped, and an animation gives its first
+    Palettes, CMYK and grey are converted. 16-bit grey keeps its upper 8 bits, an alpha channel is dropped, and an animation gives its first
     frame.
 
     Raises:
-        DataError: the file is missing, empty, no image, truncated, damaged, too large, of a kind without a fixed range of values, or one
-            that Pillow would let another program run.
+        DataError: the file is missing, empty, truncated, damaged or too large, is not an image, has pixels without a fixed range of values,
+            or is a program that Pillow would have run.
     """
     return _read(path, _rgb)
 
@@ -84,14 +84,14 @@ def read_ids(path: Path) -> np.ndarray:
 
 def _read(path: Path, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
     try:
-        # What Pillow warns about, such as damaged EXIF data beside a sound image, is nothing that a user has to act on.
+        # Pillow's warnings, for example about damaged EXIF data in an intact image, need no action from the user.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path) as image:
                 return convert(image)
     except MemoryError:
         raise
-    except Exception as error:  # Decoders meet damaged files with exceptions of every type.
+    except Exception as error:  # Decoders raise exceptions of every type for damaged files.
         raise DataError(f"cannot read the image {path}: {_reason(path, error)}") from error
 
 
@@ -104,7 +104,7 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         raise ValueError("its pixels are floating-point numbers, which have no fixed range; save it with 8 bits per channel")
     if image.mode == "P":
-        # Pillow takes a palette with transparency to RGB by way of RGBA alone.
+        # Pillow converts a palette with transparency to RGB only via RGBA.
         image = image.convert("RGBA")
     return image.convert("RGB")
 
@@ -129,14 +129,14 @@ def _reason(path: Path, error: Exception) -> str:
         case Image.DecompressionBombError():
             return f"it has more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels; make it smaller"
         case UnidentifiedImageError():
-            return "the file is empty" if path.stat().st_size == 0 else "it is damaged, or no image of a known format"
+            return "the file is empty" if path.stat().st_size == 0 else "it is damaged, or not an image of a known format"
         case OSError(strerror=str(reason)):
             return reason
     return " ".join(str(error).split()) or type(error).__name__
 
 
 def resized(image: Image.Image, width: int, height: int, resample: Image.Resampling = BICUBIC) -> Image.Image:
-    """Return the image in `width` x `height` pixels; bicubic is anti-aliased where it shrinks."""
+    """Return the image in `width` x `height` pixels; bicubic is anti-aliased when it shrinks the image."""
     return image if image.size == (width, height) else image.resize((width, height), resample)
 
 
@@ -147,7 +147,7 @@ def to_tensor(image: Image.Image | np.ndarray) -> Tensor:
 
 
 def to_bytes(images: Tensor) -> Tensor:
-    """Return values in [-1, 1] of any shape as 8-bit ones, as an image file has them; values outside are clipped."""
+    """Return values in [-1, 1] of any shape as the 8-bit values of an image file; values outside the range are clipped."""
     return images.detach().float().clamp(-1.0, 1.0).add(1.0).mul(127.5).round().to(torch.uint8)
 
 
@@ -157,10 +157,10 @@ def to_image(tensor: Tensor) -> Image.Image:
 
 
 def write_image(path: Path, tensor: Tensor) -> None:
-    """Write a tensor (3, H, W) in [-1, 1] as an image file of the format that the suffix names.
+    """Write a tensor (3, H, W) in [-1, 1] as an image file in the format of the suffix.
 
     Raises:
-        OutputError: the suffix names no format, or the file cannot be written.
+        OutputError: the suffix is not that of a format, or the file cannot be written.
     """
     try:
         to_image(tensor).save(path)

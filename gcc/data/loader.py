@@ -1,4 +1,4 @@
-"""How samples reach training: batches that depend on seed, stream and epoch, and on nothing else."""
+"""Batches of samples that depend only on seed, stream and epoch."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from gcc.utils.distributed import SINGLE_PROCESS, Ranks
 SampleZ = Callable[[np.random.Generator], Tensor | None]
 """Draws the random input `z` of one sample, or returns None; see `Architecture.sample_z`."""
 Key = tuple[int, tuple[int, ...] | None]
-"""A sample's index and the seed of its augmentation; none for a sample that is not augmented."""
+"""A sample's index and the seed of its augmentation; None for a sample that is not augmented."""
 
 
 @dataclass(frozen=True)
 class _Failure:
-    """A `DataError` on its way out of a worker, which would bury the message in its own traceback."""
+    """The message of a `DataError`, which a worker returns because `DataLoader` would bury the exception in a traceback."""
 
     message: str
 
@@ -48,7 +48,7 @@ class _Samples(Dataset["dict[str, Tensor] | _Failure"]):
 
 @dataclass
 class _Order:
-    """The keys of the batches to come; a `DataLoader` reads it afresh for every epoch."""
+    """The keys of the next batches; a `DataLoader` iterates over it again for every epoch."""
 
     batches: Sequence[list[Key]] = field(default_factory=list)
 
@@ -57,23 +57,23 @@ class _Order:
 
 
 class Loader:
-    """Batches of a source for training, the same whatever the number of workers and wherever an epoch is taken up again.
+    """Training batches of a source, independent of the number of workers and of where an epoch is resumed.
 
-    The order is a permutation drawn from (seed, stream, epoch), each augmentation is drawn from (seed, stream, epoch, index); torch's own
-    random state is left alone. Workers, if any, stay for the loader's lifetime.
+    The order is a permutation drawn from (seed, stream, epoch). Augmentation and random input are drawn from (seed, stream, epoch, index).
+    Torch's global random state does not change. Workers live as long as the loader.
 
     Args:
-        source: where the samples come from.
+        source: the samples.
         sample_z: draws a sample's random input.
-        batch_size: samples in a batch, of all processes together; a last, smaller batch of an epoch is dropped unless it is the only one.
-        seed: of the order and the augmentation.
-        device: where the batches go.
-        workers: processes that read ahead for each stream; 0 reads in this process.
-        ranks: the processes that each get their share of every batch.
+        batch_size: samples in a batch, over all processes. A smaller last batch of an epoch is dropped unless it is the only one.
+        seed: seed of the order and the augmentation.
+        device: the device of the batches.
+        workers: processes that read ahead for each stream. 0 reads in this process.
+        ranks: the processes that share every batch.
 
     Raises:
         DataError: the source has no samples.
-        RecipeError: a batch cannot be shared.
+        RecipeError: the processes cannot share a batch evenly.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Loader:
     def batches(self, epoch: int, stream: int, start: int = 0) -> Iterator[dict[str, Tensor]]:
         """Yield the batches of `epoch` from number `start` on, each tensor (N, ...), on the device.
 
-        Streams are drawn independently of each other and may be read side by side; within one stream a new call ends the one before.
+        Streams are independent and may be read in parallel. A new call for a stream ends the previous one.
 
         Raises:
             DataError: a sample cannot be read.
@@ -110,10 +110,10 @@ class Loader:
             self._streams[stream] = order, _data_loader(_Samples(self.source, self.sample_z), order, self.device, self.workers)
         order, loader = self._streams[stream]
         order.batches = self._keys(epoch, stream)[start:]
-        yield from _delivered(loader, self.device)
+        yield from _to_device(loader, self.device)
 
     def close(self, stream: int) -> None:
-        """Let go of a stream that is not read again, and of its workers."""
+        """Close a stream and its workers."""
         self._streams.pop(stream, None)
 
     def _keys(self, epoch: int, stream: int) -> list[list[Key]]:
@@ -129,31 +129,31 @@ def add_z(sample: dict[str, Tensor], sample_z: SampleZ, random: np.random.Genera
 
 
 def reader_died(error: Exception) -> bool:
-    """Return whether an error says that a process that reads images has died, which torch raises wherever the run just is."""
+    """Return whether an error says that a worker has died. Torch raises it from a signal handler, at any point of the run."""
     return isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker")
 
 
 def in_order(
     source: DatasetSource, sample_z: SampleZ, indices: Sequence[int], batch_size: int, device: torch.device, workers: int = 0
 ) -> Iterator[dict[str, Tensor]]:
-    """Yield these samples in order and not augmented, in batches of `batch_size` and a smaller last one.
+    """Yield these samples in order and without augmentation, in batches of `batch_size`; the last may be smaller.
 
     Raises:
         DataError: a sample cannot be read.
     """
     keys: list[Key] = [(index, None) for index in indices]
     order = _Order([keys[start : start + batch_size] for start in range(0, len(keys), batch_size)])
-    yield from _delivered(_data_loader(_Samples(source, sample_z), order, device, workers), device)
+    yield from _to_device(_data_loader(_Samples(source, sample_z), order, device, workers), device)
 
 
 def steps_per_epoch(source: DatasetSource, batch_size: int) -> int:
-    """Return the number of batches in an epoch: whole ones, or a single smaller one.
+    """Return the number of full batches in an epoch, or 1 if there are fewer samples than in a batch.
 
     Raises:
         DataError: the source has no samples.
     """
     if not len(source):
-        raise DataError("the data set has no samples")
+        raise DataError("the dataset has no samples")
     return max(1, len(source) // batch_size)
 
 
@@ -162,23 +162,23 @@ def _data_loader(samples: _Samples, order: _Order, device: torch.device, workers
         samples,
         batch_sampler=order,
         num_workers=workers,
-        collate_fn=_collated,
+        collate_fn=_collate,
         pin_memory=device.type == "cuda",
-        worker_init_fn=_leave_interrupts_to_the_run,
+        worker_init_fn=_ignore_interrupts,
         persistent_workers=workers > 0,
-        # A data loader draws a seed for each epoch; from the global generator that would move the dropout of a resumed run.
+        # A data loader draws a seed for each epoch. From the global generator, it would change the dropout of a resumed run.
         generator=torch.Generator(),
     )
 
 
-def _leave_interrupts_to_the_run(worker: int) -> None:
-    """Take no part in the signals that a terminal, or what has launched a job, sends to every process of it."""
+def _ignore_interrupts(worker: int) -> None:
+    """Ignore the signals that a terminal or a job launcher sends to all processes of a job."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(os, "setpgrp"):
         os.setpgrp()
 
 
-def _collated(samples: list[dict[str, Tensor] | _Failure]) -> dict[str, Tensor] | _Failure:
+def _collate(samples: list[dict[str, Tensor] | _Failure]) -> dict[str, Tensor] | _Failure:
     for sample in samples:
         if isinstance(sample, _Failure):
             return sample
@@ -186,7 +186,7 @@ def _collated(samples: list[dict[str, Tensor] | _Failure]) -> dict[str, Tensor] 
     return batch
 
 
-def _delivered(loader: DataLoader[dict[str, Tensor] | _Failure], device: torch.device) -> Iterator[dict[str, Tensor]]:
+def _to_device(loader: DataLoader[dict[str, Tensor] | _Failure], device: torch.device) -> Iterator[dict[str, Tensor]]:
     for batch in loader:
         if isinstance(batch, _Failure):
             raise DataError(batch.message)

@@ -1,55 +1,57 @@
-"""Which data set a folder is."""
+"""Opens the dataset that fits a folder."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from gcc.data.folders import found, require_folder
+from gcc.data.folders import describe_contents, require_folder
 from gcc.errors import DataError, PluginError
 from gcc.recipe import Recipe
 from gcc.registry import DATASETS, DatasetSource
 
 
 def open_source(root: Path | None, samples: str, split: str, recipe: Recipe, demo: str, dataset: str | None = None) -> DatasetSource:
-    """Open the data set that fits.
+    """Open a dataset.
 
     Args:
-        root: the data folder; none takes the data set `demo`, which needs none.
-        samples: the kind of samples that is needed, such as "paired".
+        root: the data folder; None opens the dataset `demo`, which does not need one.
+        samples: the kind of samples that the family needs, such as "paired".
         split: `train`, `val` or `test`.
-        recipe: gives the size of the images.
-        demo: name of the data set that is made without a folder.
-        dataset: name of the data set; none takes the one that recognises the folder.
+        recipe: the recipe, with the size of the images.
+        demo: name of the generated dataset.
+        dataset: name of the dataset; None takes the one that matches the folder.
 
     Raises:
-        DataError: the folder is missing, empty or no folder, no data set or more than one recognises it, or its files do not fit.
-        PluginError: the data set that was named is unknown or broken.
+        DataError: the folder is missing, empty or a file, no dataset or more than one matches it, or its files do not fit.
+        PluginError: the named dataset is unknown or broken.
     """
     if dataset is None and root is None:
         dataset = demo
     if dataset is None:
-        dataset = _recognised(require_folder(root), samples)
+        dataset = _matching(require_folder(root), samples)
     source = DATASETS.load(dataset)
     if source.samples != samples:
-        raise DataError(f"the data set {dataset!r} gives {source.samples!r} samples: expected {samples!r}; name another with --dataset")
+        raise DataError(f"the dataset {dataset!r} gives {source.samples!r} samples: expected {samples!r}; name another with --dataset")
     return source(root, split, recipe)
 
 
-def _recognised(root: Path, samples: str) -> str:
+def _matching(root: Path, samples: str) -> str:
     candidates, broken = _candidates(samples)
-    fitting = [name for name, source in candidates.items() if _recognises(source, root)]
-    match fitting:
+    matching = [name for name, source in candidates.items() if _matches(source, root)]
+    match matching:
         case [name]:
             return name
         case []:
             layouts = "; ".join(f"{name}: {_summary(source)}" for name, source in candidates.items())
-            passed_over = f" (passed over, for they do not work: {', '.join(broken)})" if broken else ""
-            raise DataError(f"no data set of {samples} samples fits {root}, which holds {found(root)}. Layouts: {layouts}{passed_over}")
-    raise DataError(f"{root} is recognised by the data sets {' and '.join(fitting)}: name one with --dataset")
+            skipped = f" (skipped, because they do not work: {', '.join(broken)})" if broken else ""
+            raise DataError(
+                f"no dataset of {samples} samples fits {root}, which holds {describe_contents(root)}. Layouts: {layouts}{skipped}"
+            )
+    raise DataError(f"{root} matches the datasets {' and '.join(matching)}: name one with --dataset")
 
 
 def _candidates(samples: str) -> tuple[dict[str, type[DatasetSource]], list[str]]:
-    """Return the data sets of this kind by name, and the names of the broken ones."""
+    """Return the datasets of this kind by name, and the names of the broken ones."""
     candidates, broken = {}, []
     for name in DATASETS.names():
         try:
@@ -62,10 +64,10 @@ def _candidates(samples: str) -> tuple[dict[str, type[DatasetSource]], list[str]
     return candidates, broken
 
 
-def _recognises(source: type[DatasetSource], root: Path) -> bool:
+def _matches(source: type[DatasetSource], root: Path) -> bool:
     try:
         return source.matches(root)
-    except Exception:  # A third party's fault must not keep the folder from its own data set.
+    except Exception:  # A fault in one plugin must not hide the dataset that fits the folder.
         return False
 
 

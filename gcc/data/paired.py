@@ -1,4 +1,4 @@
-"""What every set of image pairs on disk shares: the augmentation of pix2pix and the reading of pairs."""
+"""The base class of image pairs on disk, and the augmentation of pix2pix."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from gcc.recipe import Recipe
 F = TypeVar("F")
 
 ENLARGED = 286 / 256
-"""Size before the random crop over the size after it, as in pix2pix."""
+"""Ratio of the sizes before and after the random crop, as in pix2pix."""
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """A resize to `load` x `load` pixels, the crop of `size` x `size` pixels at (`left`, `top`), and perhaps a mirror."""
+    """A resize to `load` x `load` pixels, the crop of `size` x `size` pixels at (`left`, `top`), and optionally a mirror."""
 
     size: int
     load: int
@@ -32,8 +32,8 @@ class Augmentation:
     mirrored: bool = False
 
     @classmethod
-    def drawn(cls, size: int, random: np.random.Generator | None) -> Augmentation:
-        """Draw the augmentation of pix2pix; with none as `random` it only resizes."""
+    def draw(cls, size: int, random: np.random.Generator | None) -> Augmentation:
+        """Draw the augmentation of pix2pix; without `random` it only resizes."""
         if random is None:
             return cls(size, size)
         load = round(size * ENLARGED)
@@ -48,21 +48,21 @@ class Augmentation:
 
 
 class PairedImages(ImagesOnDisk[F]):
-    """Pairs of images on disk: `A` and `B`, each (3, S, S) in [-1, 1] with S = `recipe.size`, in exact register.
+    """Pairs of images on disk: `A` and `B`, each (3, S, S) in [-1, 1] with S = `recipe.size`, exactly aligned.
 
-    Both go through one draw of the augmentation of pix2pix: a bicubic resize to 286/256 S, a crop of S x S, a mirror half the time.
+    Both get the same draw of pix2pix's augmentation: a bicubic resize to 286/256 S, a crop of S x S, a mirror half the time.
     """
 
     samples = "paired"
     resample_A: ClassVar[Image.Resampling] = BICUBIC
-    """How image A is resized; label maps need the nearest neighbour."""
+    """The filter that resizes image A; label maps need nearest neighbour."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.size = recipe.size
 
     @abc.abstractmethod
     def read(self, file: F) -> tuple[Image.Image, Image.Image]:
-        """Return a pair as it is on disk, two RGB images of one size.
+        """Read a pair from disk: two RGB images of one size.
 
         Raises:
             DataError: an image cannot be read, or the two differ in size.
@@ -70,12 +70,12 @@ class PairedImages(ImagesOnDisk[F]):
 
     def sample(self, index: int, random: np.random.Generator | None) -> dict[str, Tensor]:
         a, b = self.images(self.files[index])
-        augment = Augmentation.drawn(self.size, random)
+        augment = Augmentation.draw(self.size, random)
         return {"A": to_tensor(augment(a, self.resample_A)), "B": to_tensor(augment(b))}
 
 
 def same_size(a: Image.Image, b: Image.Image, names: str) -> tuple[Image.Image, Image.Image]:
-    """Return both images of the pair `names`.
+    """Return both images of a pair; `names` names them in messages.
 
     Raises:
         DataError: their sizes differ.

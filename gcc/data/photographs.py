@@ -1,4 +1,4 @@
-"""Photographs for super-resolution, such as COCO, DIV2K and the test sets that go with them."""
+"""Photographs for super-resolution, such as COCO, DIV2K and their usual test sets."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from gcc.data.folders import found, require_folder
-from gcc.data.hold_out import chosen, every_tenth
+from gcc.data.folders import describe_contents, require_folder
+from gcc.data.hold_out import every_tenth, select_split
 from gcc.data.image_files import ImagesOnDisk
 from gcc.data.images import image_files, read_rgb, resized, subfolders, to_tensor
 from gcc.errors import DataError, RecipeError
@@ -21,19 +21,19 @@ FOLDERS = {
     "val": ("val", "val2017", "val2014", "DIV2K_valid_HR"),
     "test": ("test",),
 }
-"""Where each split may lie; the first folder that holds images counts."""
+"""Folders that may hold each split; the first that holds images counts."""
 LAYOUT = f"expected images in {'/, '.join(FOLDERS['train'][:-1])}/, or directly inside"
 Photograph = tuple[Path, str]
-"""An image file, and the test set that it belongs to."""
+"""An image file, and the name of its test set."""
 
 
 class Photographs(ImagesOnDisk[Photograph]):
     """Photographs in `train/`, or directly inside; `val/` and `test/` likewise, with or without named sets such as `test/Set5/`.
 
     A sample is `hr`, (3, H, W), and `lr`, (3, H / f, W / f), in [-1, 1] with f = `recipe.scale`: for training a random crop of S x S
-    pixels, S = `recipe.size`, else the whole image but for what is beyond a multiple of f at its right and bottom. The folders of COCO and
-    DIV2K are known by their own names. Of `val` and `test`, one stands in for a missing other; without either, every tenth training image
-    is held out for both.
+    pixels, S = `recipe.size`, else the whole image, cut at the right and the bottom to a multiple of f. The folders of COCO and DIV2K are
+    found by their own names. If `val` or `test` is missing, the other serves as both. If both are missing, every tenth training image is
+    held out for them.
     """
 
     samples = "super-resolution"
@@ -44,9 +44,9 @@ class Photographs(ImagesOnDisk[Photograph]):
         self.smallest = self.size if split == "train" else self.scale
         root = require_folder(root)
         if not self.matches(root):
-            raise DataError(f"{root} holds {found(root)}: {LAYOUT}")
-        there = {name: files for name in FOLDERS if (files := _files(root, name))}
-        self.files, self.note = chosen(root, there, split, every_tenth, len)
+            raise DataError(f"{root} holds {describe_contents(root)}: {LAYOUT}")
+        splits = {name: files for name in FOLDERS if (files := _files(root, name))}
+        self.files, self.note = select_split(root, splits, split, every_tenth, len)
 
     @classmethod
     def matches(cls, root: Path) -> bool:
@@ -72,7 +72,7 @@ class Photographs(ImagesOnDisk[Photograph]):
         return self.files[index][1]
 
     def preview(self, index: int) -> dict[str, Tensor]:
-        """Return the middle of photograph `index`, S x S pixels; a smaller one lies on black."""
+        """Return the centre of photograph `index`, S x S pixels; a smaller one is padded with black."""
         image = self.images(self.files[index])
         left, top = ((side - self.size) // 2 for side in image.size)
         return self._cropped(image, left, top)
@@ -84,7 +84,9 @@ class Photographs(ImagesOnDisk[Photograph]):
 def _files(root: Path, split: str) -> list[Photograph]:
     for folder in (root / name for name in FOLDERS[split]):
         sets = [] if split == "train" else subfolders(folder)
-        files = [(path, "") for path in image_files(folder)] + [(path, each.name) for each in sets for path in image_files(each)]
+        files = [(path, "") for path in image_files(folder)] + [
+            (path, test_set.name) for test_set in sets for path in image_files(test_set)
+        ]
         if files:
             return files
     return []
@@ -96,19 +98,19 @@ class Scaled(Protocol):
 
     @property
     def scale(self) -> int:
-        """Height and width of a large image over those of the small one."""
+        """The factor between the sizes of the large and the small image."""
 
 
 def scale_of(recipe: Recipe) -> int:
     """Return the scale of a recipe for super-resolution.
 
     Raises:
-        RecipeError: the recipe has no scale, or its size is no multiple of it.
+        RecipeError: the recipe has no scale, or its size is not a multiple of the scale.
     """
     if not isinstance(recipe, Scaled):
         raise RecipeError(f"{type(recipe).__name__} has no scale: a family for super-resolution needs a recipe with the field 'scale'")
     if recipe.size % recipe.scale:
-        raise RecipeError(f"size={recipe.size} is no multiple of scale={recipe.scale}: expected one, for small images have whole pixels")
+        raise RecipeError(f"size={recipe.size} is not a multiple of scale={recipe.scale}: small images need whole pixels")
     return recipe.scale
 
 

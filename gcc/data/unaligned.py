@@ -1,4 +1,4 @@
-"""Two folders of images that do not belong together, in the layout of CycleGAN."""
+"""Two folders of unpaired images, in the layout of CycleGAN."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from gcc.data.folders import found, require_folder
-from gcc.data.hold_out import chosen, every_tenth
+from gcc.data.folders import describe_contents, require_folder
+from gcc.data.hold_out import every_tenth, select_split
 from gcc.data.image_files import ImagesOnDisk
 from gcc.data.images import image_files, read_rgb, to_tensor
 from gcc.data.paired import Augmentation
@@ -20,20 +20,20 @@ from gcc.recipe import Recipe
 
 LAYOUT = "expected trainA/ and trainB/ with images, and perhaps valA/ and valB/, testA/ and testB/"
 
-Sides = tuple[list[Path], list[Path]]
+Domains = tuple[list[Path], list[Path]]
 """The images of A, and those of B."""
 
 
 class Unaligned(ImagesOnDisk[Path]):
     """Images without partners: `trainA/` and `trainB/`; `valA/`, `valB/`, `testA/` and `testB/` likewise.
 
-    `A` and `B` are each (3, S, S) in [-1, 1] with S = `recipe.size`. An epoch goes through the larger side once. In training B is drawn at
-    random, and each goes through its own draw of the augmentation of pix2pix. Of val and test, one stands in for a missing other; without
-    either, every tenth training image of each side is held out for both.
+    `A` and `B` are each (3, S, S) in [-1, 1] with S = `recipe.size`. An epoch goes through the larger domain once. In training, B is drawn
+    at random, and each image gets its own draw of pix2pix's augmentation. If val or test is missing, the other serves as both. If both are
+    missing, every tenth training image of each domain is held out for them.
 
     Attributes:
         files: the images of A, then those of B.
-        first_b: where those of B begin.
+        first_b: index of the first image of B.
     """
 
     samples = "unpaired"
@@ -42,9 +42,9 @@ class Unaligned(ImagesOnDisk[Path]):
         self.size = recipe.size
         root = require_folder(root)
         if not self.matches(root):
-            raise DataError(f"{root} holds {found(root)}: {LAYOUT}")
-        there = {name: sides for name in ("train", "val", "test") if any(sides := _sides(root, name))}
-        (a, b), self.note = chosen(root, there, split, _divided, _counts)
+            raise DataError(f"{root} holds {describe_contents(root)}: {LAYOUT}")
+        splits = {name: sides for name in ("train", "val", "test") if any(sides := _sides(root, name))}
+        (a, b), self.note = select_split(root, splits, split, _divided, _counts)
         self.files, self.first_b = a + b, len(a)
 
     @classmethod
@@ -63,8 +63,8 @@ class Unaligned(ImagesOnDisk[Path]):
     def sample(self, index: int, random: np.random.Generator | None) -> dict[str, Tensor]:
         a, b = self.files[: self.first_b], self.files[self.first_b :]
         partner = index if random is None else int(random.integers(len(b)))
-        chosen = {"A": a[index % len(a)], "B": b[partner % len(b)]}
-        return {side: to_tensor(Augmentation.drawn(self.size, random)(self.images(file))) for side, file in chosen.items()}
+        files = {"A": a[index % len(a)], "B": b[partner % len(b)]}
+        return {side: to_tensor(Augmentation.draw(self.size, random)(self.images(file))) for side, file in files.items()}
 
     def drop(self, bad: Collection[int]) -> Self:
         rest = super().drop(bad)
@@ -75,13 +75,13 @@ class Unaligned(ImagesOnDisk[Path]):
         return rest
 
 
-def _divided(root: Path, train: Sides) -> tuple[Sides, Sides]:
+def _divided(root: Path, train: Domains) -> tuple[Domains, Domains]:
     (rest_a, held_a), (rest_b, held_b) = (every_tenth(root / f"train{side}", files) for side, files in zip("AB", train, strict=True))
     return (rest_a, rest_b), (held_a, held_b)
 
 
-def _sides(root: Path, split: str) -> Sides:
-    """Return the images of one split as it is on disk; both sides are empty where there are none."""
+def _sides(root: Path, split: str) -> Domains:
+    """Return the images of a split on disk; two empty lists if there are none."""
     a, b = (image_files(root / f"{split}{side}") for side in "AB")
     if bool(a) != bool(b):
         full, empty = (root / f"{split}{side}" for side in ("AB" if a else "BA"))
@@ -89,5 +89,5 @@ def _sides(root: Path, split: str) -> Sides:
     return a, b
 
 
-def _counts(sides: Sides) -> str:
+def _counts(sides: Domains) -> str:
     return " and ".join(str(len(files)) for files in sides)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from gcc.data.aligned import Aligned
-from gcc.data.cache import Decoded, is_whole, keep
+from gcc.data.cache import DecodedImages, is_whole, write_decoded
 from gcc.data.cityscapes import Cityscapes
 from gcc.data.images import read_rgb
 from gcc.data.loader import _Samples
@@ -211,13 +211,13 @@ def test_what_is_whole_is_read_where_nothing_can_be_written(tmp_path, monkeypatc
 def test_an_image_that_changes_while_it_is_read(tmp_path):
     sizes = iter([(4, 4), (5, 4)])
     with pytest.raises(DataError, match="a has changed while it was read"):
-        keep(tmp_path / "decoded-x.rgb", ["a"], [], lambda entry: picture(0, *next(sizes)))
+        write_decoded(tmp_path / "decoded-x.rgb", ["a"], [], lambda entry: picture(0, *next(sizes)))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_no_rgb_image_is_refused(tmp_path):
-    with pytest.raises(DataError, match="something else than RGB images"):
-        keep(tmp_path / "decoded-x.rgb", ["a"], [], lambda entry: picture(0).convert("L"))
+    with pytest.raises(DataError, match="something other than RGB images"):
+        write_decoded(tmp_path / "decoded-x.rgb", ["a"], [], lambda entry: picture(0).convert("L"))
 
 
 def test_generated_data_has_nothing_to_decode():
@@ -232,7 +232,7 @@ def test_every_size_survives(sizes, tmp_path):
     for number, image in enumerate(images):
         image.save(tmp_path / f"{number}.png")
     files = [tmp_path / f"{number}.png" for number in range(len(images))]
-    keep(tmp_path / "decoded-x.rgb", files, files, read_rgb)
-    found = Decoded(tmp_path / "decoded-x.rgb", files)
+    write_decoded(tmp_path / "decoded-x.rgb", files, files, read_rgb)
+    found = DecodedImages(tmp_path / "decoded-x.rgb", files)
     for file, image in zip(files, images, strict=True):
         assert found.read(file).mode == "RGB" and np.array_equal(np.asarray(found.read(file)), np.asarray(image))

@@ -98,7 +98,7 @@ def test_prepared_train_ids_serve_too(tmp_path):
     assert source.sample(0, None)["labels"].equal(plain) and source.check() == []
     wrong = tmp_path / "gtFine/train/aachen/aachen_000001_gtFine_labelTrainIds.png"
     Image.new("L", (32, 16), 19).save(wrong)
-    assert source.check() == [(0, f"{wrong} holds the train id 19: expected 0 to 18, and 255 for what does not count")]
+    assert source.check() == [(0, f"{wrong} holds the train id 19: expected 0 to 18, or 255 for pixels to ignore")]
 
 
 def test_without_the_ids_of_every_frame_there_are_no_labels(tmp_path):

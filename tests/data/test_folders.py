@@ -1,7 +1,7 @@
 import pytest
 from PIL import Image
 
-from gcc.data.folders import found, require_folder
+from gcc.data.folders import describe_contents, require_folder
 from gcc.errors import DataError
 
 
@@ -29,4 +29,4 @@ def test_found_is_short(tmp_path):
     Image.new("RGB", (1, 1)).save(tmp_path / "0a" / "x.png")
     for city in "abcd":
         (tmp_path / "0b" / city).mkdir(parents=True)
-    assert found(tmp_path) == "0.txt, 0a/ (1 image), 0b/ (with a/, b/, c/, ..), 1.txt, 2.txt, 3.txt, and 3 more"
+    assert describe_contents(tmp_path) == "0.txt, 0a/ (1 image), 0b/ (with a/, b/, c/, ..), 1.txt, 2.txt, 3.txt, and 3 more"

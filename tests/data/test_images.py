@@ -86,7 +86,7 @@ def test_files_that_are_no_sound_images(tmp_path):
     (tmp_path / "empty.png").touch()
     refused(tmp_path / "empty.png", "empty")
     (tmp_path / "text.jpg").write_text("a text")
-    refused(tmp_path / "text.jpg", "no image of a known format")
+    refused(tmp_path / "text.jpg", "not an image of a known format")
     (tmp_path / "folder.png").mkdir()
     refused(tmp_path / "folder.png", "directory")
     whole = io.BytesIO()

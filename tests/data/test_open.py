@@ -86,12 +86,12 @@ def test_no_data_set_recognises_the_folder(register, tmp_path):
     message = str(error.value)
     assert f"fits {tmp_path}, which holds photos/ (no images)" in message and "\n" not in message
     assert "aligned: Image pairs: `train/*.jpg`" in message and "cityscapes: Cityscapes as downloaded" in message
-    assert "passed over, for they do not work: broken" in message
+    assert "skipped, because they do not work: broken" in message
 
 
 def test_several_data_sets_recognise_the_folder(register, tmp_path):
     register(twin=Twin)
-    with pytest.raises(DataError, match=f"{tmp_path} is recognised by the data sets aligned and twin: name one with --dataset"):
+    with pytest.raises(DataError, match=f"{tmp_path} matches the datasets aligned and twin: name one with --dataset"):
         opened(side_by_side(tmp_path, {"train": 3}))
 
 

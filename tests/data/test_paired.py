@@ -12,20 +12,20 @@ from tests.helpers.pairs import picture
 
 @given(size=st.integers(1, 300), seed=st.integers(0, 2**32))
 def test_the_crop_lies_within_the_enlarged_image(size, seed):
-    drawn = Augmentation.drawn(size, np.random.default_rng(seed))
+    drawn = Augmentation.draw(size, np.random.default_rng(seed))
     assert drawn.load == round(size * 286 / 256)
     assert 0 <= drawn.left <= drawn.load - size and 0 <= drawn.top <= drawn.load - size
 
 
 def test_every_crop_and_both_mirrors_come_up():
     random = np.random.default_rng(0)
-    drawn = {(a.left, a.top, a.mirrored) for a in (Augmentation.drawn(16, random) for _ in range(300))}
+    drawn = {(a.left, a.top, a.mirrored) for a in (Augmentation.draw(16, random) for _ in range(300))}
     assert len(drawn) == 3 * 3 * 2
 
 
 def test_evaluation_only_resizes():
     image = picture(0, 30, 24)
-    augmented = Augmentation.drawn(16, None)(image)
+    augmented = Augmentation.draw(16, None)(image)
     assert np.array_equal(augmented, image.resize((16, 16), Image.Resampling.BICUBIC))
 
 
@@ -38,7 +38,7 @@ def test_training_resizes_crops_and_mirrors():
 
 def test_nearest_makes_no_new_colours():
     image = Image.fromarray(np.random.default_rng(0).choice([0, 90, 255], (50, 50, 1)).astype(np.uint8).repeat(3, 2))
-    colours = np.unique(Augmentation.drawn(16, np.random.default_rng(0))(image, NEAREST))
+    colours = np.unique(Augmentation.draw(16, np.random.default_rng(0))(image, NEAREST))
     assert set(colours) <= {0, 90, 255}
 
 

@@ -113,7 +113,7 @@ def test_other_layouts_are_described(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("bad", "message"), [(SimpleNamespace(size=16), "has no scale"), (recipe(18), "size=18 is no multiple of scale=4")]
+    ("bad", "message"), [(SimpleNamespace(size=16), "has no scale"), (recipe(18), "size=18 is not a multiple of scale=4")]
 )
 def test_recipes_that_do_not_fit(tmp_path, bad, message):
     with pytest.raises(RecipeError, match=message):
