@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file for the figures")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    architecture = Teacher.create(asked.arch).architecture(demo=False, settings={})
+    architecture = Teacher.create(asked.arch).architecture({})
     batch = architecture.recipe.batch_size
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

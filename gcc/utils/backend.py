@@ -26,7 +26,9 @@ CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 def float32_precision() -> Iterator[None]:
     """Compute float32 on a GPU in full precision, with the default algorithms of its libraries."""
     with _restored_precision():
-        use_float32()
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.benchmark = False
         yield
 
 
@@ -34,7 +36,9 @@ def float32_precision() -> Iterator[None]:
 def tf32_precision() -> Iterator[None]:
     """Compute float32 matrix products and convolutions on a GPU in TF32, with the fastest algorithm for each shape."""
     with _restored_precision():
-        use_tf32()
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.allow_tf32 = True
+        torch.backends.cudnn.benchmark = True
         yield
 
 
@@ -44,7 +48,9 @@ def deterministic_algorithms() -> Iterator[None]:
     enabled, warn_only = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     benchmark, workspace = torch.backends.cudnn.benchmark, os.environ.get(CUBLAS_WORKSPACE)
     try:
-        use_deterministic_algorithms()
+        os.environ.setdefault(CUBLAS_WORKSPACE, ":4096:8")
+        torch.backends.cudnn.benchmark = False
+        torch.use_deterministic_algorithms(True)
         yield
     finally:
         torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
@@ -60,7 +66,7 @@ def malloc_without_trim() -> Iterator[None]:
     Only glibc has these limits. They cannot be read, so leaving the context sets the defaults of a fresh process.
     """
     try:
-        disable_malloc_trim()
+        _set_malloc(mmap_max=0, trim_threshold=2**31 - 1)
         yield
     finally:
         _set_malloc(mmap_max=MMAP_MAX, trim_threshold=TRIM_THRESHOLD)
@@ -74,45 +80,11 @@ def compiler_limits() -> Iterator[None]:
 
     limit, donated = dynamo.recompile_limit, functorch.donated_buffer
     try:
-        raise_recompile_limit()
+        dynamo.recompile_limit = max(limit, RECOMPILE_LIMIT)
+        functorch.donated_buffer = False
         yield
     finally:
         dynamo.recompile_limit, functorch.donated_buffer = limit, donated
-
-
-def use_float32() -> None:
-    """Set what `float32_precision` sets, for the rest of the process."""
-    torch.set_float32_matmul_precision("highest")
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cudnn.benchmark = False
-
-
-def use_tf32() -> None:
-    """Set what `tf32_precision` sets, for the rest of the process."""
-    torch.set_float32_matmul_precision("high")
-    torch.backends.cudnn.allow_tf32 = True
-    torch.backends.cudnn.benchmark = True
-
-
-def use_deterministic_algorithms() -> None:
-    """Set what `deterministic_algorithms` sets, for the rest of the process."""
-    os.environ.setdefault(CUBLAS_WORKSPACE, ":4096:8")
-    torch.backends.cudnn.benchmark = False
-    torch.use_deterministic_algorithms(True)
-
-
-def disable_malloc_trim() -> None:
-    """Set what `malloc_without_trim` sets, for the rest of the process."""
-    _set_malloc(mmap_max=0, trim_threshold=2**31 - 1)
-
-
-def raise_recompile_limit() -> None:
-    """Set what `compiler_limits` sets, for the rest of the process."""
-    from torch._dynamo import config as dynamo
-    from torch._functorch import config as functorch
-
-    dynamo.recompile_limit = max(dynamo.recompile_limit, RECOMPILE_LIMIT)
-    functorch.donated_buffer = False
 
 
 def is_nondeterministic_error(error: Exception) -> bool:

@@ -42,7 +42,7 @@ def pictures(folder, count=3, width=66, height=40):
 
 
 def splits(arch, root):
-    architecture = Teacher.create(arch).architecture(demo=False, settings={**TINY[arch], "seed": 3})
+    architecture = Teacher.create(arch).architecture({**TINY[arch], "seed": 3})
     return DataSplits(architecture, root, None)
 
 

@@ -11,7 +11,7 @@ from gcc.artifacts.metrics_log import Window, append_line
 from gcc.errors import GccError, OutputError
 from gcc.training.optimizer import ScopedOptimizer
 from gcc.training.precision import ExecutionConfig
-from gcc.utils.backend import use_float32, use_tf32
+from gcc.utils.backend import float32_precision, tf32_precision
 from gcc.utils.device import choose_device, peak_memory
 from gcc.utils.seeds import derive_seed, seeded
 
@@ -43,13 +43,10 @@ def test_a_gpus_float32_is_exact_or_fast(monkeypatch):
         # Of matrix products as cuBLAS is told it, and of convolutions.
         return torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark
 
-    try:
-        use_tf32()
+    with tf32_precision():
         assert precision() == ("tf32", True, True)
-        use_float32()
+    with float32_precision():
         assert precision() == ("ieee", False, False)
-    finally:
-        torch.backends.cudnn.allow_tf32 = True
 
 
 def test_a_gpu_is_not_waited_for_to_learn_which_channels_are_open(monkeypatch):
