@@ -1,4 +1,4 @@
-"""Colours, bands, stripes and noise: what every demo world is painted with."""
+"""Colours, bands, stripes and noise for all demo worlds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Where = tuple[slice, slice]
 """Rows and columns of a canvas."""
 
 TILE = 256
-"""Height and width of the noise in lattice points; it repeats after it."""
+"""Period of the noise in lattice points."""
 
 
 def rgb(colour: Sequence[float] | Sequence[Sequence[float]]) -> Array:
@@ -66,7 +66,7 @@ def noise(x: Array, y: Array, seed: int = 0) -> Array:
 
 
 def soft_noise(x: Array, y: Array, seed: int = 0) -> Array:
-    """Return `noise`, interpolated, for what is seen larger than its texels."""
+    """Return interpolated `noise`, for surfaces that appear larger than its texels."""
     column, row = np.floor(x), np.floor(y)
     right, below = x - column, y - row
     above = noise(column, row, seed) * (1 - right) + noise(column + 1, row, seed) * right

@@ -1,4 +1,4 @@
-"""The demo data of generators that start from noise: portraits of people who do not exist, drawn from scratch."""
+"""The demo dataset for generators that start from noise: rendered portraits of people who do not exist."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Portraits(GeneratedImages):
     """Generated portraits, for trying things out: faces of many kinds, centred and lit from one side.
 
     A sample is the image `real`, (3, S, S) in [-1, 1] with S = `recipe.size`. It is the same portrait at every size; it depends on split
-    and index alone, is rendered when it is first asked for, and kept. A mirror half the time is the only augmentation.
+    and index alone, is rendered on first use and cached. A mirror half the time is the only augmentation.
     """
 
     samples = "images"
@@ -32,5 +32,5 @@ class Portraits(GeneratedImages):
 
 @lru_cache(maxsize=sum(Portraits.sizes.values()))
 def _rendered(split: str, index: int, size: int) -> npt.NDArray[np.uint8]:
-    """Return a portrait (S, S, 3); kept, for every run and every epoch asks again."""
+    """Return a portrait (S, S, 3), cached for later epochs and runs."""
     return render(draw_portrait(np.random.default_rng((zlib.crc32(split.encode()), index))), size)

@@ -1,4 +1,4 @@
-"""Pictures of lit, smooth blobs, which look the same at every size."""
+"""Renders lit, smooth blobs that look the same at every image size."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHADE = np.array((0.85, 1.0, 1.05), dtype=np.float32)
 
 @dataclass(frozen=True)
 class Blob:
-    """A superellipse, bent and turned at will, that is painted over what is there.
+    """A superellipse, optionally bent and turned, that is painted over the picture so far.
 
     Places and lengths are in halves of the picture: (-1, -1) is its upper left corner, (1, 1) its lower right one.
     """
@@ -32,7 +32,7 @@ class Blob:
     width: float
     """Half of the width."""
     height: float
-    """Half of the height, or what lies above the centre where `below` tells the rest."""
+    """Half of the height, or the height above the centre if `below` is given."""
     colour: Array
     """(3,) in [0, 1]."""
     below: float | None = None
@@ -48,21 +48,21 @@ class Blob:
     """Width of the edge."""
     opacity: float = 1.0
     relief: float = 0.0
-    """How much the light tells that it is round; 0 is flat."""
+    """Strength of the shading that makes it look round; 0 is flat."""
     within: tuple[Blob, ...] = ()
-    """Only what lies in all of these is painted."""
+    """Only pixels inside all of these are painted."""
     without: tuple[Blob, ...] = ()
-    """What lies in any of these is left out."""
+    """Pixels inside any of these are left out."""
 
     @property
     def reach(self) -> float:
-        """How far from the centre there may be something to paint."""
+        """Greatest distance from the centre that the blob may reach."""
         return math.hypot(self.width, max(self.height, self.below or 0.0)) * 1.1 + abs(self.bend) * self.width**2 + self.soft
 
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a figure stands: `zoom` larger, turned by `turn` in radians, then moved by (`x`, `y`)."""
+    """The pose of a figure: enlarged by `zoom`, turned by `turn` in radians, then moved by (`x`, `y`)."""
 
     zoom: float = 1.0
     turn: float = 0.0
@@ -96,7 +96,7 @@ def render(picture: Picture, size: int) -> npt.NDArray[np.uint8]:
 
 
 class _Canvas:
-    """Colours (n, n, 3) at the places `axis` (n,) in both directions."""
+    """Colours (n, n, 3) at the coordinates `axis` (n,) in both directions."""
 
     def __init__(self, picture: Picture, pixels: int) -> None:
         self.axis = (np.arange(pixels, dtype=np.float32) * 2 + 1) / pixels - 1
@@ -135,7 +135,7 @@ class _Canvas:
 
 
 def _turned(x: Any, y: Any, angle: float) -> tuple[Any, Any]:
-    """Return a place, or many, turned clockwise around (0, 0)."""
+    """Return one or more points, turned clockwise around (0, 0)."""
     cos, sin = math.cos(angle), math.sin(angle)
     return cos * x - sin * y, sin * x + cos * y
 

@@ -1,4 +1,4 @@
-"""Who is to be seen on a demo portrait, composed of lit blobs."""
+"""Draws the person of a demo portrait at random, as lit blobs."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ WHITE, BLACK, LIP, GOLD = _colours((1.0, 0.99, 0.97), (0.09, 0.07, 0.08), (0.80,
 
 @dataclass(frozen=True)
 class Person:
-    """What the parts of a portrait share."""
+    """Properties that the parts of a portrait share."""
 
     skin: Array
     hair: Array
@@ -66,7 +66,7 @@ class Person:
     face: Blob
     feminine: bool
     light: float
-    """Where the light comes from: -1 from the left, 1 from the right."""
+    """Direction of the light: -1 from the left, 1 from the right."""
 
     @property
     def cap(self) -> Blob:

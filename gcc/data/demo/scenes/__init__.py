@@ -1,4 +1,4 @@
-"""The demo data for super-resolution: pictures of houses, gardens, mountains and the sea, generated."""
+"""The demo dataset for super-resolution: rendered houses, gardens, mountains and seas."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Scenes(GeneratedImages):
     """Generated pictures that are full of detail, for trying super-resolution out.
 
     A sample is `hr`, (3, S, S), and `lr`, (3, S / f, S / f), in [-1, 1], with S = `recipe.size` and f = `recipe.scale`. A picture depends
-    on split and index alone, is rendered when it is first asked for, and kept. A random crop and a mirror half the time are the only
-    augmentation; without it, the sample is the middle of the picture.
+    on split and index alone, is rendered on first use and cached. A random crop and a mirror half the time are the only
+    augmentation; without it, the sample is the centre of the picture.
     """
 
     samples = "super-resolution"
@@ -48,5 +48,5 @@ class Scenes(GeneratedImages):
 
 @lru_cache(maxsize=sum(Scenes.sizes.values()))
 def _rendered(split: str, index: int, pixels: int) -> npt.NDArray[np.uint8]:
-    """Return the picture of a sample, (pixels, pixels, 3); kept, for every run and every epoch asks again."""
+    """Return the picture of a sample, (pixels, pixels, 3), cached for later epochs and runs."""
     return render(pixels, np.random.default_rng((zlib.crc32(split.encode()), index)))

@@ -1,4 +1,4 @@
-"""What scenes are made of: colours of brick, tiles, windows, leaves and stones at places on a surface.
+"""The materials of scenes: colours of brick, tiles, windows, leaves and stones at points of a surface.
 
 A material takes places `u` to the right and `v` downwards in metres, shaped so that they broadcast to (...), and gives colours (..., 3) in
 [0, 1]. `seed` moves its pattern about.
@@ -32,7 +32,7 @@ LETTERS = {
 
 
 def brick(u: Array, v: Array, seed: int, colour: Array, length: float = 0.25, height: float = 0.085, joint: float = 0.014) -> Array:
-    """Return bricks in running bond, or slabs where they are long."""
+    """Return bricks in running bond, or slabs if they are long."""
     row = np.floor(v / height)
     column = u / length + row % 2 / 2
     tone = 0.78 + 0.34 * dice(column, row, seed) + 0.05 * noise(u * 90, v * 90, seed)
@@ -61,7 +61,7 @@ def plaster(u: Array, v: Array, seed: int, colour: Array) -> Array:
 
 
 def panes(across: Array, down: Array, width: float, height: float, tone: Array, bars: int) -> Array:
-    """Return a window at places from its upper left corner: frame, glazing bars, and glass whose reflection `tone` in [0, 1] sets."""
+    """Return a window at points from its upper left corner: frame, glazing bars, and glass whose reflection `tone` in [0, 1] sets."""
     frame = 0.06
     column, row = across / width * 2, down / height * bars
     bar = np.minimum(np.minimum(column % 1, 1 - column % 1) * width / 2, np.minimum(row % 1, 1 - row % 1) * height / bars) < 0.022
@@ -87,7 +87,7 @@ def gravel(u: Array, v: Array, seed: int, colour: Array) -> Array:
 
 
 def lettering(word: str, u: Array, v: Array) -> Array:
-    """Return whether places are within the letters of `word`, which are 1 high and 0.8 apart from (0, 0) on."""
+    """Return whether points lie inside the letters of `word`, which are 1 high and 0.8 apart from (0, 0) on."""
     dots = np.concatenate([[[dot == "#" for dot in row] + [False] for row in LETTERS[letter].split()] for letter in word], axis=1)
     column, row = np.floor(u * 5).astype(int), np.floor(v * 5).astype(int)
     inside = (column >= 0) & (column < dots.shape[1]) & (row >= 0) & (row < 5)
@@ -112,7 +112,7 @@ def _pebbles() -> Array:
 
 
 def _scattered(count: int, length: float, slimness: float, pointed: float) -> Array:
-    """Return the tones of things that lie on each other, lit from the upper left, (GRAIN, GRAIN) in [0, 1]; the lower ones are darker.
+    """Return the tones of overlapping leaves or stones, lit from the upper left, (GRAIN, GRAIN) in [0, 1]; the lower ones are darker.
 
     Args:
         count: how many there are.

@@ -1,4 +1,4 @@
-"""The views that scenes show: a front, roofs, a garden, mountains by a lake, and the sea."""
+"""The views of scenes: a house front, roofs, a garden, mountains by a lake, and the sea."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WORDS = ("HOTEL", "CAFE", "BAR", "TEA", "LIBRE", "TABAC", "THEATER")
 
 @dataclass(frozen=True)
 class Picture:
-    """Part of a picture while it is painted.
+    """A region of a picture while it is painted.
 
     Attributes:
         x: places of its pixels from the left, (1, w), in widths of the whole picture.
@@ -45,14 +45,14 @@ class Picture:
         places = ((np.arange(pixels) + 0.5) / pixels).astype(np.float32)
         return cls(places[None], places[:, None], np.zeros((pixels, pixels, 3), dtype=np.float32))
 
-    def subset(self, left: float, right: float, top: float, bottom: float) -> Picture:
-        """Return what lies within these bounds; painting it paints this picture."""
+    def region(self, left: float, right: float, top: float, bottom: float) -> Picture:
+        """Return the region within these bounds; painting on it changes this picture."""
         columns = slice(*np.searchsorted(self.x[0], (left, right)))
         rows = slice(*np.searchsorted(self.y[:, 0], (top, bottom)))
         return Picture(self.x[:, columns], self.y[rows], self.colour[rows, columns])
 
     def paint(self, where: Array, colour: Array) -> None:
-        """Paint the pixels that `where` tells."""
+        """Paint the pixels that `where` selects."""
         np.copyto(self.colour, colour, where=where[..., None])
 
     def shade(self, light: Array) -> None:
@@ -116,7 +116,7 @@ def garden(picture: Picture, random: np.random.Generator) -> None:
     for _ in range(random.integers(2, 5)):
         x, radius = random.uniform(0, 1), random.uniform(0.14, 0.26)
         _tree(picture, x, horizon - radius * random.uniform(0.3, 0.9), radius, horizon + 0.08, random)
-    ground = picture.subset(0, 1, horizon, 1)
+    ground = picture.region(0, 1, horizon, 1)
     depth = 0.75 / (ground.y - horizon + 0.02)
     u, v = (ground.x - random.uniform(0.3, 0.7)) * depth, -depth
     blades = 0.50 + 0.14 * noise(u * 60, v * 30, seed) + 0.16 * noise(u * 170, v * 70, seed)
@@ -126,7 +126,7 @@ def garden(picture: Picture, random: np.random.Generator) -> None:
     bend = u + 0.12 * (v + 1.5) * random.normal()
     ground.paint(np.abs(bend) < random.uniform(0.5, 0.9) + 0.02 * noise(u * 10, v * 10, seed), path)
     ground.shade(np.where(soft_noise(u * 9, v * 9, seed) > 0.3, 0.62, 1.05))
-    hedge = picture.subset(0, 1, horizon - 0.09, horizon + 0.07)
+    hedge = picture.region(0, 1, horizon - 0.09, horizon + 0.07)
     _leaves(hedge, hedge.y + 0.02 * soft_noise(hedge.x * 60, hedge.y * 60, seed) > horizon - 0.06, random, 6.0)
     if random.random() < 0.6:
         _railing(picture, random)
@@ -141,7 +141,7 @@ def mountains(picture: Picture, random: np.random.Generator) -> None:
         seed, near = _seed(random), (number + 1) / RIDGES
         outline = soft_noise(x * 9, level, seed) + 0.35 * soft_noise(x * 40, level, seed) + 0.12 * noise(x * 160, level, seed)
         ridge = shore * (0.38 + 0.52 * near) - 0.075 * (1.2 - near) * 2 * outline
-        slopes = picture.subset(0, 1, float(ridge.min()), shore)
+        slopes = picture.region(0, 1, float(ridge.min()), shore)
         below = slopes.y - ridge
         relief = soft_noise(x * 38 + below * 30, below * 70, seed) * 0.5 + noise(x * 170 + below * 60, below * 200, seed) * 0.25
         rock = mix(rgb((0.20, 0.20, 0.24)), rgb((0.62, 0.56, 0.52)), (0.45 + 0.5 * relief).clip(0, 1))
@@ -157,7 +157,7 @@ def sea(picture: Picture, random: np.random.Generator) -> None:
     """Paint waves, sails, and a beach of pebbles."""
     seed, horizon = _seed(random), random.uniform(0.34, 0.50)
     haze = _sky(picture, horizon, random)
-    water = picture.subset(0, 1, horizon, 1)
+    water = picture.region(0, 1, horizon, 1)
     depth = 1 / (water.y - horizon + 0.012)
     u, v = (water.x - 0.5) * depth, depth
     swell = 0.9 * soft_noise(u * 3, v * 9, seed) + 0.7 * soft_noise(u * 11, v * 26, seed + 1) + 0.4 * noise(u * 140, v * 160, seed)
@@ -198,7 +198,7 @@ def _sky(picture: Picture, horizon: float, random: np.random.Generator) -> Array
     evening, seed = np.asarray(random.beta(1.0, 2.0), dtype=np.float32), _seed(random)
     zenith = mix(rgb((0.20, 0.42, 0.78)), rgb((0.30, 0.34, 0.60)), evening)
     haze = mix(rgb((0.78, 0.87, 0.95)), rgb((0.99, 0.80, 0.60)), evening)
-    sky = picture.subset(0, 1, 0, horizon + 0.1)
+    sky = picture.region(0, 1, 0, horizon + 0.1)
     far = 1 / (horizon + 0.25 - sky.y)
     billows = soft_noise(sky.x * far * 7, far * 14, seed) + 0.45 * soft_noise(sky.x * far * 28, far * 56, seed)
     cloud = (0.5 * billows + random.uniform(-0.7, 0.5)).clip(0, 1) * 0.9
@@ -245,17 +245,17 @@ def _sign(picture: Picture, u: Array, v: Array, random: np.random.Generator) -> 
 
 
 def _leaves(picture: Picture, where: Array, random: np.random.Generator, seen: float) -> None:
-    """Paint leaves where a picture that shows `seen` metres has some."""
+    """Paint leaves of a picture that is `seen` metres wide."""
     green = _one(random, GREENS)
     picture.paint(where, foliage(picture.x * seen, picture.y * seen, _seed(random), SHADE, green))
 
 
 def _tree(picture: Picture, x: float, y: float, radius: float, foot: float, random: np.random.Generator) -> None:
     seed = _seed(random)
-    trunk = picture.subset(x - 0.1 * radius, x + 0.1 * radius, y, foot)
+    trunk = picture.region(x - 0.1 * radius, x + 0.1 * radius, y, foot)
     bark = 0.6 + 0.35 * (trunk.x - x) / (0.1 * radius) + 0.15 * noise(trunk.x * 300, trunk.y * 60, seed)
     trunk.colour[:] = rgb((0.30, 0.23, 0.17)) * bark[..., None]
-    crown = picture.subset(x - 1.4 * radius, x + 1.4 * radius, y - 1.4 * radius, y + 1.4 * radius)
+    crown = picture.region(x - 1.4 * radius, x + 1.4 * radius, y - 1.4 * radius, y + 1.4 * radius)
     right, down = (crown.x - x) / radius, (crown.y - y) / radius
     ragged = 0.14 * soft_noise(right * 8, down * 8, seed) + 0.12 * noise(right * 40, down * 40, seed)
     lit = (0.95 - 0.35 * (right + down)).clip(0.3, 1.4)
@@ -277,15 +277,15 @@ def _house(picture: Picture, left: float, width: float, top: float, size: float,
     eaves, metres = top + size * random.uniform(0.45, 0.6), 3.2 / size
     slope = random.uniform(0.0, 0.25) * width
     chimney = random.uniform(left + slope + 0.1 * width, right - slope - 0.2 * width)
-    stack = picture.subset(chimney, chimney + 0.10 * size, top - 0.20 * size, top + 0.1 * size)
+    stack = picture.region(chimney, chimney + 0.10 * size, top - 0.20 * size, top + 0.1 * size)
     stack.colour[:] = brick(stack.x * metres, stack.y * metres, seed, _one(random, CLAY))
-    roof = picture.subset(left, right, top, eaves)
+    roof = picture.region(left, right, top, eaves)
     inset = slope * (eaves - roof.y) / (eaves - top)
     tiles = shingles((roof.x - left) * metres, (roof.y - top) * metres, seed, _one(random, SLATE))
     roof.paint((roof.x > left + inset) & (roof.x < right - inset), tiles)
-    ridge = picture.subset(left + slope, right - slope, top, top + 0.03 * size)
+    ridge = picture.region(left + slope, right - slope, top, top + 0.03 * size)
     ridge.shade(np.full(ridge.colour.shape[:2], 1.3, dtype=np.float32))
-    wall = picture.subset(left + 0.02 * size, right - 0.02 * size, eaves, 1)
+    wall = picture.region(left + 0.02 * size, right - 0.02 * size, eaves, 1)
     u, v = (wall.x - left) * metres, (wall.y - eaves) * metres
     wall.colour[:] = plaster(u, v, seed, _one(random, STONE))
     across, down = u % 1.2 - 0.3, v % 1.7 - 0.35
@@ -298,7 +298,7 @@ def _house(picture: Picture, left: float, width: float, top: float, size: float,
 def _firs(picture: Picture, shore: float, random: np.random.Generator) -> None:
     """Paint a row of firs along the shore."""
     seed = _seed(random)
-    strip = picture.subset(0, 1, shore - 0.24, shore)
+    strip = picture.region(0, 1, shore - 0.24, shore)
     for gap, tall, tone in ((0.028, 0.16, 0.7), (0.041, 0.20, 1.0)):
         tree = strip.x / gap + seed % 13
         height = tall * (0.3 + 0.7 * dice(tree, np.zeros_like(tree), seed)) * (0.6 + 0.4 * np.sin(strip.x * 7 + seed))
@@ -310,9 +310,9 @@ def _firs(picture: Picture, shore: float, random: np.random.Generator) -> None:
 
 
 def _water(picture: Picture, shore: float, random: np.random.Generator) -> None:
-    """Mirror what lies above the shore."""
+    """Paint the water, which mirrors everything above the shore."""
     seed = _seed(random)
-    lake = picture.subset(0, 1, shore, 1)
+    lake = picture.region(0, 1, shore, 1)
     pixels, rows = picture.colour.shape[0], lake.colour.shape[0]
     below = lake.y - shore
     ripples = noise(lake.x * 40 / (0.1 + below), 14 / (0.1 + below), seed)
@@ -320,13 +320,13 @@ def _water(picture: Picture, shore: float, random: np.random.Generator) -> None:
     mirrored = first - 1 - (below * pixels * 1.1 + ripples * 25 * below).astype(int).clip(0, first - 1)
     columns = np.arange(pixels)[None]
     lake.colour[:] = picture.colour[mirrored, columns] * rgb((0.66, 0.76, 0.80)) + (0.05 * ripples * (below > 0.01))[..., None]
-    bank = picture.subset(0, 1, shore - 0.01, shore + 0.006)
+    bank = picture.region(0, 1, shore - 0.01, shore + 0.006)
     bank.colour[:] = gravel(bank.x * 6, bank.y * 6, seed, rgb((0.55, 0.52, 0.42)))
 
 
 def _sail(picture: Picture, x: float, y: float, size: float, random: np.random.Generator) -> None:
     """Paint a sailing boat that floats at (`x`, `y`)."""
-    boat = picture.subset(x - size, x + size, y - 1.3 * size, y)
+    boat = picture.region(x - size, x + size, y - 1.3 * size, y)
     right, up = (boat.x - x) / size, (y - boat.y) / size
     seam = np.where(up * 8 % 1 < 0.12, 0.85, 1.0)
     sails = ((right > 0.02) & (right < 0.55 * (1.15 - up))) | ((right < -0.02) & (right > -0.40 * (1.0 - up)))

@@ -1,4 +1,4 @@
-"""The demo data: a small street world, generated, as label maps and photographs."""
+"""The demo dataset for paired translation: a small rendered street world as label maps and photographs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gcc.data.demo.streets.scene import draw_scene
 from gcc.data.images import to_tensor
 
 CLASSES = ("road", "sidewalk", "building", "pole", "traffic sign", "vegetation", "terrain", "sky", "person", "car")
-"""Names of the labels, by their number."""
+"""Names of the labels, indexed by number."""
 COLOURS = (
     (128, 64, 128),
     (244, 35, 232),
@@ -28,7 +28,7 @@ COLOURS = (
     (220, 20, 60),
     (0, 0, 142),
 )
-"""Colours of the labels, those of Cityscapes."""
+"""Colours of the labels, from Cityscapes."""
 
 _PALETTE = np.array(COLOURS, dtype=np.uint8)
 
@@ -37,13 +37,13 @@ class Streets(GeneratedImages):
     """A generated street world, for trying things out: label maps in Cityscapes' colours and the photographs of the same streets.
 
     A is the label map and B the photograph, each (3, S, S) in [-1, 1] with S = `recipe.size`. A sample is the same street at every size; it
-    depends on split and index alone, is rendered when it is first asked for, and kept. A mirror half the time is the only augmentation.
+    depends on split and index alone, is rendered on first use and cached. A mirror half the time is the only augmentation.
     """
 
     samples = "paired"
 
     def labels(self, index: int) -> npt.NDArray[np.uint8]:
-        """Return the labels of sample `index` as it is without augmentation, (S, S), numbered as `CLASSES`."""
+        """Return the labels of sample `index` without augmentation, (S, S), numbered as in `CLASSES`."""
         return _rendered(self.split, index, self.size)[1].copy()
 
     def sample(self, index: int, random: np.random.Generator | None) -> dict[str, Tensor]:
@@ -56,6 +56,6 @@ class Streets(GeneratedImages):
 
 @lru_cache(maxsize=sum(GeneratedImages.sizes.values()))
 def _rendered(split: str, index: int, size: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """Return the photograph (S, S, 3) and the labels (S, S) of a sample; kept, for every run and every epoch asks again."""
+    """Return the photograph (S, S, 3) and the labels (S, S) of a sample, cached for later epochs and runs."""
     random = np.random.default_rng((zlib.crc32(split.encode()), index))
     return render(draw_scene(random), size, random)

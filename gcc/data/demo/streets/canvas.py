@@ -1,4 +1,4 @@
-"""A canvas that sees a street in perspective, and the small tools that paint on it."""
+"""A canvas that shows a street in perspective, with methods that select and paint pixels."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Canvas:
         self.depth = np.full((pixels, pixels), np.inf, dtype=np.float32)
 
     def where(self, left: float, right: float, top: float, bottom: float) -> Where | None:
-        """Return the pixels within these bounds in u and v; none if there are none."""
+        """Return the pixels within these bounds in u and v; None if there are none."""
         rows = np.searchsorted(self.v[:, 0], (top, bottom))
         columns = np.searchsorted(self.u, (left, right))
         if rows[0] == rows[1] or columns[0] == columns[1]:
@@ -39,7 +39,7 @@ class Canvas:
         return slice(int(rows[0]), int(rows[1])), slice(int(columns[0]), int(columns[1]))
 
     def upright(self, x: float, z: float, left: float, right: float, height: float) -> tuple[Where, Array, Array] | None:
-        """Return the pixels of an upright rectangle that faces the camera at `z`, and where they lie on it in metres.
+        """Return the pixels of an upright rectangle that faces the camera at `z`, and their positions on it in metres.
 
         Args:
             x: the X from which `left` and `right` count.
@@ -49,7 +49,7 @@ class Canvas:
             height: its upper edge; the lower one is the ground.
 
         Returns:
-            the pixels, X - `x` as (w,) and Y as (h, 1); none if it is out of sight.
+            the pixels, X - `x` as (w,) and Y as (h, 1); None if it is out of sight.
         """
         scale = FOCAL / z
         middle = x - self.camera
@@ -59,7 +59,7 @@ class Canvas:
         return where, self.u[where[1]] / scale - np.float32(middle), EYE - self.v[where[0]] / scale
 
     def paint(self, where: Where, mask: Mask, colour: Array, label: int, depth: Array | float) -> None:
-        """Paint the pixels of `where` that `mask` (h, w) tells with `colour`, (h, w, 3) or (3,)."""
+        """Paint the pixels of `where` that `mask` (h, w) selects with `colour`, (h, w, 3) or (3,)."""
         np.copyto(self.colour[where], colour, where=mask[..., None])
         np.copyto(self.depth[where], np.float32(depth) if isinstance(depth, float) else depth, where=mask)
         np.copyto(self.label[where], np.uint8(label), where=mask)

@@ -1,4 +1,4 @@
-"""How a street looks: its scene as a photograph and as a map of class labels."""
+"""Renders a street scene as a photograph and as a map of class labels."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _developed(canvas: Canvas, scene: Scene) -> Array:
 
 
 def _lit(light: Light, share: Array | float) -> Array:
-    """Return the light, (3,) or (..., 3), on a surface that gets this share of the sun."""
+    """Return the light, (3,) or (..., 3), on a surface that receives this share of the sun."""
     return rgb(light.ambient) + rgb(light.sun) * np.asarray(share, dtype=np.float32)[..., None]
 
 
@@ -110,7 +110,7 @@ def _ground(canvas: Canvas, scene: Scene) -> None:
 
 
 def _sunshine(scene: Scene, x: Array, z: Array) -> Array:
-    """Return the share of the sun that reaches the ground at (`x`, `z`), past the buildings and things beside it."""
+    """Return the share of the sun that reaches the ground at (`x`, `z`) past buildings and other objects."""
     light = scene.light
     row = [block for block in reversed(scene.blocks) if block.side == light.side]
     edges = np.array([block.far for block in row[:-1]], dtype=np.float32)
@@ -130,7 +130,7 @@ def _sunshine(scene: Scene, x: Array, z: Array) -> Array:
 
 
 def _shade(thing: Thing, light: Light) -> tuple[float, float, float, float]:
-    """Return the X, the half width, the half length and the depth of a thing's shadow on the ground."""
+    """Return the X, the half width, the half length and the depth of an object's shadow on the ground."""
     away = -light.side
     match thing.kind:
         case "car" | "oncoming":

@@ -1,4 +1,4 @@
-"""What stands in a street: scenes drawn at random, in metres, free of any resolution.
+"""Draws street scenes at random, in metres, independent of any resolution.
 
 X runs to the right from the middle of the road, Y up from the ground, Z along the road away from the camera.
 """
@@ -16,7 +16,7 @@ TrainedPair = Literal[-1, 1]
 """Left or right of the road."""
 
 FAR = 120.0
-"""Where the street ends."""
+"""Depth at which the street ends."""
 FLOOR = 3.1
 """Height of a storey."""
 
@@ -42,7 +42,7 @@ SKINS: tuple[Colour, ...] = ((0.92, 0.75, 0.64), (0.72, 0.53, 0.41), (0.45, 0.31
 
 @dataclass(frozen=True)
 class Light:
-    """The time of day: colours of sun and sky, and where the sun stands."""
+    """The light of a time of day: colours of sun and sky, and the position of the sun."""
 
     side: TrainedPair
     slope: float
@@ -56,7 +56,7 @@ class Light:
 
 @dataclass(frozen=True)
 class Block:
-    """A building, or a hedge where `storeys` is 0, on one side of the road from `near` to `far`."""
+    """A building, or a hedge if `storeys` is 0, on one side of the road from `near` to `far`."""
 
     side: TrainedPair
     near: float
@@ -74,7 +74,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Thing:
-    """What stands in the street, upright at (`x`, `z`)."""
+    """An upright object in the street at (`x`, `z`)."""
 
     kind: Literal["car", "oncoming", "person", "tree", "lamp", "sign"]
     x: float
@@ -93,7 +93,7 @@ class Scene:
     horizon: float
     """The horizon's height in the image, from its top, as a share."""
     vanishing: float
-    """Where the road vanishes, from the image's left, as a share."""
+    """Position of the vanishing point from the left of the image, as a share."""
     camera: float
     """The camera's X."""
     road: float

@@ -1,4 +1,4 @@
-"""How a meadow looks in a world: its light and season, and the coat of its animals."""
+"""Renders a meadow in one of the worlds, with its light, its season and the coats of its animals."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BEND = 0.45
 
 @dataclass(frozen=True)
 class World:
-    """What differs between the worlds.
+    """The colours of a world.
 
     Attributes:
         zenith: colour of the sky above.
@@ -109,7 +109,7 @@ class Picture:
 
 
 def render(scene: Scene, world: World, size: int) -> npt.NDArray[np.uint8]:
-    """Return the scene as it looks in the world, (size, size, 3)."""
+    """Return a picture of the scene in the world, (size, size, 3)."""
     picture = Picture(size)
     _sky(picture, scene, world)
     for ridge, colour in zip(scene.ridges, world.hills, strict=True):

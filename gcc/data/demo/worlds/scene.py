@@ -1,4 +1,4 @@
-"""What is to be seen in a meadow of the two worlds: its hills, bushes and animals, drawn at random, and alike in both."""
+"""Draws meadows at random: hills, bushes and animals that both worlds share."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Animal:
 
 @dataclass(frozen=True)
 class Scene:
-    """A meadow; all places and sizes are shares of the image, from its upper left corner.
+    """A meadow. Positions and sizes are shares of the image, from its upper left corner.
 
     Attributes:
         horizon: height at which the meadow would vanish.
