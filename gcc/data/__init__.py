@@ -1,1 +1,1 @@
-"""Where training images come from: data sets on disk, the generated demo data, and the batches made of them."""
+"""Training images: datasets on disk, generated demo datasets, and the batches of their samples."""

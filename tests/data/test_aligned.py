@@ -51,29 +51,29 @@ def test_both_images_get_the_same_augmentation(tmp_path):
     for name in "ab":
         both.save(tmp_path / "train" / f"{name}.png")
     source = Aligned(tmp_path, "train", recipe())
-    seen = [source.sample(0, np.random.default_rng(seed)) for seed in range(8)]
-    assert all(torch.equal(sample["A"], sample["B"]) for sample in seen)
-    assert any(not torch.equal(sample["A"], seen[0]["A"]) for sample in seen)
-    assert torch.equal(source.sample(0, np.random.default_rng(3))["A"], seen[3]["A"])
+    samples = [source.sample(0, np.random.default_rng(seed)) for seed in range(8)]
+    assert all(torch.equal(sample["A"], sample["B"]) for sample in samples)
+    assert any(not torch.equal(sample["A"], samples[0]["A"]) for sample in samples)
+    assert torch.equal(source.sample(0, np.random.default_rng(3))["A"], samples[3]["A"])
 
 
-@pytest.mark.parametrize(("there", "asked", "held_out"), [("val", "test", "val serves as test"), ("test", "val", "test serves as val")])
-def test_val_and_test_stand_in_for_each_other(tmp_path, there, asked, held_out):
-    side_by_side(tmp_path, {"train": 5, there: 3})
-    source = Aligned(tmp_path, asked, recipe())
+@pytest.mark.parametrize(("existing", "split", "held_out"), [("val", "test", "val serves as test"), ("test", "val", "test serves as val")])
+def test_val_and_test_stand_in_for_each_other(tmp_path, existing, split, held_out):
+    side_by_side(tmp_path, {"train": 5, existing: 3})
+    source = Aligned(tmp_path, split, recipe())
     assert len(source) == 3 and held_out in source.note and str(tmp_path) in source.note
-    assert Aligned(tmp_path, there, recipe()).note == "" and len(Aligned(tmp_path, "train", recipe())) == 5
+    assert Aligned(tmp_path, existing, recipe()).note == "" and len(Aligned(tmp_path, "train", recipe())) == 5
 
 
-@pytest.mark.parametrize(("count", "held"), [(2, [0]), (10, [0]), (21, [0, 10, 20])])
-def test_every_tenth_image_is_held_out(tmp_path, count, held):
+@pytest.mark.parametrize(("count", "indices"), [(2, [0]), (10, [0]), (21, [0, 10, 20])])
+def test_every_tenth_image_is_held_out(tmp_path, count, indices):
     side_by_side(tmp_path, {"train": count})
     (tmp_path / "val").mkdir()
     train, val, test = (Aligned(tmp_path, split, recipe()) for split in ("train", "val", "test"))
-    assert numbers(val) == numbers(test) == held
-    assert numbers(train) == [n for n in range(count) if n not in held]
-    assert f"every tenth training image serves as test ({len(held)} of {count})" in test.note
-    assert f"trains ({count - len(held)} of {count})" in train.note
+    assert numbers(val) == numbers(test) == indices
+    assert numbers(train) == [n for n in range(count) if n not in indices]
+    assert f"every tenth training image serves as test ({len(indices)} of {count})" in test.note
+    assert f"trains ({count - len(indices)} of {count})" in train.note
 
 
 def test_a_single_image_cannot_be_split(tmp_path):

@@ -137,8 +137,8 @@ def test_damage_is_noticed_and_mended(data, tmp_path):
     if data.draw(st.booleans()):
         path.write_bytes(sound[: data.draw(st.integers(0, len(sound) - 1))])
     else:
-        place = data.draw(st.integers(0, len(sound) - 1))
-        path.write_bytes(sound[:place] + bytes([sound[place] ^ data.draw(st.integers(1, 255))]) + sound[place + 1 :])
+        offset = data.draw(st.integers(0, len(sound) - 1))
+        path.write_bytes(sound[:offset] + bytes([sound[offset] ^ data.draw(st.integers(1, 255))]) + sound[offset + 1 :])
     assert not is_whole(path)
     same(source, source.cached(tmp_path / STORE))
     assert path.read_bytes() == sound
@@ -233,6 +233,6 @@ def test_every_size_survives(sizes, tmp_path):
         image.save(tmp_path / f"{number}.png")
     files = [tmp_path / f"{number}.png" for number in range(len(images))]
     write_decoded(tmp_path / "decoded-x.rgb", files, files, read_rgb)
-    found = DecodedImages(tmp_path / "decoded-x.rgb", files)
+    decoded = DecodedImages(tmp_path / "decoded-x.rgb", files)
     for file, image in zip(files, images, strict=True):
-        assert found.read(file).mode == "RGB" and np.array_equal(np.asarray(found.read(file)), np.asarray(image))
+        assert decoded.read(file).mode == "RGB" and np.array_equal(np.asarray(decoded.read(file)), np.asarray(image))

@@ -57,9 +57,9 @@ def test_smaller_images_give_their_largest_centred_square(tmp_path, width, heigh
     assert first(tmp_path, 33).shape == (3, 33, 33)
 
 
-@pytest.mark.parametrize("place", ["", "img_align_celeba", "celeba/img_align_celeba"])
-def test_the_layouts_and_what_is_ignored_beside_them(tmp_path, place):
-    folder = faces(tmp_path / place, 12)
+@pytest.mark.parametrize("folder_name", ["", "img_align_celeba", "celeba/img_align_celeba"])
+def test_the_layouts_and_what_is_ignored_beside_them(tmp_path, folder_name):
+    folder = faces(tmp_path / folder_name, 12)
     for name in ("list_attr_celeba.txt", "list_bbox_celeba.csv", "list_eval_partition.txt", "._000001.png"):
         (folder / name).write_text("x")
         (folder.parent / name).write_text("x")
@@ -74,12 +74,12 @@ def test_a_preview_beside_the_folder_of_celeba_is_no_sample(tmp_path):
     assert len(CelebA(tmp_path, "train", recipe())) == 3
 
 
-@pytest.mark.parametrize(("count", "held"), [(2, [0]), (10, [0]), (21, [0, 10, 20])])
-def test_every_tenth_image_is_held_out(tmp_path, count, held):
+@pytest.mark.parametrize(("count", "indices"), [(2, [0]), (10, [0]), (21, [0, 10, 20])])
+def test_every_tenth_image_is_held_out(tmp_path, count, indices):
     train, val, test = (CelebA(faces(tmp_path, count), split, recipe(4)) for split in ("train", "val", "test"))
-    assert numbers(val) == numbers(test) == held and numbers(train) == [n for n in range(count) if n not in held]
-    assert f"every tenth training image serves as test ({len(held)} of {count})" in test.note and str(tmp_path) in test.note
-    assert f"all but every tenth training image trains ({count - len(held)} of {count})" in train.note
+    assert numbers(val) == numbers(test) == indices and numbers(train) == [n for n in range(count) if n not in indices]
+    assert f"every tenth training image serves as test ({len(indices)} of {count})" in test.note and str(tmp_path) in test.note
+    assert f"all but every tenth training image trains ({count - len(indices)} of {count})" in train.note
 
 
 def test_nothing_is_augmented(tmp_path):

@@ -27,9 +27,9 @@ class Words(ImagesOnDisk):
 def test_bad_files_are_told_and_left_out():
     source = Words("bad0", "one", "two", "bad3", "four")
     assert source.check() == [(0, "bad0 is bad"), (3, "bad3 is bad")]
-    kept = source.drop({0, 3})
-    assert [kept.sample(index, None)["word"] for index in range(len(kept))] == ["one", "two", "four"]
-    assert kept.check() == [] and kept.note == source.note and len(source) == 5
+    rest = source.drop({0, 3})
+    assert [rest.sample(index, None)["word"] for index in range(len(rest))] == ["one", "two", "four"]
+    assert rest.check() == [] and rest.note == source.note and len(source) == 5
 
 
 def test_nothing_left():

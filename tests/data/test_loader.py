@@ -64,8 +64,8 @@ def test_batches_are_whole_unless_there_is_but_one(count, batch_size):
     batches = read(loader(count, batch_size).batches(1, 0))
     assert len(batches) == steps_per_epoch(Numbers(count), batch_size) == max(1, count // batch_size)
     assert {len(indices) for indices, _ in batches} == {min(count, batch_size)}
-    seen = [index for indices, _ in batches for index in indices]
-    assert len(set(seen)) == len(seen) and set(seen) <= set(range(count))
+    all_indices = [index for indices, _ in batches for index in indices]
+    assert len(set(all_indices)) == len(all_indices) and set(all_indices) <= set(range(count))
 
 
 @given(epoch=st.integers(1, 9), stream=st.integers(0, 3), start=st.integers(0, 5))
@@ -75,7 +75,7 @@ def test_an_epoch_can_be_taken_up_anywhere(epoch, stream, start):
 
 def test_seed_stream_and_epoch_matter():
     runs = [read(loader(seed=seed).batches(epoch, stream)) for seed in (1, 2) for epoch in (1, 2) for stream in (0, 1)]
-    assert all(one != other for place, one in enumerate(runs) for other in runs[:place])
+    assert all(one != other for number, one in enumerate(runs) for other in runs[:number])
 
 
 def test_two_streams_run_side_by_side():

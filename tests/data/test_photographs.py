@@ -37,13 +37,13 @@ def test_training_samples_are_crops_at_every_place(tmp_path, scale):
     photographs(tmp_path / "test", 1)
     source, whole = Photographs(tmp_path, "train", recipe(16, scale)), to_tensor(picture(0, 18, 17))
     crops = {(top, left): whole[:, top : top + 16, left : left + 16] for top in range(2) for left in range(3)}
-    seen = set()
+    drawn = set()
     for seed in range(60):
         sample = source.sample(0, np.random.default_rng(seed))
         assert sample["lr"].shape == (3, 16 // scale, 16 // scale) and torch.equal(sample["lr"], shrunk(sample["hr"], scale))
-        (place,) = [place for place, crop in crops.items() if torch.equal(sample["hr"], crop)]
-        seen.add(place)
-    assert seen == set(crops)
+        (corner,) = [corner for corner, crop in crops.items() if torch.equal(sample["hr"], crop)]
+        drawn.add(corner)
+    assert drawn == set(crops)
 
 
 def test_test_samples_are_whole_images(tmp_path):

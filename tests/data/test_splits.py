@@ -22,11 +22,11 @@ def pairs(root, **counts):
 
 
 @pytest.mark.parametrize(
-    ("there", "validates"),
+    ("counts", "validates"),
     [({"train": 3, "val": 2, "test": 2}, True), ({"train": 3, "test": 2}, False), ({"train": 3, "val": 2}, False), ({"train": 12}, False)],
 )
-def test_what_chooses_is_never_what_measures(there, validates, tmp_path):
-    splits = DataSplits(architecture(), pairs(tmp_path, **there), None)
+def test_what_chooses_is_never_what_measures(counts, validates, tmp_path):
+    splits = DataSplits(architecture(), pairs(tmp_path, **counts), None)
     assert (splits.validation is not None) == validates
     assert ("2 to choose the best epoch" in splits.summary(32)["data"]) == validates
 

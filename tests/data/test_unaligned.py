@@ -25,7 +25,7 @@ def numbers(sample):
     return tuple(round((sample[side][1, 0, 0].item() + 1) * 127.5) for side in "AB")
 
 
-def seen(source, side, draws=200):
+def drawn(source, side, draws=200):
     random = np.random.default_rng(0)
     return {numbers(source.sample(index % len(source), random))["AB".index(side)] for index in range(draws)}
 
@@ -47,7 +47,7 @@ def test_an_epoch_goes_through_the_larger_side(tmp_path):
 
 def test_any_b_is_drawn_and_a_seed_draws_it_again(tmp_path):
     source = Unaligned(folders(tmp_path, trainA=1, trainB=4, testA=1, testB=1), "train", recipe())
-    assert seen(source, "B") == {0, 1, 2, 3}
+    assert drawn(source, "B") == {0, 1, 2, 3}
     first, again = (source.sample(0, np.random.default_rng(7)) for _ in range(2))
     assert all(first[side].equal(again[side]) for side in "AB")
 
@@ -61,12 +61,12 @@ def test_each_side_has_an_augmentation_of_its_own(tmp_path):
     assert any(not sample["A"].equal(sample["B"]) for sample in (source.sample(0, np.random.default_rng(seed)) for seed in range(4)))
 
 
-@pytest.mark.parametrize(("there", "asked"), [("val", "test"), ("test", "val")])
-def test_val_and_test_stand_in_for_each_other(tmp_path, there, asked):
-    folders(tmp_path, trainA=2, trainB=2, **{f"{there}A": 3, f"{there}B": 4})
-    source = Unaligned(tmp_path, asked, recipe())
-    assert len(source) == 4 and source.note == f"{tmp_path} has no {asked} images: {there} serves as {asked} (3 and 4 images)"
-    assert Unaligned(tmp_path, there, recipe()).note == ""
+@pytest.mark.parametrize(("existing", "split"), [("val", "test"), ("test", "val")])
+def test_val_and_test_stand_in_for_each_other(tmp_path, existing, split):
+    folders(tmp_path, trainA=2, trainB=2, **{f"{existing}A": 3, f"{existing}B": 4})
+    source = Unaligned(tmp_path, split, recipe())
+    assert len(source) == 4 and source.note == f"{tmp_path} has no {split} images: {existing} serves as {split} (3 and 4 images)"
+    assert Unaligned(tmp_path, existing, recipe()).note == ""
 
 
 def test_every_tenth_image_of_each_side_is_held_out(tmp_path):
@@ -74,7 +74,7 @@ def test_every_tenth_image_of_each_side_is_held_out(tmp_path):
     train, val, test = (Unaligned(tmp_path, split, recipe()) for split in ("train", "val", "test"))
     assert [numbers(val.sample(index, None)) for index in range(len(val))] == [(0, 0), (10, 0)]
     assert val.files == test.files and len(train) == 10
-    assert seen(train, "A") == {1, 2, 3, 4, 5, 6, 7, 8, 9, 11} and seen(train, "B") == {1, 2}
+    assert drawn(train, "A") == {1, 2, 3, 4, 5, 6, 7, 8, 9, 11} and drawn(train, "B") == {1, 2}
     assert test.note.endswith("every tenth training image serves as test (2 and 1 of 12 and 3)")
     assert train.note.endswith("all but every tenth training image trains (10 and 2 of 12 and 3)")
 
@@ -88,7 +88,7 @@ def test_bad_images_are_left_out_on_their_own_side(tmp_path):
     assert [number for number, _ in faults] == [1, 3, 5] and "trainB/0.png: the file is empty" in faults[1][1]
     rest = source.drop({number for number, _ in faults})
     assert rest.check() == [] and len(rest) == 2 and len(source) == 4
-    assert seen(rest, "A") == {0, 2} and seen(rest, "B") == {1, 3}
+    assert drawn(rest, "A") == {0, 2} and drawn(rest, "B") == {1, 3}
 
 
 @pytest.mark.parametrize(("bad", "message"), [({0, 1}, "none of the 2 images of A"), ({2, 3, 4}, "none of the 3 images of B")])

@@ -1,4 +1,4 @@
-"""Writing: a file is whole or absent, and a run that is there is not lost."""
+"""Writing: a file is complete or absent, and an existing run is not lost."""
 
 import shutil
 from collections import namedtuple

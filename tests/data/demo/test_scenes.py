@@ -49,12 +49,12 @@ def test_a_crop_and_a_mirror_are_the_only_augmentation():
     whole = Scenes(None, "train", recipe(PIXELS)).sample(1, None)["hr"]
     side = PIXELS - 4
     crops = {(top, left): whole[:, top : top + side, left : left + side] for top in range(5) for left in range(5)}
-    seen = set()
+    drawn = set()
     for seed in range(40):
         image = source.sample(1, np.random.default_rng(seed))["hr"]
-        seen |= {(*place, mirror) for place, crop in crops.items() for mirror in (0, 1) if image.equal(crop.flip(2) if mirror else crop)}
+        drawn |= {(*corner, mirror) for corner, crop in crops.items() for mirror in (0, 1) if image.equal(crop.flip(2) if mirror else crop)}
         assert source.sample(1, np.random.default_rng(seed))["hr"].equal(image)
-    assert [{place[axis] for place in seen} for axis in range(3)] == [set(range(5)), set(range(5)), {0, 1}]
+    assert [{corner[axis] for corner in drawn} for axis in range(3)] == [set(range(5)), set(range(5)), {0, 1}]
 
 
 @pytest.mark.parametrize("size", [8, 168])

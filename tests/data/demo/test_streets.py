@@ -31,8 +31,8 @@ def test_labels_are_the_colours_of_the_label_map(streets):
 
 
 def test_every_class_is_to_be_seen(streets):
-    seen = np.bincount(np.concatenate([streets.labels(index).ravel() for index in range(30)]), minlength=len(CLASSES))
-    assert len(seen) == len(CLASSES) and (seen > 0).all()
+    counts = np.bincount(np.concatenate([streets.labels(index).ravel() for index in range(30)]), minlength=len(CLASSES))
+    assert len(counts) == len(CLASSES) and (counts > 0).all()
 
 
 def test_the_same_index_gives_the_same_street(streets):
@@ -73,11 +73,11 @@ def test_the_mirror_is_the_only_augmentation(streets):
 
 
 def test_photographs_follow_from_labels(streets):
-    """The mean colour of each class tells more than half of what the mean image leaves open."""
+    """The mean colour of each class explains more than half of the variance."""
     photos = np.stack([streets.sample(index, None)["B"].permute(1, 2, 0).numpy() for index in range(60)])
     labels = np.stack([streets.labels(index) for index in range(60)])
-    told = np.stack([photos[labels == number].mean(0) for number in range(len(CLASSES))])[labels]
-    assert ((photos - told) ** 2).mean() < 0.5 * photos.reshape(-1, 3).var(0).mean()
+    class_means = np.stack([photos[labels == number].mean(0) for number in range(len(CLASSES))])[labels]
+    assert ((photos - class_means) ** 2).mean() < 0.5 * photos.reshape(-1, 3).var(0).mean()
 
 
 def test_rendered_once(streets, monkeypatch):

@@ -67,7 +67,7 @@ def test_the_worlds_differ_in_colour(worlds):
 
 
 def test_the_worlds_differ_in_texture():
-    """One scene has more edges in the world of stripes, and the animals have them, for without stripes there are few."""
+    """A scene has more edges in the world of stripes, because the animals have stripes there."""
     bare = replace(SAVANNAH, skins=SUMMER.skins)
     for seed in range(8):
         scene = draw_scene(np.random.default_rng(seed))
@@ -81,7 +81,7 @@ def test_any_b_is_drawn_and_each_side_has_a_mirror_of_its_own():
     partners, mirrors = set(), set()
     for seed in range(24):
         sample = worlds.sample(3, np.random.default_rng(seed))
-        (partner,) = [n for n, each in enumerate(plain) if any(sample["B"].equal(image) for image in (each["B"], each["B"].flip(2)))]
+        (partner,) = [n for n, other in enumerate(plain) if any(sample["B"].equal(image) for image in (other["B"], other["B"].flip(2)))]
         assert any(sample["A"].equal(image) for image in (plain[3]["A"], plain[3]["A"].flip(2)))
         partners.add(partner)
         mirrors.add((sample["A"].equal(plain[3]["A"]), sample["B"].equal(plain[partner]["B"])))

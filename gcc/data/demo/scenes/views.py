@@ -245,7 +245,7 @@ def _sign(picture: Picture, u: Array, v: Array, random: np.random.Generator) -> 
 
 
 def _leaves(picture: Picture, where: Array, random: np.random.Generator, seen: float) -> None:
-    """Paint leaves of a picture that is `seen` metres wide."""
+    """Paint leaves on the pixels that `where` selects; the picture is `seen` metres wide."""
     green = _one(random, GREENS)
     picture.paint(where, foliage(picture.x * seen, picture.y * seen, _seed(random), SHADE, green))
 
