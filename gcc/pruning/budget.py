@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from gcc.deploy.runtimes import RUNTIMES, Runtime
+from gcc.deploy.runtime_names import RUNTIMES, Runtime
 from gcc.errors import BudgetError
 from gcc.utils.units import EXPONENTS, with_prefix
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from gcc.deploy.latency import measure_ready
-from gcc.deploy.runtimes import Runtime
+from gcc.deploy.runtime_names import Runtime
 from gcc.errors import BudgetError, TrainingError
 from gcc.models.build import generator_on_meta
 from gcc.pruning.budget import Budget, LatencyBudget

@@ -236,7 +236,7 @@ class Ways(nn.Module):
 
 def test_another_way_through_the_code_is_seen():
     with pytest.raises(
-        GccError, match=r"test_traced.py:\d+ `return self.out\(torch.relu.*`: with fewer channels the code goes another way"
+        GccError, match=r"test_operators.py:\d+ `return self.out\(torch.relu.*`: with fewer channels the code goes another way"
     ):
         Cut(Ways(), torch.zeros(1, 3, 6, 6)).prove()
 

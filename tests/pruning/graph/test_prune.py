@@ -229,13 +229,13 @@ class Named(nn.Module):
 @pytest.mark.parametrize(
     ("inner", "told"),
     [
-        (Fixed, r"layer 'body' \(Fixed\) in test_any_generator.py:\d+ `return self.out\(self.up\(z\).view\(-1, 8, 2, 2\)\)`.*-1"),
+        (Fixed, r"layer 'body' \(Fixed\) in test_prune.py:\d+ `return self.out\(self.up\(z\).view\(-1, 8, 2, 2\)\)`.*-1"),
         (
             Swallowed,
             r"layer 'body' \(Swallowed\), slice in .*:\d+ `return .*gives \[\[2, 4, 2, 2\]\] where \[\[2, 3, 2, 2",
         ),
-        (Fourier, r"layer 'body' \(Fourier\), fft_rfft2 in test_any_generator.py:\d+ `return self.out\(torch.fft.*leave"),
-        (Undecided, r"layer 'body' \(Undecided\) in test_any_generator.py:\d+ `return self.out\(features \* 2 if.*torch.export"),
+        (Fourier, r"layer 'body' \(Fourier\), fft_rfft2 in test_prune.py:\d+ `return self.out\(torch.fft.*leave"),
+        (Undecided, r"layer 'body' \(Undecided\) in test_prune.py:\d+ `return self.out\(features \* 2 if.*torch.export"),
     ],
 )
 def test_what_cannot_be_followed_is_refused_by_name_and_nothing_is_touched(inner, told):
