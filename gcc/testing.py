@@ -29,11 +29,11 @@ from gcc.losses.distillation import modules_at, tapped
 from gcc.losses.layers import build_projections, select_layers
 from gcc.models.build import build_discriminators, build_generators, generator_on_meta
 from gcc.models.gate import ChannelGate, gates
-from gcc.models.modules import Widths, on_meta
+from gcc.models.modules import NORMS, Widths, on_meta
 from gcc.pruning.cost import generator_cost
 from gcc.pruning.graph.export import Graph
 from gcc.pruning.graph.groups import find_channels
-from gcc.pruning.graph.propagate import Trace
+from gcc.pruning.graph.propagate import ChannelTrace
 from gcc.pruning.groups import find_groups
 from gcc.pruning.importance import random_gradients
 from gcc.recipe import changed
@@ -41,7 +41,6 @@ from gcc.registry import ARCHITECTURES, DATASETS, METRICS, Architecture, Group, 
 from gcc.registry.renamed import ReadsOldNames, to_rename
 from gcc.utils.weights import Weights
 
-NORMS = (nn.BatchNorm2d, nn.InstanceNorm2d, nn.GroupNorm, nn.LayerNorm)
 DRAWS = 8
 """Random widths that are tried."""
 
@@ -198,7 +197,7 @@ def check_groups(architecture: Architecture[Any]) -> None:
         return
     network = next(iter(build_generators(architecture, _prunable(architecture), "check").values()))
     try:
-        found = find_channels(Trace(Graph(network, architecture.example_input())))
+        found = find_channels(ChannelTrace(Graph(network, architecture.example_input())))
     except GccError:
         return  # A constructor may build what cannot be read off a graph.
     known = {producer for channels in found for producer in channels.group.producers}
