@@ -48,21 +48,26 @@ SHARE: Range = (0, 1)
 BELOW_ONE: Range = (0, 1 - 1e-12)
 
 
-class _ReadsOldNames(type):
-    """Lets recipes of plugins that were written for version 0.1 declare and pass fields by their old names."""
+class _AcceptsOldFields(type):
+    """Lets recipes of plugins written for version 0.1 declare and pass fields under their old names."""
 
-    def __new__(cls, name: str, bases: tuple[type, ...], body: dict[str, Any]) -> _ReadsOldNames:
-        if bases:
-            body["__annotations__"] = current_names(body.get("__annotations__", {}))
-            body = current_names(body)
+    def __new__(cls, name: str, bases: tuple[type, ...], body: dict[str, Any]) -> _AcceptsOldFields:
+        old = RENAMED.keys() & body.get("__annotations__", {}).keys()
+        if old:
+            for field in old:
+                warnings.warn(f"{name}.{field} is now called {RENAMED[field]}: rename it", DeprecationWarning, stacklevel=2)
+            body = body | {"__annotations__": current_names(body["__annotations__"])}
+            body |= {RENAMED[field]: body.pop(field) for field in old if field in body}
         return super().__new__(cls, name, bases, body)
 
     def __call__(cls: type[T], *arguments: Any, **fields: Any) -> T:
+        for field in RENAMED.keys() & fields.keys():
+            warnings.warn(f"the recipe field {field} is now called {RENAMED[field]}", DeprecationWarning, stacklevel=2)
         return type.__call__(cls, *arguments, **current_names(fields))  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe(metaclass=_ReadsOldNames):
+class Recipe(metaclass=_AcceptsOldFields):
     """What every family's run is made of (Li et al. 2021, Table I and Algorithm 1).
 
     Attributes:
@@ -175,12 +180,21 @@ class Recipe(metaclass=_ReadsOldNames):
         for field, kind in fields(type(self)).items():
             value = getattr(self, field)
             object.__setattr__(self, field, _checked(field, value, kind))
-        for field, (low, high) in current_names(self.ranges).items():
+        for field, (low, high) in {RENAMED.get(field, field): bounds for field, bounds in self.ranges.items()}.items():
             value = getattr(self, field)
             if value is not None and not low <= value <= high:
                 raise RecipeError(f"{field} = {value}: expected a value from {low} to {high}")
         if self.discriminator == "none" and not (self.lambda_distill_g or self.lambda_distill_d):
             raise RecipeError("discriminator = none without distillation leaves a student nothing to learn from: set lambda_distill_g = 1")
+
+    if not typing.TYPE_CHECKING:  # Type checkers know the present names only.
+
+        def __getattr__(self, name: str) -> Any:
+            """Return a field by the name that it had in version 0.1."""
+            if name not in RENAMED:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+            warnings.warn(f"the recipe field {name} is now called {RENAMED[name]}", DeprecationWarning, stacklevel=2)
+            return getattr(self, RENAMED[name])
 
     @property
     def decay_epochs(self) -> int:
@@ -291,6 +305,13 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """
     names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     return "; ".join(f"{name} was {before.get(name)} and is {now.get(name)}" for name in names)
+
+
+def __getattr__(name: str) -> Any:
+    if name != "Counter":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn("gcc.recipe.Counter is now called MacCounter", DeprecationWarning, stacklevel=2)
+    return MacCounter
 
 
 def _toml(value: bool | int | float | str) -> str:

@@ -38,7 +38,7 @@ from gcc.pruning.groups import find_groups
 from gcc.pruning.importance import random_gradients
 from gcc.recipe import changed
 from gcc.registry import ARCHITECTURES, DATASETS, METRICS, Architecture, Group, ImportanceMetric, Networks
-from gcc.registry.renamed import ReadsOldNames, to_rename
+from gcc.registry.renamed import AcceptsOldNames, to_rename
 from gcc.utils.weights import Weights
 
 DRAWS = 8
@@ -57,12 +57,12 @@ def check_architecture(arch: str, folder: Path, seed: int = 0) -> None:
         PluginError: the architecture breaks its contract; the message says where.
     """
     family = ARCHITECTURES.load(arch)
-    _say_what_to_rename(family)
+    _warn_of_old_names(family)
     check_family(arch, family(family.demo()), folder, seed)
 
 
-def _say_what_to_rename(plugin: type[ReadsOldNames]) -> None:
-    """Warn of every member that is defined under the name that it had in version 0.1, and still works."""
+def _warn_of_old_names(plugin: type[AcceptsOldNames]) -> None:
+    """Warn of every member that the plugin defines under the name it had in version 0.1, which this version still accepts."""
     for old, new in to_rename(plugin).items():
         warnings.warn(f"{plugin.__name__}.{old} is now called {new}: rename it", DeprecationWarning, stacklevel=3)
 
@@ -97,7 +97,9 @@ def check_metric(name: str) -> None:
     Raises:
         PluginError: the metric breaks its contract; the message says where.
     """
-    metric = METRICS.load(name)()
+    plugin = METRICS.load(name)
+    _warn_of_old_names(plugin)
+    metric = plugin()
     _require(metric.l1_strength >= 0 and metric.gradient_batches >= 0, "strength and batches must not be negative")
     tells = [check_scores(metric, family(family.demo())) for family in _families()]
     _require(any(tells), "no channel of any family is scored")

@@ -6,7 +6,7 @@ import abc
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Generic
 
-from gcc.registry.renamed import ReadsOldNames
+from gcc.registry.renamed import AcceptsOldNames
 from gcc.registry.types import Batch, EvalSample, Gate, Networks, Pair, R, Samples, StateDictMapping, Taps, Width, no_gate
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gcc.utils.weights import Weights
 
 
-class Architecture(ReadsOldNames, abc.ABC, Generic[R]):
+class Architecture(AcceptsOldNames, abc.ABC, Generic[R]):
     """A GAN family: one subclass in one file.
 
     An instance holds nothing but its frozen recipe, so it can be made and thrown away at will; every network is built by it and owned by

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from gcc.errors import DataError
 from gcc.recipe import Recipe
-from gcc.registry.renamed import ReadsOldNames
+from gcc.registry.renamed import AcceptsOldNames
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class DatasetSource(ReadsOldNames, abc.ABC):
+class DatasetSource(AcceptsOldNames, abc.ABC):
     """A data set on disk, or made, that gives samples of one kind.
 
     Sources are constructed as `Source(root, split, recipe)` and read nothing but file names then. Each sample depends on its index and

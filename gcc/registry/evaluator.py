@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from gcc.registry.dataset import DatasetSource
-from gcc.registry.renamed import ReadsOldNames
+from gcc.registry.renamed import AcceptsOldNames
 from gcc.registry.types import EvalSample
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Extractor(abc.ABC):
         """Map images (N, 3, H, W) of 8-bit RGB to features (N, F)."""
 
 
-class Evaluator(ReadsOldNames, abc.ABC):
+class Evaluator(AcceptsOldNames, abc.ABC):
     """A figure of quality over many images: an `ImageEvaluator` or a `SetEvaluator`.
 
     Made once and asked often: it holds what it needs, such as trained weights, and nothing of the images that it has seen.

@@ -6,14 +6,14 @@ import abc
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from gcc.registry.renamed import ReadsOldNames
+from gcc.registry.renamed import AcceptsOldNames
 from gcc.registry.types import Group
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-class ImportanceMetric(ReadsOldNames, abc.ABC):
+class ImportanceMetric(AcceptsOldNames, abc.ABC):
     """How much a generator's channels matter."""
 
     renamed = {"batches": "gradient_batches", "sparsified": "regularized_parameters", "strength": "l1_strength"}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from gcc.recipe import Recipe
+from gcc.utils.renamed import renamed_keywords
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -83,8 +84,11 @@ class EvalSample:
 
     @property
     def made(self) -> Tensor:
-        """`fake` by its name in version 0.1."""
+        """`fake` under its name in version 0.1."""
         return self.fake
+
+
+EvalSample.__init__ = renamed_keywords(DeprecationWarning, made="fake")(EvalSample.__init__)  # type: ignore[method-assign]
 
 
 class MetricKey(str):

@@ -28,10 +28,11 @@ class RenamedAttributes:
         return getattr(self, kind.renamed[name])
 
 
-def renamed_keywords(**renamed: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Let a function accept keywords under old names, each with a warning that gives the present name.
+def renamed_keywords(category: type[Warning], **renamed: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Let a function accept keywords under their old names, with a warning that gives the present name.
 
     Args:
+        category: of the warning; Python shows a `FutureWarning` to every user, a `DeprecationWarning` to developers.
         renamed: present keywords by old ones.
 
     Raises:
@@ -39,13 +40,15 @@ def renamed_keywords(**renamed: str) -> Callable[[Callable[P, T]], Callable[P, T
     """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        name = function.__qualname__.removesuffix(".__init__")
+
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> T:
             for old in renamed.keys() & kwargs.keys():
                 new = renamed[old]
                 if new in kwargs:
-                    raise TypeError(f"{function.__name__}(): {old} is now called {new}, and both are given: leave {old} out")
-                warnings.warn(f"{function.__name__}(): the keyword {old} is now called {new}", FutureWarning, stacklevel=2)
+                    raise TypeError(f"{name}(): {old} is now called {new}, and both are given: leave {old} out")
+                warnings.warn(f"{name}(): the keyword {old} is now called {new}", category, stacklevel=2)
                 kwargs[new] = kwargs.pop(old)
             return function(*args, **kwargs)
 

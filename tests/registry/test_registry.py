@@ -32,12 +32,12 @@ class Good(ImportanceMetric):
 
     And at length.
     """
-    strength = 1.0
+    l1_strength = 1.0
     def score(self, network, group): return None
-    def sparsified(self, network, group): return ()
+    def regularized_parameters(self, network, group): return ()
 
 class Undocumented(Good):
-    strength = 2.0
+    l1_strength = 2.0
 '''
 
 
@@ -179,7 +179,7 @@ def test_contract_violations_name_method_class_and_distribution(install):
     with pytest.raises(PluginError) as caught:
         things().load("half")
     message = str(caught.value)
-    for part in ("thing 'half'", "gan-half 3.1", "Half", "sparsified", "strength", "ImportanceMetric"):
+    for part in ("thing 'half'", "gan-half 3.1", "Half", "regularized_parameters", "l1_strength", "ImportanceMetric"):
         assert part in message
     assert "score" not in message.replace("Scores", "")
 

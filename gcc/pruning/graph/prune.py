@@ -31,7 +31,7 @@ PRECISE = (torch.float32, torch.float64)
 """Types in which the pruned generator can be proven equal."""
 
 
-@renamed_keywords(counter="mac_counter", keep="min_keep_ratio")
+@renamed_keywords(FutureWarning, counter="mac_counter", keep="min_keep_ratio")
 def prune(
     generator: nn.Module,
     example_input: Tensor | tuple[Tensor, ...],

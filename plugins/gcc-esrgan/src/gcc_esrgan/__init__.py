@@ -37,10 +37,10 @@ class ESRGANRecipe(Recipe):
 
     size: int = 128
     metric: str = "l1"
-    metrics: str = "psnr_y"
+    evaluators: str = "psnr_y"
     pretrain_epochs: int = 100
     epochs: int = 40
-    decay: float = 0.5
+    decay_fraction: float = 0.5
     schedule: Schedule = "step"
     batch_size: int = 16
     lr_g: float = 1e-4

@@ -20,7 +20,7 @@ class Taylor(ImportanceMetric):
     """
 
     l1_strength: ClassVar[float] = 0.0
-    batches: ClassVar[int] = 16
+    gradient_batches: ClassVar[int] = 16
 
     def score(self, network: nn.Module, group: Group) -> Tensor:
         """Return the importance, (channels,)."""
