@@ -1,4 +1,4 @@
-"""Tiny generators without widths, one for each construct that pruning follows, and the channel groups that they have by hand."""
+"""Tiny generators without widths, one for each construct that pruning follows, with their channel groups written by hand."""
 
 import math
 import warnings
@@ -10,7 +10,7 @@ from torch.nn.utils import parametrizations
 
 
 class Composed(nn.Module):
-    """Named layers, and how they are run."""
+    """A module of named layers and the function that runs them."""
 
     def __init__(self, run, **layers):
         super().__init__()
@@ -27,7 +27,7 @@ def conv(before, after, kernel=3, **settings):
 
 
 def between(*layers, inner=8):
-    """Layers between a convolution that makes `inner` channels, and one that reads them."""
+    """Return layers between a convolution with `inner` output channels and one that reads them."""
     return nn.Sequential(conv(3, inner), *layers, conv(inner, 3))
 
 
@@ -174,7 +174,7 @@ def weight_norm_by_hooks(layer):
 
 
 class Weighted(nn.Module):
-    """A convolution with a weight of its own, scaled by its fan-in, without any attribute that tells its size."""
+    """A convolution with a weight of its own, scaled by its fan-in, without an attribute that stores its size."""
 
     def __init__(self, before, after):
         super().__init__()
@@ -189,7 +189,7 @@ IMAGE = (2, 3, 6, 6)
 TOKENS = (2, 5, 6)
 NOISE = (2, 7)
 
-# name: builder, shape of the example, groups by the layer that makes them
+# name: builder, shape of the example, channels by the layer that produces them
 CONSTRUCTS = {
     "batch norm": (lambda: between(nn.BatchNorm2d(8), nn.ReLU()), IMAGE, {"0": 8}),
     "instance norm": (lambda: between(nn.InstanceNorm2d(8, affine=True)), IMAGE, {"0": 8}),
@@ -331,7 +331,7 @@ def example_of(name):
 
 
 def built(name):
-    """Return a construct with weights that a cut would show, and its example."""
+    """Return a construct and its example; its random weights make a wrong cut visible."""
     torch.manual_seed(0)
     network = CONSTRUCTS[name][0]().eval()
     with torch.no_grad():

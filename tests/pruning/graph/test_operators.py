@@ -54,23 +54,23 @@ class Cut:
             one.group.name: sorted(random.choice(one.group.channels, max(1, int(share * one.group.channels)), replace=False).tolist())
             for one in self.channels
         }
-        self.kept = Selection(self.trace.atoms, self.channels, self.chosen)
-        self.smaller = cut(network, self.trace, self.kept)
+        self.selection = Selection(self.trace.atoms, self.channels, self.chosen)
+        self.smaller = cut(network, self.trace, self.selection)
 
     def prove(self):
         graph = Graph(self.smaller, self.example)
-        require_same_graph(self.trace, self.kept, graph)
-        require_equal(self.network, self.smaller, self.trace, self.kept, graph, self.example)
+        require_same_graph(self.trace, self.selection, graph)
+        require_equal(self.network, self.smaller, self.trace, self.selection, graph, self.example)
 
     @torch.no_grad()
     def zeroed(self):
         """The full network with zeros for every weight of a channel that is cut."""
         network = deepcopy(self.network)
         tensors = named_tensors(network)
-        for held in self.trace.tensors:
-            for dim, axis in enumerate(held.layout):
-                gone = torch.from_numpy(np.flatnonzero(~self.kept.mask(axis)))
-                tensors[held.name].index_fill_(dim, gone, 0)
+        for tensor in self.trace.tensors:
+            for dim, axis in enumerate(tensor.layout):
+                gone = torch.from_numpy(np.flatnonzero(~self.selection.mask(axis)))
+                tensors[tensor.name].index_fill_(dim, gone, 0)
         return network
 
     @torch.no_grad()
