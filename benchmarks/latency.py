@@ -27,7 +27,7 @@ from gcc.deploy.optimize import seconds_of
 from gcc.pruning.budget import Budget
 from gcc.pruning.cost import cost_of
 from gcc.pruning.importance import L1Norm
-from gcc.pruning.search import prune
+from gcc.pruning.search import prune_family
 
 SHARES = (50, 25, 12, 6)
 WARM_UP = 2
@@ -100,7 +100,8 @@ def main() -> None:
     teacher = cost_of(full, example)
     widths = {"teacher": architecture.full_widths(base)}
     for share in SHARES:
-        found = prune(architecture, full, base, L1Norm(), Budget.parse(f"{share}%"), "exact", teacher, round_to=asked.round_to)
+        limit = Budget.parse(f"{share}%").resolve(teacher, "exact")
+        found = prune_family(architecture, full, base, L1Norm(), limit, round_to=asked.round_to)
         widths[f"student {share} %"] = found.widths
     images = torch.randn(example.shape).to(asked.device)
     loaded = {name: architecture.build_generator(chosen).eval().requires_grad_(False) for name, chosen in widths.items()}

@@ -20,7 +20,7 @@ from full_size import FAMILIES, in_process, machine, peak_gb
 from gcc import Teacher
 from gcc.pruning.budget import Budget
 from gcc.pruning.cost import cost_of
-from gcc.pruning.search import prune
+from gcc.pruning.search import prune_family
 from gcc.registry import METRICS
 
 
@@ -37,7 +37,7 @@ def work(arch: str, threads: int) -> None:
     start = time.perf_counter()
     teacher = cost_of(full, architecture.example_input())
     for name, budget in Budget.parse_each(recipe.budget, architecture.generators).items():
-        prune(architecture, networks[name], recipe.prune_width, metric, budget, recipe.mac_counter, teacher)
+        prune_family(architecture, networks[name], recipe.prune_width, metric, budget.resolve(teacher, recipe.mac_counter))
     print(time.perf_counter() - start, peak_gb())
 
 

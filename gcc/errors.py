@@ -1,6 +1,6 @@
-"""The one exception tree: every error that a user can cause is a `GccError`.
+"""Exceptions: every error that a user can cause is a `GccError`.
 
-Each message says what was given, what was expected and what to do; the command line prints it as one line and exits with code 2.
+Each message says what was given, what was expected and what to do. The command line prints it as one line and exits with code 2.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Iterable
 
 
 class GccError(Exception):
-    """Something that the user gave, or that the machine lacks, stops the work.
+    """The work cannot go on because of the user's input or the state of the machine.
 
     Attributes:
-        exit_code: of the command line.
+        exit_code: exit code of the command line.
     """
 
     exit_code = 2
@@ -27,20 +27,20 @@ class PluginError(GccError):
     """A plugin is unknown, cannot be imported, or does not fulfil its contract.
 
     Attributes:
-        verdict: what is wrong, in a word or two.
+        status: the problem in a word or two, for `gcc list`.
     """
 
     status = "broken"
 
 
 class ClashError(PluginError):
-    """Two distributions claim one plugin's name."""
+    """Two distributions claim the same plugin name."""
 
     status = "clashing"
 
 
 class ContractError(PluginError):
-    """A plugin is made for another version of its contract."""
+    """A plugin is for another version of its contract."""
 
     status = "of another contract"
 
@@ -50,19 +50,19 @@ class DataError(GccError):
 
 
 class BudgetError(GccError):
-    """A budget cannot be read or cannot be reached."""
+    """A budget is malformed or out of reach."""
 
 
 class ArtifactError(GccError):
-    """A saved model is damaged, foreign, or does not fit its architecture."""
+    """A saved model is damaged, of another program, or does not fit its architecture."""
 
 
 class OutputError(GccError):
-    """An output folder cannot be written, or holds something that must not be lost."""
+    """An output folder cannot be written, or contains something that must not be overwritten."""
 
 
 class RunError(GccError):
-    """A run's folder is missing, damaged or foreign."""
+    """A run's folder is missing, damaged or of another program."""
 
 
 class TrainingError(GccError):
@@ -70,11 +70,11 @@ class TrainingError(GccError):
 
 
 class Interrupted(GccError):
-    """A signal has asked the run to stop.
+    """A signal stops the run.
 
     Args:
-        message: where it goes on.
-        number: of the signal.
+        message: says how to resume the run.
+        number: number of the signal.
     """
 
     def __init__(self, message: str, number: int) -> None:
@@ -83,9 +83,9 @@ class Interrupted(GccError):
 
 
 def near(name: str, known: Iterable[str]) -> str:
-    """Return `` (did you mean 'x'?)`` for the known names near to `name`, else every known name."""
+    """Return `` (did you mean 'x'?)`` for the known names that are similar to `name`, else a list of all known names."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     if close:
-        return f" (did you mean {' or '.join(repr(c) for c in close)}?)"
-    return f" (known: {', '.join(known)})" if known else " (none is known)"
+        return f" (did you mean {' or '.join(repr(match) for match in close)}?)"
+    return f" (known: {', '.join(known)})" if known else " (there are none)"

@@ -1,7 +1,7 @@
-"""Recipes: every number of a run as data, typed and checked, from TOML and to TOML.
+"""Recipes: all settings of a run as typed and checked data, read from TOML and written to TOML.
 
-A `Recipe` holds what all families share; a family adds its own fields in a subclass of it (see `gcc.models.pix2pix.Pix2PixRecipe`) whose
-defaults are its row of Table I. Field names are those of the pix2pix/CycleGAN options where such an option exists.
+A `Recipe` holds the fields that all families share. A family adds its own in a subclass (see `gcc.models.pix2pix.Pix2PixRecipe`), whose
+defaults are its row of Table I. A field has the name of the corresponding pix2pix/CycleGAN option if there is one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from gcc.errors import RecipeError, near
 R = TypeVar("R", bound="Recipe")
 T = TypeVar("T")
 MacCounter = Literal["exact", "paper"]
-"""True multiply-accumulates, or the count of the paper's authors."""
+"""Multiply-accumulates as they are computed, or as the paper's authors count them."""
 GanMode = Literal["hinge", "lsgan", "vanilla", "wgangp"]
 Schedule = Literal["linear", "step"]
 
@@ -38,7 +38,7 @@ RENAMED: Mapping[str, str] = {
     "metrics": "evaluators",
     "order": "update_order",
 }
-"""Fields by the names that they had in version 0.1, which this version still reads."""
+"""Present names of fields by those that they had in version 0.1, which this version still accepts."""
 
 Range = tuple[float, float]
 WIDTH: Range = (1, LARGEST_WIDTH)
@@ -48,28 +48,33 @@ SHARE: Range = (0, 1)
 BELOW_ONE: Range = (0, 1 - 1e-12)
 
 
-class _ReadsOldNames(type):
-    """Lets recipes of plugins that were written for version 0.1 declare and pass fields by their old names."""
+class _AcceptsOldFields(type):
+    """Lets recipes of plugins written for version 0.1 declare and pass fields under their old names."""
 
-    def __new__(cls, name: str, bases: tuple[type, ...], body: dict[str, Any]) -> _ReadsOldNames:
-        if bases:
-            body["__annotations__"] = current_names(body.get("__annotations__", {}))
-            body = current_names(body)
+    def __new__(cls, name: str, bases: tuple[type, ...], body: dict[str, Any]) -> _AcceptsOldFields:
+        old = RENAMED.keys() & body.get("__annotations__", {}).keys()
+        if old:
+            for field in old:
+                warnings.warn(f"{name}.{field} is now called {RENAMED[field]}: rename it", DeprecationWarning, stacklevel=2)
+            body = body | {"__annotations__": current_names(body["__annotations__"])}
+            body |= {RENAMED[field]: body.pop(field) for field in old if field in body}
         return super().__new__(cls, name, bases, body)
 
     def __call__(cls: type[T], *arguments: Any, **fields: Any) -> T:
+        for field in RENAMED.keys() & fields.keys():
+            warnings.warn(f"the recipe field {field} is now called {RENAMED[field]}", DeprecationWarning, stacklevel=2)
         return type.__call__(cls, *arguments, **current_names(fields))  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe(metaclass=_ReadsOldNames):
-    """What every family's run is made of (Li et al. 2021, Table I and Algorithm 1).
+class Recipe(metaclass=_AcceptsOldFields):
+    """The settings that all families share (Li et al. 2021, Table I and Algorithm 1).
 
     Attributes:
-        ranges: the least and the greatest value of the numbers, which a family extends by those of its own.
+        ranges: the smallest and largest value of each number; a family adds those of its own fields.
 
     Raises:
-        RecipeError: a value has the wrong type or lies out of its range.
+        RecipeError: a value has the wrong type or is out of range.
     """
 
     ranges: ClassVar[Mapping[str, Range]] = {
@@ -93,35 +98,35 @@ class Recipe(metaclass=_ReadsOldNames):
     """Width of both discriminators (Table I, ndf)."""
 
     metric: str = "slimming"
-    """Importance metric that ranks the channels: a plugin of `gcc list`."""
+    """Importance metric that ranks the channels: a plugin listed by `gcc list`."""
     prune_width: int = 64
     """Width of the generator that the first step trains and prunes (Table I, student ngf)."""
     sparsity: float | None = None
-    """Strength of the first step's L1 subgradient; none takes the metric's own."""
+    """Strength of the first step's L1 subgradient; None means the metric's default."""
     min_keep_ratio: float = 0.0
-    """Least share of each width's channels that stays, whatever their importance; 0, as in the paper, may leave a layer a single channel,
-    which short sparse training tends to do where gradients are small."""
+    """Least share of each width's channels that is kept, whatever their importance. With 0, as in the paper, a layer may keep a single
+    channel, which tends to happen after short sparse training if gradients are small."""
     round_to: int = 1
-    """Widths that lose channels become multiples of this: hardware likes multiples of 8."""
+    """A width that loses channels becomes a multiple of this; many devices are fastest with multiples of 8."""
     budget: str = "25%"
-    """What a student generator may cost: `3.0G`, `900M` (MACs per sample), `25%` (of the teacher's MACs), `2.5Mparams` or `8ms@cpu`
-    (measured on this machine, by cpu, cuda or onnxruntime); one for all generators, or one for each, joined by commas."""
+    """The most that a student generator may cost: `3.0G`, `900M` (MACs per sample), `25%` (of the teacher's MACs), `2.5Mparams` or
+    `8ms@cpu` (measured on this machine; cpu, cuda or onnxruntime); one for all generators, or one for each, joined by commas."""
     mac_counter: MacCounter = "exact"
-    """The MACs counter that the budget is held against."""
+    """How MACs are counted for the budget."""
 
     evaluators: str = ""
-    """Evaluators of quality, plugins of `gcc list`, joined by commas; the first tells which epoch is the best."""
+    """Evaluators of quality: plugins listed by `gcc list`, joined by commas; the first one selects the best epoch."""
     evaluate_every: int = 5
     """Epochs between two evaluations on the validation images."""
 
     epochs: int = 100
     """Epochs of the second step, E in Algorithm 1 (Table I, const and decay together)."""
     decay_fraction: float = 0.0
-    """Share of the epochs, at the end, that have the learning rate of `schedule` (Table I, decay)."""
+    """Share of the epochs, at the end, in which the learning rate follows `schedule` (Table I, decay)."""
     schedule: Schedule = "linear"
-    """Learning rate of the decay epochs: linearly to zero, or a tenth."""
+    """Learning rate in the decay epochs: falls linearly to zero, or is a tenth."""
     batch_size: int = 1
-    """Samples in a batch (Table I)."""
+    """Samples per batch (Table I)."""
     lr_g: float = 2e-4
     """Adam's learning rate for generators."""
     lr_d: float = 2e-4
@@ -131,56 +136,65 @@ class Recipe(metaclass=_ReadsOldNames):
     beta2: float = 0.999
     """Adam's second beta."""
     pretrain_epochs: int = 0
-    """Epochs before the second step in which the generators train alone, for families with such a stage; the first step has a tenth."""
+    """Epochs of pre-training before the second step, without discriminators, for families with that stage; the first step has a tenth."""
     gan_mode: GanMode = "hinge"
     """GAN loss of Eq. 1 and 2 (Table I)."""
     lambda_d: float = 1.0
     """Factor on L_D (Eq. 2); it also weighs L_D against L_global in Eq. 8."""
     lambda_gan: float = 1.0
-    """Weight of the adversarial loss (Eq. 1) in what a generator minimises."""
+    """Weight of the adversarial loss (Eq. 1) in a generator's loss."""
     pool_size: int = 0
-    """Made images of the past that each discriminator is shown in place of new ones; 0 for none."""
+    """Number of earlier generated images from which each discriminator gets some in place of new ones; 0 for none."""
     lambda_gp: float = 10.0
-    """Weight of the gradient penalty, for `wgangp` alone."""
+    """Weight of the gradient penalty, for `wgangp` only."""
     update_order: Literal["GD", "DG"] = "GD"
-    """Which of the student pair moves first: the generator (Algorithm 1, lines 10 and 11) or the discriminator."""
+    """Which network of the student pair is updated first: the generator (Algorithm 1, lines 10 and 11) or the discriminator."""
 
     selector: str = "paper"
-    """Selector of the distillation layers: a plugin of `gcc list`, or module names joined by commas."""
+    """Selector of the layers to distil: a plugin listed by `gcc list`, or module names joined by commas."""
     gamma_m: float = 1.0
     """Weight of the content term of Eq. 10 (Table I, gamma_m)."""
     gamma_t: float = 1.0
     """Weight of the texture term of Eq. 10 (Table I, gamma_t)."""
     lambda_distill_g: float = 1.0
-    """Weight of Eq. 10's part over generator layers; at 0 it is left out."""
+    """Weight of Eq. 10 for generator layers; 0 omits it."""
     lambda_distill_d: float = 1.0
-    """Weight of Eq. 10's part over layers of the teacher's discriminators; at 0 it is left out."""
+    """Weight of Eq. 10 for layers of the teacher's discriminators; 0 omits it."""
     discriminator: Literal["selective", "full", "none"] = "selective"
-    """The student's discriminator: with selective activation, as the method has it; with every channel on; or none at all."""
+    """The student's discriminator: with selective activation, as in the paper; with every channel on; or none at all."""
     lambda_global: float = 1.0
-    """Weight of L_global (Eq. 7) in Eq. 8; without selective activation it moves the discriminator's weights."""
+    """Weight of L_global (Eq. 7) in Eq. 8; without selective activation, L_global trains the discriminator's weights."""
     tau: float = 0.1
     """Threshold of the retention factors (Eq. 3)."""
     lr_alpha: float = 1e-4
     """Adam's learning rate for the retention factors."""
     alpha_decay_epochs: int = 100
-    """Epochs after which `lr_alpha` falls to a tenth, again and again."""
+    """Number of epochs after each of which `lr_alpha` falls to a tenth."""
     train_teacher: bool = True
-    """Whether a teacher that was brought along goes on training; a fresh one always trains."""
+    """Whether a pretrained teacher is trained further; a fresh teacher is always trained."""
     seed: int = 0
-    """Seed of initialisation, data order, augmentation and dropout."""
+    """Random seed of initialisation, data order, augmentation and dropout."""
 
     def __post_init__(self) -> None:
         """Check every field's type and range."""
         for field, kind in fields(type(self)).items():
             value = getattr(self, field)
             object.__setattr__(self, field, _checked(field, value, kind))
-        for field, (low, high) in current_names(self.ranges).items():
+        for field, (low, high) in {RENAMED.get(field, field): bounds for field, bounds in self.ranges.items()}.items():
             value = getattr(self, field)
             if value is not None and not low <= value <= high:
                 raise RecipeError(f"{field} = {value}: expected a value from {low} to {high}")
         if self.discriminator == "none" and not (self.lambda_distill_g or self.lambda_distill_d):
             raise RecipeError("discriminator = none without distillation leaves a student nothing to learn from: set lambda_distill_g = 1")
+
+    if not typing.TYPE_CHECKING:  # Type checkers know the present names only.
+
+        def __getattr__(self, name: str) -> Any:
+            """Return a field by the name that it had in version 0.1."""
+            if name not in RENAMED:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+            warnings.warn(f"the recipe field {name} is now called {RENAMED[name]}", DeprecationWarning, stacklevel=2)
+            return getattr(self, RENAMED[name])
 
     @property
     def decay_epochs(self) -> int:
@@ -194,22 +208,22 @@ class Recipe(metaclass=_ReadsOldNames):
 
     @property
     def search_pretrain_epochs(self) -> int:
-        """Epochs of pre-training before the first step, if any: a tenth of those before the second, at least one."""
+        """Epochs of pre-training before the first step: a tenth of those before the second, rounded up."""
         return -(-self.pretrain_epochs // 10)
 
     def learning_rate_factor(self, epoch: int) -> float:
         """Return the factor on both learning rates in `epoch`, counted from 1."""
-        past = epoch - (self.epochs - self.decay_epochs)
-        if past <= 0:
+        decayed = epoch - (self.epochs - self.decay_epochs)
+        if decayed <= 0:
             return 1.0
-        return 0.1 if self.schedule == "step" else 1.0 - past / (self.decay_epochs + 1)
+        return 0.1 if self.schedule == "step" else 1.0 - decayed / (self.decay_epochs + 1)
 
     def alpha_rate_factor(self, epoch: int) -> float:
         """Return the factor on the retention factors' learning rate in `epoch`, counted from 1."""
         return float(0.1 ** ((epoch - 1) // self.alpha_decay_epochs))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as plain JSON and TOML values; a field that is none is left out."""
+        """Return the fields as plain JSON and TOML values, without those that are None."""
         return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
 
     def to_toml(self, arch: str) -> str:
@@ -226,10 +240,10 @@ def fields(recipe: type[Recipe]) -> dict[str, Any]:
 
 
 def changed(recipe: R, settings: Mapping[str, Any]) -> R:
-    """Return `recipe` with `settings` put in; text is read as the field's type (`--set key=value`).
+    """Return `recipe` with changed fields; a string is parsed as the field's type (`--set key=value`).
 
     Raises:
-        RecipeError: a field is unknown, or its value has the wrong type or lies out of range.
+        RecipeError: a field is unknown, or its value has the wrong type or is out of range.
     """
     kinds = fields(type(recipe))
     settings = renamed(settings)
@@ -252,10 +266,10 @@ def renamed(settings: Mapping[str, T]) -> dict[str, T]:
 
 
 def current_names(settings: Mapping[str, T]) -> dict[str, T]:
-    """Return settings with every field under its present name.
+    """Return settings with the present name of every field.
 
     Raises:
-        RecipeError: a field is given under its old name and its present one.
+        RecipeError: a field is given under its old and its present name.
 
     >>> current_names({"decay": 0.5, "size": 64})
     {'decay_fraction': 0.5, 'size': 64}
@@ -267,7 +281,7 @@ def current_names(settings: Mapping[str, T]) -> dict[str, T]:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Return the settings in a recipe file; `arch` among them if the file names it.
+    """Read the settings of a recipe file, including `arch` if the file has it.
 
     Raises:
         RecipeError: the file cannot be read, or is not TOML with plain values.
@@ -279,12 +293,12 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise RecipeError(f"cannot read the recipe {path}: {reason}") from error
     for name, value in settings.items():
         if not isinstance(value, bool | int | float | str):
-            raise RecipeError(f"{path}: {name} = {value!r}: expected a number, a text, true or false")
+            raise RecipeError(f"{path}: {name} = {value!r}: expected a number, a string, true or false")
     return settings
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Return how settings differ, as a text; an empty one where they do not.
+    """Describe how settings differ; the text is empty if they do not.
 
     >>> differences({"tau": 0.5, "size": 64}, {"tau": 0.3, "size": 64})
     'tau was 0.5 and is 0.3'
@@ -293,8 +307,15 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     return "; ".join(f"{name} was {before.get(name)} and is {now.get(name)}" for name in names)
 
 
+def __getattr__(name: str) -> Any:
+    if name != "Counter":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn("gcc.recipe.Counter is now called MacCounter", DeprecationWarning, stacklevel=2)
+    return MacCounter
+
+
 def _toml(value: bool | int | float | str) -> str:
-    # JSON writes numbers, booleans and escaped strings just as TOML reads them, but for DEL.
+    # JSON writes numbers, booleans and escaped strings as TOML reads them, except DEL.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
@@ -310,7 +331,7 @@ def _describe(kind: Any) -> str:
     if typing.get_origin(inner) is Literal:
         text = "one of " + ", ".join(map(str, typing.get_args(inner)))
     else:
-        text = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[inner]
+        text = {int: "a whole number", float: "a number", bool: "true or false", str: "a string"}[inner]
     return f"{text}, or none" if optional else text
 
 

@@ -1,4 +1,4 @@
-"""Contract checks for the authors of plugins: call one in a test of your own.
+"""Contract checks for authors of plugins; call one in a test of your own.
 
 ```python
 from gcc.testing import check_architecture
@@ -29,111 +29,112 @@ from gcc.losses.distillation import modules_at, tapped
 from gcc.losses.layers import build_projections, select_layers
 from gcc.models.build import build_discriminators, build_generators, generator_on_meta
 from gcc.models.gate import ChannelGate, gates
-from gcc.models.modules import Widths, on_meta
+from gcc.models.modules import NORMS, Widths, on_meta
 from gcc.pruning.cost import generator_cost
 from gcc.pruning.graph.export import Graph
 from gcc.pruning.graph.groups import find_channels
-from gcc.pruning.graph.propagate import Trace
+from gcc.pruning.graph.propagate import ChannelTrace
 from gcc.pruning.groups import find_groups
 from gcc.pruning.importance import random_gradients
 from gcc.recipe import changed
 from gcc.registry import ARCHITECTURES, DATASETS, METRICS, Architecture, Group, ImportanceMetric, Networks
-from gcc.registry.renamed import ReadsOldNames, to_rename
+from gcc.registry.renamed import AcceptsOldNames, to_rename
 from gcc.utils.weights import Weights
 
-NORMS = (nn.BatchNorm2d, nn.InstanceNorm2d, nn.GroupNorm, nn.LayerNorm)
-DRAWS = 8
-"""Random widths that are tried."""
+TRIALS = 8
+"""Number of random widths that are tried."""
 
 
 def check_architecture(arch: str, folder: Path, seed: int = 0) -> None:
-    """Check everything that Algorithm 1 relies on, at the architecture's demo recipe.
+    """Check everything that Algorithm 1 relies on, with the architecture's demo recipe.
 
     Args:
-        arch: name under which the architecture is registered.
-        folder: an empty folder that the check may write to.
-        seed: of the random widths.
+        arch: registered name of the architecture.
+        folder: an empty folder to which the check may write.
+        seed: random seed of the widths that are tried.
 
     Raises:
         PluginError: the architecture breaks its contract; the message says where.
     """
     family = ARCHITECTURES.load(arch)
-    _say_what_to_rename(family)
+    _warn_of_old_names(family)
     check_family(arch, family(family.demo()), folder, seed)
 
 
-def _say_what_to_rename(plugin: type[ReadsOldNames]) -> None:
-    """Warn of every member that is defined under the name that it had in version 0.1, and still works."""
+def _warn_of_old_names(plugin: type[AcceptsOldNames]) -> None:
+    """Warn of every member that the plugin defines under the name it had in version 0.1, which this version still accepts."""
     for old, new in to_rename(plugin).items():
         warnings.warn(f"{plugin.__name__}.{old} is now called {new}: rename it", DeprecationWarning, stacklevel=3)
 
 
 def check_family(arch: str, architecture: Architecture[Any], folder: Path, seed: int = 0) -> None:
-    """Check the same at the recipe of `architecture`.
+    """Run the same checks with the recipe of `architecture`.
 
     Raises:
         PluginError: the architecture breaks its contract; the message says where.
     """
     widths = architecture.widths(architecture.recipe.prune_width)
-    draw = random.Random(seed)
+    generator = random.Random(seed)
     check_groups(architecture)
     metric = architecture.recipe.metric
-    _require(check_scores(METRICS.load(metric)(), architecture), f"the recipe's metric {metric!r} scores no channel: name another there")
-    for _ in range(DRAWS):
-        check_widths(architecture, {name: draw.randint(width.minimum, width.channels) for name, width in widths.items()})
+    _require(check_scores(METRICS.load(metric)(), architecture), f"the recipe's metric {metric!r} scores no channel: choose another one")
+    for _ in range(TRIALS):
+        check_widths(architecture, {name: generator.randint(width.minimum, width.channels) for name, width in widths.items()})
     check_costs_fall(architecture)
     check_zero_widths(architecture)
     check_gates(architecture)
-    check_game(architecture)
+    check_step(architecture)
     check_inputs(architecture)
     check_artifact(arch, architecture, folder)
 
 
 def check_metric(name: str) -> None:
-    """Check an importance metric on the generators of every family that works, with random weights and gradients.
+    """Check an importance metric on the generators of every working family, with random weights and gradients.
 
     Args:
-        name: under which the metric is registered.
+        name: registered name of the metric.
 
     Raises:
         PluginError: the metric breaks its contract; the message says where.
     """
-    metric = METRICS.load(name)()
-    _require(metric.l1_strength >= 0 and metric.gradient_batches >= 0, "strength and batches must not be negative")
-    tells = [check_scores(metric, family(family.demo())) for family in _families()]
-    _require(any(tells), "no channel of any family is scored")
+    plugin = METRICS.load(name)
+    _warn_of_old_names(plugin)
+    metric = plugin()
+    _require(metric.l1_strength >= 0 and metric.gradient_batches >= 0, "l1_strength and gradient_batches must not be negative")
+    scores_any = [check_scores(metric, family(family.demo())) for family in _families()]
+    _require(any(scores_any), "no channel of any family is scored")
 
 
 def check_scores(metric: ImportanceMetric, architecture: Architecture[Any]) -> bool:
-    """Check what a metric says of a family's generators, and return whether it can tell anything.
+    """Check a metric's scores for a family's generators, and return whether there are any.
 
     Raises:
         PluginError: the metric breaks its contract; the message says where.
     """
     groups = find_groups(architecture, architecture.recipe.prune_width)
-    tells = False
+    scores_any = False
     for network in build_generators(architecture, _prunable(architecture), "check").values():
         for _ in random_gradients(network):
             before = _values(network)
             for group in groups:
-                tells |= _check_score(metric, network, group)
+                scores_any |= _check_score(metric, network, group)
                 parameters = {id(parameter) for parameter in network.parameters()}
                 own = all(id(tensor) in parameters for tensor in metric.regularized_parameters(network, group))
-                _require(own, f"sparsified gives, for the width {group.name!r}, what is no parameter of the generator")
-            same = all(torch.equal(one, other) for one, other in zip(before, _values(network), strict=True))
-            _require(same, "score or sparsified changes the generator or its gradients")
-    return tells
+                _require(own, f"regularized_parameters of the width {group.name!r} are not parameters of the generator")
+            unchanged = all(torch.equal(value, other) for value, other in zip(before, _values(network), strict=True))
+            _require(unchanged, "score or regularized_parameters changes the generator or its gradients")
+    return scores_any
 
 
 def _check_score(metric: ImportanceMetric, network: nn.Module, group: Group) -> bool:
     score, again = metric.score(network, group), metric.score(network, group)
     if score is None or again is None:
         return False
-    of = f"the score of the width {group.name!r}"
-    _require(score.shape == (group.channels,), f"{of} has the shape {tuple(score.shape)}: expected ({group.channels},)")
-    _require(bool(score.isfinite().all()), f"{of} is not finite")
-    _require(not score.requires_grad, f"{of} carries a graph: take it from detached weights")
-    _require(torch.equal(score, again), f"{of} differs when it is asked for again")
+    name = f"the score of the width {group.name!r}"
+    _require(score.shape == (group.channels,), f"{name} has the shape {tuple(score.shape)}: expected ({group.channels},)")
+    _require(bool(score.isfinite().all()), f"{name} is not finite")
+    _require(not score.requires_grad, f"{name} carries a graph: compute it from detached weights")
+    _require(torch.equal(score, again), f"{name} differs when it is computed again")
     return True
 
 
@@ -143,39 +144,39 @@ def _values(network: nn.Module) -> list[Tensor]:
 
 
 def check_selector(name: str) -> None:
-    """Check a selector of distillation layers on the networks of every family that works.
+    """Check a selector of the layers to distil on the networks of every working family.
 
     Args:
-        name: under which the selector is registered.
+        name: registered name of the selector.
 
     Raises:
         PluginError: the selector breaks its contract; the message says where.
     """
     for family in _families():
-        check_positions(family(changed(family.demo(), {"selector": name})))
+        check_layers(family(changed(family.demo(), {"selector": name})))
 
 
-def check_positions(architecture: Architecture[Any]) -> None:
-    """Check that what the recipe's selector chooses are layers whose features a student's can be compared with.
+def check_layers(architecture: Architecture[Any]) -> None:
+    """Check that the recipe's selector chooses layers whose features can be compared with those of a student.
 
     Raises:
-        PluginError: they are not; the message says where.
+        PluginError: it does not; the message says where.
     """
     full = architecture.full_widths(architecture.recipe.ngf)
     halves = {name: max(1, channels // 2) for name, channels in full.items()}
     teachers = {name: generator_on_meta(architecture, full) for name in architecture.generators}
     students = {name: generator_on_meta(architecture, halves) for name in architecture.generators}
     discriminators = {name: on_meta(architecture.build_discriminator) for name in architecture.discriminators}
-    found = select_layers(architecture, teachers, discriminators)
+    layers = select_layers(architecture, teachers, discriminators)
     with torch.device("meta"), torch.no_grad():
         batch = architecture.example_batch()
         pairs = architecture.pairs(batch, architecture.generate(teachers, batch))
     for name, network in teachers.items():
-        _require(bool(found.generators[name]), f"no layer of generator {name} of {type(architecture).__name__} is chosen")
-        _check_features(network, found.generators[name], partial(architecture.generate, teachers, batch))
+        _require(bool(layers.generators[name]), f"no layer of generator {name} of {type(architecture).__name__} is chosen")
+        _check_features(network, layers.generators[name], partial(architecture.generate, teachers, batch))
     for name, network in discriminators.items():
-        _check_features(network, found.discriminators[name], partial(network, pairs[name].fake))
-    build_projections(architecture, teachers, students, found)
+        _check_features(network, layers.discriminators[name], partial(network, pairs[name].fake))
+    build_projections(architecture, teachers, students, layers)
 
 
 def _check_features(network: nn.Module, paths: Sequence[str], run: Callable[[], object]) -> None:
@@ -185,54 +186,54 @@ def _check_features(network: nn.Module, paths: Sequence[str], run: Callable[[], 
     with torch.device("meta"), torch.no_grad(), tapped({"": modules_at(network, paths)}) as features:
         run()
     for path in paths:
-        given = features[""].get(path)
-        shape = given.shape if isinstance(given, Tensor) else type(given).__name__
-        _require(isinstance(given, Tensor) and given.ndim == 4, f"{path} gives {shape}: expected features (N, C, H, W)")
+        output = features[""].get(path)
+        shape = output.shape if isinstance(output, Tensor) else type(output).__name__
+        _require(isinstance(output, Tensor) and output.ndim == 4, f"{path} returns {shape}: expected features (N, C, H, W)")
 
 
 def check_groups(architecture: Architecture[Any]) -> None:
-    """Check that a layer makes the channels of every width, and that what belongs to a channel lies side by side in its weights."""
+    """Check that every width has a layer that produces its channels, and that the outputs of each channel are adjacent in its weight."""
     groups = find_groups(architecture, architecture.recipe.prune_width)
-    several = [(group, producer) for group in groups for producer in group.producers if producer.ratio > 1]
-    if not several:
+    with_several_outputs = [(group, producer) for group in groups for producer in group.producers if producer.ratio > 1]
+    if not with_several_outputs:
         return
     network = next(iter(build_generators(architecture, _prunable(architecture), "check").values()))
     try:
-        found = find_channels(Trace(Graph(network, architecture.example_input())))
+        groups_of_graph = find_channels(ChannelTrace(Graph(network, architecture.example_input())))
     except GccError:
-        return  # A constructor may build what cannot be read off a graph.
-    known = {producer for channels in found for producer in channels.group.producers}
-    for group, producer in several:
+        return  # A constructor may build networks whose graph cannot be followed.
+    known = {producer for channels in groups_of_graph for producer in channels.group.producers}
+    for group, producer in with_several_outputs:
         _require(
             producer in known,
-            f"width {group.name!r}: the {producer.ratio} outputs of {producer.parameter} that are one channel do not lie side by side: "
+            f"width {group.name!r}: the {producer.ratio} outputs of {producer.parameter} that are one channel are not adjacent: "
             f"read them by `unflatten(1, (-1, {producer.ratio})).unbind(2)`, not by `chunk`",
         )
 
 
 def check_widths(architecture: Architecture[Any], widths: Widths) -> None:
-    """Check that a generator of these widths builds, runs, and gives what the full one gives, in shape."""
+    """Check that a generator of these widths can be built and run, and that its output has the shape of the full one's."""
     full = architecture.full_widths(architecture.recipe.prune_width)
     with torch.device("meta"), torch.no_grad():
         expected = architecture.build_generator(full).eval()(architecture.example_input()).shape
-        given = architecture.build_generator(widths).eval()(architecture.example_input()).shape
-    _require(given == expected, f"widths {widths} give the output shape {tuple(given)}: expected {tuple(expected)}")
+        shape = architecture.build_generator(widths).eval()(architecture.example_input()).shape
+    _require(shape == expected, f"widths {widths} give the output shape {tuple(shape)}: expected {tuple(expected)}")
 
 
 def check_costs_fall(architecture: Architecture[Any]) -> None:
-    """Check that no cost rises as one width falls, down to its minimum."""
+    """Check that no cost rises when a width falls, down to its minimum."""
     widths = architecture.widths(architecture.recipe.prune_width)
     full = architecture.full_widths(architecture.recipe.prune_width)
     for name, width in widths.items():
         falling = (width.channels, max(width.channels // 2, width.minimum, 1), width.minimum)
         costs = [generator_cost(architecture, full | {name: channels}) for channels in falling]
         for more, less in zip(costs, costs[1:], strict=False):
-            fell = less.macs <= more.macs and less.paper_macs <= more.paper_macs and less.parameters <= more.parameters
-            _require(fell, f"a smaller width {name!r} costs more: {less} after {more}")
+            falls = less.macs <= more.macs and less.paper_macs <= more.paper_macs and less.parameters <= more.parameters
+            _require(falls, f"a smaller width {name!r} costs more: {less} after {more}")
 
 
 def check_zero_widths(architecture: Architecture[Any]) -> None:
-    """Check that a width of 0, where it is allowed, leaves no empty layer behind."""
+    """Check that a width of 0, if allowed, leaves no empty layer."""
     full = architecture.full_widths(architecture.recipe.prune_width)
     for name, width in architecture.widths(architecture.recipe.prune_width).items():
         if width.minimum == 0:
@@ -242,7 +243,7 @@ def check_zero_widths(architecture: Architecture[Any]) -> None:
 
 
 def check_gates(architecture: Architecture[Any]) -> None:
-    """Check that gates with every channel on change nothing, and leave the module paths as they are."""
+    """Check that gates with every channel on change neither outputs nor module paths."""
     tau = architecture.recipe.tau
     plain = build_discriminators(architecture, "check")
     gated = build_discriminators(architecture, "check", lambda channels: ChannelGate(channels, tau))
@@ -254,36 +255,36 @@ def check_gates(architecture: Architecture[Any]) -> None:
             names = {path for path, _ in network.named_parameters()}
             _require(names <= {path for path, _ in gated[name].named_parameters()}, f"gates rename parameters of discriminator {name}")
             _require(bool(gates(gated[name])), f"discriminator {name} calls no gate")
-            same = torch.equal(network(pairs[name].fake), gated[name](pairs[name].fake))
-            _require(same, f"gates with every channel on change what discriminator {name} says")
-            _check_places(name, gated[name], pairs[name].fake)
+            unchanged = torch.equal(network(pairs[name].fake), gated[name](pairs[name].fake))
+            _require(unchanged, f"gates with every channel on change the logits of discriminator {name}")
+            _check_gate_positions(name, gated[name], pairs[name].fake)
 
 
-def _check_places(name: str, network: nn.Module, image: Tensor) -> None:
-    """Check that every gate takes what a convolution or its norm gives, and that no norm comes after it."""
-    takes: dict[nn.Module, Tensor] = {}
-    gives: dict[nn.Module, Tensor] = {}
+def _check_gate_positions(name: str, network: nn.Module, image: Tensor) -> None:
+    """Check that the input of every gate is the output of a convolution or its norm, and that no norm follows it."""
+    inputs_of: dict[nn.Module, Tensor] = {}
+    outputs_of: dict[nn.Module, Tensor] = {}
 
-    def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        takes[module], gives[module] = inputs[0], output
+    def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        inputs_of[module], outputs_of[module] = inputs[0], output
 
-    # A convolution under spectral norm has the norm's modules below it.
+    # A convolution under spectral norm has the norm's modules as children.
     layers = [module for module in network.modules() if isinstance(module, nn.Conv2d) or not list(module.children())]
-    handles = [layer.register_forward_hook(note) for layer in layers]
+    handles = [layer.register_forward_hook(record) for layer in layers]
     logits = network(image)
     for handle in handles:
         handle.remove()
-    makers = [module for module in gives if isinstance(module, (nn.Conv2d, *NORMS))]
+    layers = [module for module in outputs_of if isinstance(module, (nn.Conv2d, *NORMS))]
     for path, gate in gates(network).items():
-        made = any(gives[maker] is takes[gate] for maker in makers)
-        _require(made, f"gate {path} of discriminator {name} does not stand directly after a convolution or its norm")
-        normed = any(isinstance(module, NORMS) and takes[module] is gives[gate] for module in takes)
-        _require(not normed, f"gate {path} of discriminator {name} stands before a norm: expected it after that")
-        _require(gives[gate] is not logits, f"gate {path} of discriminator {name} stands after the logits: expected none there")
+        follows_layer = any(outputs_of[layer] is inputs_of[gate] for layer in layers)
+        _require(follows_layer, f"gate {path} of discriminator {name} is not directly after a convolution or its norm")
+        before_norm = any(isinstance(module, NORMS) and inputs_of[module] is outputs_of[gate] for module in inputs_of)
+        _require(not before_norm, f"gate {path} of discriminator {name} is before a norm: expected it after the norm")
+        _require(outputs_of[gate] is not logits, f"gate {path} of discriminator {name} is after the logits: expected no gate there")
 
 
-def check_game(architecture: Architecture[Any]) -> None:
-    """Check that pairs, samples, taps, task losses and figures belong together."""
+def check_step(architecture: Architecture[Any]) -> None:
+    """Check that samples, pairs, losses, taps, visuals and the evaluators' input fit together."""
     generators = build_generators(architecture, _prunable(architecture), "check")
     discriminators = build_discriminators(architecture, "check")
     batch = _random_batch(architecture)
@@ -295,48 +296,52 @@ def check_game(architecture: Architecture[Any]) -> None:
     auxiliary = architecture.build_auxiliary(Weights())
     networks, prepared = {**generators, **auxiliary}, architecture.prepare(batch, auxiliary)
     losses = architecture.task_losses(networks, prepared, samples) | architecture.data_losses(networks, prepared)
-    before = architecture.pretraining_losses(batch, samples)
-    _require(bool(before) or not architecture.recipe.pretrain_epochs, "pretrain_epochs is set, and there are no pretraining_losses")
-    for term, loss in (losses | before).items():
-        _require(loss.ndim == 0 and loss.requires_grad, f"the loss {term!r} is no scalar that leads to the generators")
+    pretraining = architecture.pretraining_losses(batch, samples)
+    _require(bool(pretraining) or not architecture.recipe.pretrain_epochs, "pretrain_epochs is set, but pretraining_losses returns none")
+    for term, loss in (losses | pretraining).items():
+        _require(loss.ndim == 0 and loss.requires_grad, f"the loss {term!r} is not a scalar with a gradient for the generators")
     _check_taps(architecture.taps().generator, generators)
     _check_taps(architecture.taps().discriminator, discriminators)
     columns = architecture.visuals(batch, {"teacher": samples, "student": samples})
-    _require(all(column.ndim == 4 and column.shape[1] == 3 for column in columns.values()), "show gives columns that are not (N, 3, H, W)")
-    judged = architecture.eval_samples(batch, samples)
-    _require(judged.keys() == generators.keys(), f"judged names {sorted(judged)}: expected the generators {sorted(generators)}")
-    for name, seen in judged.items():
-        for key in (seen.source, seen.target):
-            _require(key in seen.batch, f"judged {name}: {key!r} is no key of the batch")
-        _require(seen.fake.shape == seen.real.shape, f"judged {name}: made is {tuple(seen.fake.shape)}, real {tuple(seen.real.shape)}")
+    are_images = all(column.ndim == 4 and column.shape[1] == 3 for column in columns.values())
+    _require(are_images, "visuals returns columns that are not (N, 3, H, W)")
+    eval_samples = architecture.eval_samples(batch, samples)
+    _require(
+        eval_samples.keys() == generators.keys(), f"eval_samples has {sorted(eval_samples)}: expected the generators {sorted(generators)}"
+    )
+    for name, sample in eval_samples.items():
+        for key in (sample.source, sample.target):
+            _require(key in sample.batch, f"eval_samples {name}: {key!r} is not a key of the batch")
+        shapes = tuple(sample.fake.shape), tuple(sample.real.shape)
+        _require(shapes[0] == shapes[1], f"eval_samples {name}: fake is {shapes[0]}, real {shapes[1]}")
 
 
 def check_inputs(architecture: Architecture[Any]) -> None:
-    """Check that the demo data, and noise and images of a user's own, fit the generators."""
+    """Check that the demo data, the noise and users' images fit the generators."""
     kind = DATASETS.load(architecture.demo_source).samples
-    _require(kind == architecture.samples, f"demo_source {architecture.demo_source!r} gives samples {kind!r}, not {architecture.samples!r}")
+    _require(kind == architecture.samples, f"demo_source {architecture.demo_source!r} has samples {kind!r}, not {architecture.samples!r}")
     example = architecture.example_input()
     z, again = (architecture.sample_z(np.random.default_rng(0)) for _ in range(2))
     if z is not None and again is not None:
-        _require(z.shape == example.shape[1:], f"latent gives the shape {tuple(z.shape)}: expected {tuple(example.shape[1:])}")
-        _require(z.dtype == example.dtype, f"latent gives {z.dtype}: expected {example.dtype}, as example_input does")
-        _require(torch.equal(z, again), "latent depends on more than the random generator that it is given")
+        _require(z.shape == example.shape[1:], f"sample_z returns the shape {tuple(z.shape)}: expected {tuple(example.shape[1:])}")
+        _require(z.dtype == example.dtype, f"sample_z returns {z.dtype}: expected {example.dtype}, as in example_input")
+        _require(torch.equal(z, again), "sample_z depends on more than its random generator")
         return
-    _require(example.ndim == 4, f"the generators take {tuple(example.shape)}, which is no image: expected `sample_z` to give such noise")
-    reach = architecture.receptive_field_radius
-    height, width = architecture.input_size(20, 50 if reach is None else 3 * reach + 1)
+    _require(example.ndim == 4, f"the generators take {tuple(example.shape)}, which is not an image: expected noise from `sample_z`")
+    radius = architecture.receptive_field_radius
+    height, width = architecture.input_size(20, 50 if radius is None else 3 * radius + 1)
     image = torch.rand(1, example.shape[1], height, width, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     for name, network in build_generators(architecture, _prunable(architecture), "check").items():
         with torch.no_grad():
-            made = network.double().eval()(image)
-            _require(made.ndim == 4, f"generator {name} makes no image of one of {width}x{height} pixels, which `input_size` gives")
-            if reach is not None:
-                seamless = torch.allclose(in_tiles(network, image, reach, tile=max(1, reach)), made)
-                _require(seamless, f"generator {name} depends on pixels beyond its reach of {reach}")
+            fake = network.double().eval()(image)
+            _require(fake.ndim == 4, f"generator {name} returns no image for {width}x{height} pixels, as `input_size` returns")
+            if radius is not None:
+                seamless = torch.allclose(in_tiles(network, image, radius, tile=max(1, radius)), fake)
+                _require(seamless, f"generator {name} depends on pixels beyond its receptive_field_radius of {radius}")
 
 
 def check_artifact(arch: str, architecture: Architecture[Any], folder: Path) -> None:
-    """Check that a saved generator comes back bit-equal."""
+    """Check that a saved generator is loaded bit-equal."""
     for name, network in build_generators(architecture, _prunable(architecture), "check").items():
         widths = architecture.full_widths(architecture.recipe.prune_width)
         artifact = Artifact(folder / name, "student", arch, name, architecture.recipe, widths, {}, environment(torch.device("cpu")))
@@ -347,7 +352,7 @@ def check_artifact(arch: str, architecture: Architecture[Any], folder: Path) -> 
 
 
 def _families() -> Iterator[type[Architecture[Any]]]:
-    """Yield the families that work."""
+    """Yield the working families."""
     for listing in ARCHITECTURES.listings():
         if listing.fault is None:
             yield ARCHITECTURES.load(listing.name)
@@ -356,7 +361,7 @@ def _families() -> Iterator[type[Architecture[Any]]]:
 def _check_taps(paths: tuple[str, ...], networks: Networks) -> None:
     for name, network in networks.items():
         missing = set(paths) - {path for path, _ in network.named_modules()}
-        _require(not missing, f"taps {sorted(missing)} are no modules of {name}")
+        _require(not missing, f"taps {sorted(missing)} are not modules of {name}")
 
 
 def _prunable(architecture: Architecture[Any]) -> Mapping[str, Widths]:

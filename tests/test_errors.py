@@ -20,7 +20,7 @@ def test_near_suggests_what_is_close():
 
 def test_near_lists_everything_when_nothing_is_close():
     assert errors.near("zzz", ["slimming", "l1"]) == " (known: l1, slimming)"
-    assert errors.near("zzz", []) == " (none is known)"
+    assert errors.near("zzz", []) == " (there are none)"
 
 
 def test_near_takes_any_iterable_once():

@@ -152,17 +152,17 @@ class Untrained(Pix2Pix):
         (Dearer, testing.check_costs_fall, "down1"),
         (Empty, testing.check_zero_widths, "up2"),
         (Ungated, testing.check_gates, "gate"),
-        (Unpaired, testing.check_game, "pairs"),
-        (Untapped, testing.check_game, "down9.act"),
-        (Detached, testing.check_game, "L1"),
-        (Untrained, testing.check_game, "pretraining_losses"),
-        (Swayed, testing.check_inputs, "more than the random generator"),
-        (Misshapen, testing.check_inputs, "latent gives the shape"),
-        (Double, testing.check_inputs, "latent gives torch.float64: expected torch.float32"),
-        (Forgetful, testing.check_inputs, r"take \(1, 128\), which is no image: expected `sample_z`"),
-        (Elsewhere, testing.check_inputs, "demo_source 'portraits' gives samples .*, not 'paired'"),
-        (Halved, testing.check_groups, "'only': the 2 outputs of both.weight .* side by side: read them by `unflatten"),
-        (ShortSighted, testing.check_inputs, "beyond its reach of 3"),
+        (Unpaired, testing.check_step, "pairs"),
+        (Untapped, testing.check_step, "down9.act"),
+        (Detached, testing.check_step, "L1"),
+        (Untrained, testing.check_step, "pretraining_losses"),
+        (Swayed, testing.check_inputs, "more than its random generator"),
+        (Misshapen, testing.check_inputs, "sample_z returns the shape"),
+        (Double, testing.check_inputs, "sample_z returns torch.float64: expected torch.float32"),
+        (Forgetful, testing.check_inputs, r"take \(1, 128\), which is not an image: expected noise from `sample_z`"),
+        (Elsewhere, testing.check_inputs, "demo_source 'portraits' has samples .*, not 'paired'"),
+        (Halved, testing.check_groups, "'only': the 2 outputs of both.weight .* not adjacent: read them by `unflatten"),
+        (ShortSighted, testing.check_inputs, "beyond its receptive_field_radius of 3"),
     ],
 )
 def test_a_broken_family_is_told_where(family, check, says):
@@ -263,9 +263,9 @@ class Copying(L1Norm):
         (Graphed, "carries a graph"),
         (Misshaped, r"'down1' has the shape \(7,\): expected \(8,\)"),
         (Infinite, "not finite"),
-        (Drawn, "differs when it is asked for again"),
+        (Drawn, "differs when it is computed again"),
         (Meddling, "changes the generator or its gradients"),
-        (Copying, "no parameter of the generator"),
+        (Copying, "not parameters of the generator"),
     ],
 )
 def test_a_broken_metric_is_told_where(metric, says):
@@ -313,10 +313,10 @@ class Container(All):
         (Absent, "no.such.module"),
         (Twice, "chosen twice"),
         (Hooked, "leaves hooks"),
-        (Container, "spare gives NoneType"),
+        (Container, "spare returns NoneType"),
     ],
 )
 def test_a_broken_selector_is_told_where(selector, says, monkeypatch):
     monkeypatch.setitem(SELECTORS._loaded, "all", selector)
     with pytest.raises(PluginError, match=says):
-        testing.check_positions(Pix2Pix(changed(tiny(Pix2Pix).recipe, {"selector": "all"})))
+        testing.check_layers(Pix2Pix(changed(tiny(Pix2Pix).recipe, {"selector": "all"})))

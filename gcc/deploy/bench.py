@@ -13,7 +13,8 @@ import torch
 from gcc.artifacts.model import environment, only, read
 from gcc.deploy.inputs import Inputs, random_input
 from gcc.deploy.latency import Latency, measure_latency
-from gcc.deploy.runtimes import RUNTIMES, Runtime, device_of, load_in_runtime
+from gcc.deploy.runtime_names import RUNTIMES, Runtime
+from gcc.deploy.runtimes import device_of, load_in_runtime
 from gcc.errors import GccError, near
 from gcc.utils.files import write_text
 

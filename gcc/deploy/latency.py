@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from gcc.deploy.inputs import random_input
-from gcc.deploy.runtimes import Runtime, device_of, load_in_runtime
+from gcc.deploy.runtime_names import Runtime
+from gcc.deploy.runtimes import device_of, load_in_runtime
 from gcc.models.modules import evaluating
 
 CAP_SECONDS = 1.0

@@ -16,7 +16,7 @@ from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 from gcc.deploy.polyphase import PhasedTranspose2d, is_upsampling_x2
 from gcc.errors import GccError
 from gcc.models.layers import runs_channels_last
-from gcc.models.module_trace import Trace
+from gcc.models.module_trace import ModuleTrace
 from gcc.models.modules import evaluating
 
 TOLERANCE = 1e-3
@@ -68,9 +68,9 @@ def fold(network: nn.Module, example: Tensor) -> nn.Module:
             module.__class__ = type(type(module).__name__, type(module).__bases__, dict(vars(type(module))))
             for name in list(module.parametrizations):  # type: ignore[arg-type]
                 remove_parametrizations(module, name)
-    trace = Trace(copy, example)
+    trace = ModuleTrace(copy, example)
     for path, module in trace.modules.items():
-        before = trace.maker(path)
+        before = trace.producer(path)
         if isinstance(module, nn.BatchNorm2d) and before and _is_foldable(trace.modules[before]):
             _fold(trace.modules[before], module)
             _replace(copy, path, nn.Identity())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from copy import deepcopy
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +12,8 @@ from torch import Tensor, nn
 from gcc.deploy.formats import read_onnx, require_onnx, write_onnx
 from gcc.deploy.inputs import Inputs, random_input
 from gcc.deploy.optimize import fold, optimize
+from gcc.deploy.runtime_names import Runtime
 from gcc.utils.device import choose_device
-
-Runtime = Literal["cpu", "cuda", "onnxruntime"]
-"""Torch on the CPU or on a GPU, and ONNX Runtime on the CPU."""
-RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
 
 
 def device_of(runtime: Runtime) -> torch.device:

@@ -1,1 +1,1 @@
-"""The losses of the method: the GAN game (Eq. 1, 2), coordination (Eq. 5-8), distillation (Eq. 9, 10)."""
+"""The losses of the method: adversarial (Eq. 1, 2), coordination (Eq. 5-8) and distillation (Eq. 9, 10)."""

@@ -1,7 +1,7 @@
 r"""GAN losses: Eq. 1, `L_G = E_z[f_G(-D(G(z)))]`, and Eq. 2, `L_D = E_x[f_D(-D(x))] + E_z[f_D(D(G(z)))]`.
 
-Each loss is three functions of logits, since the least-squares loss, with its targets 1 and 0, has no single f_D. All return the mean
-over every logit, in float32.
+Each loss consists of three functions of logits, since the least-squares loss, with its targets 1 and 0, has no single f_D. All of them
+return the mean over all logits in float32.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ class GanLoss:
     """One GAN loss.
 
     Attributes:
-        generator: `f_G(-D(G(z)))` of the logits of made images (Eq. 1).
+        generator: `f_G(-D(G(z)))` of the logits of generated images (Eq. 1).
         real: `f_D(-D(x))` of the logits of real images (Eq. 2, L_Dreal).
-        fake: `f_D(D(G(z)))` of the logits of made images (Eq. 2, L_Dfake).
+        fake: `f_D(D(G(z)))` of the logits of generated images (Eq. 2, L_Dfake).
         penalised: whether L_D also has the gradient penalty of Gulrajani et al. 2017.
     """
 
@@ -45,7 +45,7 @@ GAN_LOSSES = {
     # f_D(u) = f_G(u) = u
     "wgangp": GanLoss(_mean(torch.neg), _mean(torch.neg), _mean(lambda d: d), penalised=True),
 }
-"""The GAN losses by the names of `Recipe.gan_mode`."""
+"""The GAN losses by `Recipe.gan_mode`."""
 
 
 def gradient_penalty(discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:

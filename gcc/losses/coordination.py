@@ -1,4 +1,4 @@
-r"""How the discriminator's capacity is balanced against the generator's (Li et al. 2021, Eq. 5-8, II and III)."""
+r"""Balances the discriminator's capacity against the generator's (Li et al. 2021, Eq. 5-8, II and III)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def global_loss(loss_g: Tensor, loss_d_fake: Tensor, target: Tensor) -> Tensor:
 class SmoothedTarget(nn.Module):
     r"""The smoothed imbalance of the teacher pair, L_target.
 
-    `L_target <- beta L_target + (1 - beta) |L_G^T - L_Dfake^T|` (Eq. II) with `beta = epoch / total epochs` (Eq. III); the first
-    observation is taken as it is. In the last epoch beta is 1 and the target rests: in a run of one epoch, from the start. It is a state of
-    the run, hence a module with buffers; nothing here waits for the device.
+    `L_target <- beta L_target + (1 - beta) |L_G^T - L_Dfake^T|` (Eq. II) with `beta = epoch / total epochs` (Eq. III). The first
+    observation initialises the target. In the last epoch beta is 1, so the target no longer changes; a run of one epoch never changes it.
+    The target is part of the run's state, hence a module with buffers. The host never waits for the device.
     """
 
     value: Tensor
@@ -34,7 +34,7 @@ class SmoothedTarget(nn.Module):
 
     @torch.no_grad()
     def update(self, new: Tensor, epoch: int, total_epochs: int) -> Tensor:
-        """Take in the teacher pair's imbalance in `epoch`, counted from 1 as in Algorithm 1, and return a copy of the target."""
+        """Update the target with the teacher pair's imbalance in `epoch`, counted from 1 as in Algorithm 1, and return a copy of it."""
         beta = epoch / total_epochs * self.started
         self.value.lerp_(new.detach().to(self.value.dtype), 1 - beta)
         self.started.fill_(1)

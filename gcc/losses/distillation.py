@@ -11,62 +11,62 @@ import torch
 from torch import Tensor, nn
 
 Features = Mapping[str, Tensor]
-"""What a network's tapped layers gave, by module path, each (N, C, H, W)."""
+"""The outputs of a network's tapped layers by module path, each (N, C, H, W)."""
 
 EPSILON = 1e-12
-"""Added under each root, whose slope is infinite at 0."""
+"""Added under each square root, whose slope is infinite at 0."""
 
 
 def modules_at(network: nn.Module, paths: Sequence[str]) -> dict[str, nn.Module]:
-    """Return the modules at `paths`; a path that the network lacks is left out, since a student may have lost that level."""
+    """Return the modules at `paths`, without paths that the network lacks: a student may have lost that level."""
     modules = dict(network.named_modules())
     return {path: modules[path] for path in paths if path in modules}
 
 
-class Taps:
-    """Hooks on layers of a network that keep what these give, while somebody asks for it.
+class FeatureHooks:
+    """Hooks on layers of a network that store the layers' outputs on demand.
 
-    They stay, since a compiled network does not see hooks that come and go.
+    The hooks are permanent, since a compiled network does not notice hooks that are added or removed later.
 
     Args:
-        layers: by module path.
+        layers: the layers by module path.
 
     Attributes:
-        kept: what the layers gave last, by module path; none while nobody asks.
+        features: the dictionary in which outputs are stored, by module path; None if they are not stored.
     """
 
     def __init__(self, layers: Mapping[str, nn.Module]) -> None:
-        self.kept: dict[str, Tensor] | None = None
-        self._hooks = [module.register_forward_hook(partial(self._keep, path)) for path, module in layers.items()]
+        self.features: dict[str, Tensor] | None = None
+        self._hooks = [module.register_forward_hook(partial(self._store, path)) for path, module in layers.items()]
 
-    def _keep(self, path: str, module: nn.Module, inputs: Any, output: Tensor) -> None:
-        if self.kept is not None:
-            self.kept[path] = output
+    def _store(self, path: str, module: nn.Module, inputs: Any, output: Tensor) -> None:
+        if self.features is not None:
+            self.features[path] = output
 
     @contextmanager
-    def keeping(self, features: dict[str, Tensor] | None) -> Iterator[None]:
-        """Keep in `features` what the layers give in this context; a later pass replaces an earlier one."""
-        before, self.kept = self.kept, features
+    def storing(self, features: dict[str, Tensor] | None) -> Iterator[None]:
+        """Store the layers' outputs in `features` within this context; a later forward pass replaces an earlier one."""
+        before, self.features = self.features, features
         try:
             yield
         finally:
-            self.kept = before
+            self.features = before
 
     def remove(self) -> None:
-        """Take the hooks off the layers."""
+        """Remove the hooks from the layers."""
         for hook in self._hooks:
             hook.remove()
 
 
 @contextmanager
 def tapped(taps: Mapping[str, Mapping[str, nn.Module]]) -> Iterator[dict[str, dict[str, Tensor]]]:
-    """Keep what the tapped modules give in this context, by network and module path; a later pass replaces an earlier one."""
+    """Store the outputs of modules within this context, by network and module path; a later forward pass replaces an earlier one."""
     features: dict[str, dict[str, Tensor]] = {name: {} for name in taps}
     with ExitStack() as stack:
         for name, layers in taps.items():
-            hooks = Taps(layers)
+            hooks = FeatureHooks(layers)
             stack.callback(hooks.remove)
-            stack.enter_context(hooks.keeping(features[name]))
+            stack.enter_context(hooks.storing(features[name]))
         yield features
 
 
@@ -86,7 +86,7 @@ def content(student: Tensor, teacher: Tensor) -> Tensor:
 def texture(student: Tensor, teacher: Tensor) -> Tensor:
     r"""Return `||Gram(student) - Gram(teacher)||_F / c^2` per sample, averaged over the batch (Eq. I).
 
-    Inner products are averaged over the h w positions, the scale to which Table I's gamma_t belong.
+    Inner products are averaged over the h w positions; the gamma_t of Table I refer to this scale.
     """
     squared = (gram(student) - gram(teacher)).square().sum((1, 2))
     return (squared + EPSILON).sqrt().mean() / student.shape[1] ** 2
@@ -95,12 +95,12 @@ def texture(student: Tensor, teacher: Tensor) -> Tensor:
 def distillation_loss(student: Features, teacher: Features, gamma_m: float, gamma_t: float) -> Tensor:
     """Return `sum over l of gamma_m content + gamma_t texture` over the layers l of `student` (Eq. 10); a scalar in float32.
 
-    The teacher's features are constants here, whatever they were computed with.
+    The teacher's features are constants here: no gradient reaches them.
     """
     losses = []
-    for path, given in student.items():
-        wanted = teacher[path].detach()
-        losses.append(gamma_m * content(given, wanted) + gamma_t * texture(given, wanted))
+    for path, features in student.items():
+        target = teacher[path].detach()
+        losses.append(gamma_m * content(features, target) + gamma_t * texture(features, target))
     return torch.stack(losses).sum()
 
 
@@ -118,5 +118,5 @@ class Projections(nn.Module):
         self.maps = nn.ModuleList(nn.Conv2d(student[path], teacher[path], 1, bias=False) for path in self.paths)
 
     def forward(self, features: Features) -> dict[str, Tensor]:
-        """Map the student's features to the teacher's channels."""
+        """Map the student's features, each (N, C, H, W), to the teacher's channels."""
         return {path: convolution(features[path]) for path, convolution in zip(self.paths, self.maps, strict=True)}

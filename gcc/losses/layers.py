@@ -1,4 +1,4 @@
-"""Where the distillation taps: positions chosen by a selector, and the maps f_l between the two generators' channels."""
+"""The layers that are distilled, as a selector chooses them, and the maps f_l between the two generators' channels."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NO_LAYERS = DistillationLayers({}, {})
 
 
 def choose_selector(name: str) -> LayerSelector:
-    """Return the registered selector `name`, or one of the module names that `name` joins by commas.
+    """Return the registered selector `name`, or a selector of the module names that `name` lists, joined by commas.
 
     Raises:
         RecipeError: a module name is empty.
@@ -42,10 +42,10 @@ def choose_selector(name: str) -> LayerSelector:
 
 
 def select_layers(architecture: Architecture[Any], generators: Networks, discriminators: Networks) -> DistillationLayers:
-    """Return the positions that the recipe's selector chooses in the teacher's networks, which are on the meta device.
+    """Return the layers that the recipe's selector chooses in the teacher's networks, which are on the meta device.
 
     Raises:
-        RecipeError: a named module is in neither network.
+        RecipeError: a module that the user named is in none of the networks.
     """
     selector = choose_selector(architecture.recipe.selector)
     published = architecture.taps()
@@ -53,19 +53,19 @@ def select_layers(architecture: Architecture[Any], generators: Networks, discrim
         example = architecture.example_input()
         batch = architecture.example_batch()
         pairs = architecture.pairs(batch, architecture.generate(generators, batch))
-    found = DistillationLayers(
+    layers = DistillationLayers(
         {name: tuple(selector.select(network, example, published.generator)) for name, network in generators.items()},
         {name: tuple(selector.select(network, pairs[name].fake, published.discriminator)) for name, network in discriminators.items()},
     )
     if isinstance(selector, Named):
-        _require_found(selector, found, (*generators.values(), *discriminators.values()))
-    return found
+        _require_selected(selector, layers, (*generators.values(), *discriminators.values()))
+    return layers
 
 
 def build_projections(
     architecture: Architecture[Any], teachers: Networks, students: Networks, layers: DistillationLayers
 ) -> dict[str, Projections]:
-    """Return the maps f_l of every generator, sized by one pass of both sides' networks on the meta device."""
+    """Return the maps f_l of every generator; one forward pass of teacher and student on the meta device gives their sizes."""
     teacher, student = _channels(architecture, teachers, layers), _channels(architecture, students, layers)
     return {name: Projections(student[name], teacher[name]) for name in layers.generators}
 
@@ -74,11 +74,11 @@ def _channels(architecture: Architecture[Any], generators: Networks, layers: Dis
     taps = {name: modules_at(generators[name], paths) for name, paths in layers.generators.items()}
     with torch.device("meta"), torch.no_grad(), tapped(taps) as features:
         architecture.generate(generators, architecture.example_batch())
-    return {name: {path: kept.shape[1] for path, kept in layers.items()} for name, layers in features.items()}
+    return {name: {path: output.shape[1] for path, output in outputs.items()} for name, outputs in features.items()}
 
 
-def _require_found(selector: Named, found: DistillationLayers, networks: tuple[nn.Module, ...]) -> None:
-    chosen = {path for paths in (*found.generators.values(), *found.discriminators.values()) for path in paths}
+def _require_selected(selector: Named, layers: DistillationLayers, networks: tuple[nn.Module, ...]) -> None:
+    chosen = {path for paths in (*layers.generators.values(), *layers.discriminators.values()) for path in paths}
     known = [*SELECTORS.names(), *(path for network in networks for path, _ in network.named_modules() if path)]
     for path in selector.paths:
         if path not in chosen:

@@ -1,4 +1,4 @@
-"""Selectors of the distillation layers."""
+"""Selectors of the layers to distil."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from gcc.models.modules import evaluating
+from gcc.models.modules import IMAGE_CONVOLUTIONS, NORMS, evaluating
 from gcc.registry.selector import LayerSelector
 
-CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
-NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 ACTIVATIONS = tuple(
     kind
     for kind in vars(nn.modules.activation).values()
@@ -27,23 +25,23 @@ class Paper(LayerSelector):
 
 
 class All(LayerSelector):
-    """Every convolution but the last, tapped as Table II does: its activation, else its norm, else itself."""
+    """Every convolution except the last, tapped as in Table II: its activation, else its norm, else itself."""
 
     def select(self, network: nn.Module, example: Tensor, published: Sequence[str]) -> Sequence[str]:
-        return stages(network, example)[:-1]
+        return find_stages(network, example)[:-1]
 
 
 class Uniform(LayerSelector):
-    """As many layers as Table II has, at even distances over the convolutions in forward order."""
+    """As many layers as in Table II, evenly spaced over the convolutions in forward order."""
 
     def select(self, network: nn.Module, example: Tensor, published: Sequence[str]) -> Sequence[str]:
-        found = stages(network, example)
-        count = min(len(published), len(found) - 1)
-        return [found[(number + 1) * len(found) // (count + 1) - 1] for number in range(count)]
+        stages = find_stages(network, example)
+        count = min(len(published), len(stages) - 1)
+        return [stages[(number + 1) * len(stages) // (count + 1) - 1] for number in range(count)]
 
 
 class Named(LayerSelector):
-    """The modules that the user named; those that a network lacks belong to another one."""
+    """The modules that the user named; those that a network lacks belong to another network."""
 
     def __init__(self, paths: Sequence[str]) -> None:
         self.paths = tuple(paths)
@@ -53,17 +51,18 @@ class Named(LayerSelector):
         return [path for path in self.paths if path in modules]
 
 
-def stages(network: nn.Module, example: Tensor) -> list[str]:
+def find_stages(network: nn.Module, example: Tensor) -> list[str]:
     """Return one module path per convolution in forward order: its activation, else its norm, else itself (Table II's rule).
 
-    A separable pair counts as one convolution, and those inside a module with the attribute `uncounted`, such as an attention, not at all.
+    A separable pair counts as one convolution. Convolutions inside a module with an attribute `uncounted`, such as
+    attention, do not count.
 
     Args:
         network: any network whose layers are modules.
-        example: an input that it accepts, on its device.
+        example: an input of the network, on its device.
     """
     order: list[tuple[str, nn.Module]] = []
-    counted: tuple[type, ...] = (*CONVOLUTIONS, *NORMS, *ACTIVATIONS)
+    counted: tuple[type, ...] = (*IMAGE_CONVOLUTIONS, *NORMS, *ACTIVATIONS)
     uncounted = tuple(f"{path}." for path, module in network.named_modules() if hasattr(module, "uncounted"))
     layers = [
         (path, module) for path, module in network.named_modules() if issubclass(type(module), counted) and not path.startswith(uncounted)
@@ -77,14 +76,14 @@ def stages(network: nn.Module, example: Tensor) -> list[str]:
     finally:
         for handle in handles:
             handle.remove()
-    found: list[str] = []
+    stages: list[str] = []
     activated = True
     for path, module in order:
-        if isinstance(module, CONVOLUTIONS):
+        if isinstance(module, IMAGE_CONVOLUTIONS):
             # A depthwise convolution ends the stage before it; its pointwise one begins the next.
             activated = module.groups == module.in_channels > 1
-            found += [] if activated else [path]
+            stages += [] if activated else [path]
         elif not activated:
-            found[-1] = path
+            stages[-1] = path
             activated = isinstance(module, ACTIVATIONS)
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(stages))

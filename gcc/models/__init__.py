@@ -1,1 +1,1 @@
-"""The GAN families, one file each, and the layers that they share. Families are reached through `gcc.registry.ARCHITECTURES` alone."""
+"""The GAN families, one file each, and the layers that they share. Only `gcc.registry.ARCHITECTURES` gives access to families."""

@@ -1,4 +1,4 @@
-"""Builds a family's networks, each initialised from a seed of its own."""
+"""Builds a family's networks, each initialised with a seed of its own."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from gcc.utils.seeds import seeded
 
 
 def generator_on_meta(architecture: Architecture[Any], widths: Mapping[str, int]) -> nn.Module:
-    """Return a generator of shapes without values, in eval mode."""
+    """Build a generator on the meta device, in eval mode."""
     return on_meta(partial(architecture.build_generator, widths))
 
 
-def build_generators(architecture: Architecture[Any], widths: Mapping[str, Mapping[str, int]], side: str) -> dict[str, nn.Module]:
-    """Return freshly initialised generators of these widths, by name; `side` names their random numbers, such as "student"."""
+def build_generators(architecture: Architecture[Any], widths: Mapping[str, Mapping[str, int]], role: str) -> dict[str, nn.Module]:
+    """Build and initialise generators of these widths by name; `role`, such as "student", selects their random numbers."""
     return {
-        name: _initialised(architecture, partial(architecture.build_generator, chosen), f"{side} {name}") for name, chosen in widths.items()
+        name: _initialised(architecture, partial(architecture.build_generator, chosen), f"{role} {name}") for name, chosen in widths.items()
     }
 
 
-def build_discriminators(architecture: Architecture[Any], side: str, gate: Gate = no_gate) -> dict[str, nn.Module]:
-    """Return freshly initialised discriminators by name, with `gate` where channels can be switched off."""
+def build_discriminators(architecture: Architecture[Any], role: str, gate: Gate = no_gate) -> dict[str, nn.Module]:
+    """Build and initialise discriminators by name; `gate` builds the modules that switch channels off."""
     return {
-        name: _initialised(architecture, partial(architecture.build_discriminator, gate), f"{side} {name}")
+        name: _initialised(architecture, partial(architecture.build_discriminator, gate), f"{role} {name}")
         for name in architecture.discriminators
     }
 
 
-def _initialised(architecture: Architecture[Any], build: Callable[[], nn.Module], use: str) -> nn.Module:
-    with seeded(architecture.recipe.seed, use):
+def _initialised(architecture: Architecture[Any], build: Callable[[], nn.Module], stream: str) -> nn.Module:
+    with seeded(architecture.recipe.seed, stream):
         network = build()
         architecture.initialise(network)
     return network

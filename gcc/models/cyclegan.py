@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
 from gcc.models.layers import Norm, PatchDiscriminator, initialise_normal
-from gcc.models.resnet import RESNET_RANGES, Blocks, ResNetGenerator, recognise_resnet, require_size, resnet_taps, resnet_widths
+from gcc.models.resnet import RESNET_RANGES, Blocks, ResNetGenerator, map_resnet_state_dict, require_size, resnet_taps, resnet_widths
 from gcc.recipe import WEIGHT, GanMode, MacCounter, Recipe
 from gcc.registry.architecture import Architecture
 from gcc.registry.types import Batch, EvalSample, Gate, Networks, Pair, Samples, StateDictMapping, Taps, Width, no_gate
@@ -18,14 +18,14 @@ from gcc.registry.types import Batch, EvalSample, Gate, Networks, Pair, Samples,
 
 @dataclass(frozen=True, kw_only=True)
 class CycleGANRecipe(Recipe):
-    """Table I's CycleGAN on horse2zebra; the rest is what the original trainer uses."""
+    """Table I's CycleGAN on horse2zebra; other fields are those of the original trainer."""
 
     ranges = RESNET_RANGES | dict.fromkeys(("lambda_A", "lambda_B", "lambda_identity"), WEIGHT)
 
     size: int = 256
     metric: str = "l1"
     prune_width: int = 24
-    # 2.40 G and 2.70 G of the teacher's 18.37 G, as shares so that they fit other sizes.
+    # 2.40 G and 2.70 G of the teacher's 18.37 G, as shares, which also suit other sizes.
     budget: str = "13.06%,14.70%"
     mac_counter: MacCounter = "paper"
     epochs: int = 200
@@ -36,9 +36,9 @@ class CycleGANRecipe(Recipe):
     gamma_m: float = 0.01
     gamma_t: float = 1e3
     generator: Blocks = "mobile"
-    """Residual blocks of the generators: `mobile` has depthwise-separable convolutions, as the paper's; `resnet` has plain ones."""
+    """Residual blocks of the generators: `mobile` has depthwise-separable convolutions, as in the paper; `resnet` has plain ones."""
     n_blocks: int = 9
-    """Residual blocks of a generator."""
+    """Number of residual blocks of a generator."""
     norm: Norm = "instance"
     """Normalisation of generators and discriminators."""
     dropout: float = 0.0
@@ -55,7 +55,7 @@ class CycleGAN(Architecture[CycleGANRecipe]):
     """CycleGAN: unpaired image translation in both directions, ResNet generators and PatchGANs."""
 
     generators = ("A2B", "B2A")
-    # Each judges the images of its domain.
+    # Each discriminator gets the images of its domain.
     discriminators = ("A", "B")
     samples = "unpaired"
     paired = False
@@ -84,7 +84,7 @@ class CycleGAN(Architecture[CycleGANRecipe]):
             lr_g=5e-4,
             lr_d=5e-4,
             lr_alpha=4e-3,
-            # Table I's weight belongs to trunks of 256 channels: the texture term grows as they become fewer.
+            # Table I's weight is for trunks of 256 channels; the texture term grows with fewer channels.
             gamma_t=25.0,
         )
 
@@ -99,7 +99,7 @@ class CycleGAN(Architecture[CycleGANRecipe]):
 
     @classmethod
     def map_state_dict(cls, tensors: Mapping[str, Tensor]) -> StateDictMapping | None:
-        return recognise_resnet(tensors)
+        return map_resnet_state_dict(tensors)
 
     def initialise(self, network: nn.Module) -> None:
         initialise_normal(network)
@@ -135,11 +135,11 @@ class CycleGAN(Architecture[CycleGANRecipe]):
     def taps(self) -> Taps:
         return Taps(generator=resnet_taps(self.recipe.n_blocks), discriminator=("conv2.3", "conv4.3"))
 
-    def visuals(self, batch: Batch, made: Mapping[str, Samples]) -> dict[str, Tensor]:
+    def visuals(self, batch: Batch, fake: Mapping[str, Samples]) -> dict[str, Tensor]:
         columns = {}
         for source, target in (("A", "B"), ("B", "A")):
             columns[source] = batch[source]
-            columns |= {f"{title} to {target}": samples[target] for title, samples in made.items()}
+            columns |= {f"{title} to {target}": samples[target] for title, samples in fake.items()}
         return columns
 
     def eval_samples(self, batch: Batch, samples: Samples) -> dict[str, EvalSample]:

@@ -1,4 +1,4 @@
-"""Selective activation: channels of the student's discriminator that switch on and off (Li et al. 2021, Eq. 3 and 4)."""
+"""Selective activation: channels of the student's discriminator can be switched off and on again (Li et al. 2021, Eq. 3 and 4)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class _Switch(torch.autograd.Function):
-    """Multiplies channels by a mask, and passes the gradient of the product with the mask straight on to the retention factors."""
+    """Multiplies channels by a mask, with a straight-through gradient for the retention factors."""
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, alpha: Tensor, tau: float) -> Tensor:
@@ -21,21 +21,21 @@ class _Switch(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         features, mask = ctx.saved_tensors
         to_features = gradient * mask if ctx.needs_input_grad[0] else None
-        # Thousands of terms that cancel: multiplied and summed in float32 at the least.
+        # The sum has thousands of terms that cancel, so it is computed in float32 at least.
         wide = torch.promote_types(features.dtype, torch.float32)
         to_alpha = (gradient.to(wide) * features.to(wide)).sum((0, 2, 3)) if ctx.needs_input_grad[1] else None
         return to_features, to_alpha, None
 
 
 class ChannelGate(nn.Module):
-    r"""Keeps channel i where its retention factor reaches the threshold.
+    r"""Keeps channel i if its retention factor reaches the threshold.
 
     `s(alpha_i) = 1 if alpha_i >= tau else 0` and `O_i <- s(alpha_i) O_i` (Eq. 3). The gradient passes straight through (Eq. 4):
-    `dL/dalpha_i = sum over n, h, w of dL/dO^_i O_i`, with `O^` the gated output, so a closed channel still learns and can open again.
+    `dL/dalpha_i = sum over n, h, w of dL/dO^_i O_i`, with `O^` the gated output. A closed channel still gets a gradient and can open again.
 
     Args:
         channels: C, the number of retention factors; each starts at 1.
-        tau: the threshold; at `alpha = tau` the channel is on.
+        tau: the threshold; a channel with `alpha = tau` is on.
     """
 
     def __init__(self, channels: int, tau: float) -> None:
@@ -44,16 +44,16 @@ class ChannelGate(nn.Module):
         self.alpha = nn.Parameter(torch.ones(channels))
 
     def open(self) -> Tensor:
-        """Return which channels are on, (C,) of booleans."""
+        """Return a boolean for each channel, (C,): whether it is on."""
         return self.alpha.detach() >= self.tau
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return `features`, (N, C, H, W), with the closed channels at zero."""
+        """Return `features`, (N, C, H, W), with zeros in the closed channels."""
         gated: Tensor = _Switch.apply(features, self.alpha, self.tau)
         return gated
 
     def extra_repr(self) -> str:
-        """Show the sizes."""
+        """Show the number of channels and the threshold."""
         return f"{self.alpha.numel()}, tau={self.tau}"
 
 

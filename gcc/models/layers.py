@@ -1,4 +1,4 @@
-"""Layers that several families share."""
+"""Layers that several families use."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Norm = Literal["batch", "instance"]
 
 
 def norm_layer(norm: Norm) -> Callable[[int], nn.Module]:
-    """Return the constructor of a normalisation over C channels; instance norm has no scale, as in the original trainers."""
+    """Return the class of a norm over C channels; as in the original trainers, instance norm has no scale."""
     return nn.BatchNorm2d if norm == "batch" else nn.InstanceNorm2d
 
 
 def runs_channels_last(network: nn.Module) -> bool:
-    """Return whether channels last may be the faster layout: never with instance norm, which torch computes contiguously."""
+    """Return whether channels last can be the faster layout; it is not with instance norm, which torch computes contiguously."""
     return not any(isinstance(module, nn.InstanceNorm2d) for module in network.modules())
 
 
@@ -39,7 +39,7 @@ def initialise_normal(network: nn.Module, deviation: float = 0.02) -> None:
 
 
 class ReflectionPad(nn.ReflectionPad2d):
-    """Torch's reflection padding; where results must be repeatable, put together of parts, for torch's own gradient on a GPU is not."""
+    """Torch's reflection padding, composed of slices if results must be reproducible: torch's own gradient on a GPU is not."""
 
     def forward(self, image: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, C, H + top + bottom, W + left + right)."""
@@ -50,25 +50,25 @@ class ReflectionPad(nn.ReflectionPad2d):
 
 
 def reflected(image: Tensor, before: int, after: int, dim: int) -> Tensor:
-    """Return an image with so many of its pixels reflected before and after those of a dimension."""
+    """Return an image with `before` and `after` reflected pixels added at the ends of a dimension."""
     size = image.shape[dim]
     parts = [image.narrow(dim, 1, before).flip(dim), image, image.narrow(dim, size - 1 - after, after).flip(dim)]
     return torch.cat(parts, dim)
 
 
 class Residual(nn.Sequential):
-    """Adds what its layers make of its input to it; without layers it is the identity."""
+    """Adds the output of its layers to its input; without layers it is the identity."""
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, C, H, W) to the same shape."""
-        made = features
+        residual = features
         for layer in self:
-            made = layer(made)
-        return features + made if len(self) else features
+            residual = layer(residual)
+        return features + residual if len(self) else features
 
 
 class _SpectralNorm(parametrizations._SpectralNorm):
-    """Torch's spectral norm, in float32 also under autocast; on meta, where it would only take time, nothing is computed."""
+    """Torch's spectral norm, in float32 even under autocast; on the meta device, nothing is computed, which saves time."""
 
     def forward(self, weight: Tensor) -> Tensor:
         if weight.is_meta:
@@ -107,19 +107,19 @@ class SelfAttention(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, C, H, W) to the same shape."""
         query, key, value = (layer(features).flatten(2) for layer in (self.query, self.key, self.value))
-        # Contiguous factors: twice as fast on a CPU as transposed views of the large attention map.
+        # With contiguous factors, this is twice as fast on a CPU as with transposed views of the large attention map.
         attention = torch.softmax(torch.bmm(query.mT.contiguous(), key), dim=-1)
         return features + self.gamma * torch.bmm(attention, value.mT.contiguous()).mT.reshape(features.shape)
 
 
 class PatchDiscriminator(nn.Module):
-    """The 70x70 PatchGAN (Isola et al. 2017): convolutions `conv1` .. `conv5`, of which the last gives one logit per patch.
+    """The 70x70 PatchGAN (Isola et al. 2017): convolutions `conv1` .. `conv5`; the last returns one logit per patch.
 
     Args:
-        channels: channels of the judged image; source and target together where the game is conditional.
+        channels: channels of the input; those of source and target together if the discriminator is conditional.
         ndf: width of the first convolution; the others have 2, 4 and 8 times as many.
         norm: normalisation of the second to the fourth convolution.
-        gate: stands after the norm and before the activation of all convolutions but the last.
+        gate: inserted after the norm and before the activation of every convolution except the last.
     """
 
     def __init__(self, channels: int, ndf: int, norm: Norm, gate: Gate) -> None:

@@ -1,4 +1,4 @@
-"""Which modules of a network made each tensor, and which read it."""
+"""Which module of a network produced each tensor, and which modules read it."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import torch
 from torch import Tensor, nn
 
 
-class Trace:
-    """What a network's modules hand to each other in one pass; identities hand on what they are given.
+class ModuleTrace:
+    """The tensors that a network's modules pass to each other in one forward pass; identities are skipped.
 
-    What a network does with a tensor outside of modules, such as adding it to another, leaves no trace.
-
-    Attributes:
-        modules: by path.
+    Operations outside of modules, such as the addition of two tensors, are not recorded.
 
     Args:
-        network: runs on `example` as it is, without gradients.
+        network: the network, which runs on `example` in its present mode, without gradients.
         example: its input, (N, ...).
-        whole: modules that count as one, whatever they consist of.
+        whole: types of modules that are recorded as one, whatever submodules they have.
+
+    Attributes:
+        modules: the network's modules by path.
     """
 
     def __init__(self, network: nn.Module, example: Tensor, whole: tuple[type[nn.Module], ...] = ()) -> None:
@@ -27,9 +27,9 @@ class Trace:
         self._inputs: dict[str, Tensor] = {}
         self._outputs: dict[str, Tensor] = {}
         self._readers: dict[int, list[str]] = {}
-        self._makers: dict[int, str] = {}
+        self._producers: dict[int, str] = {}
         handles = [
-            module.register_forward_hook(self._note(path))
+            module.register_forward_hook(self._recorder(path))
             for path, module in self.modules.items()
             if not isinstance(module, nn.Identity) and (isinstance(module, whole) or not list(module.children()))
         ]
@@ -40,21 +40,21 @@ class Trace:
             for handle in handles:
                 handle.remove()
 
-    def maker(self, path: str) -> str | None:
-        """Return which module made the input of a module that no other reads; none where there is no such module."""
-        given = id(self._inputs[path]) if path in self._inputs else None
-        return self._makers.get(given) if given is not None and self._readers[given] == [path] else None
+    def producer(self, path: str) -> str | None:
+        """Return the path of the module that produced a module's input; None if there is no such module, or if others read it as well."""
+        key = id(self._inputs[path]) if path in self._inputs else None
+        return self._producers.get(key) if key is not None and self._readers[key] == [path] else None
 
     def reader(self, path: str) -> str | None:
-        """Return the module that reads what a module makes; none where it is not a single one."""
+        """Return the path of the module that reads a module's output; None if it is not exactly one."""
         readers = self._readers.get(id(self._outputs[path]), []) if path in self._outputs else []
         return readers[0] if len(readers) == 1 else None
 
-    def _note(self, path: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            # Tensors are kept, so that no other one takes over an identity.
+    def _recorder(self, path: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            # Tensors are stored so that no other tensor gets the same id.
             self._inputs[path], self._outputs[path] = inputs[0], output
             self._readers.setdefault(id(inputs[0]), []).append(path)
-            self._makers[id(output)] = path
+            self._producers[id(output)] = path
 
-        return note
+        return record

@@ -1,4 +1,4 @@
-"""Helpers for any `nn.Module`: shapes without values, tensors by name, evaluation mode."""
+"""Helpers for any `nn.Module`: kinds of layers, shapes without values, tensors by name, evaluation mode."""
 
 from __future__ import annotations
 
@@ -16,26 +16,33 @@ from gcc.errors import GccError
 Widths = dict[str, int]
 """Channels of a generator by width name."""
 
+TRANSPOSED_CONVOLUTIONS = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED_CONVOLUTIONS)
+IMAGE_CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
+NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+"""Batch norm and instance norm of any dimension, group norm and layer norm."""
+
 
 def on_meta(build: Callable[[], nn.Module]) -> nn.Module:
-    """Return a network of shapes without values, in eval mode; it costs nothing to build."""
+    """Build a network on the meta device, in eval mode: it has shapes but no values, and costs nothing."""
     with torch.device("meta"):
         return build().eval()
 
 
 def shapes_of(network: nn.Module) -> nn.Module:
-    """Return a copy of a network of shapes without values; tensors that several layers share stay shared."""
+    """Return a copy of a network on the meta device; tensors that several layers share are still shared."""
     without_values: dict[int, Any] = {}
     for tensor in tensors_of(network).values():
-        made = torch.empty_like(tensor, device="meta")
-        without_values[id(tensor)] = nn.Parameter(made, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else made
+        empty = torch.empty_like(tensor, device="meta")
+        without_values[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
     return deepcopy(network, without_values)
 
 
 def tensors_of(network: nn.Module) -> dict[str, Tensor]:
-    """Return parameters and buffers by name: each as often as layers hold it, but once of a layer that has several names.
+    """Return all parameters and buffers by name.
 
-    So `torch.func.functional_call` takes them, with `tie_weights=False`; of such a layer it would not give back what it swaps twice.
+    A tensor shared by several layers appears once per layer; a layer registered under several names appears once. This is the form that
+    `torch.func.functional_call(..., tie_weights=False)` needs: it cannot restore a layer that it swaps twice.
     """
     return {
         f"{path}.{name}".lstrip("."): tensor
@@ -45,15 +52,15 @@ def tensors_of(network: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def outcome_of(network: nn.Module, *inputs: Tensor) -> Any:
-    """Return what a network makes of its inputs; what the pass changes in its buffers is gone afterwards."""
+def output_of(network: nn.Module, *inputs: Tensor) -> Any:
+    """Return the output of a network; its buffers are left as they were."""
     buffers = {name: tensor.clone() for name, tensor in tensors_of(network).items() if not isinstance(tensor, nn.Parameter)}
     return functional_call(network, buffers, inputs, tie_weights=False)
 
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Put `network` into evaluation mode, and every module back into its own mode afterwards."""
+    """Put `network` into evaluation mode, and afterwards put every module back into its own mode."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
@@ -63,11 +70,11 @@ def evaluating(network: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def require_finite(made: Tensor) -> None:
-    """Refuse images that are no numbers.
+def require_finite(fake: Tensor) -> None:
+    """Refuse generated images that contain NaN or infinite values.
 
     Raises:
-        GccError: some values are infinite or NaN.
+        GccError: some values are NaN or infinite.
     """
-    if not made.isfinite().all():
-        raise GccError("the generator makes values that are no numbers: its training went wrong; take another epoch or run")
+    if not fake.isfinite().all():
+        raise GccError("the generator's output contains NaN or infinite values: its training has diverged; use another epoch or run")

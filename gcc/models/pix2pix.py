@@ -13,7 +13,7 @@ from torch.nn.functional import l1_loss
 from gcc.errors import RecipeError
 from gcc.models.external_weights import foreign_norm, is_kernel
 from gcc.models.layers import Norm, PatchDiscriminator, initialise_normal, norm_layer
-from gcc.models.resnet import RESNET_RANGES, Blocks, ResNetGenerator, recognise_resnet, require_size, resnet_taps, resnet_widths
+from gcc.models.resnet import RESNET_RANGES, Blocks, ResNetGenerator, map_resnet_state_dict, require_size, resnet_taps, resnet_widths
 from gcc.recipe import WEIGHT, MacCounter, Recipe
 from gcc.registry.architecture import Architecture
 from gcc.registry.types import Batch, EvalSample, Gate, Networks, Pair, Samples, StateDictMapping, Taps, Width, no_gate
@@ -23,14 +23,14 @@ DEEPEST = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Pix2PixRecipe(Recipe):
-    """Table I's Pix2Pix on Cityscapes; the rest is what the original trainer uses."""
+    """Table I's Pix2Pix on Cityscapes; other fields are those of the original trainer."""
 
     ranges = RESNET_RANGES | {"lambda_L1": WEIGHT}
 
     size: int = 256
     ndf: int = 128
     prune_width: int = 32
-    # 3.0 G of the teacher's 18.15 G, as a share so that it fits other sizes.
+    # 3.0 G of the teacher's 18.15 G, as a share, which also suits other sizes.
     budget: str = "16.52%"
     mac_counter: MacCounter = "paper"
     evaluators: str = "l1,psnr"
@@ -47,7 +47,7 @@ class Pix2PixRecipe(Recipe):
     generator: Literal["unet", Blocks] = "unet"
     """The U-Net, or a ResNet with plain (`resnet`) or depthwise-separable (`mobile`) blocks."""
     n_blocks: int = 9
-    """Residual blocks of a ResNet."""
+    """Number of residual blocks of a ResNet."""
     norm: Norm = "batch"
     """Normalisation of generator and discriminator."""
     dropout: float = 0.5
@@ -65,7 +65,7 @@ class Down(nn.Sequential):
 
 
 class Up(nn.Sequential):
-    """An up-sampling level: ReLU over skip and inner features, transposed convolution, and what follows it."""
+    """An up-sampling level: ReLU of skip and inner features, transposed convolution, norm and dropout if any."""
 
     def __init__(self, before: int, width: int, *after: nn.Module, bias: bool) -> None:
         super().__init__()
@@ -76,14 +76,14 @@ class Up(nn.Sequential):
 
 
 class UNet(nn.Module):
-    """A U-Net whose level k halves the resolution in `down{k}` and doubles it in `up{k}`, which sees `down{k}` and `up{k+1}`.
+    """A U-Net whose level k halves the resolution in `down{k}` and doubles it in `up{k}`, which reads `down{k}` and `up{k+1}`.
 
-    The leaky ReLU of a down level comes before the skip connection; the ReLU behind the skip makes that equal to the original.
+    The leaky ReLU of a down level comes before the skip connection; with the ReLU after it, that equals the original order.
 
     Args:
-        widths: channels of `down1` .. `down{depth}` and `up2` .. `up{depth}`; at the first level without channels the U-Net ends.
+        widths: channels of `down1` .. `down{depth}` and `up2` .. `up{depth}`; the U-Net ends at the first level without channels.
         depth: levels of the full network.
-        norm: normalisation of all levels but the outermost and the innermost down level.
+        norm: normalisation of all levels except the outermost and the innermost down level.
         dropout: probability of dropout in levels 5 to depth - 1.
     """
 
@@ -121,8 +121,8 @@ class UNet(nn.Module):
         return cast(Tensor, self.tanh(image))
 
 
-def _recognise_unet(tensors: Mapping[str, Tensor]) -> StateDictMapping | None:
-    """Return how the U-Net of pytorch-CycleGAN-and-pix2pix is to be read, each of whose levels lies within the one outside of it."""
+def _map_unet_state_dict(tensors: Mapping[str, Tensor]) -> StateDictMapping | None:
+    """Return how to read the U-Net of pytorch-CycleGAN-and-pix2pix, in which levels are nested; None if it is not that."""
     if not is_kernel(tensors, "model.model.0.weight"):
         return None
     modules, level, depth = {"down1.conv": "model.model.0", "up1.conv": "model.model.3"}, "model.model.1.model", 2
@@ -182,7 +182,7 @@ class Pix2Pix(Architecture[Pix2PixRecipe]):
 
     @classmethod
     def map_state_dict(cls, tensors: Mapping[str, Tensor]) -> StateDictMapping | None:
-        return _recognise_unet(tensors) or recognise_resnet(tensors)
+        return _map_unet_state_dict(tensors) or map_resnet_state_dict(tensors)
 
     def initialise(self, network: nn.Module) -> None:
         initialise_normal(network)
@@ -210,13 +210,13 @@ class Pix2Pix(Architecture[Pix2PixRecipe]):
         return {"L1": self.recipe.lambda_L1 * l1_loss(samples["fake"].float(), self._target(batch))}
 
     def taps(self) -> Taps:
-        # Convolutions 2, 4, 12 and 14 of 16 at depth 8; counted from the outside, so that they keep their resolution in a shallower U-Net.
+        # Convolutions 2, 4, 12 and 14 of 16 at depth 8. Counted from the outside, they have the same resolution in a shallower U-Net.
         unet = ("down2.act", "down4.act", "up4.act", "up2.act")
         generator = unet if self.recipe.generator == "unet" else resnet_taps(self.recipe.n_blocks)
         return Taps(generator, discriminator=("conv2.3", "conv4.3"))
 
-    def visuals(self, batch: Batch, made: Mapping[str, Samples]) -> dict[str, Tensor]:
-        columns = {title: samples["fake"] for title, samples in made.items()}
+    def visuals(self, batch: Batch, fake: Mapping[str, Samples]) -> dict[str, Tensor]:
+        columns = {title: samples["fake"] for title, samples in fake.items()}
         return {"input": self._source(batch), **columns, "real": self._target(batch)}
 
     def eval_samples(self, batch: Batch, samples: Samples) -> dict[str, EvalSample]:

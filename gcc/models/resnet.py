@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import count as counting
+from itertools import count as count_from
 from typing import Literal
 
 from torch import Tensor, nn
@@ -36,7 +36,7 @@ class ResNetGenerator(nn.Module):
         widths: channels of `stem`, `down1`, `trunk`, `block1` .. `block{count}` (inside the block), `up1` and `up2`.
         count: residual blocks.
         blocks: their kind.
-        norm: normalisation after every convolution but the last.
+        norm: normalisation after every convolution except the last.
         dropout: probability of dropout inside the blocks.
     """
 
@@ -78,44 +78,44 @@ class ResNetGenerator(nn.Module):
 
 
 def require_size(size: int) -> None:
-    """Refuse images that two down-samplings do not divide.
+    """Refuse image sizes that cannot be halved twice.
 
     Raises:
-        RecipeError: the size is too small, or no multiple of 4.
+        RecipeError: the size is too small, or not a multiple of 4.
     """
     if size < 32 or size % 4:
         raise RecipeError(f"size = {size}: a ResNet generator expects a multiple of 4 from 32 up, such as 256")
 
 
 def resnet_widths(base: int, count: int) -> dict[str, Width]:
-    """Return the prunable widths of a ResNet generator of width `base` with `count` blocks; a block may lose all of its inner channels."""
+    """Return the prunable widths of a ResNet generator of width `base` with `count` blocks; a block can lose all of its inner channels."""
     inner = {f"block{number}": Width(4 * base, minimum=0) for number in range(1, count + 1)}
     outer = {"up1": Width(2 * base), "up2": Width(base)}
     return {"stem": Width(base), "down1": Width(2 * base), "trunk": Width(4 * base)} | inner | outer
 
 
 def resnet_taps(count: int) -> tuple[str, ...]:
-    """Return Table II's positions for CycleGAN, convolutions 3, 9, 15 and 21 of 24.
+    """Return Table II's layers for CycleGAN, convolutions 3, 9, 15 and 21 of 24.
 
-    With 9 blocks these are the last down-sampling and the outputs of blocks 3, 6 and 9; with others, of those at each third.
+    With 9 blocks, these are the last down-sampling and the outputs of blocks 3, 6 and 9; with another number, of the blocks at each third.
     """
     return ("down2.2", *(f"block{-(-third * count // 3)}" for third in (1, 2, 3)))
 
 
-def recognise_resnet(tensors: Mapping[str, Tensor]) -> StateDictMapping | None:
-    """Return how the ResNet generator of pytorch-CycleGAN-and-pix2pix is to be read, whose layers are numbered; none if it is not that."""
+def map_resnet_state_dict(tensors: Mapping[str, Tensor]) -> StateDictMapping | None:
+    """Return how to read the ResNet generator of pytorch-CycleGAN-and-pix2pix, whose layers are numbered; None if it is not that."""
     if not (is_kernel(tensors, "model.1.weight") and is_kernel(tensors, "model.10.conv_block.1.weight")):
         return None
-    blocks = next(number for number in counting(1) if f"model.{10 + number}.conv_block.1.weight" not in tensors)
-    # Dropout in a block moves what comes after it.
-    moved = int(is_kernel(tensors, "model.10.conv_block.6.weight"))
+    blocks = next(number for number in count_from(1) if f"model.{10 + number}.conv_block.1.weight" not in tensors)
+    # Dropout in a block shifts the numbers of the layers after it.
+    shift = int(is_kernel(tensors, "model.10.conv_block.6.weight"))
     last = 10 + blocks
     modules = {"stem.0": 1, "stem.1": 2, "down1.0": 4, "down1.1": 5, "down2.0": 7, "down2.1": 8}
     modules |= {"up1.0": last, "up1.1": last + 1, "up2.0": last + 3, "up2.1": last + 4, "head.1": last + 7}
     paths = {ours: f"model.{theirs}" for ours, theirs in modules.items()}
     for block in range(1, blocks + 1):
-        layers = {1: 1, 2: 2, 6: 5 + moved, 7: 6 + moved}
+        layers = {1: 1, 2: 2, 6: 5 + shift, 7: 6 + shift}
         paths |= {f"block{block}.{ours}": f"model.{9 + block}.conv_block.{theirs}" for ours, theirs in layers.items()}
     norm, ignored = foreign_norm(tensors, "model.2")
-    settings = {"generator": "resnet", "ngf": tensors["model.1.weight"].shape[0], "n_blocks": blocks, "norm": norm, "dropout": 0.5 * moved}
+    settings = {"generator": "resnet", "ngf": tensors["model.1.weight"].shape[0], "n_blocks": blocks, "norm": norm, "dropout": 0.5 * shift}
     return StateDictMapping(settings, paths, ignored)

@@ -1,4 +1,4 @@
-"""SAGAN: images from noise, with self-attention and spectral norm (Zhang et al. 2019), as its public trainer for CelebA builds it."""
+"""SAGAN: images from noise, with self-attention and spectral norm (Zhang et al. 2019), as in its public trainer for CelebA."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from gcc.registry.architecture import Architecture
 from gcc.registry.types import Batch, EvalSample, Gate, Networks, Pair, Samples, Taps, Width, no_gate
 
 ATTENDED = (16, 32)
-"""Height and width of the generator's features that attend to themselves."""
+"""Height and width of the features with self-attention in the generator."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SAGANRecipe(Recipe):
-    """Table I's SAGAN on CelebA; the rest is what the original trainer uses."""
+    """Table I's SAGAN on CelebA; other fields are those of the original trainer."""
 
     ranges = {**Recipe.ranges, "z_dim": (1, 65536)}
 
     size: int = 64
     prune_width: int = 48
-    # 15.45 M of the teacher's 23.45 M, as a share so that it fits other sizes.
+    # 15.45 M of the teacher's 23.45 M, as a share, which also suits other sizes.
     budget: str = "65.88%"
     mac_counter: MacCounter = "paper"
     batch_size: int = 64
@@ -37,16 +37,16 @@ class SAGANRecipe(Recipe):
     beta2: float = 0.9
     gamma_t: float = 100.0
     z_dim: int = 128
-    """Numbers of noise that an image is made from."""
+    """Length of the noise vector from which an image is generated."""
 
 
 class Generator(nn.Module):
-    """Transposed convolutions `up1` .. `up{levels}` from 1x1 to half the image's size, and `head`, which gives the image.
+    """Transposed convolutions `up1` .. `up{levels}` from 1x1 to half the image's size, and `head`, which returns the image.
 
     Args:
         widths: channels of `up1` .. `up{levels}`.
-        z_dim: numbers of noise.
-        levels: so many; the image has 2^(levels + 2) pixels on each side.
+        z_dim: length of the noise vector.
+        levels: number of levels; the image has 2^(levels + 2) pixels on each side.
     """
 
     def __init__(self, widths: Mapping[str, int], z_dim: int, levels: int) -> None:
@@ -74,8 +74,8 @@ class Discriminator(nn.Module):
 
     Args:
         ndf: width of the first convolution, doubled by each of the others.
-        levels: so many.
-        gate: stands before the activation of each of them.
+        levels: number of these convolutions.
+        gate: inserted before the activation of each of them.
     """
 
     def __init__(self, ndf: int, levels: int, gate: Gate) -> None:
@@ -158,8 +158,8 @@ class SAGAN(Architecture[SAGANRecipe]):
         # Convolutions 2 and 4 of 5 at 64x64: the second, and the one before the last.
         return Taps(generator=("up2.2", f"up{self.levels}.2"), discriminator=("conv2.2", f"conv{self.levels}.2"))
 
-    def visuals(self, batch: Batch, made: Mapping[str, Samples]) -> dict[str, Tensor]:
-        return {title: samples["fake"] for title, samples in made.items()} | {"real": batch["real"]}
+    def visuals(self, batch: Batch, fake: Mapping[str, Samples]) -> dict[str, Tensor]:
+        return {title: samples["fake"] for title, samples in fake.items()} | {"real": batch["real"]}
 
     def eval_samples(self, batch: Batch, samples: Samples) -> dict[str, EvalSample]:
         return {"G": EvalSample(batch, samples["fake"], source="z", target="real")}

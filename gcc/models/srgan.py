@@ -19,18 +19,18 @@ from gcc.registry.types import Batch, EvalSample, Gate, Networks, Pair, Samples,
 from gcc.utils.weights import Weights
 
 BLOCKS = 16
-WITHOUT = "--set perceptual=pixel and --set perceptual=none do without"
+ALTERNATIVE = "--set perceptual=pixel and --set perceptual=none need no weights"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SRGANRecipe(Recipe):
-    """Table I's SRGAN on COCO; the rest is what the original trainer uses."""
+    """Table I's SRGAN on COCO; other fields are those of the original trainer."""
 
     ranges = {**Recipe.ranges, "lambda_perceptual": WEIGHT, "lambda_pixel": WEIGHT, "cost_size": (1, LARGEST_SIZE)}
 
     size: int = 96
     prune_width: int = 24
-    # 22.79 G of the teacher's 145.88 G, as a share so that it fits other sizes.
+    # 22.79 G of the teacher's 145.88 G, as a share, which also suits other sizes.
     budget: str = "15.62%"
     mac_counter: MacCounter = "paper"
     evaluators: str = "psnr_y,ssim_y"
@@ -47,19 +47,19 @@ class SRGANRecipe(Recipe):
     gamma_m: float = 0.1
     gamma_t: float = 0.1
     scale: Literal[2, 4, 8] = 4
-    """Times that height and width grow."""
+    """Factor by which height and width grow."""
     perceptual: Literal["vgg19", "vgg16", "pixel", "none"] = "vgg19"
-    """What the content loss compares: features of VGG19's layer 5-4 or VGG16's 5-3 (ImageNet weights), pixels, or nothing."""
+    """Content loss on features of VGG19's layer 5-4 or VGG16's 5-3 (ImageNet weights), on pixels, or none."""
     lambda_perceptual: float = 1.0
     """Weight of the content loss."""
     lambda_pixel: float = 0.0
-    """Weight of the mean squared difference of pixels beside it."""
+    """Weight of an additional mean squared difference of pixels."""
     cost_size: int = 256
-    """Height and width of the generator's input for which costs are given."""
+    """Height and width of the generator's input for which costs are computed."""
 
 
 def residual_block(trunk: int, width: int) -> Residual:
-    """Return a residual block with `width` channels inside, of which nothing is left at 0."""
+    """Return a residual block with `width` channels inside; with 0, an empty one."""
     if not width:
         return Residual()
     return Residual(
@@ -68,7 +68,7 @@ def residual_block(trunk: int, width: int) -> Residual:
 
 
 class SRResNet(nn.Module):
-    """SRResNet: residual blocks at low resolution, then sub-pixel convolutions, each of which doubles height and width.
+    """SRResNet: residual blocks at low resolution, then sub-pixel convolutions, which each double height and width.
 
     Args:
         widths: channels of `trunk`, which runs from the stem to the head, and of `block1` .. `block16` (inside the block).
@@ -87,19 +87,19 @@ class SRResNet(nn.Module):
         self.head = nn.Sequential(nn.Conv2d(trunk, 3, 9, 1, 4), nn.Tanh())
 
     def forward(self, image: Tensor) -> Tensor:
-        """Map an image (N, 3, H, W) in [-1, 1] to one of `scale` times its height and width; H and W are any."""
+        """Map an image (N, 3, H, W) in [-1, 1] to one of `scale` times its height and width; H and W are arbitrary."""
         stem = self.stem(image)
         return cast(Tensor, self.head(self.ups(stem + self.joint(self.blocks(stem)))))
 
 
 class Discriminator(nn.Module):
-    """Four convolutions, every second of which halves the size, and one logit per image of their mean.
+    """Four convolutions, the second and fourth of stride 2, and one logit per image from the mean of their features.
 
-    The published one has eight, and two linear layers; Table II counts four, as the paper's authors have it.
+    The published discriminator has eight convolutions and two linear layers; Table II counts four, like the code of the paper's authors.
 
     Args:
         ndf: width of `conv1` and `conv2`; the others have twice as many.
-        gate: stands after the norm of each convolution, none of which gives the logit.
+        gate: inserted after the norm of each convolution; a linear layer returns the logit.
     """
 
     def __init__(self, ndf: int, gate: Gate) -> None:
@@ -179,7 +179,7 @@ class SRGAN(Architecture[SRGANRecipe]):
 
     def build_auxiliary(self, weights: Weights) -> dict[str, nn.Module]:
         vgg = self.recipe.perceptual
-        return {"vgg": load_vgg(vgg, weights, WITHOUT)} if vgg in ("vgg19", "vgg16") else {}
+        return {"vgg": load_vgg(vgg, weights, ALTERNATIVE)} if vgg in ("vgg19", "vgg16") else {}
 
     def example_input(self) -> Tensor:
         return torch.zeros(1, 3, self.recipe.cost_size, self.recipe.cost_size)
@@ -215,15 +215,15 @@ class SRGAN(Architecture[SRGANRecipe]):
 
     @property
     def receptive_field_radius(self) -> int:
-        # The kernels' radii at low resolution, and at most as much again for those above it.
+        # The radii of the kernels at low resolution, and upper bounds for those at higher resolutions.
         return 4 + 2 * BLOCKS + 1 + self.doublings + 4
 
     def input_size(self, height: int, width: int) -> tuple[int, int]:
         return height, width
 
-    def visuals(self, batch: Batch, made: Mapping[str, Samples]) -> dict[str, Tensor]:
+    def visuals(self, batch: Batch, fake: Mapping[str, Samples]) -> dict[str, Tensor]:
         bicubic = interpolate(batch["lr"], scale_factor=self.recipe.scale, mode="bicubic").clamp(-1, 1)
-        return {"bicubic": bicubic} | {title: samples["sr"] for title, samples in made.items()} | {"real": batch["hr"]}
+        return {"bicubic": bicubic} | {title: samples["sr"] for title, samples in fake.items()} | {"real": batch["hr"]}
 
     def eval_samples(self, batch: Batch, samples: Samples) -> dict[str, EvalSample]:
         return {"G": EvalSample(batch, samples["sr"], source="lr", target="hr")}

@@ -1,4 +1,4 @@
-"""The features of a classifier that a perceptual loss compares (Johnson et al. 2016; Ledig et al. 2017)."""
+"""The classifier whose features a perceptual loss compares (Johnson et al. 2016; Ledig et al. 2017)."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from gcc.utils.weights import Weights, matched
 
 CHANNELS = (64, 128, 256, 512, 512)
 DEPTHS = {"vgg19": (2, 2, 4, 4, 4), "vgg16": (2, 2, 3, 3, 3)}
-"""Convolutions in each of the five stages, between which the size is halved."""
+"""Number of convolutions in each of the five stages; the size is halved between stages."""
 MEAN = (0.485, 0.456, 0.406)
 DEVIATION = (0.229, 0.224, 0.225)
-"""Of ImageNet's colours in [0, 1]."""
+"""Mean and standard deviation of ImageNet's colours in [0, 1]."""
 
 
 class VGGFeatures(nn.Module):
-    """The convolutions of a VGG (Simonyan & Zisserman 2015), up to and with the last ReLU; layer names are torchvision's.
+    """The convolutions of a VGG (Simonyan & Zisserman 2015) up to and including the last ReLU, with torchvision's layer names.
 
-    For VGG19 that gives the layer 5-4.
+    For VGG19, the output is that of layer 5-4.
 
     Args:
-        depths: convolutions in each stage.
+        depths: number of convolutions in each stage.
     """
 
     mean: Tensor
@@ -49,19 +49,19 @@ class VGGFeatures(nn.Module):
         return features
 
 
-def load_vgg(name: str, weights: Weights, otherwise: str) -> VGGFeatures:
-    """Return a VGG with trained weights: a state dict of torchvision's, as `.pth` or `.safetensors`.
+def load_vgg(name: str, weights: Weights, alternative: str) -> VGGFeatures:
+    """Return a VGG with trained weights from a state dict of torchvision, as `.pth` or `.safetensors`.
 
     Args:
         name: `vgg19` or `vgg16`.
-        weights: where they are found.
-        otherwise: how to do without, to be told where there are none.
+        weights: finds the file.
+        alternative: how to do without these weights, for the message if they are missing.
 
     Raises:
-        GccError: there are no weights.
-        ArtifactError: the file is no VGG's.
+        GccError: the weights are missing.
+        ArtifactError: the file does not contain a VGG.
     """
-    path = weights.find(name, f"{name}-*.pth", f"torchvision fetches them (torchvision.models.{name}(weights='DEFAULT')); {otherwise}")
+    path = weights.find(name, f"{name}-*.pth", f"torchvision fetches them (torchvision.models.{name}(weights='DEFAULT')); {alternative}")
     with torch.random.fork_rng(devices=[]):
         network = VGGFeatures(DEPTHS[name])
     network.load_state_dict(matched(path, network.state_dict(), f"{name} of torchvision", beside="classifier."))

@@ -1,1 +1,1 @@
-"""Channels, their importance, what they cost, and the widths that keep a budget (Li et al. 2021, Algorithm 1, first step)."""
+"""Channel groups, their importance and cost, and the widths within a budget (Li et al. 2021, Algorithm 1, first step)."""

@@ -1,14 +1,14 @@
-"""Budgets: what a student generator may cost."""
+"""Budgets: the most that a student generator may cost."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from gcc.deploy.runtimes import RUNTIMES, Runtime
+from gcc.deploy.runtime_names import RUNTIMES, Runtime
 from gcc.errors import BudgetError
 from gcc.utils.units import EXPONENTS, with_prefix
 
@@ -17,9 +17,24 @@ if TYPE_CHECKING:
     from gcc.recipe import MacCounter
 
 
-FORM = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([KMGT%])\s*(params)?", re.IGNORECASE | re.ASCII)
-LATENCY_FORM = re.compile(rf"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*ms\s*@\s*({'|'.join(RUNTIMES)})", re.ASCII)
+PATTERN = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([KMGT%])\s*(params)?", re.IGNORECASE | re.ASCII)
+LATENCY_PATTERN = re.compile(rf"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*ms\s*@\s*({'|'.join(RUNTIMES)})", re.ASCII)
 FORMS = "`3.0G` or `900M` (MACs per sample), `25%` (of the teacher's MACs), `2.5Mparams`, `25%params`, or `8ms@cpu` (cuda, onnxruntime)"
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A budget in numbers, for a given teacher and MACs counter.
+
+    Attributes:
+        value: the most that `measure` may return.
+        unit: what is limited, for messages, such as "MACs (paper counter) at 1x3x256x256".
+        measure: returns the limited quantity of a cost.
+    """
+
+    value: float
+    unit: str
+    measure: Callable[[Cost], float]
 
 
 @dataclass(frozen=True)
@@ -27,7 +42,7 @@ class Budget:
     """An upper limit on a generator's MACs or parameters.
 
     Attributes:
-        amount: MACs per sample or parameters; a share of the teacher's, in (0, 1], where `share` is set.
+        amount: MACs per sample or parameters; if `share` is set, a share of the teacher's in (0, 1].
         share: whether `amount` is a share of the teacher's cost.
         quantity: what is limited.
     """
@@ -38,7 +53,7 @@ class Budget:
 
     @classmethod
     def parse(cls, text: str) -> Budget:
-        """Return the budget that `text` says, such as `3.0G`, `900M`, `25%`, `2.5Mparams` or `25%params`; K, M, G, T are powers of 1000.
+        """Parse a budget such as `3.0G`, `900M`, `25%`, `2.5Mparams` or `25%params`; K, M, G and T are powers of 1000.
 
         Raises:
             BudgetError: the text has none of these forms, or the number is 0, not finite, or a share above 100%.
@@ -46,7 +61,7 @@ class Budget:
         >>> Budget.parse("2.5Mparams")
         Budget(amount=2500000.0, share=False, quantity='params')
         """
-        match = FORM.fullmatch(text.strip())
+        match = PATTERN.fullmatch(text.strip())
         if match is None:
             raise BudgetError(f"budget {text!r}: expected {FORMS}")
         number, unit, params = match.groups()
@@ -59,10 +74,10 @@ class Budget:
 
     @classmethod
     def parse_each(cls, text: str, generators: Sequence[str]) -> dict[str, Budget | LatencyBudget]:
-        """Return the budget of every generator: `text` has one for all, or one for each in their order, joined by commas.
+        """Return the budget of every generator by name; `text` has one budget for all of them, or one for each in order, joined by commas.
 
         Raises:
-            BudgetError: there are more or fewer budgets than generators, or one is malformed.
+            BudgetError: the number of budgets does not match the number of generators, or one of them is malformed.
 
         >>> Budget.parse_each("2.4G,8ms@cpu", ["A2B", "B2A"])["B2A"]
         LatencyBudget(milliseconds=8.0, runtime='cpu')
@@ -71,8 +86,8 @@ class Budget:
             raise BudgetError(f"budget {text!r}: expected text such as {FORMS}")
         parts = text.split(",")
         if len(parts) not in (1, len(generators)):
-            each = f", or {len(generators)} joined by commas for {', '.join(generators)}" if len(generators) > 1 else ""
-            raise BudgetError(f"budget {text!r}: expected one budget{each}")
+            alternative = f", or {len(generators)} joined by commas for {', '.join(generators)}" if len(generators) > 1 else ""
+            raise BudgetError(f"budget {text!r}: expected one budget{alternative}")
         budgets = [LatencyBudget.parse(part) if "@" in part else cls.parse(part) for part in parts]
         return dict(zip(generators, budgets if len(parts) > 1 else budgets * len(generators), strict=True))
 
@@ -83,19 +98,24 @@ class Budget:
         return cost.macs if counter == "exact" else cost.paper_macs
 
     def limit(self, teacher: Cost, counter: MacCounter) -> float:
-        """Return the most that `measure` of the student may give, for the teacher's cost."""
+        """Return the most that `measure` may return for the student, given the teacher's cost."""
         return self.amount * self.measure(teacher, counter) if self.share else self.amount
 
+    def resolve(self, teacher: Cost, counter: MacCounter) -> Limit:
+        """Return this budget in numbers, given the teacher's cost."""
+        unit = self.unit(counter) + (f" at {teacher.resolution}" if self.quantity == "macs" else "")
+        return Limit(self.limit(teacher, counter), unit, lambda cost: self.measure(cost, counter))
+
     def unit(self, counter: MacCounter) -> str:
-        """Return what the budget counts, with the counter: `MACs (paper counter)`."""
+        """Return what the budget limits, with the counter: `MACs (paper counter)`."""
         return "parameters" if self.quantity == "params" else f"MACs ({counter} counter)"
 
     def plan(self, teacher: Cost, counter: MacCounter) -> str:
-        """Return the budget in words and as a number."""
+        """Describe the budget in words and as a number."""
         return f"{self.describe(counter)}: {with_prefix(self.limit(teacher, counter))}"
 
     def describe(self, counter: MacCounter) -> str:
-        """Return the budget in words.
+        """Describe the budget in words.
 
         >>> Budget.parse("3.0G").describe("paper")
         '3 G MACs (paper counter)'
@@ -109,10 +129,10 @@ class Budget:
 
 @dataclass(frozen=True)
 class LatencyBudget:
-    """An upper limit on the time of one sample on this machine, of a generator made ready for inference.
+    """An upper limit on the time that a generator, optimised for inference, takes for one sample on this machine.
 
     Attributes:
-        milliseconds: the median of the passes.
+        milliseconds: the median over several forward passes.
         runtime: where they run.
     """
 
@@ -121,21 +141,25 @@ class LatencyBudget:
 
     @classmethod
     def parse(cls, text: str) -> LatencyBudget:
-        """Return the budget that `text` says, such as `8ms@cpu` or `2.5ms@onnxruntime`.
+        """Parse a budget such as `8ms@cpu` or `2.5ms@onnxruntime`.
 
         Raises:
-            BudgetError: the text has not this form, or the number is 0 or not finite.
+            BudgetError: the text does not have this form, or the number is 0 or not finite.
 
         >>> LatencyBudget.parse("8ms@cpu")
         LatencyBudget(milliseconds=8.0, runtime='cpu')
         """
-        match = LATENCY_FORM.fullmatch(text.strip())
+        match = LATENCY_PATTERN.fullmatch(text.strip())
         milliseconds = float(match[1]) if match else 0.0
         if match is None or not 0 < milliseconds < math.inf:
             raise BudgetError(f"budget {text!r}: expected {FORMS}")
         runtime = next(name for name in RUNTIMES if name == match[2])
         return cls(milliseconds, runtime)
 
+    def resolve(self, teacher: Cost, counter: MacCounter) -> LatencyBudget:
+        """Return this budget itself: a latency depends on neither the teacher nor the counter."""
+        return self
+
     def plan(self, teacher: Cost, counter: MacCounter) -> str:
-        """Return the budget in words."""
+        """Describe the budget in words."""
         return f"{self.milliseconds:.4g} ms for one sample by {self.runtime}, as measured on this machine"

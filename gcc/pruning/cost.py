@@ -1,11 +1,11 @@
-"""What a network costs: multiply-accumulates of one sample by two counters, and parameters.
+"""The cost of a network: multiply-accumulates of one sample by two counters, and parameters.
 
-`exact` counts what is computed: every convolution, on its own grid, and every matrix product, attention included. `paper` counts as the
-paper's tables do, with the rules of thop: by a hook on modules of a known type, so that a parametrised convolution, whose type torch
-changes, is missed and a transposed convolution is counted on its output grid.
+`exact` counts what is computed: every convolution, on its own grid, and every matrix product, including those of attention. `paper` counts
+as the paper's tables do, by the rules of thop, which hooks modules of known types. It therefore misses a parametrised convolution, whose
+type torch changes, and counts a transposed convolution on its output grid.
 
-Only shapes matter, so one forward pass on the meta device gives both. The functions that generators are mostly made of are not even run
-there: their output shapes follow from simple rules, which spares the meta kernels and the second that torch takes to load them.
+Only shapes matter, so one forward pass on the meta device gives both counts. The functions that generators mostly use are not even run
+there: their output shapes follow from simple rules. This avoids the meta kernels, and the second that torch takes to load them.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from gcc.utils.units import with_prefix
 
 @dataclass(frozen=True)
 class Cost:
-    """What one forward pass of a network costs.
+    """The cost of one forward pass of a network.
 
     Attributes:
         macs: multiply-accumulates per sample, exact.
         paper_macs: multiply-accumulates per sample by the authors' counter.
-        parameters: numbers that training moves.
-        resolution: shape of the input that both counts hold for, such as `1x3x256x256`.
+        parameters: number of trainable values.
+        resolution: shape of the input for which both counts hold, such as `1x3x256x256`.
     """
 
     macs: int
@@ -43,7 +43,7 @@ class Cost:
     resolution: str
 
     def __str__(self) -> str:
-        """Name every number with its counter, and the resolution."""
+        """Show every number with its counter, and the resolution."""
         return (
             f"{with_prefix(self.macs)} MACs exact, {with_prefix(self.paper_macs)} MACs by the paper's counter at {self.resolution}, "
             f"{with_prefix(self.parameters)} parameters"
@@ -51,7 +51,7 @@ class Cost:
 
 
 def cost_of(network: nn.Module, *examples: Tensor) -> Cost:
-    """Return what `network` costs in evaluation mode for its inputs, each (N, ...), by shapes alone; the network is left as it was."""
+    """Return the cost of `network` in evaluation mode for its inputs, each (N, ...), from shapes alone; the network is not changed."""
     on_meta = {name: _on_meta(tensor) for name, tensor in tensors_of(network).items() if not tensor.is_meta}
     exact, paper = _ProductCounter(), _PaperCounter()
     with torch.no_grad(), evaluating(network), paper.watching(network), exact:
@@ -68,16 +68,16 @@ def _on_meta(tensor: Tensor) -> Tensor:
 
 
 def generator_cost(architecture: Architecture[Any], widths: Mapping[str, int]) -> Cost:
-    """Return what a generator of these widths costs at the architecture's example input."""
+    """Return the cost of a generator of these widths at the architecture's example input."""
     with torch.device("meta"):
         return cost_of(architecture.build_generator(widths), architecture.example_input())
 
 
 class _ProductCounter(TorchFunctionMode):
-    """Counts the multiply-accumulates of every convolution and matrix product that torch is asked for.
+    """Counts the multiply-accumulates of every convolution and matrix product.
 
-    Convolutions are counted here, and functions that are known to multiply nothing are passed over. All others run under torch's own
-    counter, which sees the products that they are made of.
+    Convolutions are counted here, and functions that are known not to multiply are skipped. All others run under torch's own counter, which
+    counts the products they consist of.
     """
 
     def __init__(self) -> None:
@@ -94,8 +94,8 @@ class _ProductCounter(TorchFunctionMode):
         kwargs = kwargs or {}
         if func in SHAPE_KEEPING and args:
             return args[0].new_empty(args[0].shape)
-        if func in CONCATENATION and (joined := _joined(*args, **kwargs)) is not None:
-            return joined
+        if func in CONCATENATION and (concatenated := _concatenated(*args, **kwargs)) is not None:
+            return concatenated
         if func in CONVOLUTION and (convolved := _convolved(*args, **kwargs)) is not None:
             self.macs += convolved.numel() * math.prod(args[1].shape[1:])
             return convolved
@@ -107,7 +107,7 @@ class _ProductCounter(TorchFunctionMode):
         return self._counted_by_torch(func, args, kwargs)
 
     def _counted_by_torch(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        # Loading torch's counter takes longer than a whole search that can do without it.
+        # Loading torch's counter takes longer than a whole search that does not need it.
         from torch.utils.flop_counter import FlopCounterMode
 
         with FlopCounterMode(display=False) as counter:
@@ -156,11 +156,11 @@ CONCATENATION = frozenset([torch.cat, torch.concat])
 CONVOLUTION = frozenset([functional.conv1d, functional.conv2d, functional.conv3d])
 TRANSPOSED_CONVOLUTION = frozenset([functional.conv_transpose1d, functional.conv_transpose2d, functional.conv_transpose3d])
 
-# The rules below return none where the arguments are unusual or do not fit together: torch then runs, or complains, itself.
+# The rules below return None if the arguments are unusual or do not fit together. Torch then runs the function, or raises the error.
 Sizes = int | Sequence[int]
 
 
-def _joined(tensors: Sequence[Tensor], dim: int = 0) -> Tensor | None:
+def _concatenated(tensors: Sequence[Tensor], dim: int = 0) -> Tensor | None:
     first = tensors[0]
     rests = {(*tensor.shape[:dim], *tensor.shape[dim:][1:]) for tensor in tensors}
     if dim < 0 or len(rests) > 1:
@@ -180,7 +180,7 @@ def _convolved(
     if image.ndim != weight.ndim or isinstance(padding, str) or image.shape[1] != groups * weight.shape[1]:
         return None
     sizes = zip(image.shape[2:], weight.shape[2:], *_spatial(image.ndim - 2, stride, padding, dilation), strict=True)
-    grid = [(size + 2 * pad - apart * (kernel - 1) - 1) // step + 1 for size, kernel, step, pad, apart in sizes]
+    grid = [(size + 2 * pad - dilate * (kernel - 1) - 1) // step + 1 for size, kernel, step, pad, dilate in sizes]
     return image.new_empty([image.shape[0], weight.shape[0], *grid]) if min(grid) > 0 else None
 
 
@@ -197,24 +197,24 @@ def _transposed(
     if image.ndim != weight.ndim or image.shape[1] != weight.shape[0]:
         return None
     sizes = zip(image.shape[2:], weight.shape[2:], *_spatial(image.ndim - 2, stride, padding, output_padding, dilation), strict=True)
-    grid = [(size - 1) * step - 2 * pad + apart * (kernel - 1) + more + 1 for size, kernel, step, pad, more, apart in sizes]
+    grid = [(size - 1) * step - 2 * pad + dilate * (kernel - 1) + more + 1 for size, kernel, step, pad, more, dilate in sizes]
     return image.new_empty([image.shape[0], groups * weight.shape[1], *grid]) if min(grid) > 0 else None
 
 
 def _spatial(dimensions: int, *settings: Sizes) -> Iterator[list[int]]:
-    """Return each setting with one value for each spatial dimension."""
+    """Yield each setting with one value for each spatial dimension."""
     for setting in settings:
         values = [setting] if isinstance(setting, int) else list(setting)
         yield values * dimensions if len(values) == 1 else values
 
 
 class _PaperCounter:
-    """Counts as the authors' counter, thop, does, by module type.
+    """Counts by module type, like the authors' counter, thop.
 
-    A convolution, transposed or not, costs `outputs * (inputs / groups * kernel size + 1 if it has a bias)`; a linear layer
-    `outputs * inputs`; a batch norm in evaluation mode `2 * elements`; instance norms, which thop did not know then, activations,
-    attention's products and anything else nothing. That gives the published 18.15 G of the U-Net, 145.88 G of SRGAN, 18.4 G and 56.8 G
-    of the ResNets and 23.45 M of SAGAN.
+    A convolution, transposed or not, costs `outputs * (inputs / groups * kernel size + 1 if it has a bias)`, a linear layer
+    `outputs * inputs`, and a batch norm in evaluation mode `2 * elements`. Instance norms (unknown to thop at that time), activations, the
+    products of attention and everything else cost nothing. This reproduces the published 18.15 G of the U-Net, 145.88 G of SRGAN, 18.4 G
+    and 56.8 G of the ResNets and 23.45 M of SAGAN.
     """
 
     def __init__(self) -> None:
@@ -222,7 +222,7 @@ class _PaperCounter:
 
     @contextmanager
     def watching(self, network: nn.Module) -> Iterator[None]:
-        # thop compares exact types: a subclass, such as a parametrised convolution, is unknown to it.
+        # thop compares exact types, so it does not count a subclass such as a parametrised convolution.
         hooks = [module.register_forward_hook(self._count) for module in network.modules() if type(module) in PAPER_RULES]
         try:
             yield

@@ -1,9 +1,9 @@
 """Channel groups of a generator, found by finite differences of its constructor.
 
-A student is built anew from its widths, so nothing is sliced: all that pruning must know is which weights make the channels of a width,
-and which normalisation scales weigh them. Building the generator twice, the second time with one width raised, shows it: the parameters
-whose shapes moved, in which dimension and by how much. Skip connections, residual sums, depthwise convolutions, pixel shuffles and
-spectral norm need no rule of their own.
+A student is built anew from its widths, so nothing is sliced. Pruning only needs to know which weights produce the channels of a width,
+and which normalisation scales weigh them. To find out, the generator is built twice, the second time with one width raised: the shapes of
+the parameters show which dimension grew, and by how much. Skip connections, residual sums, depthwise convolutions, pixel shuffles and
+spectral norm need no rules of their own.
 """
 
 from __future__ import annotations
@@ -14,39 +14,27 @@ from torch import nn
 
 from gcc.errors import PluginError
 from gcc.models.build import generator_on_meta
+from gcc.models.modules import CONVOLUTIONS, NORMS, TRANSPOSED_CONVOLUTIONS
 from gcc.registry.architecture import Architecture
 from gcc.registry.types import Group, Producer, Width
 
 STEP = 8
 """Channels by which a width is raised."""
 
-TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
-NORMS = (
-    nn.BatchNorm1d,
-    nn.BatchNorm2d,
-    nn.BatchNorm3d,
-    nn.SyncBatchNorm,
-    nn.InstanceNorm1d,
-    nn.InstanceNorm2d,
-    nn.InstanceNorm3d,
-    nn.GroupNorm,
-    nn.LayerNorm,
-)
 # A plain weight, one under a parametrisation (spectral norm; the direction of weight norm), and one under the older hooks for these.
 WEIGHTS = ("weight", "parametrizations.weight.original", "parametrizations.weight.original1", "weight_orig", "weight_v")
 
 
 def find_groups(architecture: Architecture[Any], base: int) -> list[Group]:
-    """Return the channel groups of the generator of width `base`, one for each of its widths, in their order.
+    """Return the channel groups of the generator of width `base`, one for each of its widths, in order.
 
-    A dimension of a parameter *belongs* to a group if its whole size is the group's channels times a whole ratio, and moves so; the input
+    A dimension of a parameter *belongs* to a group if its size is a whole multiple of the group's channels and grows accordingly. The input
     of a convolution behind a concatenation belongs to no group. A group's producers are the convolutions and linear layers whose output
-    belongs to it, without those that only pass channels through, depthwise ones; its scales are the normalisation weights, (channels,),
-    that belong to it.
+    belongs to it, except depthwise convolutions, which only pass channels on. Its scales are the normalisation weights, (channels,), that
+    belong to it.
 
     Raises:
-        PluginError: a width has no producer, so it is not a width of this generator, or its weights lie outside of convolutions and
+        PluginError: a width has no producer; either it is not a width of this generator, or its weights are not those of convolutions and
             linear layers.
     """
     widths = architecture.widths(base)
@@ -70,7 +58,7 @@ def _group(name: str, width: Width, network: nn.Module, raised: nn.Module) -> Gr
             scales += _scales(path, module, other, width.channels)
     if not producers:
         raise PluginError(
-            f"width {name!r}: raising it from {width.channels} to {width.channels + STEP} moved the output of no convolution or linear "
+            f"width {name!r}: raising it from {width.channels} to {width.channels + STEP} changed the output of no convolution or linear "
             "layer of the generator; expected `widths` to name channels that `build_generator` gives to at least one layer"
         )
     return Group(name, width.channels, width.minimum, tuple(producers), tuple(scales))
@@ -79,12 +67,12 @@ def _group(name: str, width: Width, network: nn.Module, raised: nn.Module) -> Gr
 def _producers(path: str, module: nn.Module, raised: nn.Module, channels: int) -> list[Producer]:
     """Return the weight of a layer as a producer if its output belongs to the group."""
     if getattr(module, "groups", 1) != getattr(raised, "groups", 1):
-        return []  # One kernel per channel: the channels were made elsewhere.
-    dim = 1 if isinstance(module, TRANSPOSED) else 0
+        return []  # One kernel per channel: another layer produces the channels.
+    dim = 1 if isinstance(module, TRANSPOSED_CONVOLUTIONS) else 0
     before, after = dict(module.named_parameters()), dict(raised.named_parameters())
     weights = [name for name in WEIGHTS if name in before and name in after]
     ratios = {name: _ratio(before[name].shape[dim], after[name].shape[dim], channels) for name in weights}
-    return [Producer(_joined(path, name), dim, ratio) for name, ratio in ratios.items() if ratio]
+    return [Producer(_parameter_name(path, name), dim, ratio) for name, ratio in ratios.items() if ratio]
 
 
 def _scales(path: str, module: Any, raised: Any, channels: int) -> list[str]:
@@ -92,7 +80,7 @@ def _scales(path: str, module: Any, raised: Any, channels: int) -> list[str]:
     before, after = module.weight, raised.weight
     if before is None or after is None or before.ndim != 1:
         return []
-    return [_joined(path, "weight")] if _ratio(before.shape[0], after.shape[0], channels) == 1 else []
+    return [_parameter_name(path, "weight")] if _ratio(before.shape[0], after.shape[0], channels) == 1 else []
 
 
 def _ratio(before: int, after: int, channels: int) -> int:
@@ -101,5 +89,5 @@ def _ratio(before: int, after: int, channels: int) -> int:
     return ratio if rest == 0 and before == ratio * channels else 0
 
 
-def _joined(path: str, name: str) -> str:
+def _parameter_name(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name

@@ -1,6 +1,6 @@
-"""Importance of channels: what the paper ranks a generator's channels by (Li et al. 2021, appendix B).
+"""Importance of channels, by which the paper ranks a generator's channels (Li et al. 2021, appendix B).
 
-Scores are compared over the whole generator as they are, without a normalisation by layer, as in the paper.
+As in the paper, scores are compared over the whole generator without normalising them by layer.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from gcc.registry.importance import ImportanceMetric
 from gcc.registry.types import Group, Producer
 
 ONCE = (None,)
-"""The rounds of a metric that reads no gradients."""
+"""One round, for a metric that reads no gradients."""
 
 
 class Slimming(ImportanceMetric):
     """Magnitude of the normalisation scale: `s_c = max over norms of |gamma_c|` (Liu et al. 2017, Network Slimming).
 
-    Where several norms scale the same channels, as along a residual trunk, a channel is kept if any of them keeps it.
+    If several norms scale the same channels, as along a residual trunk, a channel is as important as the largest scale makes it.
     """
 
     l1_strength: ClassVar[float] = 1e-2
 
     def score(self, network: nn.Module, group: Group) -> Tensor | None:
-        """Return `s`, (channels,), or none where no norm scales the group."""
+        """Return `s`, (channels,); None if no norm scales the group."""
         scales = self.regularized_parameters(network, group)
-        return _any_keeps([scale.detach().abs() for scale in scales]) if scales else None
+        return _largest([scale.detach().abs() for scale in scales]) if scales else None
 
     def regularized_parameters(self, network: nn.Module, group: Group) -> Sequence[Tensor]:
         """Return the scales `gamma`, each (channels,)."""
@@ -38,17 +38,17 @@ class Slimming(ImportanceMetric):
 
 
 class L1Norm(ImportanceMetric):
-    """L1 norm of the kernel that makes a channel: `s_c = max over producers of sum |W_c|` (Li et al. 2017, Pruning Filters).
+    """L1 norm of the kernel that produces a channel: `s_c = max over producers of sum |W_c|` (Li et al. 2017, Pruning Filters).
 
-    `W_c` is the kernel's slice for output c; where a channel has several consecutive outputs, as before a pixel shuffle, it is all of
-    theirs. Where several convolutions are summed into the same channels, a channel is kept if any of them keeps it.
+    `W_c` is the kernel's slice for output c; if a channel has several consecutive outputs, as before a pixel shuffle, it covers all of
+    them. If several convolutions are summed into the same channels, a channel is as important as the largest kernel makes it.
     """
 
     l1_strength: ClassVar[float] = 1e-3
 
     def score(self, network: nn.Module, group: Group) -> Tensor:
         """Return `s`, (channels,)."""
-        return _any_keeps([_kernel_norms(network, producer, group) for producer in group.producers])
+        return _largest([_kernel_norms(network, producer, group) for producer in group.producers])
 
     def regularized_parameters(self, network: nn.Module, group: Group) -> Sequence[Tensor]:
         """Return the kernels `W`."""
@@ -58,23 +58,23 @@ class L1Norm(ImportanceMetric):
 def score_groups(
     network: nn.Module, groups: Sequence[Group], metric: ImportanceMetric, rounds: Iterable[None] = ONCE
 ) -> dict[str, Tensor | None]:
-    """Return the importance of every group's channels by group name, (channels,), larger is kept; none where `metric` cannot tell.
+    """Return the importance of every group's channels by group name, (channels,); None if `metric` has no score for the group.
 
     Args:
         network: the generator whose channels are scored.
-        groups: of its channels.
-        metric: scores them.
-        rounds: leaves other gradients in the network's parameters each time it goes on; the mean score of all rounds counts.
+        groups: its channel groups.
+        metric: scores the channels.
+        rounds: each iteration leaves other gradients in the network's parameters; scores are averaged over all rounds.
 
     Raises:
-        PluginError: `metric` can tell for no group at all, or a score has another shape than (channels,).
+        PluginError: `metric` scores no group at all, or a score has another shape than (channels,).
     """
-    found = [_scored(network, groups, metric) for _ in rounds]
-    return {group.name: _mean([scores[group.name] for scores in found]) for group in groups}
+    rounds_of_scores = [_scores(network, groups, metric) for _ in rounds]
+    return {group.name: _mean([scores[group.name] for scores in rounds_of_scores]) for group in groups}
 
 
 def random_gradients(network: nn.Module) -> Iterator[None]:
-    """Go one round with random gradients: what there is of them before the network is trained."""
+    """Run one round with random gradients, for a network that has not been trained yet."""
     random = torch.Generator().manual_seed(0)
     for parameter in network.parameters():
         parameter.grad = torch.randn(parameter.shape, generator=random).to(parameter)
@@ -82,7 +82,7 @@ def random_gradients(network: nn.Module) -> Iterator[None]:
     network.zero_grad(set_to_none=True)
 
 
-def _scored(network: nn.Module, groups: Sequence[Group], metric: ImportanceMetric) -> dict[str, Tensor | None]:
+def _scores(network: nn.Module, groups: Sequence[Group], metric: ImportanceMetric) -> dict[str, Tensor | None]:
     """Return the scores of one round."""
     scores = {group.name: metric.score(network, group) for group in groups}
     name = type(metric).__name__
@@ -91,13 +91,13 @@ def _scored(network: nn.Module, groups: Sequence[Group], metric: ImportanceMetri
     for group in groups:
         score = scores[group.name]
         if score is not None and score.shape != (group.channels,):
-            raise PluginError(f"metric {name} gave the width {group.name!r} scores {tuple(score.shape)}: expected ({group.channels},)")
+            raise PluginError(f"metric {name} scored the width {group.name!r} {tuple(score.shape)}: expected ({group.channels},)")
     return scores
 
 
 def _mean(scores: Sequence[Tensor | None]) -> Tensor | None:
-    told = [score for score in scores if score is not None]
-    return torch.stack(told).double().mean(0) if told else None
+    present = [score for score in scores if score is not None]
+    return torch.stack(present).double().mean(0) if present else None
 
 
 def _kernel_norms(network: nn.Module, producer: Producer, group: Group) -> Tensor:
@@ -106,5 +106,5 @@ def _kernel_norms(network: nn.Module, producer: Producer, group: Group) -> Tenso
     return outputs.view(group.channels, producer.ratio).sum(1)
 
 
-def _any_keeps(scores: Sequence[Tensor]) -> Tensor:
+def _largest(scores: Sequence[Tensor]) -> Tensor:
     return torch.stack(list(scores)).amax(0)

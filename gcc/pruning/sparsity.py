@@ -1,4 +1,4 @@
-"""The L1 subgradient of the first step, which makes the channels' importance tell (Li et al. 2021, Algorithm 1, line 3)."""
+"""The L1 subgradient of the first step, which separates important channels from others (Li et al. 2021, Algorithm 1, line 3)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gcc.registry.types import Group
 
 
 def regularized(network: nn.Module, groups: Sequence[Group], metric: ImportanceMetric) -> list[Tensor]:
-    """Return the parameters that `metric` wants sparse, each once even if several groups share it."""
+    """Return the parameters that `metric` regularises, each once even if several groups share it."""
     named = {id(parameter): parameter for group in groups for parameter in metric.regularized_parameters(network, group)}
     return list(named.values())
 
@@ -22,9 +22,9 @@ def add_subgradient(parameters: Sequence[Tensor], strength: float) -> None:
     """Add the subgradient of `strength * sum |p|` to the gradients: `grad += strength * sign(p)`, with sign(0) = 0.
 
     Call it after the backward pass, once the gradients are unscaled, and before the optimiser's step. A parameter without a gradient is
-    left alone. The host does not wait for the device.
+    skipped. The host does not wait for the device.
     """
-    moved = [parameter for parameter in parameters if parameter.grad is not None]
-    grads = [parameter.grad for parameter in moved if parameter.grad is not None]
-    if moved:
-        torch._foreach_add_(grads, torch._foreach_sign(moved), alpha=strength)
+    updated = [parameter for parameter in parameters if parameter.grad is not None]
+    grads = [parameter.grad for parameter in updated if parameter.grad is not None]
+    if updated:
+        torch._foreach_add_(grads, torch._foreach_sign(updated), alpha=strength)

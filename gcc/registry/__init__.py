@@ -8,8 +8,8 @@
 | data set | `gcc.datasets` | `DatasetSource` |
 | evaluator | `gcc.evaluators` | `ImageEvaluator` or `SetEvaluator` |
 
-These groups stand for contract 1. A change that breaks plugins of a kind gives its contract the next number, in which its group then ends,
-such as `gcc.metrics.2`: plugins of either are told apart without being imported.
+These groups are for version 1 of each contract. A change that breaks plugins of one kind gives its contract the next number, and its group
+that suffix, such as `gcc.metrics.2`. The version of a plugin is therefore known without importing it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ EVALUATORS: Registry[type[Evaluator]] = Registry(
 
 
 def unit_of(key: MetricKey) -> str:
-    """Return the unit of a metric, such as "dB"; an empty text if it has none, or its evaluator is not installed."""
+    """Return the unit of a metric, such as "dB"; an empty string if it has none or its evaluator is not installed."""
     name = EVALUATORS.current_name(key.evaluator)
     return EVALUATORS.load(name).unit if name in EVALUATORS.names() else ""
 
@@ -61,7 +61,7 @@ def unit_of(key: MetricKey) -> str:
 REGISTRIES: tuple[Registry[Any], ...] = (ARCHITECTURES, METRICS, SELECTORS, DATASETS, EVALUATORS)
 
 RENAMED = {"Foreign": "StateDictMapping", "Judged": "EvalSample", "SampleSource": "DatasetSource", "Surroundings": "EvalContext"}
-"""Types by the names that they had in version 0.1."""
+"""Present names of types by those that they had in version 0.1."""
 
 
 def __getattr__(name: str) -> Any:

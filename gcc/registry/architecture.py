@@ -6,7 +6,7 @@ import abc
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Generic
 
-from gcc.registry.renamed import ReadsOldNames
+from gcc.registry.renamed import AcceptsOldNames
 from gcc.registry.types import Batch, EvalSample, Gate, Networks, Pair, R, Samples, StateDictMapping, Taps, Width, no_gate
 
 if TYPE_CHECKING:
@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     from gcc.utils.weights import Weights
 
 
-class Architecture(ReadsOldNames, abc.ABC, Generic[R]):
+class Architecture(AcceptsOldNames, abc.ABC, Generic[R]):
     """A GAN family: one subclass in one file.
 
-    An instance holds nothing but its frozen recipe, so it can be made and thrown away at will; every network is built by it and owned by
-    the caller. Builders must work under `torch.device("meta")`.
+    A family must define `samples`, `demo_source` and every abstract method. The members under "Optional" have defaults that suit most
+    families.
+
+    An instance holds only its frozen recipe, so it can be created and discarded freely. It builds every network; the caller owns them.
+    Builders must work under `torch.device("meta")`.
     """
 
     renamed = {
@@ -32,25 +35,20 @@ class Architecture(ReadsOldNames, abc.ABC, Generic[R]):
         "show": "visuals",
     }
 
-    generators: ClassVar[tuple[str, ...]] = ("G",)
-    discriminators: ClassVar[tuple[str, ...]] = ("D",)
+    def __init__(self, recipe: R) -> None:
+        """Store the recipe; a subclass raises `RecipeError` here for a recipe that it cannot build."""
+        self.recipe = recipe
+
+    # Data
+
     samples: ClassVar[str]
     """Kind of training samples, matched with `DatasetSource.samples`, such as "paired"."""
     demo_source: ClassVar[str]
-    """Name of the data set that demonstrates the family when no data is given."""
+    """Name of the data set that demonstrates the family if no data is given."""
     paired: ClassVar[bool] = True
-    """Whether a true image exists for each that a generator makes, so that the two can be compared."""
-    channels_last: ClassVar[bool] = False
-    """Whether its networks train faster with channels last on a CPU in float32; `benchmarks/step.py` tells."""
+    """Whether every generated image has a true counterpart that it can be compared with."""
 
-    def __init__(self, recipe: R) -> None:
-        """Bind the recipe; subclasses refuse here what they cannot build, with `RecipeError`."""
-        self.recipe = recipe
-
-    @property
-    def note(self) -> str:
-        """What a user must know of this recipe, as a sentence; empty where there is nothing to say."""
-        return ""
+    # Recipes
 
     @classmethod
     @abc.abstractmethod
@@ -61,6 +59,11 @@ class Architecture(ReadsOldNames, abc.ABC, Generic[R]):
     @abc.abstractmethod
     def demo(cls) -> R:
         """Return a recipe small enough for the demo data on two CPU cores in under three minutes."""
+
+    # Networks
+
+    generators: ClassVar[tuple[str, ...]] = ("G",)
+    discriminators: ClassVar[tuple[str, ...]] = ("D",)
 
     @abc.abstractmethod
     def widths(self, base: int) -> dict[str, Width]:
@@ -76,27 +79,101 @@ class Architecture(ReadsOldNames, abc.ABC, Generic[R]):
 
     @abc.abstractmethod
     def build_discriminator(self, gate: Gate = no_gate) -> nn.Module:
-        """Build a discriminator of width `recipe.ndf`, with `gate(channels)` after every convolution's norm but that of the logits."""
-
-    @classmethod
-    def map_state_dict(cls, tensors: Mapping[str, Tensor]) -> StateDictMapping | None:
-        """Return how another program's generator of this family is to be read; none where it is not known."""
-        return None
-
-    def initialise(self, network: nn.Module) -> None:
-        """Initialise a freshly built network in place; torch's defaults unless the family's original trainer differs."""
-        return
+        """Build a discriminator of width `recipe.ndf`, with `gate(channels)` after the norm of every convolution except the last."""
 
     @abc.abstractmethod
     def example_input(self) -> Tensor:
-        """Return one generator input (1, ...) on the default device; it fixes the resolution of every cost."""
+        """Return one generator input, (1, ...), on the default device; it fixes the resolution of every cost."""
+
+    @abc.abstractmethod
+    def taps(self) -> Taps:
+        """Return the layers to distil, as module paths: the family's row of Table II, or a few activations along each network."""
+
+    # A training step
 
     @abc.abstractmethod
     def example_batch(self) -> Batch:
         """Return a training batch of one sample on the default device, all zeros."""
 
+    @abc.abstractmethod
+    def generate(self, generators: Networks, batch: Batch) -> Samples:
+        """Run every generator once on `batch` and return what the discriminators get.
+
+        Here and in `task_losses`, only call the networks; do not inspect them. They may be wrappers that run the batch in micro-batches.
+        """
+
+    @abc.abstractmethod
+    def pairs(self, batch: Batch, samples: Samples) -> dict[str, Pair]:
+        """Return the real and fake images of each discriminator."""
+
+    # Results
+
+    @abc.abstractmethod
+    def visuals(self, batch: Batch, fake: Mapping[str, Samples]) -> dict[str, Tensor]:
+        """Return the columns of a sample grid by title, each (N, 3, H, W) in [-1, 1].
+
+        Args:
+            batch: the batch.
+            fake: what `generate` returned for it, by the title of the generators, such as "teacher" and "student".
+        """
+
+    @abc.abstractmethod
+    def eval_samples(self, batch: Batch, samples: Samples) -> dict[str, EvalSample]:
+        """Return the evaluators' input for each generator."""
+
+    # Optional: task losses
+
+    def task_losses(self, networks: Networks, batch: Batch, samples: Samples) -> dict[str, Tensor]:
+        """Return the weighted losses besides the adversarial one by name, each a scalar; none by default.
+
+        Args:
+            networks: the generators and the auxiliary networks by name.
+            batch: the batch that `prepare` returned.
+            samples: what `generate` returned for it.
+        """
+        return {}
+
+    def data_losses(self, networks: Networks, batch: Batch) -> dict[str, Tensor]:
+        """Return the task losses that do not depend on `samples`, such as CycleGAN's identity loss; none by default.
+
+        They could be part of `task_losses`. Returned here, they take less memory: their graphs are freed before the others are built.
+
+        Args:
+            networks: the generators and the auxiliary networks by name.
+            batch: the batch that `prepare` returned.
+        """
+        return {}
+
+    def pretraining_losses(self, batch: Batch, samples: Samples) -> dict[str, Tensor]:
+        """Return the weighted losses of pre-training, in which generators train without discriminators for `recipe.pretrain_epochs`."""
+        return {}
+
+    def build_auxiliary(self, weights: Weights) -> dict[str, nn.Module]:
+        """Build the frozen networks that task losses read, such as a classifier whose features are compared.
+
+        Args:
+            weights: finds their trained weights.
+
+        Raises:
+            GccError: the weights are missing or do not fit.
+        """
+        return {}
+
+    def prepare(self, batch: Batch, auxiliary: Networks) -> Batch:
+        """Return a batch with everything that the task losses of teacher and student share, computed once; the batch itself by default."""
+        return batch
+
+    # Optional: networks
+
+    channels_last: ClassVar[bool] = False
+    """Whether its networks train faster with channels last on a CPU in float32; `benchmarks/step.py` measures it."""
+
+    def initialise(self, network: nn.Module) -> None:
+        """Initialise a freshly built network in place; needed if the family's original trainer does not use torch's defaults."""
+        return
+
     def sample_z(self, random: np.random.Generator) -> Tensor | None:
-        """Return one random input of a generator without the batch dimension, the batch's `z`; None if generators take images."""
+        """Return one random generator input without the batch dimension, the batch's `z`; None if generators take images."""
         return None
 
     @property
@@ -104,77 +181,26 @@ class Architecture(ReadsOldNames, abc.ABC, Generic[R]):
         """Whether generators take random input; by default, whether the family defines `sample_z`."""
         return type(self).sample_z is not Architecture.sample_z
 
-    @abc.abstractmethod
-    def generate(self, generators: Networks, batch: Batch) -> Samples:
-        """Run every generator once on `batch` and return what the discriminators judge.
+    # Optional: deployment
 
-        Of the networks nothing but their being called is known here and in `task_losses`: they may run a batch part by part.
-        """
+    @property
+    def note(self) -> str:
+        """What a user must know about this recipe, as a sentence; an empty string if there is nothing to say."""
+        return ""
 
-    @abc.abstractmethod
-    def pairs(self, batch: Batch, samples: Samples) -> dict[str, Pair]:
-        """Return what each discriminator is to tell apart."""
-
-    def task_losses(self, networks: Networks, batch: Batch, samples: Samples) -> dict[str, Tensor]:
-        """Return the weighted losses beside the adversarial one by name, each a scalar; none by default.
-
-        Args:
-            networks: the generators and the auxiliary networks by name.
-            batch: as `prepare` returned it.
-            samples: what `generate` made of it.
-        """
-        return {}
-
-    def data_losses(self, networks: Networks, batch: Batch) -> dict[str, Tensor]:
-        """Return those task losses that read nothing of what was made, such as how far a generator changes its own domain; none by default.
-
-        They could stand in `task_losses` as well. Here they take less memory, since their graphs are gone before the others' grow.
-
-        Args:
-            networks: the generators and the auxiliary networks by name.
-            batch: as `prepare` returned it.
-        """
-        return {}
-
-    def pretraining_losses(self, batch: Batch, samples: Samples) -> dict[str, Tensor]:
-        """Return the weighted losses of the stage before the game, in which generators train alone for `recipe.pretrain_epochs`."""
-        return {}
-
-    def build_auxiliary(self, weights: Weights) -> dict[str, nn.Module]:
-        """Build the networks that task losses read and that never move, such as a classifier whose features are compared.
-
-        Args:
-            weights: where their trained weights are found.
-
-        Raises:
-            GccError: the weights are missing, or do not fit.
-        """
-        return {}
-
-    def prepare(self, batch: Batch, auxiliary: Networks) -> Batch:
-        """Return a batch with what the task losses of both sides need of it, computed once; the batch itself by default."""
-        return batch
-
-    @abc.abstractmethod
-    def taps(self) -> Taps:
-        """Return the layers that are distilled, as module paths: the family's row of Table II, or a few activations along each network."""
+    @classmethod
+    def map_state_dict(cls, tensors: Mapping[str, Tensor]) -> StateDictMapping | None:
+        """Return how to read another program's generator of this family; None if its format is unknown."""
+        return None
 
     @property
     def receptive_field_radius(self) -> int | None:
-        """How many pixels of its input around it a generator's output pixel depends on, at most; none where on all of them.
+        """Largest distance in input pixels at which a generator's output depends on its input; None if it depends on all pixels.
 
-        With it, images that are larger than a tile are translated in tiles.
+        If there is one, images larger than a tile are translated in tiles.
         """
         return None
 
     def input_size(self, height: int, width: int) -> tuple[int, int]:
-        """Return the height and width that a user's image of `height` x `width` pixels is resized to before a generator runs on it."""
+        """Return the height and width to which a user's image of `height` x `width` pixels is resized before a generator runs on it."""
         return self.recipe.size, self.recipe.size
-
-    @abc.abstractmethod
-    def visuals(self, batch: Batch, fake: Mapping[str, Samples]) -> dict[str, Tensor]:
-        """Return the columns of a sample grid by title, each (N, 3, H, W) in [-1, 1]; `fake` holds each side's samples by its title."""
-
-    @abc.abstractmethod
-    def eval_samples(self, batch: Batch, samples: Samples) -> dict[str, EvalSample]:
-        """Return for each generator what evaluators see of it."""

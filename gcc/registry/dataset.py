@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from gcc.errors import DataError
 from gcc.recipe import Recipe
-from gcc.registry.renamed import ReadsOldNames
+from gcc.registry.renamed import AcceptsOldNames
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class DatasetSource(ReadsOldNames, abc.ABC):
-    """A data set on disk, or made, that gives samples of one kind.
+class DatasetSource(AcceptsOldNames, abc.ABC):
+    """A data set, on disk or generated, that returns samples of one kind.
 
-    Sources are constructed as `Source(root, split, recipe)` and read nothing but file names then. Each sample depends on its index and
-    the random generator that it is given and on nothing else, so that any order, worker count or restart gives the same samples.
+    Sources are constructed as `Source(root, split, recipe)`, which reads only file names. Each sample depends only on its index and the
+    random generator passed with it, so that any order, worker count or restart gives the same samples.
     """
 
     renamed = {
@@ -39,17 +39,17 @@ class DatasetSource(ReadsOldNames, abc.ABC):
     generated: ClassVar[bool] = False
     """Whether the samples need no folder; such a dataset is never matched with a folder."""
     uniform: bool = True
-    """Whether all samples that are not augmented have one size, so that they fit into a batch."""
+    """Whether all samples have one size without augmentation, so that they fit into a batch."""
 
     note: str = ""
-    """Which samples really serve as this split, as a sentence; empty where they are the split's own."""
+    """Which samples actually serve as this split, as a sentence; an empty string if they are the split's own."""
 
     @abc.abstractmethod
     def __init__(self, root: Path | None, split: str, recipe: Recipe) -> None:
-        """Find the samples of `split`, which is `train`, `val` or `test`; `root` is none for data that is made.
+        """Find the samples of `split`, which is `train`, `val` or `test`; `root` is None for generated data.
 
         Raises:
-            DataError: the folder is missing, empty or of another layout, or its pairs do not match.
+            DataError: the folder is missing, empty or has another layout, or its pairs do not match.
         """
 
     @classmethod
@@ -63,53 +63,53 @@ class DatasetSource(ReadsOldNames, abc.ABC):
 
     @abc.abstractmethod
     def sample(self, index: int, random: np.random.Generator | None) -> dict[str, Tensor]:
-        """Return sample `index` as tensors without the batch dimension, augmented with `random`; none means not augmented.
+        """Return sample `index` as tensors without the batch dimension, augmented with `random`; None means without augmentation.
 
         Raises:
             DataError: the image cannot be read; the message names it.
         """
 
     def subset(self, index: int) -> str:
-        """Return the named part of the split that sample `index` belongs to, such as a test set's name; parts are evaluated apart."""
+        """Return the named subset that sample `index` belongs to, such as the name of a test set; each subset is evaluated separately."""
         return ""
 
     def num_unique(self, key: str) -> int:
-        """Return how many samples differ in their entry `key`: the first so many, after which they begin again.
+        """Return how many samples have different entries `key`; after that many samples, the entries repeat.
 
-        Fewer than all where a sample joins images of two sides of which one has more.
+        This is less than the number of samples if each sample combines images of two domains, and one domain has more images.
         """
         return len(self)
 
     @property
     def identity(self) -> str:
-        """What tells this split from every other, sizes and dates of files included; empty where nothing lasting can be known of it."""
+        """A text that identifies this split, including sizes and dates of its files; an empty string if it cannot be identified."""
         return ""
 
     def preview(self, index: int) -> dict[str, Tensor]:
-        """Return sample `index` for a grid, where all samples must have one size; the sample as it is by default."""
+        """Return sample `index` for a grid, in which all samples must have one size; by default the sample without augmentation."""
         return self.sample(index, None)
 
     def cached(self, folder: Path) -> DatasetSource:
-        """Return this source with its images decoded once, into a file in `folder`.
+        """Return this source with its images decoded once, to a file in `folder`.
 
         Raises:
-            DataError: an image cannot be read, or this source cannot keep what it reads.
-            OutputError: there is no room for the file, or it cannot be written.
+            DataError: an image cannot be read, or this source has no cache.
+            OutputError: there is no space for the file, or it cannot be written.
         """
-        raise DataError(f"the data set {type(self).__name__} keeps no decoded images: leave --cache out")
+        raise DataError(f"the data set {type(self).__name__} cannot cache decoded images: leave --cache out")
 
     @property
     def cache_path(self) -> Path | None:
-        """The file that decoded images are read from, if there is one."""
+        """The file from which decoded images are read; None if there is none."""
         return None
 
     @abc.abstractmethod
     def check(self) -> list[tuple[int, str]]:
-        """Read everything once and return (number, reason) for what cannot be used; `drop` takes the numbers."""
+        """Read everything once and return (index, reason) for whatever cannot be used; `drop` takes the indices."""
 
     @abc.abstractmethod
     def drop(self, bad: Collection[int]) -> DatasetSource:
-        """Return this source without what `check` numbers so.
+        """Return this source without the files whose indices `check` returned.
 
         Raises:
             DataError: nothing would be left.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from gcc.registry.dataset import DatasetSource
-from gcc.registry.renamed import ReadsOldNames
+from gcc.registry.renamed import AcceptsOldNames
 from gcc.registry.types import EvalSample
 
 if TYPE_CHECKING:
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EvalContext:
-    """What evaluators may draw on.
+    """Resources for evaluators.
 
     Attributes:
-        weights: where trained weights are found.
-        device: where networks run.
-        training: gives the training split, for what is to be learned from it.
-        store: folder for what takes long to compute and holds for later runs; none where there is none.
+        weights: finds trained weights.
+        device: the device on which networks run.
+        training: returns the training split, for evaluators that learn from it.
+        store: folder for results that take long to compute and can be reused by later runs; None if there is none.
     """
 
     weights: Weights
@@ -38,7 +38,7 @@ class EvalContext:
 
 
 class Extractor(abc.ABC):
-    """Features of single images, from a trained network; several evaluators share them."""
+    """Computes features of single images with a trained network; several evaluators share them."""
 
     name: ClassVar[str]
 
@@ -47,7 +47,7 @@ class Extractor(abc.ABC):
         """Load the weights.
 
         Raises:
-            GccError: they are missing; the message says what file is needed, and where people get it.
+            GccError: they are missing; the message names the file and where to get it.
         """
 
     @property
@@ -60,65 +60,65 @@ class Extractor(abc.ABC):
         """Map images (N, 3, H, W) of 8-bit RGB to features (N, F)."""
 
 
-class Evaluator(ReadsOldNames, abc.ABC):
-    """A figure of quality over many images: an `ImageEvaluator` or a `SetEvaluator`.
+class Evaluator(AcceptsOldNames, abc.ABC):
+    """Computes a metric of quality over many images: an `ImageEvaluator` or a `SetEvaluator`.
 
-    Made once and asked often: it holds what it needs, such as trained weights, and nothing of the images that it has seen.
+    It is created once and used often. It may hold resources such as trained weights, but no state about the images it has evaluated.
     """
 
     renamed = {"figure": "aggregate"}
 
     unit: ClassVar[str] = ""
-    """What the figure is given in, such as "dB"."""
+    """Unit of the metric, such as "dB"."""
     larger_is_better: ClassVar[bool]
 
     def __init__(self, context: EvalContext) -> None:  # noqa: B027 - an evaluator may need nothing
-        """Load what is needed.
+        """Load the resources that the evaluator needs.
 
         Raises:
-            GccError: trained weights or a package are missing; the message says which, and where people get them.
+            GccError: trained weights or a package are missing; the message names them and where to get them.
         """
 
     def check(self, sample: EvalSample, fake: int, real: int) -> None:  # noqa: B027 - an evaluator may accept everything
-        """Refuse, before any long work, what could not be judged after it.
+        """Refuse images that cannot be evaluated, before any long work.
 
         Args:
-            sample: a batch of true images in the place of made ones.
-            fake: number of images that will be made.
-            real: number of real ones.
+            sample: a batch of real images in place of generated ones.
+            fake: number of images that will be generated.
+            real: number of real images.
 
         Raises:
-            GccError: such images, or so few, cannot be judged.
+            GccError: such images, or so few of them, cannot be evaluated.
         """
 
     @property
     def protocol(self) -> str:
-        """What else than the numbers and sizes of images the figure depends on, as a phrase."""
+        """What the metric depends on besides the numbers and sizes of images, as a phrase."""
         return ""
 
 
 class ImageEvaluator(Evaluator):
-    """Compares every made image with the true one, or with what the data says of that."""
+    """Compares every generated image with its true counterpart, or with the labels of that."""
 
     @abc.abstractmethod
     def compare(self, sample: EvalSample) -> Tensor:
         """Return an observation per image, (N, ...)."""
 
     def check(self, sample: EvalSample, fake: int, real: int) -> None:
-        """Compare the batch, and forget it."""
+        """Compare the batch once and discard the result."""
         self.compare(sample)
 
     def aggregate(self, observations: Tensor) -> float:
-        """Return the figure of all observations, (M, ...): their mean by default."""
+        """Return the metric of all observations, (M, ...); their mean by default."""
         return float(observations.double().mean())
 
 
 class SetEvaluator(Evaluator):
-    """Compares all made images with all real ones."""
+    """Compares all generated images with all real ones."""
 
     extractor: ClassVar[type[Extractor]]
-    """Gives the features that are compared."""
+    """Computes the features that are compared."""
 
     @abc.abstractmethod
     def distance(self, fake: Tensor, real: Tensor) -> float:
-        """Return the figure for features (M, F) of made images and (N, F) of real ones, on the CPU."""
+        """Return the metric for features (M, F) of generated images and (N, F) of real ones, on the CPU."""

@@ -1,4 +1,4 @@
-"""Named choices of the recipe fields that make up the method: the whole of it, and all of it but a part (Table III)."""
+"""Named settings of the recipe fields that switch parts of the method on and off (Table III)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from gcc.errors import RecipeError, near
 
 @dataclass(frozen=True)
 class Preset:
-    """A choice of recipe fields.
+    """Settings of some recipe fields.
 
     Attributes:
-        summary: what it is, as a phrase.
-        settings: the fields.
+        summary: a phrase that describes them.
+        settings: values by field.
     """
 
     summary: str
@@ -24,31 +24,30 @@ class Preset:
 
 PRESETS: Mapping[str, Preset] = {
     "pruned-only": Preset(
-        "the pruned generator trained by itself against a full discriminator",
+        "the pruned generator trained alone against a full discriminator",
         {"discriminator": "full", "lambda_global": 0.0, "lambda_distill_g": 0.0, "lambda_distill_d": 0.0},
     ),
     "full-discriminator": Preset(
-        "distillation, and a full discriminator that nothing balances", {"discriminator": "full", "lambda_global": 0.0}
+        "distillation, and a full discriminator without balancing", {"discriminator": "full", "lambda_global": 0.0}
     ),
     "no-discriminator": Preset(
-        "distillation and task losses, and no discriminator of the student's", {"discriminator": "none", "lambda_global": 0.0}
+        "distillation and task losses, without a discriminator for the student", {"discriminator": "none", "lambda_global": 0.0}
     ),
-    "no-selective-activation": Preset("a full discriminator, whose weights L_global balances", {"discriminator": "full"}),
-    "no-global": Preset("retention factors that L_D alone moves", {"discriminator": "selective", "lambda_global": 0.0}),
+    "no-selective-activation": Preset("a full discriminator whose weights are balanced by L_global", {"discriminator": "full"}),
+    "no-global": Preset("retention factors that only L_D trains", {"discriminator": "selective", "lambda_global": 0.0}),
     "no-discriminator-distillation": Preset(
-        "distillation over generator layers alone", {"discriminator": "selective", "lambda_distill_d": 0.0}
+        "distillation of generator layers only", {"discriminator": "selective", "lambda_distill_d": 0.0}
     ),
     "gcc": Preset("the whole method", {"discriminator": "selective"}),
 }
-"""In the order of Table III: from the pruned generator by itself to the whole method. What a preset does not take away stays as the recipe
-has it."""
+"""In the order of Table III, from the pruned generator alone to the whole method. All other fields stay as the recipe has them."""
 
 
 def preset(name: str) -> Preset:
     """Return a preset by its name.
 
     Raises:
-        RecipeError: there is none of that name.
+        RecipeError: the name is unknown.
     """
     if name not in PRESETS:
         raise RecipeError(f"unknown preset {name!r}{near(name, PRESETS)}")

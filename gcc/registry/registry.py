@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Listing:
-    """One line of `gcc list`: a plugin that works, or the reason why it does not."""
+    """One line of `gcc list`: a plugin that works, or the reason why it does not work."""
 
     name: str
     distribution: str
@@ -30,7 +30,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class _Claim:
-    """An entry point, and the version of the contract that its group stands for."""
+    """An entry point, and the contract version of its group."""
 
     entry: importlib.metadata.EntryPoint
     contract: int
@@ -40,7 +40,7 @@ class _Claim:
         """Name and version of the distribution."""
         try:
             name, version = (self.entry.dist.name, self.entry.dist.version) if self.entry.dist else (None, None)
-        except Exception:  # An interrupted uninstall leaves metadata that cannot be read; how that fails depends on Python's version.
+        except Exception:  # An interrupted uninstall leaves unreadable metadata; the kind of error depends on Python's version.
             name, version = None, None
         return name or "an unknown distribution", version or "of unknown version"
 
@@ -52,16 +52,16 @@ class _Claim:
 class Registry(Generic[T]):
     """The plugins of one kind, found through the entry-point group `group`.
 
-    Built-in plugins are entry points of this distribution and have no privilege. Nothing is imported before `load`; the contract is checked
-    then, so a broken plugin breaks only itself. Two distributions that claim one name are both named and neither wins.
+    Built-in plugins are entry points of this distribution and have no privileges. Nothing is imported before `load`, which checks the
+    contract, so a broken plugin breaks only itself. If two distributions claim one name, the error names both, and neither is used.
 
-    A plugin's group tells for which version of the contract it is made, so that one of another version is known without being imported:
-    `group` stands for contract 1, `group.2` for contract 2. A distribution may serve several.
+    A plugin's group shows the version of its contract without an import: `group` is for contract 1, `group.2` for contract 2. A
+    distribution may support several versions.
 
     Args:
-        kind: what a user calls such a plugin, such as "architecture".
+        kind: what users call such a plugin, such as "architecture".
         group: the entry-point group, such as "gcc.architectures".
-        check: raises `PluginError` or returns None; called with a freshly imported plugin.
+        check: called with a freshly imported plugin; raises `PluginError` or returns None.
         contract: the version of the contract that is checked.
         renamed: present names of plugins by the names that they had before; the old names still work, with a warning.
     """
@@ -83,27 +83,29 @@ class Registry(Generic[T]):
 
     @cached_property
     def _claims(self) -> dict[str, list[_Claim]]:
-        """The claims to every name; of a distribution that serves this version of the contract, those of other versions are left out."""
+        """The claims to every name, without those for other contract versions by a distribution that supports this version."""
         claims: dict[str, list[_Claim]] = defaultdict(list)
         found = [
-            _Claim(entry, made_for) for group, made_for in self._groups().items() for entry in importlib.metadata.entry_points(group=group)
+            _Claim(entry, contract) for group, contract in self._groups().items() for entry in importlib.metadata.entry_points(group=group)
         ]
-        serving = {(claim.owner, claim.entry.name) for claim in found if claim.contract == self.contract}
+        supporting = {(claim.owner, claim.entry.name) for claim in found if claim.contract == self.contract}
         for claim in found:
             others = claims[claim.entry.name]
-            known = any((claim.owner, claim.entry.value, claim.contract) == (it.owner, it.entry.value, it.contract) for it in others)
-            if not known and (claim.contract == self.contract or (claim.owner, claim.entry.name) not in serving):
+            known = any(
+                (claim.owner, claim.entry.value, claim.contract) == (other.owner, other.entry.value, other.contract) for other in others
+            )
+            if not known and (claim.contract == self.contract or (claim.owner, claim.entry.name) not in supporting):
                 others.append(claim)
         return dict(claims)
 
     def _groups(self) -> dict[str, int]:
-        """Return the entry-point groups of this kind, and the version of the contract that each stands for."""
-        form = re.compile(re.escape(self.group) + r"(?:\.(\d+))?")
-        groups = {group: form.fullmatch(group) for group in sorted(importlib.metadata.entry_points().groups)}
-        return {group: int(found[1] or 1) for group, found in groups.items() if found}
+        """Return the contract version of each entry-point group of this kind."""
+        pattern = re.compile(re.escape(self.group) + r"(?:\.(\d+))?")
+        groups = {group: pattern.fullmatch(group) for group in sorted(importlib.metadata.entry_points().groups)}
+        return {group: int(match[1] or 1) for group, match in groups.items() if match}
 
     def names(self) -> list[str]:
-        """Return every registered name, sorted; nothing is imported."""
+        """Return all registered names, sorted, without importing anything."""
         return sorted(self._claims)
 
     def current_name(self, name: str) -> str:
@@ -111,10 +113,10 @@ class Registry(Generic[T]):
         return name if name in self._claims else self.renamed.get(name, name)
 
     def origin(self, name: str) -> str:
-        """Return the name and the version of the distribution that the plugin `name` comes from; nothing is imported.
+        """Return the name and version of the distribution that provides the plugin `name`, without importing it.
 
         Raises:
-            PluginError: the name is unknown, claimed by several, or of a plugin that is made for another version of the contract.
+            PluginError: the name is unknown, claimed by several distributions, or of a plugin for another contract version.
         """
         return self._chosen(self._present(name)).owner
 
@@ -124,7 +126,7 @@ class Registry(Generic[T]):
         Raises:
             PluginError: the name is unknown, or the plugin cannot be imported or does not fulfil its contract.
             ClashError: several distributions claim the name.
-            ContractError: the plugin is made for another version of the contract.
+            ContractError: the plugin is for another contract version.
         """
         name = self._present(name)
         if name not in self._loaded:
@@ -139,7 +141,7 @@ class Registry(Generic[T]):
         return self._loaded[name]
 
     def listings(self) -> Iterator[Listing]:
-        """Yield a line for every plugin, those that do not work with their fault."""
+        """Yield a line for every plugin; one that does not work has a fault."""
         for name in self.names():
             for claim in self._claims[name]:
                 try:
@@ -175,6 +177,6 @@ class Registry(Generic[T]):
             distribution, _ = claim.distribution
             newer = "gan-gcc" if claim.contract > self.contract else distribution
             raise ContractError(
-                f"{self.kind} {claim.entry.name!r} of {claim.owner} is made for contract {claim.contract}, and this gan-gcc has contract "
+                f"{self.kind} {claim.entry.name!r} of {claim.owner} is for contract {claim.contract}, and this gan-gcc has contract "
                 f"{self.contract}: install a newer {newer}"
             )

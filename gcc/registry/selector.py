@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 
 class LayerSelector(abc.ABC):
-    """Which layers of a network the distillation compares."""
+    """Selects the layers of a network that are distilled."""
 
     @abc.abstractmethod
     def select(self, network: nn.Module, example: Tensor, published: Sequence[str]) -> Sequence[str]:
-        """Return module paths of `network`, which accepts `example`; `published` is the family's row of Table II for it."""
+        """Return module paths of `network`, which runs on `example`; `published` is the family's row of Table II for it."""

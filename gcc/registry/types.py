@@ -1,4 +1,4 @@
-"""Values that pass between plugins and the core."""
+"""Types that plugins and the core exchange."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from gcc.recipe import Recipe
+from gcc.utils.renamed import renamed_keywords
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -16,20 +17,20 @@ R = TypeVar("R", bound=Recipe)
 Batch = Mapping[str, "Tensor"]
 """A batch of training data by key, such as the images `A` and `B`, each (N, C, H, W) in [-1, 1]; the generators' noise, if any, is `z`."""
 Samples = Mapping[str, "Tensor"]
-"""What the generators made of a batch, by key, such as `fake`."""
+"""The generators' outputs for a batch by key, such as `fake`."""
 Networks = Mapping[str, "nn.Module"]
-"""Networks by name, such as the generators or the discriminators of one side of the game."""
+"""Networks by name, such as the generators or the discriminators of the teacher."""
 
 
 class Gate(Protocol):
-    """Makes the module that stands where a discriminator's channels can be switched off."""
+    """Builds the module through which a discriminator's channels can be switched off."""
 
     def __call__(self, channels: int) -> nn.Module:
         """Return a module that maps (N, channels, H, W) to the same shape."""
 
 
 def no_gate(channels: int) -> nn.Module:
-    """Return the teacher's gate: an identity, so that module paths agree with the student's."""
+    """Return the teacher's gate: an identity, so that module paths are those of the student."""
     from torch import nn
 
     return nn.Identity()
@@ -37,16 +38,16 @@ def no_gate(channels: int) -> nn.Module:
 
 @dataclass(frozen=True)
 class Width:
-    """One prunable width of a generator: its channels in the full network, and the fewest it may keep."""
+    """One prunable width of a generator: its channels in the full network, and the fewest it can keep."""
 
     channels: int
     minimum: int = 1
-    """0 where the builder leaves the level or block out once no channel remains."""
+    """0 if the builder leaves out the level or block once no channel remains."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """What one discriminator is to tell apart: `real` from `fake`, each (N, C, H, W)."""
+    """The real and fake inputs of one discriminator, each (N, C, H, W)."""
 
     real: Tensor
     fake: Tensor
@@ -54,7 +55,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Taps:
-    """Module paths whose outputs the distillation compares (Table II), by network."""
+    """Module paths of the layers that are distilled (Table II), by network."""
 
     generator: tuple[str, ...]
     discriminator: tuple[str, ...]
@@ -62,13 +63,13 @@ class Taps:
 
 @dataclass(frozen=True)
 class EvalSample:
-    """What evaluators see of one generator on a batch.
+    """The input of evaluators: one generator's images for a batch.
 
     Attributes:
-        batch: the data.
-        fake: the generator's images, (N, 3, H, W) in [-1, 1].
-        source: key of what the images were made of.
-        target: key of the real images of the domain that they are to lie in; their true counterparts where the family is `paired`.
+        batch: the batch.
+        fake: the generated images, (N, 3, H, W) in [-1, 1].
+        source: key of the generator's input in the batch.
+        target: key of the real images of the target domain; these are the true counterparts if the family is `paired`.
     """
 
     batch: Batch
@@ -83,14 +84,17 @@ class EvalSample:
 
     @property
     def made(self) -> Tensor:
-        """`fake` by its name in version 0.1."""
+        """`fake` under its name in version 0.1."""
         return self.fake
 
 
-class MetricKey(str):
-    """The key of a metric: an evaluator, and the named subset of the split that it was computed on, if the data set has subsets.
+EvalSample.__init__ = renamed_keywords(DeprecationWarning, made="fake")(EvalSample.__init__)  # type: ignore[method-assign]
 
-    It equals the text that people read and that files hold, such as `psnr_y (Set5)`.
+
+class MetricKey(str):
+    """The key of a metric: the evaluator, and the named subset of the split on which it was computed, if the data set has subsets.
+
+    It equals the text that reports and files show, such as `psnr_y (Set5)`.
 
     >>> MetricKey("psnr_y", "Set5")
     'psnr_y (Set5)'
@@ -102,7 +106,7 @@ class MetricKey(str):
     subset: str
 
     def __new__(cls, evaluator: str, subset: str = "") -> MetricKey:
-        """Return the key of an evaluator's metric on a subset; an empty subset stands for the whole split."""
+        """Return the key of an evaluator's metric on a subset; an empty subset means the whole split."""
         key = super().__new__(cls, f"{evaluator} ({subset})" if subset else evaluator)
         key.evaluator, key.subset = evaluator, subset
         return key
@@ -112,19 +116,19 @@ class MetricKey(str):
 
     @classmethod
     def parse(cls, text: str) -> MetricKey:
-        """Return the key that a file holds as text."""
+        """Return the key for its text."""
         evaluator, parenthesis, subset = text.partition(" (")
         return cls(evaluator, subset.removesuffix(")")) if parenthesis else cls(text)
 
 
 @dataclass(frozen=True)
 class StateDictMapping:
-    """A generator's weights as another program names them.
+    """How to read a generator's weights from another program's state dict.
 
     Attributes:
-        settings: recipe fields that the weights tell.
-        modules: the foreign path of each of our modules that has tensors, by our own path.
-        ignored: foreign tensors that have no part in what the generator makes.
+        settings: recipe fields that follow from the weights.
+        modules: the other program's module path, by the path of our module, for each module with tensors.
+        ignored: names of tensors that do not affect the generator's output.
     """
 
     settings: Mapping[str, Any]
@@ -134,12 +138,12 @@ class StateDictMapping:
 
 @dataclass(frozen=True)
 class Producer:
-    """The weight of a convolution or linear layer that makes a group's channels.
+    """The weight of a convolution or linear layer that produces a group's channels.
 
     Attributes:
         parameter: name of the weight in the generator.
         dim: its output dimension (0 for a convolution, 1 for a transposed one).
-        ratio: outputs for each channel of the group, consecutive in `dim` (4 before a pixel shuffle by 2), as `check_architecture` sees to.
+        ratio: outputs for each channel of the group, consecutive in `dim` (4 before a pixel shuffle by 2); `check_architecture` checks it.
     """
 
     parameter: str
@@ -149,14 +153,14 @@ class Producer:
 
 @dataclass(frozen=True)
 class Group:
-    """The channels that stand or fall together under one width name.
+    """The channels of one width, which share one name.
 
     Attributes:
         name: the width's name.
-        channels: how many there are.
-        minimum: the fewest that may be kept.
-        producers: the convolutions that make them; several where a residual sum joins them.
-        scales: names of the normalisation scales that belong to exactly these channels.
+        channels: number of channels.
+        minimum: fewest channels that can be kept.
+        producers: the layers that produce the channels; several if their outputs are summed.
+        scales: names of the normalisation scales of exactly these channels.
     """
 
     name: str

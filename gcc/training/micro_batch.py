@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
-from gcc.losses.distillation import Taps
+from gcc.losses.distillation import FeatureHooks
 from gcc.training.precision import ExecutionConfig
 
 PartOutput = tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]
@@ -54,7 +54,7 @@ class MicroBatched(nn.Module):
         super().__init__()
         self.network = network
         self.size = execution.micro_batch
-        self.taps = Taps(taps)
+        self.taps = FeatureHooks(taps)
         self._run = execution.compiled(network)
 
     def forward(self, *inputs: Tensor) -> Any:
@@ -70,15 +70,15 @@ class MicroBatched(nn.Module):
             for part in parts
         ]
         self._average_buffers([buffers for _, _, buffers in roles])
-        if self.taps.kept is not None:
-            self.taps.kept |= {path: torch.cat([features[path] for _, features, _ in roles]) for path in roles[0][1]}
+        if self.taps.features is not None:
+            self.taps.features |= {path: torch.cat([features[path] for _, features, _ in roles]) for path in roles[0][1]}
         return torch.cat([made for made, _, _ in roles])
 
     def _part(self, before: Mapping[str, Tensor], *inputs: Tensor) -> PartOutput:
         # Every part, and each when it is run again, starts from the same: a spectral norm then has the same weight in all of them.
         buffers = {name: buffer.clone() for name, buffer in before.items()}
-        features: dict[str, Tensor] | None = None if self.taps.kept is None else {}
-        with self.taps.keeping(features):
+        features: dict[str, Tensor] | None = None if self.taps.features is None else {}
+        with self.taps.storing(features):
             made = functional_call(self.network, buffers, inputs)
         return made, features or {}, buffers
 
@@ -97,5 +97,5 @@ def keep_features(networks: Mapping[str, MicroBatched]) -> Iterator[dict[str, di
     features: dict[str, dict[str, Tensor]] = {name: {} for name in networks}
     with ExitStack() as stack:
         for name, network in networks.items():
-            stack.enter_context(network.taps.keeping(features[name]))
+            stack.enter_context(network.taps.storing(features[name]))
         yield features

@@ -14,7 +14,7 @@ from torch.func import functional_call
 from torch.nn.utils.parametrize import is_parametrized
 
 from gcc.models.gate import ChannelGate, gates
-from gcc.models.module_trace import Trace
+from gcc.models.module_trace import ModuleTrace
 
 ROUND = 16
 """Channels that are computed are filled up to a multiple of this with closed ones, which the gate zeroes: odd widths are slow."""
@@ -46,7 +46,7 @@ def find_chains(network: nn.Module, example: Tensor) -> list[Chain]:
     """
     stand_in = deepcopy(network).to("meta")
     example = torch.empty(example.shape, dtype=next(stand_in.parameters()).dtype, device="meta")
-    trace = Trace(stand_in, example, (ChannelGate,))
+    trace = ModuleTrace(stand_in, example, (ChannelGate,))
     found = [chain for path in gates(stand_in) if (chain := _chain(trace, path))]
     return [chain for chain in found if _holds(stand_in, chain, example)]
 
@@ -114,24 +114,24 @@ def _holds(network: nn.Module, chain: Chain, example: Tensor) -> bool:
     return True
 
 
-def _chain(trace: Trace, gate: str) -> Chain | None:
+def _chain(trace: ModuleTrace, gate: str) -> Chain | None:
     """Return the chain of a gate, if it has one."""
     makers, reader = _makers(trace, gate), _reader(trace, gate)
     return Chain(makers, gate, reader) if makers and reader else None
 
 
-def _makers(trace: Trace, gate: str) -> tuple[str, ...]:
-    path = trace.maker(gate)
+def _makers(trace: ModuleTrace, gate: str) -> tuple[str, ...]:
+    path = trace.producer(gate)
     if path is None:
         return ()
     if _is_plain(trace.modules[path]):
         return (path,)
-    before = trace.maker(path)
+    before = trace.producer(path)
     sliceable = isinstance(trace.modules[path], nn.BatchNorm2d | nn.InstanceNorm2d)
     return (before, path) if sliceable and before and _is_plain(trace.modules[before]) else ()
 
 
-def _reader(trace: Trace, gate: str) -> str | None:
+def _reader(trace: ModuleTrace, gate: str) -> str | None:
     path = trace.reader(gate)
     while path and isinstance(trace.modules[path], KEEP_ZERO):
         path = trace.reader(path)

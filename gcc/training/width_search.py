@@ -13,7 +13,7 @@ from gcc.artifacts.model import read
 from gcc.errors import ArtifactError
 from gcc.models.modules import Widths
 from gcc.pruning.importance import ONCE, random_gradients
-from gcc.pruning.search import prune
+from gcc.pruning.search import prune_family
 from gcc.registry import ImportanceMetric, Networks
 from gcc.training.context import RunContext, Stream
 from gcc.training.pair import GANPair
@@ -63,14 +63,12 @@ def _within_budget(
 ) -> dict[str, Widths]:
     recipe, teacher, budgets = context.recipe, context.teacher_cost(), context.budgets()
     return {
-        name: prune(
+        name: prune_family(
             context.architecture,
             network,
             recipe.prune_width,
             metric,
-            budgets[name],
-            recipe.mac_counter,
-            teacher,
+            budgets[name].resolve(teacher, recipe.mac_counter),
             recipe.min_keep_ratio,
             recipe.round_to,
             gradients(network) if metric.gradient_batches else ONCE,

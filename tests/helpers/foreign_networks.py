@@ -1,11 +1,11 @@
-"""Generators with the layers, and so the tensor names, of pytorch-CycleGAN-and-pix2pix, written from its file format."""
+"""Generators with the layers, and therefore the tensor names, of pytorch-CycleGAN-and-pix2pix, written from its file format."""
 
 import torch
 from torch import nn
 
 
 class Level(nn.Module):
-    """One level of a U-Net, within which the next one lies."""
+    """One level of a U-Net, which contains the next one."""
 
     def __init__(self, *layers):
         super().__init__()

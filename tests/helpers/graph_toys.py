@@ -1,4 +1,4 @@
-"""Tiny generators without widths, one for each construct that pruning follows, and the channel groups that they have by hand."""
+"""Tiny generators without widths, one for each construct that pruning follows, with their channel groups written by hand."""
 
 import math
 import warnings
@@ -9,8 +9,8 @@ from torch.nn import functional
 from torch.nn.utils import parametrizations
 
 
-class Made(nn.Module):
-    """Named layers, and how they are run."""
+class Composed(nn.Module):
+    """A module of named layers and the function that runs them."""
 
     def __init__(self, run, **layers):
         super().__init__()
@@ -27,7 +27,7 @@ def conv(before, after, kernel=3, **settings):
 
 
 def between(*layers, inner=8):
-    """Layers between a convolution that makes `inner` channels, and one that reads them."""
+    """Return layers between a convolution with `inner` output channels and one that reads them."""
     return nn.Sequential(conv(3, inner), *layers, conv(inner, 3))
 
 
@@ -174,7 +174,7 @@ def weight_norm_by_hooks(layer):
 
 
 class Weighted(nn.Module):
-    """A convolution with a weight of its own, scaled by its fan-in, without any attribute that tells its size."""
+    """A convolution with a weight of its own, scaled by its fan-in, without an attribute that stores its size."""
 
     def __init__(self, before, after):
         super().__init__()
@@ -189,7 +189,7 @@ IMAGE = (2, 3, 6, 6)
 TOKENS = (2, 5, 6)
 NOISE = (2, 7)
 
-# name: builder, shape of the example, groups by the layer that makes them
+# name: builder, shape of the example, channels by the layer that produces them
 CONSTRUCTS = {
     "batch norm": (lambda: between(nn.BatchNorm2d(8), nn.ReLU()), IMAGE, {"0": 8}),
     "instance norm": (lambda: between(nn.InstanceNorm2d(8, affine=True)), IMAGE, {"0": 8}),
@@ -200,7 +200,7 @@ CONSTRUCTS = {
     "layer norm": (lambda: nn.Sequential(nn.Linear(6, 8), nn.LayerNorm(8), nn.GELU(), nn.Linear(8, 4)), TOKENS, {"0": 8}),
     "layer norm of images": (lambda: between(nn.LayerNorm([8, 6, 6])), IMAGE, {"0": 8}),
     "rms norm": (lambda: nn.Sequential(nn.Linear(6, 8), nn.RMSNorm(8), nn.Linear(8, 4)), TOKENS, {"0": 8}),
-    "pixel norm": (lambda: Made(pixel_normed, stem=conv(3, 8), out=conv(8, 3)), IMAGE, {"stem": 8}),
+    "pixel norm": (lambda: Composed(pixel_normed, stem=conv(3, 8), out=conv(8, 3)), IMAGE, {"stem": 8}),
     "one slope": (lambda: between(nn.PReLU()), IMAGE, {"0": 8}),
     "slopes": (lambda: between(nn.PReLU(8)), IMAGE, {"0": 8}),
     "transposed": (lambda: nn.Sequential(nn.ConvTranspose2d(3, 8, 4, 2, 1), nn.ReLU(), nn.ConvTranspose2d(8, 3, 4, 2, 1)), IMAGE, {"0": 8}),
@@ -222,14 +222,14 @@ CONSTRUCTS = {
     "padding mode": (lambda: nn.Sequential(conv(3, 8, padding_mode="reflect"), conv(8, 3, padding_mode="circular")), IMAGE, {"0": 8}),
     "pixel shuffle": (lambda: nn.Sequential(conv(3, 24), nn.PixelShuffle(2), nn.PReLU(6), conv(6, 3)), IMAGE, {"0": 6}),
     "pixel unshuffle": (lambda: nn.Sequential(conv(3, 6), nn.PixelUnshuffle(2), conv(24, 3)), IMAGE, {"0": 6}),
-    "pixel shuffle by hand": (lambda: Made(by_hand_shuffled, stem=conv(3, 24), out=conv(6, 3)), IMAGE, {"stem": 6}),
+    "pixel shuffle by hand": (lambda: Composed(by_hand_shuffled, stem=conv(3, 24), out=conv(6, 3)), IMAGE, {"stem": 6}),
     "channel shuffle": (lambda: between(nn.ChannelShuffle(2)), IMAGE, {"0": 4}),
     "concatenations": (
-        lambda: Made(dense, one=conv(3, 4), two=conv(7, 6), norm=nn.BatchNorm2d(13), out=conv(13, 3)),
+        lambda: Composed(dense, one=conv(3, 4), two=conv(7, 6), norm=nn.BatchNorm2d(13), out=conv(13, 3)),
         IMAGE,
         {"one": 4, "two": 6},
     ),
-    "residual sum": (lambda: Made(twice, stem=conv(3, 8), shared=conv(8, 8), out=conv(8, 3)), IMAGE, {"stem": 8}),
+    "residual sum": (lambda: Composed(twice, stem=conv(3, 8), shared=conv(8, 8), out=conv(8, 3)), IMAGE, {"stem": 8}),
     "spectral norm": (
         lambda: nn.Sequential(parametrizations.spectral_norm(conv(3, 8)), parametrizations.spectral_norm(conv(8, 3))),
         IMAGE,
@@ -263,65 +263,65 @@ CONSTRUCTS = {
         NOISE,
         {"0": 8},
     ),
-    "chunk": (lambda: Made(transposed_attention, qkv=conv(3, 24, 1), out=conv(8, 3)), IMAGE, {"qkv": 8}),
+    "chunk": (lambda: Composed(transposed_attention, qkv=conv(3, 24, 1), out=conv(8, 3)), IMAGE, {"qkv": 8}),
     "gated linear unit": (lambda: nn.Sequential(conv(3, 16), nn.BatchNorm2d(16), nn.GLU(1), conv(8, 3)), IMAGE, {"0": 8}),
-    "halves": (lambda: Made(halves, both=conv(3, 16), out=conv(8, 3)), IMAGE, {"both": 8}),
-    "every other channel": (lambda: Made(every_other, both=conv(3, 16), out=conv(8, 3)), IMAGE, {"both": 8}),
-    "unequal parts": (lambda: Made(split_sizes, both=conv(3, 10), one=conv(4, 3), two=conv(6, 3)), IMAGE, {"both": 4, "both[1]": 6}),
+    "halves": (lambda: Composed(halves, both=conv(3, 16), out=conv(8, 3)), IMAGE, {"both": 8}),
+    "every other channel": (lambda: Composed(every_other, both=conv(3, 16), out=conv(8, 3)), IMAGE, {"both": 8}),
+    "unequal parts": (lambda: Composed(split_sizes, both=conv(3, 10), one=conv(4, 3), two=conv(6, 3)), IMAGE, {"both": 4, "both[1]": 6}),
     "attention": (
-        lambda: Made(attended, stem=conv(3, 8), query=conv(8, 4, 1), key=conv(8, 4, 1), value=conv(8, 8, 1), out=conv(8, 3)),
+        lambda: Composed(attended, stem=conv(3, 8), query=conv(8, 4, 1), key=conv(8, 4, 1), value=conv(8, 8, 1), out=conv(8, 3)),
         IMAGE,
         {"stem": 8, "query": 4},
     ),
     "many heads": (
-        lambda: Made(many_heads, query=nn.Linear(6, 8), key=nn.Linear(6, 8), value=nn.Linear(6, 12), out=nn.Linear(12, 6)),
+        lambda: Composed(many_heads, query=nn.Linear(6, 8), key=nn.Linear(6, 8), value=nn.Linear(6, 12), out=nn.Linear(12, 6)),
         TOKENS,
         {"query": 4, "value": 6},
     ),
     "heads smaller than they are many": (
-        lambda: Made(small_heads, query=nn.Linear(6, 8), key=nn.Linear(6, 8), value=nn.Linear(6, 12), out=nn.Linear(12, 6)),
+        lambda: Composed(small_heads, query=nn.Linear(6, 8), key=nn.Linear(6, 8), value=nn.Linear(6, 12), out=nn.Linear(12, 6)),
         TOKENS,
         {"query": 2, "value": 3},
     ),
-    "fused heads": (lambda: Made(fused_heads, qkv=nn.Linear(6, 24), out=nn.Linear(8, 6)), TOKENS, {"qkv": 4}),
+    "fused heads": (lambda: Composed(fused_heads, qkv=nn.Linear(6, 24), out=nn.Linear(8, 6)), TOKENS, {"qkv": 4}),
     "multi-head attention, left as it is": (
         lambda: nn.Sequential(nn.TransformerEncoderLayer(6, 2, 16, batch_first=True), nn.Linear(6, 8), nn.Linear(8, 6)),
         TOKENS,
         {"0.linear1": 16, "1": 8},
     ),
     "squeeze and excitation": (
-        lambda: Made(squeezed, stem=conv(3, 8), down=nn.Linear(8, 4), up=nn.Linear(4, 8), out=conv(8, 3)),
+        lambda: Composed(squeezed, stem=conv(3, 8), down=nn.Linear(8, 4), up=nn.Linear(4, 8), out=conv(8, 3)),
         IMAGE,
         {"stem": 8, "down": 4},
     ),
     "adaptive instance norm": (
-        lambda: Made(styled, stem=conv(3, 8), norm=nn.InstanceNorm2d(8), style=nn.Linear(3, 16), out=conv(8, 3)),
+        lambda: Composed(styled, stem=conv(3, 8), norm=nn.InstanceNorm2d(8), style=nn.Linear(3, 16), out=conv(8, 3)),
         IMAGE,
         {"stem": 8},
     ),
-    "noise": (lambda: Made(noisy, stem=conv(3, 8), strength=nn.Parameter(torch.ones(1, 8, 1, 1)), out=conv(8, 3)), IMAGE, {"stem": 8}),
-    "in place": (lambda: Made(in_place, stem=conv(3, 8), level=conv(8, 8, 1), out=conv(8, 3)), IMAGE, {"stem": 8}),
+    "noise": (lambda: Composed(noisy, stem=conv(3, 8), strength=nn.Parameter(torch.ones(1, 8, 1, 1)), out=conv(8, 3)), IMAGE, {"stem": 8}),
+    "in place": (lambda: Composed(in_place, stem=conv(3, 8), level=conv(8, 8, 1), out=conv(8, 3)), IMAGE, {"stem": 8}),
     "learned constant": (
-        lambda: Made(constant, constant=nn.Parameter(torch.randn(1, 5, 4, 4)), first=conv(5, 8), map=nn.Linear(7, 8), out=conv(8, 3)),
+        lambda: Composed(constant, constant=nn.Parameter(torch.randn(1, 5, 4, 4)), first=conv(5, 8), map=nn.Linear(7, 8), out=conv(8, 3)),
         NOISE,
         {"first": 8},
     ),
     "einsum": (
-        lambda: Made(mixed, one=conv(3, 8), two=conv(3, 8), scale=nn.Parameter(torch.randn(8)), out=conv(8, 3)),
+        lambda: Composed(mixed, one=conv(3, 8), two=conv(3, 8), scale=nn.Parameter(torch.randn(8)), out=conv(8, 3)),
         IMAGE,
         {"one": 8},
     ),
-    "repetition": (lambda: Made(repeated, stem=conv(3, 8), out=conv(32, 3)), IMAGE, {"stem": 8}),
-    "stack and expand": (lambda: Made(spread, stem=conv(3, 8), out=conv(8, 3)), IMAGE, {"stem": 8}),
-    "state": (lambda: Made(stated, stem=conv(3, 8), out=conv(8, 3)), IMAGE, {"stem": 8}),
-    "patches": (lambda: Made(patches, stem=conv(3, 8), out=conv(8, 3), last=nn.Conv1d(32, 1, 1)), IMAGE, {"stem": 8}),
+    "repetition": (lambda: Composed(repeated, stem=conv(3, 8), out=conv(32, 3)), IMAGE, {"stem": 8}),
+    "stack and expand": (lambda: Composed(spread, stem=conv(3, 8), out=conv(8, 3)), IMAGE, {"stem": 8}),
+    "state": (lambda: Composed(stated, stem=conv(3, 8), out=conv(8, 3)), IMAGE, {"stem": 8}),
+    "patches": (lambda: Composed(patches, stem=conv(3, 8), out=conv(8, 3), last=nn.Conv1d(32, 1, 1)), IMAGE, {"stem": 8}),
     "numbers of positions": (
-        lambda: Made(looked_up, stem=conv(3, 8), table=nn.Parameter(torch.randn(6, 8, 6)), out=conv(8, 3)),
+        lambda: Composed(looked_up, stem=conv(3, 8), table=nn.Parameter(torch.randn(6, 8, 6)), out=conv(8, 3)),
         (1, 3, 6, 6),
         {"stem": 8},
     ),
     "own weight": (lambda: nn.Sequential(Weighted(3, 8), nn.ReLU(), Weighted(8, 3)), IMAGE, {"0": 8}),
-    "embedding": (lambda: Made(named, table=nn.Embedding(9, 8), out=nn.Conv1d(8, 3, 1)), (2, 4), {"table": 8}),
+    "embedding": (lambda: Composed(named, table=nn.Embedding(9, 8), out=nn.Conv1d(8, 3, 1)), (2, 4), {"table": 8}),
 }
 
 
@@ -331,7 +331,7 @@ def example_of(name):
 
 
 def built(name):
-    """Return a construct with weights that a cut would show, and its example."""
+    """Return a construct and its example; its random weights make a wrong cut visible."""
     torch.manual_seed(0)
     network = CONSTRUCTS[name][0]().eval()
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Tiny generators with known channel groups, as much of a family as pruning looks at."""
+"""Tiny generators with known channel groups; they have the part of an architecture that pruning uses."""
 
 import torch
 from torch import nn
@@ -8,7 +8,7 @@ from gcc.registry.types import Width
 
 
 class Toy:
-    """What pruning asks of an architecture: its widths, its generator and an example."""
+    """The part of an architecture that pruning uses: widths, generator and example."""
 
     shape = (1, 3, 8, 8)
 

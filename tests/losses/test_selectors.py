@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from gcc.losses.selectors import All, Named, Paper, Uniform, stages
+from gcc.losses.selectors import All, Named, Paper, Uniform, find_stages
 from gcc.models.build import generator_on_meta
 from gcc.models.gate import ChannelGate
 from gcc.models.layers import PatchDiscriminator
@@ -35,7 +35,7 @@ def conv(before=3, width=3):
 )  # fmt: skip
 def test_stage_is_the_activation_else_the_norm_else_the_convolution(layers, expected):
     network = nn.Sequential(*layers)
-    assert stages(network, IMAGE) == expected
+    assert find_stages(network, IMAGE) == expected
 
 
 @pytest.mark.parametrize(
@@ -49,12 +49,12 @@ def test_stage_is_the_activation_else_the_norm_else_the_convolution(layers, expe
     ids=["padding", "pooling", "upsampling", "linear"],
 )
 def test_a_layer_that_is_no_activation_is_not_taken_for_one(layers, expected):
-    assert stages(nn.Sequential(*layers), IMAGE) == expected
+    assert find_stages(nn.Sequential(*layers), IMAGE) == expected
 
 
 def test_spectral_norm_hides_no_convolution():
     network = nn.Sequential(spectral_norm(conv()), nn.ReLU(), spectral_norm(conv()), nn.ReLU(), spectral_norm(conv()))
-    assert stages(network, IMAGE) == ["1", "3", "4"]
+    assert find_stages(network, IMAGE) == ["1", "3", "4"]
 
 
 def test_stages_leave_the_network_as_it_was():
@@ -62,7 +62,7 @@ def test_stages_leave_the_network_as_it_was():
     before = {name: value.clone() for name, value in network.state_dict().items()}
     for training in (True, False):
         network.train(training)
-        stages(network, torch.randn(2, 3, 8, 8))
+        find_stages(network, torch.randn(2, 3, 8, 8))
         assert network.training is training and network[1].training is training
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     assert all(not module._forward_hooks for module in network.modules())
@@ -76,7 +76,7 @@ def unet_and_example():
 
 def test_unet_counts_16_and_the_published_positions_are_2_4_12_14():
     architecture, network, example = unet_and_example()
-    found = stages(network, example)
+    found = find_stages(network, example)
     assert len(found) == 16
     assert tuple(found[number - 1] for number in (2, 4, 12, 14)) == architecture.taps().generator
 
@@ -84,7 +84,7 @@ def test_unet_counts_16_and_the_published_positions_are_2_4_12_14():
 def test_patchgan_counts_5_and_the_published_positions_are_2_4():
     architecture = Pix2Pix(Pix2Pix.published())
     network = on_meta(architecture.build_discriminator)
-    found = stages(network, torch.empty(1, 6, 256, 256, device="meta"))
+    found = find_stages(network, torch.empty(1, 6, 256, 256, device="meta"))
     assert len(found) == 5
     assert tuple(found[number - 1] for number in (2, 4)) == architecture.taps().discriminator
 
@@ -93,7 +93,7 @@ def test_the_students_gates_do_not_move_the_stages():
     plain = PatchDiscriminator(6, 2, "batch", no_gate)
     gated = PatchDiscriminator(6, 2, "batch", lambda channels: ChannelGate(channels, 0.5))
     image = torch.zeros(1, 6, 32, 32)
-    assert stages(gated, image) == stages(plain, image)
+    assert find_stages(gated, image) == find_stages(plain, image)
 
 
 def test_tapped_features_have_the_shapes_of_table_ii():

@@ -250,7 +250,7 @@ def test_published_recipe_is_table_i():
     recipe = Pix2Pix.published()
     expected = dict(
         size=256, epochs=250, schedule="linear", batch_size=1, gamma_m=50, gamma_t=1e4, gan_mode="hinge",
-        ngf=64, prune_width=32, ndf=128, tau=0.5, lr_g=2e-4, lr_d=2e-4, beta1=0.5, beta2=0.999, metric="slimming", counter="paper",
+        ngf=64, prune_width=32, ndf=128, tau=0.5, lr_g=2e-4, lr_d=2e-4, beta1=0.5, beta2=0.999, metric="slimming", mac_counter="paper",
         lr_alpha=1e-4, alpha_decay_epochs=100, lambda_d=0.5, lambda_L1=100, norm="batch", dropout=0.5, direction="AtoB", update_order="GD",
         selector="paper", sparsity=None, seed=0, train_teacher=True,
     )  # fmt: skip

@@ -11,7 +11,7 @@ from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import cost_of
 from gcc.pruning.groups import find_groups
 from gcc.pruning.importance import L1Norm, Slimming
-from gcc.pruning.search import NEAR_ENOUGH, drop_empty_levels, prune, search_latency, search_widths
+from gcc.pruning.search import NEAR_ENOUGH, drop_empty_levels, prune_family, search_latency, search_widths
 from gcc.registry.types import Group
 from tests.helpers.pruning_toys import TOYS
 
@@ -148,7 +148,7 @@ def teacher_cost(architecture, base):
 
 @pytest.mark.parametrize("metric", [Slimming(), L1Norm()])
 @pytest.mark.parametrize(("text", "counter"), [("30%", "exact"), ("16.52%", "paper"), ("40%params", "exact"), ("6M", "paper")])
-def test_prune_keeps_any_kind_of_budget(metric, text, counter):
+def test_a_pruned_family_keeps_any_kind_of_budget(metric, text, counter):
     torch.manual_seed(0)
     network = UNET.build_generator(UNET.full_widths(8))
     for parameter in network.parameters():
@@ -156,37 +156,37 @@ def test_prune_keeps_any_kind_of_budget(metric, text, counter):
     teacher = teacher_cost(UNET, 8)
     budget = Budget.parse(text)
     limit = budget.limit(teacher, counter)
-    pruned = prune(UNET, network, 8, metric, budget, counter, teacher)
+    pruned = prune_family(UNET, network, 8, metric, budget.resolve(teacher, counter))
     assert 0.98 * limit <= budget.measure(pruned.cost, counter) <= limit
     assert pruned.cost == cost_of(UNET.build_generator(pruned.widths), UNET.example_input())
 
 
-def test_prune_without_scales_says_what_to_do():
+def test_pruning_without_scales_says_what_to_do():
     toy = TOYS["shuffled"]
     network = toy.build_generator({"a": 16})
     with pytest.raises(PluginError, match=r"--metric l1"):
-        prune(toy, network, 16, Slimming(), Budget.parse("50%"), "exact", teacher_cost(toy, 16))
+        prune_family(toy, network, 16, Slimming(), Budget.parse("50%").resolve(teacher_cost(toy, 16), "exact"))
 
 
 def test_a_budget_above_the_pruned_width_is_out_of_reach():
     network = UNET.build_generator(UNET.full_widths(8))
     with pytest.raises(BudgetError, match=r"exact counter\) at 1x3x64x64.*between"):
-        prune(UNET, network, 8, Slimming(), Budget.parse("90%"), "exact", teacher_cost(UNET, 64))
+        prune_family(UNET, network, 8, Slimming(), Budget.parse("90%").resolve(teacher_cost(UNET, 64), "exact"))
 
 
-@pytest.mark.parametrize("keep", [0.0, 0.25, 0.7])
-def test_a_share_of_every_width_stays(keep):
+@pytest.mark.parametrize("min_keep_ratio", [0.0, 0.25, 0.7])
+def test_a_share_of_every_width_stays(min_keep_ratio):
     network = UNET.build_generator(UNET.full_widths(8))
     with torch.no_grad():
         for block in ("down3", "up3"):
             getattr(network, block).norm.weight.fill_(1e-3)  # least important by far
     teacher = cost_of(network, UNET.example_input())
-    pruned = prune(UNET, network, 8, Slimming(), Budget.parse("70%"), "exact", teacher, keep)
+    pruned = prune_family(UNET, network, 8, Slimming(), Budget.parse("70%").resolve(teacher, "exact"), min_keep_ratio)
     full = UNET.full_widths(8)
-    assert all(width >= keep * full[name] - 1e-9 for name, width in pruned.widths.items())
-    assert pruned.widths["down3"] < 0.3 * full["down3"] if keep < 0.3 else pruned.widths["down3"] >= 0.7 * full["down3"] - 1e-9
+    assert all(width >= min_keep_ratio * full[name] - 1e-9 for name, width in pruned.widths.items())
+    assert pruned.widths["down3"] < 0.3 * full["down3"] if min_keep_ratio < 0.3 else pruned.widths["down3"] >= 0.7 * full["down3"] - 1e-9
     with pytest.raises(BudgetError):
-        prune(UNET, network, 8, Slimming(), Budget.parse("1%"), "exact", teacher, 0.7)
+        prune_family(UNET, network, 8, Slimming(), Budget.parse("1%").resolve(teacher, "exact"), 0.7)
 
 
 @settings(deadline=None)
@@ -230,8 +230,8 @@ def test_blocks_go_by_their_mean_importance(values, gone):
 def test_the_unet_is_cut_to_round_widths():
     network = UNET.build_generator(UNET.full_widths(8))
     teacher = cost_of(network, UNET.example_input())
-    found = prune(UNET, network, 8, L1Norm(), Budget.parse("30%"), "exact", teacher, round_to=4)
-    assert all(width % 4 == 0 for width in found.widths.values()) and 0.2 * teacher.macs < found.cost.macs <= 0.3 * teacher.macs
+    pruned = prune_family(UNET, network, 8, L1Norm(), Budget.parse("30%").resolve(teacher, "exact"), round_to=4)
+    assert all(width % 4 == 0 for width in pruned.widths.values()) and 0.2 * teacher.macs < pruned.cost.macs <= 0.3 * teacher.macs
 
 
 def clock(widths):
@@ -260,7 +260,7 @@ def test_what_the_clock_finds_too_slow_at_last_is_cut_further(milliseconds, roun
 @pytest.mark.parametrize("milliseconds", [0.5, 300.0])
 def test_a_latency_out_of_reach_names_the_range(milliseconds):
     groups = [group("a", 10, minimum=2)]
-    with pytest.raises(BudgetError, match="by cpu: on this machine, .* between 2 and 10 ms"):
+    with pytest.raises(BudgetError, match="ms by cpu on this machine: .* between 2 ms and 10 ms"):
         search_latency(groups, {"a": torch.rand(10)}, lambda widths: sum(widths.values()), LatencyBudget(milliseconds, "cpu"))
 
 
@@ -277,6 +277,6 @@ def test_every_candidate_is_built_and_timed(monkeypatch, round_to):
     network = UNET.build_generator(UNET.full_widths(8))
     full = sum(parameter.numel() for parameter in network.parameters())
     state = torch.random.get_rng_state()
-    found = prune(UNET, network, 8, L1Norm(), LatencyBudget(0.3 * full / 1000, "cpu"), "exact", teacher_cost(UNET, 8), round_to=round_to)
-    assert 0.2 * full < found.cost.parameters <= 0.3 * full and {runtime for _, runtime in timed} == {"cpu"}
-    assert all(width % round_to == 0 for width in found.widths.values()) and torch.equal(state, torch.random.get_rng_state())
+    pruned = prune_family(UNET, network, 8, L1Norm(), LatencyBudget(0.3 * full / 1000, "cpu"), round_to=round_to)
+    assert 0.2 * full < pruned.cost.parameters <= 0.3 * full and {runtime for _, runtime in timed} == {"cpu"}
+    assert all(width % round_to == 0 for width in pruned.widths.values()) and torch.equal(state, torch.random.get_rng_state())

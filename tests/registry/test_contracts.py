@@ -21,7 +21,7 @@ CONTRACTS = [Architecture, ImageEvaluator, SetEvaluator, ImportanceMetric, Layer
 
 def complete(contract, **members):
     body = {name: (lambda *_: None) for name in contract.__abstractmethods__}
-    declared = {"samples": "x", "demo_source": "y", "larger_is_better": True, "extractor": object, "strength": 1.0}
+    declared = {"samples": "x", "demo_source": "y", "larger_is_better": True, "extractor": object, "l1_strength": 1.0}
     return type("Plugin", (contract,), body | declared | members)
 
 
@@ -53,7 +53,7 @@ def test_every_missing_method_is_named(contract):
     [
         (Architecture, "samples"),
         (Architecture, "demo_source"),
-        (ImportanceMetric, "strength"),
+        (ImportanceMetric, "l1_strength"),
         (ImageEvaluator, "larger_is_better"),
         (SetEvaluator, "larger_is_better"),
         (SetEvaluator, "extractor"),

@@ -32,12 +32,12 @@ class Good(ImportanceMetric):
 
     And at length.
     """
-    strength = 1.0
+    l1_strength = 1.0
     def score(self, network, group): return None
-    def sparsified(self, network, group): return ()
+    def regularized_parameters(self, network, group): return ()
 
 class Undocumented(Good):
-    strength = 2.0
+    l1_strength = 2.0
 '''
 
 
@@ -112,7 +112,7 @@ def test_unknown_names_suggest_near_ones(install):
 def test_an_empty_group_says_so():
     registry = Registry("thing", "gcc_test_plugins.empty", lambda plugin: None)
     assert registry.names() == [] and list(registry.listings()) == []
-    with pytest.raises(PluginError, match="none is known"):
+    with pytest.raises(PluginError, match="there are none"):
         registry.load("x")
 
 
@@ -179,7 +179,7 @@ def test_contract_violations_name_method_class_and_distribution(install):
     with pytest.raises(PluginError) as caught:
         things().load("half")
     message = str(caught.value)
-    for part in ("thing 'half'", "gan-half 3.1", "Half", "sparsified", "strength", "ImportanceMetric"):
+    for part in ("thing 'half'", "gan-half 3.1", "Half", "regularized_parameters", "l1_strength", "ImportanceMetric"):
         assert part in message
     assert "score" not in message.replace("Scores", "")
 
@@ -215,7 +215,7 @@ def test_a_plugin_of_another_contract_is_told_without_being_imported(install, gr
     assert registry.names() == ["good", "other"]
     made_for = group.removeprefix(GROUP).removeprefix(".") or "1"
     with pytest.raises(
-        ContractError, match=f"'other' of gan-other 0.4 is made for contract {made_for}, .* contract {contract}: .* newer {newer}$"
+        ContractError, match=f"'other' of gan-other 0.4 is for contract {made_for}, .* contract {contract}: .* newer {newer}$"
     ):
         registry.load("other")
     assert "gan_other_mod" not in sys.modules

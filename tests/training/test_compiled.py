@@ -34,7 +34,7 @@ def passes(inner, execution):
         for loss in losses:
             loss.backward(retain_graph=True)
         left += [made, features["D"]["2"], images.grad, *(parameter.grad for parameter in inner.parameters() if parameter.grad is not None)]
-    assert called.taps.kept is None
+    assert called.taps.features is None
     return [value.detach().clone() for value in (*left, *inner.buffers())]
 
 

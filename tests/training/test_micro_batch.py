@@ -77,7 +77,7 @@ def test_features_are_kept_inside_the_context_alone():
     with pytest.raises(ZeroDivisionError), keep_features({"G": called}):
         raise ZeroDivisionError
     called(torch.rand(3, 3, 8, 8, dtype=torch.float64))
-    assert called.taps.kept is None
+    assert called.taps.features is None
 
 
 @pytest.fixture

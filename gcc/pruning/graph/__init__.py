@@ -1,1 +1,1 @@
-"""Channel groups of any module, read off its graph of ATen operators, and the module without some of them."""
+"""Channel groups of any module, found in its graph of ATen operators, and the module without some of those channels."""

@@ -1,4 +1,12 @@
-"""Atoms: the single positions of a tensor's dimensions, and which of them stand or fall together."""
+"""Channel ids: which positions of a network's tensors must be removed together.
+
+Four words are used throughout this package:
+
+- An *atom* is one position of one dimension of a tensor, as an integer id.
+- To *tie* atoms is to demand that they are removed together or kept together.
+- To *fix* an atom is to demand that it is kept. Fixed atoms are tied to the atom `FIXED`.
+- A *unit* is a set of tied atoms that is not fixed: one channel that can be removed. Its smallest atom represents it.
+"""
 
 from __future__ import annotations
 
@@ -13,61 +21,61 @@ Layout = tuple[Axis, ...]
 """The atoms of a tensor, dimension by dimension."""
 
 FIXED = 0
-"""The atom of all positions that stay, whatever is pruned."""
+"""The atom of all positions that are kept, whatever is pruned."""
 
 
 def fixed(shape: Iterable[int]) -> Layout:
-    """Return the layout of a tensor that no channel is cut from."""
+    """Return the layout of a tensor from which no channel is removed."""
     return tuple(np.full(size, FIXED, np.int64) for size in shape)
 
 
 class Atoms:
-    """A union-find over atoms. Tied atoms go together; what is tied to `FIXED` stays."""
+    """A union-find over atoms."""
 
     def __init__(self) -> None:
         self._parents = np.zeros(1, np.int64)
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of atoms."""
         return len(self._parents)
 
     def fresh(self, shape: Iterable[int]) -> Layout:
-        """Return the layout of a tensor all of whose positions are new atoms."""
-        return tuple(self._grown(size) for size in shape)
+        """Return the layout of a tensor whose positions are all new atoms."""
+        return tuple(self._new_axis(size) for size in shape)
 
-    def _grown(self, size: int) -> Axis:
+    def _new_axis(self, size: int) -> Axis:
         first = len(self._parents)
         new = np.arange(first, first + size, dtype=np.int64)
         self._parents = np.concatenate([self._parents, new])
         return new
 
     def roots(self, axis: Axis) -> Axis:
-        """Return the atom that stands for each and all that it is tied to; `FIXED` where the position stays."""
-        found = self._parents[axis]
-        while (found != (above := self._parents[found])).any():
-            found = above
-        self._parents[axis] = found
-        return found
+        """Return the representative of each atom's unit; `FIXED` for a position that is kept."""
+        roots = self._parents[axis]
+        while (roots != (above := self._parents[roots])).any():
+            roots = above
+        self._parents[axis] = roots
+        return roots
 
     def prunable(self, axis: Axis) -> bool:
-        """Return whether any of the positions may still go."""
+        """Return whether any of the positions can still be removed."""
         return bool(self.roots(axis).any())
 
     def tie(self, one: Axis, other: Axis) -> None:
-        """Tie the atoms of two dimensions of one size, position by position; a single atom on either side is tied to all of the other."""
+        """Tie two dimensions of one size, position by position; if one has a single atom, it is tied to every atom of the other."""
         pairs = np.stack(np.broadcast_arrays(self.roots(one), self.roots(other))).reshape(2, -1)
         for pair in np.unique(pairs[:, pairs[0] != pairs[1]], axis=1).T:
             low, high = sorted(self.roots(pair).tolist())
-            # The smallest stands for all, so that `FIXED` stands for what is tied to it.
+            # The smallest atom represents the unit, so that `FIXED` represents every atom that is tied to it.
             self._parents[high] = low
 
     def fix(self, *axes: Axis) -> None:
-        """Let all positions of these dimensions stay."""
+        """Fix all positions of these dimensions."""
         for axis in axes:
             self.tie(axis, np.array([FIXED]))
 
     def blocks(self, axis: Axis, count: int) -> Axis:
-        """Tie the positions of each of `count` consecutive blocks of a dimension, and return an atom of each block."""
+        """Tie the positions within each of `count` consecutive blocks of a dimension, and return one atom of each block."""
         parts = axis.reshape(count, -1)
         self.tie(parts, parts[:, :1])
         return parts[:, 0]

@@ -1,4 +1,4 @@
-"""The channel groups of a trace, as `gcc.pruning.groups` finds them from a constructor, and their weights as metrics read them."""
+"""The channel groups of a trace, like those that `gcc.pruning.groups` finds from a constructor, and their weights as metrics read them."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from numpy.typing import NDArray
 from torch import nn
 
 from gcc.pruning.graph.channel_ids import FIXED, Atoms, Axis
-from gcc.pruning.graph.propagate import Trace
+from gcc.pruning.graph.propagate import ChannelTrace
 from gcc.pruning.groups import WEIGHTS
 from gcc.registry.types import Group, Producer
 
-Place = tuple[str, int]
-"""A dimension of a tensor of the network, by the tensor's name."""
+Dimension = tuple[str, int]
+"""The name of one of the network's tensors, and the number of one of its dimensions."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Some positions of a parameter's dimension, in an order and under a name of their own.
+    """Some positions of a parameter's dimension, in a given order, that metrics read under a name of their own.
 
     Attributes:
-        name: under which metrics read them.
+        name: the name that metrics read.
         parameter: name of the parameter in the network.
         dim: the dimension.
-        positions: in it.
+        positions: positions in that dimension.
     """
 
     name: str
@@ -39,13 +39,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Channels:
-    """A channel group, and where its channels lie.
+    """A channel group and the positions of its channels.
 
     Attributes:
-        group: as metrics and the search know it.
-        units: the atom that stands for each channel, (channels,).
-        parts: what producers and scales name beside whole parameters of the network: where a parameter makes channels of several groups,
-            or where the positions of a channel are not consecutive, as in the two halves before a gated linear unit.
+        group: the group for metrics and the search.
+        units: the atom that represents each channel, (channels,).
+        parts: parts of parameters that the group's producers and scales name. They are needed if a parameter produces channels of several
+            groups, or if the positions of a channel are not consecutive, as in the two halves before a gated linear unit.
     """
 
     group: Group
@@ -53,108 +53,115 @@ class Channels:
     parts: tuple[Part, ...]
 
 
-class Kept:
-    """Which positions stay.
+class Selection:
+    """The positions that are kept.
 
     Args:
-        atoms: of the network.
-        channels: its groups.
-        kept: numbers of the channels of each group that stay, by group name; all of a group that is not named.
+        atoms: the network's atoms.
+        channels: its channel groups.
+        kept: indices of the channels to keep by group name; a group that is not named keeps all of its channels.
     """
 
     def __init__(self, atoms: Atoms, channels: Iterable[Channels], kept: Mapping[str, Sequence[int]]) -> None:
         self._atoms = atoms
-        self._stays = np.ones(len(atoms), bool)
+        self._is_kept = np.ones(len(atoms), bool)
         for one in channels:
             if one.group.name in kept:
-                self._stays[np.delete(one.units, list(kept[one.group.name]))] = False
+                self._is_kept[np.delete(one.units, list(kept[one.group.name]))] = False
 
     def mask(self, axis: Axis) -> NDArray[np.bool_]:
-        """Return whether each position stays."""
-        stays: NDArray[np.bool_] = self._stays[self._atoms.roots(axis)]
-        return stays
+        """Return whether each position is kept."""
+        mask: NDArray[np.bool_] = self._is_kept[self._atoms.roots(axis)]
+        return mask
 
     def positions(self, axis: Axis) -> list[int]:
-        """Return the positions that stay."""
-        found: list[int] = np.flatnonzero(self.mask(axis)).tolist()
-        return found
+        """Return the positions that are kept."""
+        positions: list[int] = np.flatnonzero(self.mask(axis)).tolist()
+        return positions
 
     def size(self, axis: Axis) -> int:
-        """Return how many positions stay."""
+        """Return the number of positions that are kept."""
         return int(self.mask(axis).sum())
 
 
-def find_channels(trace: Trace) -> list[Channels]:
-    """Return the channel groups of two channels and more, in the order of the layers that make them.
+def find_channels(trace: ChannelTrace) -> list[Channels]:
+    """Return the channel groups of two or more channels, in the order of the layers that produce them.
 
-    Units that lie in the same dimensions of the same tensors, equally often, are a group. What no convolution, linear layer or embedding
-    makes, such as a learned constant, stays and belongs to none.
+    Units that occur in the same dimensions of the same tensors, equally often, form a group. Channels that no convolution, linear layer or
+    embedding produces, such as those of a learned constant, are kept and belong to no group.
     """
-    # The graph names what layers share by one of its names, which need not be the first.
+    # The graph uses one of the names of a tensor that layers share, which need not be the first one.
     parameters = dict(trace.graph.network.named_parameters(remove_duplicate=False))
-    roots = {(held.name, dim): trace.atoms.roots(axis) for held in trace.held for dim, axis in enumerate(held.layout)}
-    making = _places(trace, trace.roles.made, {name for name, parameter in parameters.items() if parameter.ndim > 1})
-    scaling = _places(trace, trace.roles.scales, {name for name, parameter in parameters.items() if parameter.ndim == 1})
-    found: list[Channels] = []
-    for places, units in _alike(roots).items():
-        producers, scales = ([place for place in places if place in role] for role in (making, scaling))
+    roots = {(tensor.name, dim): trace.atoms.roots(axis) for tensor in trace.tensors for dim, axis in enumerate(tensor.layout)}
+    producing = _dimensions(trace, trace.roles.outputs, {name for name, parameter in parameters.items() if parameter.ndim > 1})
+    scaling = _dimensions(trace, trace.roles.scales, {name for name, parameter in parameters.items() if parameter.ndim == 1})
+    groups: list[Channels] = []
+    for dimensions, units in _units_by_dimensions(roots).items():
+        producers, scales = ([dimension for dimension in dimensions if dimension in role] for role in (producing, scaling))
         if len(units) > 1 and producers:
-            found.append(_channels(len(found), {one.group.name for one in found}, units, roots, producers, scales))
-    return found
+            groups.append(_channels(len(groups), {one.group.name for one in groups}, units, roots, producers, scales))
+    return groups
 
 
-def _places(trace: Trace, axes: Sequence[Axis], names: Iterable[str]) -> set[Place]:
+def _dimensions(trace: ChannelTrace, axes: Sequence[Axis], names: Iterable[str]) -> set[Dimension]:
     """Return the dimensions of the named tensors whose own atoms are among `axes`."""
     marked = np.zeros(len(trace.atoms), bool)
     for axis in axes:
         marked[axis] = True
     marked[FIXED] = False
-    return {(held.name, dim) for held in trace.held for dim, axis in enumerate(held.layout) if held.name in names and marked[axis].any()}
+    named = [tensor for tensor in trace.tensors if tensor.name in names]
+    return {(tensor.name, dim) for tensor in named for dim, axis in enumerate(tensor.layout) if marked[axis].any()}
 
 
-def _alike(roots: Mapping[Place, Axis]) -> dict[tuple[Place, ...], list[int]]:
-    """Return the units that lie in the same places equally often, by these places."""
-    lying: dict[int, list[tuple[Place, int]]] = defaultdict(list)
-    for place, axis in roots.items():
+def _units_by_dimensions(roots: Mapping[Dimension, Axis]) -> dict[tuple[Dimension, ...], list[int]]:
+    """Return the units that occur in the same dimensions equally often, by these dimensions."""
+    occurrences: dict[int, list[tuple[Dimension, int]]] = defaultdict(list)
+    for dimension, axis in roots.items():
         units, counts = np.unique(axis[axis != FIXED], return_counts=True)
         for unit, count in zip(units.tolist(), counts.tolist(), strict=True):
-            lying[unit].append((place, count))
-    alike: dict[tuple[tuple[Place, int], ...], list[int]] = defaultdict(list)
-    for unit, places in lying.items():
-        alike[tuple(places)].append(unit)
-    return {tuple(place for place, _ in places): units for places, units in alike.items()}
+            occurrences[unit].append((dimension, count))
+    alike: dict[tuple[tuple[Dimension, int], ...], list[int]] = defaultdict(list)
+    for unit, counted in occurrences.items():
+        alike[tuple(counted)].append(unit)
+    return {tuple(dimension for dimension, _ in counted): units for counted, units in alike.items()}
 
 
 def _channels(
-    number: int, taken: set[str], units: Sequence[int], roots: Mapping[Place, Axis], producers: Sequence[Place], scales: Sequence[Place]
+    number: int,
+    taken: set[str],
+    units: Sequence[int],
+    roots: Mapping[Dimension, Axis],
+    producers: Sequence[Dimension],
+    scales: Sequence[Dimension],
 ) -> Channels:
-    of_first = roots[producers[0]]
-    ordered = of_first[np.sort(np.unique(of_first, return_index=True)[1])]
+    first = roots[producers[0]]
+    ordered = first[np.sort(np.unique(first, return_index=True)[1])]
     ordered = ordered[np.isin(ordered, units)]
     parts: list[Part] = []
-    making: list[Producer] = []
-    scaling: list[str] = []
+    group_producers: list[Producer] = []
+    group_scales: list[str] = []
     for name, dim in producers:
         grid = _grid(roots[name, dim], ordered)
-        making.append(Producer(_named(parts, f"{name}[{number}]", name, dim, grid.reshape(-1), roots), dim, grid.shape[1]))
+        part = _part_name(parts, f"{name}[{number}]", name, dim, grid.reshape(-1), roots)
+        group_producers.append(Producer(part, dim, grid.shape[1]))
     for name, dim in scales:
         columns = _grid(roots[name, dim], ordered).T
-        scaling += [_named(parts, f"{name}[{number},{index}]", name, dim, column, roots) for index, column in enumerate(columns)]
+        group_scales += [_part_name(parts, f"{name}[{number},{index}]", name, dim, column, roots) for index, column in enumerate(columns)]
     path = _layer(producers[0][0])
     title = path if path not in taken else f"{path}[{number}]"
-    return Channels(Group(title, len(ordered), 1, tuple(making), tuple(scaling)), ordered, tuple(parts))
+    return Channels(Group(title, len(ordered), 1, tuple(group_producers), tuple(group_scales)), ordered, tuple(parts))
 
 
 def _grid(axis: Axis, units: Axis) -> Axis:
     """Return the positions of each unit in a dimension, (channels, positions)."""
-    number = np.full(max(axis.max(), units.max()) + 1, -1)
-    number[units] = np.arange(len(units))
-    ours = np.flatnonzero(number[axis] >= 0)
-    return ours[np.argsort(number[axis][ours], kind="stable")].reshape(len(units), -1)
+    index = np.full(max(axis.max(), units.max()) + 1, -1)
+    index[units] = np.arange(len(units))
+    positions = np.flatnonzero(index[axis] >= 0)
+    return positions[np.argsort(index[axis][positions], kind="stable")].reshape(len(units), -1)
 
 
-def _named(parts: list[Part], title: str, name: str, dim: int, positions: Axis, roots: Mapping[Place, Axis]) -> str:
-    """Return the name of a parameter's positions: its own where they are all, in order, else that of a new part."""
+def _part_name(parts: list[Part], title: str, name: str, dim: int, positions: Axis, roots: Mapping[Dimension, Axis]) -> str:
+    """Return the parameter's own name if `positions` are all of its positions in order; else add a part and return its name."""
     if len(positions) == len(roots[name, dim]) and (positions == np.arange(len(positions))).all():
         return name
     parts.append(Part(title, name, dim, tuple(positions.tolist())))
@@ -169,22 +176,22 @@ def _layer(parameter: str) -> str:
     return parameter
 
 
-def readable(network: nn.Module, channels: Iterable[Channels]) -> nn.Module:
-    """Return a network of the same tensors in which every producer and scale can be read by its name, the gradients of parts included."""
-    twin = _shadow(network)
+def with_named_parts(network: nn.Module, channels: Iterable[Channels]) -> nn.Module:
+    """Return a network that shares the tensors and in which every producer and scale can be read by name, with the gradients of parts."""
+    view = _shallow_copy(network)
     for part in (part for one in channels for part in one.parts):
         path, _, name = part.name.rpartition(".")
         whole = network.get_parameter(part.parameter)
-        chosen = torch.tensor(part.positions, device=whole.device)
-        piece = nn.Parameter(whole.detach().index_select(part.dim, chosen), whole.requires_grad)
-        piece.grad = None if whole.grad is None else whole.grad.index_select(part.dim, chosen)
-        twin.get_submodule(path).register_parameter(name, piece)
-    return twin
+        positions = torch.tensor(part.positions, device=whole.device)
+        piece = nn.Parameter(whole.detach().index_select(part.dim, positions), whole.requires_grad)
+        piece.grad = None if whole.grad is None else whole.grad.index_select(part.dim, positions)
+        view.get_submodule(path).register_parameter(name, piece)
+    return view
 
 
-def _shadow(module: nn.Module) -> nn.Module:
-    """Return a module with the same tensors whose tables of parameters and modules are its own."""
-    twin = object.__new__(type(module))
-    children = {name: None if child is None else _shadow(child) for name, child in module._modules.items()}
-    twin.__dict__ = {**module.__dict__, "_parameters": dict(module._parameters), "_modules": children}
-    return twin
+def _shallow_copy(module: nn.Module) -> nn.Module:
+    """Return a module that shares the tensors but has its own tables of parameters and submodules."""
+    copy = object.__new__(type(module))
+    children = {name: None if child is None else _shallow_copy(child) for name, child in module._modules.items()}
+    copy.__dict__ = {**module.__dict__, "_parameters": dict(module._parameters), "_modules": children}
+    return copy

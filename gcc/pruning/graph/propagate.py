@@ -1,8 +1,8 @@
-"""Which positions of a network's tensors stand or fall together.
+"""Propagates channel ids through a graph: which positions of a network's tensors must be removed together.
 
-Every dimension of every parameter and buffer starts with an atom for each of its positions. One walk along the graph ties those that must
-go together, by the rules of `operators`; what reaches the network's inputs and outputs stays. Of what is left, positions that are tied are
-one unit: a channel that can be cut.
+At first, every position of every dimension of every parameter and buffer is an atom of its own. One pass over the graph ties atoms by the
+rules of `gcc.pruning.graph.rules`, and fixes those that reach the network's inputs and outputs. Each unit that remains is a channel that
+can be removed. `channel_ids` explains these words.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind
 
 from gcc.errors import GccError
+from gcc.models.modules import CONVOLUTIONS
 from gcc.pruning.graph.channel_ids import Atoms, Layout, fixed
-from gcc.pruning.graph.export import Graph, arguments, operator_name, owner, place
+from gcc.pruning.graph.export import Graph, arguments, describe_call, operator_name, owner
 from gcc.pruning.graph.rules import RULES, Call, Roles, Rule, RuleOutput
-from gcc.pruning.groups import CONVOLUTIONS
 
-WHOLE = (nn.MultiheadAttention,)
-"""Modules whose sizes are too entangled for a cut: channels that enter or leave them stay."""
+OPAQUE = (nn.MultiheadAttention,)
+"""Modules whose sizes are too entangled to be cut: channels that enter or leave them are kept."""
 
-HINT = "write it with others, or put it into a module of its own and name that in `leave`, so that the channels around it stay"
+HINT = "replace it by others, or move it to a module of its own and name that module in `leave`, so that the channels around it are kept"
 
 Nodes = dict[fx.Node, RuleOutput]
 
 
 @dataclass(frozen=True)
-class Held:
+class NamedLayout:
     """A parameter or buffer that the graph reads.
 
     Attributes:
@@ -43,21 +43,27 @@ class Held:
     layout: Layout
 
 
-def held_by(network: nn.Module) -> dict[str, Tensor]:
-    """Return the parameters and buffers of a network by every name that they have."""
+def named_tensors(network: nn.Module) -> dict[str, Tensor]:
+    """Return the parameters and buffers of a network by each of their names."""
     return {**dict(network.named_parameters(remove_duplicate=False)), **dict(network.named_buffers(remove_duplicate=False))}
 
 
-class Trace:
-    """What a graph tells about channels.
+class ChannelTrace:
+    """The channels of a network, followed through its graph.
 
     Args:
-        graph: of the network.
-        leave: paths of modules; channels that enter or leave them stay.
-        rules: what operators do.
+        graph: the network's graph.
+        leave: paths of modules; channels that enter or leave them are kept.
+        rules: rule of each operator, by name.
+
+    Attributes:
+        atoms: which positions are tied.
+        roles: what layers do with atoms.
+        nodes: layouts by node of the graph.
+        tensors: layouts of the parameters and buffers that the graph reads.
 
     Raises:
-        GccError: an operator has no rule, and channels enter it; the message names the layer.
+        GccError: channels that could be removed enter an operator without a rule; the message names the layer.
     """
 
     def __init__(self, graph: Graph, leave: Collection[str] = (), rules: Mapping[str, Rule] = RULES) -> None:
@@ -66,8 +72,8 @@ class Trace:
         self.atoms = Atoms()
         self.roles = Roles()
         self.nodes: Nodes = {}
-        self.held: list[Held] = []
-        self._whole = {path for path, module in graph.network.named_modules() if isinstance(module, WHOLE)} | set(leave)
+        self.tensors: list[NamedLayout] = []
+        self._opaque = {path for path, module in graph.network.named_modules() if isinstance(module, OPAQUE)} | set(leave)
         for node, kind, name in graph.inputs():
             self._enter(node, kind, name)
         for node in graph.calls:
@@ -76,10 +82,10 @@ class Trace:
             self.atoms.fix(*self.layout(node))
 
     def layout(self, node: fx.Node) -> Layout:
-        """Return the layout of the tensor that a node makes."""
-        made = self.nodes[node]
-        assert isinstance(made, tuple)
-        return made
+        """Return the layout of the tensor that a node returns."""
+        layout = self.nodes[node]
+        assert isinstance(layout, tuple)
+        return layout
 
     def _enter(self, node: fx.Node, kind: InputKind, name: str | None) -> None:
         shape = node.meta["val"].shape if isinstance(node.meta.get("val"), Tensor) else ()
@@ -88,49 +94,49 @@ class Trace:
             return
         assert name is not None
         layer = self.graph.network.get_submodule(name.partition(".parametrizations.")[0] if "parametrizations" in name else _parent(name))
-        # A kernel's positions are no channels, and spectral norm joins them with those that are.
+        # The positions of a kernel are not channels, and spectral norm flattens them together with the input channels.
         free = 2 if isinstance(layer, CONVOLUTIONS) else len(shape)
         layout = (*self.atoms.fresh(shape[:free]), *fixed(shape[free:]))
         self.nodes[node] = layout
-        self.held.append(Held(name, layout))
+        self.tensors.append(NamedLayout(name, layout))
 
     def _follow(self, node: fx.Node) -> RuleOutput:
         if node.target is operator.getitem:
-            made = self.nodes[node.args[0]]  # type: ignore[index]
-            return made[node.args[1]] if isinstance(made, list) else made  # type: ignore[index]
+            layouts = self.nodes[node.args[0]]  # type: ignore[index]
+            return layouts[node.args[1]] if isinstance(layouts, list) else layouts  # type: ignore[index]
         if not isinstance(node.target, torch._ops.OpOverload):
-            raise GccError(f"{place(node)}: channels cannot be followed through this operator; {HINT}")
-        name, given = operator_name(node), {name: self._given(value) for name, value in arguments(node).items()}
+            raise GccError(f"{describe_call(node)}: channels cannot be followed through this operator; {HINT}")
+        name, inputs = operator_name(node), {name: self._as_layouts(value) for name, value in arguments(node).items()}
         value = node.meta.get("val")
         tensors = [value] if isinstance(value, Tensor) else list(value or ()) if isinstance(value, list | tuple) else []
-        call = Call(name, given, [tensor.shape for tensor in tensors], self.atoms, self.roles)
-        if self._is_whole(node) or name not in self._rules:
-            return self._left(node, call)
+        call = Call(name, inputs, [tensor.shape for tensor in tensors], self.atoms, self.roles)
+        if self._is_opaque(node) or name not in self._rules:
+            return self._fix_all(node, call)
         try:
             return self._rules[name](call)
         except (IndexError, KeyError, TypeError, ValueError) as error:
             raise GccError(
-                f"{place(node)}: channels cannot be followed through this operator with such arguments ({error}); {HINT}"
+                f"{describe_call(node)}: channels cannot be followed through this operator with such arguments ({error}); {HINT}"
             ) from error
 
-    def _given(self, value: Any) -> Any:
-        """Return an argument with layouts in the place of tensors."""
+    def _as_layouts(self, value: Any) -> Any:
+        """Return an argument with layouts instead of tensors."""
         if isinstance(value, list | tuple):
-            return [self._given(one) for one in value]
+            return [self._as_layouts(item) for item in value]
         return self.nodes[value] if isinstance(value, fx.Node) else value
 
-    def _left(self, node: fx.Node, call: Call) -> RuleOutput:
-        """Return the layouts of what is not followed: all positions that enter stay."""
+    def _fix_all(self, node: fx.Node, call: Call) -> RuleOutput:
+        """Return the layouts of a call that is not followed: all positions that enter it are fixed."""
         axes = [axis for tensor in call.tensors for axis in tensor]
-        if not self._is_whole(node) and any(self.atoms.prunable(axis) for axis in axes):
-            raise GccError(f"{place(node)}: channels cannot be followed through this operator; {HINT}")
+        if not self._is_opaque(node) and any(self.atoms.prunable(axis) for axis in axes):
+            raise GccError(f"{describe_call(node)}: channels cannot be followed through this operator; {HINT}")
         self.atoms.fix(*axes)
-        made = [fixed(shape) for shape in call.shapes]
-        return made[0] if isinstance(node.meta.get("val"), Tensor) else made
+        layouts = [fixed(shape) for shape in call.shapes]
+        return layouts[0] if isinstance(node.meta.get("val"), Tensor) else layouts
 
-    def _is_whole(self, node: fx.Node) -> bool:
+    def _is_opaque(self, node: fx.Node) -> bool:
         path = owner(node)[0]
-        return any(path == one or path.startswith(f"{one}.") for one in self._whole)
+        return any(path == opaque or path.startswith(f"{opaque}.") for opaque in self._opaque)
 
 
 def _parent(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Pruning of any generator, by its graph: no family, no constructor with widths."""
+"""Pruning of any generator by its graph; it needs no family, and no constructor that takes widths."""
 
 from __future__ import annotations
 
@@ -13,39 +13,41 @@ from gcc.errors import GccError, near
 from gcc.models.modules import shapes_of
 from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import Cost, cost_of
-from gcc.pruning.graph.export import Graph, blaming
-from gcc.pruning.graph.groups import Channels, Kept, find_channels, readable
-from gcc.pruning.graph.propagate import Trace
+from gcc.pruning.graph.export import Graph, located_errors
+from gcc.pruning.graph.groups import Channels, Selection, find_channels, with_named_parts
+from gcc.pruning.graph.propagate import ChannelTrace
 from gcc.pruning.graph.reset import reset
-from gcc.pruning.graph.rules import BY_TRUNK, RULES
+from gcc.pruning.graph.rules import RULES, TRUNK_SIZED_HEADS
 from gcc.pruning.graph.slice import cut
-from gcc.pruning.graph.verify import NO_CONSTANTS, require_alike, require_equal
+from gcc.pruning.graph.verify import NO_CONSTANTS, require_equal, require_same_graph
 from gcc.pruning.importance import score_groups
 from gcc.pruning.search import find_widths, with_min_channels
 from gcc.recipe import MacCounter
 from gcc.registry import METRICS, ImportanceMetric
+from gcc.utils.renamed import renamed_keywords
 
-Weights = Literal["inherited", "fresh"]
+WeightSource = Literal["inherited", "fresh"]
 PRECISE = (torch.float32, torch.float64)
-"""Types in which what is pruned can be proven equal."""
+"""Types in which the pruned generator can be proven equal."""
 
 
+@renamed_keywords(FutureWarning, counter="mac_counter", keep="min_keep_ratio")
 def prune(
     generator: nn.Module,
     example_input: Tensor | tuple[Tensor, ...],
     metric: str = "slimming",
     budget: str = "25%",
     *,
-    counter: MacCounter = "exact",
-    keep: float = 0.0,
+    mac_counter: MacCounter = "exact",
+    min_keep_ratio: float = 0.0,
     round_to: int = 1,
     leave: Collection[str] = (),
-    weights: Weights = "inherited",
+    weights: WeightSource = "inherited",
 ) -> nn.Module:
     """Return a smaller copy of a generator: the largest within the budget that keeps its most important channels.
 
-    Which channels go together is read off the generator's graph; nothing need be declared. The copy is compared, in evaluation mode and on
-    random input, with the generator whose cut channels are held at zero, and is returned only if both give the same.
+    The generator's graph shows which channels go together; nothing needs to be declared. The copy is compared, in evaluation mode and on
+    random input, with the full generator whose removed channels are set to zero. It is returned only if the outputs are equal.
 
     >>> import torch
     >>> from torch import nn
@@ -55,79 +57,71 @@ def prune(
     Conv2d(3, 8, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))
 
     Args:
-        generator: it stays as it is.
-        example_input: what it takes, (N, ...), on its device, or all that it takes in a tuple; it fixes the resolution of every cost.
-        metric: name of the importance metric that ranks the channels; one that reads gradients reads those that the parameters hold.
+        generator: the full generator; it is not changed.
+        example_input: its input, (N, ...), on its device, or a tuple of all its inputs; it fixes the resolution of every cost.
+        metric: name of the importance metric that ranks the channels; if it reads gradients, it reads those that the parameters hold.
         budget: such as `3.0G` or `900M` MACs per sample, `25%`, `2.5Mparams`, `25%params` or `8ms@cpu`; shares are of the generator's cost.
-        counter: of MACs, `exact` or `paper`.
-        keep: least share of each group's channels that stays.
-        round_to: groups that lose channels have a multiple of so many afterwards.
-        leave: paths of modules that are not looked into; channels that enter or leave them stay.
-        weights: `inherited`, or `fresh`, drawn by every module's `reset_parameters`; what belongs to a module that has none is inherited.
+        mac_counter: how MACs are counted, `exact` or `paper`.
+        min_keep_ratio: least share of each group's channels that is kept.
+        round_to: a group that loses channels keeps a multiple of this.
+        leave: paths of modules to leave as they are; channels that enter or leave them are kept.
+        weights: `inherited`, or `fresh` weights drawn by each module's `reset_parameters`; a module without that method inherits its own.
 
     Raises:
-        GccError: an argument cannot be used; or channels cannot be followed through a layer, which the message names.
+        GccError: an argument cannot be used, or channels cannot be followed through a layer; the message names the layer.
         BudgetError: the budget is out of reach.
-        PluginError: the metric is unknown, or can tell for no channel.
+        PluginError: the metric is unknown, or scores no channel.
     """
     inputs = example_input if isinstance(example_input, tuple) else (example_input,)
-    limit, ranking = _checked(generator, inputs, metric, budget, counter, keep, round_to, leave, weights)
-    if ranking.gradient_batches and all(parameter.grad is None for parameter in generator.parameters()):
-        raise GccError(f"metric {metric!r} reads gradients, and no parameter has one: call backward() on a loss before")
-    trace, channels = _followed(generator, inputs, leave)
+    _check_choices(min_keep_ratio=min_keep_ratio, round_to=round_to, weights=weights, mac_counter=mac_counter)
+    _check_networks(generator, inputs, leave)
+    limit, importance = _parsed_budget(budget, inputs), _loaded_metric(metric, generator)
+    trace, channels = _followed_channels(generator, inputs, leave)
     shapes = shapes_of(generator)
     full = _full_cost(shapes, inputs)
-    groups = with_min_channels([one.group for one in channels], keep)
-    scores = score_groups(readable(generator, channels), groups, ranking)
+    groups = with_min_channels([one.group for one in channels], min_keep_ratio)
+    scores = score_groups(with_named_parts(generator, channels), groups, importance)
 
     def narrowed(network: nn.Module, widths: Mapping[str, int]) -> nn.Module:
-        return cut(network, trace, Kept(trace.atoms, channels, {name: range(width) for name, width in widths.items()}))
+        return cut(network, trace, Selection(trace.atoms, channels, {name: range(width) for name, width in widths.items()}))
 
     def cost(widths: Mapping[str, int]) -> Cost:
         smaller = narrowed(shapes, widths)
-        with blaming(smaller, NO_CONSTANTS):
+        with located_errors(smaller, NO_CONSTANTS):
             return cost_of(smaller, *inputs)
 
     widths = find_widths(
         groups,
         scores,
-        limit,
-        counter,
-        full,
+        limit.resolve(full, mac_counter),
         cost,
         lambda widths, runtime: measure_ready(narrowed(generator, widths), inputs[0], runtime).median_ms,
         round_to,
     )
-    kept = Kept(trace.atoms, channels, {name: _best(score, widths[name]) for name, score in scores.items() if score is not None})
-    smaller = cut(generator, trace, kept)
+    best = {name: _most_important(score, widths[name]) for name, score in scores.items() if score is not None}
+    selection = Selection(trace.atoms, channels, best)
+    smaller = cut(generator, trace, selection)
     graph = Graph(smaller, *inputs)
-    require_alike(trace, kept, graph)
-    require_equal(generator, smaller, trace, kept, graph, *inputs)
+    require_same_graph(trace, selection, graph)
+    require_equal(generator, smaller, trace, selection, graph, *inputs)
     if weights == "fresh":
         reset(smaller)
     return smaller
 
 
-def _checked(
-    generator: nn.Module,
-    inputs: Sequence[Tensor],
-    metric: str,
-    budget: str,
-    counter: str,
-    keep: float,
-    round_to: int,
-    leave: Collection[str],
-    weights: str,
-) -> tuple[Budget | LatencyBudget, ImportanceMetric]:
-    if not inputs or not all(isinstance(one, Tensor) for one in inputs):
-        raise GccError(f"example_input = {type(inputs[0] if inputs else inputs).__name__}: expected a tensor, or a tuple of tensors")
-    if not 0 <= keep <= 1 or round_to < 1:
-        raise GccError(f"keep = {keep}, round_to = {round_to}: expected a share from 0 to 1, and a number from 1 up")
-    if not all(one.numel() for one in inputs):
-        raise GccError("example_input is empty: expected one sample or more")
-    for name, value, known in (("weights", weights, get_args(Weights)), ("counter", counter, get_args(MacCounter))):
+def _check_choices(min_keep_ratio: float, round_to: int, weights: str, mac_counter: str) -> None:
+    if not 0 <= min_keep_ratio <= 1 or round_to < 1:
+        raise GccError(f"min_keep_ratio = {min_keep_ratio}, round_to = {round_to}: expected a share from 0 to 1, and a number from 1 up")
+    for name, value, known in (("weights", weights, get_args(WeightSource)), ("mac_counter", mac_counter, get_args(MacCounter))):
         if value not in known:
             raise GccError(f"{name} = {value!r}: expected {' or '.join(map(repr, known))}")
+
+
+def _check_networks(generator: nn.Module, inputs: Sequence[Tensor], leave: Collection[str]) -> None:
+    if not inputs or not all(isinstance(tensor, Tensor) for tensor in inputs):
+        raise GccError(f"example_input = {type(inputs[0] if inputs else inputs).__name__}: expected a tensor, or a tuple of tensors")
+    if not all(tensor.numel() for tensor in inputs):
+        raise GccError("example_input is empty: expected one sample or more")
     for name, parameter in generator.named_parameters():
         if parameter.is_floating_point() and parameter.dtype not in PRECISE:
             raise GccError(f"{name} is {str(parameter.dtype).removeprefix('torch.')}: expected a generator in float32 or float64")
@@ -136,13 +130,21 @@ def _checked(
     paths = {path for path, _ in generator.named_modules() if path}
     for path in leave:
         if path not in paths:
-            raise GccError(f"leave has {path!r}, which is no module of the generator{near(path, paths)}")
-    (limit,) = Budget.parse_each(budget, ["generator"]).values()
-    if isinstance(limit, LatencyBudget) and len(inputs) > 1:
-        raise GccError(
-            f"budget {budget!r}: times are measured for one input, and {len(inputs)} were given; expected a budget of another kind"
-        )
-    return limit, METRICS.load(metric)()
+            raise GccError(f"leave has {path!r}, which is not a module of the generator{near(path, paths)}")
+
+
+def _parsed_budget(text: str, inputs: Sequence[Tensor]) -> Budget | LatencyBudget:
+    (budget,) = Budget.parse_each(text, ["generator"]).values()
+    if isinstance(budget, LatencyBudget) and len(inputs) > 1:
+        raise GccError(f"budget {text!r}: times are measured for one input, not for {len(inputs)}; expected a budget of another kind")
+    return budget
+
+
+def _loaded_metric(name: str, generator: nn.Module) -> ImportanceMetric:
+    metric = METRICS.load(name)()
+    if metric.gradient_batches and all(parameter.grad is None for parameter in generator.parameters()):
+        raise GccError(f"metric {name!r} reads gradients, and no parameter has one: call backward() on a loss before")
+    return metric
 
 
 def _full_cost(shapes: nn.Module, inputs: Sequence[Tensor]) -> Cost:
@@ -150,39 +152,43 @@ def _full_cost(shapes: nn.Module, inputs: Sequence[Tensor]) -> Cost:
         return cost_of(shapes, *inputs)
     except RuntimeError as error:
         raise GccError(
-            f"the generator's cost cannot be told from shapes alone: {error}; expected tensors that are registered as buffers, or that are "
-            "made on the device of the input"
+            f"the generator's cost cannot be computed from shapes alone: {error}; expected tensors that are registered as buffers, or that "
+            "are created on the device of the input"
         ) from error
 
 
-def _best(score: Tensor, width: int) -> list[int]:
-    """Return the numbers of the most important channels, in their order."""
+def _most_important(score: Tensor, width: int) -> list[int]:
+    """Return the indices of the `width` most important channels, in ascending order."""
     return sorted(score.argsort(descending=True, stable=True)[:width].tolist())
 
 
-def _followed(generator: nn.Module, inputs: Sequence[Tensor], leave: Collection[str]) -> tuple[Trace, list[Channels]]:
-    """Return the channel groups of a generator, whose sizes its code follows."""
+def _followed_channels(generator: nn.Module, inputs: Sequence[Tensor], leave: Collection[str]) -> tuple[ChannelTrace, list[Channels]]:
+    """Return the channel groups of a generator by the first table of rules for which a trial cut succeeds."""
     graph = Graph(generator, *inputs)
-    refusals: list[GccError] = []
-    for rules in (RULES, BY_TRUNK):
-        trace = Trace(graph, leave, rules)
+    errors: list[GccError] = []
+    for rules in (RULES, TRUNK_SIZED_HEADS):
+        trace = ChannelTrace(graph, leave, rules)
         channels = find_channels(trace)
         if not channels:
             raise GccError("no channel of this generator can be pruned: expected a convolution or linear layer between two others")
         try:
-            _try(generator, inputs, trace, channels)
+            _cut_for_trial(generator, inputs, trace, channels)
         except GccError as error:
-            refusals.append(error)
+            errors.append(error)
         else:
             return trace, channels
-    raise refusals[0]
+    raise errors[0]
 
 
-def _try(generator: nn.Module, inputs: Sequence[Tensor], trace: Trace, channels: Sequence[Channels]) -> None:
-    """Cut one channel of every group, and see that the generator goes the same way: here sizes that are constants come out."""
-    kept = Kept(trace.atoms, channels, {one.group.name: range(one.group.channels - 1) for one in channels})
+def _cut_for_trial(generator: nn.Module, inputs: Sequence[Tensor], trace: ChannelTrace, channels: Sequence[Channels]) -> None:
+    """Remove one channel of every group and check that the code still runs the same operators; this finds sizes that are constants.
+
+    Raises:
+        GccError: it does not.
+    """
+    selection = Selection(trace.atoms, channels, {one.group.name: range(one.group.channels - 1) for one in channels})
     try:
-        graph = Graph(cut(generator, trace, kept), *inputs)
+        graph = Graph(cut(generator, trace, selection), *inputs)
     except GccError as error:
         raise GccError(f"with a channel fewer, {error}; {NO_CONSTANTS}") from error
-    require_alike(trace, kept, graph)
+    require_same_graph(trace, selection, graph)

@@ -1,4 +1,4 @@
-"""Fresh weights for a network that is there already."""
+"""Draws the weights of an existing network anew."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizat
 from torch.nn.utils.spectral_norm import SpectralNorm
 
 ITERATIONS = 15
-"""Of the power method, after which torch takes the vectors of a spectral norm for those of its weight."""
+"""Iterations of the power method after which torch considers the vectors of a spectral norm to be those of its weight."""
 
 
 @torch.no_grad()
 def reset(network: nn.Module) -> None:
-    """Draw the weights of every module anew by its `reset_parameters`; what belongs to a module that has none stays.
+    """Draw the weights of every module anew by its `reset_parameters`; a module without that method keeps its own tensors.
 
-    Of a layer under spectral or weight norm, the weight itself is drawn, and the norm's own numbers are found by it. A module comes after
-    those that it consists of, whose weights it may draw in a way of its own.
+    For a layer under spectral or weight norm, the weight itself is drawn, and the norm's own tensors are computed from it. A module comes
+    after its submodules, since it may draw their weights in its own way.
     """
     network.apply(_redraw)
 
@@ -31,7 +31,7 @@ def _redraw(module: nn.Module) -> None:
 
 def _reset(module: Any) -> None:
     module.reset_parameters()
-    # The older hooks of spectral and weight norm keep the weight as a plain tensor, and make it anew in every pass.
+    # The older hooks of spectral and weight norm store the weight as a plain tensor and compute it again in every forward pass.
     if "weight_orig" in module._parameters:
         module.weight_orig.copy_(module.weight)
         for hook in module._forward_pre_hooks.values():
@@ -50,12 +50,12 @@ def _reset_parametrised(module: Any) -> None:
     plain.reset_parameters()
     for name in drawn:
         setattr(module, name, drawn[name].data)
-        for one in module.parametrizations[name]:
-            if isinstance(one, _SpectralNorm) and drawn[name].ndim > 1:
-                one._power_method(one._reshape_weight_to_matrix(drawn[name].data), ITERATIONS)
+        for norm in module.parametrizations[name]:
+            if isinstance(norm, _SpectralNorm) and drawn[name].ndim > 1:
+                norm._power_method(norm._reshape_weight_to_matrix(drawn[name].data), ITERATIONS)
 
 
 def _norms(weight: Tensor, norms: Tensor) -> Tensor:
-    """Return the norms of a weight's slices, in the shape of `norms`."""
+    """Return the norms of a weight's slices in the shape of `norms`."""
     slices: Tensor = torch.linalg.vector_norm(weight, dim=[dim for dim, size in enumerate(norms.shape) if size == 1], keepdim=True)
     return slices

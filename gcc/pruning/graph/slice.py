@@ -1,4 +1,4 @@
-"""A module without some of its channels: shorter parameters and buffers, and the sizes that layers keep as attributes."""
+"""Removes channels from a module: its parameters and buffers become shorter, and so do the sizes that layers store as attributes."""
 
 from __future__ import annotations
 
@@ -9,71 +9,70 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gcc.models.modules import evaluating
+from gcc.models.modules import CONVOLUTIONS, evaluating
 from gcc.pruning.graph.channel_ids import Layout
 from gcc.pruning.graph.export import arguments, operator_name, owner
-from gcc.pruning.graph.groups import Kept
-from gcc.pruning.graph.propagate import Trace, held_by
-from gcc.pruning.graph.weight_norms import normed, restore, weight_of
-from gcc.pruning.groups import CONVOLUTIONS
+from gcc.pruning.graph.groups import Selection
+from gcc.pruning.graph.propagate import ChannelTrace, named_tensors
+from gcc.pruning.graph.weight_norms import reparametrised_layers, restore, weight_of
 
 Sizes = Sequence[int]
 
 
 @torch.no_grad()
-def cut(network: nn.Module, trace: Trace, kept: Kept) -> nn.Module:
-    """Return a copy of a network with the weights of what stays.
+def cut(network: nn.Module, trace: ChannelTrace, selection: Selection) -> nn.Module:
+    """Return a copy of a network that has only the selected positions.
 
     Args:
-        network: the traced one or a copy of it, on any device; it is left as it is.
-        trace: of its graph.
-        kept: the positions that stay.
+        network: the traced network or a copy of it, on any device; it is not changed.
+        trace: the trace of its graph.
+        selection: the positions that are selection.
     """
     smaller = deepcopy(network)
     with evaluating(smaller):
-        weights = {path: weight_of(smaller.get_submodule(path)) for path in normed(smaller)}
-    tensors = held_by(smaller)
-    shorter = {id(tensors[held.name]): _shortened(tensors[held.name], held.layout, kept) for held in trace.held}
+        weights = {path: weight_of(smaller.get_submodule(path)) for path in reparametrised_layers(smaller)}
+    tensors = named_tensors(smaller)
+    shorter = {id(tensors[one.name]): _shortened(tensors[one.name], one.layout, selection) for one in trace.tensors}
     for module in smaller.modules():
         for table in (module._parameters, module._buffers):
             table.update((name, shorter[id(tensor)]) for name, tensor in table.items() if id(tensor) in shorter)  # type: ignore[misc]
-    for path, sizes in _sizes(trace, kept).items():
+    for path, sizes in _sizes(trace, selection).items():
         module = smaller.get_submodule(path)
         for name, value in sizes.items():
             setattr(module, name, value)
     with evaluating(smaller):
         for path, layout in _weights(trace).items():
             if path in weights:
-                restore(smaller.get_submodule(path), _shortened(weights[path], layout, kept))
+                restore(smaller.get_submodule(path), _shortened(weights[path], layout, selection))
     return smaller
 
 
-def _weights(trace: Trace) -> dict[str, Layout]:
+def _weights(trace: ChannelTrace) -> dict[str, Layout]:
     """Return the layouts of the weights that layers compute with."""
     calls = [node for node in trace.graph.calls if operator_name(node) in ATTRIBUTES and arguments(node).get("weight") is not None]
     return {owner(node)[0]: trace.layout(arguments(node)["weight"]) for node in calls}
 
 
-def _shortened(tensor: Tensor, layout: Layout, kept: Kept) -> Tensor:
+def _shortened(tensor: Tensor, layout: Layout, selection: Selection) -> Tensor:
     shorter = tensor.detach()
     for dim, axis in enumerate(layout):
-        positions = kept.positions(axis)
+        positions = selection.positions(axis)
         if len(positions) < len(axis):
             shorter = shorter.index_select(dim, torch.tensor(positions, device=tensor.device))
     return nn.Parameter(shorter, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else shorter
 
 
-def _sizes(trace: Trace, kept: Kept) -> dict[str, dict[str, Any]]:
-    """Return the attributes of each layer that holds sizes, by its path."""
-    found: dict[str, dict[str, Any]] = {}
+def _sizes(trace: ChannelTrace, selection: Selection) -> dict[str, dict[str, Any]]:
+    """Return the new values of the attributes in which layers store sizes, by the layer's path."""
+    attributes: dict[str, dict[str, Any]] = {}
     for node in trace.graph.calls:
         kinds, sizes = ATTRIBUTES.get(operator_name(node), ((), _none))
         path = owner(node)[0]
         module = trace.graph.network.get_submodule(path)
         if isinstance(module, kinds):
-            before, after = ([kept.size(axis) for axis in trace.layout(one)] for one in (node.all_input_nodes[0], node))
-            found[path] = sizes(module, before, after)
-    return found
+            before, after = ([selection.size(axis) for axis in trace.layout(end)] for end in (node.all_input_nodes[0], node))
+            attributes[path] = sizes(module, before, after)
+    return attributes
 
 
 def _convolution(module: Any, before: Sizes, after: Sizes) -> dict[str, Any]:
@@ -128,4 +127,4 @@ ATTRIBUTES: dict[str, tuple[tuple[type[nn.Module], ...], Callable[[Any, Sizes, S
     "unflatten": ((nn.Unflatten,), _unflatten),
     "embedding": ((nn.Embedding,), _embedding),
 }
-"""By the operator that a layer calls: which modules hold sizes, and what they are, from the kept sizes of what goes in and comes out."""
+"""By the operator that a layer calls: the modules that store sizes, and a function from the kept sizes of input and output to those."""

@@ -1,7 +1,8 @@
-"""Layers that compute with a weight divided by its norm: spectral norm and weight norm, parametrised or by the older hooks.
+"""Layers whose weight is divided by its norm: spectral norm and weight norm, as parametrisations or by the older hooks.
 
-What a cut leaves of such a weight has another norm. The layer's own numbers, the vectors of the power iteration or the norms of weight
-norm, are scaled so that it goes on computing with the weight that it had. Spectral norm finds its vectors anew in its next training pass.
+The part of such a weight that a cut leaves has a different norm. The layer's own tensors, the vectors of the power iteration or the norms
+of weight norm, are scaled so that it still computes with the weight that it had. Spectral norm updates its vectors in the next training
+pass.
 """
 
 from __future__ import annotations
@@ -10,28 +11,28 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations
+from torch.nn.utils.parametrizations import _SpectralNorm, _WeightNorm
 from torch.nn.utils.parametrize import is_parametrized
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-PARAMETRISED = (parametrizations._SpectralNorm, parametrizations._WeightNorm)
+PARAMETRISED = (_SpectralNorm, _WeightNorm)
 HOOKS = (SpectralNorm, WeightNorm)
 HOOKED = ("weight_orig", "weight_u", "weight_v", "weight_g")
 
 
-def normed(network: nn.Module) -> dict[str, list[str]]:
-    """Return the layers of a network that are under such a norm, each with the tensors that its weight is computed from."""
-    found: dict[str, list[str]] = {}
+def reparametrised_layers(network: nn.Module) -> dict[str, list[str]]:
+    """Return the names of the tensors that the weight of each such layer is computed from, by the layer's path."""
+    layers: dict[str, list[str]] = {}
     for path, module in network.named_modules():
         tensors = [name for name, _ in [*module.named_parameters(), *module.named_buffers()]]
         if is_parametrized(module, "weight"):
-            own: Any = module.parametrizations
-            if any(isinstance(one, PARAMETRISED) for one in own.weight):
-                found[path] = [f"{path}.{name}".lstrip(".") for name in tensors if name.startswith("parametrizations.weight.")]
+            parametrizations: Any = module.parametrizations
+            if any(isinstance(norm, PARAMETRISED) for norm in parametrizations.weight):
+                layers[path] = [f"{path}.{name}".lstrip(".") for name in tensors if name.startswith("parametrizations.weight.")]
         elif {"weight_orig", "weight_g"} & set(module._parameters):
-            found[path] = [f"{path}.{name}".lstrip(".") for name in HOOKED if name in tensors]
-    return found
+            layers[path] = [f"{path}.{name}".lstrip(".") for name in HOOKED if name in tensors]
+    return layers
 
 
 def weight_of(module: Any) -> Tensor:
@@ -43,15 +44,15 @@ def weight_of(module: Any) -> Tensor:
     return weight.detach()
 
 
-def restore(module: Any, wanted: Tensor) -> None:
-    """Let a layer in evaluation mode compute with `wanted`, which is its weight up to the norm's factors."""
-    found = weight_of(module)
+def restore(module: Any, expected: Tensor) -> None:
+    """Scale the norm's tensors so that a layer in evaluation mode computes with `expected`, its weight up to the norm's factors."""
+    current = weight_of(module)
     tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     for name, tensor in tensors.items():
         if name.endswith((".original0", "weight_g")):
             dims = [dim for dim, size in enumerate(tensor.shape) if size == 1]
-            norms = [torch.linalg.vector_norm(weight, dim=dims, keepdim=True) for weight in (wanted, found)]
+            norms = [torch.linalg.vector_norm(weight, dim=dims, keepdim=True) for weight in (expected, current)]
             tensor.data.mul_(norms[0] / norms[1])
         elif name.endswith(("._u", "weight_u")):
-            tensor.mul_((found * found).sum() / (found * wanted).sum())
+            tensor.mul_((current * current).sum() / (current * expected).sum())
     weight_of(module)

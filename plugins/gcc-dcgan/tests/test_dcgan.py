@@ -9,7 +9,7 @@ from gcc import Compressor, Teacher, load
 from gcc.errors import RecipeError
 from gcc.pruning.graph.export import Graph
 from gcc.pruning.graph.groups import find_channels
-from gcc.pruning.graph.propagate import Trace
+from gcc.pruning.graph.propagate import ChannelTrace
 from gcc.pruning.groups import find_groups
 from gcc.recipe import changed
 from gcc.testing import check_architecture
@@ -50,7 +50,7 @@ def test_other_sizes_are_refused(size):
 def test_the_generator_alone_has_the_same_groups():
     family = DCGAN(DCGAN.demo())
     network = family.build_generator(family.full_widths(8))
-    found = [one.group for one in find_channels(Trace(Graph(network, family.example_input())))]
+    found = [one.group for one in find_channels(ChannelTrace(Graph(network, family.example_input())))]
     wanted = find_groups(family, 8)
     assert [(g.channels, g.producers, g.scales) for g in found] == [(g.channels, g.producers, g.scales) for g in wanted]
 

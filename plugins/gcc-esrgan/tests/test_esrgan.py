@@ -8,7 +8,7 @@ from gcc import Compressor, Teacher, load
 from gcc.errors import RecipeError
 from gcc.pruning.graph.export import Graph
 from gcc.pruning.graph.groups import find_channels
-from gcc.pruning.graph.propagate import Trace
+from gcc.pruning.graph.propagate import ChannelTrace
 from gcc.pruning.groups import find_groups
 from gcc.recipe import changed
 from gcc.registry import DATASETS
@@ -78,7 +78,7 @@ def test_groups_behind_concatenations():
 def test_the_generator_alone_has_the_same_groups():
     family = small()
     network = family.build_generator(family.full_widths(8))
-    found = [one.group for one in find_channels(Trace(Graph(network, family.example_input())))]
+    found = [one.group for one in find_channels(ChannelTrace(Graph(network, family.example_input())))]
     assert {(group.channels, frozenset(group.producers)) for group in found} == {
         (group.channels, frozenset(group.producers)) for group in find_groups(family, 8)
     }

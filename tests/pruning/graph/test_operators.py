@@ -11,15 +11,15 @@ from torch.nn import functional
 from gcc.errors import GccError
 from gcc.pruning.graph.channel_ids import Atoms, fixed
 from gcc.pruning.graph.export import Graph
-from gcc.pruning.graph.groups import Kept, find_channels, readable
-from gcc.pruning.graph.propagate import Trace, held_by
+from gcc.pruning.graph.groups import Selection, find_channels, with_named_parts
+from gcc.pruning.graph.propagate import ChannelTrace, named_tensors
 from gcc.pruning.graph.reset import reset
 from gcc.pruning.graph.rules import RULES, Call, Roles
 from gcc.pruning.graph.slice import cut
-from gcc.pruning.graph.verify import require_alike, require_equal
+from gcc.pruning.graph.verify import require_equal, require_same_graph
 from gcc.pruning.groups import find_groups
 from gcc.registry import ARCHITECTURES
-from tests.helpers.graph_toys import CONSTRUCTS, Made, attended, between, built, conv
+from tests.helpers.graph_toys import CONSTRUCTS, Composed, attended, between, built, conv
 
 # What is left of these channels gives something else than all of them with zeros among them: statistics over channels, widths in formulas.
 UNEVEN = {
@@ -47,30 +47,30 @@ class Cut:
 
     def __init__(self, network, example, share=0.5, seed=0):
         self.network, self.example = network, example
-        self.trace = Trace(Graph(network, example))
+        self.trace = ChannelTrace(Graph(network, example))
         self.channels = find_channels(self.trace)
         random = np.random.default_rng(seed)
         self.chosen = {
             one.group.name: sorted(random.choice(one.group.channels, max(1, int(share * one.group.channels)), replace=False).tolist())
             for one in self.channels
         }
-        self.kept = Kept(self.trace.atoms, self.channels, self.chosen)
-        self.smaller = cut(network, self.trace, self.kept)
+        self.selection = Selection(self.trace.atoms, self.channels, self.chosen)
+        self.smaller = cut(network, self.trace, self.selection)
 
     def prove(self):
         graph = Graph(self.smaller, self.example)
-        require_alike(self.trace, self.kept, graph)
-        require_equal(self.network, self.smaller, self.trace, self.kept, graph, self.example)
+        require_same_graph(self.trace, self.selection, graph)
+        require_equal(self.network, self.smaller, self.trace, self.selection, graph, self.example)
 
     @torch.no_grad()
     def zeroed(self):
         """The full network with zeros for every weight of a channel that is cut."""
         network = deepcopy(self.network)
-        tensors = held_by(network)
-        for held in self.trace.held:
-            for dim, axis in enumerate(held.layout):
-                gone = torch.from_numpy(np.flatnonzero(~self.kept.mask(axis)))
-                tensors[held.name].index_fill_(dim, gone, 0)
+        tensors = named_tensors(network)
+        for tensor in self.trace.tensors:
+            for dim, axis in enumerate(tensor.layout):
+                gone = torch.from_numpy(np.flatnonzero(~self.selection.mask(axis)))
+                tensors[tensor.name].index_fill_(dim, gone, 0)
         return network
 
     @torch.no_grad()
@@ -90,7 +90,7 @@ def test_every_construct_is_cut_as_by_hand(name):
     network, example = built(name)
     before = {key: value.clone() for key, value in network.state_dict().items()}
     one = Cut(network, example)
-    assert {each.group.name: each.group.channels for each in one.channels} == CONSTRUCTS[name][2]
+    assert {group.group.name: group.group.channels for group in one.channels} == CONSTRUCTS[name][2]
     one.prove()
     if name not in UNEVEN:
         one.compare()
@@ -119,7 +119,7 @@ def test_attention_divides_by_the_root_of_what_is_left():
     one = Cut(network, example)
     stem, inner = one.chosen["stem"], one.chosen["query"]
     assert len(inner) == 2
-    small = Made(attended, stem=conv(3, 4), query=conv(4, 2, 1), key=conv(4, 2, 1), value=conv(4, 4, 1), out=conv(4, 3))
+    small = Composed(attended, stem=conv(3, 4), query=conv(4, 2, 1), key=conv(4, 2, 1), value=conv(4, 4, 1), out=conv(4, 3))
     rows = {"stem": (stem, range(3)), "query": (inner, stem), "key": (inner, stem), "value": (stem, stem), "out": (range(3), stem)}
     for layer, (outputs, inputs) in rows.items():
         full, part = getattr(network, layer), getattr(small, layer)
@@ -174,7 +174,7 @@ def test_families_have_the_groups_of_their_constructors(name):
     family = ARCHITECTURES.load(name)
     architecture = family(family.demo())
     network = architecture.build_generator(architecture.full_widths(16))
-    found = [one.group for one in find_channels(Trace(Graph(network, architecture.example_input())))]
+    found = [one.group for one in find_channels(ChannelTrace(Graph(network, architecture.example_input())))]
     spread = 0
     for wanted in find_groups(architecture, 16):
         parts = [group for group in found if set(group.producers) & set(wanted.producers)]
@@ -192,20 +192,20 @@ def test_families_have_the_groups_of_their_constructors(name):
 
 def test_parts_of_a_weight_are_read_apart_with_their_gradients():
     network, example = built("gated linear unit")
-    channels = find_channels(Trace(Graph(network, example)))
+    channels = find_channels(ChannelTrace(Graph(network, example)))
     network(torch.randn(example.shape)).square().sum().backward()
     (group,) = [one.group for one in channels]
     (producer,) = group.producers
-    weight = readable(network, channels).get_parameter(producer.parameter)
+    weight = with_named_parts(network, channels).get_parameter(producer.parameter)
     order = [row for channel in range(8) for row in (channel, channel + 8)]
     assert (producer.dim, producer.ratio) == (0, 2)
     assert torch.equal(weight, network[0].weight[order]) and torch.equal(weight.grad, network[0].weight.grad[order])
-    scales = [readable(network, channels).get_parameter(name) for name in group.scales]
+    scales = [with_named_parts(network, channels).get_parameter(name) for name in group.scales]
     assert torch.equal(torch.cat(scales), network[1].weight)
 
 
 def test_a_group_whose_weights_are_whole_names_them_as_they_are():
-    (one,) = find_channels(Trace(Graph(*built("pixel shuffle"))))
+    (one,) = find_channels(ChannelTrace(Graph(*built("pixel shuffle"))))
     (producer,) = one.group.producers
     assert (producer.parameter, producer.dim, producer.ratio, one.parts) == ("0.weight", 0, 4, ())
 
@@ -236,7 +236,7 @@ class Ways(nn.Module):
 
 def test_another_way_through_the_code_is_seen():
     with pytest.raises(
-        GccError, match=r"test_traced.py:\d+ `return self.out\(torch.relu.*`: with fewer channels the code goes another way"
+        GccError, match=r"test_operators.py:\d+ `return self.out\(torch.relu.*`: with fewer channels the code runs other operators"
     ):
         Cut(Ways(), torch.zeros(1, 3, 6, 6)).prove()
 
@@ -293,8 +293,8 @@ def _plain(name):
 def test_a_module_that_is_left_keeps_the_channels_around_it():
     network = nn.Sequential(conv(3, 8), conv(8, 8), nn.ReLU(), conv(8, 6), conv(6, 3))
     example = torch.zeros(1, 3, 4, 4)
-    assert [one.group.name for one in find_channels(Trace(Graph(network, example)))] == ["0", "1", "3"]
-    assert [one.group.name for one in find_channels(Trace(Graph(network, example), leave=["1"]))] == ["3"]
+    assert [one.group.name for one in find_channels(ChannelTrace(Graph(network, example)))] == ["0", "1", "3"]
+    assert [one.group.name for one in find_channels(ChannelTrace(Graph(network, example), leave=["1"]))] == ["3"]
 
 
 class Random(nn.Module):
@@ -403,8 +403,9 @@ def test_tied_atoms_are_one(pairs):
 
 def test_scales_of_one_norm_over_several_groups_are_read_apart():
     network, example = built("concatenations")
-    channels = find_channels(Trace(Graph(network, example)))
-    scales = {one.group.name: [readable(network, channels).get_parameter(name).tolist() for name in one.group.scales] for one in channels}
+    channels = find_channels(ChannelTrace(Graph(network, example)))
+    named = with_named_parts(network, channels)
+    scales = {one.group.name: [named.get_parameter(name).tolist() for name in one.group.scales] for one in channels}
     assert scales == {"one": [network.norm.weight[3:7].tolist()], "two": [network.norm.weight[7:].tolist()]}
 
 
@@ -412,5 +413,5 @@ def test_operators_that_no_rule_names_are_followed_where_no_channel_enters_them(
     def fourier(self, x):
         return self.layers(torch.fft.rfft2(x).abs())
 
-    network = Made(fourier, layers=between(nn.ReLU()))
-    assert [one.group.channels for one in find_channels(Trace(Graph(network, torch.zeros(1, 3, 6, 6))))] == [8]
+    network = Composed(fourier, layers=between(nn.ReLU()))
+    assert [one.group.channels for one in find_channels(ChannelTrace(Graph(network, torch.zeros(1, 3, 6, 6))))] == [8]

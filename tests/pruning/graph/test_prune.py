@@ -6,7 +6,7 @@ import gcc
 from gcc.deploy.latency import Latency
 from gcc.errors import BudgetError, GccError, PluginError
 from gcc.pruning.cost import cost_of
-from tests.helpers.graph_toys import CONSTRUCTS, Made, built, conv
+from tests.helpers.graph_toys import CONSTRUCTS, Composed, built, conv
 
 IMAGE = torch.zeros(1, 3, 8, 8)
 
@@ -60,11 +60,23 @@ def test_it_trains_and_is_as_the_generator_was():
 
 
 def test_a_share_stays_and_widths_are_round():
-    smaller = gcc.prune(chain(), IMAGE, "l1", "45%", keep=0.5, round_to=4)
+    smaller = gcc.prune(chain(), IMAGE, "l1", "45%", min_keep_ratio=0.5, round_to=4)
     widths = [smaller[0].out_channels, smaller[3].out_channels]
     assert widths[0] >= 8 and widths[1] >= 12 and all(width % 4 == 0 for width in widths)
     with pytest.raises(BudgetError, match="between"):
-        gcc.prune(chain(), IMAGE, "l1", "10%", keep=0.5)
+        gcc.prune(chain(), IMAGE, "l1", "10%", min_keep_ratio=0.5)
+
+
+@pytest.mark.parametrize(("old", "new", "value"), [("keep", "min_keep_ratio", 0.7), ("counter", "mac_counter", "paper")])
+def test_keywords_of_version_0_1_still_work_and_name_the_present_ones(old, new, value):
+    with pytest.warns(FutureWarning, match=rf"prune\(\): the keyword {old} is now called {new}") as warned:
+        smaller = gcc.prune(chain(), IMAGE, "l1", "60%", **{old: value})
+    assert warned[0].filename == __file__
+    expected = gcc.prune(chain(), IMAGE, "l1", "60%", **{new: value})
+    assert smaller.state_dict().keys() == expected.state_dict().keys()
+    assert all(torch.equal(tensor, smaller.state_dict()[name]) for name, tensor in expected.state_dict().items())
+    with pytest.raises(TypeError, match="both are given"):
+        gcc.prune(chain(), IMAGE, "l1", "60%", **{old: value, new: value})
 
 
 def test_fresh_weights_are_drawn_and_inherited_ones_are_not():
@@ -173,7 +185,7 @@ def test_heads_that_are_a_share_of_the_features_shrink_with_them():
     torch.manual_seed(0)
     attention, wide = (
         Attention(12, 2),
-        Made(lambda self, x: x + self.down(torch.relu(self.up(x))), up=nn.Linear(12, 24), down=nn.Linear(24, 12)),
+        Composed(lambda self, x: x + self.down(torch.relu(self.up(x))), up=nn.Linear(12, 24), down=nn.Linear(24, 12)),
     )
     network = nn.Sequential(nn.Linear(5, 12), nn.LayerNorm(12), attention, wide, nn.Linear(12, 3))
     smaller = gcc.prune(network, torch.zeros(2, 4, 5), "l1", "40%params")
@@ -229,13 +241,13 @@ class Named(nn.Module):
 @pytest.mark.parametrize(
     ("inner", "told"),
     [
-        (Fixed, r"layer 'body' \(Fixed\) in test_any_generator.py:\d+ `return self.out\(self.up\(z\).view\(-1, 8, 2, 2\)\)`.*-1"),
+        (Fixed, r"layer 'body' \(Fixed\) in test_prune.py:\d+ `return self.out\(self.up\(z\).view\(-1, 8, 2, 2\)\)`.*-1"),
         (
             Swallowed,
-            r"layer 'body' \(Swallowed\), slice in .*:\d+ `return .*gives \[\[2, 4, 2, 2\]\] where \[\[2, 3, 2, 2",
+            r"layer 'body' \(Swallowed\), slice in .*:\d+ `return .*returns \[\[2, 4, 2, 2\]\], expected \[\[2, 3, 2, 2",
         ),
-        (Fourier, r"layer 'body' \(Fourier\), fft_rfft2 in test_any_generator.py:\d+ `return self.out\(torch.fft.*leave"),
-        (Undecided, r"layer 'body' \(Undecided\) in test_any_generator.py:\d+ `return self.out\(features \* 2 if.*torch.export"),
+        (Fourier, r"layer 'body' \(Fourier\), fft_rfft2 in test_prune.py:\d+ `return self.out\(torch.fft.*leave"),
+        (Undecided, r"layer 'body' \(Undecided\) in test_prune.py:\d+ `return self.out\(features \* 2 if.*torch.export"),
     ],
 )
 def test_what_cannot_be_followed_is_refused_by_name_and_nothing_is_touched(inner, told):
@@ -249,7 +261,7 @@ def test_what_cannot_be_followed_is_refused_by_name_and_nothing_is_touched(inner
 
 def test_a_layer_that_cannot_be_followed_is_left_where_one_says_so():
     network = nn.Sequential(
-        nn.Linear(6, 8), nn.GRU(8, 8, batch_first=True), Made(lambda self, x: self.out(x[0]), out=nn.Linear(8, 16)), nn.Linear(16, 2)
+        nn.Linear(6, 8), nn.GRU(8, 8, batch_first=True), Composed(lambda self, x: self.out(x[0]), out=nn.Linear(8, 16)), nn.Linear(16, 2)
     )
     example = torch.zeros(2, 4, 6)
     with pytest.raises(GccError, match=r"layer '1' \(GRU\), gru.*leave"):
@@ -263,19 +275,19 @@ def test_a_layer_that_cannot_be_followed_is_left_where_one_says_so():
     [
         ({"budget": "lots"}, "budget 'lots'"),
         ({"budget": "0.1%"}, "between"),
-        ({"keep": 1.5}, "keep = 1.5"),
+        ({"min_keep_ratio": 1.5}, "min_keep_ratio = 1.5"),
         ({"round_to": 0}, "round_to = 0"),
         ({"weights": "none"}, "'inherited' or 'fresh'"),
         ({"leave": ["7"]}, "'7'"),
         ({"leave": "0"}, r"leave = '0': expected a list of paths, such as \['0'\]"),
-        ({"counter": "flops"}, "counter = 'flops': expected 'exact' or 'paper'"),
+        ({"mac_counter": "flops"}, "mac_counter = 'flops': expected 'exact' or 'paper'"),
         ({"budget": 0.5}, "budget 0.5: expected text such as"),
         ({"example_input": IMAGE[:0]}, "empty"),
         ({"generator": nn.Sequential(conv(3, 8), conv(8, 3)).half()}, "0.weight is float16: expected .* float32"),
         ({"metric": "slimmings"}, "slimming"),
         ({"example_input": [IMAGE]}, "list: expected a tensor"),
         ({"example_input": (IMAGE, IMAGE)}, "the network itself"),
-        ({"example_input": (IMAGE, IMAGE), "budget": "8ms@cpu"}, "one input, and 2"),
+        ({"example_input": (IMAGE, IMAGE), "budget": "8ms@cpu"}, "one input, not for 2"),
         ({"example_input": torch.zeros(1, 4, 8, 8)}, r"layer '0' \(Conv2d\).*\(1, 4, 8, 8\)"),
         ({"generator": nn.Conv2d(3, 3, 3)}, "no channel"),
     ],

@@ -16,7 +16,7 @@ from gcc.registry import Architecture, Batch, EvalSample, Gate, Networks, Pair, 
 
 @dataclass(frozen=True, kw_only=True)
 class DCGANRecipe(Recipe):
-    """The paper's training (section 4); it has no student, and says no number of epochs."""
+    """The paper's training (section 4), which has no student; the paper does not state the number of epochs."""
 
     ranges = {**Recipe.ranges, "z_dim": (1, 65536)}
 
@@ -28,16 +28,16 @@ class DCGANRecipe(Recipe):
     batch_size: int = 128
     gan_mode: GanMode = "vanilla"
     z_dim: int = 100
-    """Numbers of noise that an image is made from."""
+    """Length of the noise vector from which an image is generated."""
 
 
 class Generator(nn.Module):
-    """Transposed convolutions `up1` .. `up{levels}`, from 4x4 to half the image's size, and `head`, which gives the image.
+    """Transposed convolutions `up1` .. `up{levels}`, from 4x4 to half the image's size, and `head`, which returns the image.
 
     Args:
         widths: channels of `up1` .. `up{levels}`.
-        z_dim: numbers of noise.
-        levels: so many; the image has 2^(levels + 2) pixels on each side.
+        z_dim: length of the noise vector.
+        levels: number of levels; the image has 2^(levels + 2) pixels on each side.
     """
 
     def __init__(self, widths: Mapping[str, int], z_dim: int, levels: int) -> None:
@@ -64,8 +64,8 @@ class Discriminator(nn.Module):
 
     Args:
         ndf: width of the first convolution, doubled by each of the others.
-        levels: so many.
-        gate: stands after the norm of each of them.
+        levels: number of these convolutions.
+        gate: inserted after the norm of each of them.
     """
 
     def __init__(self, ndf: int, levels: int, gate: Gate) -> None:
@@ -140,11 +140,11 @@ class DCGAN(Architecture[DCGANRecipe]):
         return {"D": Pair(batch["real"], samples["fake"])}
 
     def taps(self) -> Taps:
-        # The second layer and the one before the last, as Table II has it for the other family that starts from noise.
+        # The second layer and the one before the last, as in Table II for SAGAN, which also starts from noise.
         return Taps(generator=("up2.2", f"up{self.levels}.2"), discriminator=("conv2.3", f"conv{self.levels}.3"))
 
-    def visuals(self, batch: Batch, made: Mapping[str, Samples]) -> dict[str, Tensor]:
-        return {title: samples["fake"] for title, samples in made.items()} | {"real": batch["real"]}
+    def visuals(self, batch: Batch, fake: Mapping[str, Samples]) -> dict[str, Tensor]:
+        return {title: samples["fake"] for title, samples in fake.items()} | {"real": batch["real"]}
 
     def eval_samples(self, batch: Batch, samples: Samples) -> dict[str, EvalSample]:
         return {"G": EvalSample(batch, samples["fake"], source="z", target="real")}

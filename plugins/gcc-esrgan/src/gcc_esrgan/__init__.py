@@ -17,16 +17,16 @@ from gcc.registry import Architecture, Batch, EvalSample, Gate, Networks, Pair, 
 from gcc.utils.weights import Weights
 
 DENSE = 3
-"""Dense blocks in a residual-in-residual one."""
+"""Number of dense blocks in a residual-in-residual block."""
 GROWING = 4
-"""Convolutions of a dense block whose channels the later ones read, too."""
-SHARE = 0.2
-"""Of what a block makes that is added to its input."""
+"""Number of convolutions of a dense block whose output all later ones read as well."""
+RESIDUAL_SCALE = 0.2
+"""Factor of a block's output before it is added to the block's input."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ESRGANRecipe(Recipe):
-    """The paper's training in epochs (section 4.1); it has no student."""
+    """The paper's training in epochs (section 4.1), which has no student."""
 
     ranges = {
         **Recipe.ranges,
@@ -37,10 +37,10 @@ class ESRGANRecipe(Recipe):
 
     size: int = 128
     metric: str = "l1"
-    metrics: str = "psnr_y"
+    evaluators: str = "psnr_y"
     pretrain_epochs: int = 100
     epochs: int = 40
-    decay: float = 0.5
+    decay_fraction: float = 0.5
     schedule: Schedule = "step"
     batch_size: int = 16
     lr_g: float = 1e-4
@@ -49,25 +49,25 @@ class ESRGANRecipe(Recipe):
     gan_mode: GanMode = "vanilla"
     lambda_gan: float = 5e-3
     scale: Literal[2, 4, 8] = 4
-    """Times that height and width grow."""
+    """Factor by which height and width grow."""
     blocks: int = 23
-    """Residual-in-residual dense blocks."""
+    """Number of residual-in-residual dense blocks."""
     perceptual: Literal["vgg19", "none"] = "vgg19"
-    """What the content loss compares beside pixels: features of VGG19's layer 5-4 (ImageNet weights), or nothing."""
+    """Content loss in addition to that on pixels: on features of VGG19's layer 5-4 (ImageNet weights), or none."""
     lambda_perceptual: float = 1.0
     """Weight of the features in the content loss."""
     lambda_pixel: float = 1e-2
     """Weight of the pixels in the content loss."""
     cost_size: int = 128
-    """Height and width of the generator's input for which costs are given."""
+    """Height and width of the generator's input for which costs are computed."""
 
 
 class Dense(nn.Module):
-    """A dense block: each convolution reads the trunk and all that the ones before it have made; the last one gives the trunk its share.
+    """A dense block: each convolution reads the trunk and the outputs of all earlier ones; the last one returns the change of the trunk.
 
     Args:
         trunk: channels of the trunk.
-        growth: channels that each of the others makes; one that makes none is left out.
+        growth: output channels of each of the others; a convolution without channels is left out.
     """
 
     def __init__(self, trunk: int, growth: list[int]) -> None:
@@ -82,10 +82,10 @@ class Dense(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, trunk, H, W) to the same shape."""
-        read = features
+        dense = features
         for layer in self.grow.values():
-            read = torch.cat([read, layer(read)], 1)
-        return features + SHARE * cast(Tensor, self.join(read))
+            dense = torch.cat([dense, layer(dense)], 1)
+        return features + RESIDUAL_SCALE * cast(Tensor, self.join(dense))
 
 
 class Block(nn.Sequential):
@@ -93,10 +93,10 @@ class Block(nn.Sequential):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, trunk, H, W) to the same shape."""
-        made = features
+        residual = features
         for layer in self:
-            made = layer(made)
-        return features + SHARE * made
+            residual = layer(residual)
+        return features + RESIDUAL_SCALE * residual
 
 
 class Doubled(nn.Sequential):
@@ -104,18 +104,18 @@ class Doubled(nn.Sequential):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, C', 2 H, 2 W)."""
-        made = interpolate(features, scale_factor=2.0, mode="nearest")
+        features = interpolate(features, scale_factor=2.0, mode="nearest")
         for layer in self:
-            made = layer(made)
-        return made
+            features = layer(features)
+        return features
 
 
 class RRDBNet(nn.Module):
-    """The generator: blocks at low resolution, then a convolution behind each doubling, and two that give the image.
+    """The generator: blocks at low resolution, then a convolution after each doubling, and two that produce the image.
 
     Args:
         widths: channels of `trunk`, of every growing convolution `block{i}.dense{j}.conv{k}`, of each `up{level}` and of `last`.
-        blocks: so many.
+        blocks: number of residual-in-residual blocks.
         doublings: log2 of the scale.
     """
 
@@ -140,7 +140,7 @@ class RRDBNet(nn.Module):
         self.head = nn.Conv2d(widths["last"], 3, 3, 1, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Map an image (N, 3, H, W) in [-1, 1] to one of `scale` times its height and width; H and W are any."""
+        """Map an image (N, 3, H, W) in [-1, 1] to one of `scale` times its height and width; H and W are arbitrary."""
         stem = self.stem(image)
         return cast(Tensor, self.head(self.last(self.ups(stem + self.joint(self.blocks(stem))))))
 
@@ -151,11 +151,11 @@ def growing(block: int, dense: int) -> list[str]:
 
 
 class Discriminator(nn.Module):
-    """Four convolutions, every second of which halves the size, and one logit per image of their mean.
+    """Four convolutions, the second and fourth of stride 2, and one logit per image from the mean of their features.
 
     Args:
         ndf: width of `conv1` and `conv2`; the others have twice as many.
-        gate: stands after the norm of each convolution, none of which gives the logit.
+        gate: inserted after the norm of each convolution; a linear layer returns the logit.
     """
 
     def __init__(self, ndf: int, gate: Gate) -> None:
@@ -226,7 +226,7 @@ class ESRGAN(Architecture[ESRGANRecipe]):
         return Discriminator(self.recipe.ndf, gate)
 
     def initialise(self, network: nn.Module) -> None:
-        # A tenth of He's deviation in the blocks, so that residuals start small (section 3.1).
+        # A tenth of He's standard deviation in the blocks, so that residuals start small (section 3.1).
         dense = [module for module in network.modules() if isinstance(module, Dense)]
         for layer in (layer for block in dense for layer in block.modules() if isinstance(layer, nn.Conv2d)):
             nn.init.kaiming_normal_(layer.weight)
@@ -235,7 +235,7 @@ class ESRGAN(Architecture[ESRGANRecipe]):
 
     def build_auxiliary(self, weights: Weights) -> dict[str, nn.Module]:
         vgg = self.recipe.perceptual
-        return {} if vgg == "none" else {"vgg": load_vgg(vgg, weights, "--set perceptual=none does without")}
+        return {} if vgg == "none" else {"vgg": load_vgg(vgg, weights, "--set perceptual=none needs no weights")}
 
     def example_input(self) -> Tensor:
         return torch.zeros(1, 3, self.recipe.cost_size, self.recipe.cost_size)
@@ -264,21 +264,21 @@ class ESRGAN(Architecture[ESRGANRecipe]):
         return {"pixel": l1_loss(samples["sr"].float(), batch["hr"])}
 
     def taps(self) -> Taps:
-        # At quarters of the blocks, as Table II has it for the other family of super-resolution.
+        # After each quarter of the blocks, as in Table II for SRGAN.
         ends = dict.fromkeys(-(-quarter * self.recipe.blocks // 4) - 1 for quarter in (1, 2, 3, 4))
         return Taps(generator=tuple(f"blocks.{end}" for end in ends), discriminator=("conv2.3", "conv4.3"))
 
     @property
     def receptive_field_radius(self) -> int:
-        # The kernels' radii at low resolution, and at most as much again for each that is above it.
+        # The radii of the kernels at low resolution, and upper bounds for those at higher resolutions.
         return 1 + self.recipe.blocks * DENSE * (GROWING + 1) + 1 + self.doublings + 2
 
     def input_size(self, height: int, width: int) -> tuple[int, int]:
         return height, width
 
-    def visuals(self, batch: Batch, made: Mapping[str, Samples]) -> dict[str, Tensor]:
+    def visuals(self, batch: Batch, fake: Mapping[str, Samples]) -> dict[str, Tensor]:
         bicubic = interpolate(batch["lr"], scale_factor=self.recipe.scale, mode="bicubic").clamp(-1, 1)
-        return {"bicubic": bicubic} | {title: samples["sr"].clamp(-1, 1) for title, samples in made.items()} | {"real": batch["hr"]}
+        return {"bicubic": bicubic} | {title: samples["sr"].clamp(-1, 1) for title, samples in fake.items()} | {"real": batch["hr"]}
 
     def eval_samples(self, batch: Batch, samples: Samples) -> dict[str, EvalSample]:
         return {"G": EvalSample(batch, samples["sr"].clamp(-1, 1), source="lr", target="hr")}

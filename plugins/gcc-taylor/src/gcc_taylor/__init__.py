@@ -14,13 +14,13 @@ from gcc.registry import Group, ImportanceMetric
 class Taylor(ImportanceMetric):
     """Squared first-order change of the loss without a weight, summed over a channel: `sum over w of (g w)^2` (Molchanov et al. 2019).
 
-    `g` is the gradient of the generators' losses on a batch, and the importance is the mean over batches. Where several layers are summed
-    into the same channels, all of their weights count. The square of the sum, `(sum of g w)^2`, would not do: before a norm, which undoes
-    any scale of a kernel, gradient and kernel are orthogonal.
+    `g` is the gradient of the generators' losses on a batch, and the importance is the mean over batches. If several layers are summed
+    into the same channels, all of their weights count. The square of the sum, `(sum of g w)^2`, is useless: before a norm, which undoes any
+    scale of a kernel, gradient and kernel are orthogonal.
     """
 
     l1_strength: ClassVar[float] = 0.0
-    batches: ClassVar[int] = 16
+    gradient_batches: ClassVar[int] = 16
 
     def score(self, network: nn.Module, group: Group) -> Tensor:
         """Return the importance, (channels,)."""
@@ -33,5 +33,5 @@ class Taylor(ImportanceMetric):
         return torch.stack(scores).sum(0)
 
     def regularized_parameters(self, network: nn.Module, group: Group) -> Sequence[Tensor]:
-        """Return nothing: the loss itself tells."""
+        """Return no parameters: the loss itself shows the importance."""
         return ()
