@@ -1,6 +1,7 @@
 """What the README and the pages on Python and on any generator say works; their commands are tested in tests/test_docs.py."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import click
@@ -74,6 +75,13 @@ def test_every_option_is_known_to_a_command(page, option):
 def test_every_option_of_compress_is_explained():
     options = {opt for parameter in main.commands["compress"].params if not parameter.hidden for opt in parameter.opts if len(opt) > 2}
     assert options <= {option for page, option in OPTIONS if page == "docs/training.md"}
+
+
+def test_the_requirements_are_those_of_the_package():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert f"Python {project['requires-python'].removeprefix('>=')} or newer" in README
+    (torch_version,) = (name.removeprefix("torch>=") for name in project["dependencies"] if name.startswith("torch>="))
+    assert f"PyTorch {torch_version} or newer" in README
 
 
 def test_every_picture_and_page_is_there():
