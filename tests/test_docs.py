@@ -14,9 +14,11 @@ import pytest
 from PIL import Image
 
 from gcc.cli import main
+from gcc.cli.options import RENAMED_FLAGS
 from gcc.data.aligned import Aligned
-from gcc.recipe import Recipe, changed
-from gcc.registry import ARCHITECTURES, EVALUATORS, METRICS, SELECTORS
+from gcc.recipe import RENAMED, Recipe, changed
+from gcc.registry import ARCHITECTURES, EVALUATORS, METRICS, SELECTORS, Architecture, DatasetSource, ImageEvaluator, ImportanceMetric
+from gcc.registry import RENAMED as RENAMED_TYPES
 from gcc.registry.presets import PRESETS
 from tests.helpers.families import TINY
 
@@ -69,7 +71,7 @@ def test_what_does_not_parse_is_seen(line):
 
 
 def test_names_of_plugins_and_presets_are_known():
-    known = {"metrics": EVALUATORS, "metric": METRICS, "selector": SELECTORS, "preset": PRESETS, "presets": PRESETS}
+    known = {"evaluators": EVALUATORS, "metric": METRICS, "selector": SELECTORS, "preset": PRESETS, "presets": PRESETS}
     known = {option: set(names if isinstance(names, dict) else names.names()) for option, names in known.items()}
     # Those that pages invent, and those of the plugins of this repository.
     known["metric"] |= {"sharp", "fpgm", "taylor"}
@@ -115,6 +117,30 @@ def test_every_family_has_a_page():
     assert set(FAMILIES) <= set(ARCHITECTURES.names())
 
 
+def renamed(heading):
+    """Return the present names in a table of docs/migration.md, by those of version 0.1."""
+    section = PAGES["migration.md"].partition("## From 0.1")[2].partition(f"### {heading}\n")[2].partition("\n###")[0]
+    return dict(re.findall(r"\| `([^`]+)` \| `([^`]+)` \|(?:[^`|\n]*\|)?$", section, flags=re.MULTILINE))
+
+
+def test_renamed_flags_are_those_of_the_commands():
+    known = {opt for parameter in main.commands["compress"].params for opt in parameter.opts}
+    assert renamed("Flags") == {old: new for old, new in RENAMED_FLAGS.items() if new in known}
+
+
+def test_renamed_fields_are_those_of_the_recipe():
+    assert renamed("Recipe fields") == dict(RENAMED)
+
+
+def test_renamed_members_are_those_of_the_contracts():
+    contracts = (Architecture, DatasetSource, ImageEvaluator, ImportanceMetric)
+    members = {old: new for contract in contracts for old, new in contract.renamed.items()}
+    listed = renamed("Contracts of plugins")
+    assert listed == members | {"made": "fake"}
+    for old, new in RENAMED_TYPES.items():
+        assert f"`{new}` (was `{old}`)" in PAGES["migration.md"]
+
+
 def described(recipe):
     """Return the text below each field that a recipe class has of its own."""
     (body,) = (node.body for node in ast.parse(textwrap.dedent(inspect.getsource(recipe))).body if isinstance(node, ast.ClassDef))
@@ -134,7 +160,7 @@ def table(*rows):
 
 
 def recipe_tables():
-    """Return the tables of docs/recipes.md as the code has them."""
+    """Return the tables of docs/recipes.md, in order, and the lines on the demos by family, as the code has them."""
     families = {arch: ARCHITECTURES.load(arch) for arch in FAMILIES}
     published = {arch: family.published() for arch, family in families.items()}
     shared = described(Recipe)
@@ -143,29 +169,38 @@ def recipe_tables():
     for recipe in published.values():
         own = [(f"`{field}`", shown(getattr(recipe, field)), text) for field, text in described(type(recipe)).items()]
         tables.append(table(("field", "published", "what it is"), ("---",) * 3, *own))
+    presets = ((f"`{name}`", preset.summary) for name, preset in PRESETS.items())
+    tables.append(table(("preset", "what it is"), ("---",) * 2, *presets))
+    demos = {}
     for arch, family in families.items():
         demo = family.demo()
         fields = [field.name for field in dataclasses.fields(demo)]
         differing = [name for name in fields if getattr(demo, name) != getattr(published[arch], name)]
-        tables.append(f"`{arch}`: {', '.join(f'{name} = {shown(getattr(demo, name))}' for name in differing)}.\n")
-    return tables
+        demos[arch] = f"`{arch}`: {', '.join(f'{name} = {shown(getattr(demo, name))}' for name in differing)}."
+    return tables, demos
 
 
-def test_the_recipes_are_those_of_the_code():
-    page = " ".join(PAGES["recipes.md"].split())
-    for number, expected in enumerate(recipe_tables()):
-        assert " ".join(expected.split()) in page, f"table {number} of docs/recipes.md should be:\n\n{expected}"
+def with_current_tables(page):
+    """Return docs/recipes.md with its tables, and its lines on the demos, as the code has them."""
+    tables, demos = recipe_tables()
+    pieces = re.split(r"((?:^\|.*\n)+)", page, flags=re.MULTILINE)
+    assert len(pieces) == 2 * len(tables) + 1
+    pieces[1::2] = tables
+    page = "".join(pieces)
+    for arch, line in demos.items():
+        wrapped = textwrap.fill(line, 150, break_long_words=False, break_on_hyphens=False)
+        page = re.sub(rf"^`{arch}`: .*?\.$(?=\n\n)", lambda _, wrapped=wrapped: wrapped, page, flags=re.MULTILINE | re.DOTALL)
+    return page
+
+
+def test_the_recipes_and_presets_are_those_of_the_code():
+    assert PAGES["recipes.md"] == with_current_tables(PAGES["recipes.md"]), "run `python -m tests.test_docs`, which rewrites the tables"
 
 
 def test_every_field_is_in_the_tables():
     for arch in FAMILIES:
         recipe = type(ARCHITECTURES.load(arch).published())
         assert {field.name for field in dataclasses.fields(recipe)} == {*described(Recipe), *described(recipe)}
-
-
-def test_the_presets_are_those_of_the_code():
-    for name, preset in PRESETS.items():
-        assert f"| `{name}` | {preset.summary} |" in PAGES["recipes.md"]
 
 
 def test_the_notebook_runs(tmp_path, monkeypatch, small_worlds, capsys):
@@ -200,3 +235,7 @@ def test_the_tutorial_makes_pairs(tmp_path, monkeypatch):
     assert {split: len(source) for split, source in splits.items()} == {"train": 16, "test": 4}
     painted, photo = (splits["test"].sample(0, None)[side] for side in "AB")
     assert 0 < len(painted.unique()) < len(photo.unique())
+
+
+if __name__ == "__main__":
+    (DOCS / "recipes.md").write_text(with_current_tables(PAGES["recipes.md"]))

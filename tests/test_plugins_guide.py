@@ -42,7 +42,7 @@ def test_every_group_is_in_the_table():
 
 
 def test_every_fault_is_in_the_table():
-    faults = {f"`{fault.verdict}`" for fault in (PluginError, ClashError, ContractError)}
+    faults = {f"`{fault.status}`" for fault in (PluginError, ClashError, ContractError)}
     assert faults == set(re.findall(r"^\| (`[a-z ]+`) \| (?:the plugin|two)", GUIDE, flags=re.MULTILINE))
 
 

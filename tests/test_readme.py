@@ -1,6 +1,7 @@
-"""What the README and the page on any generator say works; their commands are tested in tests/test_docs.py."""
+"""What the README and the pages on Python and on any generator say works; their commands are tested in tests/test_docs.py."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import click
@@ -9,11 +10,24 @@ import torch
 from torch.distributed.run import get_args_parser
 
 from gcc.cli import main
+from gcc.compressor import Compressor
 from gcc.pruning.cost import cost_of
+from tests.helpers.families import TINY
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-PYTHON = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+PAGES = {"README.md": README} | {
+    f"docs/{path.relative_to(ROOT / 'docs')}": path.read_text() for path in sorted((ROOT / "docs").rglob("*.md"))
+}
+FOREIGN = {"docs/migration.md"}
+"""Pages that also name options of other programs, and of earlier versions."""
+OTHER_PROGRAMS = {"--no-deps", "--stride", "--threads", "--layers", "--eval"}
+"""Options of pip, of the programs in benchmarks/, and one of pytorch-CycleGAN-and-pix2pix that a question is about."""
+OPTIONS = {(page, option) for page, text in PAGES.items() if page not in FOREIGN for option in re.findall(r"--[a-z][a-z-]+", text)}
+
+
+def python_blocks(page):
+    return re.findall(r"```python\n(.*?)```", PAGES[page], flags=re.DOTALL)
 
 
 def every_command(group):
@@ -22,28 +36,52 @@ def every_command(group):
 
 
 def test_the_steps_of_pruning_work_alone():
-    (block,) = [block for block in PYTHON if "find_groups" in block]
+    (block,) = [block for block in python_blocks("docs/python.md") if "find_groups" in block]
     names = {}
-    exec(compile(block, "README.md", "exec"), names)
+    exec(compile(block, "python.md", "exec"), names)
     widths = names["architecture"].full_widths(32)
     assert names["groups"] and names["scores"].keys() == widths.keys()
     assert 0.99 * 0.25 <= names["pruned"].cost.macs / names["teacher"].macs <= 0.25
     assert sum(parameter.numel() for parameter in names["student"].parameters()) == names["pruned"].cost.parameters
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
+def test_a_run_from_python_works(page, tmp_path, monkeypatch, small_worlds):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("gcc.compressor.Compressor", lambda teacher, **settings: Compressor(teacher, **settings | TINY["pix2pix"]))
+    names = {}
+    for block in python_blocks(page):
+        if "result" in block or "optimize" in block:
+            exec(compile(block, page, "exec"), names)
+    image = torch.randn(1, 3, 32, 32)
+    assert torch.equal(names["generator"](image), names["result"].student(image))
+
+
 @pytest.mark.parametrize(("page", "share"), [("README.md", 0.5), ("docs/any-generator.md", 0.25)])
 def test_any_generator_is_pruned(page, share):
-    (block,) = [block for block in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL) if "gcc.prune" in block]
+    (block,) = [block for block in python_blocks(page) if "gcc.prune" in block]
     names = {}
     exec(compile(block, page, "exec"), names)
     full, smaller = (cost_of(names.get(name) or names["generator"], torch.zeros(1, 3, 16, 16)).macs for name in ("own", "smaller"))
     assert 0.9 * share <= smaller / full <= share
 
 
-@pytest.mark.parametrize("option", sorted(set(re.findall(r"--[a-z][a-z-]+", README)) - {"--version", "--nproc-per-node"}))
-def test_every_option_is_known_to_a_command(option):
+@pytest.mark.parametrize(("page", "option"), sorted(OPTIONS))
+def test_every_option_is_known_to_a_command(page, option):
     known = {opt for command in every_command(main) for parameter in command.params for opt in parameter.opts}
-    assert option in known | {"--help"} | set(get_args_parser()._option_string_actions)
+    assert option in known | {"--help", "--version"} | set(get_args_parser()._option_string_actions) | OTHER_PROGRAMS
+
+
+def test_every_option_of_compress_is_explained():
+    options = {opt for parameter in main.commands["compress"].params if not parameter.hidden for opt in parameter.opts if len(opt) > 2}
+    assert options <= {option for page, option in OPTIONS if page == "docs/training.md"}
+
+
+def test_the_requirements_are_those_of_the_package():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert f"Python {project['requires-python'].removeprefix('>=')} or newer" in README
+    (torch_version,) = (name.removeprefix("torch>=") for name in project["dependencies"] if name.startswith("torch>="))
+    assert f"PyTorch {torch_version} or newer" in README
 
 
 def test_every_picture_and_page_is_there():
