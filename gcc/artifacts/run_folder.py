@@ -30,6 +30,10 @@ PATH_OPTIONS = ("data", "teacher", "recipe", "widths")
 """Command-line options that name files or folders."""
 PER_CALL_OPTIONS = ("out", "force", "dry_run")
 """Command-line options that hold for one call only."""
+RENAMED_OPTIONS = {"counter": "mac_counter", "keep": "keep_checkpoints", "metrics": "evaluators", "plain": "reference"}
+"""Options by the names that they had in version 0.1."""
+RENAMED_KEYS = RENAMED_OPTIONS | {"files": "weights"}
+"""The same, of the options in `command.json`."""
 
 
 def require_free(out: Path, *, force: bool, inputs: Iterable[Path]) -> None:
@@ -83,12 +87,6 @@ def is_finished(out: Path) -> bool:
 
 def _existing_files(out: Path) -> list[str]:
     return [name for name in RUN_FILES if (out / name).exists()]
-
-
-RENAMED_OPTIONS = {"counter": "mac_counter", "keep": "keep_checkpoints", "metrics": "evaluators", "plain": "reference"}
-"""Options by the names that they had in version 0.1."""
-RENAMED_KEYS = RENAMED_OPTIONS | {"files": "weights"}
-"""The same, of the options in `command.json`."""
 
 
 def save_command(out: Path, command: str, options: Mapping[str, Any]) -> None:

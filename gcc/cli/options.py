@@ -21,8 +21,14 @@ if TYPE_CHECKING:
 Function = Callable[..., None]
 Decorator = Callable[[Function], Function]
 
+
+def flag(name: str) -> str:
+    """Return the flag of an option, such as `--batch-size` for `batch_size`."""
+    return f"--{name.replace('_', '-')}"
+
+
 PATH = click.Path(path_type=Path)
-RENAMED_FLAGS = {f"--{old}": f"--{new.replace('_', '-')}" for old, new in RENAMED_OPTIONS.items()}
+RENAMED_FLAGS = {flag(old): flag(new) for old, new in RENAMED_OPTIONS.items()}
 """Flags by the names that they had in version 0.1."""
 
 TRAINING_FIELDS: Mapping[str, Mapping[str, Any]] = {
@@ -33,7 +39,7 @@ TRAINING_FIELDS: Mapping[str, Mapping[str, Any]] = {
     "batch_size": {"type": int, "metavar": "N", "help": "Samples per batch."},
     "seed": {"type": int, "metavar": "N", "help": "Seed of all random numbers."},
 }
-"""The recipe fields that have a flag of their own."""
+"""The recipe fields that have a flag, with the attributes of their click options."""
 SEARCH_FIELDS: Mapping[str, Mapping[str, Any]] = {
     "metric": {"metavar": "NAME", "help": "Importance metric: slimming, l1 or a plugin's."},
     "selector": {"metavar": "NAME", "help": "Distillation layers: paper, uniform, all, or comma-separated module names."},
@@ -45,12 +51,7 @@ SEARCH_FIELDS: Mapping[str, Mapping[str, Any]] = {
     "round_to": {"type": int, "metavar": "N", "help": "Prune to multiples of this many channels, such as 8."},
     "mac_counter": {"type": click.Choice(["exact", "paper"]), "help": "MACs counter that the budget refers to."},
 }
-"""The same, of a search for widths."""
-
-
-def flag(name: str) -> str:
-    """Return the flag of an option, such as `--batch-size` for `batch_size`."""
-    return f"--{name.replace('_', '-')}"
+"""The same for the search for widths."""
 
 
 def config_option(name: str) -> Decorator:
@@ -83,7 +84,6 @@ def with_options(options: Sequence[Decorator]) -> Decorator:
     return decorate
 
 
-assignments_option = click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Any recipe field.")
 device_option = config_option("device")
 skip_bad_option = config_option("skip_bad")
 weights_option = config_option("weights")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -138,6 +139,19 @@ def test_the_model_card_shows_the_metrics_and_the_grid(compressed):
     figures = json.loads((out / "student" / "config.json").read_text())["figures"]
     assert card.startswith("---\n") and "samples.png" in card
     assert f"{figures['student']['metrics']['l1']:.4g}" in card
+
+
+def test_a_finished_run_of_version_0_1_is_recognised(compressed, tmp_path):
+    out = shutil.copytree(compressed[0], tmp_path / "run")
+    recipe, command = out / "recipe.toml", out / "command.json"
+    recipe.write_text(recipe.read_text().replace("decay_fraction", "decay").replace("min_keep_ratio", "keep"))
+    saved = json.loads(command.read_text())
+    old_names = {"evaluators": "metrics", "reference": "plain", "keep_checkpoints": "keep", "mac_counter": "counter", "weights": "files"}
+    saved["options"] = {old_names.get(name, name): value for name, value in saved["options"].items()}
+    command.write_text(json.dumps(saved))
+    result = run("compress", "--resume", out)
+    assert result.exit_code == 0 and "is finished: there is nothing to resume" in result.stdout and result.stderr == ""
+    assert "is finished, with another recipe: seed was 0 and is 7" in refused("compress", "--resume", out, "--seed", "7")
 
 
 def test_an_existing_run_is_not_overwritten(compressed):

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 pytestmark = pytest.mark.processes
-TINY = "--arch pix2pix --size 32 --set ngf=4 --set ndf=4 --set prune_width=4 --set decay=0".split()
+TINY = "--arch pix2pix --size 32 --set ngf=4 --set ndf=4 --set prune_width=4 --set decay_fraction=0".split()
 TINY += "--batch-size 2 --epochs 3 --budget 60% --checkpoint-every 4 --evaluators l1".split()
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 TENSORS = ("student/model.safetensors", "teacher/model.safetensors", "teacher/discriminators.safetensors")
@@ -136,7 +136,7 @@ def test_a_missing_image_and_a_killed_reader_lose_no_step(tmp_path):
         # Almost equal images: fakes of them do not look like a collapse, which would cost a report in every epoch.
         Image.new("RGB", (64, 32), (100 + number, 100, 200)).save(folder / f"{number}.png")
     shutil.copytree(folder, tmp_path / "data" / "test")
-    settings = [*TINY, "--data", "data", "--set", "decay=0", "--workers", "1", "--batch-size", "4", "--epochs", "40"]
+    settings = [*TINY, "--data", "data", "--set", "decay_fraction=0", "--workers", "1", "--batch-size", "4", "--epochs", "40"]
     assert finish(tmp_path, *settings, "--out", "whole")[0] == 0
 
     process = begun(tmp_path, "run", *settings, "--out", "run")
