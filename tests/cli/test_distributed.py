@@ -10,7 +10,7 @@ import pytest
 
 from tests.helpers.processes import environment, torchrun
 
-pytestmark = pytest.mark.processes
+pytestmark = pytest.mark.slow
 TINY = "--arch pix2pix --size 32 --set ngf=4 --set ndf=4 --set prune_width=4".split()
 TINY += "--batch-size 4 --epochs 3 --budget 60% --checkpoint-every 4 --out run".split()
 LIMIT = 100

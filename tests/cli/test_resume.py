@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-pytestmark = pytest.mark.processes
+pytestmark = pytest.mark.slow
 TINY = "--arch pix2pix --size 32 --set ngf=4 --set ndf=4 --set prune_width=4 --set decay_fraction=0".split()
 TINY += "--batch-size 2 --epochs 3 --budget 60% --checkpoint-every 4 --evaluators l1".split()
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}

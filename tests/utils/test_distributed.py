@@ -11,7 +11,7 @@ from gcc.utils.device import choose_device
 from gcc.utils.distributed import SINGLE_PROCESS, Ranks, is_distributed_launch
 from tests.helpers.processes import together
 
-pytestmark = pytest.mark.processes
+pytestmark = pytest.mark.slow
 FAMILIES = ("pix2pix", "cyclegan", "sagan", "srgan")
 APART = {"pix2pix": {"epochs": 1}, "cyclegan": {"epochs": 1, "pool_size": 3}}
 """Families with dropout and pools, of which every process draws its own."""
