@@ -11,7 +11,6 @@ from gcc.utils.device import choose_device
 from gcc.utils.distributed import SINGLE_PROCESS, Ranks, is_distributed_launch
 from tests.helpers.processes import together
 
-pytestmark = pytest.mark.slow
 FAMILIES = ("pix2pix", "cyclegan", "sagan", "srgan")
 APART = {"pix2pix": {"epochs": 1}, "cyclegan": {"epochs": 1, "pool_size": 3}}
 """Families with dropout and pools, of which every process draws its own."""
@@ -36,6 +35,7 @@ def alone(tmp_path_factory):
     return together(1, "families", tmp_path_factory.mktemp("alone"))[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world", [2, 4])
 def test_processes_end_alike_bit_for_bit_and_as_one_with_the_joined_batch(world, alone, tmp_path):
     folders = together(world, "families", tmp_path)
@@ -53,6 +53,7 @@ def test_processes_end_alike_bit_for_bit_and_as_one_with_the_joined_batch(world,
         assert all(torch.allclose(parameters[name], value, rtol=1e-6, atol=1e-6) for name, value in expected.items())
 
 
+@pytest.mark.slow
 def test_a_resumed_run_of_two_processes_ends_as_one_that_never_stopped(tmp_path):
     whole = together(2, "whole", tmp_path / "whole", settings=APART)
     together(2, "stopped", tmp_path / "stopped", settings=APART, after=3)
@@ -63,6 +64,7 @@ def test_a_resumed_run_of_two_processes_ends_as_one_that_never_stopped(tmp_path)
             assert all(torch.equal(value, parameters[name]) for name, value in left(stopped, arch)[0].items())
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_another_number_of_processes_but_not_with_filled_pools(tmp_path):
     settings = PLAIN | {"cyclegan": APART["cyclegan"]}
     together(2, "stopped", tmp_path / "stopped", settings=settings, after=3)
@@ -95,6 +97,7 @@ def test_parts_are_disjoint_complete_and_even(count, world):
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
+@pytest.mark.slow
 def test_objects_come_from_the_main_process_and_gather_there(tmp_path):
     for rank, folder in enumerate(together(2, "objects", tmp_path)):
         tensors, received = left(folder, "objects")
