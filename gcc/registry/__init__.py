@@ -5,7 +5,7 @@
 | GAN architecture | `gcc.architectures` | `Architecture` |
 | importance metric | `gcc.metrics` | `ImportanceMetric` |
 | distillation-layer selector | `gcc.selectors` | `LayerSelector` |
-| data set | `gcc.datasets` | `DatasetSource` |
+| dataset | `gcc.datasets` | `DatasetSource` |
 | evaluator | `gcc.evaluators` | `ImageEvaluator` or `SetEvaluator` |
 
 These groups are for version 1 of each contract. A change that breaks plugins of one kind gives its contract the next number, and its group
@@ -46,7 +46,7 @@ from gcc.registry.types import no_gate as no_gate
 ARCHITECTURES: Registry[type[Architecture[Any]]] = Registry("architecture", "gcc.architectures", implements(Architecture))
 METRICS: Registry[type[ImportanceMetric]] = Registry("metric", "gcc.metrics", implements(ImportanceMetric))
 SELECTORS: Registry[type[LayerSelector]] = Registry("selector", "gcc.selectors", implements(LayerSelector))
-DATASETS: Registry[type[DatasetSource]] = Registry("data set", "gcc.datasets", implements(DatasetSource))
+DATASETS: Registry[type[DatasetSource]] = Registry("dataset", "gcc.datasets", implements(DatasetSource))
 EVALUATORS: Registry[type[Evaluator]] = Registry(
     "evaluator", "gcc.evaluators", implements(ImageEvaluator, SetEvaluator), renamed={"miou_judge": "miou_small"}
 )

@@ -44,7 +44,7 @@ class Architecture(AcceptsOldNames, abc.ABC, Generic[R]):
     samples: ClassVar[str]
     """Kind of training samples, matched with `DatasetSource.samples`, such as "paired"."""
     demo_source: ClassVar[str]
-    """Name of the data set that demonstrates the family if no data is given."""
+    """Name of the dataset that demonstrates the family if no data is given."""
     paired: ClassVar[bool] = True
     """Whether every generated image has a true counterpart that it can be compared with."""
 

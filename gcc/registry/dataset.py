@@ -1,4 +1,4 @@
-"""The contract of a data set."""
+"""The contract of a dataset."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class DatasetSource(AcceptsOldNames, abc.ABC):
-    """A data set, on disk or generated, that returns samples of one kind.
+    """A dataset, on disk or generated, that returns samples of one kind.
 
     Sources are constructed as `Source(root, split, recipe)`, which reads only file names. Each sample depends only on its index and the
     random generator passed with it, so that any order, worker count or restart gives the same samples.
@@ -96,7 +96,7 @@ class DatasetSource(AcceptsOldNames, abc.ABC):
             DataError: an image cannot be read, or this source has no cache.
             OutputError: there is no space for the file, or it cannot be written.
         """
-        raise DataError(f"the data set {type(self).__name__} cannot cache decoded images: leave --cache out")
+        raise DataError(f"the dataset {type(self).__name__} cannot cache decoded images: leave --cache out")
 
     @property
     def cache_path(self) -> Path | None:

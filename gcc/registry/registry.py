@@ -85,11 +85,11 @@ class Registry(Generic[T]):
     def _claims(self) -> dict[str, list[_Claim]]:
         """The claims to every name, without those for other contract versions by a distribution that supports this version."""
         claims: dict[str, list[_Claim]] = defaultdict(list)
-        found = [
+        candidates = [
             _Claim(entry, contract) for group, contract in self._groups().items() for entry in importlib.metadata.entry_points(group=group)
         ]
-        supporting = {(claim.owner, claim.entry.name) for claim in found if claim.contract == self.contract}
-        for claim in found:
+        supporting = {(claim.owner, claim.entry.name) for claim in candidates if claim.contract == self.contract}
+        for claim in candidates:
             others = claims[claim.entry.name]
             known = any(
                 (claim.owner, claim.entry.value, claim.contract) == (other.owner, other.entry.value, other.contract) for other in others

@@ -92,7 +92,7 @@ EvalSample.__init__ = renamed_keywords(DeprecationWarning, made="fake")(EvalSamp
 
 
 class MetricKey(str):
-    """The key of a metric: the evaluator, and the named subset of the split on which it was computed, if the data set has subsets.
+    """The key of a metric: the evaluator, and the named subset of the split on which it was computed, if the dataset has subsets.
 
     It equals the text that reports and files show, such as `psnr_y (Set5)`.
 

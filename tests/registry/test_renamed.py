@@ -175,7 +175,7 @@ from gcc.registry import SampleSource
 
 
 class OldSource(SampleSource):
-    """A data set of version 0.1."""
+    """A dataset of version 0.1."""
 
     samples = "images"
 
