@@ -230,7 +230,7 @@ def test_translate_never_overwrites_what_it_reads(compressed, tmp_path):
     assert "would overwrite" in refused("translate", out / "student", tmp_path / "a.png", tmp_path / "a.png")
     Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg")
     assert "would both be written" in refused("translate", out / "student", tmp_path, tmp_path / "out")
-    assert "made.xyz has a suffix" in refused("translate", out / "student", tmp_path / "a.png", tmp_path / "made.xyz")
+    assert "made.xyz does not have the suffix" in refused("translate", out / "student", tmp_path / "a.png", tmp_path / "made.xyz")
     assert run("translate", out / "student", tmp_path / "a.png", tmp_path / "made.png", "--size", "0").exit_code == 2
     assert (tmp_path / "a.png").read_bytes() == before
 
@@ -311,7 +311,7 @@ def test_version_names_what_matters():
         (["--arch", "pix2pix", "--dataset", "aligned"], "folder"),
         (["--arch", "pix2pix", "--out", "/proc/run"], "cannot write /proc/run"),
         (["--arch", "pix2pix", "--evaluators", "psrn"], "unknown evaluator 'psrn' (did you mean 'psnr'"),
-        (["--arch", "sagan", "--evaluators", "psnr"], "here there is none: choose another, such as fid"),
+        (["--arch", "sagan", "--evaluators", "psnr"], "this family has none: choose another, such as fid"),
         (["--arch", "pix2pix", "--weights", "vgg19"], "expected NAME=FILE, such as --weights vgg19=FILE"),
         (["--arch", "pix2pix", "--weights", "vgg19=x.pth"], "nothing here reads weights of that name"),
         (["--arch", "pix2pix", "--preset", "no-gobal"], "did you mean 'no-global'"),

@@ -169,7 +169,7 @@ def test_a_closed_terminal_saves_the_run_and_a_resume_that_does_not_fit_changes_
     for arguments, message in (
         (("--resume", "run", "--set", "tau=0.3", "--epochs", "9"), "another recipe: epochs was 3 and is 9; "),
         ((*TINY, "--out", "run", "--resume", "auto", "--seed", "4"), "another recipe: seed was 0 and is 4; "),
-        (("--resume", "run", "--out", "elsewhere"), "leave --out out"),
+        (("--resume", "run", "--out", "elsewhere"), "leave out --out"),
         (("--resume", "nowhere"), "nowhere holds no run that can be resumed"),
         (("--resume", "run", "--checkpoint-every", "often"), "checkpoints every 'often': expected minutes such as 10m"),
     ):
@@ -179,4 +179,4 @@ def test_a_closed_terminal_saves_the_run_and_a_resume_that_does_not_fit_changes_
     for path in checkpoints(tmp_path / "run"):
         path.write_bytes(b"")
     code, _, err = finish(tmp_path, "--resume", "run")
-    assert code == 2 and "holds no checkpoint that is whole" in err
+    assert code == 2 and "it has no complete checkpoint" in err
