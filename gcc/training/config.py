@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -101,6 +102,9 @@ class RunConfig:
         Raises:
             GccError: a value is invalid, or two options exclude each other.
         """
+        if "plain" in options:
+            warnings.warn("the option plain is now called reference", FutureWarning, stacklevel=3)
+            options = {"reference": options["plain"], **{name: value for name, value in options.items() if name != "plain"}}
         own = {option.name for option in fields(cls)}
         return cls(**{name: value for name, value in options.items() if name in own}), {
             name: value for name, value in options.items() if name not in own
