@@ -66,7 +66,7 @@ def test_images_are_counted_and_bad_ones_named(data):
 def test_the_rest_is_checked_if_the_layout_of_the_data_is_unknown(tmp_path):
     (tmp_path / "notes.txt").touch()
     findings = examine(data=tmp_path, budget="1%", evaluators="fid")
-    check(findings, "data", "error", "no data set of paired samples fits")
+    check(findings, "data", "error", "no dataset of paired samples fits")
     check(findings, "budget", "error", "can be pruned to between")
     check(findings, "metrics", "error", "--weights inception=FILE")
     check(findings, "memory", "ok")
