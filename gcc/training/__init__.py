@@ -1,1 +1,1 @@
-"""What training needs besides the method: how networks run, optimisers, the device, progress and records."""
+"""Training: pairs and their steps, the loop over stages and epochs, checkpoints, collapse, and a run in its folder."""

@@ -78,13 +78,22 @@ def compiler_limits() -> Iterator[None]:
     from torch._dynamo import config as dynamo
     from torch._functorch import config as functorch
 
-    limit, donated = dynamo.recompile_limit, functorch.donated_buffer
+    # Before torch 2.13 these guards do not see that `requires_grad` has changed: a graph compiled for the discriminator's weights would
+    # serve the retention factors, which then get no gradient.
+    guards = "skip_tensor_guards_with_matching_dict_tags"
+    limits: list[tuple[Any, str, Any]] = [
+        (dynamo, "recompile_limit", max(dynamo.recompile_limit, RECOMPILE_LIMIT)),
+        (functorch, "donated_buffer", False),
+        *([(dynamo, guards, False)] if hasattr(dynamo, guards) else []),
+    ]
+    before = [getattr(module, name) for module, name, _ in limits]
     try:
-        dynamo.recompile_limit = max(limit, RECOMPILE_LIMIT)
-        functorch.donated_buffer = False
+        for module, name, value in limits:
+            setattr(module, name, value)
         yield
     finally:
-        dynamo.recompile_limit, functorch.donated_buffer = limit, donated
+        for (module, name, _), value in zip(limits, before, strict=True):
+            setattr(module, name, value)
 
 
 def is_nondeterministic_error(error: Exception) -> bool:
