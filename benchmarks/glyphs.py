@@ -1,11 +1,11 @@
 """Prepare "glyphs": the 3,926 colour pictures of an emoji font, as a flat folder of images.
 
-A counterpart of CelebA that comes in a package: Noto Color Emoji (OFL), whose bitmaps lie in the font as PNG files.
+A counterpart of CelebA that comes in a package: Noto Color Emoji (OFL), which stores its bitmaps as PNG files in the font.
 
     apt-get install fonts-noto-color-emoji && pip install fonttools
     python benchmarks/glyphs.py data/glyphs
 
-writes them on white, 136x136 pixels.
+writes them on white, with 136x136 pixels.
 """
 
 from __future__ import annotations
@@ -36,5 +36,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--font", type=Path, default=FONT)
-    given = parser.parse_args()
-    prepare(given.font, given.out)
+    arguments = parser.parse_args()
+    prepare(arguments.font, arguments.out)

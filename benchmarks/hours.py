@@ -1,9 +1,9 @@
-"""What the published recipes cost on the data sets that they are made for: iterations, operations, images read, memory and hours.
+"""What the published recipes cost on their datasets: iterations, operations, images read, memory and hours.
 
     python benchmarks/hours.py --rate 5 --rate 60
 
-An iteration of every stage is run once at the published size on images of noise, and torch counts its operations (see flops.py); the rest
-is multiplied. Hours are operations over a rate in TFLOP/s that a GPU is assumed to reach in the mean: none of that is measured.
+One iteration of every stage runs at the published size on noise images, and torch counts its operations (see flops.py); the rest is
+multiplied. Hours are operations divided by an assumed mean rate in TFLOP/s: they are not measured.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ from full_size import FAMILIES, compressor
 
 from gcc import Compressor, Teacher
 from gcc.recipe import Recipe
+from gcc.training.footprint import bytes_of_checkpoint
+from gcc.training.memory_estimate import bytes_of_step
 
 IMAGES = {"pix2pix": 2975, "cyclegan": 1334, "sagan": 202_599 - 20_260, "srgan": 118_287}
-"""Samples of an epoch: Cityscapes' train split, the larger side of horse2zebra, CelebA but for every tenth image, COCO's train2017."""
+"""Samples per epoch: Cityscapes' train split, the larger side of horse2zebra, CelebA without every tenth image, COCO's train2017."""
 
 
 def stages(recipe: Recipe) -> dict[str, int]:
-    """Return the epochs of every stage by the name of its steps' phase."""
+    """Return the epochs of every stage, by phase."""
     return {
         "search_pretrain": recipe.search_pretrain_epochs,
         "search": recipe.search_epochs,
@@ -34,48 +36,48 @@ def stages(recipe: Recipe) -> dict[str, int]:
 
 
 def operations(run: Compressor) -> dict[str, int]:
-    """Return the operations of an iteration by phase: of its second one, for more is done before the first and after the last."""
-    found: dict[str, int] = {}
+    """Return the operations of one iteration, by phase. The second one is counted: setup precedes the first."""
+    counts: dict[str, int] = {}
     steps = run.steps()
     while True:
         with flop_counter() as counter:
             step = next(steps, None)
         if step is None:
-            return found
+            return counts
         if step.number == 2:
-            found[step.phase] = counter.get_total_flops()
+            counts[step.phase] = counter.get_total_flops()
 
 
 def cost(arch: str) -> dict[str, Any]:
-    """Return what a family's published recipe costs."""
+    """Return the cost of a family's published recipe."""
     recipe = Teacher.create(arch).architecture({}).recipe
     steps = IMAGES[arch] // recipe.batch_size
     with tempfile.TemporaryDirectory() as folder:
         run = compressor(arch, Path(folder), recipe={"epochs": 1, "pretrain_epochs": min(1, recipe.pretrain_epochs)})
         counted = operations(run)
-        memory, snapshot = bytes_of_step(run, run.widths), bytes_of_checkpoint(run.context)
+        memory, checkpoint = bytes_of_step(run, run.widths), bytes_of_checkpoint(run.context)
     iterations = {phase: epochs * steps for phase, epochs in stages(recipe).items() if epochs}
     flops = {phase: counted[phase] * count for phase, count in iterations.items()}
     # The second step draws a second batch for the retention factors.
     samples = recipe.batch_size * (sum(iterations.values()) + iterations["train"])
-    return {"iterations": iterations, "flops": flops, "samples": samples, "memory": memory, "checkpoint": snapshot}
+    return {"iterations": iterations, "flops": flops, "samples": samples, "memory": memory, "checkpoint": checkpoint}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--arch", choices=FAMILIES, action="append", help="all by default")
     parser.add_argument("--rate", type=float, action="append", help="assumed operations per second, in TFLOP/s; 5 and 60 by default")
-    asked = parser.parse_args()
-    for arch in asked.arch or FAMILIES:
-        found = cost(arch)
+    options = parser.parse_args()
+    for arch in options.arch or FAMILIES:
+        costs = cost(arch)
         print(arch)
-        for phase, count in found["iterations"].items():
-            flops = found["flops"][phase]
+        for phase, count in costs["iterations"].items():
+            flops = costs["flops"][phase]
             print(f"  {phase:16} {count:10,} iterations, {flops / count / 1e9:.1f} GFLOP each, {flops / 1e15:.1f} PFLOP")
-        total = sum(found["flops"].values())
-        print(f"  {found['samples']:,} samples read, {total / 1e15:.1f} PFLOP in all")
-        print(f"  tensors of an iteration {found['memory'] / 1e9:.2f} GB, a checkpoint {found['checkpoint'] / 1e6:.0f} MB")
-        for rate in asked.rate or (5.0, 60.0):
+        total = sum(costs["flops"].values())
+        print(f"  {costs['samples']:,} samples read, {total / 1e15:.1f} PFLOP in all")
+        print(f"  tensors of an iteration {costs['memory'] / 1e9:.2f} GB, a checkpoint {costs['checkpoint'] / 1e6:.0f} MB")
+        for rate in options.rate or (5.0, 60.0):
             print(f"  at {rate:g} TFLOP/s {total / rate / 1e12 / 3600:8.2f} hours")
 
 

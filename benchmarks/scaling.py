@@ -2,9 +2,9 @@
 
     python benchmarks/scaling.py --threads 1 --plot docs/images/scaling.png
 
-One quantity grows at a time, from a base that is smaller than the published one; every point has a process of its own. A series ends
-before memory or time exceed what is allowed. Slopes are fitted to the logarithms of the last three points: at 1 the cost grows as the
-quantity does. Peak memory is that of the whole process; curves and slopes are of what exceeds a process that has loaded torch.
+One quantity grows at a time, from a base that is smaller than the published one; every point runs in its own process. A series ends before
+it exceeds the allowed memory or time. Slopes are fitted to the logarithms of the last three points: a slope of 1 means that the cost grows
+in proportion. Peak memory is that of the whole process; curves and slopes exclude the memory of a process that has only loaded torch.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ SERIES: Mapping[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
 WARM_UP, MEASURED = 2, 3
 MOST_GB, MOST_SECONDS = 8.0, 20.0
 FITTED = 3
-"""Points at the end of a series that slopes are fitted to: before these, what is constant counts for more."""
+"""Points at the end of a series that slopes are fitted to. Constant costs weigh more in the earlier ones."""
 
 
-def work(arch: str, threads: int, given: str) -> None:
-    """Print the median seconds of an iteration, the peak memory in GB, and what of it was there before."""
+def work(arch: str, threads: int, settings: str) -> None:
+    """Print the median seconds of an iteration, the peak memory in GB, and the memory in GB before the run."""
     torch.set_num_threads(threads)
     before = peak_gb()
     with tempfile.TemporaryDirectory() as folder:
-        recipe = json.loads(given)
+        recipe = json.loads(settings)
         run = compressor(arch, Path(folder), recipe={**recipe, "prune_width": recipe["ngf"]})
         steps = joint_steps(run)
         seconds = []
@@ -58,20 +58,20 @@ def slope(values: Sequence[float], costs: Sequence[float]) -> float:
 
 
 def next_cost(costs: Sequence[float]) -> float:
-    """Return the cost of the next point, should it grow as much as the last one did."""
+    """Return the expected cost of the next point, which grows as much as the last one did."""
     return costs[-1] ** 2 / costs[-2] if len(costs) > 1 else costs[-1]
 
 
-def plot(figures: Mapping[str, Mapping[str, Any]], file: Path, title: str) -> None:
+def plot(series: Mapping[str, Mapping[str, Any]], file: Path, title: str) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
     figure = Figure(figsize=(8, 3.4), layout="constrained")
     labels = {"seconds": "seconds of an iteration", "own_gb": "memory beyond torch's own, GB"}
     for axes, (cost, label) in zip(figure.subplots(1, 2), labels.items(), strict=True):
-        for (name, found), marker in zip(figures.items(), "osD", strict=False):
-            times = [value / found["values"][0] for value in found["values"]]
-            axes.loglog(times, found[cost], marker=marker, markersize=4, label=f"{name}: slope {found[f'{cost}_slope']:.2f}")
+        for (name, points), marker in zip(series.items(), "osD", strict=False):
+            times = [value / points["values"][0] for value in points["values"]]
+            axes.loglog(times, points[cost], marker=marker, markersize=4, label=f"{name}: slope {points[f'{cost}_slope']:.2f}")
         axes.set(xlabel="times the smallest", ylabel=label)
         for axis, base, steps in ((axes.xaxis, 2, (1,)), (axes.yaxis, 10, (1, 2, 5))):
             axis.set(major_locator=LogLocator(base, steps), minor_locator=NullLocator(), major_formatter=StrMethodFormatter("{x:g}"))
@@ -85,26 +85,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--arch", choices=FAMILIES, default="pix2pix")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--series", default=",".join(SERIES), help="joined by commas")
-    parser.add_argument("--json", type=Path, help="file for the figures")
+    parser.add_argument("--series", default=",".join(SERIES), help="names of series, joined by commas")
+    parser.add_argument("--json", type=Path, help="file for the measurements")
     parser.add_argument("--plot", type=Path, help="PNG file for the curves")
     parser.add_argument("--work", help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.work:
-        work(asked.arch, asked.threads, asked.work)
+    options = parser.parse_args()
+    if options.work:
+        work(options.arch, options.threads, options.work)
         return
-    torch.set_num_threads(asked.threads)
+    torch.set_num_threads(options.threads)
     base = ", ".join(f"{name} {value}" for name, value in BASE.items())
-    print(f"{asked.arch}, one iteration from the base {base}; {machine()}")
+    print(f"{options.arch}, one iteration from the base {base}; {machine()}")
     known: dict[str, list[float]] = {}
-    figures: dict[str, dict[str, Any]] = {}
-    for name in asked.series.split(","):
+    series: dict[str, dict[str, Any]] = {}
+    for name in options.series.split(","):
         fields, values = SERIES[name]
         points: list[tuple[float, ...]] = []
         for value in values:
             settings = json.dumps(BASE | dict.fromkeys(fields, value))
             if settings not in known:
-                known[settings] = in_process("--arch", asked.arch, "--threads", asked.threads, "--work", settings)
+                known[settings] = in_process("--arch", options.arch, "--threads", options.threads, "--work", settings)
             seconds, memory, before = known[settings]
             points.append((value, seconds, memory, memory - before))
             print(f"{name:10} {value:4d}  {seconds:7.3f} s  peak {memory:5.2f} GB", flush=True)
@@ -112,12 +112,12 @@ def main() -> None:
             if next_cost(times) > MOST_SECONDS or before + next_cost(own) > MOST_GB:
                 break
         slopes = {"seconds_slope": slope(reached, times), "own_gb_slope": slope(reached, own)}
-        figures[name] = {"values": reached, "seconds": times, "gb": peaks, "own_gb": own, **slopes}
+        series[name] = {"values": reached, "seconds": times, "gb": peaks, "own_gb": own, **slopes}
         print(f"{name:10} slopes: time {slopes['seconds_slope']:.2f}, memory {slopes['own_gb_slope']:.2f}")
-    if asked.json:
-        asked.json.write_text(json.dumps({"arch": asked.arch, "machine": machine(), "base": BASE, "series": figures}, indent=2) + "\n")
-    if asked.plot:
-        plot(figures, asked.plot, f"{asked.arch} from {base}; {machine()}")
+    if options.json:
+        options.json.write_text(json.dumps({"arch": options.arch, "machine": machine(), "base": BASE, "series": series}, indent=2) + "\n")
+    if options.plot:
+        plot(series, options.plot, f"{options.arch} from {base}; {machine()}")
 
 
 if __name__ == "__main__":

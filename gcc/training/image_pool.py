@@ -1,4 +1,4 @@
-"""Made images of the past (Shrivastava et al. 2017; CycleGAN)."""
+"""A pool of earlier fake images (Shrivastava et al. 2017; CycleGAN)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor
 
 
 class ImagePool:
-    """Keeps made images, so that a discriminator does not forget what earlier generators made.
+    """Stores fake images, so that a discriminator also trains on the output of earlier generators.
 
-    Until the pool is full each image is stored and returned. Then, half the time, a stored image is returned and the new one takes its
-    place; else the new one is returned.
+    Until the pool is full, every image is stored and returned. After that, half of the time a stored image is returned and the new one
+    replaces it; otherwise the new one is returned.
 
     Args:
-        capacity: the most images that are kept; 0 returns every image as it is.
-        seed: of the exchanges.
+        capacity: the largest number of stored images. With 0, every image is returned as it is.
+        seed: the seed of the exchanges.
     """
 
     def __init__(self, capacity: int, seed: int) -> None:
@@ -27,27 +27,27 @@ class ImagePool:
         self._random = random.Random(seed)
 
     def query(self, images: Tensor) -> Tensor:
-        """Take in images (N, C, H, W) without a graph, and return as many."""
-        return torch.stack([self._exchanged(image) for image in images]) if self.capacity else images
+        """Return as many images as are given, (N, C, H, W) without a graph, some of them replaced by stored ones."""
+        return torch.stack([self._exchange(image) for image in images]) if self.capacity else images
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what the pool holds and how it will exchange; no copy."""
+        """Return references to the stored images, and the state of the random generator."""
         version, numbers, gauss = self._random.getstate()
         return {"images": list(self.images), "random": [version, list(numbers), gauss]}
 
-    def load_state_dict(self, memory: Mapping[str, Any], device: torch.device) -> None:
-        """Take up a copy of what `state_dict` returned, with its images on the device."""
-        version, numbers, gauss = memory["random"]
-        self.images = [image.to(device, copy=True) for image in memory["images"]]
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Load a copy of what `state_dict` returned, with the images on the device."""
+        version, numbers, gauss = state["random"]
+        self.images = [image.to(device, copy=True) for image in state["images"]]
         self._random.setstate((version, tuple(numbers), gauss))
 
-    def _exchanged(self, image: Tensor) -> Tensor:
+    def _exchange(self, image: Tensor) -> Tensor:
         if len(self.images) < self.capacity:
-            # Not a view, which would keep its whole batch.
+            # A view would keep the whole batch in memory.
             self.images.append(image.clone())
             return image
         if self._random.random() < 0.5:
             return image
-        place = self._random.randrange(self.capacity)
-        stored, self.images[place] = self.images[place], image.clone()
+        index = self._random.randrange(self.capacity)
+        stored, self.images[index] = self.images[index], image.clone()
         return stored

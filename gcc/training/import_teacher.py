@@ -1,4 +1,4 @@
-"""Imports teachers that other programs have trained."""
+"""Imports teachers that other programs trained."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from gcc.utils.files import set_aside
 from gcc.utils.weights import read_tensors
 
 FILES = (CONFIG, WEIGHTS, CARD)
-SHOWN = 4
-"""Names that a message lists."""
+MAX_LISTED = 4
+"""The most names that a message lists."""
 
 
 def import_generator(arch: str, file: Path, out: Path, *, generator: str | None, settings: Mapping[str, Any], force: bool) -> TrainedPair:
     """Turn a state dict that another program saved into a teacher, and write it to `out`.
 
-    Every tensor of the file must match a parameter of the same shape, and every parameter a tensor. There are no discriminators.
+    Every tensor of the file must match a parameter of the same shape, and every parameter a tensor. Discriminators are not imported.
 
     Args:
         arch: name of the architecture.
         file: the state dict, as `.pth` or `.safetensors`.
-        out: folder of the teacher. If the family has several generators, each has a folder of its own below it.
-        generator: which of them the file holds. None takes the first.
+        out: the teacher's folder. If the family has several generators, each has its own folder below it.
+        generator: name of the generator in the file. None takes the first.
         settings: recipe fields that the file does not determine.
-        force: move what `out` holds aside.
+        force: move the contents of `out` aside.
 
     Raises:
-        ArtifactError: the file cannot be read, or does not fit.
+        ArtifactError: the file cannot be read, or does not fit the family.
         OutputError: `out` cannot be written, or holds that generator already.
     """
     family = ARCHITECTURES.load(arch)
@@ -52,7 +52,7 @@ def import_generator(arch: str, file: Path, out: Path, *, generator: str | None,
     architecture = family(changed(family.published(), {**mapping.settings, **settings}))
     widths = architecture.full_widths(architecture.recipe.ngf)
     network = architecture.build_generator(widths)
-    network.load_state_dict(_placed(file, mapping, tensors, network.state_dict()))
+    network.load_state_dict(_matched(file, mapping, tensors, network.state_dict()))
     cpu = torch.device("cpu")
     report = GeneratorReport.measure(architecture, network, widths, cpu)
     teacher = TrainedPair("teacher", arch, architecture, {name: report}, {}, environment(cpu))
@@ -62,7 +62,7 @@ def import_generator(arch: str, file: Path, out: Path, *, generator: str | None,
 
 
 def _make_room(teacher: TrainedPair, out: Path, name: str, *, force: bool) -> None:
-    """Refuse a folder that holds another model. With `force`, move what this one replaces aside."""
+    """Refuse a folder that holds another model. With `force`, move the files that this one replaces aside."""
     own = {teacher.path(out, generator) for generator in teacher.architecture.generators}
     folders = [config.parent for config in (out / CONFIG, *out.glob(f"*/{CONFIG}")) if config.exists()]
     for folder in folders:
@@ -75,32 +75,32 @@ def _make_room(teacher: TrainedPair, out: Path, name: str, *, force: bool) -> No
         set_aside(folder, existing)
 
 
-def _placed(file: Path, mapping: StateDictMapping, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the file's tensors by our names, complete for the state dict `wanted`."""
-    placed, used, differences = {}, set(mapping.ignored), []
+def _matched(file: Path, mapping: StateDictMapping, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the file's tensors by our names, one for each entry of the state dict `wanted`."""
+    matched, used, differences = {}, set(mapping.ignored), []
     for name, tensor in wanted.items():
         module, _, leaf = name.rpartition(".")
         theirs = f"{mapping.modules.get(module, module)}.{leaf}"
         used.add(theirs)
         # Files of torch before 0.4.1 do not count batches.
-        given = tensor if leaf == "num_batches_tracked" and theirs not in tensors else tensors.get(theirs)
-        if given is None:
+        found = tensor if leaf == "num_batches_tracked" and theirs not in tensors else tensors.get(theirs)
+        if found is None:
             differences.append(f"{theirs} is missing")
-        elif given.shape != tensor.shape:
-            differences.append(f"{theirs} is {tuple(given.shape)}, expected {tuple(tensor.shape)}")
-        elif given.is_floating_point() != tensor.is_floating_point():
-            differences.append(f"{theirs} is {given.dtype}, expected {tensor.dtype}")
-        elif not given.isfinite().all():
+        elif found.shape != tensor.shape:
+            differences.append(f"{theirs} is {tuple(found.shape)}, expected {tuple(tensor.shape)}")
+        elif found.is_floating_point() != tensor.is_floating_point():
+            differences.append(f"{theirs} is {found.dtype}, expected {tensor.dtype}")
+        elif not found.isfinite().all():
             differences.append(f"{theirs} is not finite")
         else:
-            placed[name] = given
-    differences += [f"{theirs} has no place" for theirs in tensors if theirs not in used]
+            matched[name] = found
+    differences += [f"{theirs} matches no parameter" for theirs in tensors if theirs not in used]
     if differences:
         raise ArtifactError(f"{file} does not fit, in {len(differences)} tensors: {_some(differences)}")
-    return placed
+    return matched
 
 
 def _some(texts: Iterable[str]) -> str:
-    """Return the first texts, and how many more there are."""
+    """Return the first texts, and the number of the others."""
     texts = list(texts)
-    return ", ".join(texts[:SHOWN]) + (f", and {len(texts) - SHOWN} more" if len(texts) > SHOWN else "")
+    return ", ".join(texts[:MAX_LISTED]) + (f", and {len(texts) - MAX_LISTED} more" if len(texts) > MAX_LISTED else "")

@@ -1,4 +1,4 @@
-"""An optimiser with its scaler, and the parameters that it alone moves."""
+"""An optimizer with its gradient scaler, and the parameters that only it updates."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from gcc.training.precision import ExecutionConfig
 
 
 class ScopedOptimizer:
-    """Adam over parameters that nothing else moves.
+    """Adam over parameters that nothing else updates.
 
     Args:
-        parameters: each once.
+        parameters: the parameters, each once.
         lr: learning rate at factor 1.
-        betas: of Adam.
-        execution: tells whether gradients are scaled, and over which processes they are averaged.
-        penalise: called between backward pass and step, to add to the unscaled gradients.
+        betas: Adam's betas.
+        execution: decides whether gradients are scaled, and names the ranks that average them.
+        penalise: adds to the unscaled gradients; called between the backward pass and the step.
     """
 
     def __init__(
@@ -33,16 +33,16 @@ class ScopedOptimizer:
     ) -> None:
         self.parameters = list(parameters)
         self.lr = lr
-        # As a group of its own, which may be empty.
+        # A parameter group may be empty, a plain list of parameters may not.
         self.optimizer = torch.optim.Adam([{"params": self.parameters}], lr=lr, betas=betas, fused=True)
         self.scaler = execution.scaler()
         self.ranks = execution.ranks
         self._penalise = penalise
-        self._gathering = False
+        self._accumulating = False
 
     @contextmanager
     def trainable(self) -> Iterator[None]:
-        """Let graphs that are built in this context reach the parameters; after it they are frozen."""
+        """Let the parameters require gradients in this context, and freeze them afterwards."""
         for parameter in self.parameters:
             parameter.requires_grad_(True)
         try:
@@ -51,24 +51,24 @@ class ScopedOptimizer:
             self.freeze()
 
     def freeze(self) -> None:
-        """Keep graphs from the parameters."""
+        """Let the parameters require no gradients."""
         for parameter in self.parameters:
             parameter.requires_grad_(False)
 
     def accumulate(self, loss: Tensor, *, retain_graph: bool = False) -> None:
-        """Add the gradient of a part of the next step's loss; nothing else that it depends on gathers a gradient.
+        """Add the gradient of a part of the next step's loss. Only this optimizer's parameters accumulate it.
 
         Args:
-            loss: a scalar; of several processes, the mean of theirs counts.
-            retain_graph: keep its graph, for another loss that shares a part of it.
+            loss: a scalar. With several ranks, the mean of their losses counts.
+            retain_graph: keep the graph, for another loss that shares a part of it.
         """
-        if not self._gathering:
+        if not self._accumulating:
             self.optimizer.zero_grad(set_to_none=True)
-        self._gathering = True
+        self._accumulating = True
         torch.autograd.backward(self.scaler.scale(loss), inputs=self.parameters, retain_graph=retain_graph)
 
     def step(self, loss: Tensor, *, retain_graph: bool = False) -> None:
-        """Move the parameters once against the gradient of `loss` and what has been gathered before; see `accumulate`."""
+        """Update the parameters once with the gradient of `loss` and all gradients accumulated since the last step; see `accumulate`."""
         self.accumulate(loss, retain_graph=retain_graph)
         self._average()
         if self._penalise is not None:
@@ -80,7 +80,7 @@ class ScopedOptimizer:
 
     @contextmanager
     def gradients(self, loss: Tensor) -> Iterator[None]:
-        """Leave the gradient that `step` would move against in the parameters inside this context."""
+        """Leave the gradient that `step` would use in the parameters, inside this context."""
         self.accumulate(loss)
         self._average()
         self.scaler.unscale_(self.optimizer)
@@ -92,41 +92,41 @@ class ScopedOptimizer:
 
     def _average(self) -> None:
         self.ranks.average_gradients(parameter.grad for parameter in self.parameters if parameter.grad is not None)
-        self._gathering = False
+        self._accumulating = False
 
     def zero_grad(self) -> None:
-        """Free the gradients, whose room the backward passes of others need."""
+        """Free the gradients. Other backward passes need the memory."""
         self.optimizer.zero_grad(set_to_none=True)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what the optimiser remembers of each parameter, by its number, and the scaler; no copy."""
-        remembered = {str(number): self.optimizer.state.get(parameter, {}) for number, parameter in enumerate(self.parameters)}
-        return {"moments": {number: dict(moments) for number, moments in remembered.items()}, "scaler": self.scaler.state_dict()}
+        """Return references to Adam's moments of each parameter, by its number, and to the scaler's state."""
+        moments = {str(number): dict(self.optimizer.state.get(parameter, {})) for number, parameter in enumerate(self.parameters)}
+        return {"moments": moments, "scaler": self.scaler.state_dict()}
 
-    def load_state_dict(self, memory: Mapping[str, Any]) -> None:
-        """Take up a copy of what `state_dict` returned."""
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Load a copy of what `state_dict` returned."""
         self.reset_state()
-        for parameter, moments in zip(self.parameters, memory["moments"].values(), strict=True):
+        for parameter, moments in zip(self.parameters, state["moments"].values(), strict=True):
             if moments:
-                self.optimizer.state[parameter] = {name: _beside(parameter, value) for name, value in moments.items()}
-        self.scaler.load_state_dict(dict(memory["scaler"]))
+                self.optimizer.state[parameter] = {name: _in_layout_of(parameter, value) for name, value in moments.items()}
+        self.scaler.load_state_dict(dict(state["scaler"]))
 
     def scale_lr(self, factor: float) -> None:
-        """Multiply the base of the learning rate from now on."""
+        """Multiply the base learning rate."""
         self.lr *= factor
 
     def reset_state(self) -> None:
-        """Start the moments of Adam anew."""
+        """Discard Adam's moments."""
         self.optimizer.state.clear()
 
     def set_lr_factor(self, factor: float) -> None:
-        """Set the learning rate to `factor` times its base."""
+        """Set the learning rate to `factor` times the base learning rate."""
         for group in self.optimizer.param_groups:
             group["lr"] = factor * self.lr
 
 
-def _beside(parameter: nn.Parameter, value: Tensor) -> Tensor:
-    """Return a copy of what an optimiser remembers, in the layout of the parameter, which a fused step relies on."""
+def _in_layout_of(parameter: nn.Parameter, value: Tensor) -> Tensor:
+    """Return a copy of an optimizer's state tensor in the memory layout of its parameter, which fused steps need."""
     if value.shape != parameter.shape:
         return value.to(parameter.device, copy=True)
     return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)

@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop: obeyed between two iterations, or at once when they are repeated."""
+"""Signals that stop a run: after the current step, or at once if they are repeated."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-"""Ctrl-C, a polite kill, and a terminal that was closed, which Windows does not tell of."""
+"""Ctrl-C, a polite kill, and a closed terminal, which Windows does not report."""
 
 
 @contextmanager
-def stop_requested_by_signal(told: Callable[[], None]) -> Iterator[Callable[[], int]]:
-    """Yield a function that returns the number of the signal that has asked this process to stop, 0 as long as none has.
+def stop_requested_by_signal(on_first: Callable[[], None]) -> Iterator[Callable[[], int]]:
+    """Yield a function that returns the number of the first signal that arrived, or 0 if none has.
 
-    The first signal is only noted; the second has its usual effect. Outside the main thread signals are left alone.
+    The first signal is only recorded; the second has its usual effect. Outside the main thread, signals are left alone.
 
     Args:
-        told: called when the first signal arrives.
+        on_first: called when the first signal arrives.
     """
-    asked = 0
+    received = 0
 
-    def note(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal received
+        if received:
             restore()
             os.kill(os.getpid(), number)
             return
-        asked = number
-        told()
+        received = number
+        on_first()
 
     def restore() -> None:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: 0
         return
-    # A process that was started to ignore a signal, as by nohup, goes on doing so.
-    before = {each: signal.signal(each, note) for each in SIGNALS if signal.getsignal(each) != signal.SIG_IGN}
+    # A process that was started to ignore a signal, for example by nohup, keeps ignoring it.
+    before = {number: signal.signal(number, handle) for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN}
     try:
-        yield lambda: asked
+        yield lambda: received
     finally:
         restore()

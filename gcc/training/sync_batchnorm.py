@@ -1,4 +1,4 @@
-"""Batch norm over the samples of all processes of a run."""
+"""Batch norm over the samples of all ranks."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from gcc.utils.distributed import Ranks
 
 
 class _Sum(torch.autograd.Function):
-    """The sum over all processes, whose gradient is summed likewise: of losses that are averaged afterwards, it is that of their mean."""
+    """The sum over all ranks. Its gradient is summed too, which gives the gradient of the ranks' mean loss once gradients are averaged."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
-        whole = values.clone()
-        distributed.all_reduce(whole)
-        return whole
+        summed = values.clone()
+        distributed.all_reduce(summed)
+        return summed
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        # As an operation with a gradient of its own, which a gradient penalty asks for.
-        whole: Tensor = _Sum.apply(gradient.contiguous())
-        return whole
+        # The backward pass is differentiable itself, as a gradient penalty needs.
+        summed: Tensor = _Sum.apply(gradient.contiguous())
+        return summed
 
 
 class JointBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm whose statistics are those of the joined batch: of all processes, which have as many samples each.
+    """Batch norm with the statistics of the joint batch of all ranks, each with the same number of samples.
 
-    Torch's own synchronised batch norm is for GPUs alone, and is no `BatchNorm2d`.
+    Torch's own synchronised batch norm needs GPUs, and is not a `BatchNorm2d`.
 
     Args:
-        norm: whose parameters and buffers it takes over.
-        ranks: the processes.
+        norm: the batch norm to replace. Its parameters and buffers are shared.
+        ranks: the ranks.
     """
 
     def __init__(self, norm: nn.BatchNorm2d, ranks: Ranks) -> None:
@@ -50,21 +50,21 @@ class JointBatchNorm2d(nn.BatchNorm2d):
             return super().forward(features)
         wide = features.to(torch.promote_types(features.dtype, torch.float32))
         variances, means = torch.var_mean(wide, (0, 2, 3), correction=0)
-        # Each process fills in its row, so that one sum tells every process all of them.
+        # Each rank fills in its own row, so that one sum gives every rank all rows.
         own = torch.zeros(self.ranks.world, 1, 1, dtype=wide.dtype, device=wide.device)
         own[self.ranks.rank] = 1
         rows: Tensor = _Sum.apply(own * torch.stack([means, variances]))
         means, variances = rows.unbind(1)
         mean = means.mean(0)
         variance = (variances + (means - mean).square()).mean(0)
-        self._remember(mean.detach(), variance.detach(), self.ranks.world * features.numel() // features.shape[1])
+        self._update_running_statistics(mean.detach(), variance.detach(), self.ranks.world * features.numel() // features.shape[1])
         scale = torch.rsqrt(variance + self.eps)
         shift = -mean * scale
         if self.affine:
             scale, shift = self.weight * scale, self.weight * shift + self.bias
         return (wide * scale.view(1, -1, 1, 1) + shift.view(1, -1, 1, 1)).to(features.dtype)
 
-    def _remember(self, mean: Tensor, variance: Tensor, count: int) -> None:
+    def _update_running_statistics(self, mean: Tensor, variance: Tensor, count: int) -> None:
         if not self.track_running_stats:
             return
         assert self.num_batches_tracked is not None and self.running_mean is not None and self.running_var is not None
@@ -75,10 +75,10 @@ class JointBatchNorm2d(nn.BatchNorm2d):
 
 
 def synchronised(network: nn.Module, ranks: Ranks) -> nn.Module:
-    """Return a network whose batch norms are those of the joined batch; parameters and buffers stay the same.
+    """Return the network with batch norms over the joint batch of all ranks; parameters and buffers stay the same.
 
     Raises:
-        GccError: it has batch norms of other than images.
+        GccError: a batch norm is not for images.
     """
     if isinstance(network, nn.BatchNorm2d):
         return JointBatchNorm2d(network, ranks)

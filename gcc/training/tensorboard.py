@@ -1,4 +1,4 @@
-"""The record of a run for TensorBoard, by torch's own writer."""
+"""Logs a run for TensorBoard, with torch's own writer."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from gcc.errors import GccError
 
 
 def require_tensorboard() -> None:
-    """Refuse to go on without TensorBoard.
+    """Refuse a run that is to log to TensorBoard without it.
 
     Raises:
         GccError: it is not installed.
     """
     try:
-        import torch.utils.tensorboard  # noqa: F401 - whether it can be
+        import torch.utils.tensorboard  # noqa: F401 - only tries the import
     except ImportError as error:
         raise GccError(f"--tensorboard needs TensorBoard ({error}): pip install 'gan-gcc[tensorboard]'") from error
 
 
 class TensorBoard:
-    """Writes scalars as TensorBoard reads them, by phase and name.
+    """Writes scalars for TensorBoard, by phase and name.
 
     Args:
-        folder: for its files; made if it is missing.
+        folder: the folder of its files, created if it is missing.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -34,7 +34,7 @@ class TensorBoard:
         self._writer: Any = SummaryWriter(str(folder))
 
     def __call__(self, phase: str, step: int, values: Mapping[str, float]) -> None:
-        """Write the values after an iteration of a phase."""
+        """Write the values of one step of a phase."""
         for name, value in values.items():
             self._writer.add_scalar(f"{phase}/{name}", value, step)
         self._writer.flush()

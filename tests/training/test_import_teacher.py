@@ -115,7 +115,7 @@ def edited(edit):
     ("edit", "says"),
     [
         (lambda it: it.pop("model.4.bias"), r"in 1 tensors: model\.4\.bias is missing"),
-        (lambda it: it.update({"model.30.weight": torch.zeros(1)}), r"model\.30\.weight has no place"),
+        (lambda it: it.update({"model.30.weight": torch.zeros(1)}), r"model\.30\.weight matches no parameter"),
         (lambda it: it.update({"model.1.weight": torch.zeros(4, 1, 7, 7)}), r"model\.1\.weight is \(4, 1, 7, 7\), expected \(4, 3, 7, 7\)"),
         (lambda it: it.update({"model.1.weight": torch.zeros(8, 3, 7, 7)}), "and .* more"),
         (lambda it: it.update({"model.4.bias": torch.full((8,), torch.nan)}), r"model\.4\.bias is not finite"),
