@@ -43,6 +43,16 @@ def test_a_switch_holds_in_its_context_and_leaves_everything_as_it_was(context, 
     assert state() == before
 
 
+def test_float32_on_a_gpu_is_exact_or_fast():
+    def settings():
+        return torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark
+
+    with backend.tf32_precision():
+        assert settings() == ("tf32", True, True)
+    with backend.float32_precision():
+        assert settings() == ("ieee", False, False)
+
+
 def test_what_a_caller_had_set_comes_back(monkeypatch):
     monkeypatch.setenv(backend.CUBLAS_WORKSPACE, ":16:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
