@@ -41,18 +41,18 @@ def state(networks):
 
 
 @families
-def test_a_run_ends_within_the_budget_and_comes_back_from_disk_bit_equal(arch, tmp_path):
+def test_a_run_ends_within_the_budget_and_is_loaded_bit_equal(arch, tmp_path):
     run = compressor(arch)
     steps = []
     result = run.run(steps.append)
     assert all(math.isfinite(float(loss)) for step in steps for _, loss in leaves(step.losses))
     for name, network in result.students.items():
-        figures = result.measurements()[name]
+        measurements = result.measurements()[name]
         budget = Budget.parse_each(run.recipe.budget, run.architecture.generators)[name]
         limit = budget.limit(run.context.teacher_cost(), run.recipe.mac_counter)
-        assert figures["student"]["exact_macs"] <= limit < figures["teacher"]["exact_macs"]
-        assert sum(parameter.numel() for parameter in network.parameters()) == figures["student"]["parameters"]
-        assert all(math.isfinite(value) for side in figures.values() for value in side["metrics"].values())
+        assert measurements["student"]["exact_macs"] <= limit < measurements["teacher"]["exact_macs"]
+        assert sum(parameter.numel() for parameter in network.parameters()) == measurements["student"]["parameters"]
+        assert all(math.isfinite(value) for columns in measurements.values() for value in columns["metrics"].values())
     result.save(tmp_path)
     with pytest.raises(OutputError, match="teacher is not empty"):
         result.save(tmp_path)
@@ -60,10 +60,10 @@ def test_a_run_ends_within_the_budget_and_comes_back_from_disk_bit_equal(arch, t
         for name, artifact in read(tmp_path / role).items():
             loaded = load(artifact.folder)
             assert not loaded.training
-            made = result.pairs[role].generators[name].network
+            network = result.pairs[role].generators[name].network
             with torch.no_grad():
                 example = torch.randn_like(run.architecture.example_input())
-                assert torch.equal(loaded(example), made.cpu()(example))
+                assert torch.equal(loaded(example), network.cpu()(example))
             assert json.loads((artifact.folder / "config.json").read_text())["figures"] == result.measurements()[name]
 
 
@@ -80,7 +80,7 @@ def test_the_same_seed_gives_the_same_student_bit_for_bit_and_another_seed_anoth
 
 
 @families
-def test_phases_and_counts_follow_algorithm_1(arch):
+def test_phases_and_numbers_of_steps_follow_algorithm_1(arch):
     run = compressor(arch, epochs=20, batch_size=400)
     steps = list(run.steps())
     per_epoch, before = run.context.loader.steps, run.recipe.pretrain_epochs
@@ -92,77 +92,77 @@ def test_phases_and_counts_follow_algorithm_1(arch):
 
 
 @families
-def test_student_and_teacher_start_afresh_and_inherit_nothing(arch):
+def test_student_and_teacher_start_anew_and_inherit_nothing(arch):
     run = compressor(arch)
     for step in run.steps():
         if step.phase == "search" and step.ends_epoch:
             searched = state(run.pairs["search"].generators)
         if step.phase == "train":
             break
-    fresh, _ = teacher_networks(run.context, run.recipe.ngf, "teacher")
-    # One Adam step moves no weight by much more than the learning rate.
-    moves = 1 + run.recipe.pretrain_epochs * run.context.loader.steps
-    for name, network in fresh.items():
-        for value, moved in zip(network.parameters(), run.teacher.generators[name].parameters(), strict=True):
-            assert (moved - value).abs().max() <= 1.01 * run.recipe.lr_g * moves
+    new, _ = teacher_networks(run.context, run.recipe.ngf, "teacher")
+    # One step of Adam changes no weight by much more than the learning rate.
+    updates = 1 + run.recipe.pretrain_epochs * run.context.loader.steps
+    for name, network in new.items():
+        for value, trained in zip(network.parameters(), run.teacher.generators[name].parameters(), strict=True):
+            assert (trained - value).abs().max() <= 1.01 * run.recipe.lr_g * updates
     for name, network in build_generators(run.architecture, run.widths, "student").items():
-        for value, moved in zip(network.parameters(), run.student.generators[name].parameters(), strict=True):
-            assert (moved - value).abs().max() <= 1.01 * run.recipe.lr_g * moves
+        for value, trained in zip(network.parameters(), run.student.generators[name].parameters(), strict=True):
+            assert (trained - value).abs().max() <= 1.01 * run.recipe.lr_g * updates
     kernels = [key for key, value in searched.items() if value.ndim == 4]
-    taught = state(run.teacher.generators)
-    assert all(not torch.allclose(searched[key], taught[key], atol=1e-3) for key in kernels)
+    teacher = state(run.teacher.generators)
+    assert all(not torch.allclose(searched[key], teacher[key], atol=1e-3) for key in kernels)
 
 
 @families
-def test_alpha_learns_on_a_batch_of_its_own(arch, monkeypatch):
-    run, seen = compressor(arch), []
+def test_alpha_trains_on_a_second_batch(arch, monkeypatch):
+    run, batches = compressor(arch), []
     steps = second_step(run)
-    make = type(run.student).generate
-    monkeypatch.setattr(type(run.student), "generate", lambda self, batch: (seen.append(batch), make(self, batch))[1])
+    generate = type(run.student).generate
+    monkeypatch.setattr(type(run.student), "generate", lambda self, batch: (batches.append(batch), generate(self, batch))[1])
     next(steps)
-    first, second = seen
+    first, second = batches
     assert any(not torch.equal(first[key], second[key]) for key in first)
 
 
 @families
-def test_the_order_of_the_student_pair_is_the_recipes(arch, monkeypatch):
-    moves = []
+def test_the_student_pair_trains_in_the_order_of_the_recipe(arch, monkeypatch):
+    order_of_steps = []
     from gcc.training.student import StudentPair
 
-    learn, update = StudentPair.step_G_distilled, StudentPair.step_D
-    monkeypatch.setattr(StudentPair, "step_G_distilled", lambda self, *args: (moves.append("G"), learn(self, *args))[1])
-    monkeypatch.setattr(StudentPair, "step_D", lambda self, *args: (moves.append("D"), update(self, *args))[1])
+    step_G, step_D = StudentPair.step_G_distilled, StudentPair.step_D
+    monkeypatch.setattr(StudentPair, "step_G_distilled", lambda self, *args: (order_of_steps.append("G"), step_G(self, *args))[1])
+    monkeypatch.setattr(StudentPair, "step_D", lambda self, *args: (order_of_steps.append("D"), step_D(self, *args))[1])
     for order in ("GD", "DG"):
-        moves.clear()
+        order_of_steps.clear()
         for step in compressor(arch, update_order=order).steps():
             if step.phase == "train":
                 break
-        assert "".join(moves) == order
+        assert "".join(order_of_steps) == order
 
 
 @families
 def test_the_target_follows_the_teacher_with_beta_of_the_epoch(arch, monkeypatch):
-    seen = []
+    updates = []
     update = SmoothedTarget.update
     monkeypatch.setattr(
         SmoothedTarget,
         "update",
-        lambda self, new, epoch, epochs: (seen.append((float(new), epoch, epochs)), update(self, new, epoch, epochs))[1],
+        lambda self, new, epoch, epochs: (updates.append((float(new), epoch, epochs)), update(self, new, epoch, epochs))[1],
     )
     run = compressor(arch, epochs=4)
     losses = [step.losses for step in run.steps() if step.phase == "train"]
     count = len(run.architecture.discriminators)
     for number, name in enumerate(run.architecture.discriminators):
         expected = []
-        for new, epoch, epochs in seen[number::count]:
+        for new, epoch, epochs in updates[number::count]:
             beta = epoch / epochs if expected else 0.0
             expected.append(new if not expected else beta * expected[-1] + (1 - beta) * new)
         assert [float(terms["target"][name]) for terms in losses] == pytest.approx(expected, rel=1e-5)
-    assert [epoch for _, epoch, _ in seen[::count]] == [1, 1, 2, 2, 3, 3, 4, 4]
+    assert [epoch for _, epoch, _ in updates[::count]] == [1, 1, 2, 2, 3, 3, 4, 4]
 
 
 @families
-def test_a_brought_teacher_is_where_training_starts_and_may_stay_frozen(arch, tmp_path):
+def test_training_starts_from_a_pretrained_teacher_which_may_stay_frozen(arch, tmp_path):
     settings = TINY[arch] | {"epochs": 1}
     Trainer(Teacher.create(arch), **settings).run().save(tmp_path)
     teacher = Teacher.load(tmp_path / "teacher")
@@ -171,19 +171,19 @@ def test_a_brought_teacher_is_where_training_starts_and_may_stay_frozen(arch, tm
     for name, artifact in teacher.pretrained.items():
         saved = artifact.network().state_dict()
         assert all(torch.equal(value, saved[key]) for key, value in frozen.teacher.generators[name].state_dict().items())
-    going_on = Compressor(teacher, **settings)
-    start, _ = teacher_networks(going_on.context, going_on.recipe.ngf, "teacher")
+    run = Compressor(teacher, **settings)
+    start, _ = teacher_networks(run.context, run.recipe.ngf, "teacher")
     for name, artifact in teacher.pretrained.items():
         saved = artifact.network().state_dict()
         assert all(torch.equal(value, saved[key]) for key, value in start[name].state_dict().items())
-    going_on.run()
-    assert any(not torch.equal(value, saved[key]) for key, value in going_on.teacher.generators[name].state_dict().items())
+    run.run()
+    assert any(not torch.equal(value, saved[key]) for key, value in run.teacher.generators[name].state_dict().items())
     with pytest.raises(ArtifactError, match="does not fit this run's recipe"):
         Compressor(teacher, **(settings | {"ngf": 8})).check()
 
 
 @pytest.mark.parametrize(
-    ("settings", "error", "says"),
+    ("settings", "error", "message"),
     [
         ({"budget": "1%"}, BudgetError, "can be pruned to between"),
         ({"budget": "99G"}, BudgetError, "can be pruned to between"),
@@ -194,9 +194,9 @@ def test_a_brought_teacher_is_where_training_starts_and_may_stay_frozen(arch, tm
         ({"size": 48}, RecipeError, "power of two"),
     ],
 )
-def test_what_cannot_work_is_refused_before_any_training(settings, error, says, monkeypatch):
+def test_settings_that_cannot_work_are_refused_before_any_training(settings, error, message, monkeypatch):
     monkeypatch.setattr(Compressor, "steps", lambda self: pytest.fail("trained"))
-    with pytest.raises(error, match=says):
+    with pytest.raises(error, match=message):
         compressor("pix2pix", **settings).run()
 
 
@@ -223,7 +223,7 @@ def test_bfloat16_trains_close_to_float32(arch):
 
 
 def second_step(run):
-    """Run the first step and one iteration of the second, and return the steps that are left."""
+    """Run the first step and one iteration of the second, and return the remaining steps."""
     steps = run.steps()
     while next(steps).phase != "train":
         pass
@@ -233,17 +233,17 @@ def second_step(run):
 @families
 @pytest.mark.parametrize("order", ["GD", "DG"])
 def test_each_network_runs_as_often_as_algorithm_1_needs(arch, order):
-    # Several iterations in an epoch, at whose end images are made to be looked at.
+    # Several iterations per epoch, since the end of an epoch generates more images.
     run = compressor(arch, update_order=order, batch_size=10)
     steps = second_step(run)
     counted = Counter()
-    for side, player in run.pairs.items():
-        for kind, networks in (("G", player.generators), ("D", player.discriminators)):
+    for role, pair in run.pairs.items():
+        for kind, networks in (("G", pair.generators), ("D", pair.discriminators)):
             for network in networks.values():
-                network.register_forward_hook(lambda *args, name=f"{side} {kind}": counted.update([name]))
+                network.register_forward_hook(lambda *args, name=f"{role} {kind}": counted.update([name]))
     next(steps)
-    # Of each network. D^T: real and fake to move, then G^T's and G^S's images. D^S: real and fake, which serves both moves if D moves last
-    # and sees no images of a pool; alpha's two.
+    # Passes of each network. D^T: real and fake images in its own step, then the images of G^T and of G^S. D^S: real and fake images, where
+    # the fake ones serve both steps if D is updated last and reads no pool; then two for alpha.
     generators, discriminators, runs = len(run.architecture.generators), len(run.architecture.discriminators), GENERATOR_RUNS[arch]
     shared = order == "GD" and not run.recipe.pool_size
     assert counted == {
@@ -256,45 +256,45 @@ def test_each_network_runs_as_often_as_algorithm_1_needs(arch, order):
 
 @pytest.mark.usefixtures("gradients_stay")
 @pytest.mark.parametrize("arch", ["pix2pix", "sagan", "srgan"])
-def test_a_shared_verdict_moves_the_discriminator_as_a_fresh_one_does(arch):
+def test_a_shared_output_trains_the_discriminator_like_a_recomputed_one(arch):
     run = compressor(arch)
     second_step(run)
     batch = next(run.context.loader.batches(1, 1))
-    shared, fresh = run.student, copy.deepcopy(run.student)
+    shared, recomputed = run.student, copy.deepcopy(run.student)
     shared.begin(1)
-    made = shared.generate(batch)
-    output = shared.discriminate(made)
-    losses = shared.step_D(made, output)
-    fresh.begin(1)
-    # One more pass is one more power iteration, where a norm is spectral.
-    torch.testing.assert_close(fresh.step_D(fresh.generate(batch)), losses, rtol=1e-3, atol=1e-4)
-    mine, other = (torch.cat([parameter.grad.flatten() for parameter in player.optimizer_D.parameters]) for player in (shared, fresh))
-    assert (mine - other).norm() < 0.02 * other.norm()
+    fake = shared.generate(batch)
+    output = shared.discriminate(fake)
+    losses = shared.step_D(fake, output)
+    recomputed.begin(1)
+    # With spectral norm, one more pass is one more power iteration.
+    torch.testing.assert_close(recomputed.step_D(recomputed.generate(batch)), losses, rtol=1e-3, atol=1e-4)
+    actual, expected = (torch.cat([parameter.grad.flatten() for parameter in pair.optimizer_D.parameters]) for pair in (shared, recomputed))
+    assert (actual - expected).norm() < 0.02 * expected.norm()
 
 
-def test_a_run_that_diverges_is_no_result():
+def test_a_run_that_diverges_has_no_result():
     with pytest.raises(TrainingError, match="is not finite at .*lower lr_g"):
         compressor("pix2pix", lr_g=1e9).run()
 
 
-def test_networks_that_memory_does_not_hold_are_refused_before_they_are_built(monkeypatch):
+def test_networks_that_do_not_fit_into_memory_are_refused_before_they_are_built(monkeypatch):
     run = compressor("pix2pix")
     monkeypatch.setattr("gcc.training.footprint.free_memory", lambda device: 10**9)
     run.check()
-    monkeypatch.setattr("gcc.training.loop.teacher_networks", lambda *given: pytest.fail("built"))
+    monkeypatch.setattr("gcc.training.loop.teacher_networks", lambda *arguments: pytest.fail("built"))
     monkeypatch.setattr("gcc.training.footprint.free_memory", lambda device: 1000)
     with pytest.raises(GccError, match=r"take 0\.0 GB, and 0\.0 GB are free: lower ngf and ndf"):
         run.check()
 
 
-def test_loading_half_a_teacher_is_refused(tmp_path, monkeypatch):
+def test_a_teacher_without_all_generators_is_refused(tmp_path, monkeypatch):
     Trainer(Teacher.create("pix2pix"), **TINY["pix2pix"] | {"epochs": 1}).run().save(tmp_path)
     monkeypatch.setattr(ARCHITECTURES.load("pix2pix"), "generators", ("G", "H"))
     with pytest.raises(ArtifactError, match="lacks the generator H"):
         Teacher.load(tmp_path / "teacher")
 
 
-def test_a_teacher_alone_is_no_student():
+def test_a_run_that_trains_only_a_teacher_has_no_student():
     result = Trainer(Teacher.create("pix2pix"), **TINY["pix2pix"] | {"epochs": 1}).run()
     with pytest.raises(GccError, match="has no student"):
         _ = result.student
@@ -305,27 +305,27 @@ def test_a_short_run_warns_that_no_channel_can_close():
     assert "warning" not in compressor("pix2pix", lr_alpha=0.5).plan()
 
 
-def test_every_selector_distils_something_else():
+def test_every_selector_distils_other_layers():
     def distilled(selector):
         run = compressor("pix2pix", selector=selector)
         return distillation_layers(run.context)
 
-    paper, uniform, everything, named = map(distilled, ("paper", "uniform", "all", "down2.act,conv3.3"))
-    assert named.generators == {"G": ("down2.act",)} and named.discriminators == {"D": ("conv3.3",)}
+    paper, uniform, everything, by_name = map(distilled, ("paper", "uniform", "all", "down2.act,conv3.3"))
+    assert by_name.generators == {"G": ("down2.act",)} and by_name.discriminators == {"D": ("conv3.3",)}
     assert len(uniform.generators["G"]) == len(paper.generators["G"])
     assert len(everything.generators["G"]) == 9 and set(paper.discriminators["D"]) < set(everything.discriminators["D"])
 
 
-def test_what_pre_training_does_not_read_is_not_prepared(monkeypatch):
-    run, asked = compressor("srgan"), []
+def test_batches_are_prepared_only_for_task_losses(monkeypatch):
+    run, calls = compressor("srgan"), []
     prepare = type(run.architecture).prepare
-    monkeypatch.setattr(type(run.architecture), "prepare", lambda *given: (asked.append(1), prepare(*given))[1])
+    monkeypatch.setattr(type(run.architecture), "prepare", lambda *arguments: (calls.append(1), prepare(*arguments))[1])
     phases = Counter(step.phase for step in run.steps())
-    # Of two batches in an iteration of the second step, alpha's needs no task losses.
-    assert phases["pretrain"] and len(asked) == phases["search"] + phases["train"]
+    # The batch for alpha needs no task losses.
+    assert phases["pretrain"] and len(calls) == phases["search"] + phases["train"]
 
 
-def test_a_brought_teacher_is_not_pre_trained_and_the_plan_says_what_is(tmp_path):
+def test_a_pretrained_teacher_skips_pre_training_and_the_plan_says_so(tmp_path):
     trained = Trainer(Teacher.create("srgan"), **TINY["srgan"])
     assert trained.plan()["training"].startswith("1 (pre-training) + 2 epochs")
     trained.run().save(tmp_path)
@@ -338,20 +338,20 @@ def test_a_brought_teacher_is_not_pre_trained_and_the_plan_says_what_is(tmp_path
     assert compressor("srgan").plan()["training"].startswith("1 (pre-training) + 1 + 1 (pre-training) + 2 epochs")
 
 
-def test_a_frozen_teacher_judges_by_the_batch_has_no_best_epoch_and_stays_as_it_is(tmp_path):
+def test_a_frozen_teacher_normalises_by_the_batch_has_no_best_epoch_and_stays_as_it_is(tmp_path):
     Trainer(Teacher.create("pix2pix"), **TINY["pix2pix"]).run().save(tmp_path)
     run = Compressor(Teacher.load(tmp_path / "teacher"), train_teacher=False, epochs=4, evaluate_every=1)
     steps = second_step(run)
     before = state(run.teacher.generators) | state(run.teacher.discriminators)
     data = next(run.context.loader.batches(1, 1))
     with torch.no_grad():
-        made = run.teacher.generate(data)
-        (said,) = run.teacher.discriminate(made).logits.values()
-        fresh = copy.deepcopy(run.teacher.discriminators["D"]).train()
-        for module in fresh.modules():
+        fake = run.teacher.generate(data)
+        (logits,) = run.teacher.discriminate(fake).logits.values()
+        copied = copy.deepcopy(run.teacher.discriminators["D"]).train()
+        for module in copied.modules():
             module.track_running_stats = True
-        assert torch.equal(said, fresh(made.pairs["D"].fake))
-        assert not torch.allclose(said, fresh.eval()(made.pairs["D"].fake), atol=1e-3)
+        assert torch.equal(logits, copied(fake.pairs["D"].fake))
+        assert not torch.allclose(logits, copied.eval()(fake.pairs["D"].fake), atol=1e-3)
     for _ in steps:
         pass
     after = state(run.teacher.generators) | state(run.teacher.discriminators)
@@ -360,28 +360,28 @@ def test_a_frozen_teacher_judges_by_the_batch_has_no_best_epoch_and_stays_as_it_
     assert roles["teacher"].best is roles["teacher"].last
 
 
-# Torch's compiler looks at the gradients of all that it is given.
+# torch.compile reads the gradients of all inputs.
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 @pytest.mark.parametrize("arch", sorted(TINY))
-def test_what_is_faster_has_the_losses_of_a_plain_run(arch, monkeypatch):
+def test_faster_modes_have_the_losses_of_the_reference_mode(arch, monkeypatch):
     monkeypatch.setattr(ARCHITECTURES.load(arch), "channels_last", True)
-    # Compiled for real in tests/training/test_compiled.py; here, for what must be right in the whole game, traced alone.
+    # tests/training/test_compiled.py compiles for real; here, networks are only traced.
     monkeypatch.setattr(precision, "COMPILER", {"backend": "aot_eager"})
     losses = {}
     for mode in ("reference", "fast", "compile"):
         run = compressor(arch, epochs=2, **({mode: True} if mode != "fast" else {}))
-        # Widths hang on the order of scores, which may be as close to each other as rounding errors.
+        # Searched widths depend on the order of scores, which rounding errors may change.
         run.fixed_widths = run.context.full_widths(3)
         assert run.context.execution.layout == (torch.contiguous_format if mode == "reference" else torch.channels_last)
         assert run.plan()["device"].endswith(", compiled") == (mode == "compile")
         losses[mode] = [{name: float(value) for name, value in flattened(step.losses).items()} for step in run.steps()]
     for mode in ("fast", "compile"):
-        for quick, slow in zip(losses[mode], losses["reference"], strict=True):
-            assert quick == pytest.approx(slow, rel=1e-2, abs=1e-3)
+        for fast, slow in zip(losses[mode], losses["reference"], strict=True):
+            assert fast == pytest.approx(slow, rel=1e-2, abs=1e-3)
 
 
 @pytest.mark.parametrize("other", ["reference", "detect_anomaly"])
-def test_what_is_compiled_runs_whole_and_as_it_is(other):
+def test_compilation_excludes_the_modes_that_change_networks(other):
     with pytest.raises(GccError, match=f"--compile needs whole.* leave out --compile or --{other.replace('_', '-')}"):
         compressor("pix2pix", compile=True, **{other: True})
 
@@ -401,20 +401,20 @@ def test_a_cache_changes_no_loss(tmp_path):
     assert losses[0] == losses[1]
 
 
-def test_a_plain_run_is_one_in_float32():
+def test_the_reference_mode_is_in_float32():
     with pytest.raises(GccError, match="leave out --reference or --amp bf16"):
         compressor("pix2pix", reference=True, amp="bf16")
 
 
-class Watching(L1Norm):
-    """Scores by the sizes of gradients, and keeps what it has seen."""
+class Recording(L1Norm):
+    """Scores by the size of gradients, and records them."""
 
     gradient_batches = 3
-    seen: ClassVar[list] = []
+    records: ClassVar[list] = []
 
     def score(self, network, group):
         gradients = [network.get_parameter(producer.parameter).grad for producer in group.producers]
-        self.seen.append((network, group.name, [gradient.clone() for gradient in gradients]))
+        self.records.append((network, group.name, [gradient.clone() for gradient in gradients]))
         return torch.stack(
             [
                 gradient.abs().transpose(0, producer.dim).flatten(1).sum(1).view(group.channels, -1).sum(1)
@@ -424,42 +424,42 @@ class Watching(L1Norm):
 
 
 @families
-def test_a_metric_reads_the_gradients_of_as_many_batches_as_it_asks_for(arch, monkeypatch):
-    monkeypatch.setitem(METRICS._loaded, "watching", Watching)
-    monkeypatch.setattr(Watching, "seen", [])
-    run = compressor(arch, metric="watching")
+def test_a_metric_reads_the_gradients_of_as_many_batches_as_it_declares(arch, monkeypatch):
+    monkeypatch.setattr(METRICS, "load", {"recording": Recording}.__getitem__)
+    monkeypatch.setattr(Recording, "records", [])
+    run = compressor(arch, metric="recording")
     run.check()
     generators, widths = len(run.architecture.generators), len(run.architecture.widths(4))
-    assert len(Watching.seen) == generators * widths  # before any training, once
-    Watching.seen.clear()
+    assert len(Recording.records) == generators * widths  # before any training, once
+    Recording.records.clear()
     for step in run.steps():
         if step.phase == "train":
             break
-    assert len(Watching.seen) == 3 * generators * widths
-    rounds = [Watching.seen[start : start + widths] for start in range(0, len(Watching.seen), widths)]
+    assert len(Recording.records) == 3 * generators * widths
+    rounds = [Recording.records[start : start + widths] for start in range(0, len(Recording.records), widths)]
     for first, second in zip(rounds, rounds[1:], strict=False):
         assert not all(torch.equal(a, b) for one, other in zip(first, second, strict=True) for a, b in zip(one[2], other[2], strict=True))
-    assert all(parameter.grad is None for network, _, _ in Watching.seen for parameter in network.parameters())
+    assert all(parameter.grad is None for network, _, _ in Recording.records for parameter in network.parameters())
 
 
-def test_the_gradients_that_channels_are_scored_by_depend_on_nothing_that_was_drawn_before(monkeypatch):
-    # So a run that is resumed between the two steps takes the same widths.
-    monkeypatch.setitem(METRICS._loaded, "watching", Watching)
-    monkeypatch.setattr(Watching, "seen", [])
-    run = compressor("pix2pix", metric="watching")
+def test_gradients_for_scores_do_not_depend_on_earlier_random_numbers(monkeypatch):
+    # A run that is resumed between the two steps thus finds the same widths.
+    monkeypatch.setattr(METRICS, "load", {"recording": Recording}.__getitem__)
+    monkeypatch.setattr(Recording, "records", [])
+    run = compressor("pix2pix", metric="recording")
     for step in run.steps():
         if step.number == step.total:
             break
     for seed in (1, 2):
         torch.manual_seed(seed)
         search_widths(run.context, run.metric, run.pairs["search"])
-    one, other = Watching.seen[: len(Watching.seen) // 2], Watching.seen[len(Watching.seen) // 2 :]
-    assert one and all(
-        torch.equal(a, b) for first, second in zip(one, other, strict=True) for a, b in zip(first[2], second[2], strict=True)
+    first_half, second_half = Recording.records[: len(Recording.records) // 2], Recording.records[len(Recording.records) // 2 :]
+    assert first_half and all(
+        torch.equal(a, b) for first, second in zip(first_half, second_half, strict=True) for a, b in zip(first[2], second[2], strict=True)
     )
 
 
-def test_a_latency_that_is_promised_is_measured_and_kept(tmp_path, monkeypatch, small_worlds):
+def test_a_latency_budget_is_measured_and_met(tmp_path, monkeypatch, small_worlds):
     def counted(network, example, runtime):
         assert runtime == "cpu"
         milliseconds = sum(parameter.numel() for parameter in network.parameters()) / 1000
@@ -471,13 +471,14 @@ def test_a_latency_that_is_promised_is_measured_and_kept(tmp_path, monkeypatch, 
     run = compressor("pix2pix", budget=f"{0.4 * full / 1000:.3f}ms@cpu", round_to=2)
     assert "ms for one sample by cpu" in run.plan()["budget"]
     result = run.run()
-    sides = result.measurements()["G"]
-    assert sides["teacher"]["ready_ms"] == pytest.approx(full / 1000)
-    assert 0.3 * full / 1000 < sides["student"]["ready_ms"] <= sides["student"]["promised_ms"] == pytest.approx(0.4 * full / 1000, abs=1e-3)
-    assert sides["student"]["promised_on"] == "cpu, 1 thread" and all(width % 2 == 0 for width in run.widths["G"].values())
+    measurements = result.measurements()["G"]
+    student, teacher = measurements["student"], measurements["teacher"]
+    assert teacher["ready_ms"] == pytest.approx(full / 1000)
+    assert 0.3 * full / 1000 < student["ready_ms"] <= student["promised_ms"] == pytest.approx(0.4 * full / 1000, abs=1e-3)
+    assert student["promised_on"] == "cpu, 1 thread" and all(width % 2 == 0 for width in run.widths["G"].values())
     result.save(tmp_path)
     (artifact,) = read(tmp_path / "student").values()
-    assert artifact.measurements["student"] == sides["student"]
+    assert artifact.measurements["student"] == student
     assert "latency, ready for inference (cpu, 1 thread), budget" in (tmp_path / "student" / "README.md").read_text()
     config = json.loads((tmp_path / "student" / "config.json").read_text())
     del config["figures"]["student"]["ready_ms"]
@@ -487,7 +488,7 @@ def test_a_latency_that_is_promised_is_measured_and_kept(tmp_path, monkeypatch, 
 
 
 @pytest.mark.parametrize("kind", [Compressor, Trainer])
-def test_a_latency_that_nothing_here_can_measure_is_refused_before_any_work(kind, monkeypatch, small_worlds):
+def test_a_latency_that_this_machine_cannot_measure_is_refused_before_any_work(kind, monkeypatch, small_worlds):
     run = kind(Teacher.create("pix2pix"), **TINY["pix2pix"] | {"budget": "5ms@onnxruntime"})
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(GccError, match=r"needs onnx, onnxscript and onnxruntime: pip install 'gan-gcc\[export\]'"):

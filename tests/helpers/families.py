@@ -1,4 +1,4 @@
-"""One tiny setting per family: every suite that runs a family runs it from this table."""
+"""One tiny setting per family, for every test that runs a family."""
 
 TINY = {
     "pix2pix": {"size": 32, "ngf": 4, "ndf": 4, "prune_width": 4, "epochs": 2, "batch_size": 20, "budget": "40%", "lr_alpha": 0.1},
@@ -8,4 +8,4 @@ TINY = {
 }
 
 GENERATOR_RUNS = {"pix2pix": 1, "cyclegan": 3, "sagan": 1, "srgan": 1}
-"""Passes of each generator that one iteration's losses need: CycleGAN has one to make, one for the cycle and one for the identity."""
+"""Passes of each generator per iteration. CycleGAN's run for the fake images, the cycle and the identity."""

@@ -1,4 +1,4 @@
-"""Processes that write checkpoints and are killed at random moments, most of them in the midst of a write."""
+"""Processes that write checkpoints and are killed at random moments, mostly during a write."""
 
 import os
 import random
@@ -13,38 +13,38 @@ import torch
 from gcc.training.checkpoint import Checkpoints
 
 NUMBERS = 1 << 18
-"""In a checkpoint's tensor, which takes long enough to be written."""
+"""Elements of a checkpoint's tensor: enough for a write that takes a while."""
 
 
-def snapshot(number):
+def state(number):
     return {"number": number, "tensor": torch.full((NUMBERS,), float(number))}
 
 
-def killed(out, begin, seconds):
-    """Let a process write checkpoints of these numbers and kill it."""
+def write_until_killed(out, begin, seconds):
+    """Let a process write checkpoints with numbers from `begin` on, and kill it after `seconds`."""
     process = os.fork()
     if not process:
         checkpoints = Checkpoints(out)
         for number in count(begin):
-            checkpoints.save(snapshot(number))
+            checkpoints.save(state(number))
     time.sleep(seconds)
     os.kill(process, signal.SIGKILL)
     os.waitpid(process, 0)
 
 
 def main(out, kills):
-    """Print how many processes were killed in a write, once the newest checkpoint was whole after each."""
-    checkpoints, moments, torn = Checkpoints(out), random.Random(3), 0
-    checkpoints.save(snapshot(0))
+    """Check that the newest checkpoint is undamaged after each kill, and print how many processes were killed during a write."""
+    checkpoints, moments, interrupted = Checkpoints(out), random.Random(3), 0
+    checkpoints.save(state(0))
     newest = 0
     for _ in range(kills):
-        killed(out, newest + 1, moments.uniform(0, 0.03))
-        torn += any(checkpoints.folder.glob(".*"))
-        found = checkpoints.newest()
-        assert found["number"] >= newest and torch.equal(found["tensor"], snapshot(found["number"])["tensor"])
-        newest = found["number"]
+        write_until_killed(out, newest + 1, moments.uniform(0, 0.03))
+        interrupted += any(checkpoints.folder.glob(".*"))
+        loaded = checkpoints.newest()
+        assert loaded["number"] >= newest and torch.equal(loaded["tensor"], state(loaded["number"])["tensor"])
+        newest = loaded["number"]
         checkpoints.begin()
-    print(torn)
+    print(interrupted)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Starting several processes that train together, as `torchrun` does."""
+"""Starts several ranks that train together, with `torchrun`."""
 
 import json
 import os
@@ -10,18 +10,18 @@ PROGRAM = Path(__file__).with_name("train_together.py")
 
 
 def environment():
-    """Return an environment in which tests' own modules are found, and tiny networks run on one thread."""
-    own = Path(__file__).parents[2]
-    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(own), os.environ.get("PYTHONPATH", "")])}
+    """Return an environment in which the tests' modules can be imported, and tiny networks run on one thread."""
+    root = Path(__file__).parents[2]
+    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])}
 
 
 def torchrun(world, *command):
-    """Return the command line that starts so many processes on this machine."""
+    """Return the command line that starts `world` processes on this machine."""
     return [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={world}", *map(str, command)]
 
 
 def together(world, task, out, **settings):
-    """Run a task of `train_together` in so many processes, and return what each of them has left, by its number."""
+    """Run a task of `train_together` in `world` processes, and return the output folder of each rank."""
     arguments = [str(PROGRAM), task, str(out), json.dumps(settings)]
     command = torchrun(world, *arguments) if world > 1 else [sys.executable, *arguments]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=300)

@@ -1,4 +1,4 @@
-"""Where numbers stop being finite."""
+"""Numbers that are not finite, in losses, layers and gradients."""
 
 import math
 import os
@@ -22,7 +22,7 @@ def losses(**values):
     return {name: torch.tensor(value) for name, value in values.items()}
 
 
-def test_the_first_iteration_and_its_losses_are_remembered():
+def test_the_first_step_that_is_not_finite_and_its_losses_are_reported():
     finite = FiniteLosses()
     assert finite.broken == (0, [])
     for number, values in enumerate(({"G": 1.0, "D": 2.0}, {"G": 1.0, "D": math.inf}, {"G": math.nan, "D": 1.0}), 1):
@@ -33,7 +33,7 @@ def test_the_first_iteration_and_its_losses_are_remembered():
     assert finite.broken == (0, [])
 
 
-def test_of_two_sets_of_losses_the_first_to_break_is_told():
+def test_only_the_first_losses_that_break_are_reported():
     finite = FiniteLosses()
     finite.update(1, losses(G=1.0))
     finite.update(2, losses(G=1.0, D=-math.inf))
@@ -50,7 +50,7 @@ def network():
     return nn.Sequential(nn.Linear(3, 3), nn.Sequential(nn.Sigmoid(), Logarithm()), nn.Linear(3, 1))
 
 
-def test_the_layer_that_makes_them_is_named():
+def test_the_layer_that_returns_them_is_named():
     observed = network()
     detect(observed, "student/generators/G", scaled=False)
     observed(torch.ones(2, 3))
@@ -62,7 +62,7 @@ def test_the_layer_that_makes_them_is_named():
         observed(torch.ones(2, 3))
 
 
-def test_weights_and_inputs_that_are_not_finite_are_told_apart():
+def test_weights_and_inputs_that_are_not_finite_are_distinguished():
     observed = network()
     detect(observed, "G", scaled=False)
     with pytest.raises(TrainingError, match=r"layer 0 \(Linear\) receives values that are not finite: "):
@@ -80,7 +80,7 @@ def test_a_gradient_that_is_not_finite_is_named_unless_it_is_scaled():
         detect(observed, "G", scaled=scaled)
         assert not observed.weight.requires_grad
         observed.requires_grad_(True)
-        # The root's slope at zero is infinite.
+        # The derivative of the root at zero is infinite.
         loss = (observed(torch.ones(1, 2)) * 0).sqrt().sum()
         if scaled:
             loss.backward()
@@ -90,19 +90,19 @@ def test_a_gradient_that_is_not_finite_is_named_unless_it_is_scaled():
 
 
 @pytest.mark.parametrize("arch", ["pix2pix", "cyclegan", "sagan", "srgan"])
-def test_every_family_is_watched_and_trains_as_ever_while_all_is_finite(arch, small_worlds):
-    plain, observed = (
+def test_detection_covers_every_family_and_changes_nothing_while_all_is_finite(arch, small_worlds):
+    unobserved, observed = (
         Compressor(Teacher.create(arch), reference=True, detect_anomaly=detected, **TINY[arch]) for detected in (False, True)
     )
     name = ARCHITECTURES.load(arch).generators[-1]
-    for step, same in zip(plain.steps(), observed.steps(), strict=True):
+    for step, same in zip(unobserved.steps(), observed.steps(), strict=True):
         assert all(torch.equal(value, other) for (_, value), (_, other) in zip(leaves(step.losses), leaves(same.losses), strict=True))
         if step.phase == "train":
             break
     with torch.no_grad():
         next(observed.student.generators[name].parameters()).fill_(torch.nan)
-    named = f"^student/generators/{name}: layer .* returns values that are not finite, with such values in"
-    with pytest.raises(TrainingError, match=named):
+    message = f"^student/generators/{name}: layer .* returns values that are not finite, with such values in"
+    with pytest.raises(TrainingError, match=message):
         observed.student.generate(next(observed.context.batches(Stream.TRAIN, 1)))
 
 
@@ -123,7 +123,7 @@ for arch, settings in TINY.items():
 
 
 def test_every_family_has_deterministic_algorithms():
-    # In a process of its own, of which torch then is as it is told.
+    # In a new process, since torch switches whole processes to deterministic algorithms.
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     done = subprocess.run([sys.executable, "-c", REPEATED], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""What happens when a game really collapses."""
+"""What a run does when training really collapses."""
 
 import copy
 
@@ -13,7 +13,7 @@ from gcc.training.best import snapshots
 from tests.helpers.families import TINY
 
 pytestmark = pytest.mark.usefixtures("small_worlds")
-# A generator that hardly learns before a full discriminator that does: Figure I.
+# A generator that hardly learns against a full discriminator that does: Figure I.
 COLLAPSING = TINY["pix2pix"] | {"discriminator": "full", "lambda_distill_g": 0.0, "lambda_distill_d": 0.0, "lambda_global": 0.0}
 COLLAPSING |= {"gan_mode": "vanilla", "ndf": 8, "lr_d": 2e-3, "lr_g": 1e-5, "epochs": 6, "batch_size": 8}
 
@@ -22,14 +22,14 @@ def run(**settings):
     return Compressor(Teacher.create("pix2pix"), **COLLAPSING | settings)
 
 
-def test_a_collapsing_run_is_told_with_its_epoch():
+def test_a_collapsing_run_is_reported_with_its_epoch():
     warned = {step.epoch: step.warnings for step in run().steps() if step.warnings}
     assert warned and all("student" in signs for signs in warned.values())
 
 
-def test_a_sound_run_is_left_alone():
-    sound = run(discriminator="selective", gan_mode="hinge", lr_g=2e-3, lr_d=5e-4, epochs=8)
-    assert not [step.warnings for step in sound.steps() if step.warnings]
+def test_a_healthy_run_is_not_reported():
+    healthy = run(discriminator="selective", gan_mode="hinge", lr_g=2e-3, lr_d=5e-4, epochs=8)
+    assert not [step.warnings for step in healthy.steps() if step.warnings]
 
 
 def test_stop_names_the_epoch_the_signs_and_what_to_do():
@@ -38,98 +38,98 @@ def test_stop_names_the_epoch_the_signs_and_what_to_do():
             pass
 
 
-def test_rollback_takes_up_the_last_sound_epoch_at_half_the_rates_and_gives_up_in_the_end():
-    game = run(on_collapse="rollback", epochs=20)
-    sound, rolled = None, 0
+def test_rollback_restores_the_last_good_epoch_at_half_the_rates_and_finally_gives_up():
+    compressor = run(on_collapse="rollback", epochs=20)
+    healthy, rolled = None, 0
     with pytest.raises(TrainingError, match="after 3 rollbacks"):
-        for step in game.steps():
+        for step in compressor.steps():
             if step.phase != "train" or not step.ends_epoch:
                 continue
             if step.warnings:
                 rolled += 1
                 assert "rolled back to the last good epoch" in next(iter(step.warnings.values()))
-                now = snapshots(game.student.generators)["G"]
-                assert all(torch.equal(now[key], value) for key, value in sound.items())
-                assert game.student.optimizer_G.lr == pytest.approx(1e-5 * 0.5**rolled)
-            if game.collapse.detector.is_calm and not step.warnings:
-                sound = snapshots(game.student.generators)["G"]
+                now = snapshots(compressor.student.generators)["G"]
+                assert all(torch.equal(now[key], value) for key, value in healthy.items())
+                assert compressor.student.optimizer_G.lr == pytest.approx(1e-5 * 0.5**rolled)
+            if compressor.collapse.detector.is_calm and not step.warnings:
+                healthy = snapshots(compressor.student.generators)["G"]
     assert rolled == 3
 
 
-def test_what_is_not_finite_is_rolled_back_too():
-    game = run(on_nan="rollback", discriminator="selective", gan_mode="hinge", lr_g=2e-3, lr_d=5e-4, epochs=8)
+def test_losses_that_are_not_finite_are_rolled_back_too():
+    compressor = run(on_nan="rollback", discriminator="selective", gan_mode="hinge", lr_g=2e-3, lr_d=5e-4, epochs=8)
     warned = {}
-    for step in game.steps():
+    for step in compressor.steps():
         if step.phase == "train" and step.ends_epoch:
             warned |= {step.epoch: step.warnings} if step.warnings else {}
             if step.epoch == 5 and not step.warnings:
                 with torch.no_grad():
-                    next(game.student.generators["G"].parameters()).fill_(torch.nan)
+                    next(compressor.student.generators["G"].parameters()).fill_(torch.nan)
     assert list(warned) == [6] and "student/G" in warned[6]["student"]
     assert warned[6]["student"].endswith("is not finite; rolled back to the last good epoch, at half the learning rates")
-    assert all(parameter.isfinite().all() for parameter in game.student.generators["G"].parameters())
+    assert all(parameter.isfinite().all() for parameter in compressor.student.generators["G"].parameters())
 
 
-def test_what_is_not_finite_stops_by_default_also_where_a_collapse_is_rolled_back():
-    game = run(on_collapse="rollback", discriminator="selective", gan_mode="hinge", lr_g=2e-3, lr_d=5e-4, epochs=8)
+def test_losses_that_are_not_finite_stop_the_run_by_default_even_if_a_collapse_is_rolled_back():
+    compressor = run(on_collapse="rollback", discriminator="selective", gan_mode="hinge", lr_g=2e-3, lr_d=5e-4, epochs=8)
     with pytest.raises(TrainingError, match="student/.* is not finite at epoch 6, since step 26: lower lr_g"):
-        for step in game.steps():
+        for step in compressor.steps():
             if step.phase == "train" and step.ends_epoch and step.epoch == 5:
                 with torch.no_grad():
-                    next(game.student.generators["G"].parameters()).fill_(torch.nan)
+                    next(compressor.student.generators["G"].parameters()).fill_(torch.nan)
 
 
-def test_a_resumed_run_is_rolled_back_to_where_it_was_resumed():
+def test_a_resumed_run_is_rolled_back_to_the_checkpoint():
     settings = {"discriminator": "selective", "gan_mode": "hinge", "lr_g": 2e-3, "lr_d": 5e-4, "epochs": 8}
-    begun = run(**settings)
-    snapshot = next(copy.deepcopy(begun.checkpoint(step)) for step in begun.steps() if step.phase == "train" and step.epoch == 5)
-    game = run(on_nan="rollback", **settings)
-    game.resume(snapshot)
+    original = run(**settings)
+    checkpoint = next(copy.deepcopy(original.checkpoint(step)) for step in original.steps() if step.phase == "train" and step.epoch == 5)
+    compressor = run(on_nan="rollback", **settings)
+    compressor.resume(checkpoint)
     warned = []
-    for step in game.steps():
+    for step in compressor.steps():
         warned += [step.epoch] if step.warnings else []
         if step.epoch == 5 and not step.ends_epoch:
             with torch.no_grad():
-                next(game.student.generators["G"].parameters()).fill_(torch.nan)
-    assert warned == [5] and game.student.optimizer_G.lr == pytest.approx(1e-3)
+                next(compressor.student.generators["G"].parameters()).fill_(torch.nan)
+    assert warned == [5] and compressor.student.optimizer_G.lr == pytest.approx(1e-3)
 
 
-def test_the_start_of_the_game_is_sound_where_nothing_else_is():
-    game = run(on_nan="rollback", discriminator="selective", gan_mode="hinge", lr_g=2e-3, lr_d=5e-4, epochs=3)
+def test_the_start_of_training_is_the_last_good_state_if_there_is_no_other():
+    compressor = run(on_nan="rollback", discriminator="selective", gan_mode="hinge", lr_g=2e-3, lr_d=5e-4, epochs=3)
     warned, start = [], None
-    for step in game.steps():
+    for step in compressor.steps():
         if step.phase != "train":
             continue
         if start is None:
-            start = copy.deepcopy(game.collapse._last_good_state["pairs"]["student"]["networks"]["generators"]["G"])
+            start = copy.deepcopy(compressor.collapse.state_dict()["last_good_state"]["pairs"]["student"]["networks"]["generators"]["G"])
             with torch.no_grad():
-                next(game.student.generators["G"].parameters()).fill_(torch.nan)
+                next(compressor.student.generators["G"].parameters()).fill_(torch.nan)
         if step.warnings:
             warned.append(step.epoch)
-            now = game.student.generators["G"].state_dict()
+            now = compressor.student.generators["G"].state_dict()
             assert all(torch.equal(value, start[key]) for key, value in now.items())
     assert warned == [1]
 
 
-def test_an_epoch_that_was_rolled_back_is_not_judged():
-    game = run(on_collapse="rollback", epochs=20, evaluate_every=1)
-    judged = {}
+def test_an_epoch_that_was_rolled_back_is_not_evaluated():
+    compressor = run(on_collapse="rollback", epochs=20, evaluate_every=1)
+    epochs = {}
     with pytest.raises(TrainingError):
-        for step in game.steps():
+        for step in compressor.steps():
             if step.ends_epoch and step.phase == "train":
-                judged[step.epoch] = bool(step.metrics), bool(step.warnings)
-    assert all(figures != warned for figures, warned in judged.values()) and any(warned for _, warned in judged.values())
+                epochs[step.epoch] = bool(step.metrics), bool(step.warnings)
+    assert all(evaluated != warned for evaluated, warned in epochs.values()) and any(warned for _, warned in epochs.values())
 
 
 def test_spread():
     assert evenly_spaced(4, 4) == [0, 1, 2, 3] and evenly_spaced(2, 9) == [0, 4]
 
 
-def test_what_is_left_out_is_not_looked_at(tmp_path):
+def test_a_skipped_image_is_never_read(tmp_path):
     for split in ("train", "test"):
         (tmp_path / split).mkdir()
         for number in range(4):
             Image.new("RGB", (64, 32), (60 * number, 9, 9)).save(tmp_path / split / f"{number}.png")
     (tmp_path / "test" / "0.png").write_bytes(b"no image")
-    game = Compressor(Teacher.create("pix2pix"), tmp_path, skip_bad=True, **TINY["pix2pix"] | {"batch_size": 2})
-    assert game.run().grid
+    compressor = Compressor(Teacher.create("pix2pix"), tmp_path, skip_bad=True, **TINY["pix2pix"] | {"batch_size": 2})
+    assert compressor.run().grid

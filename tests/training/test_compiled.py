@@ -1,4 +1,4 @@
-"""Networks that are compiled compute what they compute as they are."""
+"""Compiled networks compute the same as uncompiled ones."""
 
 import copy
 
@@ -20,31 +20,36 @@ def network():
 
 
 def passes(inner, execution):
-    """Return all that is left by two passes, in which other parameters move and which are each walked back twice."""
-    called = MicroBatched(inner, execution, {"2": inner[2]})
-    left = []
-    for moving in ("4.weight", "2.alpha"):
+    """Return all results of two passes, which train different parameters and run backward twice each."""
+    wrapped = MicroBatched(inner, execution, {"2": inner[2]})
+    results = []
+    for trained in ("4.weight", "2.alpha"):
         for name, parameter in inner.named_parameters():
-            parameter.requires_grad_(name.startswith(moving))
+            parameter.requires_grad_(name.startswith(trained))
         images = torch.rand(4, 3, 9, 9, generator=torch.Generator().manual_seed(1), requires_grad=True)
         torch.manual_seed(3)
-        with keep_features({"D": called}) as features:
-            made = called(images)
-        losses = made.square().mean(), features["D"]["2"].sin().mean()
+        with keep_features({"D": wrapped}) as features:
+            output = wrapped(images)
+        losses = output.square().mean(), features["D"]["2"].sin().mean()
         for loss in losses:
             loss.backward(retain_graph=True)
-        left += [made, features["D"]["2"], images.grad, *(parameter.grad for parameter in inner.parameters() if parameter.grad is not None)]
-    assert called.taps.features is None
-    return [value.detach().clone() for value in (*left, *inner.buffers())]
+        results += [
+            output,
+            features["D"]["2"],
+            images.grad,
+            *(parameter.grad for parameter in inner.parameters() if parameter.grad is not None),
+        ]
+    assert wrapped.taps.features is None
+    return [value.detach().clone() for value in (*results, *inner.buffers())]
 
 
-def test_results_features_gradients_and_buffers_are_those_of_the_network_as_it_is():
+def test_outputs_features_gradients_and_buffers_are_those_of_the_uncompiled_network():
     first, second = network(), network()
     expected = passes(first, ExecutionConfig(torch.device("cpu")))
     with compiler_limits():
-        found = passes(second, ExecutionConfig(torch.device("cpu"), compile=True))
-    assert len(found) == len(expected) > 10
-    for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
-    # What is copied from a network that a player calls has nothing to do with the player.
+        actual = passes(second, ExecutionConfig(torch.device("cpu"), compile=True))
+    assert len(actual) == len(expected) > 10
+    for value, reference in zip(actual, expected, strict=True):
+        torch.testing.assert_close(value, reference, rtol=1e-4, atol=1e-6)
+    # A copy of a wrapped network is independent of the wrapper.
     assert copy.deepcopy(second)(torch.rand(1, 3, 9, 9)).shape == (1, 2, 5, 5)

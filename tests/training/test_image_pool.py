@@ -8,7 +8,7 @@ def image(value):
     return torch.full((1, 3, 2, 2), float(value))
 
 
-def test_without_capacity_images_pass_as_they_are():
+def test_without_capacity_images_are_returned_as_they_are():
     images = torch.rand(4, 3, 2, 2)
     assert ImagePool(0, seed=0).query(images) is images
 
@@ -21,16 +21,16 @@ def test_a_pool_is_filled_first():
 
 def test_a_full_pool_exchanges_half_of_the_images_and_loses_none():
     pool = ImagePool(50, seed=1)
-    given = [pool.query(image(value))[0, 0, 0, 0].item() for value in range(2000)]
-    kept = {stored[0, 0, 0].item() for stored in pool.images}
-    assert sorted([*given[50:], *kept]) == [float(value) for value in range(2000)]
-    fresh = sum(value == place for place, value in enumerate(given[50:], start=50)) / 1950
-    assert fresh == pytest.approx(0.5, abs=0.05)
+    returned = [pool.query(image(value))[0, 0, 0, 0].item() for value in range(2000)]
+    stored_values = {stored[0, 0, 0].item() for stored in pool.images}
+    assert sorted([*returned[50:], *stored_values]) == [float(value) for value in range(2000)]
+    new = sum(value == number for number, value in enumerate(returned[50:], start=50)) / 1950
+    assert new == pytest.approx(0.5, abs=0.05)
 
 
 def test_the_seed_decides():
-    def seen(seed):
+    def returned(seed):
         pool = ImagePool(2, seed)
         return [pool.query(image(value))[0, 0, 0, 0].item() for value in range(30)]
 
-    assert seen(0) == seen(0) != seen(1)
+    assert returned(0) == returned(0) != returned(1)

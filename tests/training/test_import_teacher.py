@@ -1,4 +1,4 @@
-"""Importing what pytorch-CycleGAN-and-pix2pix saves: the imported generator makes what the original makes."""
+"""Importing generators of pytorch-CycleGAN-and-pix2pix: the imported one returns what the original returns."""
 
 from functools import partial
 
@@ -49,14 +49,14 @@ def imported(arch, file, out, generator=None, force=False, **settings):
         ("cyclegan", ResNet(9, 4, old_instance_norm), 64, {"norm": "instance"}),
     ],
 )
-def test_the_imported_generator_makes_what_the_original_makes(arch, network, size, recipe, tmp_path):
+def test_the_imported_generator_returns_what_the_original_returns(arch, network, size, recipe, tmp_path):
     network = saved(network, tmp_path / "latest_net_G.pth")
     # Instance norms of old versions kept statistics that evaluation did not use.
     for module in network.modules():
         if isinstance(module, nn.InstanceNorm2d):
             module.track_running_stats, module.running_mean, module.running_var = False, None, None
-    side = imported(arch, tmp_path / "latest_net_G.pth", tmp_path / "teacher")
-    (name,) = side.generators
+    teacher = imported(arch, tmp_path / "latest_net_G.pth", tmp_path / "teacher")
+    (name,) = teacher.generators
     artifact = next(iter(read(tmp_path / "teacher", role="teacher").values()))
     assert artifact.generator == name and {field: getattr(artifact.recipe, field) for field in recipe} == recipe
     image = torch.rand(1, 3, size, size) * 2 - 1
@@ -64,7 +64,7 @@ def test_the_imported_generator_makes_what_the_original_makes(arch, network, siz
         torch.testing.assert_close(load(artifact.folder)(image), network(image), rtol=1e-4, atol=1e-5)
 
 
-def test_files_from_before_batches_were_counted(tmp_path):
+def test_files_without_counters_of_batches_are_imported(tmp_path):
     saved(unet(7, 4), tmp_path / "G.pth", without=["num_batches_tracked"])
     imported("pix2pix", tmp_path / "G.pth", tmp_path / "teacher")
 
@@ -79,7 +79,7 @@ def test_an_imported_teacher_can_be_compressed(tmp_path):
         Compressor(Teacher.load(tmp_path / "teacher"), train_teacher=False)
 
 
-def test_both_directions_make_a_teacher(tmp_path):
+def test_both_directions_together_are_a_teacher(tmp_path):
     saved(ResNet(2, 4), tmp_path / "latest_net_G_A.pth")
     imported("cyclegan", tmp_path / "latest_net_G_A.pth", tmp_path / "teacher")
     with pytest.raises(ArtifactError, match="lacks the generator B2A"):
@@ -112,24 +112,27 @@ def edited(edit):
 
 
 @pytest.mark.parametrize(
-    ("edit", "says"),
+    ("edit", "message"),
     [
-        (lambda it: it.pop("model.4.bias"), r"in 1 tensors: model\.4\.bias is missing"),
-        (lambda it: it.update({"model.30.weight": torch.zeros(1)}), r"model\.30\.weight matches no parameter"),
-        (lambda it: it.update({"model.1.weight": torch.zeros(4, 1, 7, 7)}), r"model\.1\.weight is \(4, 1, 7, 7\), expected \(4, 3, 7, 7\)"),
-        (lambda it: it.update({"model.1.weight": torch.zeros(8, 3, 7, 7)}), "and .* more"),
-        (lambda it: it.update({"model.4.bias": torch.full((8,), torch.nan)}), r"model\.4\.bias is not finite"),
+        (lambda tensors: tensors.pop("model.4.bias"), r"in 1 tensors: model\.4\.bias is missing"),
+        (lambda tensors: tensors.update({"model.30.weight": torch.zeros(1)}), r"model\.30\.weight matches no parameter"),
         (
-            lambda it: it.update({"model.4.bias": torch.zeros(8, dtype=torch.int64)}),
+            lambda tensors: tensors.update({"model.1.weight": torch.zeros(4, 1, 7, 7)}),
+            r"model\.1\.weight is \(4, 1, 7, 7\), expected \(4, 3, 7, 7\)",
+        ),
+        (lambda tensors: tensors.update({"model.1.weight": torch.zeros(8, 3, 7, 7)}), "and .* more"),
+        (lambda tensors: tensors.update({"model.4.bias": torch.full((8,), torch.nan)}), r"model\.4\.bias is not finite"),
+        (
+            lambda tensors: tensors.update({"model.4.bias": torch.zeros(8, dtype=torch.int64)}),
             r"is torch\.int64, expected torch\.float32",
         ),
-        (lambda it: it.update({"model.1.weight": torch.zeros(())}), "not a generator that cyclegan knows"),
-        (lambda it: it.pop("model.1.weight"), "not a generator that cyclegan knows: its first tensors are model"),
+        (lambda tensors: tensors.update({"model.1.weight": torch.zeros(())}), "not a generator that cyclegan knows"),
+        (lambda tensors: tensors.pop("model.1.weight"), "not a generator that cyclegan knows: its first tensors are model"),
     ],
 )
-def test_a_file_that_does_not_fit_is_told_by_its_keys(edit, says, tmp_path):
+def test_a_file_that_does_not_fit_is_refused_by_its_keys(edit, message, tmp_path):
     torch.save(edited(edit), tmp_path / "G.pth")
-    with pytest.raises(ArtifactError, match=says):
+    with pytest.raises(ArtifactError, match=message):
         imported("cyclegan", tmp_path / "G.pth", tmp_path / "teacher")
     assert not (tmp_path / "teacher").exists()
 

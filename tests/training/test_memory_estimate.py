@@ -1,4 +1,4 @@
-"""Memory that work would take."""
+"""The memory that a training step would take."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from gcc.utils.memory import _free_in_container, free_memory
 from tests.helpers.families import TINY
 
 
-def test_what_lives_at_the_same_time_is_counted_once():
+def test_tensors_that_are_alive_at_the_same_time_are_counted_once():
     with fake_tensors() as tracker:
         first = torch.zeros(1000)
         views = first.view(10, 100).t()
@@ -26,13 +26,13 @@ def test_what_lives_at_the_same_time_is_counted_once():
     assert tracker.peak == 4000 + 8000
 
 
-def test_what_backward_passes_need_is_counted():
+def test_tensors_that_backward_passes_need_are_counted():
     weight = torch.ones(50, 50, requires_grad=True)
     with fake_tensors() as tracker:
-        # The product keeps what the weight is multiplied with, and each sigmoid its result.
-        made = torch.ones(50, 50) @ weight
+        # The product saves its other factor, and each sigmoid its result.
+        values = torch.ones(50, 50) @ weight
         for _ in range(3):
-            made = made.sigmoid()
+            values = values.sigmoid()
     assert tracker.now == 4 * 50 * 50 * 4
 
 
@@ -43,10 +43,10 @@ def test_nothing_is_computed():
 
 
 @pytest.mark.parametrize("arch", TINY)
-def test_an_imagined_iteration_takes_what_a_real_one_takes(arch, small_worlds):
+def test_the_estimate_of_a_step_is_what_a_real_step_takes(arch, small_worlds):
     run = Compressor(Teacher.create(arch), reference=True, **TINY[arch])
     widths = run.reachable_widths()
-    told = bytes_of_step(run, widths)
+    estimate = bytes_of_step(run, widths)
     assert not run.pairs
     run.widths, run.context.execution = widths, ExecutionConfig(torch.device("cpu"))
     run.epoch = 1
@@ -55,30 +55,30 @@ def test_an_imagined_iteration_takes_what_a_real_one_takes(arch, small_worlds):
         for _ in range(2):
             first, second = (next(run.context.batches(stream, 1)) for stream in (Stream.TRAIN, Stream.ALPHA))
             run.cooperate(first, second)
-    assert told == pytest.approx(tracker.peak, rel=0.1)
+    assert estimate == pytest.approx(tracker.peak, rel=0.1)
     weights = sum(
         p.numel()
-        for side in run.pairs.values()
-        for net in (*side.generators.values(), *side.discriminators.values())
+        for pair in run.pairs.values()
+        for net in (*pair.generators.values(), *pair.discriminators.values())
         for p in net.parameters()
     )
-    assert told > 3 * 4 * weights  # with Adam's moments
+    assert estimate > 3 * 4 * weights  # with Adam's moments
 
 
-def test_crops_of_large_photographs_take_what_crops_take(tmp_path):
+def test_the_estimate_does_not_depend_on_the_size_of_photographs_that_are_cropped(tmp_path):
     random = np.random.default_rng(0)
-    told = []
-    for side in (64, 256):
-        folder = tmp_path / str(side) / "train"
+    estimates = []
+    for height in (64, 256):
+        folder = tmp_path / str(height) / "train"
         folder.mkdir(parents=True)
         for number in range(10):
-            Image.fromarray(random.integers(256, size=(side, side, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+            Image.fromarray(random.integers(256, size=(height, height, 3), dtype=np.uint8)).save(folder / f"{number}.png")
         run = Compressor(Teacher.create("srgan"), folder.parent, **TINY["srgan"], perceptual="pixel")
-        told.append(bytes_of_step(run, run.reachable_widths()))
-    assert told[0] == told[1]
+        estimates.append(bytes_of_step(run, run.reachable_widths()))
+    assert estimates[0] == estimates[1]
 
 
-def test_a_container_has_what_is_left_of_its_limit(tmp_path, monkeypatch):
+def test_the_free_memory_of_a_container_is_the_rest_of_its_limit(tmp_path, monkeypatch):
     monkeypatch.setattr("gcc.utils.memory.CONTROL_GROUP", tmp_path)
     assert _free_in_container() is None
     (tmp_path / "memory.current").write_text("300\n")

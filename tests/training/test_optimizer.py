@@ -11,21 +11,21 @@ CPU = torch.device("cpu")
 FLOAT32 = ExecutionConfig(CPU, torch.float32)
 
 
-def test_mover_is_adam():
+def test_a_step_is_one_of_adam():
     torch.manual_seed(0)
-    mine = nn.Parameter(torch.randn(5))
-    theirs = nn.Parameter(mine.detach().clone())
-    optimizer = ScopedOptimizer([mine], 0.01, (0.3, 0.9), FLOAT32)
-    adam = torch.optim.Adam([theirs], lr=0.01, betas=(0.3, 0.9), fused=False, foreach=False)
+    parameter = nn.Parameter(torch.randn(5))
+    reference = nn.Parameter(parameter.detach().clone())
+    optimizer = ScopedOptimizer([parameter], 0.01, (0.3, 0.9), FLOAT32)
+    adam = torch.optim.Adam([reference], lr=0.01, betas=(0.3, 0.9), fused=False, foreach=False)
     for step in range(1, 6):
-        optimizer.step(((mine - step) ** 2).sum())
+        optimizer.step(((parameter - step) ** 2).sum())
         adam.zero_grad()
-        ((theirs - step) ** 2).sum().backward()
+        ((reference - step) ** 2).sum().backward()
         adam.step()
-        torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(parameter, reference, rtol=1e-6, atol=1e-6)
 
 
-def test_mover_forgets_gradients_from_elsewhere():
+def test_a_step_ignores_gradients_of_other_losses():
     parameter = nn.Parameter(torch.zeros(1))
     optimizer = ScopedOptimizer([parameter], 0.1, (0.5, 0.999), FLOAT32)
     (parameter * 100).sum().backward()
@@ -33,12 +33,12 @@ def test_mover_forgets_gradients_from_elsewhere():
     assert parameter.item() == pytest.approx(0.1, rel=1e-4)
 
 
-def test_gathered_parts_are_one_loss_and_are_forgotten_with_the_step():
+def test_accumulated_losses_count_as_one_loss_in_one_step_only():
     whole, parts = (nn.Parameter(torch.tensor([1.0, 2.0])) for _ in range(2))
     by_whole, by_parts = (ScopedOptimizer([parameter], 0.1, (0.5, 0.999), FLOAT32) for parameter in (whole, parts))
     for step in range(3):
         by_whole.step(((whole - step) ** 2).sum() + (3 * whole).sum() - whole[0])
-        (100 * parts).sum().backward()  # Not gathered.
+        (100 * parts).sum().backward()  # Not accumulated.
         by_parts.accumulate((3 * parts).sum())
         by_parts.accumulate(-parts[0])
         by_parts.step(((parts - step) ** 2).sum())
@@ -51,7 +51,7 @@ def test_no_gradient_outlives_a_step():
     assert parameter.grad is None
 
 
-def test_rate_is_a_factor_on_the_base_and_does_not_pile_up():
+def test_the_factor_applies_to_the_base_rate_and_does_not_compound():
     parameter = nn.Parameter(torch.zeros(1))
     optimizer = ScopedOptimizer([parameter], 0.2, (0.5, 0.999), FLOAT32)
     for factor in (0.5, 0.5, 0.1, 1.0):
@@ -62,7 +62,7 @@ def test_rate_is_a_factor_on_the_base_and_does_not_pile_up():
     assert parameter.item() == pytest.approx(-0.1, rel=1e-4)
 
 
-def test_moving_lets_gradients_in_and_shuts_even_after_an_error():
+def test_trainable_ends_in_frozen_parameters_even_after_an_error():
     parameters = [nn.Parameter(torch.zeros(1)) for _ in range(2)]
     optimizer = ScopedOptimizer(iter(parameters), 0.1, (0.5, 0.999), FLOAT32)
     optimizer.freeze()
@@ -75,25 +75,25 @@ def test_moving_lets_gradients_in_and_shuts_even_after_an_error():
     assert not any(p.requires_grad for p in parameters)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=["plain", "scaled"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=["unscaled", "scaled"])
 def test_penalise_sees_and_changes_unscaled_gradients_before_the_step(dtype):
     parameter = nn.Parameter(torch.tensor([1.0, 2.0]))
-    seen = []
+    calls = []
 
     def penalise():
-        seen.append((parameter.detach().clone(), parameter.grad.clone()))
+        calls.append((parameter.detach().clone(), parameter.grad.clone()))
         parameter.grad.copy_(torch.tensor([-1.0, 1.0]))
 
     optimizer = ScopedOptimizer([parameter], 0.1, (0.5, 0.999), ExecutionConfig(CPU, dtype), penalise)
     optimizer.step((3 * parameter).sum())
-    ((value, slope),) = seen
-    assert value.tolist() == [1.0, 2.0] and slope.tolist() == [3.0, 3.0]
+    ((value, gradient),) = calls
+    assert value.tolist() == [1.0, 2.0] and gradient.tolist() == [3.0, 3.0]
     assert parameter.tolist() == pytest.approx([1.1, 1.9], rel=1e-4)
     optimizer.step((3 * parameter).sum())
-    assert len(seen) == 2 and seen[1][1].tolist() == [3.0, 3.0]
+    assert len(calls) == 2 and calls[1][1].tolist() == [3.0, 3.0]
 
 
-def test_scaled_steps_without_a_penalty_equal_plain_ones():
+def test_scaled_steps_equal_unscaled_ones():
     values = []
     for dtype in (torch.float32, torch.float16):
         parameter = nn.Parameter(torch.tensor([1.0, -2.0]))
@@ -114,7 +114,7 @@ def test_scaled_step_skips_an_overflow():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_gradients_are_unscaled_move_nothing_and_do_not_outlive_their_context(dtype):
+def test_gradients_are_unscaled_update_nothing_and_do_not_outlive_their_context(dtype):
     weight = nn.Parameter(torch.tensor([1.0, 2.0]))
     optimizer = ScopedOptimizer([weight], 0.1, (0.5, 0.999), ExecutionConfig(CPU, dtype))
     for _ in range(2):

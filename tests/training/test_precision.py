@@ -25,12 +25,12 @@ def test_networks_take_on_the_layout():
     assert convolution(torch.randn(2, 8, 9, 9)).is_contiguous(memory_format=torch.channels_last)
 
 
-def test_instance_norm_keeps_the_layout_in_which_it_is_fast():
+def test_networks_with_instance_norm_keep_the_layout_in_which_they_are_fast():
     network = ExecutionConfig(CPU, layout=torch.channels_last).to_device(nn.Sequential(nn.Conv2d(8, 8, 3), nn.InstanceNorm2d(8)))
     assert network[0].weight.is_contiguous() and not network[0].weight.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_a_gpu_is_not_waited_for_to_learn_which_channels_are_open(monkeypatch):
+def test_closed_channels_are_not_skipped_on_a_gpu_which_would_have_to_synchronise(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
     execution = ExecutionConfig.choose("auto", torch.device("cuda"))
     assert execution.layout == torch.channels_last and not execution.skip_closed_channels
@@ -42,20 +42,20 @@ def test_float16_is_refused_on_the_cpu():
 
 
 @pytest.mark.parametrize(("has_bf16", "dtype"), [(True, torch.bfloat16), (False, torch.float16)])
-def test_auto_on_a_gpu_takes_bf16_where_it_is_native(monkeypatch, has_bf16, dtype):
+def test_auto_on_a_gpu_takes_bf16_if_it_is_native(monkeypatch, has_bf16, dtype):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: has_bf16 or including_emulation)
     assert ExecutionConfig.choose("auto", torch.device("cuda")).dtype == dtype
 
 
-def test_autocast_holds_in_its_context_alone():
-    linear, x = nn.Linear(2, 2), torch.randn(1, 2)
+def test_autocast_holds_only_in_its_context():
+    linear, inputs = nn.Linear(2, 2), torch.randn(1, 2)
     with ExecutionConfig(CPU, torch.bfloat16).autocast():
-        assert linear(x).dtype == torch.bfloat16
-    assert linear(x).dtype == torch.float32
+        assert linear(inputs).dtype == torch.bfloat16
+    assert linear(inputs).dtype == torch.float32
     with FLOAT32.autocast():
-        assert linear(x).dtype == torch.float32
+        assert linear(inputs).dtype == torch.float32
 
 
-def test_scaler_scales_for_float16_alone():
+def test_the_scaler_is_enabled_only_for_float16():
     assert not FLOAT32.scaler().is_enabled() and not ExecutionConfig(CPU, torch.bfloat16).scaler().is_enabled()
     assert ExecutionConfig(CPU, torch.float16).scaler().is_enabled()

@@ -10,7 +10,7 @@ from gcc.training.loss_tree import leaves
 TINY = dict(size=64, ngf=2, ndf=2, prune_width=2, epochs=1, batch_size=2, budget="50%")
 
 
-def second_step(seed, drawn_before):
+def losses_of_second_step(seed, drawn_before):
     torch.manual_seed(drawn_before)
     trainer = Trainer(Teacher.create("pix2pix"), device="cpu", seed=seed, **TINY)
     steps = trainer.steps()
@@ -25,8 +25,8 @@ def _restored():
 
 
 def test_a_run_does_not_depend_on_what_was_drawn_before_it():
-    assert second_step(3, drawn_before=1) == second_step(3, drawn_before=2)
+    assert losses_of_second_step(3, drawn_before=1) == losses_of_second_step(3, drawn_before=2)
 
 
 def test_another_seed_gives_another_run():
-    assert second_step(3, drawn_before=1) != second_step(4, drawn_before=1)
+    assert losses_of_second_step(3, drawn_before=1) != losses_of_second_step(4, drawn_before=1)

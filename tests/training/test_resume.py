@@ -1,4 +1,4 @@
-"""A run that is stopped and resumed ends as one that never was."""
+"""A run that is stopped and resumed ends like one that was never stopped."""
 
 import pytest
 import torch
@@ -15,22 +15,22 @@ pytestmark = pytest.mark.usefixtures("small_worlds")
 EVERY_PHASE = {"epochs": 2, "lr_alpha": 0.3}
 
 
-def begun(arch, kind=Compressor, **settings):
+def new_run(arch, kind=Compressor, **settings):
     return kind(Teacher.create(arch), **TINY[arch] | EVERY_PHASE | settings)
 
 
 def state(run):
     return {
-        f"{side}.{kind}.{name}.{key}": value.clone()
-        for side, player in run.pairs.items()
-        for kind, networks in {"G": player.generators, "D": player.discriminators}.items()
+        f"{role}.{kind}.{name}.{key}": value.clone()
+        for role, pair in run.pairs.items()
+        for kind, networks in {"G": pair.generators, "D": pair.discriminators}.items()
         for name, network in networks.items()
         for key, value in network.state_dict().items()
     }
 
 
 def finished(run):
-    """Return the end of a run: its state, its widths, and the losses of each iteration."""
+    """Train to the end, and return the state of the run and the losses of each step."""
     losses = {}
     for step in run.steps():
         losses[step.phase, step.number] = {name: float(loss) for name, loss in flattened(step.losses).items()}
@@ -38,12 +38,12 @@ def finished(run):
 
 
 def stopped(run, after, folder):
-    """Stop a run after so many iterations and leave its checkpoint."""
+    """Stop a run after so many steps, and save its checkpoint."""
     for number, step in enumerate(run.steps(), 1):
         if number == after:
             Checkpoints(folder).save(run.checkpoint(step))
             return
-    raise AssertionError("the run was over before")
+    raise AssertionError("the run ended before")
 
 
 def assert_equal(resumed, whole):
@@ -56,15 +56,15 @@ def assert_equal(resumed, whole):
 
 @pytest.mark.parametrize("arch", TINY)
 def test_a_run_that_is_stopped_anywhere_and_resumed_ends_bit_equal(arch, tmp_path):
-    whole = finished(begun(arch))
+    whole = finished(new_run(arch))
     total = len(whole[1])
     for after in (total // 2, total - 1):
-        stopped(begun(arch), after, tmp_path / str(after))
-        again = begun(arch)
-        # What resumes must not draw on what a process of its own would not have.
+        stopped(new_run(arch), after, tmp_path / str(after))
+        resumed_run = new_run(arch)
+        # A resumed run must not depend on the random state of this process.
         torch.manual_seed(after)
-        again.resume(Checkpoints(tmp_path / str(after)).newest())
-        resumed = finished(again)
+        resumed_run.resume(Checkpoints(tmp_path / str(after)).newest())
+        resumed = finished(resumed_run)
         assert len(resumed[1]) == total - after
         assert_equal(resumed, whole)
 
@@ -75,73 +75,73 @@ def test_a_run_that_is_stopped_anywhere_and_resumed_ends_bit_equal(arch, tmp_pat
     ids=str,
 )
 def test_pools_dropout_and_every_kind_of_student_are_resumed(settings, tmp_path):
-    whole = finished(begun("pix2pix", **settings))
-    stopped(begun("pix2pix", **settings), len(whole[1]) - 3, tmp_path)
-    again = begun("pix2pix", **settings)
-    again.resume(Checkpoints(tmp_path).newest())
-    assert_equal(finished(again), whole)
+    whole = finished(new_run("pix2pix", **settings))
+    stopped(new_run("pix2pix", **settings), len(whole[1]) - 3, tmp_path)
+    resumed_run = new_run("pix2pix", **settings)
+    resumed_run.resume(Checkpoints(tmp_path).newest())
+    assert_equal(finished(resumed_run), whole)
 
 
-def test_a_teachers_own_training_is_resumed(tmp_path):
-    whole = finished(begun("srgan", Trainer))
-    stopped(begun("srgan", Trainer), 3, tmp_path)
-    again = begun("srgan", Trainer)
-    again.resume(Checkpoints(tmp_path).newest())
-    assert_equal(finished(again), whole)
+def test_the_training_of_a_teacher_is_resumed(tmp_path):
+    whole = finished(new_run("srgan", Trainer))
+    stopped(new_run("srgan", Trainer), 3, tmp_path)
+    resumed_run = new_run("srgan", Trainer)
+    resumed_run.resume(Checkpoints(tmp_path).newest())
+    assert_equal(finished(resumed_run), whole)
 
 
-def test_workers_and_steps_of_other_numbers_change_nothing(tmp_path):
-    whole = finished(begun("pix2pix"))
-    stopped(begun("pix2pix", workers=2), 5, tmp_path)
-    again = begun("pix2pix", workers=1)
-    again.resume(Checkpoints(tmp_path).newest())
-    assert_equal(finished(again), whole)
+def test_the_number_of_workers_changes_nothing(tmp_path):
+    whole = finished(new_run("pix2pix"))
+    stopped(new_run("pix2pix", workers=2), 5, tmp_path)
+    resumed_run = new_run("pix2pix", workers=1)
+    resumed_run.resume(Checkpoints(tmp_path).newest())
+    assert_equal(finished(resumed_run), whole)
 
 
-def test_the_best_epoch_is_remembered(tmp_path):
+def test_the_best_epoch_is_resumed(tmp_path):
     settings = {"evaluators": "l1", "epochs": 3}
-    run = begun("pix2pix", **settings)
+    run = new_run("pix2pix", **settings)
     total = len(list(run.steps()))
-    stopped(begun("pix2pix", **settings), total - 1, tmp_path)
-    again = begun("pix2pix", **settings)
-    again.resume(Checkpoints(tmp_path).newest())
-    for _ in again.steps():
+    stopped(new_run("pix2pix", **settings), total - 1, tmp_path)
+    resumed_run = new_run("pix2pix", **settings)
+    resumed_run.resume(Checkpoints(tmp_path).newest())
+    for _ in resumed_run.steps():
         pass
     assert run.best.best.keys() == {"teacher", "student"}
-    for side, kept in run.best.best.items():
-        other = again.best.best[side]
-        assert (kept.epoch, kept.metric) == (other.epoch, other.metric)
-        assert all(torch.equal(value, other.generators["G"][key]) for key, value in kept.generators["G"].items())
+    for role, best in run.best.best.items():
+        other = resumed_run.best.best[role]
+        assert (best.epoch, best.metric) == (other.epoch, other.metric)
+        assert all(torch.equal(value, other.generators["G"][key]) for key, value in best.generators["G"].items())
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [({"tau": 0.3}, "another recipe: tau was .* and is 0.3"), ({"lr_g": 1e-5, "epochs": 3}, "epochs was 2 and is 3; lr_g was")],
     ids=["tau", "two"],
 )
-def test_another_recipe_is_refused_with_the_fields_that_differ(settings, told, tmp_path):
-    stopped(begun("pix2pix"), 1, tmp_path)
-    with pytest.raises(RunError, match=told):
-        begun("pix2pix", **settings).resume(Checkpoints(tmp_path).newest())
+def test_another_recipe_is_refused_with_the_fields_that_differ(settings, message, tmp_path):
+    stopped(new_run("pix2pix"), 1, tmp_path)
+    with pytest.raises(RunError, match=message):
+        new_run("pix2pix", **settings).resume(Checkpoints(tmp_path).newest())
 
 
 def test_a_checkpoint_that_was_tampered_with_is_refused(tmp_path):
-    stopped(begun("pix2pix"), 1, tmp_path)
-    snapshot = Checkpoints(tmp_path).newest()
+    stopped(new_run("pix2pix"), 1, tmp_path)
+    checkpoint = Checkpoints(tmp_path).newest()
     with pytest.raises(RunError, match=r"another version \(checkpoint format 0, expected 3\)"):
-        begun("pix2pix").resume(snapshot | {"format": 0})
-    networks = snapshot["state"]["pairs"]["search"]["networks"]["generators"]["G"]
+        new_run("pix2pix").resume(checkpoint | {"format": 0})
+    networks = checkpoint["state"]["pairs"]["search"]["networks"]["generators"]["G"]
     networks["down1.conv.weight"] = torch.zeros(1)
-    again = begun("pix2pix")
-    again.resume(snapshot)
+    resumed_run = new_run("pix2pix")
+    resumed_run.resume(checkpoint)
     with pytest.raises(RunError, match="does not fit the run"):
-        next(again.steps())
+        next(resumed_run.steps())
 
 
 def test_another_family_and_other_data_are_refused(tmp_path):
-    stopped(begun("pix2pix"), 1, tmp_path)
-    snapshot = Checkpoints(tmp_path).newest()
+    stopped(new_run("pix2pix"), 1, tmp_path)
+    checkpoint = Checkpoints(tmp_path).newest()
     with pytest.raises(RunError, match="trains pix2pix, not cyclegan"):
-        begun("cyclegan").resume(snapshot)
+        new_run("cyclegan").resume(checkpoint)
     with pytest.raises(RunError, match="trains on 41 samples, and 40 are there now"):
-        begun("pix2pix").resume(snapshot | {"samples": 41})
+        new_run("pix2pix").resume(checkpoint | {"samples": 41})

@@ -1,4 +1,4 @@
-"""Signals between iterations."""
+"""Signals during training."""
 
 import os
 import signal
@@ -10,20 +10,20 @@ from gcc.training.signals import stop_requested_by_signal
 
 
 @pytest.fixture(autouse=True)
-def _as_in_a_terminal():
-    """Obey Ctrl-C, which a shell's background jobs ignore."""
+def _handle_ctrl_c():
+    """Handle Ctrl-C, which background jobs of a shell ignore."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_the_first_signal_is_noted_and_told(number):
-    told = []
-    with stop_requested_by_signal(lambda: told.append(1)) as asked:
-        assert asked() == 0
+def test_the_first_signal_is_recorded_and_reported(number):
+    calls = []
+    with stop_requested_by_signal(lambda: calls.append(1)) as received:
+        assert received() == 0
         os.kill(os.getpid(), number)
-        assert asked() == number and told == [1]
+        assert received() == number and calls == [1]
 
 
 def test_the_second_signal_has_its_usual_effect():
@@ -32,32 +32,32 @@ def test_the_second_signal_has_its_usual_effect():
         os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_handlers_are_what_they_were_afterwards():
+def test_handlers_are_restored():
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with pytest.raises(ZeroDivisionError), stop_requested_by_signal(lambda: None):
         raise ZeroDivisionError
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
-def test_what_is_ignored_stays_so():
+def test_an_ignored_signal_stays_ignored():
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with stop_requested_by_signal(lambda: None) as asked:
+        with stop_requested_by_signal(lambda: None) as received:
             os.kill(os.getpid(), signal.SIGINT)
-            assert asked() == 0
+            assert received() == 0
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-def test_threads_are_left_alone():
-    seen = []
+def test_nothing_changes_outside_the_main_thread():
+    results = []
 
     def work():
-        with stop_requested_by_signal(lambda: None) as asked:
-            seen.append((asked(), signal.getsignal(signal.SIGINT)))
+        with stop_requested_by_signal(lambda: None) as received:
+            results.append((received(), signal.getsignal(signal.SIGINT)))
 
     before = signal.getsignal(signal.SIGINT)
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert seen == [(0, before)]
+    assert results == [(0, before)]

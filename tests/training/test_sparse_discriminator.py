@@ -1,4 +1,4 @@
-"""Channels that are closed are not computed, and nothing changes by it."""
+"""Closed channels are not computed, and results stay the same."""
 
 import copy
 from functools import partial
@@ -11,7 +11,7 @@ from gcc import Compressor, Teacher
 from gcc.models.gate import ChannelGate, gates
 from gcc.models.layers import PatchDiscriminator
 from gcc.models.srgan import Discriminator as SRGANDiscriminator
-from gcc.training import sparse_discriminator as open_channels
+from gcc.training import sparse_discriminator
 from gcc.training.loss_tree import flattened
 from gcc.training.sparse_discriminator import Chain, find_chains, open_parameters, run_open
 from tests.helpers.families import TINY
@@ -20,8 +20,8 @@ GATE = partial(ChannelGate, tau=0.5)
 
 
 @pytest.fixture(autouse=True)
-def _small_steps(monkeypatch):
-    monkeypatch.setattr(open_channels, "ROUND", 2)
+def _small_round(monkeypatch):
+    monkeypatch.setattr(sparse_discriminator, "ROUND", 2)
 
 
 def discriminator(norm="batch"):
@@ -29,7 +29,7 @@ def discriminator(norm="batch"):
     return PatchDiscriminator(3, 6, norm, GATE)
 
 
-def close(network, seed=1):
+def close_channels(network, seed=1):
     generator = torch.Generator().manual_seed(seed)
     for gate in gates(network).values():
         gate.alpha.data = torch.rand(len(gate.alpha), generator=generator)
@@ -47,7 +47,7 @@ def test_the_chains_of_a_patch_discriminator():
 
 @pytest.mark.parametrize("build", [discriminator, partial(discriminator, "instance"), partial(SRGANDiscriminator, 6, GATE)])
 def test_logits_and_every_gradient_are_those_of_the_whole_network(build):
-    network = close(build()).double()
+    network = close_channels(build()).double()
     chains = find_chains(network, torch.zeros(3, 3, 32, 32))
     assert len(chains) >= 3
     images = torch.randn(3, 3, 32, 32, dtype=torch.float64, requires_grad=True)
@@ -57,29 +57,31 @@ def test_logits_and_every_gradient_are_those_of_the_whole_network(build):
         images.grad = None
         logits = run(images)
         logits.square().mean().backward()
-        wanted = {name: parameter.grad for name, parameter in network.named_parameters() if not name.endswith("alpha")}
-        results.append({"logits": logits.detach(), "images": images.grad, **{name: grad.clone() for name, grad in wanted.items()}})
+        gradients = {name: parameter.grad for name, parameter in network.named_parameters() if not name.endswith("alpha")}
+        results.append(
+            {"logits": logits.detach(), "images": images.grad, **{name: gradient.clone() for name, gradient in gradients.items()}}
+        )
     for name, whole in results[0].items():
         torch.testing.assert_close(results[1][name], whole, rtol=1e-9, atol=1e-12, msg=name)
 
 
-def test_what_is_computed_are_the_open_channels_filled_up_to_round_numbers(monkeypatch):
-    monkeypatch.setattr(open_channels, "ROUND", 4)
+def test_the_computed_channels_are_the_open_ones_padded_to_a_multiple_of_round(monkeypatch):
+    monkeypatch.setattr(sparse_discriminator, "ROUND", 4)
     network = discriminator()
     chains = find_chains(network, torch.zeros(2, 3, 32, 32))
     assert open_parameters(network, chains) == {}
     gate = gates(network)["conv2.2"]
     gate.alpha.data.zero_()
     gate.alpha.data[[1, 5, 7, 8, 10]] = 1
-    taken = open_parameters(network, chains)
-    assert taken["conv2.0.weight"].shape == (8, 6, 4, 4) and taken["conv3.0.weight"].shape == (24, 8, 4, 4)
-    assert taken["conv2.2.alpha"].sum() == 5 and taken["conv2.1.running_mean"].shape == (8,)
+    selected = open_parameters(network, chains)
+    assert selected["conv2.0.weight"].shape == (8, 6, 4, 4) and selected["conv3.0.weight"].shape == (24, 8, 4, 4)
+    assert selected["conv2.2.alpha"].sum() == 5 and selected["conv2.1.running_mean"].shape == (8,)
     gate.alpha.data.zero_()
     assert open_parameters(network, chains)["conv2.2.alpha"].tolist() == [0, 0, 0, 0]
 
 
 def test_running_statistics_and_the_parameters_stay_as_they_are():
-    network = close(discriminator())
+    network = close_channels(discriminator())
     before = copy.deepcopy(network.state_dict())
     run_open(network, find_chains(network, torch.zeros(2, 3, 32, 32)), torch.randn(2, 3, 32, 32))
     for name, tensor in network.state_dict().items():
@@ -96,18 +98,18 @@ class Block(nn.Module):
         self.next = nn.Conv2d(8, 8, 3, 1, 1, groups=8 if how == "grouped" else 1)
 
     def forward(self, x):
-        made = self.conv(x)
-        features = self.act(self.gate(made))
+        before = self.conv(x)
+        features = self.act(self.gate(before))
         after = self.next(features)
         if self.how == "twice":
             return after + self.next(features)
-        return after + {"residual": features, "skip": made}.get(self.how, torch.zeros_like(after))
+        return after + {"residual": features, "skip": before}.get(self.how, torch.zeros_like(after))
 
 
 @pytest.mark.parametrize("how", ["sigmoid", "grouped", "residual", "skip", "twice"])
-def test_channels_that_something_else_reads_are_all_computed(how):
+def test_channels_with_other_readers_are_all_computed(how):
     assert find_chains(Block(how), torch.zeros(1, 3, 8, 8)) == []
-    assert len(find_chains(Block("plain"), torch.zeros(1, 3, 8, 8))) == 1
+    assert len(find_chains(Block("chain"), torch.zeros(1, 3, 8, 8))) == 1
 
 
 def test_spectral_norm_and_attention_need_every_channel():
@@ -117,15 +119,15 @@ def test_spectral_norm_and_attention_need_every_channel():
 
 @pytest.mark.usefixtures("small_worlds")
 @pytest.mark.parametrize("arch", ["pix2pix", "cyclegan", "srgan"])
-def test_a_run_that_leaves_closed_channels_out_has_the_losses_of_a_plain_one(arch):
+def test_skipping_closed_channels_leaves_the_losses_as_they_are(arch):
     settings = TINY[arch] | {"lr_alpha": 0.3, "epochs": 2}
     losses, shares, widths = {True: [], False: []}, [], {}
-    for plain in (True, False):
-        run = Compressor(Teacher.create(arch), reference=plain, **settings)
-        # A rounding error may turn the order of two channels in the search.
+    for reference in (True, False):
+        run = Compressor(Teacher.create(arch), reference=reference, **settings)
+        # A rounding error may swap two channels in the search.
         run.fixed_widths = widths
         for step in run.steps():
-            losses[plain].append({name: float(value) for name, value in flattened(step.losses).items()})
+            losses[reference].append({name: float(value) for name, value in flattened(step.losses).items()})
             if step.phase == "train":
                 shares.append(min(float(share) for share in run.student.active_share().values()))
         widths = run.widths

@@ -1,4 +1,4 @@
-"""Students that lack a part of the method."""
+"""Student pairs that lack a part of the method."""
 
 import copy
 
@@ -28,8 +28,8 @@ TERMS = {
 }
 
 
-def started(name, arch="pix2pix", **settings):
-    """Return a compressor before the second step's first iteration."""
+def before_second_step(name, arch="pix2pix", **settings):
+    """Return a compressor before the first iteration of the second step."""
     run = Compressor(Teacher.create(arch), **TINY[arch] | dict(PRESETS[name].settings) | settings)
     for step in run.steps():
         if step.phase == "search" and step.number == step.total:
@@ -39,7 +39,7 @@ def started(name, arch="pix2pix", **settings):
     raise AssertionError
 
 
-def iteration(run):
+def losses_of_iteration(run):
     run.epoch = 1
     for pair in run.pairs.values():
         pair.begin(1)
@@ -49,50 +49,50 @@ def iteration(run):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_minimises_its_terms_and_no_others(name):
-    losses = iteration(started(name))
+    losses = losses_of_iteration(before_second_step(name))
     assert losses["student"].keys() - {"imbalance"} == TERMS[name]
     assert all(torch.isfinite(loss) for _, loss in leaves(losses))
 
 
 @pytest.mark.parametrize("name", ["no-discriminator", "no-selective-activation", "pruned-only"])
 @pytest.mark.parametrize("arch", ["cyclegan", "sagan", "srgan"])
-def test_every_family_can_do_without(name, arch):
-    assert all(torch.isfinite(loss) for _, loss in leaves(iteration(started(name, arch))))
+def test_every_family_trains_without_these_parts(name, arch):
+    assert all(torch.isfinite(loss) for _, loss in leaves(losses_of_iteration(before_second_step(name, arch))))
 
 
-def test_presets_take_parts_of_the_recipe_away_and_the_last_is_the_method():
-    for one in PRESETS.values():
-        weights = {name: value for name, value in one.settings.items() if name != "discriminator"}
-        assert one.settings.keys() <= fields(Recipe).keys() and not any(weights.values())
+def test_presets_remove_parts_of_the_method_and_the_last_is_the_whole_method():
+    for chosen in PRESETS.values():
+        weights = {name: value for name, value in chosen.settings.items() if name != "discriminator"}
+        assert chosen.settings.keys() <= fields(Recipe).keys() and not any(weights.values())
     defaults = Recipe(size=32)
     assert list(PRESETS)[-1] == "gcc" and all(getattr(defaults, name) == value for name, value in PRESETS["gcc"].settings.items())
-    assert len({tuple(one.settings.items()) for one in PRESETS.values()}) == len(PRESETS) == len(TERMS)
+    assert len({tuple(chosen.settings.items()) for chosen in PRESETS.values()}) == len(PRESETS) == len(TERMS)
     with pytest.raises(RecipeError, match="unknown preset 'no-globel'; did you mean no-global|unknown preset 'no-globel' "):
         preset("no-globel")
 
 
 @pytest.mark.usefixtures("gradients_stay")
-def test_a_full_discriminator_has_no_gates_and_l_global_moves_its_weights():
-    run = started("no-selective-activation", lambda_global=0.7)
+def test_a_full_discriminator_has_no_gates_and_l_global_trains_its_weights():
+    run = before_second_step("no-selective-activation", lambda_global=0.7)
     student, data = run.student, next(run.context.batches(Stream.ALPHA, 1))
     network = student.discriminators["D"]
     assert not gates(network) and not student.alphas
     target = SmoothedTarget()
     target.update(torch.tensor(0.2), 1, 10)
-    naive = copy.deepcopy(network).requires_grad_(True)
+    copied = copy.deepcopy(network).requires_grad_(True)
     with torch.no_grad():
-        made = student.generate(data)
-    said = naive(made.pairs["D"].fake)
-    loss = 0.7 * abs(abs(-said.mean() - torch.relu(1 + said).mean()) - 0.2)
+        fake = student.generate(data)
+    logits = copied(fake.pairs["D"].fake)
+    loss = 0.7 * abs(abs(-logits.mean() - torch.relu(1 + logits).mean()) - 0.2)
     loss.backward()
-    got = student.step_alpha(made, {"D": target})["arch"]
-    assert got.item() == pytest.approx(loss.item(), rel=1e-4)
-    for mine, theirs in zip(naive.parameters(), network.parameters(), strict=True):
-        torch.testing.assert_close(theirs.grad, mine.grad, rtol=1e-3, atol=1e-6)
+    loss_arch = student.step_alpha(fake, {"D": target})["arch"]
+    assert loss_arch.item() == pytest.approx(loss.item(), rel=1e-4)
+    for expected, actual in zip(copied.parameters(), network.parameters(), strict=True):
+        torch.testing.assert_close(actual.grad, expected.grad, rtol=1e-3, atol=1e-6)
 
 
 def test_weights_of_the_terms_are_factors():
-    losses = [iteration(started("gcc", lambda_distill_g=g, lambda_distill_d=d)) for g, d in ((1.0, 1.0), (0.5, 3.0))]
+    losses = [losses_of_iteration(before_second_step("gcc", lambda_distill_g=g, lambda_distill_d=d)) for g, d in ((1.0, 1.0), (0.5, 3.0))]
     assert float(losses[1]["student"]["distill_G"]) == pytest.approx(0.5 * float(losses[0]["student"]["distill_G"]), rel=1e-4)
     assert float(losses[1]["student"]["distill_D"]) == pytest.approx(3 * float(losses[0]["student"]["distill_D"]), rel=1e-4)
 

@@ -1,4 +1,4 @@
-"""Batch norm of several processes, against plain batch norm of the joined batch."""
+"""Batch norm over several ranks, against batch norm of the joint batch."""
 
 import pytest
 import torch
@@ -11,22 +11,22 @@ from gcc.utils.distributed import SINGLE_PROCESS
 from tests.helpers.processes import together
 
 
-def test_two_processes_norm_as_one_does_the_joined_batch_and_so_do_their_gradients_under_a_gradient_penalty(tmp_path):
+def test_two_ranks_normalise_like_one_with_the_joint_batch_also_in_the_gradients_of_a_gradient_penalty(tmp_path):
     shares = [load_file(folder / "norm.safetensors") for folder in together(2, "norms", tmp_path)]
     images, weights = torch.rand(2, 8, 4, 3, 3, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     norm = nn.BatchNorm2d(4, momentum=0.3).double()
     for _ in range(2):
         images = images.detach().requires_grad_()
-        made = norm(images)
-        score = (made * weights).square().mean()
-        (slope,) = torch.autograd.grad(score, images, create_graph=True)
+        output = norm(images)
+        score = (output * weights).square().mean()
+        (gradient,) = torch.autograd.grad(score, images, create_graph=True)
         norm.zero_grad()
-        (score + slope.square().sum()).backward()
+        (score + gradient.square().sum()).backward()
     expected = {name: parameter.grad for name, parameter in norm.named_parameters()} | dict(norm.named_buffers())
     for name, value in expected.items():
         assert torch.equal(shares[0][name], shares[1][name])
         assert torch.allclose(shares[0][name], value, rtol=1e-10), name
-    assert torch.allclose(torch.cat([share["made"] for share in shares]), made, rtol=1e-10)
+    assert torch.allclose(torch.cat([share["output"] for share in shares]), output, rtol=1e-10)
     assert torch.allclose(torch.cat([share["images"] for share in shares]), images.grad, rtol=1e-9, atol=1e-15)
 
 

@@ -46,9 +46,9 @@ def test_processes_end_alike_bit_for_bit_and_as_one_with_the_joined_batch(world,
             assert told_by_others == told and others.keys() == parameters.keys()
             assert all(torch.equal(others[name], value) for name, value in parameters.items())
         expected, expected_told = left(alone, arch)
-        assert told["widths"] == expected_told["widths"] and told["told"] == expected_told["told"]
+        assert told["widths"] == expected_told["widths"] and told["protocols"] == expected_told["protocols"]
         assert close(told["losses"], expected_told["losses"], 2e-6)
-        assert close(told["figures"], expected_told["figures"], 1e-5)
+        assert close(told["metrics"], expected_told["metrics"], 1e-5)
         assert parameters.keys() == expected.keys()
         assert all(torch.allclose(parameters[name], value, rtol=1e-6, atol=1e-6) for name, value in expected.items())
 
