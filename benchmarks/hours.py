@@ -22,7 +22,7 @@ from gcc.training.footprint import bytes_of_checkpoint
 from gcc.training.memory_estimate import bytes_of_step
 
 IMAGES = {"pix2pix": 2975, "cyclegan": 1334, "sagan": 202_599 - 20_260, "srgan": 118_287}
-"""Samples per epoch: Cityscapes' train split, the larger side of horse2zebra, CelebA without every tenth image, COCO's train2017."""
+"""Samples per epoch: Cityscapes' train split, the larger domain of horse2zebra, CelebA without every tenth image, COCO's train2017."""
 
 
 def stages(recipe: Recipe) -> dict[str, int]:

@@ -58,10 +58,10 @@ def unfinished(out: Path) -> set[str]:
 
 def wait_for_writes(process: BaseProcess, out: Path, count: int) -> None:
     """Wait until a process begins to write its `count`-th checkpoint, or ends."""
-    seen = unfinished(out)
-    count += len(seen)
-    while len(seen) < count and process.is_alive():
-        seen |= unfinished(out)
+    begun = unfinished(out)
+    count += len(begun)
+    while len(begun) < count and process.is_alive():
+        begun |= unfinished(out)
         time.sleep(0.0005)
 
 

@@ -27,7 +27,7 @@ class ImagePool:
         self._random = random.Random(seed)
 
     def query(self, images: Tensor) -> Tensor:
-        """Return as many images as are given, (N, C, H, W) without a graph, some of them replaced by stored ones."""
+        """Return the images (N, C, H, W), which have no graph, some of them replaced by stored ones."""
         return torch.stack([self._exchange(image) for image in images]) if self.capacity else images
 
     def state_dict(self) -> dict[str, Any]:

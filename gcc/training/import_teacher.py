@@ -83,17 +83,17 @@ def _matched(file: Path, mapping: StateDictMapping, tensors: Mapping[str, Tensor
         theirs = f"{mapping.modules.get(module, module)}.{leaf}"
         used.add(theirs)
         # Files of torch before 0.4.1 do not count batches.
-        found = tensor if leaf == "num_batches_tracked" and theirs not in tensors else tensors.get(theirs)
-        if found is None:
+        value = tensor if leaf == "num_batches_tracked" and theirs not in tensors else tensors.get(theirs)
+        if value is None:
             differences.append(f"{theirs} is missing")
-        elif found.shape != tensor.shape:
-            differences.append(f"{theirs} is {tuple(found.shape)}, expected {tuple(tensor.shape)}")
-        elif found.is_floating_point() != tensor.is_floating_point():
-            differences.append(f"{theirs} is {found.dtype}, expected {tensor.dtype}")
-        elif not found.isfinite().all():
+        elif value.shape != tensor.shape:
+            differences.append(f"{theirs} is {tuple(value.shape)}, expected {tuple(tensor.shape)}")
+        elif value.is_floating_point() != tensor.is_floating_point():
+            differences.append(f"{theirs} is {value.dtype}, expected {tensor.dtype}")
+        elif not value.isfinite().all():
             differences.append(f"{theirs} is not finite")
         else:
-            matched[name] = found
+            matched[name] = value
     differences += [f"{theirs} matches no parameter" for theirs in tensors if theirs not in used]
     if differences:
         raise ArtifactError(f"{file} does not fit, in {len(differences)} tensors: {_some(differences)}")

@@ -58,6 +58,12 @@ def test_the_options_of_a_run_are_split_from_recipe_fields():
     assert RunConfig.split({"workers": 2, "epochs": 3}) == (RunConfig(workers=2), {"epochs": 3})
 
 
+def test_the_old_name_of_the_reference_mode_still_works():
+    with pytest.warns(FutureWarning, match="the option plain is now called reference"):
+        config, settings = RunConfig.split({"plain": True, "workers": 2})
+    assert config == RunConfig(reference=True, workers=2) and settings == {}
+
+
 def test_recipe_options_are_the_fields_of_every_recipe():
     assert typing.get_type_hints(RecipeOptions) == fields(Recipe)
 

@@ -1,4 +1,4 @@
-"""The record for TensorBoard is that of metrics.jsonl."""
+"""TensorBoard gets the same values as metrics.jsonl."""
 
 import builtins
 import json
@@ -11,13 +11,13 @@ from tests.helpers.families import TINY
 
 
 @pytest.mark.usefixtures("small_worlds")
-def test_what_metrics_jsonl_holds_is_there_for_tensorboard_too(tmp_path):
+def test_tensorboard_gets_the_values_of_metrics_jsonl(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     settings = [f"--set={key}={value}" for key, value in TINY["pix2pix"].items()]
     out = tmp_path / "run"
-    asked = ["compress", "--arch", "pix2pix", *settings, "--tensorboard", "--out", str(out)]
-    assert CliRunner().invoke(main, asked).exit_code == 0
+    arguments = ["compress", "--arch", "pix2pix", *settings, "--tensorboard", "--out", str(out)]
+    assert CliRunner().invoke(main, arguments).exit_code == 0
     events = EventAccumulator(str(out / "tensorboard")).Reload()
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     expected = {}
@@ -27,17 +27,17 @@ def test_what_metrics_jsonl_holds_is_there_for_tensorboard_too(tmp_path):
                 expected.setdefault(f"{line['phase']}/{name}", []).append((line["step"], value))
     assert set(events.Tags()["scalars"]) == set(expected)
     for tag, values in expected.items():
-        found = [(event.step, event.value) for event in events.Scalars(tag)]
-        assert found == [(step, pytest.approx(value, rel=1e-6)) for step, value in values]
+        scalars = [(event.step, event.value) for event in events.Scalars(tag)]
+        assert scalars == [(step, pytest.approx(value, rel=1e-6)) for step, value in values]
 
 
-def test_without_tensorboard_the_extra_is_named_before_any_work(monkeypatch):
-    real = builtins.__import__
+def test_without_tensorboard_the_command_names_the_extra_before_any_work(monkeypatch):
+    original = builtins.__import__
 
-    def without(name, *given, **named):
+    def without(name, *arguments, **keywords):
         if name.startswith("torch.utils.tensorboard"):
             raise ImportError("No module named 'tensorboard'")
-        return real(name, *given, **named)
+        return original(name, *arguments, **keywords)
 
     monkeypatch.setattr(builtins, "__import__", without)
     result = CliRunner().invoke(main, ["compress", "--arch", "pix2pix", "--tensorboard"])
