@@ -144,5 +144,5 @@ def test_unknown_names(tmp_path):
     with pytest.raises(ArtifactError, match=r"block1\.1\.depthwise\.weight is missing"):
         settings = {"generator": "mobile"}
         import_generator("cyclegan", tmp_path / "G.pth", tmp_path / "teacher", generator=None, settings=settings, force=False)
-    with pytest.raises(ArtifactError, match="no generator that sagan knows"):
+    with pytest.raises(ArtifactError, match="not a generator that sagan knows"):
         imported("sagan", tmp_path / "G.pth", tmp_path / "teacher")

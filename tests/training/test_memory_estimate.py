@@ -9,7 +9,6 @@ from gcc import Compressor, Teacher
 from gcc.training.context import Stream
 from gcc.training.memory_estimate import MemoryTracker, bytes_of_step, fake_tensors
 from gcc.training.precision import ExecutionConfig
-from gcc.utils.memory import _free_in_container, free_memory
 from tests.helpers.families import TINY
 
 
@@ -76,14 +75,3 @@ def test_the_estimate_does_not_depend_on_the_size_of_photographs_that_are_croppe
         run = Compressor(Teacher.create("srgan"), folder.parent, **TINY["srgan"], perceptual="pixel")
         estimates.append(bytes_of_step(run, run.reachable_widths()))
     assert estimates[0] == estimates[1]
-
-
-def test_the_free_memory_of_a_container_is_the_rest_of_its_limit(tmp_path, monkeypatch):
-    monkeypatch.setattr("gcc.utils.memory.CONTROL_GROUP", tmp_path)
-    assert _free_in_container() is None
-    (tmp_path / "memory.current").write_text("300\n")
-    (tmp_path / "memory.stat").write_text("anon 60\nfile 240\ninactive_file 20\nactive_file 5\n")
-    (tmp_path / "memory.max").write_text("max\n")
-    assert _free_in_container() is None
-    (tmp_path / "memory.max").write_text("1000\n")
-    assert _free_in_container() == free_memory(torch.device("cpu")) == 725
