@@ -85,8 +85,8 @@ def test_signs_in_a_single_epoch_end_the_calm_and_resetting_the_counters_restore
     assert not detector.is_calm
     detector.reset_counters()
     assert detector.is_calm
-    *_, warnings = epochs(detector, [(3.0, 0.01)] * 2)
-    assert "L_G has grown" in warnings, "the healthy epoch is still the reference"
+    *_, warning = epochs(detector, [(3.0, 0.01)] * 2)
+    assert "L_G has grown" in warning, "the healthy epoch is still the reference"
 
 
 def test_diversity_against_loops():
@@ -109,8 +109,6 @@ def test_losses_count_per_discriminator_whatever_their_weight_and_number(monkeyp
     monkeypatch.setattr("gcc.training.collapse.CHUNK", 4)
     unweighted, weighted = detector_of("hinge", 10), detector_of("hinge", 10, 2, lambda_gan=1e-3)
     losses = [(1.0, 1.2), (3.0, 0.05), (3.0, 0.01)]
-    assert (
-        epochs(unweighted, losses) == epochs(weighted, [(2e-3 * g, 2 * d) for g, d in losses])
-        and unweighted.state_dict()["student"]["starved"] == 2
-    )
+    assert epochs(unweighted, losses) == epochs(weighted, [(2e-3 * g, 2 * d) for g, d in losses])
+    assert unweighted.state_dict()["student"]["starved"] == 2
     assert not any(epochs(detector_of("hinge", 10, lambda_gan=0.0), losses))
