@@ -23,6 +23,7 @@ def switches():
         "deterministic": (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()),
         "workspace": os.environ.get(CUBLAS_WORKSPACE),
         "compiler": (dynamo.recompile_limit, functorch.donated_buffer),
+        "guards": getattr(dynamo, "skip_tensor_guards_with_matching_dict_tags", None),
         "default dtype": torch.get_default_dtype(),
         "gradients": torch.is_grad_enabled(),
     }
