@@ -1,5 +1,6 @@
 """Fixtures that many suites share."""
 
+import os
 import random
 
 import pytest
@@ -8,9 +9,11 @@ from PIL import Image
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_thread():
+def _one_thread_and_wide_output():
     # Tiny networks gain nothing from a second thread, and suites may run side by side.
     torch.set_num_threads(1)
+    # pytest-xdist sets it, and tables would be cut to it.
+    os.environ.pop("COLUMNS", None)
 
 
 @pytest.fixture

@@ -67,6 +67,7 @@ def test_a_run_ends_within_the_budget_and_is_loaded_bit_equal(arch, tmp_path):
             assert json.loads((artifact.folder / "config.json").read_text())["figures"] == result.measurements()[name]
 
 
+@pytest.mark.slow
 @families
 def test_the_same_seed_gives_the_same_student_bit_for_bit_and_another_seed_another(arch):
     def trained(seed):
@@ -79,6 +80,7 @@ def test_the_same_seed_gives_the_same_student_bit_for_bit_and_another_seed_anoth
     assert first.keys() != other.keys() or any(not torch.equal(first[key], other[key]) for key in first)
 
 
+@pytest.mark.slow
 @families
 def test_phases_and_numbers_of_steps_follow_algorithm_1(arch):
     run = compressor(arch, epochs=20, batch_size=400)
@@ -361,6 +363,7 @@ def test_a_frozen_teacher_normalises_by_the_batch_has_no_best_epoch_and_stays_as
 
 
 # torch.compile reads the gradients of all inputs.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 @pytest.mark.parametrize("arch", sorted(TINY))
 def test_faster_modes_have_the_losses_of_the_reference_mode(arch, monkeypatch):

@@ -4,6 +4,7 @@ import re
 import shlex
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from gcc.cli import main
@@ -16,6 +17,7 @@ GUIDE = (DOCS / "plugins.md").read_text()
 BLOCKS = re.findall(r"^`([^`\n]+)`[^\n]*\n\n```(?:toml|python)\n(.*?)```", GUIDE, flags=re.DOTALL | re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_the_blocks_are_a_distribution_whose_tests_pass(tmp_path):
     folder = tmp_path / "gcc-sharp"
     for place, text in BLOCKS:

@@ -117,10 +117,10 @@ def matched(path: Path, wanted: Mapping[str, Tensor], what: str, beside: str = "
     for name in names:
         shape = tuple(wanted[name].shape)
         if name not in tensors:
-            raise ArtifactError(f"{path} is not {what}: it lacks {name}, expected of shape {shape}")
+            raise ArtifactError(f"{path} does not match {what}: it lacks {name}, expected of shape {shape}")
         if tensors[name].shape != shape:
-            raise ArtifactError(f"{path} is not {what}: it has {name} of shape {tuple(tensors[name].shape)}, expected {shape}")
+            raise ArtifactError(f"{path} does not match {what}: it has {name} of shape {tuple(tensors[name].shape)}, expected {shape}")
     more = sorted(name for name in tensors.keys() - set(names) if not (beside and name.startswith(beside)))
     if more:
-        raise ArtifactError(f"{path} is not {what}: it has {more[0]}")
+        raise ArtifactError(f"{path} does not match {what}: it has {more[0]}")
     return {name: tensors[name] for name in names}

@@ -351,6 +351,7 @@ def test_a_damaged_teacher_is_refused(compressed, tmp_path):
     assert "damaged" in refused("compress", "--teacher", copy)
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_with_its_own_exit_code(tmp_path):
     command = [sys.executable, "-m", "gcc", "compress", "--arch", "pix2pix", *PIX2PIX, "--epochs", "1000", "--out", str(tmp_path / "run")]
 

@@ -9,6 +9,7 @@ from gcc.errors import OutputError, PluginError
 from tests.helpers.distributions import run_tests
 
 
+@pytest.mark.slow
 def test_every_skeleton_passes_its_contract_test(tmp_path):
     # Their other tests, which train, run in continuous integration, which installs the skeletons with pip.
     folders = [tmp_path / kind for kind in KINDS]

@@ -62,8 +62,8 @@ def test_speed_up_against_another_generator():
     [
         (["--device", "gpu"], "device 'gpu' is unknown"),
         (["--size", "33"], "size 33: this generator takes .* multiples of 4 from 8 up"),
-        (["--batch-size", "1,x"], "--batch-size 1,x: expected whole numbers"),
-        (["--batch-size", "0"], "--batch-size 0: expected whole numbers"),
+        (["--batch-size", "1,x"], "--batch-size 1,x: expected comma-separated whole numbers"),
+        (["--batch-size", "0"], "--batch-size 0: expected comma-separated whole numbers"),
     ],
 )
 def test_invalid_options_are_refused(saved, options, message):

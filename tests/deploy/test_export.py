@@ -72,6 +72,7 @@ def test_a_file_that_computes_something_else_is_not_written(saved, tmp_path, mon
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("precision", "least", "share"), [("fp16", 50, 0.6), ("int8", 20, 0.45)])
 def test_lower_precision_costs_some_quality(saved, tmp_path, precision, least, share):
     pytest.importorskip("onnxruntime")

@@ -122,6 +122,7 @@ for arch, settings in TINY.items():
 """
 
 
+@pytest.mark.slow
 def test_every_family_has_deterministic_algorithms():
     # In a new process, since torch switches whole processes to deterministic algorithms.
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}

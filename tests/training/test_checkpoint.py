@@ -37,6 +37,7 @@ def test_temporary_files_of_interrupted_writes_are_removed_when_the_run_resumes(
     assert list((tmp_path / "checkpoints").iterdir()) == paths
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_at_any_moment_leaves_an_undamaged_checkpoint(tmp_path):
     command = [sys.executable, Path(__file__).parents[1] / "helpers" / "killed_writers.py", tmp_path, "60"]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=100)

@@ -99,6 +99,7 @@ def precise(monkeypatch):
     torch.set_default_dtype(torch.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", ["pix2pix", "cyclegan", "sagan", "srgan"])
 def test_every_family_trains_alike_in_micro_batches(arch, precise, small_worlds):
     settings = TINY[arch] | ({"dropout": 0.0} if arch == "pix2pix" else {})

@@ -54,6 +54,7 @@ def assert_equal(resumed, whole):
     assert losses_resumed == {key: losses_whole[key] for key in losses_resumed}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", TINY)
 def test_a_run_that_is_stopped_anywhere_and_resumed_ends_bit_equal(arch, tmp_path):
     whole = finished(new_run(arch))

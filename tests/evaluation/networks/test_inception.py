@@ -56,7 +56,8 @@ def test_files_of_both_programs_are_found_in_torchs_cache(name, files, tmp_path,
 def test_another_networks_file_is_refused(state, tmp_path):
     torch.save(state | {"fc.weight": torch.zeros(1000, 2048)}, tmp_path / "a.pth")
     with pytest.raises(
-        ArtifactError, match=r"no Inception of torch-fidelity: it has fc\.weight of shape \(1000, 2048\), expected \(1008, 2048\)"
+        ArtifactError,
+        match=r"does not match Inception of torch-fidelity: it has fc\.weight of shape \(1000, 2048\), expected \(1008, 2048\)",
     ):
         Inception(context(inception=tmp_path / "a.pth"))
     save_file({"fc.weight": state["fc.weight"]}, tmp_path / "a.safetensors")
