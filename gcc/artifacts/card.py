@@ -43,7 +43,7 @@ def model_card(artifact: Artifact, columns: Mapping[str, Measurements], grid: st
     )
 
 
-def side_card(architecture: Architecture[Any], arch: str, role: str, generators: Mapping[str, Measurements]) -> str:
+def index_card(architecture: Architecture[Any], arch: str, role: str, generators: Mapping[str, Measurements]) -> str:
     """Return the text of the card of a student or teacher with several generators, each of which has its own card in its folder.
 
     Args:

@@ -28,9 +28,11 @@ MEASUREMENT_TEXTS = ("resolution", "latency_on")
 MEASUREMENT_NUMBERS = ("exact_macs", "paper_macs", "parameters", "latency_ms", "latency_p90_ms")
 """Required measurements of each column, in addition to its metrics."""
 LATENCY_BUDGET = {"promised_ms", "promised_on", "ready_ms"}
-"""Measurements that only a latency budget adds."""
+"""Measurements that only a latency budget adds: the budget, its device, and the latency after `gcc.optimize`; the keys in `config.json`."""
 OPTIONAL_MEASUREMENTS = {"epoch", "protocols", *LATENCY_BUDGET}
 """Measurements that files of earlier versions, or of other budgets, do not have."""
+SAVED_MEASUREMENTS = "figures"
+"""The key of the measurements in `config.json`, by which version 0.1 reads them."""
 Role = Literal["student", "teacher"]
 
 
@@ -81,7 +83,7 @@ class Artifact:
                 "architecture": self.arch,
                 "generator": self.generator,
                 "widths": self.widths,
-                "figures": self.measurements,
+                SAVED_MEASUREMENTS: self.measurements,
                 "recipe": self.recipe.to_dict(),
                 "environment": self.environment,
             },
@@ -136,8 +138,8 @@ def _parse(folder: Path, config: Any) -> Artifact:
         raise ArtifactError(f"generator {config['generator']!r}: expected {' or '.join(family.generators)}")
     widths = _parse_widths(architecture, config["widths"])
     measurements = {
-        _parse_text("column of figures", column): _parse_measurements(column, values)
-        for column, values in _parse_mapping("figures", config["figures"]).items()
+        _parse_text("column of measurements", column): _parse_measurements(column, values)
+        for column, values in _parse_mapping(SAVED_MEASUREMENTS, config[SAVED_MEASUREMENTS]).items()
     }
     return Artifact(folder, config["role"], arch, config["generator"], architecture.recipe, widths, measurements, environment)
 
@@ -159,10 +161,10 @@ def _parse_mapping(name: str, value: Any) -> dict[str, Any]:
 
 
 def _parse_measurements(column: str, value: Any) -> dict[str, Any]:
-    measurements = _parse_mapping(f"figures of {column}", value)
+    measurements = _parse_mapping(f"measurements of {column}", value)
     required = (*MEASUREMENT_TEXTS, *MEASUREMENT_NUMBERS, "metrics")
     if measurements.keys() - OPTIONAL_MEASUREMENTS != set(required):
-        raise ArtifactError(f"figures of {column}: expected exactly {', '.join(required)}")
+        raise ArtifactError(f"measurements of {column}: expected exactly {', '.join(required)}")
     for name in MEASUREMENT_TEXTS:
         _parse_text(name, measurements[name])
     for name in MEASUREMENT_NUMBERS:
@@ -172,7 +174,7 @@ def _parse_measurements(column: str, value: Any) -> dict[str, Any]:
         _parse_number(name, measurements.get(name, 0))
     _parse_text("promised_on", measurements.get("promised_on", ""))
     if (present := measurements.keys() & LATENCY_BUDGET) and present != LATENCY_BUDGET:
-        raise ArtifactError(f"figures of {column}: expected either all or none of {', '.join(sorted(LATENCY_BUDGET))}")
+        raise ArtifactError(f"measurements of {column}: expected either all or none of {', '.join(sorted(LATENCY_BUDGET))}")
     parsed = measurements | {"metrics": metrics}
     if "protocols" in measurements:
         protocols = _parse_mapping("protocols", measurements["protocols"])

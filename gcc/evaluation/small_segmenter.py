@@ -44,7 +44,7 @@ RATE = 1e-2
 VERSION = 1
 """Raise this number when training changes, so that stored segmenters are not used any more."""
 SEED = 0
-LEGACY = "judge"
+SEED_NAME = "judge"
 """What version 0.1 called the segmenter: names its random numbers and its file, which stay the same."""
 NETWORK = "network."
 
@@ -132,7 +132,7 @@ class SegmenterMIoU(MeanIoU):
         super().__init__(context)
         self._device = context.device
         source = context.training()
-        self._file = context.store / f"{LEGACY}-{_fingerprint(source)}.safetensors" if context.store and source.identity else None
+        self._file = context.store / f"{SEED_NAME}-{_fingerprint(source)}.safetensors" if context.store and source.identity else None
         self._stored = _load(self._file, context.device) if self._file and self._file.exists() else None
         self._pairs = None if self._stored else labelled_pairs(source, PAIRS)
 
@@ -212,7 +212,7 @@ def train_segmenter(pairs: LabelledPairs, device: torch.device) -> SmallSegmente
         raise DataError("miou_small trains on pairs and holds others out: this data has a single one")
     task = f"{trained_on} real pairs, {len(pairs.palette)} classes, {STEPS} steps"
     print(f"training a segmenter for miou_small on {task}", file=sys.stderr, flush=True)
-    with seeded(SEED, LEGACY):
+    with seeded(SEED, SEED_NAME):
         network = SmallUNet(len(pairs.palette)).to(device)
     _train(network, pairs.photos[~held], pairs.labels[~held], device)
     network.eval().requires_grad_(False)

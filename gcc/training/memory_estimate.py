@@ -49,24 +49,24 @@ def bytes_of_step(compressor: C, widths: dict[str, Widths]) -> int:
         compressor: the compression; it stays as it is.
         widths: of the student's generators.
     """
-    twin = copy(compressor)
-    twin.context, twin.widths, twin.epoch = _fake_context(compressor.context), widths, 1
+    trial = copy(compressor)
+    trial.context, trial.widths, trial.epoch = _fake_context(compressor.context), widths, 1
     loader = Loader(
-        twin.context.data.train,
-        twin.context.architecture.sample_z,
-        batch_size=twin.context.recipe.batch_size,
-        seed=twin.context.recipe.seed,
-        device=twin.context.device,
-        ranks=twin.context.ranks,
+        trial.context.data.train,
+        trial.context.architecture.sample_z,
+        batch_size=trial.context.recipe.batch_size,
+        seed=trial.context.recipe.seed,
+        device=trial.context.device,
+        ranks=trial.context.ranks,
     )
     batch = next(loader.batches(1, Stream.TRAIN))
     with fake_tensors() as tracker:
-        twin.reinitialize()
+        trial.reinitialize()
         # In the first step Adam has no moments yet.
         for _ in range(2):
-            first, second = (_prepared(twin.context, batch) for _ in range(2))
-            twin.cooperate(first, second)
-    frozen = (parameter for network in twin.context.auxiliary.values() for parameter in network.parameters())
+            first, second = (_prepared(trial.context, batch) for _ in range(2))
+            trial.cooperate(first, second)
+    frozen = (parameter for network in trial.context.auxiliary.values() for parameter in network.parameters())
     return tracker.peak + sum(parameter.numel() * parameter.element_size() for parameter in frozen)
 
 

@@ -12,7 +12,7 @@ import torch
 from PIL.Image import Image
 from torch import nn
 
-from gcc.artifacts.card import CARD, GRID, model_card, side_card
+from gcc.artifacts.card import CARD, GRID, model_card, index_card
 from gcc.artifacts.config import CONFIG, ORIGIN, Artifact, Role
 from gcc.artifacts.model import save, save_discriminators
 from gcc.deploy.latency import Latency, measure_latency, measure_ready
@@ -145,7 +145,7 @@ class TrainedPair:
             save(artifact, report.network, model_card(artifact, columns, GRID if grid else None))
         if len(self.generators) > 1:
             own = {name: measurements[name][self.role] for name in self.generators}
-            write_text(folder / CARD, side_card(self.architecture, self.arch, self.role, own))
+            write_text(folder / CARD, index_card(self.architecture, self.arch, self.role, own))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from gcc import Teacher
-from gcc.artifacts.card import model_card, side_card
+from gcc.artifacts.card import model_card, index_card
 from gcc.artifacts.config import Artifact
 from gcc.artifacts.model import environment
 from gcc.registry import MetricKey
@@ -76,7 +76,7 @@ def test_without_metrics_there_is_no_index():
 
 def test_the_card_of_several_generators_links_to_each():
     architecture = Teacher.create("cyclegan").demo_architecture(TINY["cyclegan"])
-    text = side_card(architecture, "cyclegan", "student", {"A2B": measurements(fid=30.0), "B2A": measurements(fid=40.0)})
+    text = index_card(architecture, "cyclegan", "student", {"A2B": measurements(fid=30.0), "B2A": measurements(fid=40.0)})
     results = ModelCard(text).data.eval_results
     assert [(result.task_name, result.metric_value) for result in results] == [("A2B", 30.0), ("B2A", 40.0)]
     assert "[A2B](A2B/README.md)" in text and "[B2A](B2A/README.md)" in text

@@ -26,7 +26,7 @@ def progress(compressor: Compressor) -> Iterator[tuple[int, float]]:
 
 
 def compressed(arch: str, out: Path, **settings: Any) -> dict[str, float]:
-    """Compress a fresh teacher, save what comes of it, and return the student's figures of quality."""
+    """Compress a fresh teacher, save the result, and return the student's metrics."""
     seen: list[int] = []
 
     def watch(step: Step) -> None:

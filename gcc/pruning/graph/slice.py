@@ -26,7 +26,7 @@ def cut(network: nn.Module, trace: ChannelTrace, selection: Selection) -> nn.Mod
     Args:
         network: the traced network or a copy of it, on any device; it is not changed.
         trace: the trace of its graph.
-        selection: the positions that are selection.
+        selection: the positions to keep.
     """
     smaller = deepcopy(network)
     with evaluating(smaller):

@@ -12,7 +12,7 @@ import numpy as np
 
 Colour = tuple[float, float, float]
 """Red, green and blue in [0, 1]."""
-TrainedPair = Literal[-1, 1]
+RoadSide = Literal[-1, 1]
 """Left or right of the road."""
 
 FAR = 120.0
@@ -44,7 +44,7 @@ SKINS: tuple[Colour, ...] = ((0.92, 0.75, 0.64), (0.72, 0.53, 0.41), (0.45, 0.31
 class Light:
     """The light of a time of day: colours of sun and sky, and the position of the sun."""
 
-    side: TrainedPair
+    side: RoadSide
     slope: float
     """Height that casts a shadow one metre long across the road."""
     sun: Colour
@@ -58,7 +58,7 @@ class Light:
 class Block:
     """A building, or a hedge if `storeys` is 0, on one side of the road from `near` to `far`."""
 
-    side: TrainedPair
+    side: RoadSide
     near: float
     far: float
     storeys: int
@@ -157,7 +157,7 @@ def _light(random: np.random.Generator) -> Light:
     )
 
 
-def _blocks(random: np.random.Generator, side: TrainedPair) -> list[Block]:
+def _blocks(random: np.random.Generator, side: RoadSide) -> list[Block]:
     blocks: list[Block] = []
     near = random.uniform(-6.0, 4.0)
     while near < FAR:
