@@ -32,7 +32,7 @@ class Compressor(TrainingLoop):
     """Compresses a teacher's generators to a budget by Algorithm 1. Line numbers are the paper's.
 
     `run` trains to the end and returns the `Result`; `steps` yields one training step at a time. `run` first calls `check`, which refuses
-    what would fail later.
+    what would fail later and prepares the data.
 
     Attributes:
         teacher: the teacher pair, in the second step.

@@ -124,7 +124,7 @@ class Recipe(metaclass=_AcceptsOldFields):
     decay_fraction: float = 0.0
     """Share of the epochs, at the end, in which the learning rate follows `schedule` (Table I, decay)."""
     schedule: Schedule = "linear"
-    """Learning rate in the decay epochs: falls linearly to zero, or is a tenth."""
+    """Learning rate in the n decay epochs: falls linearly, to 1 / (n + 1) of itself in the last one, or is a tenth."""
     batch_size: int = 1
     """Samples per batch (Table I)."""
     lr_g: float = 2e-4

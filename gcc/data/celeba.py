@@ -1,4 +1,4 @@
-"""Folders of images, such as CelebA (Liu et al. 2015)."""
+"""Folders of images without annotations. The name and the crop are those of CelebA (Liu et al. 2015)."""
 
 from __future__ import annotations
 

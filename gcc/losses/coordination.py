@@ -1,4 +1,7 @@
-r"""Balances the discriminator's capacity against the generator's (Li et al. 2021, Eq. 5-8, II and III)."""
+"""Balances the discriminator's capacity against the generator's (Li et al. 2021, Eq. 5-7, II and III).
+
+`gcc.training.student.StudentPair.step_alpha` computes Eq. 8, which weighs L_global against L_D.
+"""
 
 from __future__ import annotations
 

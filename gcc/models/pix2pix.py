@@ -83,7 +83,7 @@ class UNet(nn.Module):
     Args:
         widths: channels of `down1` .. `down{depth}` and `up2` .. `up{depth}`; the U-Net ends at the first level without channels.
         depth: levels of the full network.
-        norm: normalisation of all levels except the outermost and the innermost down level.
+        norm: normalisation of all levels except the outermost, and except `down{depth}`, the innermost down level of the full network.
         dropout: probability of dropout in levels 5 to depth - 1.
     """
 

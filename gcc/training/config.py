@@ -1,7 +1,7 @@
 """How a run runs: data, hardware, precision, and what happens when training goes wrong.
 
-`RunConfig` is the one source of these options: the command line, the keywords of `Compressor` and `Trainer`, and the command that a run's
-folder keeps all follow from it. What is trained, with which numbers, is the recipe's.
+The command line, the keywords of `Compressor` and `Trainer`, and the `command.json` of a run's folder derive their options from
+`RunConfig`. `RunOptions` and `RecipeOptions` repeat the fields for type checkers. Hyperparameters belong to `Recipe`.
 """
 
 from __future__ import annotations

@@ -149,6 +149,8 @@ class RunContext:
     def check(self) -> None:
         """Refuse now, before any long work, what would fail later. Every image is read once.
 
+        With `skip_bad`, unreadable samples are dropped from the data; with `cache`, the decoded images are written.
+
         Raises:
             GccError: the budget cannot be read or is a latency that this machine cannot measure, weights are missing, or an image cannot be
                 used.

@@ -142,7 +142,7 @@ class TrainingLoop(abc.ABC):
         return {}
 
     def check(self) -> None:
-        """Refuse now, before any long work, what would fail later. Every image is read once.
+        """Refuse now, before any long work, what would fail later, and prepare the data. Every image is read once.
 
         Raises:
             GccError: the networks do not fit into memory, the pretrained teacher does not fit the recipe, the budget cannot be read or is a

@@ -86,7 +86,7 @@ def _micro_batches(context: RunContext) -> str:
 
 
 def _reach_of_alpha(context: RunContext) -> float:
-    """Return how far Adam can move a retention factor in the whole run: one learning rate per step."""
+    """Return about how far Adam can move a retention factor in the whole run: one learning rate per step."""
     recipe = context.recipe
     factors = [recipe.alpha_rate_factor(epoch) for epoch in range(1, recipe.epochs + 1)]
     return recipe.lr_alpha * context.loader.steps * sum(factors)

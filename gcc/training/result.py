@@ -12,7 +12,7 @@ import torch
 from PIL.Image import Image
 from torch import nn
 
-from gcc.artifacts.card import CARD, GRID, model_card, index_card
+from gcc.artifacts.card import CARD, GRID, index_card, model_card
 from gcc.artifacts.config import CONFIG, ORIGIN, Artifact, Role
 from gcc.artifacts.model import save, save_discriminators
 from gcc.deploy.latency import Latency, measure_latency, measure_ready

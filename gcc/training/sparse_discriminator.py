@@ -54,7 +54,7 @@ def find_chains(network: nn.Module, example: Tensor) -> list[Chain]:
 def run_open(network: nn.Module, chains: Sequence[Chain], images: Tensor) -> Tensor:
     """Return a network's output for images without computing the closed channels of `chains`; gradients are those of the whole network.
 
-    Running statistics are not updated.
+    Running statistics of norms whose channels are skipped are not updated. Those of other norms are, and so is every batch counter.
     """
     return cast(Tensor, _run(network, open_parameters(network, chains), images))
 

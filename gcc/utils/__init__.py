@@ -1,1 +1,1 @@
-"""Helpers that import nothing of ours but errors."""
+"""Generic helpers; they import only `gcc.errors` and each other."""

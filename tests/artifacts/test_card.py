@@ -9,7 +9,7 @@ import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from gcc import Teacher
-from gcc.artifacts.card import model_card, index_card
+from gcc.artifacts.card import index_card, model_card
 from gcc.artifacts.config import Artifact
 from gcc.artifacts.model import environment
 from gcc.registry import MetricKey

@@ -28,7 +28,7 @@ from gcc.utils.renamed import renamed_keywords
 
 WeightSource = Literal["inherited", "fresh"]
 PRECISE = (torch.float32, torch.float64)
-"""Types in which the pruned generator can be proven equal."""
+"""Types in which the outputs of the pruned generator can be compared."""
 
 
 @renamed_keywords(FutureWarning, counter="mac_counter", keep="min_keep_ratio")

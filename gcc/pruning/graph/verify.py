@@ -1,4 +1,5 @@
-"""The proof that a cut is correct: the smaller network runs the same operators with the expected shapes, and its outputs are equal.
+"""Checks that a cut is correct: the smaller network runs the same operators with the expected shapes, and its outputs on random input are
+equal up to rounding.
 
 The outputs are compared with those of the full network in which every removed channel is set to zero after every operator. A few operators,
 such as layer norm, combine channels other than by sums; they get only the channels that are kept, as in the smaller network. Weights under
