@@ -15,17 +15,17 @@ from gcc.losses.coordination import SmoothedTarget
 from gcc.models.modules import Widths
 from gcc.registry import METRICS, Batch, ImportanceMetric
 from gcc.training import plan
+from gcc.training.build_pairs import distillation_layers, sparse_pair, student_pair, teacher_pair
 from gcc.training.checkpoint import CheckpointState
 from gcc.training.config import RunConfig, RunOptions
 from gcc.training.context import RunContext, Stream
 from gcc.training.loop import Stage, TrainingLoop
 from gcc.training.loss_tree import LossTree
 from gcc.training.pair import NO_OUTPUT, DiscriminatorOutput, GANPair, GeneratorOutput, TeacherOutput
-from gcc.training.pairs import distillation_layers, sparse_pair, student_pair, teacher_pair
 from gcc.training.stages import adversarial_stage, pretraining_stages
 from gcc.training.student import StudentPair
 from gcc.training.teacher import Teacher
-from gcc.training.width_search import reachable_widths, saved_widths, search_widths
+from gcc.training.width_search import reachable_widths, saved_widths, search_student_widths
 
 
 class Compressor(TrainingLoop):
@@ -70,7 +70,7 @@ class Compressor(TrainingLoop):
             new = {} if self._search_starts_trained else {"teacher": searched}
             yield from pretraining_stages(Phase.SEARCH_PRETRAIN, new, recipe.search_pretrain_epochs)
             yield adversarial_stage(Phase.SEARCH, searched, recipe.search_epochs)  # lines 2 to 4
-            self.widths = search_widths(self.context, self.metric, searched)  # line 5
+            self.widths = search_student_widths(self.context, self.metric, searched)  # line 5
 
         # Second step: lightweight generator training.
         self.reinitialize()  # line 5

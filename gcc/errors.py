@@ -6,7 +6,9 @@ Each message says what was given, what was expected and what to do. The command 
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Iterable
+from typing import Any
 
 
 class GccError(Exception):
@@ -82,10 +84,17 @@ class Interrupted(GccError):
         self.exit_code = 128 + number
 
 
-def near(name: str, known: Iterable[str]) -> str:
+def suggestion(name: str, known: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the known names that are similar to `name`, else a list of all known names."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     if close:
         return f" (did you mean {' or '.join(repr(match) for match in close)}?)"
     return f" (known: {', '.join(known)})" if known else " (there are none)"
+
+
+def __getattr__(name: str) -> Any:
+    if name != "near":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn("gcc.errors.near is now called suggestion", DeprecationWarning, stacklevel=2)
+    return suggestion

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
-from gcc.errors import RecipeError, near
+from gcc.errors import RecipeError, suggestion
 
 R = TypeVar("R", bound="Recipe")
 T = TypeVar("T")
@@ -40,11 +40,14 @@ RENAMED: Mapping[str, str] = {
 }
 """Present names of fields by those that they had in version 0.1, which this version still accepts."""
 
+RENAMED_CONSTANTS = {"Counter": "MacCounter", "COUNT": "POSITIVE", "WEIGHT": "NON_NEGATIVE", "SHARE": "UNIT_INTERVAL"}
+"""Present names of module constants by those that they had in version 0.1, which this version still accepts."""
+
 Range = tuple[float, float]
 WIDTH: Range = (1, LARGEST_WIDTH)
-COUNT: Range = (1, 10**9)
-WEIGHT: Range = (0, 10**9)
-SHARE: Range = (0, 1)
+POSITIVE: Range = (1, 10**9)
+NON_NEGATIVE: Range = (0, 10**9)
+UNIT_INTERVAL: Range = (0, 1)
 BELOW_ONE: Range = (0, 1 - 1e-12)
 
 
@@ -79,12 +82,12 @@ class Recipe(metaclass=_AcceptsOldFields):
 
     ranges: ClassVar[Mapping[str, Range]] = {
         **dict.fromkeys(("ngf", "ndf", "prune_width"), WIDTH),
-        **dict.fromkeys(("batch_size", "alpha_decay_epochs", "epochs", "evaluate_every", "round_to"), COUNT),
-        **dict.fromkeys(("pretrain_epochs", "pool_size"), WEIGHT),
-        **dict.fromkeys(("lr_g", "lr_d", "lr_alpha", "sparsity"), WEIGHT),
-        **dict.fromkeys(("lambda_d", "lambda_gan", "lambda_gp", "gamma_m", "gamma_t"), WEIGHT),
-        **dict.fromkeys(("lambda_distill_g", "lambda_distill_d", "lambda_global"), WEIGHT),
-        **dict.fromkeys(("tau", "decay_fraction", "min_keep_ratio"), SHARE),
+        **dict.fromkeys(("batch_size", "alpha_decay_epochs", "epochs", "evaluate_every", "round_to"), POSITIVE),
+        **dict.fromkeys(("pretrain_epochs", "pool_size"), NON_NEGATIVE),
+        **dict.fromkeys(("lr_g", "lr_d", "lr_alpha", "sparsity"), NON_NEGATIVE),
+        **dict.fromkeys(("lambda_d", "lambda_gan", "lambda_gp", "gamma_m", "gamma_t"), NON_NEGATIVE),
+        **dict.fromkeys(("lambda_distill_g", "lambda_distill_d", "lambda_global"), NON_NEGATIVE),
+        **dict.fromkeys(("tau", "decay_fraction", "min_keep_ratio"), UNIT_INTERVAL),
         **dict.fromkeys(("beta1", "beta2"), BELOW_ONE),
         "size": (1, LARGEST_SIZE),
         "seed": (0, 2**63 - 1),
@@ -249,7 +252,7 @@ def changed(recipe: R, settings: Mapping[str, Any]) -> R:
     settings = renamed(settings)
     for name in settings:
         if name not in kinds:
-            raise RecipeError(f"unknown recipe field {name!r}{near(name, kinds)}")
+            raise RecipeError(f"unknown recipe field {name!r}{suggestion(name, kinds)}")
     parsed = {name: _parsed(name, value, kinds[name]) if isinstance(value, str) else value for name, value in settings.items()}
     return dataclasses.replace(recipe, **parsed)
 
@@ -308,10 +311,10 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
 
 def __getattr__(name: str) -> Any:
-    if name != "Counter":
+    if name not in RENAMED_CONSTANTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    warnings.warn("gcc.recipe.Counter is now called MacCounter", DeprecationWarning, stacklevel=2)
-    return MacCounter
+    warnings.warn(f"gcc.recipe.{name} is now called {RENAMED_CONSTANTS[name]}", DeprecationWarning, stacklevel=2)
+    return globals()[RENAMED_CONSTANTS[name]]
 
 
 def _toml(value: bool | int | float | str) -> str:

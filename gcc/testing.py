@@ -31,7 +31,7 @@ from gcc.models.build import build_discriminators, build_generators, generator_o
 from gcc.models.gate import ChannelGate, gates
 from gcc.models.modules import NORMS, Widths, on_meta
 from gcc.pruning.cost import generator_cost
-from gcc.pruning.graph.export import Graph
+from gcc.pruning.graph.aten_graph import Graph
 from gcc.pruning.graph.groups import find_channels
 from gcc.pruning.graph.propagate import ChannelTrace
 from gcc.pruning.groups import find_groups

@@ -22,10 +22,10 @@ from gcc.pruning.budget import Budget
 from gcc.pruning.importance import L1Norm
 from gcc.registry import ARCHITECTURES, METRICS
 from gcc.training import precision
+from gcc.training.build_pairs import distillation_layers, teacher_networks
 from gcc.training.loss_tree import flattened, leaves
-from gcc.training.pairs import distillation_layers, teacher_networks
 from gcc.training.teacher_trainer import Trainer
-from gcc.training.width_search import search_widths
+from gcc.training.width_search import search_student_widths
 from tests.helpers.families import GENERATOR_RUNS, TINY
 
 pytestmark = pytest.mark.usefixtures("small_worlds")
@@ -455,7 +455,7 @@ def test_gradients_for_scores_do_not_depend_on_earlier_random_numbers(monkeypatc
             break
     for seed in (1, 2):
         torch.manual_seed(seed)
-        search_widths(run.context, run.metric, run.pairs["search"])
+        search_student_widths(run.context, run.metric, run.pairs["search"])
     first_half, second_half = Recording.records[: len(Recording.records) // 2], Recording.records[len(Recording.records) // 2 :]
     assert first_half and all(
         torch.equal(a, b) for first, second in zip(first_half, second_half, strict=True) for a, b in zip(first[2], second[2], strict=True)
@@ -469,7 +469,7 @@ def test_a_latency_budget_is_measured_and_met(tmp_path, monkeypatch, small_world
         return Latency(milliseconds, milliseconds, "cpu", 1)
 
     for user in ("gcc.pruning.search", "gcc.training.result"):
-        monkeypatch.setattr(f"{user}.measure_ready", counted)
+        monkeypatch.setattr(f"{user}.measure_optimized", counted)
     full = compressor("pix2pix").context.teacher_cost().parameters
     run = compressor("pix2pix", budget=f"{0.4 * full / 1000:.3f}ms@cpu", round_to=2)
     assert "ms for one sample by cpu" in run.plan()["budget"]

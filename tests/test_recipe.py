@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import gcc.recipe
 from gcc.errors import RecipeError
 from gcc.models.pix2pix import Pix2PixRecipe
 from gcc.recipe import Recipe, changed, fields, read_toml
@@ -231,3 +232,9 @@ def test_a_choice_of_numbers_is_read_from_text():
     assert changed(Scaled(), {"scale": "8"}).scale == 8
     with pytest.raises(RecipeError, match="one of 2, 4, 8"):
         changed(Scaled(), {"scale": "3"})
+
+
+@pytest.mark.parametrize(("old", "new"), gcc.recipe.RENAMED_CONSTANTS.items())
+def test_constants_are_found_by_their_old_names(old, new):
+    with pytest.warns(DeprecationWarning, match=f"gcc.recipe.{old} is now called {new}"):
+        assert getattr(gcc.recipe, old) is getattr(gcc.recipe, new)

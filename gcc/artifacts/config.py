@@ -12,7 +12,7 @@ from typing import Any, Literal
 from torch import nn
 
 from gcc.artifacts.tensors import load_network
-from gcc.errors import ArtifactError, GccError, near
+from gcc.errors import ArtifactError, GccError, suggestion
 from gcc.models.modules import Widths
 from gcc.recipe import Recipe, changed, current_names
 from gcc.registry import ARCHITECTURES, Architecture, MetricKey
@@ -126,9 +126,8 @@ def _parse(folder: Path, config: Any) -> Artifact:
     arch = config["architecture"]
     if arch not in ARCHITECTURES.names():
         origin = f" (according to the file, {environment[ORIGIN]}; check that you trust its source)" if ORIGIN in environment else ""
-        raise ArtifactError(
-            f"architecture {arch!r} is not installed{near(str(arch), ARCHITECTURES.names())}: install the plugin that provides it{origin}"
-        )
+        known = suggestion(str(arch), ARCHITECTURES.names())
+        raise ArtifactError(f"architecture {arch!r} is not installed{known}: install the plugin that provides it{origin}")
     family = ARCHITECTURES.load(arch)
     try:
         architecture = family(changed(family.published(), current_names(config["recipe"])))

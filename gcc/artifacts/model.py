@@ -41,10 +41,10 @@ def load(folder: str | Path) -> nn.Module:
         ArtifactError: the folder is missing or damaged, was not written by this library, or contains several generators.
         PluginError: the architecture is not installed.
     """
-    return only(read(Path(folder))).network()
+    return single_generator(read(Path(folder))).network()
 
 
-def only(artifacts: Mapping[str, Artifact]) -> Artifact:
+def single_generator(artifacts: Mapping[str, Artifact]) -> Artifact:
     """Return the only generator of a folder.
 
     Raises:
@@ -56,7 +56,7 @@ def only(artifacts: Mapping[str, Artifact]) -> Artifact:
     return next(iter(artifacts.values()))
 
 
-def located(location: str | Path) -> Path:
+def resolve_location(location: str | Path) -> Path:
     """Return the local folder of saved generators; files on the Hub are downloaded after their `config.json` is validated.
 
     Args:
@@ -89,7 +89,7 @@ def read(folder: Path, role: Role | None = None) -> dict[str, Artifact]:
         ArtifactError: no generator is saved there, or it is damaged, of another library or of another role.
         PluginError: the architecture is not installed.
     """
-    folder = located(folder)
+    folder = resolve_location(folder)
     if not folder.is_dir():
         raise ArtifactError(f"{folder} is not a folder: expected one with config.json and model.safetensors, such as runs/pix2pix/student")
     folders = [folder] if (folder / CONFIG).is_file() else sorted(path.parent for path in folder.glob(f"*/{CONFIG}"))
@@ -124,7 +124,7 @@ def environment(device: torch.device) -> dict[str, str]:
     }
 
 
-def fill(network: nn.Module, saved: nn.Module, folder: Path) -> None:
+def load_matching_weights(network: nn.Module, saved: nn.Module, folder: Path) -> None:
     """Load the weights of a network that is saved in `folder` into a network of the same shapes.
 
     Raises:

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from gcc.artifacts.hub import Address, is_address, upload
-from gcc.artifacts.model import SHARED, located, read
+from gcc.artifacts.model import SHARED, read, resolve_location
 from gcc.errors import ArtifactError
 from gcc.utils.files import replacing, require_empty
 
@@ -42,7 +42,7 @@ def pull(name: str, out: Path | None) -> Path:
     address = Address.parse(name if is_address(name) else f"hf://{name}")
     folder = out or Path(address.folder or address.repository.rpartition("/")[2])
     require_empty(folder)
-    source = located(str(address))
+    source = resolve_location(str(address))
     for path in sorted(path for name in SHARED for path in source.glob(f"**/{name}")):
         with replacing(folder / path.relative_to(source)) as temporary:
             shutil.copyfile(path, temporary)

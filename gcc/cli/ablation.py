@@ -26,7 +26,7 @@ from gcc.training.session import Session
 from gcc.training.teacher import Teacher
 from gcc.utils.distributed import is_distributed_launch
 from gcc.utils.files import replacing, write_text
-from gcc.utils.weights import digest
+from gcc.utils.weights import short_sha256
 
 TEACHER = "teacher"
 PLAN = "ablation-plan.json"
@@ -218,11 +218,12 @@ class Ablation:
     def _inputs(self) -> dict[str, Any]:
         """The inputs that all runs share, except their recipes, as plain JSON values."""
         folder = self.teacher.folder
+        saved = sorted(folder.glob("**/*.safetensors")) if folder else []
         arguments = {name: str(value) for name, value in sorted(self._arguments.items()) if value and name not in NOT_COMPARED}
         return arguments | {
             "data": self.first.context.data.train.identity or str(self._arguments.get("data")),
-            "teacher": {str(path.relative_to(folder)): digest(path) for path in sorted(folder.glob("**/*.safetensors"))} if folder else {},
-            "weights": {name: digest(Path(file)) for name, file in sorted((self._arguments.get("weights") or {}).items())},
+            "teacher": {str(path.relative_to(folder)): short_sha256(path) for path in saved} if folder else {},
+            "weights": {name: short_sha256(Path(file)) for name, file in sorted((self._arguments.get("weights") or {}).items())},
         }
 
     def _require_same_inputs(self) -> None:

@@ -32,13 +32,13 @@ def command(**options: Any) -> None:
 
     passed = print_findings(installation())
     if passed:
-        from gcc.cli.prospects import machine, prospects
+        from gcc.cli.preflight import machine, preflight
 
         passed = print_findings(machine(options["device"], options["amp"]))
         if set_by_user(options) - OF_MACHINE:
             teacher, settings = teacher_and_settings(options)
             arguments = run_arguments(options | {"dry_run": True})
-            passed = print_findings(prospects(teacher, settings, out=options["out"], **arguments)) and passed
+            passed = print_findings(preflight(teacher, settings, out=options["out"], **arguments)) and passed
     click.get_current_context().exit(0 if passed else 1)
 
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 
-from gcc.artifacts.model import environment, only, read
+from gcc.artifacts.model import environment, read, single_generator
 from gcc.deploy.inputs import Inputs, random_input
 from gcc.deploy.latency import Latency, measure_latency
 from gcc.deploy.runtime_names import RUNTIMES, Runtime
 from gcc.deploy.runtimes import device_of, load_in_runtime
-from gcc.errors import GccError, near
+from gcc.errors import GccError, suggestion
 from gcc.utils.files import write_text
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -67,7 +67,7 @@ def bench(
         GccError: a generator cannot be read or does not accept an input, or this machine lacks a device or a package.
     """
     selected = [_runtime(name) for name in runtimes]
-    artifacts = [only(read(Path(folder))) for folder in (against, student) if folder is not None]
+    artifacts = [single_generator(read(Path(folder))) for folder in (against, student) if folder is not None]
     generators = []
     for artifact in artifacts:
         network, example = artifact.network(), artifact.architecture.example_input()
@@ -121,7 +121,7 @@ def _runtime(name: str) -> Runtime:
     for runtime in RUNTIMES:
         if name == runtime:
             return runtime
-    raise GccError(f"device {name!r} is unknown{near(name, RUNTIMES)}")
+    raise GccError(f"device {name!r} is unknown{suggestion(name, RUNTIMES)}")
 
 
 def _reset_peak_memory(device: torch.device) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gcc.artifacts.config import Artifact
-from gcc.artifacts.model import only, read
+from gcc.artifacts.model import read, single_generator
 from gcc.artifacts.run_folder import data_of
 from gcc.data.images import image_files, read_rgb, resized, to_tensor
 from gcc.data.loader import SampleZ, in_order
@@ -23,7 +23,7 @@ from gcc.deploy.inputs import Inputs, noise, random_input
 from gcc.deploy.latency import Latency, measure_latency
 from gcc.deploy.optimize import TOLERANCE, fold
 from gcc.deploy.quantize import to_fp16, to_int8
-from gcc.errors import DataError, GccError, OutputError, near
+from gcc.errors import DataError, GccError, OutputError, suggestion
 from gcc.evaluation.pixels import decibels
 from gcc.evaluation.split import eval_samples_on_meta, evenly_spaced
 from gcc.models.modules import require_finite
@@ -117,13 +117,13 @@ def export(
             something else.
     """
     if format not in FORMATS:
-        raise GccError(f"format {format!r} is unknown{near(format, FORMATS)}")
+        raise GccError(f"format {format!r} is unknown{suggestion(format, FORMATS)}")
     file_format = FORMATS[format]
     if precision != "fp32" and format != "onnx":
         raise GccError(f"--precision {precision} requires --format onnx, not {format}: leave it out")
     if calibration is not None and precision == "fp32":
         raise GccError("--calibration requires lower precision: give --precision fp16 or int8, or leave it out")
-    artifact = only(read(Path(student)))
+    artifact = single_generator(read(Path(student)))
     path = _output_path(artifact, out, file_format.suffix)
     network = artifact.network()
     example = artifact.architecture.example_input()
@@ -147,7 +147,7 @@ def export(
             error, reach = _compare(network, exported, inputs)
             loss = _loss(network, exported, samples)
         before, after = (measure_latency(module, example) for module in (network, exported))
-    return Exported(path, file_format.runtime, inputs, tuple(inputs.trials()), error, reach, before, after, loss)
+    return Exported(path, file_format.runtime, inputs, tuple(inputs.probe_shapes()), error, reach, before, after, loss)
 
 
 def _output_path(artifact: Artifact, out: str | Path | None, suffix: str) -> Path:
@@ -166,7 +166,7 @@ def _compare(network: nn.Module, exported: nn.Module, inputs: Inputs) -> tuple[f
     """Return the largest difference between the two outputs, and the largest output of `network`."""
     error = reach = 0.0
     with torch.inference_mode():
-        for shape in inputs.trials():
+        for shape in inputs.probe_shapes():
             expected, output = network(random_input(shape)), exported(random_input(shape))
             if expected.shape != output.shape:
                 raise GccError(

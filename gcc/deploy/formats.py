@@ -148,7 +148,7 @@ def _export_graph(network: nn.Module, inputs: Inputs) -> ExportedProgram:
         _, height, width = inputs.shape
         shape = inputs.sized(height + inputs.step, width + inputs.step)
         for dim, name in ((2, "rows"), (3, "columns")):
-            dynamic[dim] = inputs.step * Dim(name, min=inputs.least // inputs.step)
+            dynamic[dim] = inputs.step * Dim(name, min=inputs.min_size // inputs.step)
     # With channels last, torch would exclude batches of one.
     plain = deepcopy(network).to(memory_format=torch.contiguous_format)
     # A U-Net may be one pixel high inside; by default torch would exclude such sizes.

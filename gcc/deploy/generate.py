@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gcc.artifacts.model import only, read
+from gcc.artifacts.model import read, single_generator
 from gcc.data.images import write_image
 from gcc.deploy.inputs import noise
 from gcc.errors import GccError
@@ -39,7 +39,7 @@ def generate(student: Path, target: Path, *, count: int, seed: int, device: str)
     Raises:
         GccError: the generator cannot be read or takes images, or the output cannot be written.
     """
-    artifact = only(read(student))
+    artifact = single_generator(read(student))
     on_device = choose_device(device)
     if not artifact.architecture.takes_noise:
         raise GccError(f"{student} is a generator of the family {artifact.arch}, which takes images, not noise: use gcc translate")

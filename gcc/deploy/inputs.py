@@ -34,12 +34,12 @@ class Inputs:
     Attributes:
         shape: shape of the sample that costs refer to, such as (3, 256, 256).
         step: height and width must be multiples of this; None if the shape is fixed.
-        least: the smallest height and width.
+        min_size: the smallest height and width.
     """
 
     shape: tuple[int, ...]
     step: int | None = None
-    least: int = 0
+    min_size: int = 0
 
     @classmethod
     def of(cls, network: nn.Module, example: Tensor) -> Inputs:
@@ -69,11 +69,11 @@ class Inputs:
         Raises:
             GccError: the generator does not accept this size.
         """
-        if self.step is None or size < self.least or size % self.step:
+        if self.step is None or size < self.min_size or size % self.step:
             raise GccError(f"size {size}: this generator takes {self}")
         return self.sized(size, size)
 
-    def trials(self) -> Iterator[tuple[int, ...]]:
+    def probe_shapes(self) -> Iterator[tuple[int, ...]]:
         """Yield shapes (N, ...) that show whether another program accepts the same inputs: several batch sizes and image sizes."""
         yield 1, *self.shape
         yield 3, *self.shape
@@ -81,14 +81,14 @@ class Inputs:
             _, height, width = self.shape
             yield 1, *self.sized(height + self.step, width)
             yield 2, *self.sized(height, width + 2 * self.step)
-            if self.least < min(height, width):
-                yield 1, *self.sized(self.least, self.least)
+            if self.min_size < min(height, width):
+                yield 1, *self.sized(self.min_size, self.min_size)
 
     def __str__(self) -> str:
         """Describe the inputs, such as `Nx3xHxW, H and W multiples of 4 from 8 up`."""
         if self.step is None:
             return "x".join(map(str, ("N", *self.shape)))
-        sizes = f"multiples of {self.step} from {self.least} up" if self.step > 1 else f"any from {self.least} up"
+        sizes = f"multiples of {self.step} from {self.min_size} up" if self.step > 1 else f"any from {self.min_size} up"
         return f"Nx{self.shape[0]}xHxW, H and W {sizes}"
 
 

@@ -15,9 +15,11 @@ from gcc.deploy.runtime_names import Runtime
 from gcc.deploy.runtimes import device_of, load_in_runtime
 from gcc.models.modules import evaluating
 
-CAP_SECONDS = 1.0
-WARM_UP = 3
-FEWEST = 3
+MAX_SECONDS = 1.0
+"""Time after which no further pass is timed."""
+WARM_UP_PASSES = 3
+MIN_PASSES = 3
+"""The fewest passes that are timed, however long they take."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Latency:
         return f"cpu, {self.threads} thread{'s' if self.threads > 1 else ''}" if self.device == "cpu" else self.device
 
 
-def measure_ready(network: nn.Module, example: Tensor, runtime: Runtime) -> Latency:
+def measure_optimized(network: nn.Module, example: Tensor, runtime: Runtime) -> Latency:
     """Return the latency of `network`, optimised for inference in a runtime, for inputs like `example`, (1, ...).
 
     Raises:
@@ -60,11 +62,11 @@ def measure_latency(network: nn.Module, example: Tensor, *, repeats: int = 30) -
     on_cuda = example.device.type == "cuda"
     time_pass = _cuda_pass_ms if on_cuda else _cpu_pass_ms
     with torch.inference_mode(), evaluating(network):
-        end = time.perf_counter() + CAP_SECONDS
-        for _ in range(WARM_UP):
+        end = time.perf_counter() + MAX_SECONDS
+        for _ in range(WARM_UP_PASSES):
             time_pass(lambda: network(example))
         times: list[float] = []
-        while len(times) < FEWEST or (len(times) < repeats and time.perf_counter() < end):
+        while len(times) < MIN_PASSES or (len(times) < repeats and time.perf_counter() < end):
             times.append(time_pass(lambda: network(example)))
     device = torch.cuda.get_device_name(example.device) if on_cuda else example.device.type
     p90 = statistics.quantiles(times, n=10, method="inclusive")[-1]

@@ -23,7 +23,7 @@ TOLERANCE = 1e-3
 """Largest difference of an output, as a share of the largest output, that counts as rounding."""
 REPEATS = 5
 """Number of timed passes when comparing two ways to compute a layer."""
-WORTH = 0.9
+MAX_TIME_RATIO = 0.9
 """An alternative way to compute a layer is used if it takes less than this share of the layer's time."""
 
 
@@ -89,7 +89,7 @@ def _use_polyphase(network: nn.Module, example: Tensor) -> None:
             _replace(alternative, path, module)
         before, after = (seconds_of(candidate, list(phases), example) for candidate in (network, alternative))
         for path, module in phases.items():
-            if after[path] < WORTH * before[path]:
+            if after[path] < MAX_TIME_RATIO * before[path]:
                 _replace(network, path, module)
 
 

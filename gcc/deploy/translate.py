@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from gcc.artifacts.model import only, read
+from gcc.artifacts.model import read, single_generator
 from gcc.data.images import image_files, read_rgb, resized, to_tensor, write_image
 from gcc.errors import DataError, GccError
 from gcc.models.modules import require_finite
@@ -41,7 +41,7 @@ def translate(
     Raises:
         GccError: the generator or an image cannot be read, the generator takes noise, or the output cannot be written.
     """
-    artifact = only(read(student))
+    artifact = single_generator(read(student))
     architecture = artifact.architecture
     if architecture.takes_noise:
         raise GccError(f"{student} is a generator of the family {artifact.arch}, which takes noise, not images: use gcc generate")

@@ -13,7 +13,7 @@ from gcc.evaluation.ssim import WINDOW, structural_similarity
 from gcc.registry.evaluator import EvalContext, ImageEvaluator
 from gcc.registry.types import EvalSample
 from gcc.utils.optional import needed
-from gcc.utils.weights import digest, matched
+from gcc.utils.weights import matched, short_sha256
 
 HINT = "torchvision fetches them (torchvision.models.alexnet(weights='DEFAULT'))"
 LEAST = 31
@@ -40,7 +40,7 @@ class LPIPS(ImageEvaluator):
         trunk = _named_as_in_torchvision(self._network.net)
         for name, tensor in matched(path, trunk, "alexnet of torchvision", beside="classifier.").items():
             trunk[name].copy_(tensor)
-        self._weights = f"{path.name} (sha256 {digest(path)})"
+        self._weights = f"{path.name} (sha256 {short_sha256(path)})"
 
     @property
     def protocol(self) -> str:

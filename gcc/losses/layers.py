@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from gcc.errors import RecipeError, near
+from gcc.errors import RecipeError, suggestion
 from gcc.losses.distillation import Projections, modules_at, tapped
 from gcc.losses.selectors import Named
 from gcc.registry import SELECTORS, Architecture, LayerSelector, Networks
@@ -82,4 +82,4 @@ def _require_selected(selector: Named, layers: DistillationLayers, networks: tup
     known = [*SELECTORS.names(), *(path for network in networks for path, _ in network.named_modules() if path)]
     for path in selector.paths:
         if path not in chosen:
-            raise RecipeError(f"selector {path!r} is neither a selector nor a module of the networks{near(path, known)}")
+            raise RecipeError(f"selector {path!r} is neither a selector nor a module of the networks{suggestion(path, known)}")

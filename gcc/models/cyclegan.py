@@ -11,7 +11,7 @@ from torch.nn.functional import l1_loss
 
 from gcc.models.layers import Norm, PatchDiscriminator, initialise_normal
 from gcc.models.resnet import RESNET_RANGES, Blocks, ResNetGenerator, map_resnet_state_dict, require_size, resnet_taps, resnet_widths
-from gcc.recipe import WEIGHT, GanMode, MacCounter, Recipe
+from gcc.recipe import NON_NEGATIVE, GanMode, MacCounter, Recipe
 from gcc.registry.architecture import Architecture
 from gcc.registry.types import Batch, EvalSample, Gate, Networks, Pair, Samples, StateDictMapping, Taps, Width, no_gate
 
@@ -20,7 +20,7 @@ from gcc.registry.types import Batch, EvalSample, Gate, Networks, Pair, Samples,
 class CycleGANRecipe(Recipe):
     """Table I's CycleGAN on horse2zebra; other fields are those of the original trainer."""
 
-    ranges = RESNET_RANGES | dict.fromkeys(("lambda_A", "lambda_B", "lambda_identity"), WEIGHT)
+    ranges = RESNET_RANGES | dict.fromkeys(("lambda_A", "lambda_B", "lambda_identity"), NON_NEGATIVE)
 
     size: int = 256
     metric: str = "l1"

@@ -14,7 +14,7 @@ from gcc.errors import RecipeError
 from gcc.models.external_weights import foreign_norm, is_kernel
 from gcc.models.layers import Norm, PatchDiscriminator, initialise_normal, norm_layer
 from gcc.models.resnet import RESNET_RANGES, Blocks, ResNetGenerator, map_resnet_state_dict, require_size, resnet_taps, resnet_widths
-from gcc.recipe import WEIGHT, MacCounter, Recipe
+from gcc.recipe import NON_NEGATIVE, MacCounter, Recipe
 from gcc.registry.architecture import Architecture
 from gcc.registry.types import Batch, EvalSample, Gate, Networks, Pair, Samples, StateDictMapping, Taps, Width, no_gate
 
@@ -25,7 +25,7 @@ DEEPEST = 8
 class Pix2PixRecipe(Recipe):
     """Table I's Pix2Pix on Cityscapes; other fields are those of the original trainer."""
 
-    ranges = RESNET_RANGES | {"lambda_L1": WEIGHT}
+    ranges = RESNET_RANGES | {"lambda_L1": NON_NEGATIVE}
 
     size: int = 256
     ndf: int = 128

@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate, mse_loss
 from gcc.errors import RecipeError
 from gcc.models.layers import Residual
 from gcc.models.vgg import load_vgg
-from gcc.recipe import LARGEST_SIZE, WEIGHT, GanMode, MacCounter, Recipe, Schedule
+from gcc.recipe import LARGEST_SIZE, NON_NEGATIVE, GanMode, MacCounter, Recipe, Schedule
 from gcc.registry.architecture import Architecture
 from gcc.registry.types import Batch, EvalSample, Gate, Networks, Pair, Samples, Taps, Width, no_gate
 from gcc.utils.weights import Weights
@@ -26,7 +26,7 @@ ALTERNATIVE = "--set perceptual=pixel and --set perceptual=none need no weights"
 class SRGANRecipe(Recipe):
     """Table I's SRGAN on COCO; other fields are those of the original trainer."""
 
-    ranges = {**Recipe.ranges, "lambda_perceptual": WEIGHT, "lambda_pixel": WEIGHT, "cost_size": (1, LARGEST_SIZE)}
+    ranges = {**Recipe.ranges, "lambda_perceptual": NON_NEGATIVE, "lambda_pixel": NON_NEGATIVE, "cost_size": (1, LARGEST_SIZE)}
 
     size: int = 96
     prune_width: int = 24

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gcc.deploy.latency import measure_ready
+from gcc.deploy.latency import measure_optimized
 from gcc.deploy.runtime_names import Runtime
 from gcc.errors import BudgetError, TrainingError
 from gcc.models.build import generator_on_meta
@@ -120,7 +120,7 @@ def _milliseconds(architecture: Architecture[Any], widths: Mapping[str, int], ru
     with torch.random.fork_rng(devices=[]):
         network = architecture.build_generator(widths)
         architecture.initialise(network)
-    return measure_ready(network, architecture.example_input(), runtime).median_ms
+    return measure_optimized(network, architecture.example_input(), runtime).median_ms
 
 
 def search_widths(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gcc.errors import RecipeError, near
+from gcc.errors import RecipeError, suggestion
 
 
 @dataclass(frozen=True)
@@ -50,5 +50,5 @@ def preset(name: str) -> Preset:
         RecipeError: the name is unknown.
     """
     if name not in PRESETS:
-        raise RecipeError(f"unknown preset {name!r}{near(name, PRESETS)}")
+        raise RecipeError(f"unknown preset {name!r}{suggestion(name, PRESETS)}")
     return PRESETS[name]

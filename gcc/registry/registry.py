@@ -12,7 +12,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar, cast
 
-from gcc.errors import ClashError, ContractError, PluginError, near
+from gcc.errors import ClashError, ContractError, PluginError, suggestion
 
 T = TypeVar("T")
 
@@ -163,7 +163,7 @@ class Registry(Generic[T]):
     def _chosen(self, name: str) -> _Claim:
         """Return the one claim to a name that may be loaded."""
         if name not in self._claims:
-            raise PluginError(f"unknown {self.kind} {name!r}{near(name, self.names())}")
+            raise PluginError(f"unknown {self.kind} {name!r}{suggestion(name, self.names())}")
         claims = self._claims[name]
         first, *others = [claim for claim in claims if claim.contract == self.contract] or claims[:1]
         if others:

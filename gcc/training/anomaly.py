@@ -52,7 +52,7 @@ class FiniteLosses:
         return min((step for step in steps if step[0]), default=(0, []))
 
 
-def detect(network: nn.Module, title: str, *, scaled: bool) -> None:
+def register_anomaly_hooks(network: nn.Module, title: str, *, scaled: bool) -> None:
     """Let training stop at the first layer whose output, or parameter whose gradient, is not finite.
 
     Every layer then synchronises with the device.

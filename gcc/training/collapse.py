@@ -20,29 +20,29 @@ from gcc.training.context import RunContext
 from gcc.training.loss_tree import LossTree, Path
 from gcc.training.pair import GANPair
 
-STARVED = 0.05
+MIN_D_LOSS_RATIO = 0.05
 """Below this share of an undecided discriminator's loss, L_D gives the generator almost nothing to learn from."""
-GROWN = 1.5
+G_LOSS_GROWTH = 1.5
 """L_G has run away if it is this many times what it was when L_D was last healthy."""
-UNSTEADY = 0.5
+G_LOSS_STD_RATIO = 0.5
 """L_G oscillates if its standard deviation within an epoch exceeds this share of its mean."""
-ALIKE = 0.1
+MIN_DIVERSITY = 0.1
 """Fake images are all alike if they differ by less than this share of the difference between real ones."""
-FLAT = 0.01
+MIN_IMAGE_STD = 0.01
 """An image is one colour if the standard deviation of its values in [-1, 1] is below this."""
-RISING = 1.05
+DIVERSITY_GROWTH = 1.05
 """Diversity is rising if it grows by this factor in an epoch."""
-CHUNK = 256
+STEPS_PER_TENSOR = 256
 """Steps whose losses are stacked into one tensor."""
-PATIENCE = 2
+MIN_PATIENCE = 2
 """The fewest epochs in a row after which a sign counts."""
-SCALARS = ("healthy", "starved", "alike", "epochs")
+HISTORY_FIELDS = ("healthy", "starved", "alike", "epochs")
 """The single values of a role's history."""
-WATCHED = 16
+DIVERSITY_SAMPLES = 16
 """Held-out samples whose diversity is measured."""
-ROLLBACKS = 3
+MAX_ROLLBACKS = 3
 """The most rollbacks of a run."""
-SLOWER = 0.5
+ROLLBACK_LR_FACTOR = 0.5
 """Factor on the learning rates after a rollback."""
 
 
@@ -92,13 +92,13 @@ class _History:
     def state_dict(self) -> dict[str, Any]:
         """Return the history as nested plain values and tensors, without copying."""
         self.stack()
-        scalars = {name: getattr(self, name) for name in SCALARS}
+        scalars = {name: getattr(self, name) for name in HISTORY_FIELDS}
         return scalars | {"losses": list(self.losses), "before": asdict(self.before), "peak": asdict(self.peak)}
 
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> _History:
         """Return the history that `state_dict` returned."""
-        scalars = {name: state[name] for name in SCALARS}
+        scalars = {name: state[name] for name in HISTORY_FIELDS}
         return cls(losses=list(state["losses"]), before=Diversity(**state["before"]), peak=Diversity(**state["peak"]), **scalars)
 
 
@@ -115,7 +115,7 @@ class CollapseDetector:
 
     def __init__(self, recipe: Recipe, discriminators: int = 1) -> None:
         self.epochs = recipe.epochs
-        self.patience = max(PATIENCE, recipe.epochs // 10)
+        self.patience = max(MIN_PATIENCE, recipe.epochs // 10)
         self.weight = recipe.lambda_gan
         self.discriminators = discriminators
         loss = GAN_LOSSES[recipe.gan_mode]
@@ -150,7 +150,7 @@ class CollapseDetector:
         """Take in the adversarial losses of a step, scalars on the device, without synchronising."""
         history = self._histories.setdefault(role, _History())
         history.new += [loss_g, loss_d_real, loss_d_fake]
-        if len(history.new) >= 3 * CHUNK:
+        if len(history.new) >= 3 * STEPS_PER_TENSOR:
             history.stack()
 
     def after_epoch(self, diversities: Mapping[str, Diversity]) -> dict[str, str]:
@@ -176,11 +176,11 @@ class CollapseDetector:
         # Unweighted, and per discriminator.
         loss_g, loss_d = loss_g / (self.weight * self.discriminators), (loss_d_real + loss_d_fake) / self.discriminators
         mean_g, mean_d = float(loss_g.mean()), float(loss_d.mean())
-        unsteady = float(loss_g.std(correction=0)) > UNSTEADY * abs(mean_g)
-        if mean_d >= STARVED * self.undecided:
+        unsteady = float(loss_g.std(correction=0)) > G_LOSS_STD_RATIO * abs(mean_g)
+        if mean_d >= MIN_D_LOSS_RATIO * self.undecided:
             history.healthy, history.starved = mean_g, 0
             return []
-        grown = mean_g > GROWN * max(history.healthy if history.healthy is not None else mean_g, 0)
+        grown = mean_g > G_LOSS_GROWTH * max(history.healthy if history.healthy is not None else mean_g, 0)
         history.starved = history.starved + 1 if grown or unsteady else 0
         if history.starved < self.patience:
             return []
@@ -189,17 +189,17 @@ class CollapseDetector:
 
     def _image_signs(self, history: _History, diversity: Diversity) -> list[str]:
         history.epochs += 1
-        poor = diversity.between < ALIKE or diversity.within < FLAT
+        poor = diversity.between < MIN_DIVERSITY or diversity.within < MIN_IMAGE_STD
         # A young generator's images are all alike at first, and then less and less so.
-        fallen = history.peak.between >= 2 * ALIKE and history.peak.within >= 2 * FLAT
+        fallen = history.peak.between >= 2 * MIN_DIVERSITY and history.peak.within >= 2 * MIN_IMAGE_STD
         late = history.epochs > self.epochs / 2
-        rising = diversity.between > RISING * history.before.between
+        rising = diversity.between > DIVERSITY_GROWTH * history.before.between
         history.alike = history.alike + 1 if poor and (fallen or late) and not rising else 0
         history.before = diversity
         history.peak = Diversity(max(history.peak.between, diversity.between), max(history.peak.within, diversity.within))
         if history.alike < self.patience:
             return []
-        if diversity.within < FLAT:
+        if diversity.within < MIN_IMAGE_STD:
             return [f"fake images are one colour (standard deviation {diversity.within:.2g})"]
         return [f"fake images are all alike: they differ by {diversity.between:.1%} of the difference between real images"]
 
@@ -263,7 +263,7 @@ class CollapsePolicy:
         action = self.context.config.on_nan if paths else self.context.config.on_collapse
         if not signs or action == "warn":
             return signs
-        if action == "stop" or not self._last_good_state or self._rollbacks == ROLLBACKS:
+        if action == "stop" or not self._last_good_state or self._rollbacks == MAX_ROLLBACKS:
             again = f", after {self._rollbacks} rollbacks" if self._rollbacks else ""
             if paths:
                 raise TrainingError(not_finite(paths, number, f"epoch {epoch}{again}"))
@@ -272,7 +272,7 @@ class CollapsePolicy:
         self._rollbacks += 1
         self.rolled_back = True
         self.trained.load_state_dict(self._last_good_state)
-        self._scale_lr(SLOWER)
+        self._scale_lr(ROLLBACK_LR_FACTOR)
         self.detector.reset_counters()
         return {role: f"{sign}; rolled back to the last good epoch, at half the learning rates" for role, sign in signs.items()}
 
@@ -284,7 +284,7 @@ class CollapsePolicy:
         """Load what `state_dict` returned, and lower the learning rates as its rollbacks did."""
         self._rollbacks, self._last_good_state = state["rollbacks"], state["last_good_state"]
         self.detector.load_state_dict(state["detector"])
-        self._scale_lr(SLOWER**self._rollbacks)
+        self._scale_lr(ROLLBACK_LR_FACTOR**self._rollbacks)
 
     def _scale_lr(self, factor: float) -> None:
         for pair in self.pairs.values():
@@ -307,7 +307,7 @@ class CollapsePolicy:
         """Return the diversity of the fake images of the least diverse generator."""
         architecture, source = self.context.architecture, self.context.data.test
         if not self._batch:
-            count = min(WATCHED, len(source))
+            count = min(DIVERSITY_SAMPLES, len(source))
             self._batch = load_samples(source, architecture.sample_z, evenly_spaced(count, len(source)), self.context.device)
         with evaluating_generators(pair.generators), pair.execution.autocast():
             samples = architecture.eval_samples(self._batch, architecture.generate(pair.generators, self._batch))

@@ -12,7 +12,7 @@ from torch import Tensor
 from gcc.artifacts.card import CARD
 from gcc.artifacts.config import CONFIG, WEIGHTS
 from gcc.artifacts.model import DISCRIMINATORS, environment
-from gcc.errors import ArtifactError, GccError, OutputError, near
+from gcc.errors import ArtifactError, GccError, OutputError, suggestion
 from gcc.recipe import changed
 from gcc.registry import ARCHITECTURES, StateDictMapping
 from gcc.training.result import GeneratorReport, TrainedPair
@@ -44,7 +44,7 @@ def import_generator(arch: str, file: Path, out: Path, *, generator: str | None,
     family = ARCHITECTURES.load(arch)
     name = family.generators[0] if generator is None else generator
     if name not in family.generators:
-        raise GccError(f"{arch} has no generator {name!r}{near(name, family.generators)}")
+        raise GccError(f"{arch} has no generator {name!r}{suggestion(name, family.generators)}")
     tensors = read_tensors(file)
     mapping = family.map_state_dict(tensors)
     if mapping is None:

@@ -18,13 +18,13 @@ from gcc.registry import Architecture
 from gcc.training import measure, plan
 from gcc.training.anomaly import FiniteLosses, not_finite
 from gcc.training.best import BestCheckpoint, Metrics
+from gcc.training.build_pairs import teacher_networks
 from gcc.training.checkpoint import FORMAT, CheckpointState, require_resumable
 from gcc.training.collapse import CollapsePolicy
 from gcc.training.context import RunContext, Stream
 from gcc.training.footprint import require_memory
 from gcc.training.loss_tree import LossTree, StepLosses, averaged
 from gcc.training.pair import GANPair
-from gcc.training.pairs import teacher_networks
 from gcc.training.result import Result
 from gcc.utils.seeds import derive_seed, random_states, restore_random
 

@@ -54,7 +54,7 @@ def build_result(run: TrainingLoop) -> Result:
     return Result(roles, held_out_grid(run.context, best), last_grids)
 
 
-def salvage(run: TrainingLoop, error: Exception) -> Result | None:
+def partial_result(run: TrainingLoop, error: Exception) -> Result | None:
     """Return what is worth keeping of a run that failed: the best epoch of each pair, or else the current one; no test metrics.
 
     Args:

@@ -22,7 +22,7 @@ from gcc.losses.layers import NO_LAYERS, DistillationLayers
 from gcc.models.gate import ChannelGate
 from gcc.recipe import Recipe
 from gcc.registry import Architecture, Batch, Networks, Pair, Samples
-from gcc.training.anomaly import detect
+from gcc.training.anomaly import register_anomaly_hooks
 from gcc.training.image_pool import ImagePool
 from gcc.training.micro_batch import MicroBatched, keep_features
 from gcc.training.optimizer import ScopedOptimizer
@@ -141,7 +141,7 @@ class GANPair:
         if execution.detect_anomaly:
             for kind, networks in self.networks.items():
                 for name, network in networks.items():
-                    detect(network, f"{self.role}/{kind}/{name}", scaled=execution.scaler().is_enabled())
+                    register_anomaly_hooks(network, f"{self.role}/{kind}/{name}", scaled=execution.scaler().is_enabled())
 
     def _micro_batched(self, networks: Networks, layers: Mapping[str, Sequence[str]] = NO_PATHS) -> dict[str, MicroBatched]:
         return {

@@ -15,7 +15,7 @@ from torch import nn
 from gcc.artifacts.card import CARD, GRID, index_card, model_card
 from gcc.artifacts.config import CONFIG, ORIGIN, Artifact, Role
 from gcc.artifacts.model import save, save_discriminators
-from gcc.deploy.latency import Latency, measure_latency, measure_ready
+from gcc.deploy.latency import Latency, measure_latency, measure_optimized
 from gcc.errors import GccError
 from gcc.models.modules import Widths
 from gcc.pruning.budget import Budget, LatencyBudget
@@ -72,7 +72,7 @@ class GeneratorReport(RenamedAttributes):
         latency = measure_latency(network.eval(), architecture.example_input().to(device))
         latency_budget = None
         if isinstance(budget, LatencyBudget):
-            latency_budget = budget, measure_ready(network, architecture.example_input(), budget.runtime)
+            latency_budget = budget, measure_optimized(network, architecture.example_input(), budget.runtime)
         return cls(network, widths, cost, latency, dict(metrics), epoch, dict(protocols), latency_budget)
 
     def measurements(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from gcc.report.html import save_report
 from gcc.training.checkpoint import DEFAULT_SCHEDULE, Checkpoints, CheckpointState, Schedule
 from gcc.training.footprint import bytes_of_checkpoint, bytes_written
 from gcc.training.loop import Step, TrainingLoop
-from gcc.training.measure import salvage
+from gcc.training.measure import partial_result
 from gcc.training.progress import Logger, ProgressLog, no_logger, size_of
 from gcc.training.result import Result
 from gcc.training.signals import stop_requested_by_signal
@@ -120,7 +120,7 @@ class Session:
                 if not (checkpoints.is_empty or isinstance(error, TrainingError)):
                     console.print(f"once that is fixed, {escape(hint)}", soft_wrap=True)
                 if ranks.is_main_process:
-                    self._salvage(error, console)
+                    self._save_partial_result(error, console)
             if explanation := self._explained(error):
                 raise explanation from error
             raise
@@ -136,9 +136,9 @@ class Session:
         else:
             progress.save_checkpoint(step)
 
-    def _salvage(self, error: Exception, console: Console) -> None:
+    def _save_partial_result(self, error: Exception, console: Console) -> None:
         """Save what is worth keeping of a failed run, and its report."""
-        if result := salvage(self.run, error):
+        if result := partial_result(self.run, error):
             result.save(self.out)
             for role, path in result.paths(self.out).items():
                 epoch = next(iter(result.pairs[role].generators.values())).epoch

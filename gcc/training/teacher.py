@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gcc.artifacts.config import Artifact
-from gcc.artifacts.model import fill, has_discriminators, located, read, read_discriminators
+from gcc.artifacts.model import has_discriminators, load_matching_weights, read, read_discriminators, resolve_location
 from gcc.errors import ArtifactError
 from gcc.recipe import Recipe, changed
 from gcc.registry import ARCHITECTURES, Architecture, Networks
@@ -54,7 +54,7 @@ class Teacher:
         Raises:
             ArtifactError: the folder does not hold a whole, undamaged teacher.
         """
-        folder = located(folder)
+        folder = resolve_location(folder)
         pretrained = read(folder, role="teacher")
         arch = next(iter(pretrained.values())).arch
         missing = set(ARCHITECTURES.load(arch).generators) - pretrained.keys()
@@ -85,7 +85,7 @@ class Teacher:
         saved_discriminators = read_discriminators(self.folder, next(iter(self.pretrained.values())).architecture)
         for networks, pretrained in ((generators, saved), (discriminators, saved_discriminators)):
             for name, network in pretrained.items():
-                fill(networks[name], network, self.folder)
+                load_matching_weights(networks[name], network, self.folder)
 
     def architecture(self, settings: Mapping[str, Any]) -> Architecture[Any]:
         """Return the architecture bound to its published recipe, or to the recipe that a pretrained teacher was trained with.

@@ -15,13 +15,13 @@ from gcc.models.modules import Widths
 from gcc.pruning.importance import ONCE, random_gradients
 from gcc.pruning.search import prune_family
 from gcc.registry import ImportanceMetric, Networks
+from gcc.training.build_pairs import teacher_networks
 from gcc.training.context import RunContext, Stream
 from gcc.training.pair import GANPair
-from gcc.training.pairs import teacher_networks
 from gcc.utils.seeds import derive_seed
 
 
-def search_widths(context: RunContext, metric: ImportanceMetric, pair: GANPair) -> dict[str, Widths]:
+def search_student_widths(context: RunContext, metric: ImportanceMetric, pair: GANPair) -> dict[str, Widths]:
     """Return the widths of every generator of a trained pair within its budget (Algorithm 1, line 5)."""
 
     def gradients(network: nn.Module) -> Iterator[None]:

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from gcc.errors import ArtifactError, GccError, near
+from gcc.errors import ArtifactError, GccError, suggestion
 
 PARALLEL = "module."
 """Prefix that torch's DataParallel adds to every name."""
@@ -64,11 +64,11 @@ class Weights:
             GccError: nothing in this run reads one of the named networks.
         """
         for name in sorted(self.files.keys() - self.asked):
-            known = near(name, self.asked) if self.asked else ", or any others"
+            known = suggestion(name, self.asked) if self.asked else ", or any others"
             raise GccError(f"--weights {name}={self.files[name]}: nothing here reads weights of that name{known}")
 
 
-def digest(path: Path) -> str:
+def short_sha256(path: Path) -> str:
     """Return the first 12 hex digits of a file's SHA-256, which identify the weights in a protocol."""
     with path.open("rb") as file:
         return file_digest(file, "sha256").hexdigest()[:12]

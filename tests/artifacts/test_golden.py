@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from gcc import Teacher, load
 from gcc.artifacts.config import FORMAT
-from gcc.artifacts.model import only, read
+from gcc.artifacts.model import read, single_generator
 from gcc.errors import RunError
 from gcc.recipe import current_names
 from gcc.registry import MetricKey
@@ -56,7 +56,7 @@ def test_a_generator_gives_the_same_output(written, arch):
 @pytest.mark.parametrize("written", FORMATS)
 def test_its_configuration_is_read_whole(written, arch):
     config = json.loads((GOLDEN / written / arch / "config.json").read_text())
-    artifact = only(read(GOLDEN / written / arch))
+    artifact = single_generator(read(GOLDEN / written / arch))
     assert (artifact.arch, artifact.role, artifact.widths, artifact.measurements) == (arch, "student", config["widths"], config["figures"])
     assert all(isinstance(key, MetricKey) for column in artifact.measurements.values() for key in column["metrics"])
     assert current_names(config["recipe"]).items() <= artifact.recipe.to_dict().items()

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from gcc import Teacher, load
 from gcc.artifacts.config import Artifact
-from gcc.artifacts.model import environment, only, read, read_discriminators, save, save_discriminators
+from gcc.artifacts.model import environment, read, read_discriminators, save, save_discriminators, single_generator
 from gcc.errors import ArtifactError
 from gcc.models.build import build_discriminators, build_generators
 from tests.helpers.families import TINY
@@ -51,7 +51,7 @@ def edit(folder, **changes):
 
 
 def test_everything_comes_back(saved):
-    artifact = only(read(saved))
+    artifact = single_generator(read(saved))
     assert (artifact.role, artifact.arch, artifact.generator) == ("student", "pix2pix", "G")
     assert artifact.recipe.to_dict() == Teacher.create("pix2pix").demo_architecture(TINY["pix2pix"]).recipe.to_dict()
     assert artifact.widths["down3"] == 5 and artifact.widths["up5"] == 0
@@ -63,7 +63,7 @@ def test_everything_comes_back(saved):
 
 
 def test_a_teacher_brings_its_discriminators(tmp_path):
-    artifact = only(read(write(tmp_path, "teacher"), role="teacher"))
+    artifact = single_generator(read(write(tmp_path, "teacher"), role="teacher"))
     saved = load_file(tmp_path / "discriminators.safetensors")
     (network,) = read_discriminators(tmp_path, artifact.architecture).values()
     assert {f"D.{name}" for name in network.state_dict()} == saved.keys()
@@ -119,13 +119,13 @@ def test_a_damaged_configuration_is_refused_by_field(saved, changes, says):
 
 @pytest.mark.parametrize("width", [-1, 10**9, 2.5, True, "5", None])
 def test_a_width_must_be_a_sane_whole_number(saved, width):
-    edit(saved, widths=only(read(saved)).widths | {"down3": width})
+    edit(saved, widths=single_generator(read(saved)).widths | {"down3": width})
     with pytest.raises(ArtifactError, match="width down3"):
         load(saved)
 
 
 def test_huge_widths_are_refused_before_memory_is_allocated(saved):
-    edit(saved, widths={name: 1 << 16 for name in only(read(saved)).widths})
+    edit(saved, widths={name: 1 << 16 for name in single_generator(read(saved)).widths})
     with pytest.raises(ArtifactError, match="does not fit its config.json"):
         load(saved)
 
@@ -235,11 +235,11 @@ def test_loading_leaves_random_numbers_alone(saved):
 
 def test_measurements_come_back(saved):
     edit(saved, figures={"student": MEASUREMENTS})
-    assert only(read(saved)).measurements == {"student": MEASUREMENTS}
+    assert single_generator(read(saved)).measurements == {"student": MEASUREMENTS}
 
 
 def test_tensors_that_share_memory_or_are_not_contiguous_are_written_whole(saved):
-    artifact = only(read(saved))
+    artifact = single_generator(read(saved))
     network = artifact.network()
     shared = torch.arange(64.0)
     first, second, *_ = (module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d))

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from gcc import Compressor, Teacher, load
 from gcc.artifacts.hub import Address, is_address
-from gcc.artifacts.model import located
+from gcc.artifacts.model import resolve_location
 from gcc.artifacts.run_folder import load_command, save_command
 from gcc.artifacts.sharing import pull, push
 from gcc.cli import main
@@ -100,8 +100,8 @@ def test_a_revision_does_not_change(saved, hub):
     hub.commit("user/tiny", files)
     config = json.loads(files["config.json"])
     hub.commit("user/tiny", {"config.json": json.dumps(config | {"role": "teacher"}).encode()})
-    assert '"student"' in (located("hf://user/tiny@v1") / "config.json").read_text()
-    assert '"teacher"' in (located("hf://user/tiny") / "config.json").read_text()
+    assert '"student"' in (resolve_location("hf://user/tiny@v1") / "config.json").read_text()
+    assert '"teacher"' in (resolve_location("hf://user/tiny") / "config.json").read_text()
     with pytest.raises(ArtifactError, match="no such revision"):
         load("hf://user/tiny@v2")
 

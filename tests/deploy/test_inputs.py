@@ -30,7 +30,7 @@ def test_the_inputs_of_every_family(arch):
 @pytest.mark.parametrize("arch", sorted(TINY))
 def test_trial_inputs_run(arch):
     network, accepted = inputs(arch)
-    shapes = list(accepted.trials())
+    shapes = list(accepted.probe_shapes())
     assert shapes[0] == (1, *accepted.shape) and len(shapes) == len(set(shapes)) and {shape[0] for shape in shapes} >= {1, 3}
     with torch.no_grad():
         assert all(network(torch.zeros(shape)).shape[0] == shape[0] for shape in shapes)

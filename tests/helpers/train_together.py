@@ -13,9 +13,9 @@ from gcc import Compressor, Teacher
 from gcc.data import loader
 from gcc.registry import ARCHITECTURES, DATASETS
 from gcc.training import collapse
+from gcc.training.build_pairs import teacher_networks
 from gcc.training.checkpoint import Checkpoints
 from gcc.training.loss_tree import flattened
-from gcc.training.pairs import teacher_networks
 from gcc.training.sync_batchnorm import synchronised
 from gcc.utils.distributed import init_distributed
 from tests.helpers.families import TINY

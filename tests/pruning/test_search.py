@@ -273,7 +273,7 @@ def test_every_candidate_is_built_and_timed(monkeypatch, round_to):
         parameters = sum(parameter.numel() for parameter in network.parameters())
         return Latency(parameters / 1000, parameters / 1000, "cpu", 1)
 
-    monkeypatch.setattr("gcc.pruning.search.measure_ready", measured)
+    monkeypatch.setattr("gcc.pruning.search.measure_optimized", measured)
     network = UNET.build_generator(UNET.full_widths(8))
     full = sum(parameter.numel() for parameter in network.parameters())
     state = torch.random.get_rng_state()

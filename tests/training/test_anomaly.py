@@ -12,7 +12,7 @@ from torch import nn
 from gcc import Compressor, Teacher
 from gcc.errors import TrainingError
 from gcc.registry import ARCHITECTURES
-from gcc.training.anomaly import FiniteLosses, detect
+from gcc.training.anomaly import FiniteLosses, register_anomaly_hooks
 from gcc.training.context import Stream
 from gcc.training.loss_tree import leaves
 from tests.helpers.families import TINY
@@ -52,7 +52,7 @@ def network():
 
 def test_the_layer_that_returns_them_is_named():
     observed = network()
-    detect(observed, "student/generators/G", scaled=False)
+    register_anomaly_hooks(observed, "student/generators/G", scaled=False)
     observed(torch.ones(2, 3))
     with torch.no_grad():
         observed[0].bias.fill_(-1e4)
@@ -64,7 +64,7 @@ def test_the_layer_that_returns_them_is_named():
 
 def test_weights_and_inputs_that_are_not_finite_are_distinguished():
     observed = network()
-    detect(observed, "G", scaled=False)
+    register_anomaly_hooks(observed, "G", scaled=False)
     with pytest.raises(TrainingError, match=r"layer 0 \(Linear\) receives values that are not finite: "):
         observed(torch.full((2, 3), math.nan))
     with torch.no_grad():
@@ -77,7 +77,7 @@ def test_a_gradient_that_is_not_finite_is_named_unless_it_is_scaled():
     for scaled in (False, True):
         observed = nn.Linear(2, 1)
         observed.requires_grad_(False)
-        detect(observed, "G", scaled=scaled)
+        register_anomaly_hooks(observed, "G", scaled=scaled)
         assert not observed.weight.requires_grad
         observed.requires_grad_(True)
         # The derivative of the root at zero is infinite.

@@ -10,9 +10,9 @@ from gcc.artifacts.model import read
 from gcc.evaluation.split import SplitEvaluation
 from gcc.registry import MetricKey
 from gcc.training.best import BestCheckpoint, restored, snapshots
+from gcc.training.build_pairs import teacher_pair
 from gcc.training.loss_tree import flattened
 from gcc.training.measure import held_out_grid
-from gcc.training.pairs import teacher_pair
 from tests.helpers.families import TINY
 
 pytestmark = pytest.mark.usefixtures("small_worlds")

@@ -106,7 +106,7 @@ def test_diversity_against_loops():
 
 
 def test_losses_count_per_discriminator_whatever_their_weight_and_number(monkeypatch):
-    monkeypatch.setattr("gcc.training.collapse.CHUNK", 4)
+    monkeypatch.setattr("gcc.training.collapse.STEPS_PER_TENSOR", 4)
     unweighted, weighted = detector_of("hinge", 10), detector_of("hinge", 10, 2, lambda_gan=1e-3)
     losses = [(1.0, 1.2), (3.0, 0.05), (3.0, 0.01)]
     assert epochs(unweighted, losses) == epochs(weighted, [(2e-3 * g, 2 * d) for g, d in losses])

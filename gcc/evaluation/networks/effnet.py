@@ -10,7 +10,7 @@ from torch.nn.functional import interpolate
 
 from gcc.registry.evaluator import EvalContext, Extractor
 from gcc.utils.optional import needed
-from gcc.utils.weights import digest, matched
+from gcc.utils.weights import matched, short_sha256
 
 SIZE = 224
 
@@ -33,7 +33,7 @@ class EffNetLite0(Extractor):
             network = EfficientNet.from_name("efficientnet-lite0")
         network.load_state_dict(matched(path, network.state_dict(), "EfficientNet-Lite0"))
         self._network = network.to(context.device).eval().requires_grad_(False)
-        self._weights = f"{path.name} (sha256 {digest(path)})"
+        self._weights = f"{path.name} (sha256 {short_sha256(path)})"
 
     @property
     def protocol(self) -> str:

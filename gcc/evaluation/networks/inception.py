@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gcc.registry.evaluator import EvalContext, Extractor
 from gcc.utils.optional import needed
-from gcc.utils.weights import digest, matched
+from gcc.utils.weights import matched, short_sha256
 
 HINT = (
     "download weights-inception-2015-12-05-6726825d.pth (91 MB) from https://github.com/toshas/torch-fidelity/releases/tag/v0.2.0,"
@@ -29,7 +29,7 @@ class Inception(Extractor):
         network = _untrained(library)
         network.load_state_dict(matched(path, network.state_dict(), "Inception of torch-fidelity"))
         self._network = network.to(context.device)
-        self._weights = f"{path.name} (sha256 {digest(path)})"
+        self._weights = f"{path.name} (sha256 {short_sha256(path)})"
 
     @property
     def protocol(self) -> str:

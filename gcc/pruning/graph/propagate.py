@@ -18,8 +18,8 @@ from torch.export.graph_signature import InputKind
 
 from gcc.errors import GccError
 from gcc.models.modules import CONVOLUTIONS
+from gcc.pruning.graph.aten_graph import Graph, arguments, describe_call, operator_name, owner
 from gcc.pruning.graph.channel_ids import Atoms, Layout, fixed
-from gcc.pruning.graph.export import Graph, arguments, describe_call, operator_name, owner
 from gcc.pruning.graph.rules import RULES, Call, Roles, Rule, RuleOutput
 
 OPAQUE = (nn.MultiheadAttention,)

@@ -8,12 +8,12 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from gcc.deploy.latency import measure_ready
-from gcc.errors import GccError, near
+from gcc.deploy.latency import measure_optimized
+from gcc.errors import GccError, suggestion
 from gcc.models.modules import shapes_of
 from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import Cost, cost_of
-from gcc.pruning.graph.export import Graph, located_errors
+from gcc.pruning.graph.aten_graph import Graph, located_errors
 from gcc.pruning.graph.groups import Channels, Selection, find_channels, with_named_parts
 from gcc.pruning.graph.propagate import ChannelTrace
 from gcc.pruning.graph.reset import reset
@@ -95,7 +95,7 @@ def prune(
         scores,
         limit.resolve(full, mac_counter),
         cost,
-        lambda widths, runtime: measure_ready(narrowed(generator, widths), inputs[0], runtime).median_ms,
+        lambda widths, runtime: measure_optimized(narrowed(generator, widths), inputs[0], runtime).median_ms,
         round_to,
     )
     best = {name: _most_important(score, widths[name]) for name, score in scores.items() if score is not None}
@@ -130,7 +130,7 @@ def _check_networks(generator: nn.Module, inputs: Sequence[Tensor], leave: Colle
     paths = {path for path, _ in generator.named_modules() if path}
     for path in leave:
         if path not in paths:
-            raise GccError(f"leave has {path!r}, which is not a module of the generator{near(path, paths)}")
+            raise GccError(f"leave has {path!r}, which is not a module of the generator{suggestion(path, paths)}")
 
 
 def _parsed_budget(text: str, inputs: Sequence[Tensor]) -> Budget | LatencyBudget:

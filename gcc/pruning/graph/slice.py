@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from gcc.models.modules import CONVOLUTIONS, evaluating
+from gcc.pruning.graph.aten_graph import arguments, operator_name, owner
 from gcc.pruning.graph.channel_ids import Layout
-from gcc.pruning.graph.export import arguments, operator_name, owner
 from gcc.pruning.graph.groups import Selection
 from gcc.pruning.graph.propagate import ChannelTrace, named_tensors
 from gcc.pruning.graph.weight_norms import reparametrised_layers, restore, weight_of

@@ -1,9 +1,9 @@
-"""Checks that a cut is correct: the smaller network runs the same operators with the expected shapes, and its outputs on random input are
-equal up to rounding.
+"""Checks that a cut is correct: the smaller network runs the same operators with the expected shapes and returns the same outputs.
 
-The outputs are compared with those of the full network in which every removed channel is set to zero after every operator. A few operators,
-such as layer norm, combine channels other than by sums; they get only the channels that are kept, as in the smaller network. Weights under
-spectral or weight norm are those that the full network computes with, although what is kept of them has a different norm.
+Both networks run on random input, the full one with every removed channel set to zero after every operator; the outputs must be equal up to
+rounding. A few operators, such as layer norm, combine channels other than by sums; they get only the channels that are kept, as in the
+smaller network. Weights under spectral or weight norm are those that the full network computes with, although what is kept of them has a
+different norm.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from torch.utils._pytree import tree_leaves
 
 from gcc.errors import GccError
 from gcc.models.modules import evaluating, output_of
+from gcc.pruning.graph.aten_graph import Graph, arguments, describe_call, operator_name
 from gcc.pruning.graph.channel_ids import Layout
-from gcc.pruning.graph.export import Graph, arguments, describe_call, operator_name
 from gcc.pruning.graph.groups import Selection
 from gcc.pruning.graph.propagate import ChannelTrace, named_tensors
 from gcc.pruning.graph.rules import RULES, STATISTICS, RuleOutput, elementwise

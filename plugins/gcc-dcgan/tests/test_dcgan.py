@@ -7,7 +7,7 @@ from torch import nn
 
 from gcc import Compressor, Teacher, load
 from gcc.errors import RecipeError
-from gcc.pruning.graph.export import Graph
+from gcc.pruning.graph.aten_graph import Graph
 from gcc.pruning.graph.groups import find_channels
 from gcc.pruning.graph.propagate import ChannelTrace
 from gcc.pruning.groups import find_groups

@@ -6,7 +6,7 @@ from gcc_esrgan import ESRGAN, Dense, growing
 
 from gcc import Compressor, Teacher, load
 from gcc.errors import RecipeError
-from gcc.pruning.graph.export import Graph
+from gcc.pruning.graph.aten_graph import Graph
 from gcc.pruning.graph.groups import find_channels
 from gcc.pruning.graph.propagate import ChannelTrace
 from gcc.pruning.groups import find_groups

@@ -9,8 +9,8 @@ from torch import nn
 from torch.nn import functional
 
 from gcc.errors import GccError
+from gcc.pruning.graph.aten_graph import Graph
 from gcc.pruning.graph.channel_ids import Atoms, fixed
-from gcc.pruning.graph.export import Graph
 from gcc.pruning.graph.groups import Selection, find_channels, with_named_parts
 from gcc.pruning.graph.propagate import ChannelTrace, named_tensors
 from gcc.pruning.graph.reset import reset

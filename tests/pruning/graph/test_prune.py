@@ -103,7 +103,7 @@ def test_latencies_are_measured(monkeypatch):
         milliseconds = sum(p.numel() for p in network.parameters()) / 1000
         return Latency(milliseconds, milliseconds, runtime, 1)
 
-    monkeypatch.setattr("gcc.pruning.graph.prune.measure_ready", measured)
+    monkeypatch.setattr("gcc.pruning.graph.prune.measure_optimized", measured)
     smaller = gcc.prune(chain(), IMAGE, "l1", "2ms@cpu")
     assert 1_500 < sum(p.numel() for p in smaller.parameters()) <= 2_000 and all(not p.is_meta for p in timed[0].parameters())
 

@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate, l1_loss
 
 from gcc.errors import RecipeError
 from gcc.models.vgg import load_vgg
-from gcc.recipe import LARGEST_SIZE, WEIGHT, GanMode, Recipe, Schedule
+from gcc.recipe import LARGEST_SIZE, NON_NEGATIVE, GanMode, Recipe, Schedule
 from gcc.registry import Architecture, Batch, EvalSample, Gate, Networks, Pair, Samples, Taps, Width, no_gate
 from gcc.utils.weights import Weights
 
@@ -31,7 +31,7 @@ class ESRGANRecipe(Recipe):
     ranges = {
         **Recipe.ranges,
         "blocks": (1, 64),
-        **dict.fromkeys(("lambda_perceptual", "lambda_pixel"), WEIGHT),
+        **dict.fromkeys(("lambda_perceptual", "lambda_pixel"), NON_NEGATIVE),
         "cost_size": (1, LARGEST_SIZE),
     }
 

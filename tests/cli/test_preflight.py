@@ -10,8 +10,8 @@ from PIL import Image
 
 from gcc import Compressor, Teacher
 from gcc.cli import main
-from gcc.cli import prospects as doctor
-from gcc.cli.prospects import machine, prospects
+from gcc.cli import preflight as doctor
+from gcc.cli.preflight import machine, preflight
 from gcc.training.memory_estimate import bytes_of_step
 from tests.helpers.families import TINY
 
@@ -28,7 +28,7 @@ def data(tmp_path):
 
 
 def examine(arch="pix2pix", data=None, out=None, dataset=None, weights=None, **settings):
-    findings = prospects(Teacher.create(arch), TINY[arch] | settings, data, out, dataset=dataset, weights=weights, device="cpu", amp="auto")
+    findings = preflight(Teacher.create(arch), TINY[arch] | settings, data, out, dataset=dataset, weights=weights, device="cpu", amp="auto")
     return {finding.title: finding for finding in findings}
 
 
@@ -98,7 +98,7 @@ def test_a_teacher_without_discriminators_is_a_warning(tmp_path):
 
     def look():
         arguments = {"dataset": None, "weights": None, "device": "cpu", "amp": "auto"}
-        findings = prospects(Teacher.load(tmp_path / "teacher"), {}, None, None, **arguments)
+        findings = preflight(Teacher.load(tmp_path / "teacher"), {}, None, None, **arguments)
         return {finding.title: finding for finding in findings}
 
     check(look(), "teacher", "ok", f"from {tmp_path / 'teacher'}")

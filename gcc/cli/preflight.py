@@ -16,12 +16,12 @@ from gcc.compressor import Compressor
 from gcc.errors import DataError, GccError
 from gcc.models.modules import Widths
 from gcc.pruning.cost import generator_cost
+from gcc.training.build_pairs import teacher_networks
 from gcc.training.checkpoint import DEFAULT_SCHEDULE
 from gcc.training.config import Amp
 from gcc.training.context import RunContext
 from gcc.training.footprint import bytes_of_checkpoint, bytes_written
 from gcc.training.memory_estimate import bytes_of_step
-from gcc.training.pairs import teacher_networks
 from gcc.training.precision import ExecutionConfig
 from gcc.training.teacher import Teacher
 from gcc.utils.device import choose_device
@@ -83,7 +83,7 @@ def precision(name: str, amp: Amp) -> Finding:
     return Finding("precision", "ok", f"{str(output.dtype).removeprefix('torch.')} (--amp {amp}), tested on {chosen}")
 
 
-def prospects(
+def preflight(
     teacher: Teacher, settings: Mapping[str, Any], data: Path | None, out: Path | None, *, skip_bad: bool = False, **arguments: Any
 ) -> Iterator[Finding]:
     """Yield findings about a compression, without starting it.
