@@ -139,7 +139,7 @@ class Recipe(metaclass=_AcceptsOldFields):
     beta2: float = 0.999
     """Adam's second beta."""
     pretrain_epochs: int = 0
-    """Epochs of pre-training before the second step, without discriminators, for families with that stage; the first step has a tenth."""
+    """Pre-training epochs (generators only) before the training phase; the search phase uses a tenth of them. 0 if the family has none."""
     gan_mode: GanMode = "hinge"
     """GAN loss of Eq. 1 and 2 (Table I)."""
     lambda_d: float = 1.0
@@ -147,7 +147,7 @@ class Recipe(metaclass=_AcceptsOldFields):
     lambda_gan: float = 1.0
     """Weight of the adversarial loss (Eq. 1) in a generator's loss."""
     pool_size: int = 0
-    """Number of earlier generated images from which each discriminator gets some in place of new ones; 0 for none."""
+    """Size of the image pool of each discriminator (`pool_size` in CycleGAN); 0 disables it."""
     lambda_gp: float = 10.0
     """Weight of the gradient penalty, for `wgangp` only."""
     update_order: Literal["GD", "DG"] = "GD"

@@ -1,8 +1,8 @@
 """Saved generators: `model.safetensors`, `config.json` and `README.md` (the model card) in one folder.
 
-A student or a teacher of a family with several generators has one such folder per generator in its own folder; a teacher's folder also has
-`discriminators.safetensors`. Reading trusts nothing: every field is validated, the tensors' names, shapes and dtypes are compared with the
-architecture before any tensor data is read, no path is taken from a file, and nothing is unpickled.
+If a family has several generators, the folder of a student or a teacher has one such folder per generator; a teacher's folder also has
+`discriminators.safetensors`. Files are treated as untrusted input. Every field is validated. The tensors' names, shapes and dtypes are
+compared with the architecture before any tensor data is read. No path is taken from a file, and nothing is unpickled.
 """
 
 from __future__ import annotations

@@ -29,11 +29,11 @@ RUN_FILES = (RECIPE_FILE, COMMAND_FILE, METRICS_FILE, SAMPLES, CHECKPOINTS, *RES
 PATH_OPTIONS = ("data", "teacher", "recipe", "widths")
 """Command-line options that name files or folders."""
 PER_CALL_OPTIONS = ("out", "force", "dry_run")
-"""Command-line options that hold for one call only."""
+"""Command-line options that apply to one call only."""
 RENAMED_OPTIONS = {"counter": "mac_counter", "keep": "keep_checkpoints", "metrics": "evaluators", "plain": "reference"}
 """Options by the names that they had in version 0.1."""
 RENAMED_KEYS = RENAMED_OPTIONS | {"files": "weights"}
-"""The same, of the options in `command.json`."""
+"""Current names of the keys of `command.json`, by their names in version 0.1."""
 
 
 def require_free(out: Path, *, force: bool, inputs: Iterable[Path]) -> None:

@@ -90,7 +90,7 @@ def notice(text: str) -> None:
 
 
 def printable(text: str) -> str:
-    """Return a text with its control characters escaped: names of files that strangers made must not command the terminal."""
+    """Return a text with its control characters escaped, because a crafted file name could contain terminal escape sequences."""
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 

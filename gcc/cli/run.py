@@ -66,7 +66,7 @@ def run_command(kind: type[Compressor | Trainer], options: dict[str, Any]) -> No
     if checkpoint:
         facts["resumed"] = f"after {checkpoint['phase']} epoch {checkpoint['epoch']}, step {checkpoint['done']}"
     else:
-        # A run without a checkpoint, which `auto` replaces, has hardly begun.
+        # `--resume auto` may overwrite a run without a checkpoint.
         inputs = [options[name] for name in ("data", "teacher") if options[name]]
         require_free(out, force=options["force"] or resume == AUTO, inputs=inputs)
     console = printer()
@@ -79,7 +79,7 @@ def run_command(kind: type[Compressor | Trainer], options: dict[str, Any]) -> No
     save_command(out, command, options)
     log = TensorBoard(out / TENSORBOARD) if options["tensorboard"] else no_logger
     result = session.train(Console(stderr=True), log)
-    # Written first: if nobody reads standard output any more, the program ends at the first print.
+    # Write the report first: the next print may end the program with a broken pipe.
     page = save_report([out])
     console.print(summary(run.arch, result.measurements(), result.paths(out), out))
     memory = {} if sys.platform == "win32" else {"peak memory": peak_memory(run.context.device)}

@@ -14,8 +14,8 @@ from types import FrameType
 def exit_on_sigint_during_import() -> Iterator[None]:
     """End this process at once if Ctrl-C arrives while a module is being imported.
 
-    Raised as an exception, it might be swallowed by the module, or leave it half initialised. At any other time, Ctrl-C raises
-    `KeyboardInterrupt` as usual. Nothing changes outside the main thread, or if the signal is ignored or already handled.
+    A `KeyboardInterrupt` raised there could be swallowed, or leave the module half initialised. At any other time, Ctrl-C raises it as
+    usual. Nothing changes outside the main thread, or if the signal is ignored or already handled.
     """
 
     def handle(number: int, frame: FrameType | None) -> None:

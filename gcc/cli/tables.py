@@ -22,7 +22,7 @@ PIPED = 200
 
 
 def printer() -> Console:
-    """Return a console for standard output. Its lines are long if that is not a terminal, so that they can be searched."""
+    """Return a console for standard output. Lines are not wrapped early if it is piped, so that `grep` finds whole rows."""
     console = Console()
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = PIPED

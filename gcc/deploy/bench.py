@@ -76,7 +76,7 @@ def bench(
     for runtime in selected:
         device = device_of(runtime)
         ready = [(name, load_in_runtime(network, example, runtime), shapes) for name, network, example, shapes in generators]
-        # The generators take turns at each input, so that they meet the machine in the same mood.
+        # Alternate between the generators at each shape, so that thermal drift and background load affect both alike.
         for number in range(len(sizes) or 1):
             for batch in batch_sizes:
                 for name, network, shapes in ready:

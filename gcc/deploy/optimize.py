@@ -95,9 +95,9 @@ def _use_polyphase(network: nn.Module, example: Tensor) -> None:
 
 @torch.no_grad()
 def seconds_of(network: nn.Module, paths: Sequence[str], example: Tensor) -> dict[str, float]:
-    """Return the least time of each of these layers in passes of the whole network, so that caches are as cold as in use.
+    """Return the shortest time of each layer, in seconds, over several passes of the whole network.
 
-    The path of the network itself is empty.
+    Whole passes leave the caches as cold as they are in use. The path of the network itself is empty.
     """
     seconds = dict.fromkeys(paths, math.inf)
     start: dict[str, float] = {}

@@ -13,8 +13,7 @@ from gcc.errors import GccError, PluginError
 from gcc.registry import EVALUATORS, EvalContext, EvalSample, Evaluator, Extractor, ImageEvaluator, MetricKey, SetEvaluator
 
 FEW = 2048
-"""With fewer images, a distance between sets is unreliable: it grows as their number falls, and a covariance of 2,048 features loses its
-rank."""
+"""Below this sample size, set distances are biased upwards and the covariance of 2,048 features is singular."""
 
 Features = Mapping[str, Tensor]
 """Features of images by extractor name, each (N, F) on the CPU."""

@@ -18,7 +18,7 @@ EPSILON = 1e-12
 
 
 def modules_at(network: nn.Module, paths: Sequence[str]) -> dict[str, nn.Module]:
-    """Return the modules at `paths`, without paths that the network lacks: a student may have lost that level."""
+    """Return the modules at `paths`, without paths that the network lacks: a pruned student may lack that level."""
     modules = dict(network.named_modules())
     return {path: modules[path] for path in paths if path in modules}
 

@@ -45,7 +45,7 @@ def select_layers(architecture: Architecture[Any], generators: Networks, discrim
     """Return the layers that the recipe's selector chooses in the teacher's networks, which are on the meta device.
 
     Raises:
-        RecipeError: a module that the user named is in none of the networks.
+        RecipeError: none of the networks has a module that the user named.
     """
     selector = choose_selector(architecture.recipe.selector)
     published = architecture.taps()

@@ -1,4 +1,4 @@
-"""Channel groups of a generator, found by finite differences of its constructor.
+"""Finds the channel groups of a generator by comparing the parameter shapes of two builds of it.
 
 A student is built anew from its widths, so nothing is sliced. Pruning only needs to know which weights produce the channels of a width,
 and which normalisation scales weigh them. To find out, the generator is built twice, the second time with one width raised: the shapes of

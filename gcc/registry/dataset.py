@@ -42,7 +42,7 @@ class DatasetSource(AcceptsOldNames, abc.ABC):
     """Whether all samples have one size without augmentation, so that they fit into a batch."""
 
     note: str = ""
-    """Which samples actually serve as this split, as a sentence; an empty string if they are the split's own."""
+    """A sentence that says which other split is used in place of this one; empty if none."""
 
     @abc.abstractmethod
     def __init__(self, root: Path | None, split: str, recipe: Recipe) -> None:

@@ -98,7 +98,7 @@ class Evaluator(AcceptsOldNames, abc.ABC):
 
 
 class ImageEvaluator(Evaluator):
-    """Compares every generated image with its true counterpart, or with the labels of that."""
+    """Compares every generated image with its ground-truth image or with that image's labels."""
 
     @abc.abstractmethod
     def compare(self, sample: EvalSample) -> Tensor:

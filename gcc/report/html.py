@@ -26,10 +26,10 @@ GENERATOR = "gan-gcc"
 MARKER = f'<meta name="generator" content="{GENERATOR}">'
 """The element that distinguishes a report from other files."""
 MARKER_END = 1024
-"""The marker is within so many bytes of the file's start."""
+"""The marker is within this many bytes of the file's start."""
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 """A browser loads nothing that is not in the page."""
-LEADS: Mapping[str, str] = {Phase.SEARCH: "Losses of the pair in the teacher's role whose generator was pruned afterwards."}
+LEADS: Mapping[str, str] = {Phase.SEARCH: "Losses of the search phase; its generator was then pruned."}
 """Explanations of the losses of a phase."""
 INSTALL = "pip install 'gan-gcc[report]'"
 Draw = Callable[[Panel, str], str]
@@ -152,9 +152,9 @@ def _sections(records: Sequence[RunRecord], draw: Draw | None) -> Iterator[Secti
     yield Section("Samples", "", "samples", [cells.samples(record) for record in records])
     yield plots("Quality over epochs", "On the validation images.", quality_panels)
     yield plots(
-        "Balance of the game",
-        "|L_G - L_Dfake| of the teacher's and the student's pair, and the target, the moving average of the teacher's. The student's "
-        "discriminator follows the target by opening and closing channels (Eq. 7): each layer's share of open channels is shown, too.",
+        "Generator-discriminator balance",
+        "|L_G - L_Dfake| of both pairs and the target, a moving average of the teacher's values. The student's discriminator follows the "
+        "target by opening and closing channels (Eq. 7); the share of open channels of each layer is also shown.",
         lambda record: [*balance_panels(record), *activity_panels(record)],
     )
     lead = "Share of each layer's channels that was pruned from the generator (Figure III of the paper)."

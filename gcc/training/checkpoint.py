@@ -1,6 +1,6 @@
-"""Checkpoints: all that a run needs to go on as if it had never stopped, in one safetensors file each.
+"""Checkpoints: the complete state of a run, in one safetensors file each. A resumed run gives the same bits as an uninterrupted one.
 
-Plain values are JSON in the file's header. A file is whole or absent, and the newest whole file counts.
+Plain values are JSON in the file's header. Files are written atomically; `newest` returns the most recent readable one.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from gcc.utils.files import explained, replacing
 from gcc.utils.state_tree import flatten_state, to_safetensors, unflatten_state
 
 CheckpointState = Mapping[str, Any]
-"""What a checkpoint holds: nested plain values and tensors."""
+"""The content of a checkpoint: nested plain values and tensors."""
 FORMAT = 3
-"""The version of their layout. A run resumes from checkpoints of its own version only."""
+"""The version of the layout. A run resumes only from checkpoints of this version."""
 STEM = "checkpoint"
 HEADER = "gcc"
 

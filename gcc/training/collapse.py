@@ -1,4 +1,4 @@
-"""The collapse that GCC avoids (Li et al. 2021, Figure I): how it is detected, and what follows."""
+"""Detects GAN collapse (Li et al. 2021, Figure I), and warns, stops or rolls back."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ DIVERSITY_GROWTH = 1.05
 STEPS_PER_TENSOR = 256
 """Steps whose losses are stacked into one tensor."""
 MIN_PATIENCE = 2
-"""The fewest epochs in a row after which a sign counts."""
+"""Minimum number of consecutive epochs with a symptom before it is reported."""
 HISTORY_FIELDS = ("healthy", "starved", "alike", "epochs")
 """The single values of a role's history."""
 DIVERSITY_SAMPLES = 16
@@ -154,7 +154,7 @@ class CollapseDetector:
             history.stack()
 
     def after_epoch(self, diversities: Mapping[str, Diversity]) -> dict[str, str]:
-        """Return what is wrong as a sentence by role. Healthy pairs are left out.
+        """Return the symptoms of each collapsed pair as one line, by role.
 
         Args:
             diversities: the diversity of each pair's fake images.
@@ -184,8 +184,10 @@ class CollapseDetector:
         history.starved = history.starved + 1 if grown or unsteady else 0
         if history.starved < self.patience:
             return []
-        trend = "has grown" if grown else "oscillates"
-        return [f"L_D is {mean_d:.2g}, where an undecided discriminator has {self.undecided:.2g}, and L_G {trend} ({mean_g:.3g})"]
+        trend = "grew to" if grown else "oscillated around"
+        return [
+            f"the discriminator loss fell to {mean_d:.2g} (chance level {self.undecided:.2g}) while the generator loss {trend} {mean_g:.3g}"
+        ]
 
     def _image_signs(self, history: _History, diversity: Diversity) -> list[str]:
         history.epochs += 1

@@ -21,7 +21,7 @@ def bytes_written(context: RunContext) -> int:
     copies = 2 if recipe.evaluators else 1
     columns = 2 + len(context.architecture.generators) * 2
     grids = (recipe.pretrain_epochs + recipe.epochs) * GRID_SAMPLES * columns * 3 * recipe.size**2
-    # A student is no larger than its teacher, and the report holds the grids once more.
+    # A student is no larger than its teacher, and the report contains the grids once more.
     return 2 * copies * _bytes_of_pair(context) + grids
 
 
@@ -31,7 +31,7 @@ def bytes_of_checkpoint(context: RunContext) -> int:
 
 
 def require_memory(context: RunContext) -> None:
-    """Refuse networks that do not fit into memory with their optimizers, as a stranger's recipe may ask for.
+    """Refuse a teacher pair that exceeds the free memory with its Adam states; a downloaded recipe may request any width.
 
     Raises:
         GccError: they do not fit.

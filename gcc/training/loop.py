@@ -38,7 +38,7 @@ class Stage:
 
     Attributes:
         phase: the phase.
-        epochs: their number.
+        epochs: the number of epochs.
         step: trains on one batch from each stream, and returns the losses.
         streams: where the batches come from.
         pairs: the pairs whose learning rates follow the recipe's schedule.

@@ -24,7 +24,7 @@ from gcc.training.teacher import Teacher
 
 
 class Cooperation(Protocol):
-    """A compression in its second step, as `gcc.compressor.Compressor` is one."""
+    """The part of the interface of `gcc.compressor.Compressor` that the estimate needs."""
 
     context: RunContext
     widths: dict[str, Widths]

@@ -71,7 +71,7 @@ NO_OUTPUT = DiscriminatorOutput(MappingProxyType({}), MappingProxyType({}))
 
 @dataclass(frozen=True)
 class TeacherOutput:
-    """What the teacher pair shows the student for a batch.
+    """The teacher's outputs for a batch that the distillation losses compare with.
 
     Attributes:
         fake: the output of the teacher's generators.
@@ -163,7 +163,7 @@ class GANPair:
     def _shares_output(self) -> bool:
         """Whether D's step reuses the discriminator output of G's step.
 
-        It must come second; and an image pool replaces fake images, for which there is no output yet.
+        Only if D is updated after G and there is no image pool, because pooled images have no logits yet.
         """
         return self.recipe.update_order == "GD" and not self.recipe.pool_size
 

@@ -1,4 +1,4 @@
-"""What a run is going to do, as texts for people."""
+"""Human-readable summary of a run, printed before it starts."""
 
 from __future__ import annotations
 

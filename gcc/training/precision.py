@@ -25,7 +25,7 @@ COMPILER: Mapping[str, Any] = {"backend": "inductor", "options": {"fallback_rand
 class ExecutionConfig:
     """How networks run. Parameters, losses and Gram matrices stay in float32.
 
-    The defaults are the reference mode: one precision, torch's own layout, every operation as the mathematics has it.
+    The defaults are the reference mode: float32, contiguous layout, no skipped channels. Slower; used to validate the faster modes.
 
     Attributes:
         device: where networks run.

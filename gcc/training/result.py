@@ -239,7 +239,7 @@ class Result(RenamedAttributes):
         return {title: folder / (LAST if LAST in title else "") / pair.role for title, pair in self._columns().items()}
 
     def _measurements_of_last(self, role: str) -> dict[str, dict[str, dict[str, Any]]]:
-        """Return the measurements that are saved with a last epoch: its own under its role, beside those of the best epochs."""
+        """Return the measurements saved with a last-epoch model: those of the last epoch as `role`, of the best one as `role (best)`."""
         measurements = {}
         for name, columns in self.measurements().items():
             best = {title: columns[title] for title in self.roles}

@@ -1,4 +1,4 @@
-"""A run in a folder: resumed or started, trained to the end, and saved, with all that a run leaves behind."""
+"""Runs a training loop in a folder: resumes it, checkpoints it, and saves its result and report."""
 
 from __future__ import annotations
 
@@ -111,12 +111,12 @@ class Session:
         except Interrupted:
             raise
         except Exception as error:
-            # Whatever else goes wrong, what ended the run is reported.
+            # Errors during cleanup must not hide the original exception.
             with suppress(GccError, RuntimeError, MemoryError):
                 if step and not ranks.is_distributed and isinstance(error, DataError):
                     # Batches are drawn between two steps. Other ranks may be in the middle of one.
                     self._save_checkpoint(step, progress)
-                # A checkpoint would only bring a collapse about again.
+                # Do not suggest resuming after a collapse: it would recur.
                 if not (checkpoints.is_empty or isinstance(error, TrainingError)):
                     console.print(f"once that is fixed, {escape(hint)}", soft_wrap=True)
                 if ranks.is_main_process:
@@ -146,7 +146,7 @@ class Session:
         console.print(f"report: {escape(str(save_report([self.out])))}", soft_wrap=True)
 
     def _explained(self, error: Exception) -> GccError | None:
-        """Return the message for an error of the machine. None if it is an error of the program."""
+        """Translate an environment error, such as memory that is full, to a `GccError`. None for a programming error."""
         execution, recipe = self.run.context.execution, self.run.recipe
         if is_out_of_memory(error):
             parts = execution.micro_batch
@@ -162,5 +162,5 @@ class Session:
         if reader_died(error):
             return DataError("a process that reads images was killed: if memory is short, give fewer --workers")
         if self.run.context.ranks.is_distributed and is_peer_lost(error):
-            return RunError("another process of this run has gone, and nothing can go on without it: see its own message")
+            return RunError("another process of this run has exited; see its error message")
         return None

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-"""Ctrl-C, a polite kill, and a closed terminal, which Windows does not report."""
+"""SIGINT (Ctrl-C), SIGTERM (`kill`) and SIGHUP (terminal closed; not on Windows)."""
 
 
 @contextmanager

@@ -24,7 +24,7 @@ def adversarial_stage(phase: Phase, pair: GANPair, epochs: int) -> Stage:
 
 
 def pretraining_stages(phase: Phase, pairs: Mapping[str, GANPair], epochs: int) -> Iterator[Stage]:
-    """Yield the stage in which the generators of new pairs, by role, train alone, if the recipe has one; their optimizers then restart."""
+    """Yield the pre-training stage of the generators of new pairs, by role, if `epochs` is not 0; reset their optimizers afterwards."""
     if pairs and epochs:
 
         def step(batch: Batch) -> LossTree:

@@ -64,8 +64,8 @@ class Weights:
             GccError: nothing in this run reads one of the named networks.
         """
         for name in sorted(self.files.keys() - self.asked):
-            known = suggestion(name, self.asked) if self.asked else ", or any others"
-            raise GccError(f"--weights {name}={self.files[name]}: nothing here reads weights of that name{known}")
+            known = f"of that name reads weights{suggestion(name, self.asked)}" if self.asked else "reads weights here"
+            raise GccError(f"--weights {name}={self.files[name]}: no network {known}")
 
 
 def short_sha256(path: Path) -> str:
@@ -78,7 +78,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a `.safetensors` file or of a state_dict saved by torch; other objects are refused.
 
     Raises:
-        ArtifactError: the file is missing or damaged, or holds something other than tensors.
+        ArtifactError: the file is missing or damaged, or contains something other than tensors.
     """
     if not path.is_file():
         raise ArtifactError(f"there is no file {path}")
@@ -90,7 +90,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     except MemoryError:
         raise
     except Exception as error:  # Damaged files raise exceptions of every type.
-        raise ArtifactError(f"{path} cannot be read: it is damaged, or holds more than tensors, which alone are loaded") from error
+        raise ArtifactError(
+            f"{path} cannot be read: it is damaged, or contains objects other than tensors, which are not loaded for security reasons"
+        ) from error
     if not (isinstance(state, Mapping) and state and all(isinstance(tensor, Tensor) for tensor in state.values())):
         raise ArtifactError(f"{path} is not a state_dict: expected tensors by name")
     tensors = {str(name): tensor for name, tensor in state.items()}
@@ -107,7 +109,7 @@ def matched(path: Path, wanted: Mapping[str, Tensor], what: str, beside: str = "
         path: as `read_tensors` reads it.
         wanted: the network's own tensors by name; only their shapes matter.
         what: the network in messages, such as "vgg19 of torchvision".
-        beside: prefix of the names of further tensors that such files may hold.
+        beside: prefix of the names of further tensors that such files may contain.
 
     Raises:
         ArtifactError: the file cannot be read, or belongs to another network; the message names the first tensor that differs.

@@ -68,7 +68,7 @@ def test_a_killed_process_ends_the_job_in_seconds_and_the_checkpoint_resumes_it(
     killed = time.monotonic()
     _, err = process.communicate(timeout=LIMIT)
     assert process.returncode != 0 and time.monotonic() - killed < 30
-    assert "gcc: error: another process of this run has gone" in err or "SIGTERM" in err
+    assert "gcc: error: another process of this run has exited" in err or "SIGTERM" in err
     assert "exitcode  : -9" in err
     code, out, err = finish(tmp_path, "--resume", "run")
     assert code == 0, err

@@ -67,7 +67,7 @@ def test_a_full_run_has_every_part(page):
         "Summary",
         "Samples",
         "Quality over epochs",
-        "Balance of the game",
+        "Generator-discriminator balance",
         "Pruned channels",
         "Losses: 2/2 joint training",
         "Losses: 1/2 sparse training",

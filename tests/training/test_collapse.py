@@ -32,12 +32,12 @@ def test_an_undecided_discriminator_costs_what_a_constant_can_at_best(mode, unde
 def test_figure_1_is_reported_after_two_epochs_with_the_numbers():
     first, second, third, fourth = epochs(detector_of("hinge", 10), [(1.0, 1.2), (1.1, 0.6), (2.0, 0.05), (3.0, 0.01)])
     assert first == second == third == ""
-    assert "L_D is 0.01, where an undecided discriminator has 2, and L_G has grown (3)" in fourth
+    assert "the discriminator loss fell to 0.01 (chance level 2) while the generator loss grew to 3" in fourth
 
 
 def test_an_oscillating_generator_is_reported():
     *_, last = epochs(detector_of("hinge", 10), [(1.0, 1.0), ([-2, 3], 0.02), ([-2, 3], 0.02)])
-    assert "L_G oscillates" in last
+    assert "the generator loss oscillated around" in last
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_signs_in_a_single_epoch_end_the_calm_and_resetting_the_counters_restore
     detector.reset_counters()
     assert detector.is_calm
     *_, warning = epochs(detector, [(3.0, 0.01)] * 2)
-    assert "L_G has grown" in warning, "the healthy epoch is still the reference"
+    assert "the generator loss grew to" in warning, "the healthy epoch is still the reference"
 
 
 def test_diversity_against_loops():

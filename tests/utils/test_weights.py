@@ -29,7 +29,7 @@ def test_nothing_is_run(tmp_path):
     (tmp_path / "evil.pth").write_bytes(pickle.dumps(Evil()))
     torch.save({"a": Evil()}, tmp_path / "evil2.pth")
     for name in ("evil.pth", "evil2.pth"):
-        with pytest.raises(ArtifactError, match="holds more than tensors"):
+        with pytest.raises(ArtifactError, match="contains objects other than tensors"):
             read_tensors(tmp_path / name)
     assert not os.path.exists("/tmp/evil")
 

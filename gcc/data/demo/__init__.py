@@ -1,1 +1,1 @@
-"""Demo datasets: four small worlds that numpy renders, the same on every machine; the registry is the only way to them."""
+"""Demo datasets: four small worlds that numpy renders, the same on every machine. Access them through `gcc.registry.DATASETS`."""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 FINEST = 64
-"""Pictures of fewer pixels on a side are shrunk from at least as many, for details are thinner than a pixel there."""
+"""Smaller images are rendered at this size or larger and downsampled, because details are thinner than a pixel."""
 AHEAD = 0.8
 """How far the light comes from the front: the part of its direction that points at the viewer."""
 SHADE = np.array((0.85, 1.0, 1.05), dtype=np.float32)
@@ -152,7 +152,7 @@ def _cover(blob: Blob, right: Array, down: Array, pixel: float) -> tuple[Array, 
     # At the very centre no direction leads to the edge.
     across, along = np.maximum(np.abs(u), 1e-4), np.maximum(np.abs(v), 1e-4)
     radius = (across**blob.power + along**blob.power) ** (1 / blob.power)
-    # To first order, the distance from the edge is what the radius exceeds 1 by, over how fast it grows.
+    # First-order distance to the edge: (radius - 1) / |gradient of the radius|.
     growth = np.hypot((across / radius) ** (blob.power - 1) / blob.width, (along / radius) ** (blob.power - 1) / height)
     edge = 1 + 0.05 * np.cos(blob.curls * np.arctan2(u, v)) if blob.curls else 1.0
     share = np.clip(0.5 - (radius - edge) / growth / max(pixel, blob.soft), 0, 1)

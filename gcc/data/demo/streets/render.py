@@ -116,7 +116,7 @@ def _sunshine(scene: Scene, x: Array, z: Array) -> Array:
     edges = np.array([block.far for block in row[:-1]], dtype=np.float32)
     heights = np.array([block.height for block in row], dtype=np.float32)
     from_wall = scene.wall - light.side * x
-    # Were the shadows longer, half of the road would be dark, and no label tells which half.
+    # Limit the shadow to half of the road: its side cannot be inferred from the labels.
     reach = np.minimum(heights / np.float32(light.slope), scene.wall - 0.5 * scene.road)[np.searchsorted(edges, z)]
     sun: Array = (0.3 + 0.7 * np.clip((from_wall - reach) / 0.5, 0, 1)).astype(np.float32)
     for thing in scene.things:
@@ -319,7 +319,7 @@ def _sign(canvas: Canvas, thing: Thing, light: Light) -> None:
     canvas.paint(where, post, rgb(thing.colour) * _lit(light, 0.5), POLE, thing.z)
     up = y - np.float32(thing.height)
     lit = _lit(light, 0.75)
-    # The shape tells the colours, as it does in the streets.
+    # A sign's shape determines its colours, as on real traffic signs.
     match thing.seed % 3:
         case 0:
             reach = np.sqrt(x * x + up * up) / 0.42

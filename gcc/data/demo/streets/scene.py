@@ -20,7 +20,7 @@ FAR = 120.0
 FLOOR = 3.1
 """Height of a storey."""
 
-# A building's colour goes with its number of storeys, which a label map shows; so the photograph can be told from the labels.
+# A building's colour depends on its number of storeys, which the label map shows, so that a generator can infer the colour from it.
 FACADES: dict[int, tuple[Colour, ...]] = {
     2: ((0.87, 0.74, 0.53), (0.84, 0.68, 0.50)),
     3: ((0.76, 0.47, 0.37), (0.80, 0.54, 0.41)),
