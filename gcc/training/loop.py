@@ -266,7 +266,7 @@ class TrainingLoop(abc.ABC):
         }
 
     def resume(self, checkpoint: CheckpointState) -> None:
-        """Let `steps` go on from a checkpoint.
+        """Store a checkpoint for `steps` to continue from. `_begin` restores it when the first unfinished epoch begins.
 
         Raises:
             RunError: the checkpoint belongs to another recipe, other data or another version.

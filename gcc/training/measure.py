@@ -55,11 +55,11 @@ def build_result(run: TrainingLoop) -> Result:
 
 
 def partial_result(run: TrainingLoop, error: Exception) -> Result | None:
-    """Return what is worth keeping of a run that failed: the best epoch of each pair, or else the current one; no test metrics.
+    """Return the partial result of a run that failed: the best epoch of each pair, or else the current one; without test metrics.
 
     Args:
         run: the run that failed.
-        error: why it failed. After a collapse, the current epoch is not worth keeping.
+        error: why it failed. After a collapse, the current epoch is not saved.
     """
     best = run.best.best if run.best else {}
     training = {role for role, pair in run.pairs.items() if pair.trains}

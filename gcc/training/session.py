@@ -28,6 +28,11 @@ from gcc.utils.files import explained, require_room, set_aside
 class Session:
     """A run in its folder.
 
+    A run resumes in this order: the command line restores the options from `command.json` (`gcc.artifacts.run_folder.load_command`).
+    `resume` reads the newest checkpoint and hands it to the loop, which refuses it if it belongs to another run. `prepare` removes the
+    lines that were logged after the checkpoint from `metrics.jsonl`. `train` then runs the loop, which skips the finished epochs
+    (`TrainingLoop._remaining`) and restores the complete state when it begins the next one (`TrainingLoop._begin`).
+
     Attributes:
         checkpoint: what the run resumes from; empty if it starts anew.
 
@@ -44,7 +49,9 @@ class Session:
         self.checkpoint: CheckpointState = {}
 
     def resume(self) -> bool:
-        """Let the run go on from the newest checkpoint in the folder, and return whether there is one.
+        """Hand the newest checkpoint in the folder to the training loop, and return whether there is one.
+
+        `train` continues from it.
 
         Raises:
             RunError: the checkpoint belongs to another run.
@@ -56,9 +63,9 @@ class Session:
         return found
 
     def prepare(self) -> Path | None:
-        """Make the folder ready, and return where the run that it held has been moved to, if there was one.
+        """Prepare the folder, and return the folder that an earlier run in it was moved to. None if there was no earlier run.
 
-        A resumed run loses what it wrote after its checkpoint, and will write again; results are moved aside.
+        If the run resumes, results are moved aside, and metrics logged after the checkpoint are removed, since they will be logged again.
 
         Raises:
             OutputError: the folder cannot be written, or its disk is too full.
@@ -137,7 +144,7 @@ class Session:
             progress.save_checkpoint(step)
 
     def _save_partial_result(self, error: Exception, console: Console) -> None:
-        """Save what is worth keeping of a failed run, and its report."""
+        """Save the partial result of a failed run, if there is one, and its report."""
         if result := partial_result(self.run, error):
             result.save(self.out)
             for role, path in result.paths(self.out).items():

@@ -313,7 +313,7 @@ def test_version_names_what_matters():
         (["--arch", "pix2pix", "--evaluators", "psrn"], "unknown evaluator 'psrn' (did you mean 'psnr'"),
         (["--arch", "sagan", "--evaluators", "psnr"], "this family has none: choose another, such as fid"),
         (["--arch", "pix2pix", "--weights", "vgg19"], "expected NAME=FILE, such as --weights vgg19=FILE"),
-        (["--arch", "pix2pix", "--weights", "vgg19=x.pth"], "nothing here reads weights of that name"),
+        (["--arch", "pix2pix", "--weights", "vgg19=x.pth"], "no network reads weights here"),
         (["--arch", "pix2pix", "--preset", "no-gobal"], "did you mean 'no-global'"),
         (["--arch", "pix2pix", "--widths", "nowhere"], "nowhere is not a folder"),
         (["--arch", "srgan", "--size", "16"], "16x16 pixels is too small for PSNR and SSIM"),

@@ -81,7 +81,7 @@ def test_missing_and_unused_weights_are_errors(tmp_path, monkeypatch):
     assert lacking.status == "error" and "the weights of vgg19 are needed" in lacking.text and "--weights vgg19=FILE" in lacking.text
     assert doctor.weights_of_losses(context("srgan")).status == "ok"
     unread = doctor.finding_of("metrics", doctor.metrics, context("pix2pix", weights={"vgg": "x.pth"}))
-    assert unread.status == "error" and "nothing here reads weights of that name" in unread.text
+    assert unread.status == "error" and "no network reads weights here" in unread.text
     assert doctor.metrics(context("pix2pix", evaluators="")).status == "warning"
     assert doctor.metrics(context("pix2pix")).text == "l1, psnr; l1 selects the best epoch"
 

@@ -69,7 +69,7 @@ def test_sets_of_images_need_no_names_in_common(tmp_path):
         (lambda t: evaluate(t / "fake", t / "other", evaluators="l1"), "has no image with the name of .*0.png"),
         (lambda t: evaluate(t / "fake", t / "large", evaluators="l1"), "differ in size"),
         (lambda t: evaluate(t / "fake", t / "real", evaluators="miou_small"), "one of these trains on training images"),
-        (lambda t: evaluate(t / "fake", t / "real", evaluators="l1", weights={"vgg": "x"}), "nothing here reads weights of that name"),
+        (lambda t: evaluate(t / "fake", t / "real", evaluators="l1", weights={"vgg": "x"}), "no network reads weights here"),
         (lambda t: evaluate(t / "fake", t / "real", evaluators="l1", split="val"), "leave --dataset and --split out"),
         (lambda t: evaluate(t / "fake", t / "twice", evaluators="l1"), "0.jpg and 0.png have the same name"),
         (lambda t: evaluate(t / "single", t / "real", evaluators="fd_effnetlite0"), "expected 2 or more of each, got 1 fake and 2 real"),
