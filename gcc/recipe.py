@@ -1,6 +1,6 @@
 """Recipes: all settings of a run as typed and checked data, read from TOML and written to TOML.
 
-A `Recipe` holds the fields that all families share. A family adds its own in a subclass (see `gcc.models.pix2pix.Pix2PixRecipe`), whose
+A `Recipe` contains the fields that all families share. A family adds its own in a subclass (see `gcc.models.pix2pix.Pix2PixRecipe`), whose
 defaults are its row of Table I. A field has the name of the corresponding pix2pix/CycleGAN option if there is one.
 """
 

@@ -52,7 +52,7 @@ def single_generator(artifacts: Mapping[str, Artifact]) -> Artifact:
     """
     if len(artifacts) > 1:
         folder = next(iter(artifacts.values())).folder.parent
-        raise ArtifactError(f"{folder} holds the generators {', '.join(artifacts)}: name one, such as {folder / next(iter(artifacts))}")
+        raise ArtifactError(f"{folder} contains the generators {', '.join(artifacts)}: name one, such as {folder / next(iter(artifacts))}")
     return next(iter(artifacts.values()))
 
 
@@ -72,7 +72,7 @@ def resolve_location(location: str | Path) -> Path:
     folder = fetch(address, [CONFIG]) / address.folder
     configs = [folder / CONFIG] if (folder / CONFIG).is_file() else sorted(folder.glob(f"*/{CONFIG}"))
     if not configs:
-        raise ArtifactError(f"{address} holds no {CONFIG} of a saved model: expected a repository that gcc push has uploaded")
+        raise ArtifactError(f"{address} contains no {CONFIG} of a saved model: expected a repository that gcc push has uploaded")
     for config in configs:
         read_config(config.parent)
     return fetch(address, SHARED) / address.folder
@@ -96,11 +96,11 @@ def read(folder: Path, role: Role | None = None) -> dict[str, Artifact]:
     roles = [folder / name for name in (STUDENT, TEACHER) if (folder / name).is_dir()]
     if not folders or roles:
         hint = f": give {' or '.join(map(str, roles))}" if roles else ""
-        raise ArtifactError(f"{folder} holds no config.json of a saved model{hint}")
+        raise ArtifactError(f"{folder} contains no config.json of a saved model{hint}")
     artifacts = [read_config(path) for path in folders]
     for artifact in artifacts:
         if role is not None and artifact.role != role:
-            raise ArtifactError(f"{artifact.folder} holds a {artifact.role}: expected a {role}")
+            raise ArtifactError(f"{artifact.folder} contains a {artifact.role}: expected a {role}")
     first = artifacts[0]
     for artifact in artifacts[1:]:
         if (artifact.role, artifact.arch, artifact.recipe) != (first.role, first.arch, first.recipe):
@@ -109,7 +109,7 @@ def read(folder: Path, role: Role | None = None) -> dict[str, Artifact]:
             raise ArtifactError(f"{first.folder} and {artifact.folder} differ in {differing}: expected the generators of one run")
     by_name = {artifact.generator: artifact for artifact in artifacts}
     if len(by_name) < len(artifacts):
-        raise ArtifactError(f"{folder} holds a generator twice: expected a folder for each of {', '.join(by_name)}")
+        raise ArtifactError(f"{folder} contains a generator twice: expected a folder for each of {', '.join(by_name)}")
     return by_name
 
 

@@ -21,7 +21,7 @@ SAMPLES = "samples"
 CHECKPOINTS = "checkpoints"
 TENSORBOARD = "tensorboard"
 STUDENT, TEACHER, LAST = "student", "teacher", "last"
-"""The folders of the saved generators; `last` holds those of the last epoch if that is not the best."""
+"""The folders of the saved generators; `last` contains those of the last epoch if that is not the best."""
 RESULTS = (STUDENT, TEACHER, LAST, REPORT_FILE)
 """What a run writes when it ends."""
 RUN_FILES = (RECIPE_FILE, COMMAND_FILE, METRICS_FILE, SAMPLES, CHECKPOINTS, *RESULTS, TENSORBOARD)
@@ -52,12 +52,12 @@ def require_free(out: Path, *, force: bool, inputs: Iterable[Path]) -> None:
     with explained(out):
         existing = _existing_files(out)
     if existing and not any((out / mark).exists() for mark in (RECIPE_FILE, COMMAND_FILE)):
-        raise OutputError(f"{out} holds {', '.join(existing)} and no {RECIPE_FILE}, so it is not a run's folder: choose another --out")
+        raise OutputError(f"{out} contains {', '.join(existing)} and no {RECIPE_FILE}, so it is not a run's folder: choose another --out")
     if existing and not force:
-        raise OutputError(f"{out} already holds a run ({', '.join(existing)}): choose another --out, or move it aside with --force")
+        raise OutputError(f"{out} already contains a run ({', '.join(existing)}): choose another --out, or move it aside with --force")
     for path in inputs:
         if existing and path.resolve().is_relative_to(out.resolve()):
-            raise OutputError(f"{out} holds {path}, which this run reads: choose another --out")
+            raise OutputError(f"{out} contains {path}, which this run reads: choose another --out")
         if out.resolve() == path.resolve():
             raise OutputError(f"{out} is what this run reads: choose another --out")
 
@@ -121,7 +121,7 @@ def load_command(out: Path, command: str, options: Mapping[str, Any], given: Col
         saved_command, saved = content["command"], {RENAMED_KEYS.get(name, name): value for name, value in dict(content["options"]).items()}
     except (FileNotFoundError, NotADirectoryError) as error:
         raise RunError(
-            f"{out} holds no run that can be resumed: it has no {COMMAND_FILE}; expected the folder of an unfinished run"
+            f"{out} contains no run that can be resumed: it has no {COMMAND_FILE}; expected the folder of an unfinished run"
         ) from error
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RunError(f"{path} is damaged: resume with `--resume auto`, --out {out} and the options of the run") from error

@@ -121,10 +121,10 @@ class Ablation:
         """Check the first run, and describe the ablation as texts by title.
 
         Raises:
-            GccError: the run is impossible, or the folder holds an ablation with other data, another teacher or other arguments.
+            GccError: the run is impossible, or the folder contains an ablation with other data, another teacher or other arguments.
         """
         if (self.out / RECIPE_FILE).exists():
-            raise OutputError(f"{self.out} holds a single run: choose another --out, which need not exist yet")
+            raise OutputError(f"{self.out} contains a single run: choose another --out, which need not exist yet")
         self.first.check()
         self._require_same_inputs()
         variants = {name: PRESETS[name].summary for name in self.variants}
@@ -134,7 +134,7 @@ class Ablation:
         """Train every run that is not finished, and yield its title before it starts.
 
         Raises:
-            GccError: a run fails, or the folder holds runs of another recipe.
+            GccError: a run fails, or the folder contains runs of another recipe.
         """
         write_text(self.out / PLAN, json.dumps(self._inputs, indent=2) + "\n")
         for number in range(self.seeds):
@@ -236,7 +236,7 @@ class Ablation:
             raise OutputError(f"{path} is damaged, or not the plan of an ablation: choose another --out") from error
         before = {RENAMED_OPTIONS.get(name, name): value for name, value in plan.items()}
         if names := [name for name in {**self._inputs, **before} if self._inputs.get(name) != before.get(name)]:
-            raise OutputError(f"{self.out} holds an ablation with another {', '.join(names)}: choose another --out, or use the same")
+            raise OutputError(f"{self.out} contains an ablation with another {', '.join(names)}: choose another --out, or use the same")
 
     def _widths(self) -> Path | None:
         """Return the folder of a finished student, whose widths all others take, or None before the first run is finished."""
@@ -248,15 +248,15 @@ class Ablation:
 
 
 def _is_finished(folder: Path, run: Compressor) -> bool:
-    """Return whether a folder holds the run, finished.
+    """Return whether a folder contains the run, finished.
 
     Raises:
-        OutputError: it holds a run of another recipe.
+        OutputError: it contains a run of another recipe.
     """
     if not (folder / RECIPE_FILE).exists():
         return False
     if changes := differences(current_names(read_toml(folder / RECIPE_FILE)), {"arch": run.arch, **run.recipe.to_dict()}):
-        raise OutputError(f"{folder} holds a run of another recipe ({changes}): choose another --out, or use the same recipe")
+        raise OutputError(f"{folder} contains a run of another recipe ({changes}): choose another --out, or use the same recipe")
     try:
         return is_finished(folder) and set(read(folder / "student")) == set(run.architecture.generators)
     except GccError:

@@ -17,7 +17,7 @@ from gcc.cli.options import PATH
     type=click.Choice(["onnx", "torchscript", "pt2", "safetensors"]),
     default="onnx",
     show_default=True,
-    help="File format; pt2 is torch.export's, and safetensors holds only the folded weights.",
+    help="File format; pt2 is torch.export's, and safetensors contains only the folded weights.",
 )
 @click.option(
     "--precision",

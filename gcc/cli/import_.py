@@ -15,7 +15,7 @@ from gcc.cli.options import PATH, parse_assignments
 @click.option("--arch", metavar="NAME", required=True, help="GAN architecture of the file, see `gcc list`.")
 @click.option("--generator", metavar="NAME", help="Which of the architecture's generators it is  [default: the first]")
 @click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Any recipe field that the file does not determine.")
-@click.option("--force", is_flag=True, help="Move the generator that OUT already holds aside.")
+@click.option("--force", is_flag=True, help="Move the generator that OUT already contains aside.")
 def command(file: Path, out: Path, arch: str, generator: str | None, assignments: tuple[str, ...], force: bool) -> None:
     """Import a generator trained by another program as a teacher, such as latest_net_G.pth of pytorch-CycleGAN-and-pix2pix."""
     from gcc.cli.tables import comparison_table, printer

@@ -104,7 +104,7 @@ run_options = with_options(
 
 folder_options = with_options(
     [
-        click.option("--force", is_flag=True, help="Move the run that --out already holds aside."),
+        click.option("--force", is_flag=True, help="Move the run that --out already contains aside."),
         click.option("--tensorboard", is_flag=True, help="Also write a TensorBoard log to the output folder."),
         click.option("--resume", metavar="DIR|auto", help="Resume the run in DIR; auto resumes the run in --out, or starts one."),
         click.option(

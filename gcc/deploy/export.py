@@ -220,7 +220,7 @@ def _image_files(folder: Path) -> list[Path]:
     files = image_files(folder)
     if len(files) < 2:
         raise DataError(
-            f"{folder} holds {len(files)} images: expected at least two, one to measure ranges on and one to measure quality on"
+            f"{folder} contains {len(files)} images: expected at least two, one to measure ranges on and one to measure quality on"
         )
     return files
 

@@ -98,7 +98,7 @@ def evaluate(
     files, on_device = Weights(weights), choose_device(device)
     if holds_images(subject):
         if dataset or split != "test":
-            raise GccError(f"{subject} holds images, which are compared with the folder of real ones: leave --dataset and --split out")
+            raise GccError(f"{subject} contains images, which are compared with the folder of real ones: leave --dataset and --split out")
         return _evaluate_images(subject, data, split_names(evaluators), files, on_device, skip_bad=skip_bad)
     if subject.is_dir() and not any(subject.glob("**/config.json")):
         raise DataError(f"{subject} contains neither images nor a saved generator; its subfolders are not searched for images")
@@ -143,12 +143,12 @@ def evaluation_path(subject: Path, split: str, out: Path | None) -> Path:
     if not above.is_dir():
         raise OutputError(f"{above} is a file, so that {path} cannot be written: choose another --out")
     if path.exists() and not _is_evaluation(path):
-        raise OutputError(f"{path} already exists and holds no metrics: choose another --out, or move it away")
+        raise OutputError(f"{path} already exists and contains no metrics: choose another --out, or move it away")
     return path
 
 
 def free_path(path: Path, evaluation: Evaluation) -> Path:
-    """Return `path`; append a number if it holds a different evaluation, so that it is not overwritten."""
+    """Return `path`; append a number if it contains a different evaluation, so that it is not overwritten."""
     for number in count(2):
         if not path.exists() or _scope(json.loads(path.read_text(encoding="utf-8"))) == _scope(asdict(evaluation)):
             break
@@ -196,14 +196,14 @@ def _evaluate_images(
     fake: Path, real: Path | None, names: list[str], weights: Weights, device: torch.device, *, skip_bad: bool
 ) -> Evaluation:
     if real is None:
-        raise GccError(f"{fake} holds images: give the folder of the real ones with --data")
+        raise GccError(f"{fake} contains images: give the folder of the real ones with --data")
     _required(names)
     if not real.is_dir():
         raise DataError(f"{real} is {'a file' if real.exists() else 'not a folder'}: expected the folder of the real images")
     left_out: list[str] = []
     fake_files, real_files = (_readable(folder, left_out) if skip_bad else _image_files(folder) for folder in (fake, real))
     if not real_files:
-        raise DataError(f"{real} holds no images: expected the real ones that those of {fake} are compared with")
+        raise DataError(f"{real} contains no images: expected the real ones that those of {fake} are compared with")
 
     def no_training() -> NoReturn:
         raise GccError(f"{', '.join(names)}: one of these trains on training images, and {real} is a folder without splits")
@@ -213,7 +213,7 @@ def _evaluate_images(
         unreadable = {path.stem for path in _image_files(real)} - {path.stem for path in real_files}
         fake_files = [path for path in fake_files if path.stem not in unreadable]
     if not fake_files:
-        raise DataError(f"{fake} holds no image that can be evaluated")
+        raise DataError(f"{fake} contains no image that can be evaluated")
     counterparts = _counterparts(fake_files, real_files) if paired else {}
     evaluators = EvaluatorCollection(names, EvalContext(weights, device, no_training), paired=paired)
     weights.require_asked()

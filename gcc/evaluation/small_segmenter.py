@@ -176,7 +176,7 @@ class SegmenterMIoU(MeanIoU):
     def _require_key(sample: EvalSample, key: str) -> None:
         if sample.source != key:
             raise GccError(
-                f"miou_small evaluates photographs that are generated from label maps: {key} holds the label maps here, and the images"
+                f"miou_small evaluates photographs that are generated from label maps: {key} contains the label maps here, and the images"
                 f" are generated from {sample.source}; leave it out, or reverse the direction"
             )
 

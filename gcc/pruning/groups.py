@@ -76,7 +76,7 @@ def _producers(path: str, module: nn.Module, raised: nn.Module, channels: int) -
 
 
 def _scales(path: str, module: Any, raised: Any, channels: int) -> list[str]:
-    """Return the scale of a norm if it holds one number for each channel of the group."""
+    """Return the scale of a norm if it contains one number for each channel of the group."""
     before, after = module.weight, raised.weight
     if before is None or after is None or before.ndim != 1:
         return []

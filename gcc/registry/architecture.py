@@ -22,7 +22,7 @@ class Architecture(AcceptsOldNames, abc.ABC, Generic[R]):
     A family must define `samples`, `demo_source` and every abstract method. The members under "Optional" have defaults that suit most
     families.
 
-    An instance holds only its frozen recipe, so it can be created and discarded freely. It builds every network; the caller owns them.
+    An instance contains only its frozen recipe, so it can be created and discarded freely. It builds every network; the caller owns them.
     Builders must work under `torch.device("meta")`.
     """
 

@@ -146,7 +146,7 @@ def read_run(folder: Path) -> RunRecord:
     """
     if not (folder / RECIPE_FILE).is_file():
         raise RunError(
-            f"{folder} holds no {RECIPE_FILE}, so it is not a run's folder: expected the --out folder of `gcc compress`{_example(folder)}"
+            f"{folder} has no {RECIPE_FILE}, so it is not a run's folder: expected the --out folder of `gcc compress`{_example(folder)}"
         )
     recipe = read_toml(folder / RECIPE_FILE)
     arch = recipe.pop("arch", None)

@@ -39,7 +39,7 @@ def import_generator(arch: str, file: Path, out: Path, *, generator: str | None,
 
     Raises:
         ArtifactError: the file cannot be read, or does not fit the family.
-        OutputError: `out` cannot be written, or holds that generator already.
+        OutputError: `out` cannot be written, or contains that generator already.
     """
     family = ARCHITECTURES.load(arch)
     name = family.generators[0] if generator is None else generator
@@ -62,16 +62,16 @@ def import_generator(arch: str, file: Path, out: Path, *, generator: str | None,
 
 
 def _make_room(teacher: TrainedPair, out: Path, name: str, *, force: bool) -> None:
-    """Refuse a folder that holds another model. With `force`, move the files that this one replaces aside."""
+    """Refuse a folder that contains another model. With `force`, move the files that this one replaces aside."""
     own = {teacher.path(out, generator) for generator in teacher.architecture.generators}
     folders = [config.parent for config in (out / CONFIG, *out.glob(f"*/{CONFIG}")) if config.exists()]
     for folder in folders:
         if folder not in own and not folder.name.startswith("replaced"):
-            raise OutputError(f"{folder} holds another model: choose another folder")
+            raise OutputError(f"{folder} contains another model: choose another folder")
     for folder, names in ((teacher.path(out, name), FILES), (out, (DISCRIMINATORS,))):
         existing = [file for file in names if (folder / file).exists()]
         if existing and not force:
-            raise OutputError(f"{folder} already holds {', '.join(existing)}: choose another folder, or move it aside with --force")
+            raise OutputError(f"{folder} already contains {', '.join(existing)}: choose another folder, or move it aside with --force")
         set_aside(folder, existing)
 
 

@@ -222,7 +222,7 @@ class Result(RenamedAttributes):
         They hold the best epoch. A pair whose last epoch is another is also in `last/student/` or `last/teacher/`.
 
         Raises:
-            OutputError: the folder holds one of them already, or cannot be written.
+            OutputError: the folder contains one of them already, or cannot be written.
         """
         columns, paths = self._columns(), self.paths(Path(folder))
         for path in paths.values():

@@ -48,13 +48,13 @@ def saved_widths(context: RunContext, folder: Path) -> dict[str, Widths]:
     """Return the widths of a saved student's generators.
 
     Raises:
-        ArtifactError: the folder holds no student of this family with these levels.
+        ArtifactError: the folder contains no student of this family with these levels.
     """
     saved = read(folder, role="student")
     names = context.architecture.widths(context.recipe.ngf).keys()
     for generator in context.architecture.generators:
         if generator not in saved or saved[generator].arch != context.arch or saved[generator].widths.keys() != names:
-            raise ArtifactError(f"{folder} holds no widths for this {context.arch}'s generator {generator}: expected {', '.join(names)}")
+            raise ArtifactError(f"{folder} contains no widths for this {context.arch}'s generator {generator}: expected {', '.join(names)}")
     return {generator: saved[generator].widths for generator in context.architecture.generators}
 
 

@@ -38,7 +38,7 @@ def test_another_command_is_named(tmp_path):
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):
-    with pytest.raises(RunError, match=r"holds no run that can be resumed: it has no command\.json"):
+    with pytest.raises(RunError, match=r"contains no run that can be resumed: it has no command\.json"):
         load_command(tmp_path, "compress", NONE_GIVEN, [])
 
 

@@ -205,20 +205,20 @@ def test_unknown_tensors_are_refused_by_name(saved, change, says):
 def test_a_missing_generator_is_reported(tmp_path):
     with pytest.raises(ArtifactError, match="not a folder"):
         load(tmp_path / "nothing")
-    with pytest.raises(ArtifactError, match=r"holds no config\.json"):
+    with pytest.raises(ArtifactError, match=r"contains no config\.json"):
         load(tmp_path)
     for role in ("student", "teacher"):
         write(tmp_path / role, role)
     with pytest.raises(ArtifactError, match="give .*student or .*teacher"):
         load(tmp_path)
-    with pytest.raises(ArtifactError, match="holds a student: expected a teacher"):
+    with pytest.raises(ArtifactError, match="contains a student: expected a teacher"):
         Teacher.load(tmp_path / "student")
 
 
 def test_generators_of_two_runs_are_refused(tmp_path):
     write(tmp_path / "one", "student")
     write(tmp_path / "two", "student")
-    with pytest.raises(ArtifactError, match="holds a generator twice"):
+    with pytest.raises(ArtifactError, match="contains a generator twice"):
         read(tmp_path)
     edit(tmp_path / "two", role="teacher")
     with pytest.raises(ArtifactError, match="differ in"):

@@ -65,7 +65,7 @@ def test_a_teacher_comes_with_its_discriminators_and_its_generators(saved, hub, 
     assert "user/horses" in hub.private
     teacher = Teacher.load("hf://user/horses")
     assert teacher.has_discriminators and teacher.pretrained.keys() == {"A2B", "B2A"}
-    with pytest.raises(ArtifactError, match="holds the generators A2B, B2A: name one"):
+    with pytest.raises(ArtifactError, match="contains the generators A2B, B2A: name one"):
         load("hf://user/horses")
     assert same(load("hf://user/horses/A2B"), load(saved / "cyclegan" / "teacher" / "A2B"))
     out = pull("user/horses", tmp_path / "horses")
@@ -128,9 +128,9 @@ def test_nothing_pickled_is_downloaded_and_nothing_of_other_libraries(saved, hub
         load("hf://user/language")
     assert "model.safetensors" not in hub.served
     hub.commit("user/empty", {"README.md": b"hello"})
-    with pytest.raises(ArtifactError, match=r"hf://user/empty holds no config\.json of a saved model"):
+    with pytest.raises(ArtifactError, match=r"hf://user/empty contains no config\.json of a saved model"):
         load("hf://user/empty")
-    with pytest.raises(ArtifactError, match="holds no config.json"):
+    with pytest.raises(ArtifactError, match="contains no config.json"):
         load("hf://user/tiny/A2B")
 
 

@@ -91,7 +91,7 @@ def test_runs_with_other_inputs_are_refused(tmp_path):
     other = Ablation(
         Teacher.create("pix2pix"), out, presets="gcc", seeds=1, arguments={"device": "cpu", "amp": "bf16"}, settings=TINY["pix2pix"]
     )
-    with pytest.raises(OutputError, match="holds an ablation with another amp"):
+    with pytest.raises(OutputError, match="contains an ablation with another amp"):
         other.plan()
     data = tmp_path / "data" / "train"
     data.mkdir(parents=True)
@@ -105,7 +105,7 @@ def test_runs_with_other_inputs_are_refused(tmp_path):
         arguments={"device": "cpu", "data": tmp_path / "data"},
         settings=TINY["pix2pix"],
     )
-    with pytest.raises(OutputError, match="holds an ablation with another data"):
+    with pytest.raises(OutputError, match="contains an ablation with another data"):
         other.plan()
 
 
@@ -141,7 +141,7 @@ def test_a_stopped_run_is_resumed(tmp_path):
 
 def test_the_folder_of_a_single_run_is_refused(tmp_path):
     (tmp_path / "recipe.toml").touch()
-    with pytest.raises(OutputError, match="holds a single run"):
+    with pytest.raises(OutputError, match="contains a single run"):
         ablation(tmp_path).plan()
 
 

@@ -208,7 +208,7 @@ def test_import_makes_a_teacher(tmp_path):
     torch.save(ResNet(2, 4).state_dict(), tmp_path / "latest_net_G.pth")
     done = run("import", "--arch", "cyclegan", tmp_path / "latest_net_G.pth", tmp_path / "teacher", "--set", "size=64")
     assert done.exit_code == 0 and "1x3x64x64" in done.stdout and (tmp_path / "teacher" / "A2B" / "model.safetensors").exists()
-    assert "already holds" in refused("import", "--arch", "cyclegan", tmp_path / "latest_net_G.pth", tmp_path / "teacher")
+    assert "already contains" in refused("import", "--arch", "cyclegan", tmp_path / "latest_net_G.pth", tmp_path / "teacher")
 
 
 def test_translate_refuses_what_it_cannot_read(compressed, tmp_path):

@@ -133,7 +133,7 @@ def test_free_disk_space_is_compared_with_what_the_run_writes(tmp_path, monkeypa
     check(examine(out=out), "disk", "error", "make room")
     out.mkdir(parents=True)
     (out / "recipe.toml").touch()
-    check(examine(out=out), "disk", "error", "already holds a run")
+    check(examine(out=out), "disk", "error", "already contains a run")
 
 
 def test_the_device_and_its_precision_are_tried(monkeypatch):

@@ -121,7 +121,7 @@ def test_the_data_of_the_run_measures_its_generators(saved, tmp_path, small_worl
         ({"format": "pt2", "precision": "fp16"}, GccError, "precision fp16 requires --format onnx"),
         ({"calibration": "images"}, GccError, "--calibration requires lower precision"),
         ({"out": "out.bin"}, OutputError, "expected a file such as .*out.onnx"),
-        ({"precision": "int8", "calibration": "nowhere"}, DataError, "holds 0 images"),
+        ({"precision": "int8", "calibration": "nowhere"}, DataError, "contains 0 images"),
     ],
 )
 def test_invalid_options_are_refused(saved, tmp_path, monkeypatch, options, error, message):

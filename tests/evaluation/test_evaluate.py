@@ -64,7 +64,7 @@ def test_sets_of_images_need_no_names_in_common(tmp_path):
     ("call", "message"),
     [
         (lambda t: evaluate(t / "fake", evaluators="l1"), "give the folder of the real ones with --data"),
-        (lambda t: evaluate(t / "fake", t / "empty", evaluators="l1"), "holds no images"),
+        (lambda t: evaluate(t / "fake", t / "empty", evaluators="l1"), "contains no images"),
         (lambda t: evaluate(t / "fake", t / "real"), "no evaluators"),
         (lambda t: evaluate(t / "fake", t / "other", evaluators="l1"), "has no image with the name of .*0.png"),
         (lambda t: evaluate(t / "fake", t / "large", evaluators="l1"), "differ in size"),
@@ -105,7 +105,7 @@ def test_a_value_that_is_not_finite_is_null_and_other_files_stay(tmp_path):
     assert evaluation_path(tmp_path / "s", "val", None).name == "s-evaluation-val.json"
     assert evaluation_path(tmp_path / "s", "test", tmp_path / "e.json") == tmp_path / "e.json"
     (tmp_path / "notes.json").write_text("[]")
-    with pytest.raises(OutputError, match="holds no metrics"):
+    with pytest.raises(OutputError, match="contains no metrics"):
         evaluation_path(tmp_path / "s", "test", tmp_path / "notes.json")
 
 

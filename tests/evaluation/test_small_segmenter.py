@@ -143,7 +143,7 @@ def test_the_size_of_the_network():
 
 def test_the_other_direction_is_refused(trained):
     batch = held_out()
-    with pytest.raises(GccError, match="A holds the label maps here, and the images are generated from B; leave it out, or reverse"):
+    with pytest.raises(GccError, match="A contains the label maps here, and the images are generated from B; leave it out, or reverse"):
         trained.compare(EvalSample(batch, batch["A"], "B", "A"))
 
 

@@ -18,7 +18,7 @@ def context(training=None, store=None, **files):
 
 
 def eval_sample(fake, real=None, **batch):
-    """Return fake images with their real counterparts, and with what else the batch holds."""
+    """Return fake images with their real counterparts, and with what else the batch contains."""
     return EvalSample({"A": torch.zeros_like(fake), "B": fake if real is None else real, **batch}, fake, "A", "B")
 
 

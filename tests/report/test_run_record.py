@@ -84,7 +84,7 @@ def test_a_damaged_line_is_named(tmp_path, line):
 
 def test_a_folder_without_a_run_is_refused(tmp_path):
     for folder in (tmp_path, tmp_path / "missing"):
-        with pytest.raises(RunError, match="holds no recipe.toml.*runs/pix2pix"):
+        with pytest.raises(RunError, match="has no recipe.toml.*runs/pix2pix"):
             read_run(folder)
     (tmp_path / "gcc" / "seed-0").mkdir(parents=True)
     (tmp_path / "gcc" / "seed-0" / "recipe.toml").touch()

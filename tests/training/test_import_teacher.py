@@ -94,13 +94,13 @@ def test_nothing_is_overwritten(tmp_path):
     (out / "A2B").mkdir(parents=True)
     (out / "A2B" / "README.md").write_text("mine")
     (out / "discriminators.safetensors").write_text("of other generators")
-    with pytest.raises(OutputError, match=r"already holds README\.md: .*--force"):
+    with pytest.raises(OutputError, match=r"already contains README\.md: .*--force"):
         imported("cyclegan", tmp_path / "G.pth", out)
     imported("cyclegan", tmp_path / "G.pth", out, force=True)
     assert (out / "A2B" / "replaced" / "README.md").read_text() == "mine"
     assert (out / "replaced" / "discriminators.safetensors").read_text() == "of other generators"
     assert not Teacher("cyclegan", folder=out).has_discriminators
-    with pytest.raises(OutputError, match="holds another model"):
+    with pytest.raises(OutputError, match="contains another model"):
         imported("pix2pix", tmp_path / "G.pth", out)
 
 

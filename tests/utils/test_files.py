@@ -58,7 +58,7 @@ def a_run(folder):
 
 
 def test_a_held_run_is_refused_unless_forced(tmp_path):
-    with pytest.raises(OutputError, match=r"already holds a run \(recipe.toml, student\).*--force"):
+    with pytest.raises(OutputError, match=r"already contains a run \(recipe.toml, student\).*--force"):
         require_free(a_run(tmp_path), force=False, inputs=[])
     require_free(tmp_path, force=True, inputs=[])
     require_free(tmp_path / "new", force=False, inputs=[tmp_path])
@@ -84,7 +84,7 @@ def test_the_report_of_a_run_is_moved_aside_with_it(tmp_path):
 def test_folders_of_the_same_names_that_are_no_run_are_left_alone(tmp_path):
     (tmp_path / "samples").mkdir()
     for force in (False, True):
-        with pytest.raises(OutputError, match=r"holds samples and no recipe\.toml"):
+        with pytest.raises(OutputError, match=r"contains samples and no recipe\.toml"):
             require_free(tmp_path, force=force, inputs=[])
 
 
