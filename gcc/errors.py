@@ -12,7 +12,7 @@ from typing import Any
 
 
 class GccError(Exception):
-    """The work cannot go on because of the user's input or the state of the machine.
+    """The user's input or the state of the machine prevents the work.
 
     Attributes:
         exit_code: exit code of the command line.
@@ -68,7 +68,7 @@ class RunError(GccError):
 
 
 class TrainingError(GccError):
-    """Training cannot go on."""
+    """Training cannot continue."""
 
 
 class Interrupted(GccError):

@@ -1,4 +1,4 @@
-"""Files from strangers: whatever is done to them, they load or are refused with one typed error, soon and in little memory.
+"""Untrusted files: however they are corrupted, they load or are refused with one typed error, soon and in little memory.
 
 `GCC_FUZZ=10000 pytest tests/test_fuzz.py` runs that many cases of each kind.
 """

@@ -44,7 +44,7 @@ def model_card(artifact: Artifact, columns: Mapping[str, Measurements], grid: st
 
 
 def index_card(architecture: Architecture[Any], arch: str, role: str, generators: Mapping[str, Measurements]) -> str:
-    """Return the text of the card of a student or teacher with several generators, each of which has its own card in its folder.
+    """Return the text of the card of a student or teacher with several generators; each generator also has a card in its folder.
 
     Args:
         architecture: the family, bound to its recipe.

@@ -1,6 +1,7 @@
-"""The command line. Each command parses, calls and prints in a module of its own, named after it.
+"""The command line. Each command parses, calls and prints in a module with its name.
 
 A command's module is imported when the command is used, and torch when the command runs, so that `--help` appears at once.
+`ablation` runs what `ablate` prints; `installation` and `preflight` make the checks that `doctor` prints.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class Measurements:
     seeds: int
 
     def rows(self) -> dict[str, dict[str, str]]:
-        """Return mean and standard deviation over the seeds, as texts by variant and column."""
+        """Return the formatted mean and standard deviation over the seeds, by variant and column."""
         return {
             variant: {str(column): _mean_and_deviation(values, unit_of(column.key)) for column, values in columns.items()}
             for variant, columns in self.values.items()
@@ -118,7 +118,7 @@ class Ablation:
         return self.compressor(self.variants[0], 0)
 
     def plan(self) -> dict[str, str]:
-        """Check the first run, and describe the ablation as texts by title.
+        """Check the first run, and describe the ablation by title.
 
         Raises:
             GccError: the run is impossible, or the folder contains an ablation with other data, another teacher or other arguments.
@@ -147,7 +147,7 @@ class Ablation:
                 session.resume()
                 run.check()
                 session.prepare()
-                session.train(console, hint="call the same command again to go on")
+                session.train(console, hint="call the same command again to continue")
                 save_report([folder])
 
     def measurements(self) -> Measurements:

@@ -39,7 +39,7 @@ def errors_as_lines() -> Iterator[None]:
         click.echo(f"gcc: error{rank}: {printable(str(error))}", err=True)
         raise click.exceptions.Exit(error.exit_code) from error
     except OSError as error:
-        # For example, standard output on a full disk. The files of a run have errors of their own.
+        # For example, standard output on a full disk. Errors about the files of a run are `OutputError`s.
         if error.errno == errno.EPIPE:
             raise
         click.echo(f"gcc: error: {error}", err=True)

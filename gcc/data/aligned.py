@@ -19,7 +19,7 @@ Files = tuple[Path, Path | None]
 
 
 class Aligned(PairedImages[Files]):
-    """Image pairs: `train/*.jpg` with A and B side by side, or `A/train/` and `B/train/`; `val` and `test` likewise.
+    """Image pairs: `train/*.jpg` with A and B side by side, or `A/train/` and `B/train/`; the same for `val` and `test`.
 
     If both layouts exist, the side-by-side images count, because pix2pix joins them from the others. If `val` or `test` is missing, the
     other serves as both. If both are missing, every tenth training image is held out for them.

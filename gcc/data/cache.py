@@ -1,6 +1,6 @@
 """The cache of decoded images: one file of pixels in the data folder, which is mapped into memory.
 
-The file holds a line of JSON (heights and widths of the images; names, sizes and dates of their source files), the pixels as 8-bit RGB,
+The file contains a line of JSON (heights and widths of the images; names, sizes and dates of their source files), the pixels as 8-bit RGB,
 and the CRC-32 of both.
 """
 
@@ -184,7 +184,7 @@ def _as_tuple(images: Images) -> tuple[Image.Image, ...]:
     """Return the images of an entry.
 
     Raises:
-        DataError: it holds something other than RGB images.
+        DataError: it contains something other than RGB images.
     """
     group = images if isinstance(images, tuple) else (images,)
     if not all(isinstance(image, Image.Image) and image.mode == "RGB" for image in group):

@@ -130,14 +130,14 @@ def train_ids(path: Path) -> np.ndarray:
     """Read a map of label ids or train ids as train ids, (H, W) int64.
 
     Raises:
-        DataError: the file cannot be read, or holds an unknown id.
+        DataError: the file cannot be read, or contains an unknown id.
     """
     if not path.name.endswith(PREPARED):
         return np.take(_TRAIN_IDS, _ids(path))
     ids = read_ids(path).astype(np.int64)
     unknown = ids[(ids >= len(TRAIN_IDS)) & (ids != IGNORED)]
     if unknown.size:
-        raise DataError(f"{path} holds the train id {unknown[0]}: expected 0 to {len(TRAIN_IDS) - 1}, or {IGNORED} for pixels to ignore")
+        raise DataError(f"{path} contains the train id {unknown[0]}: expected 0 to {len(TRAIN_IDS) - 1}, or {IGNORED} for pixels to ignore")
     return ids
 
 
@@ -171,7 +171,7 @@ def _coloured(path: Path) -> Image.Image:
 def _ids(path: Path) -> np.ndarray:
     ids = read_ids(path)
     if ids.max() >= len(LABELS):
-        raise DataError(f"{path} holds the label id {ids.max()}: Cityscapes' ids go from 0 to {len(LABELS) - 1}")
+        raise DataError(f"{path} contains the label id {ids.max()}: Cityscapes' ids go from 0 to {len(LABELS) - 1}")
     return ids
 
 

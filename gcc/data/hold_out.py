@@ -12,7 +12,7 @@ T = TypeVar("T")
 S = TypeVar("S")
 
 EVERY = 10
-"""Without val and test folders, every so many-th training image is held out."""
+"""Without val and test folders, one training image of this many is held out."""
 
 
 def every_tenth(folder: Path, files: list[T]) -> tuple[list[T], list[T]]:

@@ -28,7 +28,7 @@ Photograph = tuple[Path, str]
 
 
 class Photographs(ImagesOnDisk[Photograph]):
-    """Photographs in `train/`, or directly inside; `val/` and `test/` likewise, with or without named sets such as `test/Set5/`.
+    """Photographs in `train/`, or directly inside; `val/` and `test/` may contain named sets such as `test/Set5/`.
 
     A sample is `hr`, (3, H, W), and `lr`, (3, H / f, W / f), in [-1, 1] with f = `recipe.scale`: for training a random crop of S x S
     pixels, S = `recipe.size`, else the whole image, cut at the right and the bottom to a multiple of f. The folders of COCO and DIV2K are

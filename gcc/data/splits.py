@@ -77,7 +77,7 @@ class DataSplits:
         self._replace(lambda source: source.cached(store))
 
     def summary(self, size: int) -> dict[str, str]:
-        """Return the counts of samples, the cache and what was left out, as texts by title.
+        """Describe the counts of samples, the cache and the omitted images, by title.
 
         Args:
             size: height and width of the images.

@@ -25,7 +25,7 @@ Domains = tuple[list[Path], list[Path]]
 
 
 class Unaligned(ImagesOnDisk[Path]):
-    """Images without partners: `trainA/` and `trainB/`; `valA/`, `valB/`, `testA/` and `testB/` likewise.
+    """Images without partners: `trainA/` and `trainB/`, and optionally `valA/`, `valB/`, `testA/` and `testB/`.
 
     `A` and `B` are each (3, S, S) in [-1, 1] with S = `recipe.size`. An epoch goes through the larger domain once. In training, B is drawn
     at random, and each image gets its own draw of pix2pix's augmentation. If val or test is missing, the other serves as both. If both are

@@ -77,7 +77,7 @@ class Exported:
     loss: Loss | None
 
     def facts(self) -> dict[str, str]:
-        """Return the results as texts by title."""
+        """Return the formatted results by title."""
         before, after = self.before, self.after
         shapes = ", ".join("x".join(map(str, shape)) for shape in self.trials)
         facts = {

@@ -64,7 +64,7 @@ def fold(network: nn.Module, example: Tensor) -> nn.Module:
     copy = deepcopy(network).eval().requires_grad_(False)
     for module in copy.modules():
         if is_parametrized(module):
-            # A copy shares its class with the original: without a class of its own, removal would affect the original too.
+            # A copy shares its class with the original, so removal would affect the original too: give the copy a new class.
             module.__class__ = type(type(module).__name__, type(module).__bases__, dict(vars(type(module))))
             for name in list(module.parametrizations):  # type: ignore[arg-type]
                 remove_parametrizations(module, name)

@@ -195,7 +195,7 @@ def _load(file: Path, device: torch.device) -> SmallSegmenter | None:
 
 
 def _store(segmenter: SmallSegmenter, file: Path) -> None:
-    # For a read-only data folder, every run trains its own.
+    # If the data folder is read-only, every run trains a new one.
     with suppress(OutputError), replacing(file) as fresh:
         save_file(segmenter.to_tensors(), fresh)
 

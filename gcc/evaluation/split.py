@@ -99,7 +99,7 @@ class _Accumulator:
 class SplitEvaluation:
     """Evaluates generators on one split of the data.
 
-    If the source has named subsets, each has its own metrics, such as `psnr_y (Set5)`. Features of the real images are computed once;
+    If the source has named subsets, each has separate metrics, such as `psnr_y (Set5)`. Features of the real images are computed once;
     `RealFeatures` stores them for later runs.
 
     Args:

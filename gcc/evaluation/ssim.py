@@ -18,7 +18,7 @@ def structural_similarity(fake: Tensor, real: Tensor, peak: float) -> Tensor:
 
     Args:
         fake: (N, C, H, W) in [0, `peak`], float64 since differences of squares lose digits; H and W are at least 11.
-        real: likewise.
+        real: of the same shape and type.
         peak: the largest value that a pixel can have.
     """
     c1, c2 = (0.01 * peak) ** 2, (0.03 * peak) ** 2

@@ -1,4 +1,4 @@
-"""Builds a family's networks, each initialised with a seed of its own."""
+"""Builds a family's networks, each initialised with a different seed."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def output_of(network: nn.Module, *inputs: Tensor) -> Any:
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Put `network` into evaluation mode, and afterwards put every module back into its own mode."""
+    """Put `network` into evaluation mode, and afterwards restore the mode of every module."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:

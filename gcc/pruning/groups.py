@@ -3,7 +3,7 @@
 A student is built anew from its widths, so nothing is sliced. Pruning only needs to know which weights produce the channels of a width,
 and which normalisation scales weigh them. To find out, the generator is built twice, the second time with one width raised: the shapes of
 the parameters show which dimension grew, and by how much. Skip connections, residual sums, depthwise convolutions, pixel shuffles and
-spectral norm need no rules of their own.
+spectral norm need no special rules.
 """
 
 from __future__ import annotations

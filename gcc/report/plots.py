@@ -26,7 +26,7 @@ SIZE = (4.0, 2.2)
 POINTS = 300
 """The most points of a curve that are drawn: about one per pixel."""
 MAX_MARKED = 24
-"""Curves of at most so many points have a mark at each."""
+"""The most points of a curve that has a mark at each point."""
 MARGIN = 0.015
 """Empty share left and right of the curves."""
 MIN_EXTENT = 1e-9

@@ -94,8 +94,8 @@ class RunRecord:
         arch: name of its architecture.
         recipe: the fields of `recipe.toml` without `arch`.
         phases: by name, in the order of the run.
-        students: saved generators by name.
-        teachers: likewise.
+        students: saved students by generator name.
+        teachers: saved teachers by generator name.
         samples: held-out samples of the saved generators, else of the last epoch.
         progress: grids of some epochs, in order.
     """

@@ -25,8 +25,8 @@ class Snapshot:
     Attributes:
         epoch: counted from 1.
         metric: the value of the selecting metric, averaged over generators and subsets.
-        generators: their state dicts, on the CPU.
-        discriminators: likewise.
+        generators: the state dicts of its generators, on the CPU.
+        discriminators: the state dicts of its discriminators, on the CPU.
     """
 
     epoch: int

@@ -157,7 +157,7 @@ def require_resumable(checkpoint: CheckpointState, context: RunContext) -> None:
     if checkpoint["arch"] != context.arch:
         raise RunError(f"the run to resume trains {checkpoint['arch']}, not {context.arch}")
     if changes := differences(checkpoint["recipe"], context.recipe.to_dict()):
-        raise RunError(f"the run to resume has another recipe: {changes}; resume it with its own, or start a new one")
+        raise RunError(f"the run to resume has another recipe: {changes}; resume it with that recipe, or start a new one")
     if checkpoint["samples"] != len(context.data.train):
         raise RunError(
             f"the run to resume trains on {checkpoint['samples']} samples, and {len(context.data.train)} are there now: "
@@ -167,7 +167,7 @@ def require_resumable(checkpoint: CheckpointState, context: RunContext) -> None:
     filled = any(pool["images"] for pools in checkpoint["state"]["pools"].values() for pool in pools.values())
     if filled and world != ranks.world:
         raise RunError(
-            f"the run to resume had {world} processes, each with its own image pools, and there are {ranks.world} now: give it {world}"
+            f"the run to resume had {world} processes, each with separate image pools, and there are {ranks.world} now: give it {world}"
         )
 
 

@@ -32,7 +32,7 @@ def import_generator(arch: str, file: Path, out: Path, *, generator: str | None,
     Args:
         arch: name of the architecture.
         file: the state dict, as `.pth` or `.safetensors`.
-        out: the teacher's folder. If the family has several generators, each has its own folder below it.
+        out: the teacher's folder. If the family has several generators, each has a folder below it.
         generator: name of the generator in the file. None takes the first.
         settings: recipe fields that the file does not determine.
         force: move the contents of `out` aside.

@@ -131,10 +131,10 @@ class TrainingLoop(abc.ABC):
 
     @abc.abstractmethod
     def epochs_of_stages(self) -> list[str]:
-        """Return the number of epochs of every stage, as texts in order."""
+        """Return a string with the number of epochs of each stage, in order."""
 
     def plan(self) -> dict[str, str]:
-        """Return what the run is going to do, as texts by title."""
+        """Return a summary of the run for its user, by title."""
         return plan.training_plan(self)
 
     def monitored(self) -> LossTree:
@@ -224,7 +224,7 @@ class TrainingLoop(abc.ABC):
         return Step(stage.phase, epoch, stage.epochs, number, stage.epochs * steps, StepLosses(losses), ends_epoch, metrics, warnings)
 
     def require_finite(self, phase: Phase, epoch: int) -> None:
-        """Refuse to go on with losses that are not finite. This synchronises with the device.
+        """Refuse losses that are not finite. This synchronises with the device.
 
         Raises:
             TrainingError: a loss of this epoch is not finite; the message names the first ones.
@@ -247,7 +247,7 @@ class TrainingLoop(abc.ABC):
             pair.load_pools_state_dict(state["pools"][role])
 
     def checkpoint(self, step: Step) -> CheckpointState:
-        """Return references to all that the run needs to go on after a step as if it had never stopped.
+        """Return references to the complete state after a step, from which the run continues as if it had never stopped.
 
         Every rank must call this. The main process gets the whole state.
         """

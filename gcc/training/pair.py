@@ -333,6 +333,6 @@ def detached(losses: Mapping[str, Tensor]) -> Losses:
 
 
 def _weights(discriminator: nn.Module) -> Iterator[nn.Parameter]:
-    """Yield the parameters of a discriminator without its gates' retention factors, which have an optimizer of their own."""
+    """Yield the parameters of a discriminator without its gates' retention factors, which have a separate optimizer."""
     factors = {id(module.alpha) for module in discriminator.modules() if isinstance(module, ChannelGate)}
     yield from (parameter for parameter in discriminator.parameters() if id(parameter) not in factors)

@@ -59,12 +59,12 @@ def compression_plan(run: TrainingLoop, widths: Mapping[str, Widths]) -> dict[st
 
 
 def pretraining_epochs(epochs: int) -> list[str]:
-    """Return the epochs of a stage before adversarial training as a text, if there is such a stage."""
+    """Describe the stage before adversarial training, if there is one."""
     return [f"{epochs} (pre-training)"] if epochs else []
 
 
 def compression_epochs(recipe: Recipe, *, searches: bool, pretrains_search: bool) -> list[str]:
-    """Return the epochs of every stage of a compression, as texts in order.
+    """Return a string with the number of epochs of each stage of a compression, in order.
 
     Args:
         recipe: the recipe.

@@ -102,7 +102,7 @@ class ProgressLog:
         self._unsaved += 1
 
     def save_checkpoint(self, step: Step) -> None:
-        """Save all that the run needs to go on after a step."""
+        """Save a checkpoint from which the run continues after a step."""
         if not self._unsaved:
             return
         # The log must hold everything up to the checkpoint.

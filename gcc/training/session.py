@@ -93,7 +93,7 @@ class Session:
             Interrupted: a signal asked the run to stop; a checkpoint is saved.
             GccError: training failed, or the folder cannot be written.
         """
-        hint = hint or f"go on with --resume {self.out}"
+        hint = hint or f"continue with --resume {self.out}"
         checkpoints, ranks = Checkpoints(self.out, self.schedule.keep), self.run.context.ranks
         progress: ProgressLog | None = None
         step: Step | None = None

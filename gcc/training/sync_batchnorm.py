@@ -50,7 +50,7 @@ class JointBatchNorm2d(nn.BatchNorm2d):
             return super().forward(features)
         wide = features.to(torch.promote_types(features.dtype, torch.float32))
         variances, means = torch.var_mean(wide, (0, 2, 3), correction=0)
-        # Each rank fills in its own row, so that one sum gives every rank all rows.
+        # Each rank fills in one row, so that one sum gives every rank all rows.
         own = torch.zeros(self.ranks.world, 1, 1, dtype=wide.dtype, device=wide.device)
         own[self.ranks.rank] = 1
         rows: Tensor = _Sum.apply(own * torch.stack([means, variances]))

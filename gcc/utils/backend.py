@@ -17,7 +17,7 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 TRIM_THRESHOLD, MMAP_MAX = 128 * 1024, 65536
 """Their values at the start of a process."""
 RECOMPILE_LIMIT = 64
-"""Number of ways in which torch may compile one network; its own limit is eight."""
+"""Number of ways in which torch may compile one network; the default limit is eight."""
 CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 """Environment variable that cuBLAS reads when it creates its first handle."""
 

@@ -15,7 +15,7 @@ LOCAL_RANK = "LOCAL_RANK"
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device `name`. `auto` is the GPU if there is one; of several processes on a machine, each gets its own GPU.
+    """Return the device `name`. `auto` is the GPU if there is one; of several processes on a machine, each gets a different GPU.
 
     Raises:
         GccError: torch does not know the device, this machine does not have it, or one GPU is named for several processes.
@@ -24,7 +24,7 @@ def choose_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and is_distributed_launch():
         if name != "cuda":
-            raise GccError(f"every process of a run has a GPU of its own: leave --device {name} out")
+            raise GccError(f"each process of a run uses a different GPU: omit --device {name}")
         name = f"cuda:{os.environ.get(LOCAL_RANK, '0')}"
     try:
         device = torch.device(name)
@@ -41,7 +41,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def peak_memory(device: torch.device) -> str:
-    """Return the peak memory of this process, and on a GPU also the peak memory of its tensors, as a text."""
+    """Describe the peak memory of this process, and on a GPU also that of its tensors."""
     # Windows does not have this module.
     import resource
 

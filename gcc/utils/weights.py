@@ -107,7 +107,7 @@ def matched(path: Path, wanted: Mapping[str, Tensor], what: str, beside: str = "
 
     Args:
         path: as `read_tensors` reads it.
-        wanted: the network's own tensors by name; only their shapes matter.
+        wanted: the network's tensors by name; only their shapes matter.
         what: the network in messages, such as "vgg19 of torchvision".
         beside: prefix of the names of further tensors that such files may contain.
 

@@ -367,7 +367,7 @@ def test_ctrl_c_ends_with_its_own_exit_code(tmp_path):
         _, stderr = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 130 and "go on with --resume" in stderr and "Traceback" not in stderr
+    assert process.returncode == 130 and "continue with --resume" in stderr and "Traceback" not in stderr
 
 
 @pytest.fixture

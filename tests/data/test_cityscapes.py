@@ -70,7 +70,7 @@ def test_an_unknown_label_id_is_named(tmp_path):
     cityscapes(tmp_path, colours=False)
     path = tmp_path / "gtFine/train/aachen/aachen_000002_gtFine_labelIds.png"
     Image.new("L", (32, 16), 34).save(path)
-    assert Cityscapes(tmp_path, "train", recipe()).check() == [(1, f"{path} holds the label id 34: Cityscapes' ids go from 0 to 33")]
+    assert Cityscapes(tmp_path, "train", recipe()).check() == [(1, f"{path} contains the label id 34: Cityscapes' ids go from 0 to 33")]
 
 
 def test_samples_that_are_not_augmented_have_their_train_ids(tmp_path):
@@ -98,7 +98,7 @@ def test_prepared_train_ids_serve_too(tmp_path):
     assert source.sample(0, None)["labels"].equal(plain) and source.check() == []
     wrong = tmp_path / "gtFine/train/aachen/aachen_000001_gtFine_labelTrainIds.png"
     Image.new("L", (32, 16), 19).save(wrong)
-    assert source.check() == [(0, f"{wrong} holds the train id 19: expected 0 to 18, or 255 for pixels to ignore")]
+    assert source.check() == [(0, f"{wrong} contains the train id 19: expected 0 to 18, or 255 for pixels to ignore")]
 
 
 def test_without_the_ids_of_every_frame_there_are_no_labels(tmp_path):

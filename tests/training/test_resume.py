@@ -38,7 +38,7 @@ def finished(run):
 
 
 def stopped(run, after, folder):
-    """Stop a run after so many steps, and save its checkpoint."""
+    """Stop a run after some steps, and save its checkpoint."""
     for number, step in enumerate(run.steps(), 1):
         if number == after:
             Checkpoints(folder).save(run.checkpoint(step))

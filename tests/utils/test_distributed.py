@@ -131,7 +131,7 @@ def in_the_way_of_torchrun(monkeypatch):
 
 def test_one_gpu_named_for_several_processes_is_refused(monkeypatch):
     in_the_way_of_torchrun(monkeypatch)
-    with pytest.raises(GccError, match="every process of a run has a GPU of its own: leave --device cuda:1 out"):
+    with pytest.raises(GccError, match="each process of a run uses a different GPU: omit --device cuda:1"):
         choose_device("cuda:1")
 
 

@@ -18,7 +18,7 @@ from gcc.data.photographs import both_resolutions, scale_of
 from gcc.recipe import Recipe
 
 PIXELS = 160
-"""Height and width of a picture; a larger crop has a picture of its own size."""
+"""Height and width of a picture; a larger crop gets a picture of that size."""
 
 
 class Scenes(GeneratedImages):
