@@ -19,6 +19,7 @@ from gcc.training.anomaly import not_finite
 from gcc.training.context import RunContext
 from gcc.training.loss_tree import LossTree, Path
 from gcc.training.pair import GANPair
+from gcc.utils.state_tree import on_device
 
 MIN_D_LOSS_RATIO = 0.05
 """Below this share of an undecided discriminator's loss, L_D gives the generator almost nothing to learn from."""
@@ -136,7 +137,7 @@ class CollapseDetector:
         return {role: history.state_dict() for role, history in self._histories.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Load what `state_dict` returned."""
+        """Load what `state_dict` returned, on the device of the losses to come."""
         self._histories = {role: _History.of(history) for role, history in state.items()}
 
     def reset_counters(self) -> None:
@@ -283,7 +284,8 @@ class CollapsePolicy:
         return {"rollbacks": self._rollbacks, "last_good_state": self._last_good_state, "detector": self.detector.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Load what `state_dict` returned, and lower the learning rates as its rollbacks did."""
+        """Load what `state_dict` returned, on any device, and lower the learning rates as its rollbacks did."""
+        state = on_device(state, self.context.device)
         self._rollbacks, self._last_good_state = state["rollbacks"], state["last_good_state"]
         self.detector.load_state_dict(state["detector"])
         self._scale_lr(ROLLBACK_LR_FACTOR**self._rollbacks)
@@ -294,9 +296,9 @@ class CollapsePolicy:
 
     def _collapse_signs(self) -> dict[str, str]:
         diversities = {role: self._diversity(pair) for role, pair in self.pairs.items() if pair.trains}
-        # One rank decides for all: on another GPU the last digit may differ.
-        signs = self.context.ranks.broadcast_object(self.detector.after_epoch(diversities))
-        if self.detector.is_calm:
+        # One rank decides for all, on the signs as on the state to roll back to: on another GPU the last digit may differ.
+        signs, is_calm = self.context.ranks.broadcast_object((self.detector.after_epoch(diversities), self.detector.is_calm))
+        if is_calm:
             self._last_good_state = self._current_state()
         return signs
 

@@ -50,4 +50,5 @@ class ImagePool:
             return image
         index = self._random.randrange(self.capacity)
         stored, self.images[index] = self.images[index], image.clone()
-        return stored
+        # A resumed run may have another precision.
+        return stored.to(image.dtype)

@@ -109,7 +109,9 @@ class ScopedOptimizer:
         for parameter, moments in zip(self.parameters, state["moments"].values(), strict=True):
             if moments:
                 self.optimizer.state[parameter] = {name: _in_layout_of(parameter, value) for name, value in moments.items()}
-        self.scaler.load_state_dict(dict(state["scaler"]))
+        # A run in another precision had no scaler in use, and saved an empty state.
+        if state["scaler"]:
+            self.scaler.load_state_dict(dict(state["scaler"]))
 
     def scale_lr(self, factor: float) -> None:
         """Multiply the base learning rate."""

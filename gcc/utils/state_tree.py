@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 TENSOR = "$tensor"
@@ -32,6 +33,12 @@ def unflatten_state(plain: Any, tensors: Mapping[str, Tensor]) -> Any:
             return tensors[plain[TENSOR]]
         return {name: unflatten_state(value, tensors) for name, value in plain.items()}
     return [unflatten_state(value, tensors) for value in plain] if isinstance(plain, list) else plain
+
+
+def on_device(state: Any, device: torch.device) -> Any:
+    """Return nested state with every tensor on the device. Tensors that are already there are not copied; tuples become lists."""
+    plain, tensors = flatten_state(state)
+    return unflatten_state(plain, {name: tensor.to(device) for name, tensor in tensors.items()})
 
 
 def to_safetensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """What a run does when training really collapses."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,7 +10,9 @@ from PIL import Image
 from gcc import Compressor, Teacher
 from gcc.errors import TrainingError
 from gcc.evaluation.split import evenly_spaced
+from gcc.recipe import Recipe
 from gcc.training.best import snapshots
+from gcc.training.collapse import CollapsePolicy, Diversity
 from tests.helpers.families import TINY
 
 pytestmark = pytest.mark.usefixtures("small_worlds")
@@ -133,3 +136,31 @@ def test_a_skipped_image_is_never_read(tmp_path):
     (tmp_path / "test" / "0.png").write_bytes(b"no image")
     compressor = Compressor(Teacher.create("pix2pix"), tmp_path, skip_bad=True, **TINY["pix2pix"] | {"batch_size": 2})
     assert compressor.run().grid
+
+
+def test_ranks_that_see_different_signs_roll_back_to_the_same_epoch():
+    sent = []
+
+    def policy_of(broadcast, diversities):
+        """Return the policy of one rank, which sees these diversities epoch by epoch."""
+        context = SimpleNamespace(
+            recipe=Recipe(size=32, epochs=10),
+            architecture=SimpleNamespace(discriminators=["D"]),
+            config=SimpleNamespace(on_collapse="rollback", on_nan="stop"),
+            ranks=SimpleNamespace(broadcast_object=broadcast),
+        )
+        trained = SimpleNamespace(epoch=0)
+        trained.state_dict = lambda: {"epoch": trained.epoch}
+        policy = CollapsePolicy(context, {"student": SimpleNamespace(trains=True)}, trained)
+        values = iter(diversities)
+        policy._diversity = lambda pair: Diversity(next(values), 0.4)
+        return policy
+
+    main = policy_of(lambda value: sent.append(value) or value, [0.8, 0.101])
+    other = policy_of(lambda value: sent.pop(0), [0.8, 0.099])
+    for epoch in (1, 2):
+        for policy in (main, other):
+            policy.trained.epoch = epoch
+            policy.after_epoch(epoch, (0, []))
+    assert not other.detector.is_calm
+    assert main.state_dict()["last_good_state"] == other.state_dict()["last_good_state"] == {"epoch": 2}

@@ -34,3 +34,12 @@ def test_the_seed_decides():
         return [pool.query(image(value))[0, 0, 0, 0].item() for value in range(30)]
 
     assert returned(0) == returned(0) != returned(1)
+
+
+def test_images_of_another_precision_are_returned_in_the_present_one():
+    pool, later = ImagePool(2, seed=0), ImagePool(2, seed=0)
+    pool.query(torch.cat([image(1), image(2)]).bfloat16())
+    later.load_state_dict(pool.state_dict(), torch.device("cpu"))
+    returned = [later.query(image(value)) for value in range(3, 20)]
+    assert {images.dtype for images in returned} == {torch.float32}
+    assert {1.0, 2.0} <= {images[0, 0, 0, 0].item() for images in returned}

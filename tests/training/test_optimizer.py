@@ -124,3 +124,17 @@ def test_gradients_are_unscaled_update_nothing_and_do_not_outlive_their_context(
     assert weight.tolist() == [1.0, 2.0] and not optimizer.optimizer.state
     optimizer.step((weight**2).sum())
     torch.testing.assert_close(weight.detach(), torch.tensor([0.9, 1.9]))
+
+
+@pytest.mark.parametrize(("before", "after"), [(torch.float32, torch.float16), (torch.float16, torch.float32)], ids=str)
+def test_the_state_of_another_precision_is_loaded(before, after):
+    weight = nn.Parameter(torch.tensor([1.0, 2.0]))
+    saved = ScopedOptimizer([weight], 0.1, (0.5, 0.999), ExecutionConfig(CPU, before))
+    saved.step((weight**2).sum())
+    loaded = ScopedOptimizer([weight], 0.1, (0.5, 0.999), ExecutionConfig(CPU, after))
+    scale = loaded.scaler.get_scale()
+    loaded.load_state_dict(saved.state_dict())
+    assert loaded.scaler.get_scale() == scale
+    assert torch.equal(loaded.optimizer.state[weight]["exp_avg"], saved.optimizer.state[weight]["exp_avg"])
+    loaded.step((weight**2).sum())
+    assert weight.tolist() == pytest.approx([0.8, 1.8], rel=1e-2)
