@@ -69,6 +69,47 @@ def test_the_limit_holds_and_nothing_more_fits(case):
     check(*case, chain_cost)
 
 
+def kept_importance(groups, scores, widths):
+    """Return the importance of the channels that stay and still cost something."""
+    cost = chain_cost(widths)
+    live = [g for g in groups if scores[g.name] is not None and (g.minimum or chain_cost(widths | {g.name: 0}) < cost)]
+    return sum(sum(sorted(scores[g.name].tolist(), reverse=True)[: widths[g.name]]) for g in live)
+
+
+def plain(groups, scores, limit):
+    """Remove the least important channel, one by one, until the limit holds."""
+    widths = {g.name: g.channels for g in groups}
+    scored = [g for g in groups if scores[g.name] is not None]
+    order = [(value, k, g.name) for k, g in enumerate(scored) for value in sorted(scores[g.name].tolist())[: g.channels - g.minimum]]
+    for _, _, name in sorted(order):
+        if chain_cost(widths) <= limit:
+            break
+        widths[name] -= 1
+    return widths
+
+
+@settings(deadline=None, max_examples=300)
+@given(searches())
+def test_never_less_importance_stays_than_by_the_plain_rule(case):
+    groups, scores, limit = case
+    widths, expected = search_widths(groups, scores, chain_cost, limit), plain(groups, scores, limit)
+    assert kept_importance(groups, scores, widths) >= kept_importance(groups, scores, expected) - 1e-6
+    if all(width or not g.channels for g, width in zip(groups, expected.values(), strict=True)):
+        # Unless a level has vanished, channels come back and nothing else.
+        assert all(widths[name] >= width for name, width in expected.items())
+
+
+def test_an_important_channel_never_goes_to_fill_the_budget():
+    groups = [group("dead", 10, minimum=1), group("dear", 3, minimum=1), group("top", 2, minimum=1)]
+    scores = {"dead": torch.zeros(10), "dear": torch.tensor([1.0, 2.0, 3.0]), "top": torch.tensor([10.0, 11.0])}
+
+    def cost(widths):
+        return widths["dead"] + 100 * widths["dear"] + 62 * widths["top"]
+
+    # Of 434, the dead channels and one "dear" go, and the dead ones come back: 334. Without a "top" in its place, 363 would be used.
+    assert search_widths(groups, scores, cost, 364) == {"dead": 10, "dear": 2, "top": 2}
+
+
 @settings(deadline=None)
 @given(searches())
 def test_the_search_is_deterministic(case):
