@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gcc.errors import PluginError
+from gcc.registry.effective_weight import effective_weight
 from gcc.registry.importance import ImportanceMetric
 from gcc.registry.types import Group, Producer
 
@@ -41,7 +42,8 @@ class L1Norm(ImportanceMetric):
     """L1 norm of the kernel that produces a channel: `s_c = max over producers of sum |W_c|` (Li et al. 2017, Pruning Filters).
 
     `W_c` is the kernel's slice for output c; if a channel has several consecutive outputs, as before a pixel shuffle, it covers all of
-    them. If several convolutions are summed into the same channels, a channel is as important as the largest kernel makes it.
+    them. If several convolutions are summed into the same channels, a channel is as important as the largest kernel makes it. `W` is the
+    weight that the layer computes with, whatever spectral norm or weight norm stores.
     """
 
     l1_strength: ClassVar[float] = 1e-3
@@ -51,7 +53,7 @@ class L1Norm(ImportanceMetric):
         return _largest([_kernel_norms(network, producer, group) for producer in group.producers])
 
     def regularized_parameters(self, network: nn.Module, group: Group) -> Sequence[Tensor]:
-        """Return the kernels `W`."""
+        """Return the kernels `W`, or the tensors that they are stored as."""
         return [network.get_parameter(producer.parameter) for producer in group.producers]
 
 
@@ -101,7 +103,7 @@ def _mean(scores: Sequence[Tensor | None]) -> Tensor | None:
 
 
 def _kernel_norms(network: nn.Module, producer: Producer, group: Group) -> Tensor:
-    weight = network.get_parameter(producer.parameter).detach()
+    weight = effective_weight(network, producer.parameter).detach()
     outputs = weight.abs().transpose(0, producer.dim).flatten(1).sum(1, dtype=torch.float32)
     return outputs.view(group.channels, producer.ratio).sum(1)
 
