@@ -32,8 +32,10 @@ NEAR_ENOUGH = 0.01
 """Share of the budget that the search may leave unused although other removals might use more of it."""
 NEAR_ENOUGH_IN_TIME = 0.1
 """The same for a latency: times scatter, and one measurement takes about a second."""
-RETRIALS = 5
+ATTEMPTS = 10
 """Most searches for a latency; each corrects its limit by the time that the previous result took."""
+CORRECTION = 0.98
+"""Least correction: the next search has at most this share of the previous limit."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,8 @@ def search_latency(
     """Return the widths of the largest network whose measured time is within the budget, by a global ranking of channels.
 
     The search is that of `search_widths`, until the result is within 10 % of the limit. Measured times scatter, and a search picks lucky
-    ones. The result is therefore timed again; if it is too slow, the search is repeated with a proportionally lower limit.
+    ones. The result is therefore timed again. If it is too slow, it counts with that time, and the search is repeated with a proportionally
+    lower limit. Only widths whose last time holds the budget are returned.
 
     Args:
         groups: the channel groups.
@@ -180,20 +183,25 @@ def search_latency(
         round_to: a width that loses channels becomes a multiple of this.
 
     Raises:
-        BudgetError: the budget lies outside the range that removing channels can reach.
+        BudgetError: the budget lies outside the range that removing channels can reach, or no second measurement confirmed any widths.
         TrainingError: a score is not finite.
     """
     limit = budget.milliseconds
     ranking, time_without = _Ranking(groups, scores, round_to), _CostCache(groups, milliseconds, round_to)
     _require_within_reach(ranking, time_without, limit, lambda value: f"{value:.4g} ms", f"by {budget.runtime} on this machine")
-    target = limit
-    for _ in range(RETRIALS):
-        widths = time_without.widths(_least_removed(ranking, time_without, target, (1 - NEAR_ENOUGH_IN_TIME) * target))
-        measured = milliseconds(widths)
+    target, times = limit, []
+    for _ in range(ATTEMPTS):
+        removed = _least_removed(ranking, time_without, target, (1 - NEAR_ENOUGH_IN_TIME) * target)
+        measured = time_without.measure_again(removed)
         if measured <= limit:
-            break
-        target *= limit / measured
-    return widths
+            return time_without.widths(removed)
+        times.append(measured)
+        target *= min(limit / measured, CORRECTION)
+    raise BudgetError(
+        f"budget {limit:.4g} ms by {budget.runtime} on this machine: times scatter too much to hold it. {ATTEMPTS} searches, each with a "
+        f"lower limit, found networks that took {min(times):.4g} ms to {max(times):.4g} ms when timed again; end other programs, or give a "
+        "larger budget"
+    )
 
 
 def drop_empty_levels(architecture: Architecture[Any], groups: Sequence[Group], widths: Mapping[str, int]) -> dict[str, int]:
@@ -282,6 +290,12 @@ class _CostCache:
         if key not in self.known:
             self.known[key] = self.cost(widths)
         return self.known[key]
+
+    def measure_again(self, removed: Sequence[str]) -> float:
+        """Compute the cost without the removed blocks once more, replace the earlier one, and return it."""
+        widths = self.widths(removed)
+        cost = self.known[tuple(widths.values())] = self.cost(widths)
+        return cost
 
 
 def _require_within_reach(ranking: _Ranking, cost_without: _CostCache, limit: float, shown: Callable[[float], str], unit: str) -> None:

@@ -298,6 +298,41 @@ def test_what_the_clock_finds_too_slow_at_last_is_cut_further(milliseconds, roun
         assert widths["a"] == sum(score in ranked for score in scores["a"].tolist())
 
 
+@pytest.mark.parametrize("scatter", [0.02, 0.1])
+def test_only_confirmed_widths_are_returned(scatter):
+    groups = [group("a", 64), group("b", 136)]
+    confirmed = 0
+    for seed in range(100):
+        random = torch.Generator().manual_seed(seed)
+        times = {}
+
+        def milliseconds(widths, random=random, times=times):
+            key = tuple(widths.values())
+            times[key] = sum(key) * (1 + scatter * float(torch.randn(1, generator=random)))
+            return times[key]
+
+        scores = {"a": torch.rand(64, generator=random), "b": torch.rand(136, generator=random)}
+        try:
+            widths = search_latency(groups, scores, milliseconds, LatencyBudget(100.0, "cpu"))
+        except BudgetError:
+            continue
+        confirmed += 1
+        assert times[tuple(widths.values())] <= 100  # the last measurement
+    assert confirmed >= 95
+
+
+def test_a_latency_that_no_measurement_confirms_is_refused():
+    groups, seen = [group("a", 100)], set()
+
+    def lucky_once(widths):
+        first = widths["a"] not in seen
+        seen.add(widths["a"])
+        return widths["a"] if first else 200.0
+
+    with pytest.raises(BudgetError, match=r"scatter too much.*200 ms to 200 ms"):
+        search_latency(groups, {"a": torch.rand(100)}, lucky_once, LatencyBudget(50.0, "cpu"))
+
+
 @pytest.mark.parametrize("milliseconds", [0.5, 300.0])
 def test_a_latency_out_of_reach_names_the_range(milliseconds):
     groups = [group("a", 10, minimum=2)]
