@@ -6,6 +6,7 @@ All channels of the generator are ranked together, and the least important ones 
 from __future__ import annotations
 
 import math
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from gcc.deploy.latency import measure_ready
 from gcc.deploy.runtime_names import Runtime
-from gcc.errors import BudgetError, TrainingError
+from gcc.errors import BudgetError, PruningWarning, TrainingError
 from gcc.models.build import generator_on_meta
 from gcc.pruning.budget import LatencyBudget, Limit
 from gcc.pruning.cost import Cost, generator_cost
@@ -32,6 +33,8 @@ NEAR_ENOUGH = 0.01
 """Share of the budget that the search may leave unused although other removals might use more of it."""
 NEAR_ENOUGH_IN_TIME = 0.1
 """The same for a latency: times scatter, and one measurement takes about a second."""
+NARROW = 0.1
+"""Share of its channels below which a layer is narrow."""
 ATTEMPTS = 10
 """Most searches for a latency; each corrects its limit by the time that the previous result took."""
 CORRECTION = 0.98
@@ -202,6 +205,28 @@ def search_latency(
         f"lower limit, found networks that took {min(times):.4g} ms to {max(times):.4g} ms when timed again; end other programs, or give a "
         "larger budget"
     )
+
+
+def warn_of_narrow_layers(full: Mapping[str, int], widths: Mapping[str, int], generator: str, stacklevel: int) -> None:
+    """Warn if a layer keeps less than a tenth of its channels, or a level vanishes.
+
+    Args:
+        full: channels before pruning, by width name.
+        widths: channels after pruning; 0 if the level is left out.
+        generator: whose widths these are, for the message.
+        stacklevel: frames from this function's caller on up to the line that the warning names, as in `warnings.warn`.
+    """
+    gone = [name for name, channels in full.items() if channels and not widths[name]]
+    narrow = [f"{name} {widths[name]} of {channels}" for name, channels in full.items() if 0 < widths[name] < NARROW * channels]
+    facts = [f"leaves few channels: {', '.join(narrow)}"] if narrow else []
+    facts += [f"removes the levels {', '.join(gone)}"] if gone else []
+    if facts:
+        warnings.warn(
+            f"pruning {generator} {', and '.join(facts)}; min_keep_ratio = {NARROW} would keep a tenth of every layer, and another metric "
+            "or a larger budget may keep more",
+            PruningWarning,
+            stacklevel=stacklevel + 1,
+        )
 
 
 def drop_empty_levels(architecture: Architecture[Any], groups: Sequence[Group], widths: Mapping[str, int]) -> dict[str, int]:

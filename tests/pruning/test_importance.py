@@ -5,7 +5,7 @@ from torch.nn.utils import parametrizations, spectral_norm, weight_norm
 
 from gcc.errors import PluginError
 from gcc.pruning.groups import find_groups
-from gcc.pruning.importance import L1Norm, Slimming, random_gradients, score_groups
+from gcc.pruning.importance import L1Norm, PaperL1Norm, Slimming, random_gradients, score_groups
 from gcc.pruning.sparsity import L1Subgradient, add_subgradient, regularized
 from gcc.registry.effective_weight import effective_weight
 from gcc.registry.importance import ImportanceMetric
@@ -41,7 +41,31 @@ def test_l1_is_the_largest_kernel_norm(name):
     for group in groups:
         per_producer = [naive_l1(network, producer, group.channels) for producer in group.producers]
         expected = torch.tensor([max(values) for values in zip(*per_producer, strict=True)])
+        torch.testing.assert_close(PaperL1Norm().score(network, group), expected, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_relative_l1_is_the_norm_over_the_mean_of_the_layer(name):
+    network, groups = built(name)
+    for group in groups:
+        relative = []
+        for producer in group.producers:
+            norms = naive_l1(network, producer, group.channels)
+            relative.append([norm / (sum(norms) / len(norms)) for norm in norms])
+        largest = [max(values) for values in zip(*relative, strict=True)]
+        expected = torch.tensor([value * len(largest) / sum(largest) for value in largest])
         torch.testing.assert_close(L1Norm().score(network, group), expected, rtol=1e-5, atol=0)
+        with torch.no_grad():
+            for number, producer in enumerate(group.producers):
+                network.get_parameter(producer.parameter).mul_(10.0**-number)
+        torch.testing.assert_close(L1Norm().score(network, group), expected, rtol=1e-4, atol=0)
+
+
+def test_a_layer_of_zeros_scores_zero():
+    network, groups = built("chain")
+    for parameter in network.parameters():
+        nn.init.zeros_(parameter)
+    assert not L1Norm().score(network, groups[0]).any()
 
 
 @pytest.mark.parametrize("name", TOYS)
@@ -118,7 +142,7 @@ def test_a_score_of_another_shape_is_refused():
         score_groups(network, groups, Wrong())
 
 
-@pytest.mark.parametrize(("metric", "strength"), [(Slimming(), 1e-2), (L1Norm(), 1e-3)])
+@pytest.mark.parametrize(("metric", "strength"), [(Slimming(), 1e-2), (PaperL1Norm(), 1e-3), (L1Norm(), 1e-3)])
 def test_the_subgradient_is_added_once(metric, strength):
     assert metric.l1_strength == strength
     network, groups = built("residual")
@@ -179,20 +203,20 @@ def weight_in_use(network):
 def test_the_effective_weight_counts(stored, build):
     network, group = normed(stored, build)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    score = L1Norm().score(network, group)
+    score = PaperL1Norm().score(network, group)
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items()) and network.training
     expected = weight_in_use(network).abs().transpose(0, group.producers[0].dim).flatten(1).sum(1)
     torch.testing.assert_close(score, expected, rtol=1e-4, atol=1e-5)
     with torch.no_grad():
         network.get_parameter(group.producers[0].parameter).mul_(1e-3)
-    torch.testing.assert_close(L1Norm().score(network, group), score, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(PaperL1Norm().score(network, group), score, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.parametrize("stored", NORMED)
 def test_the_subgradient_is_that_of_the_effective_weight(stored):
     network, group = normed(stored)
-    subgradient = L1Subgradient([network], [group, group], L1Norm(), 0.5)
+    subgradient = L1Subgradient([network], [group, group], PaperL1Norm(), 0.5)
     for parameter in network.parameters():
         parameter.grad = torch.ones_like(parameter)
     subgradient()

@@ -1,17 +1,27 @@
+import warnings
+
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from gcc.deploy.latency import Latency
-from gcc.errors import BudgetError, PluginError, TrainingError
+from gcc.errors import BudgetError, PluginError, PruningWarning, TrainingError
 from gcc.models.build import generator_on_meta
 from gcc.models.pix2pix import Pix2Pix, Pix2PixRecipe
 from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import cost_of
 from gcc.pruning.groups import find_groups
-from gcc.pruning.importance import L1Norm, Slimming
-from gcc.pruning.search import NEAR_ENOUGH, drop_empty_levels, prune_family, search_latency, search_widths
+from gcc.pruning.importance import L1Norm, PaperL1Norm, Slimming
+from gcc.pruning.search import (
+    NEAR_ENOUGH,
+    drop_empty_levels,
+    prune_family,
+    search_latency,
+    search_widths,
+    warn_of_narrow_layers,
+)
 from gcc.registry.types import Group
 from tests.helpers.pruning_toys import TOYS
 
@@ -187,7 +197,7 @@ def teacher_cost(architecture, base):
     return cost_of(generator_on_meta(architecture, architecture.full_widths(base)), architecture.example_input())
 
 
-@pytest.mark.parametrize("metric", [Slimming(), L1Norm()])
+@pytest.mark.parametrize("metric", [Slimming(), L1Norm(), PaperL1Norm()])
 @pytest.mark.parametrize(("text", "counter"), [("30%", "exact"), ("16.52%", "paper"), ("40%params", "exact"), ("6M", "paper")])
 def test_a_pruned_family_keeps_any_kind_of_budget(metric, text, counter):
     torch.manual_seed(0)
@@ -356,3 +366,35 @@ def test_every_candidate_is_built_and_timed(monkeypatch, round_to):
     pruned = prune_family(UNET, network, 8, L1Norm(), LatencyBudget(0.3 * full / 1000, "cpu"), round_to=round_to)
     assert 0.2 * full < pruned.cost.parameters <= 0.3 * full and {runtime for _, runtime in timed} == {"cpu"}
     assert all(width % round_to == 0 for width in pruned.widths.values()) and torch.equal(state, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("initialise", [nn.init.kaiming_normal_, lambda weight: nn.init.normal_(weight, std=0.02)])
+@pytest.mark.parametrize("text", ["50%", "25%"])
+def test_l1_takes_about_the_same_share_of_layers_with_unequal_numbers_of_inputs(text, initialise):
+    torch.manual_seed(0)
+    network = UNET.build_generator(UNET.full_widths(8))
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            initialise(module.weight)
+    limit = Budget.parse(text).resolve(teacher_cost(UNET, 8), "exact")
+    full, shares = UNET.full_widths(8), {}
+    for metric in (L1Norm(), PaperL1Norm()):
+        widths = prune_family(UNET, network, 8, metric, limit).widths
+        shares[type(metric)] = min(width / full[name] for name, width in widths.items())
+    assert shares[L1Norm] > 0.2 and shares[PaperL1Norm] < 0.1
+
+
+@pytest.mark.parametrize(
+    ("widths", "told"),
+    [
+        ({"a": 3, "b": 100}, "leaves few channels: a 3 of 32; "),
+        ({"a": 4, "b": 0}, "generator G removes the levels b; "),
+        ({"a": 1, "b": 0}, "leaves few channels: a 1 of 32, and removes the levels b; "),
+        ({"a": 4, "b": 10}, None),
+    ],
+)
+def test_narrow_layers_and_levels_that_vanish_are_reported(recwarn, widths, told):
+    warnings.simplefilter("always", PruningWarning)
+    warn_of_narrow_layers({"a": 32, "b": 100}, widths, "generator G", stacklevel=1)
+    assert [told in str(warning.message) for warning in recwarn] == ([True] if told else [])
+    assert all(warning.filename == __file__ for warning in recwarn)
