@@ -21,6 +21,10 @@ class GccError(Exception):
     exit_code = 2
 
 
+class PruningWarning(UserWarning):
+    """A search left a layer few of its channels, or removed a level."""
+
+
 class RecipeError(GccError):
     """A recipe field is unknown, of the wrong type or out of range."""
 

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import click
 
-from gcc.cli.errors import errors_as_lines, renames_as_lines
+from gcc.cli.errors import errors_as_lines, warnings_as_lines
 from gcc.cli.options import with_current_names
 from gcc.cli.sigint import exit_on_sigint_during_import
 from gcc.cli.stderr import tolerate_broken_stderr
@@ -45,7 +45,7 @@ class Program(click.Group):
     """A group that reports a `GccError` in one line on standard error, and understands the flags of version 0.1."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        with tolerate_broken_stderr(), exit_on_sigint_during_import(), errors_as_lines(), renames_as_lines():
+        with tolerate_broken_stderr(), exit_on_sigint_during_import(), errors_as_lines(), warnings_as_lines():
             return super().invoke(ctx)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:

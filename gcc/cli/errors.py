@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 import click
 
-from gcc.errors import GccError, Interrupted
+from gcc.errors import GccError, Interrupted, PruningWarning
 
 STOPPED = 130
 """Exit code after Ctrl-C, as shells define it."""
@@ -61,8 +61,8 @@ def errors_as_lines() -> Iterator[None]:
 
 
 @contextmanager
-def renames_as_lines() -> Iterator[None]:
-    """Print each warning about an old name once, as one line without the file that raised it; other warnings stay as they are."""
+def warnings_as_lines() -> Iterator[None]:
+    """Print each warning about an old name or a narrow layer once, as one line without its file; other warnings stay as they are."""
     printed: set[str] = set()
 
     with warnings.catch_warnings():
@@ -72,13 +72,14 @@ def renames_as_lines() -> Iterator[None]:
             message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None
         ) -> Any:
             text = str(message)
-            if not re.match(RENAMED, text):
+            if not (re.match(RENAMED, text) or issubclass(category, PruningWarning)):
                 return show(message, category, filename, lineno, file, line)
             if text not in printed:
                 printed.add(text)
                 notice(text)
 
         warnings.filterwarnings("always", RENAMED)
+        warnings.filterwarnings("always", category=PruningWarning)
         warnings.showwarning = print_once
         yield
 

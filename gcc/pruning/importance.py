@@ -1,6 +1,6 @@
 """Importance of channels, by which the paper ranks a generator's channels (Li et al. 2021, appendix B).
 
-As in the paper, scores are compared over the whole generator without normalising them by layer.
+Scores are compared over the whole generator. The paper does not normalise them by layer; `l1` does, and `l1_paper` is the paper's rule.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gcc.errors import PluginError
+from gcc.registry.effective_weight import effective_weight
 from gcc.registry.importance import ImportanceMetric
 from gcc.registry.types import Group, Producer
 
@@ -37,22 +38,39 @@ class Slimming(ImportanceMetric):
         return [network.get_parameter(name) for name in group.scales]
 
 
-class L1Norm(ImportanceMetric):
+class PaperL1Norm(ImportanceMetric):
     """L1 norm of the kernel that produces a channel: `s_c = max over producers of sum |W_c|` (Li et al. 2017, Pruning Filters).
 
     `W_c` is the kernel's slice for output c; if a channel has several consecutive outputs, as before a pixel shuffle, it covers all of
-    them. If several convolutions are summed into the same channels, a channel is as important as the largest kernel makes it.
+    them. If several convolutions are summed into the same channels, a channel is as important as the largest kernel makes it. `W` is the
+    weight that the layer computes with, whatever spectral norm or weight norm stores. A sum over more inputs is larger, so that layers with
+    few inputs lose more channels.
     """
 
     l1_strength: ClassVar[float] = 1e-3
 
     def score(self, network: nn.Module, group: Group) -> Tensor:
         """Return `s`, (channels,)."""
-        return _largest([_kernel_norms(network, producer, group) for producer in group.producers])
+        return _largest(self._norms(network, group))
 
     def regularized_parameters(self, network: nn.Module, group: Group) -> Sequence[Tensor]:
-        """Return the kernels `W`."""
+        """Return the kernels `W`, or the tensors that they are stored as."""
         return [network.get_parameter(producer.parameter) for producer in group.producers]
+
+    def _norms(self, network: nn.Module, group: Group) -> list[Tensor]:
+        return [_kernel_norms(network, producer, group) for producer in group.producers]
+
+
+class L1Norm(PaperL1Norm):
+    """L1 norm of the kernel that produces a channel, relative to the mean of its layer: `s_c = max over producers of n_c / mean(n)`.
+
+    `n_c` is the score of `PaperL1Norm`. The scores of a group are then divided by their mean in turn. Every layer thus has the mean 1,
+    whatever its number of inputs and the scale of its weights, and layers can be ranked together (as in DepGraph, Fang et al. 2023).
+    """
+
+    def score(self, network: nn.Module, group: Group) -> Tensor:
+        """Return `s`, (channels,)."""
+        return _relative(_largest([_relative(norms) for norms in self._norms(network, group)]))
 
 
 def score_groups(
@@ -101,9 +119,15 @@ def _mean(scores: Sequence[Tensor | None]) -> Tensor | None:
 
 
 def _kernel_norms(network: nn.Module, producer: Producer, group: Group) -> Tensor:
-    weight = network.get_parameter(producer.parameter).detach()
+    weight = effective_weight(network, producer.parameter).detach()
     outputs = weight.abs().transpose(0, producer.dim).flatten(1).sum(1, dtype=torch.float32)
     return outputs.view(group.channels, producer.ratio).sum(1)
+
+
+def _relative(scores: Tensor) -> Tensor:
+    """Return scores divided by their mean; zeros stay zeros."""
+    mean = scores.mean()
+    return scores / torch.where(mean == 0, 1.0, mean)
 
 
 def _largest(scores: Sequence[Tensor]) -> Tensor:

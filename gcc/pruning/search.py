@@ -6,6 +6,7 @@ All channels of the generator are ranked together, and the least important ones 
 from __future__ import annotations
 
 import math
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from gcc.deploy.latency import measure_optimized
 from gcc.deploy.runtime_names import Runtime
-from gcc.errors import BudgetError, TrainingError
+from gcc.errors import BudgetError, PruningWarning, TrainingError
 from gcc.models.build import generator_on_meta
 from gcc.pruning.budget import LatencyBudget, Limit
 from gcc.pruning.cost import Cost, generator_cost
@@ -32,8 +33,12 @@ NEAR_ENOUGH = 0.01
 """Share of the budget that the search may leave unused although other removals might use more of it."""
 NEAR_ENOUGH_IN_TIME = 0.1
 """The same for a latency: times scatter, and one measurement takes about a second."""
-RETRIALS = 5
+NARROW = 0.1
+"""Share of its channels below which a layer is narrow."""
+ATTEMPTS = 10
 """Most searches for a latency; each corrects its limit by the time that the previous result took."""
+CORRECTION = 0.98
+"""Least correction: the next search has at most this share of the previous limit."""
 
 
 @dataclass(frozen=True)
@@ -135,9 +140,11 @@ def search_widths(
 
     The scored channels of all groups are sorted by ascending score (ties: by the order of groups and channels) and removed from the
     front; each group keeps its `minimum` most important ones. Bisection finds how many must be removed. The last channel removed may be
-    expensive, for example if a whole level vanishes with it, and then the result lies far below the limit. In that case the search goes
-    on until the result is within 1 % of the limit or nothing is left to try. First, the group of that channel is closed and the other
-    groups get channels back in order of importance. If that does not fill the budget, the channel is kept and others are removed instead.
+    expensive, and then the result lies below the limit: removed channels that fit come back in order of importance, until the result is
+    within 1 % of the limit.
+
+    Only if a whole level has vanished with that channel, and what comes back does not fill the budget, its last channel is kept and others
+    are removed instead. The result that keeps more importance is returned; a channel that no longer costs anything does not count.
 
     With `round_to`, the channels of a group are removed in blocks of that size, ranked by their mean score.
 
@@ -153,9 +160,9 @@ def search_widths(
         BudgetError: `limit` lies outside the range that removing channels can reach.
         TrainingError: a score is not finite.
     """
-    ranking, cost_without = _ranking(groups, scores, round_to), _CostCache(groups, cost, round_to)
+    ranking, cost_without = _Ranking(groups, scores, round_to), _CostCache(groups, cost, round_to)
     _require_within_reach(ranking, cost_without, limit, with_prefix, unit)
-    return cost_without.widths(_fewest_removed(ranking, cost_without, limit, (1 - NEAR_ENOUGH) * limit))
+    return cost_without.widths(_least_removed(ranking, cost_without, limit, (1 - NEAR_ENOUGH) * limit))
 
 
 def search_latency(
@@ -168,7 +175,8 @@ def search_latency(
     """Return the widths of the largest network whose measured time is within the budget, by a global ranking of channels.
 
     The search is that of `search_widths`, until the result is within 10 % of the limit. Measured times scatter, and a search picks lucky
-    ones. The result is therefore timed again; if it is too slow, the search is repeated with a proportionally lower limit.
+    ones. The result is therefore timed again. If it is too slow, it counts with that time, and the search is repeated with a proportionally
+    lower limit. Only widths whose last time holds the budget are returned.
 
     Args:
         groups: the channel groups.
@@ -178,20 +186,47 @@ def search_latency(
         round_to: a width that loses channels becomes a multiple of this.
 
     Raises:
-        BudgetError: the budget lies outside the range that removing channels can reach.
+        BudgetError: the budget lies outside the range that removing channels can reach, or no second measurement confirmed any widths.
         TrainingError: a score is not finite.
     """
     limit = budget.milliseconds
-    ranking, time_without = _ranking(groups, scores, round_to), _CostCache(groups, milliseconds, round_to)
+    ranking, time_without = _Ranking(groups, scores, round_to), _CostCache(groups, milliseconds, round_to)
     _require_within_reach(ranking, time_without, limit, lambda value: f"{value:.4g} ms", f"by {budget.runtime} on this machine")
-    target = limit
-    for _ in range(RETRIALS):
-        widths = time_without.widths(_fewest_removed(ranking, time_without, target, (1 - NEAR_ENOUGH_IN_TIME) * target))
-        measured = milliseconds(widths)
+    target, times = limit, []
+    for _ in range(ATTEMPTS):
+        removed = _least_removed(ranking, time_without, target, (1 - NEAR_ENOUGH_IN_TIME) * target)
+        measured = time_without.measure_again(removed)
         if measured <= limit:
-            break
-        target *= limit / measured
-    return widths
+            return time_without.widths(removed)
+        times.append(measured)
+        target *= min(limit / measured, CORRECTION)
+    raise BudgetError(
+        f"budget {limit:.4g} ms by {budget.runtime} on this machine: times scatter too much to hold it. {ATTEMPTS} searches, each with a "
+        f"lower limit, found networks that took {min(times):.4g} ms to {max(times):.4g} ms when timed again; end other programs, or give a "
+        "larger budget"
+    )
+
+
+def warn_of_narrow_layers(full: Mapping[str, int], widths: Mapping[str, int], generator: str, stacklevel: int) -> None:
+    """Warn if a layer keeps less than a tenth of its channels, or a level vanishes.
+
+    Args:
+        full: channels before pruning, by width name.
+        widths: channels after pruning; 0 if the level is left out.
+        generator: whose widths these are, for the message.
+        stacklevel: frames from this function's caller on up to the line that the warning names, as in `warnings.warn`.
+    """
+    gone = [name for name, channels in full.items() if channels and not widths[name]]
+    narrow = [f"{name} {widths[name]} of {channels}" for name, channels in full.items() if 0 < widths[name] < NARROW * channels]
+    facts = [f"leaves few channels: {', '.join(narrow)}"] if narrow else []
+    facts += [f"removes the levels {', '.join(gone)}"] if gone else []
+    if facts:
+        warnings.warn(
+            f"pruning {generator} {', and '.join(facts)}; min_keep_ratio = {NARROW} would keep a tenth of every layer, and another metric "
+            "or a larger budget may keep more",
+            PruningWarning,
+            stacklevel=stacklevel + 1,
+        )
 
 
 def drop_empty_levels(architecture: Architecture[Any], groups: Sequence[Group], widths: Mapping[str, int]) -> dict[str, int]:
@@ -206,28 +241,56 @@ def drop_empty_levels(architecture: Architecture[Any], groups: Sequence[Group], 
     return settled
 
 
-def _ranking(groups: Sequence[Group], scores: Mapping[str, Tensor | None], round_to: int) -> list[str]:
-    """Return the group name of every removable block of channels, by ascending mean importance.
+class _Ranking:
+    """The removable blocks of channels of all groups, by ascending mean importance.
 
     A block has `round_to` channels; if a group's channels are not a multiple of that, its least important block has fewer.
+
+    Attributes:
+        names: the group name of every removable block, the least important first.
+
+    Raises:
+        TrainingError: a score is not finite.
     """
-    names: list[str] = []
-    importance: list[Tensor] = []
-    for group in groups:
-        score = scores[group.name]
-        if score is None:
-            continue
-        if not bool(score.isfinite().all()):
-            raise TrainingError(f"width {group.name!r}: a channel's importance is not finite; the training of the first step has diverged")
-        ascending = score.detach().cpu().double().sort().values
-        ends = range(group.channels % round_to or round_to, group.channels + 1, round_to)
-        blocks = torch.stack([ascending[max(0, end - round_to) : end].mean() for end in ends])
-        removable = blocks[: len(blocks) - math.ceil(group.minimum / round_to)]
-        names += [group.name] * len(removable)
-        importance.append(removable)
-    if not importance:
-        return []
-    return [names[index] for index in torch.cat(importance).argsort(stable=True).tolist()]
+
+    def __init__(self, groups: Sequence[Group], scores: Mapping[str, Tensor | None], round_to: int) -> None:
+        self._levels = {group.name for group in groups if group.minimum == 0}
+        self._blocks: dict[str, list[float]] = {}
+        """Total importance of every block of a group, in ascending order of the mean."""
+        names: list[str] = []
+        importance: list[Tensor] = []
+        for group in groups:
+            score = scores[group.name]
+            if score is None:
+                continue
+            if not bool(score.isfinite().all()):
+                raise TrainingError(
+                    f"width {group.name!r}: a channel's importance is not finite; the training of the first step has diverged"
+                )
+            ascending = score.detach().cpu().double().sort().values
+            ends = range(group.channels % round_to or round_to, group.channels + 1, round_to)
+            blocks = [ascending[max(0, end - round_to) : end] for end in ends]
+            self._blocks[group.name] = [float(block.sum()) for block in blocks]
+            removable = torch.stack([block.mean() for block in blocks])[: len(blocks) - math.ceil(group.minimum / round_to)]
+            names += [group.name] * len(removable)
+            importance.append(removable)
+        order = torch.cat(importance).argsort(stable=True).tolist() if importance else []
+        self.names = [names[index] for index in order]
+
+    def is_level_gone(self, removed: Sequence[str]) -> bool:
+        """Return whether a whole level vanishes with the last of the removed blocks."""
+        last = removed[-1]
+        return last in self._levels and removed.count(last) == len(self._blocks[last])
+
+    def importance_without(self, removed: Sequence[str], cost_without: _CostCache) -> float:
+        """Return the total importance of the channels that stay, except those of groups that cost nothing any more."""
+        count, cost = Counter(removed), cost_without(removed)
+        total = 0.0
+        for name, blocks in self._blocks.items():
+            rest = [name] * (len(blocks) - count[name])
+            if name not in self._levels or cost_without([*removed, *rest]) < cost:
+                total += sum(blocks[count[name] :])
+        return total
 
 
 class _CostCache:
@@ -253,8 +316,14 @@ class _CostCache:
             self.known[key] = self.cost(widths)
         return self.known[key]
 
+    def measure_again(self, removed: Sequence[str]) -> float:
+        """Compute the cost without the removed blocks once more, replace the earlier one, and return it."""
+        widths = self.widths(removed)
+        cost = self.known[tuple(widths.values())] = self.cost(widths)
+        return cost
 
-def _require_within_reach(ranking: list[str], cost_without: _CostCache, limit: float, shown: Callable[[float], str], unit: str) -> None:
+
+def _require_within_reach(ranking: _Ranking, cost_without: _CostCache, limit: float, shown: Callable[[float], str], unit: str) -> None:
     """Refuse a limit below the cost without all removable blocks, or above the cost of the full network.
 
     Args:
@@ -267,7 +336,7 @@ def _require_within_reach(ranking: list[str], cost_without: _CostCache, limit: f
     Raises:
         BudgetError: the limit is out of reach; the message gives the range.
     """
-    smallest, largest = cost_without(ranking), cost_without([])
+    smallest, largest = cost_without(ranking.names), cost_without([])
     if not smallest <= limit <= largest:
         raise BudgetError(
             f"budget {shown(limit)} {unit}: this generator can be pruned to between {shown(smallest)} and {shown(largest)}; "
@@ -275,20 +344,20 @@ def _require_within_reach(ranking: list[str], cost_without: _CostCache, limit: f
         )
 
 
-def _fewest_removed(ranking: list[str], cost_without: _CostCache, limit: float, enough: float) -> list[str]:
-    """Return the blocks to remove so that the cost is within `limit` and at least `enough`, or as near to that as can be reached.
+def _least_removed(ranking: _Ranking, cost_without: _CostCache, limit: float, enough: float) -> list[str]:
+    """Return the blocks to remove so that the cost is within `limit`, and at least `enough` if that can be reached.
 
-    If no removal brings the cost within the limit, that is all of `ranking`.
+    If no removal brings the cost within the limit, that is all blocks of `ranking`.
     """
-    best = ranking
-    while cost_without(ranking) <= limit:
-        removed = _shortest_prefix(ranking, cost_without, limit, closed=[])
-        best = max(best, _refill(removed, cost_without, limit, enough), key=lambda blocks: (cost_without(blocks), -len(blocks)))
-        if cost_without(best) >= enough or not removed:
+    candidates, blocks = [], ranking.names
+    while cost_without(blocks) <= limit:
+        removed = _shortest_prefix(blocks, cost_without, limit, closed=[])
+        candidates.append(_refill(removed, cost_without, limit, enough))
+        if cost_without(candidates[-1]) >= enough or not removed or not ranking.is_level_gone(removed):
             break
         *others, last = removed
-        ranking = others + [name for name in ranking[len(removed) :] if name != last]
-    return best
+        blocks = others + [name for name in blocks[len(removed) :] if name != last]
+    return max(candidates, key=lambda removed: ranking.importance_without(removed, cost_without), default=ranking.names)
 
 
 def _refill(removed: Sequence[str], cost_without: _CostCache, limit: float, enough: float) -> list[str]:

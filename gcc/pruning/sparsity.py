@@ -2,13 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from gcc.registry.effective_weight import effective_weight, stored_parameters
 from gcc.registry.importance import ImportanceMetric
 from gcc.registry.types import Group
+
+
+class L1Subgradient:
+    """Adds the subgradient of `strength * sum |w|` over everything that a metric regularises to the gradients.
+
+    For a layer under spectral norm or weight norm, `w` is its effective weight.
+
+    Args:
+        networks: the generators.
+        groups: their channel groups.
+        metric: names the parameters.
+        strength: factor on the subgradient.
+    """
+
+    def __init__(self, networks: Iterable[nn.Module], groups: Sequence[Group], metric: ImportanceMetric, strength: float) -> None:
+        self.strength = strength
+        self.plain: list[Tensor] = []
+        self.computed: list[tuple[nn.Module, str]] = []
+        """Network and parameter name of every effective weight that is not stored as it is."""
+        for network in networks:
+            names = {id(parameter): name for name, parameter in network.named_parameters()}
+            listed: set[int] = set()
+            for parameter in regularized(network, groups, metric):
+                name = names[id(parameter)]
+                if effective_weight(network, name) is parameter:
+                    self.plain.append(parameter)
+                elif id(parameter) not in listed:
+                    self.computed.append((network, name))
+                    listed |= {id(stored) for stored in stored_parameters(network, name)}
+
+    def __call__(self) -> None:
+        """Add the subgradient; call it between the backward pass and the optimizer's step."""
+        add_subgradient(self.plain, self.strength)
+        for network, name in self.computed:
+            stored = [parameter for parameter in stored_parameters(network, name) if parameter.grad is not None]
+            if stored:
+                with torch.enable_grad():
+                    weight = effective_weight(network, name)
+                gradients = torch.autograd.grad(weight, stored, weight.detach().sign())
+                torch._foreach_add_([parameter.grad for parameter in stored if parameter.grad is not None], gradients, alpha=self.strength)
 
 
 def regularized(network: nn.Module, groups: Sequence[Group], metric: ImportanceMetric) -> list[Tensor]:

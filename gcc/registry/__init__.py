@@ -20,6 +20,7 @@ from typing import Any
 from gcc.registry.architecture import Architecture as Architecture
 from gcc.registry.conformance import implements
 from gcc.registry.dataset import DatasetSource as DatasetSource
+from gcc.registry.effective_weight import effective_weight as effective_weight
 from gcc.registry.evaluator import EvalContext as EvalContext
 from gcc.registry.evaluator import Evaluator as Evaluator
 from gcc.registry.evaluator import Extractor as Extractor

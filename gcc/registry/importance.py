@@ -36,4 +36,7 @@ class ImportanceMetric(AcceptsOldNames, abc.ABC):
 
     @abc.abstractmethod
     def regularized_parameters(self, network: nn.Module, group: Group) -> Sequence[Tensor]:
-        """Return the parameters that the first step drives towards zero, so that scores become distinct."""
+        """Return the parameters that the first step drives towards zero, so that scores become distinct.
+
+        Of a layer under spectral norm or weight norm, name the stored tensor: the effective weight is driven towards zero.
+        """

@@ -141,7 +141,8 @@ class Producer:
     """The weight of a convolution or linear layer that produces a group's channels.
 
     Attributes:
-        parameter: name of the weight in the generator.
+        parameter: name of the weight in the generator, or of the tensor that it is stored as under spectral norm or weight norm;
+            `effective_weight` returns the weight that the layer computes with.
         dim: its output dimension (0 for a convolution, 1 for a transposed one).
         ratio: outputs for each channel of the group, consecutive in `dim` (4 before a pixel shuffle by 2); `check_architecture` checks it.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 
 from torch import nn
 
@@ -12,7 +11,7 @@ from gcc.losses.layers import NO_LAYERS, DistillationLayers, build_projections, 
 from gcc.models.build import build_discriminators, build_generators, generator_on_meta
 from gcc.models.modules import Widths, on_meta
 from gcc.pruning.groups import find_groups
-from gcc.pruning.sparsity import add_subgradient, regularized
+from gcc.pruning.sparsity import L1Subgradient
 from gcc.registry import ImportanceMetric
 from gcc.training.context import RunContext
 from gcc.training.pair import FrozenPair, GANPair
@@ -47,9 +46,8 @@ def sparse_pair(context: RunContext, metric: ImportanceMetric) -> GANPair:
     recipe = context.recipe
     generators, discriminators = teacher_networks(context, recipe.prune_width, "search")
     groups = find_groups(context.architecture, recipe.prune_width)
-    parameters = [parameter for network in generators.values() for parameter in regularized(network, groups, metric)]
     strength = metric.l1_strength if recipe.sparsity is None else recipe.sparsity
-    penalise = partial(add_subgradient, parameters, strength)
+    penalise = L1Subgradient(generators.values(), groups, metric, strength)
     return GANPair(context.architecture, generators, discriminators, context.execution, context.auxiliary, penalise=penalise)
 
 

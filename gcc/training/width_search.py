@@ -13,7 +13,7 @@ from gcc.artifacts.model import read
 from gcc.errors import ArtifactError
 from gcc.models.modules import Widths
 from gcc.pruning.importance import ONCE, random_gradients
-from gcc.pruning.search import prune_family
+from gcc.pruning.search import prune_family, warn_of_narrow_layers
 from gcc.registry import ImportanceMetric, Networks
 from gcc.training.build_pairs import teacher_networks
 from gcc.training.context import RunContext, Stream
@@ -31,7 +31,12 @@ def search_student_widths(context: RunContext, metric: ImportanceMetric, pair: G
         yield from pair.gradients(islice(batches, metric.gradient_batches))
         context.loader.close(Stream.IMPORTANCE)
 
-    return context.ranks.broadcast_object(_within_budget(context, metric, pair.generators, gradients))
+    widths = context.ranks.broadcast_object(_within_budget(context, metric, pair.generators, gradients))
+    if context.ranks.is_main_process:
+        full = context.architecture.full_widths(context.recipe.prune_width)
+        for name, chosen in widths.items():
+            warn_of_narrow_layers(full, chosen, f"generator {name}", stacklevel=2)
+    return widths
 
 
 def reachable_widths(context: RunContext, metric: ImportanceMetric) -> dict[str, Widths]:

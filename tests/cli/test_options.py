@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from gcc.cli import Commands, main
-from gcc.cli.errors import renames_as_lines
+from gcc.cli.errors import warnings_as_lines
 from gcc.cli.options import RENAMED_FLAGS, config_option, teacher_and_settings
 from gcc.errors import GccError
 from gcc.training.config import RunConfig
@@ -111,7 +111,7 @@ def test_a_rename_is_printed_once_and_other_warnings_stay(capsys, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         monkeypatch.setattr(warnings, "showwarning", lambda message, *rest: shown.append(str(message)))
-        with renames_as_lines():
+        with warnings_as_lines():
             for _ in range(2):
                 warnings.warn("gcc.registry.Judged is now called EvalSample", DeprecationWarning, stacklevel=1)
             warnings.warn("something else", FutureWarning, stacklevel=1)

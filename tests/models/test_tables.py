@@ -22,7 +22,7 @@ TABLE_I = {
 TRAINERS = {
     # family: (lr of G, lr of D, betas, factor of L_D, weight of L_G, pool, metric, lr in the last epoch over the first's)
     "sagan": (1e-4, 4e-4, (0.0, 0.9), 1, 1, 0, "slimming", 1),
-    "cyclegan": (2e-4, 2e-4, (0.5, 0.999), 0.5, 1, 50, "l1", 1 / 101),
+    "cyclegan": (2e-4, 2e-4, (0.5, 0.999), 0.5, 1, 50, "l1_paper", 1 / 101),
     "pix2pix": (2e-4, 2e-4, (0.5, 0.999), 0.5, 1, 0, "slimming", 1 / 151),
     "srgan": (1e-4, 1e-4, (0.9, 0.999), 1, 1e-3, 0, "slimming", 0.1),
 }

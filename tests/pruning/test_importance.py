@@ -1,12 +1,15 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations, spectral_norm, weight_norm
 
 from gcc.errors import PluginError
 from gcc.pruning.groups import find_groups
-from gcc.pruning.importance import L1Norm, Slimming, random_gradients, score_groups
-from gcc.pruning.sparsity import add_subgradient, regularized
+from gcc.pruning.importance import L1Norm, PaperL1Norm, Slimming, random_gradients, score_groups
+from gcc.pruning.sparsity import L1Subgradient, add_subgradient, regularized
+from gcc.registry.effective_weight import effective_weight
 from gcc.registry.importance import ImportanceMetric
+from gcc.registry.types import Group, Producer
 from tests.helpers.pruning_toys import TOYS
 
 
@@ -20,7 +23,9 @@ def built(name):
 
 
 def naive_l1(network, producer, channels):
-    weight = dict(network.named_parameters())[producer.parameter].detach().double()
+    network.eval()  # without a step of spectral norm's power iteration
+    path = producer.parameter.partition(".parametrizations")[0].removesuffix(".weight")
+    weight = network.get_submodule(path).weight.detach().double()
     scores = []
     for channel in range(channels):
         total = 0.0
@@ -36,7 +41,31 @@ def test_l1_is_the_largest_kernel_norm(name):
     for group in groups:
         per_producer = [naive_l1(network, producer, group.channels) for producer in group.producers]
         expected = torch.tensor([max(values) for values in zip(*per_producer, strict=True)])
+        torch.testing.assert_close(PaperL1Norm().score(network, group), expected, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_relative_l1_is_the_norm_over_the_mean_of_the_layer(name):
+    network, groups = built(name)
+    for group in groups:
+        relative = []
+        for producer in group.producers:
+            norms = naive_l1(network, producer, group.channels)
+            relative.append([norm / (sum(norms) / len(norms)) for norm in norms])
+        largest = [max(values) for values in zip(*relative, strict=True)]
+        expected = torch.tensor([value * len(largest) / sum(largest) for value in largest])
         torch.testing.assert_close(L1Norm().score(network, group), expected, rtol=1e-5, atol=0)
+        with torch.no_grad():
+            for number, producer in enumerate(group.producers):
+                network.get_parameter(producer.parameter).mul_(10.0**-number)
+        torch.testing.assert_close(L1Norm().score(network, group), expected, rtol=1e-4, atol=0)
+
+
+def test_a_layer_of_zeros_scores_zero():
+    network, groups = built("chain")
+    for parameter in network.parameters():
+        nn.init.zeros_(parameter)
+    assert not L1Norm().score(network, groups[0]).any()
 
 
 @pytest.mark.parametrize("name", TOYS)
@@ -113,7 +142,7 @@ def test_a_score_of_another_shape_is_refused():
         score_groups(network, groups, Wrong())
 
 
-@pytest.mark.parametrize(("metric", "strength"), [(Slimming(), 1e-2), (L1Norm(), 1e-3)])
+@pytest.mark.parametrize(("metric", "strength"), [(Slimming(), 1e-2), (PaperL1Norm(), 1e-3), (L1Norm(), 1e-3)])
 def test_the_subgradient_is_added_once(metric, strength):
     assert metric.l1_strength == strength
     network, groups = built("residual")
@@ -137,3 +166,71 @@ def test_the_subgradient_leaves_frozen_parameters_alone():
     add_subgradient([], 0.5)
     assert frozen.grad is None
     assert moving.grad.tolist() == [0.5] * 3
+
+
+NORMED = {
+    "parametrizations.weight.original": parametrizations.spectral_norm,
+    "parametrizations.weight.original1": parametrizations.weight_norm,
+    "weight_orig": spectral_norm,
+    "weight_v": weight_norm,
+}
+
+
+def normed(stored, build=nn.Conv2d):
+    """Return a network of one layer under a norm, and the group of its four outputs."""
+    torch.manual_seed(0)
+    layer = NORMED[stored](build(3, 4, 3))
+    for _ in range(3):
+        layer(torch.randn(1, 3, 5, 5))
+    return nn.Sequential(layer), Group("a", 4, 1, (Producer(f"0.{stored}", int(build is nn.ConvTranspose2d), 1),), ())
+
+
+def weight_in_use(network):
+    """Return the weight that the layer computes with, by its response to unit impulses."""
+    layer, transposed = network[0], isinstance(network[0], nn.ConvTranspose2d)
+    network.eval()
+    with torch.no_grad():
+        if transposed:
+            impulses = torch.eye(3).view(3, 3, 1, 1)
+            return network(impulses) - layer.bias.view(4, 1, 1)
+        impulses = torch.eye(27).view(27, 3, 3, 3)
+        return (network(impulses).view(27, 4) - layer.bias).T.reshape(4, 3, 3, 3)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("build", [nn.Conv2d, nn.ConvTranspose2d])
+@pytest.mark.parametrize("stored", NORMED)
+def test_the_effective_weight_counts(stored, build):
+    network, group = normed(stored, build)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    score = PaperL1Norm().score(network, group)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items()) and network.training
+    expected = weight_in_use(network).abs().transpose(0, group.producers[0].dim).flatten(1).sum(1)
+    torch.testing.assert_close(score, expected, rtol=1e-4, atol=1e-5)
+    with torch.no_grad():
+        network.get_parameter(group.producers[0].parameter).mul_(1e-3)
+    torch.testing.assert_close(PaperL1Norm().score(network, group), score, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("stored", NORMED)
+def test_the_subgradient_is_that_of_the_effective_weight(stored):
+    network, group = normed(stored)
+    subgradient = L1Subgradient([network], [group, group], PaperL1Norm(), 0.5)
+    for parameter in network.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    subgradient()
+    for name, parameter in network.named_parameters():
+        if name == "0.bias":
+            assert torch.equal(parameter.grad, torch.ones(4))
+            continue
+        # By finite differences of the sum of all magnitudes.
+        step = torch.zeros_like(parameter)
+        step.view(-1)[1] = 1e-3
+        sums = []
+        for sign in (1, -1):
+            with torch.no_grad():
+                parameter.add_(sign * step)
+                sums.append(float(effective_weight(network, name).abs().sum()))
+                parameter.sub_(sign * step)
+        assert float(parameter.grad.view(-1)[1]) == pytest.approx(1 + 0.5 * (sums[0] - sums[1]) / 2e-3, abs=0.02)

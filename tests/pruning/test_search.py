@@ -1,17 +1,27 @@
+import warnings
+
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from gcc.deploy.latency import Latency
-from gcc.errors import BudgetError, PluginError, TrainingError
+from gcc.errors import BudgetError, PluginError, PruningWarning, TrainingError
 from gcc.models.build import generator_on_meta
 from gcc.models.pix2pix import Pix2Pix, Pix2PixRecipe
 from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import cost_of
 from gcc.pruning.groups import find_groups
-from gcc.pruning.importance import L1Norm, Slimming
-from gcc.pruning.search import NEAR_ENOUGH, drop_empty_levels, prune_family, search_latency, search_widths
+from gcc.pruning.importance import L1Norm, PaperL1Norm, Slimming
+from gcc.pruning.search import (
+    NEAR_ENOUGH,
+    drop_empty_levels,
+    prune_family,
+    search_latency,
+    search_widths,
+    warn_of_narrow_layers,
+)
 from gcc.registry.types import Group
 from tests.helpers.pruning_toys import TOYS
 
@@ -67,6 +77,47 @@ def check(groups, scores, limit, cost):
 @given(searches())
 def test_the_limit_holds_and_nothing_more_fits(case):
     check(*case, chain_cost)
+
+
+def kept_importance(groups, scores, widths):
+    """Return the importance of the channels that stay and still cost something."""
+    cost = chain_cost(widths)
+    live = [g for g in groups if scores[g.name] is not None and (g.minimum or chain_cost(widths | {g.name: 0}) < cost)]
+    return sum(sum(sorted(scores[g.name].tolist(), reverse=True)[: widths[g.name]]) for g in live)
+
+
+def plain(groups, scores, limit):
+    """Remove the least important channel, one by one, until the limit holds."""
+    widths = {g.name: g.channels for g in groups}
+    scored = [g for g in groups if scores[g.name] is not None]
+    order = [(value, k, g.name) for k, g in enumerate(scored) for value in sorted(scores[g.name].tolist())[: g.channels - g.minimum]]
+    for _, _, name in sorted(order):
+        if chain_cost(widths) <= limit:
+            break
+        widths[name] -= 1
+    return widths
+
+
+@settings(deadline=None, max_examples=300)
+@given(searches())
+def test_never_less_importance_stays_than_by_the_plain_rule(case):
+    groups, scores, limit = case
+    widths, expected = search_widths(groups, scores, chain_cost, limit), plain(groups, scores, limit)
+    assert kept_importance(groups, scores, widths) >= kept_importance(groups, scores, expected) - 1e-6
+    if all(width or not g.channels for g, width in zip(groups, expected.values(), strict=True)):
+        # Unless a level has vanished, channels come back and nothing else.
+        assert all(widths[name] >= width for name, width in expected.items())
+
+
+def test_an_important_channel_never_goes_to_fill_the_budget():
+    groups = [group("dead", 10, minimum=1), group("dear", 3, minimum=1), group("top", 2, minimum=1)]
+    scores = {"dead": torch.zeros(10), "dear": torch.tensor([1.0, 2.0, 3.0]), "top": torch.tensor([10.0, 11.0])}
+
+    def cost(widths):
+        return widths["dead"] + 100 * widths["dear"] + 62 * widths["top"]
+
+    # Of 434, the dead channels and one "dear" go, and the dead ones come back: 334. Without a "top" in its place, 363 would be used.
+    assert search_widths(groups, scores, cost, 364) == {"dead": 10, "dear": 2, "top": 2}
 
 
 @settings(deadline=None)
@@ -146,7 +197,7 @@ def teacher_cost(architecture, base):
     return cost_of(generator_on_meta(architecture, architecture.full_widths(base)), architecture.example_input())
 
 
-@pytest.mark.parametrize("metric", [Slimming(), L1Norm()])
+@pytest.mark.parametrize("metric", [Slimming(), L1Norm(), PaperL1Norm()])
 @pytest.mark.parametrize(("text", "counter"), [("30%", "exact"), ("16.52%", "paper"), ("40%params", "exact"), ("6M", "paper")])
 def test_a_pruned_family_keeps_any_kind_of_budget(metric, text, counter):
     torch.manual_seed(0)
@@ -257,6 +308,41 @@ def test_what_the_clock_finds_too_slow_at_last_is_cut_further(milliseconds, roun
         assert widths["a"] == sum(score in ranked for score in scores["a"].tolist())
 
 
+@pytest.mark.parametrize("scatter", [0.02, 0.1])
+def test_only_confirmed_widths_are_returned(scatter):
+    groups = [group("a", 64), group("b", 136)]
+    confirmed = 0
+    for seed in range(100):
+        random = torch.Generator().manual_seed(seed)
+        times = {}
+
+        def milliseconds(widths, random=random, times=times):
+            key = tuple(widths.values())
+            times[key] = sum(key) * (1 + scatter * float(torch.randn(1, generator=random)))
+            return times[key]
+
+        scores = {"a": torch.rand(64, generator=random), "b": torch.rand(136, generator=random)}
+        try:
+            widths = search_latency(groups, scores, milliseconds, LatencyBudget(100.0, "cpu"))
+        except BudgetError:
+            continue
+        confirmed += 1
+        assert times[tuple(widths.values())] <= 100  # the last measurement
+    assert confirmed >= 95
+
+
+def test_a_latency_that_no_measurement_confirms_is_refused():
+    groups, seen = [group("a", 100)], set()
+
+    def lucky_once(widths):
+        first = widths["a"] not in seen
+        seen.add(widths["a"])
+        return widths["a"] if first else 200.0
+
+    with pytest.raises(BudgetError, match=r"scatter too much.*200 ms to 200 ms"):
+        search_latency(groups, {"a": torch.rand(100)}, lucky_once, LatencyBudget(50.0, "cpu"))
+
+
 @pytest.mark.parametrize("milliseconds", [0.5, 300.0])
 def test_a_latency_out_of_reach_names_the_range(milliseconds):
     groups = [group("a", 10, minimum=2)]
@@ -280,3 +366,35 @@ def test_every_candidate_is_built_and_timed(monkeypatch, round_to):
     pruned = prune_family(UNET, network, 8, L1Norm(), LatencyBudget(0.3 * full / 1000, "cpu"), round_to=round_to)
     assert 0.2 * full < pruned.cost.parameters <= 0.3 * full and {runtime for _, runtime in timed} == {"cpu"}
     assert all(width % round_to == 0 for width in pruned.widths.values()) and torch.equal(state, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("initialise", [nn.init.kaiming_normal_, lambda weight: nn.init.normal_(weight, std=0.02)])
+@pytest.mark.parametrize("text", ["50%", "25%"])
+def test_l1_takes_about_the_same_share_of_layers_with_unequal_numbers_of_inputs(text, initialise):
+    torch.manual_seed(0)
+    network = UNET.build_generator(UNET.full_widths(8))
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            initialise(module.weight)
+    limit = Budget.parse(text).resolve(teacher_cost(UNET, 8), "exact")
+    full, shares = UNET.full_widths(8), {}
+    for metric in (L1Norm(), PaperL1Norm()):
+        widths = prune_family(UNET, network, 8, metric, limit).widths
+        shares[type(metric)] = min(width / full[name] for name, width in widths.items())
+    assert shares[L1Norm] > 0.2 and shares[PaperL1Norm] < 0.1
+
+
+@pytest.mark.parametrize(
+    ("widths", "told"),
+    [
+        ({"a": 3, "b": 100}, "leaves few channels: a 3 of 32; "),
+        ({"a": 4, "b": 0}, "generator G removes the levels b; "),
+        ({"a": 1, "b": 0}, "leaves few channels: a 1 of 32, and removes the levels b; "),
+        ({"a": 4, "b": 10}, None),
+    ],
+)
+def test_narrow_layers_and_levels_that_vanish_are_reported(recwarn, widths, told):
+    warnings.simplefilter("always", PruningWarning)
+    warn_of_narrow_layers({"a": 32, "b": 100}, widths, "generator G", stacklevel=1)
+    assert [told in str(warning.message) for warning in recwarn] == ([True] if told else [])
+    assert all(warning.filename == __file__ for warning in recwarn)

@@ -14,6 +14,7 @@ from torch import nn
 from gcc.pruning.graph.channel_ids import FIXED, Atoms, Axis
 from gcc.pruning.graph.propagate import ChannelTrace
 from gcc.pruning.groups import WEIGHTS
+from gcc.registry.effective_weight import EFFECTIVE, effective_weight
 from gcc.registry.types import Group, Producer
 
 Dimension = tuple[str, int]
@@ -185,7 +186,11 @@ def with_named_parts(network: nn.Module, channels: Iterable[Channels]) -> nn.Mod
         positions = torch.tensor(part.positions, device=whole.device)
         piece = nn.Parameter(whole.detach().index_select(part.dim, positions), whole.requires_grad)
         piece.grad = None if whole.grad is None else whole.grad.index_select(part.dim, positions)
-        view.get_submodule(path).register_parameter(name, piece)
+        layer = view.get_submodule(path)
+        layer.register_parameter(name, piece)
+        weight = effective_weight(network, part.parameter)
+        if weight is not whole:
+            layer.register_buffer(name + EFFECTIVE, weight.detach().index_select(part.dim, positions))
     return view
 
 
@@ -193,5 +198,5 @@ def _shallow_copy(module: nn.Module) -> nn.Module:
     """Return a module that shares the tensors but has its own tables of parameters and submodules."""
     copy = object.__new__(type(module))
     children = {name: None if child is None else _shallow_copy(child) for name, child in module._modules.items()}
-    copy.__dict__ = {**module.__dict__, "_parameters": dict(module._parameters), "_modules": children}
+    copy.__dict__ = {**module.__dict__, "_parameters": dict(module._parameters), "_buffers": dict(module._buffers), "_modules": children}
     return copy

@@ -21,7 +21,7 @@ from gcc.pruning.graph.rules import RULES, TRUNK_SIZED_HEADS
 from gcc.pruning.graph.slice import cut
 from gcc.pruning.graph.verify import NO_CONSTANTS, require_equal, require_same_graph
 from gcc.pruning.importance import score_groups
-from gcc.pruning.search import find_widths, with_min_channels
+from gcc.pruning.search import find_widths, warn_of_narrow_layers, with_min_channels
 from gcc.recipe import MacCounter
 from gcc.registry import METRICS, ImportanceMetric
 from gcc.utils.renamed import renamed_keywords
@@ -98,6 +98,7 @@ def prune(
         lambda widths, runtime: measure_optimized(narrowed(generator, widths), inputs[0], runtime).median_ms,
         round_to,
     )
+    warn_of_narrow_layers({group.name: group.channels for group in groups}, widths, "the generator", stacklevel=3)
     best = {name: _most_important(score, widths[name]) for name, score in scores.items() if score is not None}
     selection = Selection(trace.atoms, channels, best)
     smaller = cut(generator, trace, selection)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from gcc_fpgm import GeometricMedian
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
 from gcc import Compressor, Teacher
 from gcc.registry import Group
@@ -49,6 +50,19 @@ def test_consecutive_outputs_are_one_filter():
     group = Group("a", 4, 1, (Producer("shuffled.weight", 0, 2),), ())
     filters = [network.shuffled.weight[2 * c : 2 * c + 2].flatten().tolist() for c in range(4)]
     assert GeometricMedian().score(network, group).tolist() == pytest.approx(naive(filters))
+
+
+def test_the_effective_weight_counts():
+    torch.manual_seed(0)
+    network = weight_norm(nn.Conv2d(3, 6, 3))
+    group = Group("a", 6, 1, (Producer("parametrizations.weight.original1", 0, 1),), ())
+    with torch.no_grad():
+        network.parametrizations.weight.original0.mul_(torch.rand(6, 1, 1, 1))
+    expected = naive([network.weight[c].flatten().tolist() for c in range(6)])
+    assert GeometricMedian().score(network, group).tolist() == pytest.approx(expected)
+    with torch.no_grad():
+        network.parametrizations.weight.original1.mul_(torch.rand(6, 1, 1, 1))
+    assert GeometricMedian().score(network, group).tolist() == pytest.approx(expected)
 
 
 def test_the_filter_in_the_middle_goes_first():

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
 import gcc
 from gcc.deploy.latency import Latency
@@ -309,6 +310,33 @@ def test_a_generator_that_has_just_trained_is_pruned():
     smaller = gcc.prune(network, IMAGE, "l1", "50%")
     assert smaller[0].out_channels == 4
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+class Gated(nn.Module):
+    """A gated unit under weight norm; each of its channels has two outputs that are not consecutive."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.last = weight_norm(conv(3, 16)), conv(8, 3)
+
+    def forward(self, x):
+        value, gate = self.body(x).chunk(2, 1)
+        return self.last(value * gate.sigmoid())
+
+
+def test_rescaled_storage_prunes_the_same_channels():
+    torch.manual_seed(0)
+    network = Gated().eval()
+    with torch.no_grad():
+        network.body.bias.zero_()
+        dead = torch.tensor([1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0]).repeat(2)
+        network.body.parametrizations.weight.original0.mul_(dead.view(16, 1, 1, 1).clamp(min=1e-6))
+        # The stored directions are the larger, the less their channels do.
+        network.body.parametrizations.weight.original1.div_(dead.view(16, 1, 1, 1) + 0.1)
+    smaller = gcc.prune(network, IMAGE, "l1", "51%params")
+    assert smaller.last.in_channels == 4
+    x = torch.randn(2, 3, 16, 16)
+    torch.testing.assert_close(smaller(x), network(x), rtol=1e-4, atol=1e-5)
 
 
 class Masked(nn.Module):

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from gcc.registry import Group, ImportanceMetric
+from gcc.registry import Group, ImportanceMetric, effective_weight
 
 
 class GeometricMedian(ImportanceMetric):
@@ -36,5 +36,5 @@ class GeometricMedian(ImportanceMetric):
 def _outputs(network: nn.Module, group: Group, number: int) -> Tensor:
     """Return the weights of one producer for each channel, (channels, weights)."""
     producer = group.producers[number]
-    weight = network.get_parameter(producer.parameter).detach()
+    weight = effective_weight(network, producer.parameter).detach()
     return weight.transpose(0, producer.dim).reshape(group.channels, -1).float()
