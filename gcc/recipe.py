@@ -118,7 +118,10 @@ class Recipe(metaclass=_AcceptsOldFields):
     """How MACs are counted for the budget."""
 
     evaluators: str = ""
-    """Evaluators of quality: plugins listed by `gcc list`, joined by commas; the first one selects the best epoch."""
+    """Evaluators of quality: plugins listed by `gcc list`, joined by commas."""
+    result_epoch: str = "auto"
+    """The epoch that is the result: `last`, or the best one on the validation images by the evaluator that is named here; `auto` takes the
+    first perceptual evaluator (such as `lpips`, `fid` or `miou`), and the last epoch if there is none."""
     evaluate_every: int = 5
     """Epochs between two evaluations on the validation images."""
 

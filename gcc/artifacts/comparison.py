@@ -12,7 +12,7 @@ from gcc.utils.units import with_prefix
 Measurements = Mapping[str, Any]
 """What `GeneratorReport.measurements` returns: the costs, latency and metrics of one generator as plain values."""
 ROLES = ("teacher", "student")
-"""The titles of the columns of the best epoch; other columns are variants of them, such as `student (last)`."""
+"""The titles of the columns of the result; other columns are variants of them, such as `student (best)`."""
 MISSING = "-"
 """The cell of a value that a column does not have."""
 
@@ -71,8 +71,8 @@ def comparison_rows(columns: Mapping[str, Measurements]) -> list[Row]:
     if all("ready_ms" in measurements for measurements in measured):
         title = f"latency, ready for inference ({first['promised_on']}), budget {first['promised_ms']:.4g} ms"
         rows.append(Row("ready_ms", title, _latencies(measured, "ready_ms", ".4g")))
-    if not columns.keys() <= set(ROLES):
-        rows.append(Row("epoch", "epoch", [Cell(str(measurements.get("epoch", MISSING))) for measurements in measured]))
+    if not columns.keys() <= set(ROLES) or any(measurements.get("epoch_note") for measurements in measured):
+        rows.append(Row("epoch", "epoch", [_epoch(measurements) for measurements in measured]))
     for key in first["metrics"]:
         rows.append(Row(key, f"{key}, held out", [_metric(key, measurements["metrics"].get(key)) for measurements in measured]))
     return rows
@@ -106,6 +106,13 @@ def _speed_up(first: float, own: float) -> str:
 def _relative(values: Measurements, first: Measurements, key: str, ratio: Callable[[float, float], str]) -> str:
     """Return the ratio to the first column's value; empty for the first column, and if a damaged file has a value of 0."""
     return ratio(first[key], values[key]) if values is not first and first[key] and values[key] else ""
+
+
+def _epoch(measurements: Measurements) -> Cell:
+    epoch, note = measurements.get("epoch"), measurements.get("epoch_note")
+    if note:
+        return Cell(f"{epoch} ({note})")
+    return Cell(MISSING if epoch is None else str(epoch or "not trained"))
 
 
 def _metric(key: MetricKey, value: float | None) -> Cell:

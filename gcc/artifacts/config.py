@@ -29,7 +29,7 @@ MEASUREMENT_NUMBERS = ("exact_macs", "paper_macs", "parameters", "latency_ms", "
 """Required measurements of each column, in addition to its metrics."""
 LATENCY_BUDGET = {"promised_ms", "promised_on", "ready_ms"}
 """Measurements that only a latency budget adds: the budget, its device, and the latency after `gcc.optimize`; the keys in `config.json`."""
-OPTIONAL_MEASUREMENTS = {"epoch", "protocols", *LATENCY_BUDGET}
+OPTIONAL_MEASUREMENTS = {"epoch", "epoch_note", "protocols", *LATENCY_BUDGET}
 """Measurements that files of earlier versions, or of other budgets, do not have."""
 SAVED_MEASUREMENTS = "figures"
 """The key of the measurements in `config.json`, by which version 0.1 reads them."""
@@ -47,7 +47,7 @@ class Artifact:
         generator: which of the architecture's generators it is.
         recipe: the recipe of the run that trained it.
         widths: its channels by width name.
-        measurements: by column, such as `teacher`, `student` or `student (last)`: costs with their counters and resolution, latency, and
+        measurements: by column, such as `teacher`, `student` or `student (best)`: costs with their counters and resolution, latency, and
             metrics on held-out images by `MetricKey`.
         environment: versions and device of the run.
     """
@@ -171,7 +171,8 @@ def _parse_measurements(column: str, value: Any) -> dict[str, Any]:
     metrics = {_parse_key(key): _parse_number(key, value) for key, value in _parse_mapping("metrics", measurements["metrics"]).items()}
     for name in ("epoch", "promised_ms", "ready_ms"):
         _parse_number(name, measurements.get(name, 0))
-    _parse_text("promised_on", measurements.get("promised_on", ""))
+    for name in ("epoch_note", "promised_on"):
+        _parse_text(name, measurements.get(name, ""))
     if (present := measurements.keys() & LATENCY_BUDGET) and present != LATENCY_BUDGET:
         raise ArtifactError(f"measurements of {column}: expected either all or none of {', '.join(sorted(LATENCY_BUDGET))}")
     parsed = measurements | {"metrics": metrics}

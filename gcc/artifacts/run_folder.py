@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from gcc.artifacts.hub import is_address
 from gcc.errors import OutputError, RunError
@@ -20,9 +20,11 @@ SAMPLES = "samples"
 """The folder of the sample grids that are saved during training."""
 CHECKPOINTS = "checkpoints"
 TENSORBOARD = "tensorboard"
-STUDENT, TEACHER, LAST = "student", "teacher", "last"
-"""The folders of the saved generators; `last` contains those of the last epoch if that is not the best."""
-RESULTS = (STUDENT, TEACHER, LAST, REPORT_FILE)
+STUDENT, TEACHER = "student", "teacher"
+BEST: Final = "best"
+LAST: Final = "last"
+"""The folders of the saved generators; `best` and `last` contain those of the best or last epoch if another one is the result."""
+RESULTS = (STUDENT, TEACHER, BEST, LAST, REPORT_FILE)
 """What a run writes when it ends."""
 RUN_FILES = (RECIPE_FILE, COMMAND_FILE, METRICS_FILE, SAMPLES, CHECKPOINTS, *RESULTS, TENSORBOARD)
 """Everything that a run writes."""

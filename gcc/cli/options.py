@@ -32,7 +32,7 @@ RENAMED_FLAGS = {flag(old): flag(new) for old, new in RENAMED_OPTIONS.items()}
 """Flags by the names that they had in version 0.1."""
 
 TRAINING_FIELDS: Mapping[str, Mapping[str, Any]] = {
-    "evaluators": {"metavar": "NAMES", "help": "Evaluators, comma-separated, see `gcc list`; the first one selects the best epoch."},
+    "evaluators": {"metavar": "NAMES", "help": "Evaluators, comma-separated, see `gcc list`."},
     "direction": {"type": click.Choice(["AtoB", "BtoA"]), "help": "Which image of a pair is the input."},
     "size": {"type": int, "metavar": "N", "help": "Height and width of the training images."},
     "epochs": {"type": int, "metavar": "N", "help": "Epochs of the second step; the first step has a tenth as many."},

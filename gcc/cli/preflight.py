@@ -16,6 +16,7 @@ from gcc.compressor import Compressor
 from gcc.errors import DataError, GccError
 from gcc.models.modules import Widths
 from gcc.pruning.cost import generator_cost
+from gcc.training.best import EpochRule
 from gcc.training.build_pairs import teacher_networks
 from gcc.training.checkpoint import DEFAULT_SCHEDULE
 from gcc.training.config import Amp
@@ -165,14 +166,12 @@ def weights_of_losses(context: RunContext) -> Finding:
 def metrics(context: RunContext) -> Finding:
     """Read the evaluators' weights, check them against the held-out images, and name the evaluators."""
     if not context.evaluators.by_name:
-        text = "none: neither the best epoch nor the student's quality will be known; choose --evaluators, see gcc list"
+        text = "none: the student's quality will not be known; choose --evaluators, see gcc list"
         return Finding("metrics", "warning", text)
     context.test.check()
     context.auxiliary  # noqa: B018 - requests their weights
     context.weights.require_asked()
-    names = [*context.evaluators.by_name]
-    selection = f"{names[0]} selects the best epoch" if context.validation else "without validation images, the last epoch is saved"
-    return Finding("metrics", "ok", f"{', '.join(names)}; {selection}")
+    return Finding("metrics", "ok", f"{', '.join(context.evaluators.by_name)}; the result is {EpochRule.of(context)}")
 
 
 def budget(context: RunContext, widths: Mapping[str, Widths]) -> Finding:

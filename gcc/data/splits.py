@@ -1,4 +1,4 @@
-"""The data of a run: training samples, validation samples for choosing the best epoch, and test samples for the reported metrics."""
+"""The data of a run: training samples, validation samples that rank the epochs, and test samples for the reported metrics."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class DataSplits:
         name: the data, for messages.
         store: folder for what is computed from the images; None for demo data.
         train: the training samples.
-        validation: samples to choose the best epoch on; None if the data has no validation images apart from those of `test`.
+        validation: samples to rank the epochs on; None if the data has no validation images apart from those of `test`.
         test: the samples that the reported metrics are computed on.
         left_out: the reason for every image that `drop_unreadable` left out.
 

@@ -26,6 +26,7 @@ class MeanIoU(ImageEvaluator):
 
     unit = "%"
     larger_is_better = True
+    perceptual = True
     classes: int
 
     def __init__(self, context: EvalContext) -> None:

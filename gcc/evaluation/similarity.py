@@ -28,6 +28,7 @@ class LPIPS(ImageEvaluator):
     """
 
     larger_is_better = False
+    perceptual = True
 
     def __init__(self, context: EvalContext) -> None:
         with needed("lpips", "lpips"):

@@ -71,6 +71,8 @@ class Evaluator(AcceptsOldNames, abc.ABC):
     unit: ClassVar[str] = ""
     """Unit of the metric, such as "dB"."""
     larger_is_better: ClassVar[bool]
+    perceptual: ClassVar[bool] = False
+    """Whether the metric follows what people see, so that it may select the epoch that becomes the result. Pixel-wise ones prefer blur."""
 
     def __init__(self, context: EvalContext) -> None:  # noqa: B027 - an evaluator may need nothing
         """Load the resources that the evaluator needs.
@@ -116,6 +118,7 @@ class ImageEvaluator(Evaluator):
 class SetEvaluator(Evaluator):
     """Compares all generated images with all real ones."""
 
+    perceptual = True
     extractor: ClassVar[type[Extractor]]
     """Computes the features that are compared."""
 

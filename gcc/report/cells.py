@@ -39,7 +39,7 @@ class Column:
     """A column of the comparison.
 
     Attributes:
-        title: such as `student (last)`.
+        title: such as `student (best)`.
         kind: `teacher`, `student` or `budget`, which decides its colour.
     """
 

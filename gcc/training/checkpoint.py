@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +156,9 @@ def require_resumable(checkpoint: CheckpointState, context: RunContext) -> None:
         )
     if checkpoint["arch"] != context.arch:
         raise RunError(f"the run to resume trains {checkpoint['arch']}, not {context.arch}")
-    if changes := differences(checkpoint["recipe"], context.recipe.to_dict()):
+    # Fields that the version which wrote the checkpoint did not have.
+    defaults = {field.name: field.default for field in fields(context.recipe) if field.default not in (None, MISSING)}
+    if changes := differences(defaults | checkpoint["recipe"], context.recipe.to_dict()):
         raise RunError(f"the run to resume has another recipe: {changes}; resume it with that recipe, or start a new one")
     if checkpoint["samples"] != len(context.data.train):
         raise RunError(

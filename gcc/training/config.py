@@ -134,6 +134,7 @@ class RecipeOptions(TypedDict, total=False):
     budget: str
     mac_counter: MacCounter
     evaluators: str
+    result_epoch: str
     evaluate_every: int
     epochs: int
     decay_fraction: float

@@ -72,6 +72,11 @@ class RunContext:
         if not (self.recipe.train_teacher or (teacher.pretrained and teacher.has_discriminators)):
             lacking = f"{teacher.folder} has none" if teacher.pretrained else "this one is not pretrained: give one with --teacher"
             raise RecipeError(f"train_teacher = false needs a teacher with trained discriminators, and {lacking}")
+        choices = ("auto", "last", *split_names(self.recipe.evaluators))
+        if self.recipe.result_epoch not in choices:
+            raise RecipeError(
+                f"result_epoch = {self.recipe.result_epoch!r}: expected {', '.join(choices)}; a metric that selects must be in --evaluators"
+            )
         self.device = choose_device(config.device)
         self.ranks: Ranks = init_distributed()
         self.execution = ExecutionConfig.of(config, self.device, self.ranks, channels_last=self.architecture.channels_last)
@@ -120,7 +125,7 @@ class RunContext:
 
     @cached_property
     def validation(self) -> SplitEvaluation | None:
-        """Evaluates generators on the validation split, which selects the best epoch. None if there is no split or no evaluator."""
+        """Evaluates generators on the validation split, which ranks the epochs. None if there is no split or no evaluator."""
         return self._evaluation(self.data.validation) if self.data.validation and self.evaluators.by_name else None
 
     def _evaluation(self, source: DatasetSource) -> SplitEvaluation:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from gcc.recipe import Recipe
 from gcc.registry import Architecture
 from gcc.training import measure, plan
 from gcc.training.anomaly import FiniteLosses, not_finite
-from gcc.training.best import BestCheckpoint, Metrics
+from gcc.training.best import BestCheckpoint, EpochRule, Metrics
 from gcc.training.build_pairs import teacher_networks
 from gcc.training.checkpoint import FORMAT, CheckpointState, require_resumable
 from gcc.training.collapse import CollapsePolicy
@@ -90,7 +91,7 @@ class TrainingLoop(abc.ABC):
         pairs: the pairs that train now, by role; "search" is the pair of the first step.
         epoch: the current epoch of the current phase, counted from 1.
         collapse: the policy that watches for collapse, during the adversarial phases.
-        best: the best epoch of each pair, if validation images select it.
+        best: the best epoch of each pair, if validation images rank them.
 
     Args:
         context: what the run works with.
@@ -119,6 +120,11 @@ class TrainingLoop(abc.ABC):
     def recipe(self) -> Recipe:
         """The recipe."""
         return self.context.recipe
+
+    @cached_property
+    def epoch_rule(self) -> EpochRule:
+        """Which epoch of each pair is the result."""
+        return EpochRule.of(self.context)
 
     @abc.abstractmethod
     def stages(self) -> Iterator[Stage]:
@@ -177,7 +183,8 @@ class TrainingLoop(abc.ABC):
     def _train(self, stage: Stage) -> Iterator[Step]:
         if stage.phase in GAN_PHASES:
             self.collapse = CollapsePolicy(self.context, self.pairs, self)
-            self.best = BestCheckpoint(self.context.validation, self.pairs) if self.context.validation else None
+            validation, metric = self.context.validation, self.epoch_rule.metric
+            self.best = BestCheckpoint(validation, self.pairs, metric) if validation and metric else None
         for epoch in self._remaining(stage):
             done = self._begin(stage, epoch)
             streams = (self.context.batches(stream, epoch, done) for stream in stage.streams)

@@ -11,6 +11,7 @@ from torch import nn
 
 from gcc.artifacts.config import Role
 from gcc.artifacts.model import environment
+from gcc.artifacts.run_folder import BEST, LAST
 from gcc.errors import TrainingError
 from gcc.evaluation.grid import sample_grid
 from gcc.evaluation.split import SplitEvaluation, evaluating_generators, evenly_spaced, load_samples
@@ -48,14 +49,17 @@ def build_result(run: TrainingLoop) -> Result:
     roles: dict[str, BestAndLast] = {}
     for role in run.result_widths:
         last = _last(run, role, run.context.test)
-        roles[role] = BestAndLast(_best(run, role, run.context.test) or last, last)
-    best = {role: pair.best.networks() for role, pair in roles.items()}
-    last_grids = {role: held_out_grid(run.context, best | {role: pair.last.networks()}) for role, pair in roles.items() if pair.differs}
-    return Result(roles, held_out_grid(run.context, best), last_grids)
+        roles[role] = BestAndLast(_best(run, role, run.context.test) or last, last, BEST if run.epoch_rule.selects else LAST)
+    results = {role: pair.result.networks() for role, pair in roles.items()}
+    others = {role: results | {role: pair.other.networks()} for role, pair in roles.items() if pair.differs}
+    grids = {role: held_out_grid(run.context, networks) for role, networks in others.items()}
+    return Result(roles, held_out_grid(run.context, results), grids)
 
 
 def partial_result(run: TrainingLoop, error: Exception) -> Result | None:
-    """Return the partial result of a run that failed: the best epoch of each pair, or else the current one; without test metrics.
+    """Return the partial result of a run that failed, without test metrics: each pair as it is, or in its best epoch.
+
+    The best epoch is saved if it would have been the result, or if training collapsed.
 
     Args:
         run: the run that failed.
@@ -66,14 +70,20 @@ def partial_result(run: TrainingLoop, error: Exception) -> Result | None:
     has_result = run.pairs.keys() >= set(run.result_widths)
     if not has_result or (isinstance(error, TrainingError) and not best.keys() >= training):
         return None
-    pairs = {role: _best(run, role, None) or _last(run, role, None) for role in run.result_widths}
+    takes_best = run.epoch_rule.selects or isinstance(error, TrainingError)
+    pairs = {role: (_best(run, role, None) if takes_best else None) or _last(run, role, None) for role in run.result_widths}
     roles: dict[str, BestAndLast] = {role: BestAndLast(pair, pair) for role, pair in pairs.items()}
     return Result(roles, held_out_grid(run.context, {role: pair.networks() for role, pair in pairs.items()}))
 
 
 def _last(run: TrainingLoop, role: Role, test: SplitEvaluation | None) -> TrainedPair:
     pair = run.pairs[role]
-    return _measured(run, role, pair.generators, pair.discriminators, run.epoch if pair.trains else 0, test)
+    if not pair.trains:
+        return _measured(run, role, pair.generators, pair.discriminators, 0, "", test)
+    best = run.best.best.get(role) if run.best else None
+    is_best = run.epoch_rule.selects and best and best.epoch == run.epoch
+    note = f"last, best by {run.epoch_rule.metric}" if is_best else LAST
+    return _measured(run, role, pair.generators, pair.discriminators, run.epoch, note, test)
 
 
 def _best(run: TrainingLoop, role: Role, test: SplitEvaluation | None) -> TrainedPair | None:
@@ -83,11 +93,17 @@ def _best(run: TrainingLoop, role: Role, test: SplitEvaluation | None) -> Traine
     if best is None or best.epoch == run.epoch:
         return None
     generators, discriminators = restored(pair.generators, best.generators), restored(pair.discriminators, best.discriminators)
-    return _measured(run, role, generators, discriminators, best.epoch, test)
+    return _measured(run, role, generators, discriminators, best.epoch, f"{BEST} by {run.epoch_rule.metric}", test)
 
 
 def _measured(
-    run: TrainingLoop, role: Role, generators: Networks, discriminators: Networks, epoch: int, test: SplitEvaluation | None
+    run: TrainingLoop,
+    role: Role,
+    generators: Networks,
+    discriminators: Networks,
+    epoch: int,
+    epoch_note: str,
+    test: SplitEvaluation | None,
 ) -> TrainedPair:
     context, widths, budgets = run.context, run.result_widths[role], run.context.budgets()
     # The memory layout in which they are read back from disk.
@@ -103,6 +119,7 @@ def _measured(
             metrics=metrics.get(name, {}),
             protocols=protocols.get(name, {}),
             epoch=epoch,
+            epoch_note=epoch_note,
             budget=budgets[name],
         )
         for name, network in generators.items()

@@ -30,6 +30,7 @@ def training_plan(run: TrainingLoop) -> dict[str, str]:
         + (", compiled" if context.execution.compile else "")
         + (f", {context.ranks.world} processes" if context.ranks.is_distributed else ""),
         "training": f"{' + '.join(run.epochs_of_stages())} epochs of {context.loader.steps} steps, {batches}",
+        "result": str(run.epoch_rule),
     }
 
 

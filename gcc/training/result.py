@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from PIL.Image import Image
@@ -15,6 +15,7 @@ from torch import nn
 from gcc.artifacts.card import CARD, GRID, index_card, model_card
 from gcc.artifacts.config import CONFIG, ORIGIN, Artifact, Role
 from gcc.artifacts.model import save, save_discriminators
+from gcc.artifacts.run_folder import BEST, LAST
 from gcc.deploy.latency import Latency, measure_latency, measure_optimized
 from gcc.errors import GccError
 from gcc.models.modules import Widths
@@ -23,9 +24,6 @@ from gcc.pruning.cost import Cost, generator_cost
 from gcc.registry import ARCHITECTURES, Architecture, MetricKey
 from gcc.utils.files import replacing, require_empty, write_text
 from gcc.utils.renamed import RenamedAttributes
-
-BEST, LAST = "best", "last"
-"""The epochs of a pair, in titles; LAST is also the folder of the pairs of the last epoch."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +37,7 @@ class GeneratorReport(RenamedAttributes):
         latency: the time for one example input.
         metrics: on held-out images, by key, such as `psnr` or `psnr_y (Set5)`.
         epoch: the epoch after which it was measured; 0 if it was not trained in this run.
+        epoch_note: which epoch that is, such as `last` or `best by fid`. Empty if it was not trained in this run.
         protocols: how each metric was computed, by its key.
         latency_budget: the latency that the student may have, and this generator's latency in the same runtime. None for other budgets.
     """
@@ -51,6 +50,7 @@ class GeneratorReport(RenamedAttributes):
     latency: Latency
     metrics: Mapping[MetricKey, float] = field(default_factory=dict)
     epoch: int = 0
+    epoch_note: str = ""
     protocols: Mapping[MetricKey, str] = field(default_factory=dict)
     latency_budget: tuple[LatencyBudget, Latency] | None = None
 
@@ -65,6 +65,7 @@ class GeneratorReport(RenamedAttributes):
         metrics: Mapping[MetricKey, float] = MappingProxyType({}),
         protocols: Mapping[MetricKey, str] = MappingProxyType({}),
         epoch: int = 0,
+        epoch_note: str = "",
         budget: Budget | LatencyBudget | None = None,
     ) -> GeneratorReport:
         """Measure costs and latency of a generator on its device, and put it into eval mode."""
@@ -73,7 +74,7 @@ class GeneratorReport(RenamedAttributes):
         latency_budget = None
         if isinstance(budget, LatencyBudget):
             latency_budget = budget, measure_optimized(network, architecture.example_input(), budget.runtime)
-        return cls(network, widths, cost, latency, dict(metrics), epoch, dict(protocols), latency_budget)
+        return cls(network, widths, cost, latency, dict(metrics), epoch, epoch_note, dict(protocols), latency_budget)
 
     def measurements(self) -> dict[str, Any]:
         """Return costs, latency and metrics as plain values."""
@@ -94,6 +95,7 @@ class GeneratorReport(RenamedAttributes):
             "latency_p90_ms": self.latency.p90_ms,
             "latency_on": self.latency.where,
             "epoch": self.epoch,
+            **({"epoch_note": self.epoch_note} if self.epoch_note else {}),
             "metrics": dict(self.metrics),
             "protocols": dict(self.protocols),
         }
@@ -153,17 +155,34 @@ class BestAndLast:
     """One role after a run, in two epochs.
 
     Attributes:
-        best: in the best epoch, if validation images selected one; otherwise in the last.
+        best: in the best epoch, if validation images rank the epochs; otherwise in the last.
         last: in the last epoch.
+        selected: which of the two is the result.
     """
 
     best: TrainedPair
     last: TrainedPair
+    selected: Literal["best", "last"] = LAST
 
     @property
     def differs(self) -> bool:
         """Whether the last epoch is not the best."""
         return self.last is not self.best
+
+    @property
+    def result(self) -> TrainedPair:
+        """The pair in the epoch that is the result."""
+        return self.best if self.selected == BEST else self.last
+
+    @property
+    def other(self) -> TrainedPair:
+        """The pair in the other epoch."""
+        return self.last if self.selected == BEST else self.best
+
+    @property
+    def other_title(self) -> Literal["best", "last"]:
+        """The name of the other epoch: `best` or `last`."""
+        return LAST if self.selected == BEST else BEST
 
 
 @dataclass(frozen=True)
@@ -172,20 +191,20 @@ class Result(RenamedAttributes):
 
     Attributes:
         roles: the trained pairs by role, "teacher" and "student". A run that trains only a teacher has no student.
-        grid: held-out samples of every pair in its best epoch.
-        last_grids: the same grid with one role in its last epoch, by role, if that is not the best.
+        grid: held-out samples of every pair in the epoch that is the result.
+        other_grids: the same grid with one role in its other epoch, by role, if its best epoch is not the last.
     """
 
-    renamed = {"figures": "measurements", "outcomes": "roles", "places": "paths", "sides": "pairs"}
+    renamed = {"figures": "measurements", "last_grids": "other_grids", "outcomes": "roles", "places": "paths", "sides": "pairs"}
 
     roles: Mapping[str, BestAndLast]
     grid: Image
-    last_grids: Mapping[str, Image] = field(default_factory=dict)
+    other_grids: Mapping[str, Image] = field(default_factory=dict)
 
     @property
     def pairs(self) -> dict[str, TrainedPair]:
-        """The trained pairs by role, each in its best epoch."""
-        return {role: pair.best for role, pair in self.roles.items()}
+        """The trained pairs by role, each in the epoch that is the result."""
+        return {role: pair.result for role, pair in self.roles.items()}
 
     @property
     def students(self) -> dict[str, nn.Module]:
@@ -211,7 +230,7 @@ class Result(RenamedAttributes):
         return network
 
     def measurements(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """Return costs, latency and metrics by generator and role; `student (last)` if the last epoch is not the best."""
+        """Return costs, latency and metrics by generator and role; the other epoch as `student (best)` or `student (last)`."""
         columns = self._columns()
         generators = next(iter(columns.values())).generators
         return {name: {title: pair.generators[name].measurements() for title, pair in columns.items()} for name in generators}
@@ -219,7 +238,7 @@ class Result(RenamedAttributes):
     def save(self, folder: str | Path) -> None:
         """Write `student/` and `teacher/` below `folder`, each with `model.safetensors`, `config.json` and `README.md`.
 
-        They hold the best epoch. A pair whose last epoch is another is also in `last/student/` or `last/teacher/`.
+        They hold the result. A pair whose best epoch is not the last has its other epoch in `best/` or `last/`, such as `best/student/`.
 
         Raises:
             OutputError: the folder contains one of them already, or cannot be written.
@@ -232,21 +251,21 @@ class Result(RenamedAttributes):
             if title == pair.role:
                 pair.save(path, self.measurements(), self.grid)
             else:
-                pair.save(path, self._measurements_of_last(pair.role), self.last_grids[pair.role])
+                pair.save(path, self._measurements_of_other(pair.role), self.other_grids[pair.role])
 
     def paths(self, folder: Path) -> dict[str, Path]:
         """Return where below `folder` each pair is saved, by its title in `measurements`."""
-        return {title: folder / (LAST if LAST in title else "") / pair.role for title, pair in self._columns().items()}
+        others = {f"{role} ({pair.other_title})": folder / pair.other_title / role for role, pair in self.roles.items() if pair.differs}
+        return {role: folder / role for role in self.roles} | others
 
-    def _measurements_of_last(self, role: str) -> dict[str, dict[str, dict[str, Any]]]:
-        """Return the measurements saved with a last-epoch model: those of the last epoch as `role`, of the best one as `role (best)`."""
-        measurements = {}
+    def _measurements_of_other(self, role: str) -> dict[str, dict[str, dict[str, Any]]]:
+        """Return the measurements saved with a pair's other epoch: its own as `role`, beside those of the results."""
+        other, measurements = self.roles[role], {}
         for name, columns in self.measurements().items():
-            best = {title: columns[title] for title in self.roles}
-            measurements[name] = best | {role: columns[f"{role} ({LAST})"], f"{role} ({BEST})": columns[role]}
+            results = {title: columns[title] for title in self.roles}
+            measurements[name] = results | {role: columns[f"{role} ({other.other_title})"], f"{role} ({other.selected})": columns[role]}
         return measurements
 
     def _columns(self) -> dict[str, TrainedPair]:
-        """Return the pairs by title: each in its best epoch, then those whose last epoch is another."""
-        others = {role: pair.last for role, pair in self.roles.items() if pair.differs}
-        return self.pairs | {f"{role} ({LAST})": pair for role, pair in others.items()}
+        """Return the pairs by title: each in the epoch that is the result, then in the other one if they differ."""
+        return self.pairs | {f"{role} ({pair.other_title})": pair.other for role, pair in self.roles.items() if pair.differs}
