@@ -22,6 +22,8 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 ORIGIN = "architecture"
 """The entry of the environment that names the distribution which provides the architecture."""
+GENERATED = "generated data"
+"""The entry of the environment that names the dataset of a run on generated data; a run on a user's data has none."""
 MAX_BYTES = 1 << 20
 MAX_WIDTH = 1 << 16
 MEASUREMENT_TEXTS = ("resolution", "latency_on")

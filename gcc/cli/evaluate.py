@@ -15,7 +15,7 @@ from gcc.cli.options import PATH, device_option, parse_weights, skip_bad_option,
 
 @click.command("evaluate")
 @click.argument("subject", metavar="STUDENT|TEACHER|IMAGES", type=PATH)
-@click.option("--data", metavar="DIR", type=PATH, help="Dataset for a generator [default: demo data], or folder of real images.")
+@click.option("--data", metavar="DIR", type=PATH, help="Dataset for a generator  [default: that of its run], or folder of real images.")
 @click.option(
     "--evaluators", metavar="NAMES", default="", help="Evaluators, comma-separated, see `gcc list`  [default: those of the recipe]"
 )
@@ -30,12 +30,17 @@ from gcc.cli.options import PATH, device_option, parse_weights, skip_bad_option,
 @click.option("--out", metavar="FILE.json", type=PATH, help="File for the metrics  [default: next to the generator or the images]")
 def command(subject: Path, data: Path | None, weights: tuple[str, ...], out: Path | None, **options: Any) -> None:
     """Measure the quality of saved generators on a dataset, or of a folder of images against real ones."""
+    from rich.text import Text
+
     from gcc.cli.tables import metrics_table, printer
     from gcc.evaluation.evaluate import evaluate, evaluation_path, free_path, save_evaluation
 
     default_path = evaluation_path(subject, options["split"], out)
     evaluation = evaluate(subject, data, weights=parse_weights(weights), **options)
     console = printer()
+    split = f", {evaluation.split} split" if evaluation.split else ""
+    # A long path would be broken to the width of a table.
+    console.print(Text(f"data: {evaluation.data}{split}"), soft_wrap=True)
     for generator, metrics in evaluation.metrics.items():
         console.print(metrics_table(f"{subject} {generator}", {str(key): asdict(metric) for key, metric in metrics.items()}))
         if any(math.isnan(metric.value) for metric in metrics.values()):

@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from gcc.data.folders import describe_contents, require_folder
-from gcc.data.hold_out import every_tenth, select_split
+from gcc.data.hold_out import SPLITS, every_tenth, select_split
 from gcc.data.images import image_files, read_rgb
 from gcc.data.paired import PairedImages, same_size
 from gcc.errors import DataError
@@ -30,20 +30,29 @@ class Aligned(PairedImages[Files]):
         root = require_folder(root)
         if not self.matches(root):
             raise DataError(f"{root} holds {describe_contents(root)}: {LAYOUTS}")
-        splits = {name: files for name in ("train", "val", "test") if (files := _files(root, name))}
+        splits = {name: files for name in SPLITS if (files := _files(root, name))}
         self.files, self.note = select_split(root, splits, split, every_tenth, len)
 
     @classmethod
     def matches(cls, root: Path) -> bool:
-        return bool(image_files(root / "train")) or all((root / side / "train").is_dir() for side in "AB")
+        return _is_joined(root) or any(_has_domains(root, split) for split in SPLITS)
 
     def read(self, file: Files) -> tuple[Image.Image, Image.Image]:
         a, b = file
         return _halves(a) if b is None else same_size(read_rgb(a), read_rgb(b), f"{a} and {b}")
 
 
+def _is_joined(root: Path) -> bool:
+    """Return whether images hold A and B side by side: those of train, or in a folder without training images those of another split."""
+    return bool(image_files(root / "train")) or (not _has_domains(root, "train") and any(image_files(root / split) for split in SPLITS))
+
+
+def _has_domains(root: Path, split: str) -> bool:
+    return all((root / side / split).is_dir() for side in "AB")
+
+
 def _files(root: Path, split: str) -> list[Files]:
-    if image_files(root / "train"):
+    if _is_joined(root):
         return [(path, None) for path in image_files(root / split)]
     return _partners(root / "A" / split, root / "B" / split)
 

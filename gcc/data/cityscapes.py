@@ -99,7 +99,7 @@ class Cityscapes(PairedImages[Frame]):
 
     @classmethod
     def matches(cls, root: Path) -> bool:
-        return all((root / kind / "train").is_dir() for kind in ("gtFine", "leftImg8bit"))
+        return any(all((root / kind / split).is_dir() for kind in ("gtFine", "leftImg8bit")) for split in ("train", "val"))
 
     def read(self, file: Frame) -> tuple[Image.Image, Image.Image]:
         return same_size(_coloured(file.labels), read_rgb(file.photo), f"{file.labels} and {file.photo}")

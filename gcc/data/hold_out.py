@@ -11,6 +11,7 @@ from gcc.errors import DataError
 T = TypeVar("T")
 S = TypeVar("S")
 
+SPLITS = ("train", "val", "test")
 EVERY = 10
 """Without val and test folders, one training image of this many is held out."""
 
@@ -41,9 +42,9 @@ def select_split(
         count: returns the number of images in such files, for the note.
 
     Raises:
-        DataError: there are no training files, or too few to hold any out.
+        DataError: there are no files that can serve as the split, or too few to hold any out.
     """
-    if "train" not in splits:
+    if "train" not in splits and (split == "train" or not splits):
         raise DataError(f"the train folders of {root} hold no images")
     if "val" not in splits and "test" not in splits:
         rest, held_out = divide(root, splits["train"])

@@ -50,7 +50,7 @@ class Photographs(ImagesOnDisk[Photograph]):
 
     @classmethod
     def matches(cls, root: Path) -> bool:
-        return bool(_files(root, "train"))
+        return any(_files(root, split) for split in FOLDERS)
 
     def read(self, file: Photograph) -> Image.Image:
         path, _ = file

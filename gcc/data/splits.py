@@ -16,6 +16,35 @@ STORE = ".gcc"
 """Folder inside a data folder for what is computed from its images."""
 
 
+class SplitOpener:
+    """Opens single splits of a data set.
+
+    Args:
+        architecture: the GAN family, bound to its recipe.
+        root: folder of the images; None takes generated data.
+        dataset: name of the dataset plugin that reads `root`; None chooses it by the folder's layout, or takes the family's demo data.
+
+    Attributes:
+        name: the data, for messages.
+        store: folder for what is computed from the images; None for generated data.
+    """
+
+    def __init__(self, architecture: Architecture[Any], root: Path | None, dataset: str | None) -> None:
+        demo = architecture.demo_source
+        self.name = str(root) if root is not None else f"demo data ({dataset or demo}, generated)"
+        self.store = None if root is None else root / STORE
+        self._open = partial(open_source, root, architecture.samples, recipe=architecture.recipe, demo=demo, dataset=dataset)
+
+    def open(self, split: str) -> DatasetSource:
+        """Open `train`, `val` or `test`.
+
+        Raises:
+            DataError: the folder is missing, empty or of an unknown layout, or the files of the split do not fit.
+            PluginError: the dataset is unknown or broken.
+        """
+        return self._open(split=split)
+
+
 class DataSplits:
     """The splits of a run's data.
 
@@ -38,13 +67,10 @@ class DataSplits:
     """
 
     def __init__(self, architecture: Architecture[Any], root: Path | None, dataset: str | None) -> None:
-        self.name = str(root) if root is not None else f"demo data ({architecture.demo_source}, generated)"
-        self.store = None if root is None else root / STORE
+        opener = SplitOpener(architecture, root, dataset)
+        self.name, self.store = opener.name, opener.store
         self.left_out: list[str] = []
-        opened = partial(
-            open_source, root, architecture.samples, recipe=architecture.recipe, demo=architecture.demo_source, dataset=dataset
-        )
-        self.train, self.test, validation = (opened(split=split) for split in ("train", "test", "val"))
+        self.train, self.test, validation = (opener.open(split) for split in ("train", "test", "val"))
         # A note says that one split serves as another. The split that selects the epoch is never the one that is reported.
         self.validation: DatasetSource | None = None if validation.note or self.test.note else validation
 
@@ -54,7 +80,7 @@ class DataSplits:
         Raises:
             DataError: an image cannot be used.
         """
-        self._replace(_require_readable)
+        self._replace(require_readable)
 
     def drop_unreadable(self) -> None:
         """Read every image once, and leave out those that cannot be used.
@@ -101,14 +127,27 @@ class DataSplits:
             self.validation = change(self.validation)
 
     def _without_bad(self, source: DatasetSource) -> DatasetSource:
-        bad = source.check()
-        if not bad:
-            return source
-        self.left_out += [reason for _, reason in bad]
-        return source.drop({number for number, _ in bad})
+        readable, reasons = without_unreadable(source)
+        self.left_out += reasons
+        return readable
 
 
-def _require_readable(source: DatasetSource) -> DatasetSource:
+def without_unreadable(source: DatasetSource) -> tuple[DatasetSource, list[str]]:
+    """Return a split without the images that cannot be used, and the reason for each of these.
+
+    Raises:
+        DataError: there are no other images.
+    """
+    bad = source.check()
+    return (source.drop({number for number, _ in bad}), [reason for _, reason in bad]) if bad else (source, [])
+
+
+def require_readable(source: DatasetSource) -> DatasetSource:
+    """Return a split all images of which can be used.
+
+    Raises:
+        DataError: an image cannot be used.
+    """
     if bad := source.check():
         count = f"{len(bad)} samples cannot be used, such as: " if len(bad) > 1 else ""
         raise DataError(f"{count}{bad[0][1]} (--skip-bad leaves bad images out)")

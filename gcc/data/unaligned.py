@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from gcc.data.folders import describe_contents, require_folder
-from gcc.data.hold_out import every_tenth, select_split
+from gcc.data.hold_out import SPLITS, every_tenth, select_split
 from gcc.data.image_files import ImagesOnDisk
 from gcc.data.images import image_files, read_rgb, to_tensor
 from gcc.data.paired import Augmentation
@@ -43,13 +43,13 @@ class Unaligned(ImagesOnDisk[Path]):
         root = require_folder(root)
         if not self.matches(root):
             raise DataError(f"{root} holds {describe_contents(root)}: {LAYOUT}")
-        splits = {name: sides for name in ("train", "val", "test") if any(sides := _sides(root, name))}
+        splits = {name: sides for name in SPLITS if any(sides := _sides(root, name))}
         (a, b), self.note = select_split(root, splits, split, _divided, _counts)
         self.files, self.first_b = a + b, len(a)
 
     @classmethod
     def matches(cls, root: Path) -> bool:
-        return all((root / f"train{side}").is_dir() for side in "AB")
+        return any(all((root / f"{split}{side}").is_dir() for side in "AB") for split in SPLITS)
 
     def __len__(self) -> int:
         return max(self.first_b, len(self.files) - self.first_b)

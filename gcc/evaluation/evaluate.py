@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache, partial
 from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,15 +14,17 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
+from gcc.artifacts.config import GENERATED, Artifact
 from gcc.artifacts.hub import is_address
 from gcc.artifacts.model import environment, read
+from gcc.artifacts.run_folder import data_of
 from gcc.data.images import image_files, read_rgb, to_tensor
-from gcc.data.splits import DataSplits
+from gcc.data.splits import SplitOpener, require_readable, without_unreadable
 from gcc.errors import DataError, GccError, OutputError
 from gcc.evaluation.collection import EvaluatorCollection, FeatureBuffer, ImageCounts, split_names
 from gcc.evaluation.grid import GRID
 from gcc.evaluation.split import SplitEvaluation
-from gcc.registry import EVALUATORS, EvalContext, EvalSample, ImageEvaluator, MetricKey, unit_of
+from gcc.registry import DATASETS, EVALUATORS, DatasetSource, EvalContext, EvalSample, ImageEvaluator, MetricKey, unit_of
 from gcc.utils.device import choose_device
 from gcc.utils.files import write_text
 from gcc.utils.weights import Weights
@@ -82,8 +85,8 @@ def evaluate(
 
     Args:
         subject: folder of a saved student or teacher, or of images.
-        data: for generators the data set, None for the family's demo data; for images the folder of real ones. Evaluators that compare
-            image by image take the real image of the same name.
+        data: for generators the data set, None for that of their run; for images the folder of real ones. Evaluators that compare image by
+            image take the real image of the same name.
         evaluators: comma-separated names; empty takes those of the generator's recipe.
         split: `val` or `test`, for generators.
         dataset: name of the data set plugin that reads `data`; None chooses it by the folder's layout.
@@ -108,19 +111,49 @@ def evaluate(
     if missing:
         raise GccError(f"{subject} lacks the generator {', '.join(missing)}: give the folder of all generators, such as {subject.parent}")
     names = _required(split_names(evaluators or architecture.recipe.evaluators))
-    splits = DataSplits(architecture, data, dataset)
-    (splits.drop_unreadable if skip_bad else splits.check)()
-    source = splits.test if split == "test" else splits.validation
-    if source is None:
-        raise DataError(f"{splits.name} has no validation images apart from those of its test split: use --split test")
-    context = EvalContext(files, on_device, lambda: splits.train, splits.store)
+    opener = SplitOpener(architecture, *_data_of(next(iter(artifacts.values())), data, dataset))
+    left_out: list[str] = []
+
+    def opened(name: str) -> DatasetSource:
+        source = opener.open(name)
+        if name == "val" and source.note:
+            raise DataError(f"{opener.name} has no validation images apart from those of its test split: use --split test")
+        if not skip_bad:
+            return require_readable(source)
+        source, reasons = without_unreadable(source)
+        left_out.extend(reasons)
+        return source
+
+    source = opened(split)
+    context = EvalContext(files, on_device, cache(partial(opened, "train")), opener.store)
     collection = EvaluatorCollection(names, context, paired=architecture.paired)
     files.require_asked()
     evaluation = SplitEvaluation(collection, architecture, source, batch_size)
     evaluation.check()
     values = evaluation.evaluate({name: artifact.network().to(on_device) for name, artifact in artifacts.items()})
     metrics = {generator: _metrics(values[generator], evaluation.protocols[generator]) for generator in values}
-    return Evaluation(str(subject), splits.name, split, metrics, environment(on_device), splits.left_out)
+    return Evaluation(str(subject), opener.name, split, metrics, environment(on_device), left_out)
+
+
+def _data_of(artifact: Artifact, data: Path | None, dataset: str | None) -> tuple[Path | None, str | None]:
+    """Return the data folder and the dataset to evaluate a generator on: those that the user gives, else those of its run.
+
+    Raises:
+        GccError: they are unknown, or the folder is not there any more.
+    """
+    if data is not None or (dataset is not None and DATASETS.load(dataset).generated):
+        return data, dataset
+    if known := data_of(artifact.folder):
+        folder, of_run = known
+        if folder is not None and not folder.exists():
+            raise DataError(f"{folder}, the data of the run of {artifact.folder}, does not exist: give its present place with --data")
+        return folder, dataset or of_run
+    if generated := artifact.environment.get(GENERATED):
+        return None, generated
+    raise GccError(
+        f"{artifact.folder} is not in the folder of a run, so its data is unknown: give --data DIR, or --dataset "
+        f"{artifact.architecture.demo_source} for generated data"
+    )
 
 
 def holds_images(subject: Path) -> bool:

@@ -9,7 +9,7 @@ import torch
 from PIL.Image import Image
 from torch import nn
 
-from gcc.artifacts.config import Role
+from gcc.artifacts.config import GENERATED, Role
 from gcc.artifacts.model import environment
 from gcc.artifacts.run_folder import BEST, LAST
 from gcc.errors import TrainingError
@@ -125,4 +125,5 @@ def _measured(
         for name, network in generators.items()
     }
     trained: dict[str, nn.Module] = {name: network.eval() for name, network in discriminators.items()} if role == "teacher" else {}
-    return TrainedPair(role, context.arch, context.architecture, reports, trained, environment(context.device))
+    generated = {GENERATED: context.config.dataset or context.architecture.demo_source} if context.config.data is None else {}
+    return TrainedPair(role, context.arch, context.architecture, reports, trained, environment(context.device) | generated)

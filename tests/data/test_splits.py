@@ -3,10 +3,11 @@
 import pytest
 from PIL import Image
 
-from gcc.data.splits import DataSplits
+from gcc.data.splits import DataSplits, SplitOpener
 from gcc.errors import DataError
 from gcc.models.pix2pix import Pix2Pix
 from gcc.recipe import changed
+from gcc.registry import ARCHITECTURES
 
 
 def architecture():
@@ -58,3 +59,26 @@ def test_what_tells_a_split_from_others_is_its_files_and_how_they_are_read(tmp_p
     assert before and before == identity() != identity(64)
     Image.new("RGB", (64, 32), (77, 9, 9)).save(root / "test" / "2.png")
     assert identity() != before
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+@pytest.mark.parametrize(
+    ("arch", "folders"),
+    [
+        ("pix2pix", lambda root, split: [root / split]),
+        ("pix2pix", lambda root, split: [root / "A" / split, root / "B" / split]),
+        ("cyclegan", lambda root, split: [root / f"{split}A", root / f"{split}B"]),
+        ("srgan", lambda root, split: [root / split]),
+    ],
+)
+def test_a_folder_may_lack_the_splits_that_are_not_opened(arch, folders, split, tmp_path):
+    for folder in folders(tmp_path, split):
+        folder.mkdir(parents=True)
+        for number in range(3):
+            Image.new("RGB", (64, 64), (number, 9, 9)).save(folder / f"{number}.png")
+    family = ARCHITECTURES.load(arch)
+    opener = SplitOpener(family(changed(family.demo(), {"size": 32})), tmp_path, None)
+    source = opener.open(split)
+    assert len(source) == 3 and not source.note and source.check() == []
+    with pytest.raises(DataError, match="hold no images"):
+        opener.open("train")

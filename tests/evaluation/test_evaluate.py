@@ -2,15 +2,18 @@
 
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from gcc import Compressor, Teacher
+from gcc import Compressor, Teacher, Trainer
 from gcc.artifacts.model import read
+from gcc.cli.evaluate import command
 from gcc.errors import DataError, GccError, OutputError
 from gcc.evaluation.evaluate import Evaluation, Metric, evaluate, evaluation_path, free_path, save_evaluation
 from tests.helpers.families import TINY
@@ -185,3 +188,54 @@ def test_files_of_version_0_1_call_the_metrics_figures(tmp_path):
     assert evaluation_path(tmp_path / "s", "test", path) == path and free_path(path, evaluation) == path
     path.write_text(json.dumps({"subject": "s", "data": "d", "split": "test", "figures": {"G": {"fid": {"value": 1.0}}}}))
     assert free_path(path, evaluation).name == "e-2.json"
+
+
+def command_of(run, data):
+    (run / "command.json").write_text(json.dumps({"command": "compress", "options": {"data": data and str(data), "dataset": None}}))
+
+
+def test_a_generator_is_evaluated_on_the_data_of_its_run(saved, few_pairs, tmp_path):
+    on_demo = evaluate(saved / "student", evaluators="l1")
+    command_of(saved, few_pairs)
+    for subject in (saved / "student", saved / "teacher"):
+        evaluation, given = evaluate(subject, evaluators="l1"), evaluate(subject, few_pairs, evaluators="l1")
+        assert evaluation.data == str(few_pairs) and evaluation.metrics == given.metrics
+        assert evaluation.metrics["G"]["l1"].protocol.startswith("4 images")
+    command_of(saved, None)
+    demo = evaluate(saved / "student", evaluators="l1")
+    assert demo.data == on_demo.data == "demo data (streets, generated)" and demo.metrics == on_demo.metrics
+    command_of(saved, tmp_path / "moved")
+    with pytest.raises(DataError, match="moved, the data of the run of .*student, does not exist: give its present place with --data"):
+        evaluate(saved / "student", evaluators="l1")
+
+
+def test_demo_data_evaluates_generators_of_demo_runs_only(few_pairs, tmp_path):
+    Trainer(Teacher.create("pix2pix"), few_pairs, **TINY["pix2pix"]).run().save(tmp_path)
+    with pytest.raises(GccError, match="its data is unknown: give --data DIR, or --dataset streets for generated data"):
+        evaluate(tmp_path / "teacher", evaluators="l1")
+    assert evaluate(tmp_path / "teacher", dataset="streets", evaluators="l1").data == "demo data (streets, generated)"
+
+
+def test_the_data_is_named_above_the_table(saved, few_pairs, tmp_path):
+    command_of(saved, few_pairs)
+    output = CliRunner().invoke(command, [str(saved / "student"), "--evaluators", "l1"], catch_exceptions=False).output
+    assert f"data: {few_pairs}, test split\n" in output
+    fake, real = images(tmp_path / "fake", 3, 0), images(tmp_path / "real", 3, 1)
+    output = CliRunner().invoke(command, [str(fake), "--data", str(real), "--evaluators", "l1"], catch_exceptions=False).output
+    assert f"data: {real}\n" in output
+
+
+def test_only_the_split_that_is_evaluated_is_read(saved, few_pairs, tmp_path):
+    whole, partial = shutil.copytree(few_pairs, tmp_path / "whole"), tmp_path / "partial"
+    expected = {split: evaluate(saved / "student", whole, split=split, evaluators="l1").metrics for split in ("test", "val")}
+    for split in ("test", "val"):
+        shutil.copytree(whole / split, partial / split)
+        assert evaluate(saved / "student", partial, split=split, evaluators="l1").metrics == expected[split]
+        shutil.rmtree(partial)
+    for path in [*(whole / "train").iterdir(), *(whole / "val").iterdir()]:
+        path.write_bytes(b"no image")
+    evaluation = evaluate(saved / "student", whole, evaluators="l1", skip_bad=True)
+    assert evaluate(saved / "student", whole, evaluators="l1").metrics == expected["test"] == evaluation.metrics
+    assert evaluation.left_out == []
+    with pytest.raises(DataError, match="cannot read the image"):
+        evaluate(saved / "student", whole, evaluators="miou_small")
