@@ -40,7 +40,7 @@ MIN_PATIENCE = 2
 HISTORY_FIELDS = ("healthy", "starved", "alike", "epochs")
 """The single values of a role's history."""
 DIVERSITY_SAMPLES = 16
-"""Held-out samples whose diversity is measured."""
+"""Samples whose diversity is measured: validation images, else training images, since test images must not steer training."""
 MAX_ROLLBACKS = 3
 """The most rollbacks of a run."""
 ROLLBACK_LR_FACTOR = 0.5
@@ -221,7 +221,8 @@ class CollapsePolicy:
     """Runs the detector after every epoch, and warns, stops or rolls back when training collapses.
 
     Attributes:
-        rolled_back: whether the last epoch ended in a rollback.
+        rolled_back: whether the last epoch ended in a rollback, and no step has followed.
+        last_good_epoch: the epoch after which the state was good that a rollback restores; 0 for the state before training.
 
     Args:
         context: the run's context, with its `on_collapse` and `on_nan`.
@@ -234,17 +235,24 @@ class CollapsePolicy:
         self.pairs = pairs
         self.trained = trained
         self.rolled_back = False
+        self.last_good_epoch = 0
         self.detector = CollapseDetector(context.recipe, len(context.architecture.discriminators))
         self._last_good_state: dict[str, Any] = {}
         self._rollbacks = 0
         self._batch: Batch = {}
 
-    def begin(self) -> None:
-        """Take the current state as good if no epoch is known to be: at the start of training, or of a resumed run."""
-        self._last_good_state = self._last_good_state or self._current_state()
+    def begin(self, completed: int) -> None:
+        """Take the current state as good if no epoch is known to be: at the start of training, or of a resumed run.
+
+        Args:
+            completed: the epochs that are over.
+        """
+        if not self._last_good_state:
+            self._last_good_state, self.last_good_epoch = self._current_state(), completed
 
     def update(self, losses: LossTree) -> None:
         """Take in the losses of a step, without synchronising with the device."""
+        self.rolled_back = False
         for role in self.pairs:
             own = losses.get(role, {})
             if own.keys() >= {"G", "D_real", "D_fake"}:
@@ -260,9 +268,8 @@ class CollapsePolicy:
         Raises:
             TrainingError: training collapsed or a loss is not finite, and the policy is to stop or there have been too many rollbacks.
         """
-        self.rolled_back = False
         number, paths = broken
-        signs = _broken_signs(paths) or self._collapse_signs()
+        signs = _broken_signs(paths) or self._collapse_signs(epoch)
         action = self.context.config.on_nan if paths else self.context.config.on_collapse
         if not signs or action == "warn":
             return signs
@@ -281,12 +288,20 @@ class CollapsePolicy:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the policy's state as nested plain values and tensors, without copying."""
-        return {"rollbacks": self._rollbacks, "last_good_state": self._last_good_state, "detector": self.detector.state_dict()}
+        return {
+            "rollbacks": self._rollbacks,
+            "rolled_back": self.rolled_back,
+            "last_good_epoch": self.last_good_epoch,
+            "last_good_state": self._last_good_state,
+            "detector": self.detector.state_dict(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Load what `state_dict` returned, on any device, and lower the learning rates as its rollbacks did."""
         state = on_device(state, self.context.device)
         self._rollbacks, self._last_good_state = state["rollbacks"], state["last_good_state"]
+        # Checkpoints of earlier versions lack these two.
+        self.rolled_back, self.last_good_epoch = state.get("rolled_back", False), state.get("last_good_epoch", 0)
         self.detector.load_state_dict(state["detector"])
         self._scale_lr(ROLLBACK_LR_FACTOR**self._rollbacks)
 
@@ -294,12 +309,12 @@ class CollapsePolicy:
         for pair in self.pairs.values():
             pair.scale_lr(factor)
 
-    def _collapse_signs(self) -> dict[str, str]:
+    def _collapse_signs(self, epoch: int) -> dict[str, str]:
         diversities = {role: self._diversity(pair) for role, pair in self.pairs.items() if pair.trains}
         # One rank decides for all, on the signs as on the state to roll back to: on another GPU the last digit may differ.
         signs, is_calm = self.context.ranks.broadcast_object((self.detector.after_epoch(diversities), self.detector.is_calm))
         if is_calm:
-            self._last_good_state = self._current_state()
+            self._last_good_state, self.last_good_epoch = self._current_state(), epoch
         return signs
 
     def _current_state(self) -> dict[str, Any]:
@@ -309,7 +324,7 @@ class CollapsePolicy:
 
     def _diversity(self, pair: GANPair) -> Diversity:
         """Return the diversity of the fake images of the least diverse generator."""
-        architecture, source = self.context.architecture, self.context.data.test
+        architecture, source = self.context.architecture, self.context.data.validation or self.context.data.train
         if not self._batch:
             count = min(DIVERSITY_SAMPLES, len(source))
             self._batch = load_samples(source, architecture.sample_z, evenly_spaced(count, len(source)), self.context.device)

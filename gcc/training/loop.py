@@ -126,6 +126,11 @@ class TrainingLoop(abc.ABC):
         """Which epoch of each pair is the result."""
         return EpochRule.of(self.context)
 
+    @property
+    def epoch_of_weights(self) -> int:
+        """The epoch that the present weights belong to: after a rollback the last good one, else the current one."""
+        return self.collapse.last_good_epoch if self.collapse and self.collapse.rolled_back else self.epoch
+
     @abc.abstractmethod
     def stages(self) -> Iterator[Stage]:
         """Yield the stages of training. Code after a yield runs when that stage is over."""
@@ -205,7 +210,7 @@ class TrainingLoop(abc.ABC):
         torch.manual_seed(derive_seed(self.recipe.seed, self.context.ranks.seed_name(f"{stage.phase} {epoch}")))
         done = self._restore() if self._resumed else 0
         if self.collapse:
-            self.collapse.begin()
+            self.collapse.begin(epoch if done == self.context.loader.steps else epoch - 1)
         for pair in stage.pairs:
             pair.begin(epoch)
         return done

@@ -81,16 +81,16 @@ def _last(run: TrainingLoop, role: Role, test: SplitEvaluation | None) -> Traine
     if not pair.trains:
         return _measured(run, role, pair.generators, pair.discriminators, 0, "", test)
     best = run.best.best.get(role) if run.best else None
-    is_best = run.epoch_rule.selects and best and best.epoch == run.epoch
+    is_best = run.epoch_rule.selects and best and best.epoch == run.epoch_of_weights
     note = f"last, best by {run.epoch_rule.metric}" if is_best else LAST
-    return _measured(run, role, pair.generators, pair.discriminators, run.epoch, note, test)
+    return _measured(run, role, pair.generators, pair.discriminators, run.epoch_of_weights, note, test)
 
 
 def _best(run: TrainingLoop, role: Role, test: SplitEvaluation | None) -> TrainedPair | None:
     """Return a pair as it was in its best epoch. None if that is the current epoch, or is not known."""
     pair = run.pairs[role]
     best = run.best.best.get(role) if run.best else None
-    if best is None or best.epoch == run.epoch:
+    if best is None or best.epoch == run.epoch_of_weights:
         return None
     generators, discriminators = restored(pair.generators, best.generators), restored(pair.discriminators, best.discriminators)
     return _measured(run, role, generators, discriminators, best.epoch, f"{BEST} by {run.epoch_rule.metric}", test)

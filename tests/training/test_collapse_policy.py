@@ -164,3 +164,44 @@ def test_ranks_that_see_different_signs_roll_back_to_the_same_epoch():
             policy.after_epoch(epoch, (0, []))
     assert not other.detector.is_calm
     assert main.state_dict()["last_good_state"] == other.state_dict()["last_good_state"] == {"epoch": 2}
+
+
+def test_test_images_do_not_steer_training():
+    def sources(validates):
+        compressor = run(on_collapse="rollback", epochs=2)
+        data, seen = compressor.context.data, []
+        if not validates:
+            data.validation = None
+        for name in ("train", "validation", "test"):
+            if source := getattr(data, name):
+                source.preview = lambda index, name=name, source=source: seen.append(name) or source.sample(index, None)
+        for _ in compressor.steps():
+            pass
+        return set(seen)
+
+    assert sources(True) == {"validation"} and sources(False) == {"train"}
+
+
+@pytest.mark.parametrize("stops", [False, True])
+def test_after_a_rollback_in_the_last_epoch_the_result_names_the_epoch_of_its_weights(stops):
+    settings = {"on_nan": "rollback", "discriminator": "selective", "gan_mode": "hinge", "lr_g": 2e-3, "lr_d": 5e-4, "epochs": 3}
+    compressor, states, checkpoint = run(evaluate_every=1, **settings), {}, {}
+    for step in compressor.steps():
+        if step.phase == "train" and step.ends_epoch:
+            states[step.epoch] = snapshots(compressor.student.generators)["G"]
+            if step.epoch == 2:
+                with torch.no_grad():
+                    next(compressor.student.generators["G"].parameters()).fill_(torch.nan)
+            if step.epoch == 3:
+                assert "rolled back" in step.warnings["student"]
+                checkpoint = copy.deepcopy(compressor.checkpoint(step))
+    if stops:
+        compressor = run(evaluate_every=1, **settings)
+        compressor.resume(checkpoint)
+        assert not list(compressor.steps())
+    for pair in compressor.result().roles.values():
+        report = pair.last.generators["G"]
+        assert report.epoch == 2 and report.epoch_note == "last"
+    saved = report.network.state_dict()
+    assert all(torch.equal(saved[key].cpu(), value) for key, value in states[2].items())
+    assert all(torch.equal(states[3][key], value) for key, value in states[2].items())
