@@ -303,6 +303,12 @@ def read_toml(path: Path) -> dict[str, Any]:
     return settings
 
 
+def with_new_fields(recipe: Recipe, saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings that an earlier version saved, with the defaults of the fields that it did not have."""
+    defaults = {field.name: field.default for field in dataclasses.fields(recipe)}
+    return {name: value for name, value in defaults.items() if value not in (None, dataclasses.MISSING)} | dict(saved)
+
+
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """Describe how settings differ; the text is empty if they do not.
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import gcc.recipe
 from gcc.errors import RecipeError
 from gcc.models.pix2pix import Pix2PixRecipe
-from gcc.recipe import Recipe, changed, fields, read_toml
+from gcc.recipe import Recipe, changed, differences, fields, read_toml, with_new_fields
 
 R = Pix2PixRecipe()
 
@@ -238,3 +238,12 @@ def test_a_choice_of_numbers_is_read_from_text():
 def test_constants_are_found_by_their_old_names(old, new):
     with pytest.warns(DeprecationWarning, match=f"gcc.recipe.{old} is now called {new}"):
         assert getattr(gcc.recipe, old) is getattr(gcc.recipe, new)
+
+
+def test_settings_of_an_earlier_version_get_the_defaults_of_new_fields():
+    recipe = Pix2PixRecipe(size=256)
+    saved = recipe.to_dict()
+    del saved["result_epoch"]
+    assert differences(with_new_fields(recipe, saved), recipe.to_dict()) == ""
+    assert differences(with_new_fields(recipe, saved | {"result_epoch": "last"}), recipe.to_dict()) == "result_epoch was last and is auto"
+    assert "sparsity" not in with_new_fields(recipe, saved)

@@ -13,6 +13,8 @@ Measurements = Mapping[str, Any]
 """What `GeneratorReport.measurements` returns: the costs, latency and metrics of one generator as plain values."""
 ROLES = ("teacher", "student")
 """The titles of the columns of the result; other columns are variants of them, such as `student (best)`."""
+AS_GIVEN = "teacher (as given)"
+"""The title of the column of a pretrained teacher before the run trained it further. It is the first one, to which others are compared."""
 MISSING = "-"
 """The cell of a value that a column does not have."""
 

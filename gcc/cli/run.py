@@ -14,7 +14,7 @@ from gcc.cli.options import run_arguments, set_by_user, teacher_and_settings
 from gcc.cli.tables import facts_table, printer, summary
 from gcc.compressor import Compressor
 from gcc.errors import GccError, RunError
-from gcc.recipe import current_names, differences, read_toml
+from gcc.recipe import current_names, differences, read_toml, with_new_fields
 from gcc.report.html import save_report
 from gcc.training.checkpoint import Schedule
 from gcc.training.loop import TrainingLoop
@@ -96,6 +96,6 @@ def _saved_options(out: Path, command: str, options: dict[str, Any]) -> dict[str
 
 def _require_same_recipe(out: Path, run: TrainingLoop) -> None:
     """Refuse to resume a finished run with another recipe."""
-    saved = current_names(read_toml(out / RECIPE_FILE))
+    saved = with_new_fields(run.recipe, current_names(read_toml(out / RECIPE_FILE)))
     if changes := differences(saved, run.recipe.to_dict() | {"arch": run.arch}):
         raise RunError(f"the run in {out} is finished, with another recipe: {changes}; choose another --out")

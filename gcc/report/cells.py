@@ -6,7 +6,7 @@ import base64
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from gcc.artifacts.comparison import ROLES, Measurements, by_protocol, comparison_rows
+from gcc.artifacts.comparison import AS_GIVEN, ROLES, Measurements, by_protocol, comparison_rows
 from gcc.artifacts.config import Artifact
 from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import Cost
@@ -180,21 +180,22 @@ def _tiles(artifact: Artifact, budget: Budget | LatencyBudget | None) -> list[Ti
     """Return the most important results of a student: its share of the teacher's costs, its speed-up, and its first metric."""
     if budget is None:
         return []
-    teacher, student = artifact.measurements["teacher"], artifact.measurements["student"]
-    rows = {row.key: row for row in comparison_rows({"teacher": teacher, "student": student})}
+    title = AS_GIVEN if AS_GIVEN in artifact.measurements else "teacher"
+    teacher, student = artifact.measurements[title], artifact.measurements["student"]
+    rows = {row.key: row for row in comparison_rows({title: teacher, "student": student})}
     first = limited(budget, artifact.recipe.mac_counter)
     second = "exact_macs" if first == "parameters" else "parameters"
     tiles = []
     for key, note in ((first, f"; budget {limit(budget, artifact.recipe.mac_counter, teacher)}"), (second, "")):
         theirs, own = rows[key].cells
         share = f"{_ratio(student[key], teacher[key]):.1%}"
-        tiles.append(Tile(share, f"of the teacher's {COSTS[key]}", f"{own.value}, teacher {theirs.value}{note}"))
+        tiles.append(Tile(share, f"of the teacher's {COSTS[key]}", f"{own.value}, {title} {theirs.value}{note}"))
     theirs, own = rows["latency_ms"].cells
     speed_up = f"{_ratio(teacher['latency_ms'], student['latency_ms']):.1f}x"
-    tiles.append(Tile(speed_up, "as fast", f"{own.value}, teacher {theirs.value}"))
+    tiles.append(Tile(speed_up, "as fast", f"{own.value}, {title} {theirs.value}"))
     for metric in list(teacher["metrics"])[:1]:
         theirs, own = rows[metric].cells
-        tiles.append(Tile(own.value, rows[metric].title, f"teacher {theirs.value}"))
+        tiles.append(Tile(own.value, rows[metric].title, f"{title} {theirs.value}"))
     return tiles
 
 

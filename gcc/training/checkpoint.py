@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from gcc.artifacts.run_folder import CHECKPOINTS
 from gcc.errors import GccError, RunError
-from gcc.recipe import differences
+from gcc.recipe import differences, with_new_fields
 from gcc.training.context import RunContext
 from gcc.utils.files import explained, replacing
 from gcc.utils.state_tree import flatten_state, to_safetensors, unflatten_state
@@ -156,9 +156,7 @@ def require_resumable(checkpoint: CheckpointState, context: RunContext) -> None:
         )
     if checkpoint["arch"] != context.arch:
         raise RunError(f"the run to resume trains {checkpoint['arch']}, not {context.arch}")
-    # Fields that the version which wrote the checkpoint did not have.
-    defaults = {field.name: field.default for field in fields(context.recipe) if field.default not in (None, MISSING)}
-    if changes := differences(defaults | checkpoint["recipe"], context.recipe.to_dict()):
+    if changes := differences(with_new_fields(context.recipe, checkpoint["recipe"]), context.recipe.to_dict()):
         raise RunError(f"the run to resume has another recipe: {changes}; resume it with that recipe, or start a new one")
     if checkpoint["samples"] != len(context.data.train):
         raise RunError(

@@ -26,7 +26,7 @@ from gcc.training.context import RunContext, Stream
 from gcc.training.footprint import require_memory
 from gcc.training.loss_tree import LossTree, StepLosses, averaged
 from gcc.training.pair import GANPair
-from gcc.training.result import Result
+from gcc.training.result import Result, TrainedPair
 from gcc.utils.seeds import derive_seed, random_states, restore_random
 
 GAN_PHASES = (Phase.TRAIN, Phase.TEACHER)
@@ -91,6 +91,7 @@ class TrainingLoop(abc.ABC):
         pairs: the pairs that train now, by role; "search" is the pair of the first step.
         epoch: the current epoch of the current phase, counted from 1.
         collapse: the policy that watches for collapse, during the adversarial phases.
+        given_teacher: a pretrained teacher as it was before the run trained it further, with its metrics. None if there is none.
         best: the best epoch of each pair, if validation images rank them.
 
     Args:
@@ -103,6 +104,7 @@ class TrainingLoop(abc.ABC):
         self.epoch = 0
         self.collapse: CollapsePolicy | None = None
         self.best: BestCheckpoint | None = None
+        self.given_teacher: TrainedPair | None = None
         self._finite = FiniteLosses()
         self._resumed: CheckpointState = {}
 
@@ -182,6 +184,7 @@ class TrainingLoop(abc.ABC):
     def steps(self) -> Iterator[Step]:
         """Train, one step at a time."""
         with self.context.process_settings():
+            self.given_teacher = measure.measure_given_teacher(self)
             for stage in self.stages():
                 yield from self._train(stage)
 

@@ -44,6 +44,21 @@ def held_out_grid(context: RunContext, generators: Mapping[str, Networks]) -> Im
     return sample_grid(context.architecture.visuals(batch, samples))
 
 
+def measure_given_teacher(run: TrainingLoop) -> TrainedPair | None:
+    """Return the pretrained teacher as it was given, measured on the test split. None if it does not train further, or without evaluators.
+
+    Its generators are on the CPU afterwards.
+    """
+    context = run.context
+    if not (context.teacher.pretrained and context.recipe.train_teacher and context.evaluators.by_name):
+        return None
+    generators = {name: artifact.network().to(context.device) for name, artifact in context.teacher.pretrained.items()}
+    pair = _measured(run, "teacher", generators, {}, 0, "", context.test)
+    for network in pair.networks().values():
+        network.cpu()
+    return pair
+
+
 def build_result(run: TrainingLoop) -> Result:
     """Return every trained pair in its best and last epoch, measured on the test split."""
     roles: dict[str, BestAndLast] = {}
@@ -53,7 +68,7 @@ def build_result(run: TrainingLoop) -> Result:
     results = {role: pair.result.networks() for role, pair in roles.items()}
     others = {role: results | {role: pair.other.networks()} for role, pair in roles.items() if pair.differs}
     grids = {role: held_out_grid(run.context, networks) for role, networks in others.items()}
-    return Result(roles, held_out_grid(run.context, results), grids)
+    return Result(roles, held_out_grid(run.context, results), grids, run.given_teacher)
 
 
 def partial_result(run: TrainingLoop, error: Exception) -> Result | None:
@@ -73,7 +88,7 @@ def partial_result(run: TrainingLoop, error: Exception) -> Result | None:
     takes_best = run.epoch_rule.selects or isinstance(error, TrainingError)
     pairs = {role: (_best(run, role, None) if takes_best else None) or _last(run, role, None) for role in run.result_widths}
     roles: dict[str, BestAndLast] = {role: BestAndLast(pair, pair) for role, pair in pairs.items()}
-    return Result(roles, held_out_grid(run.context, {role: pair.networks() for role, pair in pairs.items()}))
+    return Result(roles, held_out_grid(run.context, {role: pair.networks() for role, pair in pairs.items()}), given=run.given_teacher)
 
 
 def _last(run: TrainingLoop, role: Role, test: SplitEvaluation | None) -> TrainedPair:

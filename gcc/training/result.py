@@ -13,6 +13,7 @@ from PIL.Image import Image
 from torch import nn
 
 from gcc.artifacts.card import CARD, GRID, index_card, model_card
+from gcc.artifacts.comparison import AS_GIVEN
 from gcc.artifacts.config import CONFIG, ORIGIN, Artifact, Role
 from gcc.artifacts.model import save, save_discriminators
 from gcc.artifacts.run_folder import BEST, LAST
@@ -193,6 +194,7 @@ class Result(RenamedAttributes):
         roles: the trained pairs by role, "teacher" and "student". A run that trains only a teacher has no student.
         grid: held-out samples of every pair in the epoch that is the result.
         other_grids: the same grid with one role in its other epoch, by role, if its best epoch is not the last.
+        given: a pretrained teacher before the run trained it further, with its metrics. None if there is none, or no metric.
     """
 
     renamed = {"figures": "measurements", "last_grids": "other_grids", "outcomes": "roles", "places": "paths", "sides": "pairs"}
@@ -200,6 +202,7 @@ class Result(RenamedAttributes):
     roles: Mapping[str, BestAndLast]
     grid: Image
     other_grids: Mapping[str, Image] = field(default_factory=dict)
+    given: TrainedPair | None = None
 
     @property
     def pairs(self) -> dict[str, TrainedPair]:
@@ -230,8 +233,11 @@ class Result(RenamedAttributes):
         return network
 
     def measurements(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """Return costs, latency and metrics by generator and role; the other epoch as `student (best)` or `student (last)`."""
-        columns = self._columns()
+        """Return costs, latency and metrics by generator and role.
+
+        The other epoch has a title such as `student (best)`. A pretrained teacher that was trained further comes first, as it was given.
+        """
+        columns = ({AS_GIVEN: self.given} if self.given else {}) | self._columns()
         generators = next(iter(columns.values())).generators
         return {name: {title: pair.generators[name].measurements() for title, pair in columns.items()} for name in generators}
 
@@ -262,7 +268,7 @@ class Result(RenamedAttributes):
         """Return the measurements saved with a pair's other epoch: its own as `role`, beside those of the results."""
         other, measurements = self.roles[role], {}
         for name, columns in self.measurements().items():
-            results = {title: columns[title] for title in self.roles}
+            results = {title: values for title, values in columns.items() if title in (AS_GIVEN, *self.roles)}
             measurements[name] = results | {role: columns[f"{role} ({other.other_title})"], f"{role} ({other.selected})": columns[role]}
         return measurements
 

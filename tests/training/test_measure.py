@@ -1,0 +1,71 @@
+"""A pretrained teacher that is trained further is measured as it was given, and the student is compared with that first."""
+
+import copy
+
+import pytest
+import torch
+
+from gcc import Compressor, Teacher, Trainer
+from gcc.artifacts.comparison import comparison
+from gcc.artifacts.model import read
+from gcc.evaluation.evaluate import evaluate
+from gcc.report.cells import summary
+from gcc.report.run_record import read_run
+from gcc.training.best import snapshots
+from tests.helpers.families import TINY
+
+pytestmark = pytest.mark.usefixtures("small_worlds")
+SETTINGS = TINY["pix2pix"] | {"epochs": 2}
+
+
+@pytest.fixture
+def teacher(tmp_path):
+    Trainer(Teacher.create("pix2pix"), **SETTINGS).run().save(tmp_path / "given")
+    return Teacher.load(tmp_path / "given" / "teacher")
+
+
+@pytest.mark.parametrize("kind", [Compressor, Trainer])
+def test_the_teacher_as_given_comes_first_with_its_own_metrics(kind, teacher, tmp_path):
+    result = kind(teacher, **SETTINGS).run()
+    measurements = result.measurements()["G"]
+    expected = {key: metric.value for key, metric in evaluate(teacher.folder).metrics["G"].items()}
+    assert next(iter(measurements)) == "teacher (as given)"
+    assert measurements["teacher (as given)"]["metrics"] == pytest.approx(expected)
+    assert measurements["teacher"]["metrics"] != measurements["teacher (as given)"]["metrics"]
+    table = comparison(measurements)
+    assert table["epoch"][:2] == ["not trained", "2 (last)"] and "%" not in table["parameters"][0]
+    result.save(tmp_path / "run")
+    assert read(tmp_path / "run" / "teacher")["G"].measurements == measurements
+    assert "| teacher (as given) | teacher |" in (tmp_path / "run" / "teacher" / "README.md").read_text()
+
+
+def test_the_report_compares_the_student_with_the_teacher_as_given(teacher, tmp_path):
+    run = Compressor(teacher, **SETTINGS)
+    run.run().save(tmp_path / "run")
+    (tmp_path / "run" / "recipe.toml").write_text(run.recipe.to_toml(run.arch))
+    (of_generator,) = summary(read_run(tmp_path / "run"))
+    assert of_generator.columns[0].title == "teacher (as given)"
+    l1 = read(tmp_path / "run" / "student")["G"].measurements["teacher (as given)"]["metrics"]["l1"]
+    assert of_generator.tiles[-1].note == f"teacher (as given) {l1:.4g}"
+
+
+def test_other_teachers_have_one_column(teacher):
+    assert Compressor(teacher, train_teacher=False, **SETTINGS).run().given is None
+    assert Compressor(teacher, **SETTINGS | {"evaluators": ""}).run().given is None
+    assert Compressor(Teacher.create("pix2pix"), **SETTINGS).run().given is None
+
+
+def test_measuring_the_teacher_changes_no_bit_and_survives_a_stop(teacher, monkeypatch):
+    run = Compressor(teacher, **SETTINGS)
+    for step in run.steps():
+        if step.phase == "train" and not step.ends_epoch:
+            checkpoint = copy.deepcopy(run.checkpoint(step))
+    resumed = Compressor(teacher, **SETTINGS)
+    resumed.resume(checkpoint)
+    assert resumed.run().given.generators["G"].metrics == run.result().given.generators["G"].metrics
+    monkeypatch.setattr("gcc.training.measure.measure_given_teacher", lambda run: None)
+    plain = Compressor(teacher, **SETTINGS)
+    assert plain.run().given is None
+    for role, pair in run.pairs.items():
+        expected = snapshots(plain.pairs[role].generators)["G"]
+        assert all(torch.equal(value, expected[key]) for key, value in snapshots(pair.generators)["G"].items())
