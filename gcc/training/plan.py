@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from gcc.artifacts.run_folder import data_of
 from gcc.models.modules import Widths
 from gcc.pruning.cost import generator_cost
 from gcc.recipe import Recipe
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 def training_plan(run: TrainingLoop) -> dict[str, str]:
     """Return the plan of any run, by title."""
     context = run.context
-    notes = [note for note in (context.architecture.note, context.teacher.note, context.data.test.note) if note]
+    notes = [note for note in (context.architecture.note, context.teacher.note, _other_data(context), context.data.test.note) if note]
     batches = f"batches of {context.recipe.batch_size}{_micro_batches(context)}"
     return {
         **context.data.summary(context.recipe.size),
@@ -75,6 +76,13 @@ def compression_epochs(recipe: Recipe, *, searches: bool, pretrains_search: bool
     before = pretraining_epochs(recipe.search_pretrain_epochs if pretrains_search else 0)
     search = [*before, str(recipe.search_epochs)] if searches else []
     return [*search, *pretraining_epochs(recipe.pretrain_epochs), str(recipe.epochs)]
+
+
+def _other_data(context: RunContext) -> str:
+    """Return a note if a teacher of a user's data would train further on demo data. Empty if not, or if its data is unknown."""
+    folder = context.teacher.folder
+    known = data_of(folder) if folder and context.config.data is None else None
+    return f"the teacher was trained on {known[0]}, and this run uses demo data: give --data" if known and known[0] else ""
 
 
 def _micro_batches(context: RunContext) -> str:

@@ -1,6 +1,7 @@
 """A pretrained teacher that is trained further is measured as it was given, and the student is compared with that first."""
 
 import copy
+import json
 
 import pytest
 import torch
@@ -69,3 +70,13 @@ def test_measuring_the_teacher_changes_no_bit_and_survives_a_stop(teacher, monke
     for role, pair in run.pairs.items():
         expected = snapshots(plain.pairs[role].generators)["G"]
         assert all(torch.equal(value, expected[key]) for key, value in snapshots(pair.generators)["G"].items())
+
+
+def test_the_plan_warns_of_demo_data_for_a_teacher_of_other_data(teacher, few_pairs):
+    command = teacher.folder.parent / "command.json"
+    for data, warns in ((few_pairs, True), (None, False)):
+        command.write_text(json.dumps({"command": "train", "options": {"data": data and str(data), "dataset": None}}))
+        note = Compressor(teacher, **SETTINGS).plan().get("note", "")
+        assert (f"trained on {few_pairs}, and this run uses demo data: give --data" in note) == warns
+    command.write_text(json.dumps({"command": "train", "options": {"data": str(few_pairs), "dataset": None}}))
+    assert "demo data" not in Compressor(teacher, few_pairs, **SETTINGS).plan().get("note", "")
