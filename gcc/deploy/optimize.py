@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +20,11 @@ from gcc.errors import GccError
 from gcc.models.layers import runs_channels_last
 from gcc.models.module_trace import ModuleTrace
 from gcc.models.modules import evaluating
+from gcc.utils.backend import float32_precision
 
+T = TypeVar("T", nn.Module, Tensor)
+
+NARROW = (torch.float16, torch.bfloat16)
 TOLERANCE = 1e-3
 """Largest difference of an output, as a share of the largest output, that counts as rounding."""
 REPEATS = 5
@@ -32,7 +38,8 @@ def optimize(network: nn.Module, example: Tensor) -> nn.Module:
 
     Folds batch norms into the convolutions before them, applies parametrisations such as spectral norm, removes dropout, and stores
     convolutions with channels last. On a CPU it measures, for inputs like `example`, whether channels last is faster, and which transposed
-    convolutions are faster as plain ones. It compares the copy with the network on `example` before it returns it.
+    convolutions are faster as plain ones. It compares the copy with the network on `example`, in float32 if their precision is lower, before
+    it returns it.
 
     Args:
         network: such as `load("runs/pix2pix/student")`; it is not changed.
@@ -41,13 +48,14 @@ def optimize(network: nn.Module, example: Tensor) -> nn.Module:
     Raises:
         GccError: the copy computes something else, because the network reads a convolution's output outside its batch norm.
     """
-    copy = fold(network, example)
+    folded = copy = fold(network, example)
     if example.device.type == "cpu":
         copy = min(
             (copy, deepcopy(copy).to(memory_format=torch.contiguous_format)), key=lambda candidate: seconds_of(candidate, [""], example)[""]
         )
+        copy = deepcopy(copy)
         _use_polyphase(copy, example)
-        _require_equal(network, copy, example)
+        _require_equal(_at_least_float32(folded), _at_least_float32(copy), _at_least_float32(example))
     return copy
 
 
@@ -61,6 +69,9 @@ def fold(network: nn.Module, example: Tensor) -> nn.Module:
     Raises:
         GccError: as for `optimize`.
     """
+    dtypes = {path: parameters[0].dtype for path, module in network.named_modules() if (parameters := list(module.parameters()))}
+    # Rounding in a narrow precision would look like a difference.
+    network, example = _at_least_float32(network), _at_least_float32(example)
     copy = deepcopy(network).eval().requires_grad_(False)
     for module in copy.modules():
         if is_parametrized(module):
@@ -68,7 +79,8 @@ def fold(network: nn.Module, example: Tensor) -> nn.Module:
             module.__class__ = type(type(module).__name__, type(module).__bases__, dict(vars(type(module))))
             for name in list(module.parametrizations):  # type: ignore[arg-type]
                 remove_parametrizations(module, name)
-    trace = ModuleTrace(copy, example)
+    with _full_precision(example.device):
+        trace = ModuleTrace(copy, example)
     for path, module in trace.modules.items():
         before = trace.producer(path)
         if isinstance(module, nn.BatchNorm2d) and before and _is_foldable(trace.modules[before]):
@@ -78,6 +90,10 @@ def fold(network: nn.Module, example: Tensor) -> nn.Module:
             _replace(copy, path, nn.Identity())
     _use_channels_last(copy)
     _require_equal(network, copy, example)
+    # Outer modules come first, so every layer ends with its own precision.
+    for path, module in copy.named_modules():
+        if path in dtypes:
+            module.to(dtypes[path])
     return copy
 
 
@@ -150,9 +166,22 @@ def _replace(network: nn.Module, path: str, module: nn.Module) -> None:
     setattr(network.get_submodule(parent), name, module)
 
 
+def _at_least_float32(value: T) -> T:
+    """Return a network or tensor as it is, or a copy in float32 if a part of it is in a narrower precision."""
+    tensors = [value] if isinstance(value, Tensor) else value.state_dict().values()
+    return deepcopy(value).float() if any(tensor.dtype in NARROW for tensor in tensors) else value
+
+
+@contextmanager
+def _full_precision(device: torch.device) -> Iterator[None]:
+    """Compute in the precision of the operands, whatever TF32 and autocast would do outside."""
+    with torch.autocast(device.type, enabled=False), float32_precision():
+        yield
+
+
 @torch.inference_mode()
 def _require_equal(network: nn.Module, copy: nn.Module, example: Tensor) -> None:
-    with evaluating(network):
+    with evaluating(network), _full_precision(example.device):
         expected, output = network(example), copy(example)
     difference, scale = float((expected - output).abs().max()), float(expected.abs().max())
     if not difference <= TOLERANCE * scale:
