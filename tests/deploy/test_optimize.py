@@ -151,3 +151,46 @@ def test_a_sound_network_is_not_refused_where_operands_are_rounded(monkeypatch):
         fold(residual(12), torch.randn(1, 3, 12, 12))
     with torch.autocast("cpu"):
         fold(residual(12), torch.randn(1, 3, 12, 12))
+
+
+class Several(nn.Module):
+    """Reads an image, which it changes in place, and a label, and returns two tensors."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.stem, self.norm, self.head, self.mask = nn.Conv2d(5, 8, 3, 1, 1), nn.BatchNorm2d(8), nn.Conv2d(8, 3, 1), nn.Conv2d(8, 1, 1)
+        self.kind = kind
+        self.register_buffer("passes", torch.zeros(()))
+
+    def forward(self, image, label, share=1.0, extra=None):
+        self.passes += 1
+        image *= 2
+        label = label[:, :, None, None].expand(-1, -1, *image.shape[2:])
+        features = torch.relu(self.norm(self.stem(torch.cat([image, label], 1)))) * share
+        fake, mask = self.head(features), self.mask(features) > 0
+        return (fake, mask) if self.kind is tuple else {"fake": fake, "mask": mask, "extra": extra}
+
+
+@pytest.mark.parametrize("kind", [tuple, dict])
+@pytest.mark.parametrize("wrapped", [nn.Sequential, nn.DataParallel])
+def test_inputs_and_outputs_may_be_several(kind, wrapped):
+    example = (torch.rand(2, 3, 8, 8), torch.rand(2, 2), 0.5, None)
+    network = trained(Several(kind), example).eval()
+    before = [tensor.clone() for tensor in example[:2]]
+    ready = optimize(network if wrapped is nn.Sequential else wrapped(network), example)
+    assert all(tensor.equal(old) for tensor, old in zip(example, before, strict=False)) and network.passes == 0
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in ready.modules())
+    with torch.no_grad():
+        image, label, *rest = example
+        output, expected = (candidate(image.clone(), label, *rest) for candidate in (ready, network))
+    key = 0 if kind is tuple else "fake"
+    torch.testing.assert_close(output[key], expected[key], rtol=1e-4, atol=1e-5)
+    assert type(output) is type(expected)
+
+
+@pytest.mark.parametrize("ready", [optimize, fold])
+def test_an_example_that_does_not_fit_is_refused_by_the_layer(ready):
+    with pytest.raises(GccError, match=r"'the network itself' \(Several\).*'label'; expected a network that runs on \(1, 3, 8, 8\)"):
+        ready(Several(tuple), torch.rand(1, 3, 8, 8))
+    with pytest.raises(GccError, match=r"layer 'stem' \(Conv2d\) in test_optimize.py:\d+ `features = torch.relu"):
+        ready(Several(tuple), (torch.rand(1, 4, 8, 8), torch.rand(1, 2)))
