@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
+from torch.utils._pytree import tree_flatten, tree_map_only
 
 from gcc.deploy.polyphase import PhasedTranspose2d, is_upsampling_x2
 from gcc.errors import GccError
+from gcc.models.calls import Arguments, arguments_of, copies, copy_of, describe_shapes, located_errors, tensors_in, unwrapped
 from gcc.models.layers import runs_channels_last
 from gcc.models.module_trace import ModuleTrace
-from gcc.models.modules import evaluating
+from gcc.utils.backend import float32_precision
 
+NARROW = (torch.float16, torch.bfloat16)
 TOLERANCE = 1e-3
 """Largest difference of an output, as a share of the largest output, that counts as rounding."""
 REPEATS = 5
@@ -27,61 +32,81 @@ MAX_TIME_RATIO = 0.9
 """An alternative way to compute a layer is used if it takes less than this share of the layer's time."""
 
 
-def optimize(network: nn.Module, example: Tensor) -> nn.Module:
+def optimize(network: nn.Module, example: Any) -> nn.Module:
     """Return a faster copy of a network that computes the same; for inference only.
 
     Folds batch norms into the convolutions before them, applies parametrisations such as spectral norm, removes dropout, and stores
     convolutions with channels last. On a CPU it measures, for inputs like `example`, whether channels last is faster, and which transposed
-    convolutions are faster as plain ones. It compares the copy with the network on `example` before it returns it.
+    convolutions are faster as plain ones. It compares the copy with the network on `example`, in float32 if their precision is lower,
+    before it returns it.
 
     Args:
-        network: such as `load("runs/pix2pix/student")`; it is not changed.
-        example: an input, (N, ...), on its device, such as `torch.randn(1, 3, 256, 256)`.
+        network: such as `load("runs/pix2pix/student")`; it is not changed. It may return any number of tensors, in tuples or dictionaries.
+        example: an input, (N, ...), on its device, such as `torch.randn(1, 3, 256, 256)`, or a tuple of all arguments; it is not changed.
 
     Raises:
-        GccError: the copy computes something else, because the network reads a convolution's output outside its batch norm.
+        GccError: the network does not run on the example, or the copy computes something else, because the network reads a convolution's
+            output outside its batch norm.
     """
-    copy = fold(network, example)
-    if example.device.type == "cpu":
+    folded = copy = fold(network, example)
+    example = arguments_of(example)
+    if tensors_in(example)[0].device.type == "cpu":
         copy = min(
             (copy, deepcopy(copy).to(memory_format=torch.contiguous_format)), key=lambda candidate: seconds_of(candidate, [""], example)[""]
         )
+        copy = deepcopy(copy)
         _use_polyphase(copy, example)
-        _require_equal(network, copy, example)
+        _require_equal(_in_float32(folded), _in_float32(copy), _widened(example))
     return copy
 
 
-def fold(network: nn.Module, example: Tensor) -> nn.Module:
+def fold(network: nn.Module, example: Any) -> nn.Module:
     """Return a copy of a network that computes the same with the same layers: `optimize` without measuring alternatives.
 
     Args:
         network: it is not changed.
-        example: an input, (N, ...), on its device.
+        example: an input, (N, ...), on its device, or a tuple of all arguments.
 
     Raises:
         GccError: as for `optimize`.
     """
-    copy = deepcopy(network).eval().requires_grad_(False)
+    example, (network, _) = arguments_of(example), unwrapped(network)
+    dtypes = {path: parameters[0].dtype for path, module in network.named_modules() if (parameters := list(module.parameters()))}
+    # Rounding in a narrow precision would look like a difference.
+    network, example = _in_float32(network), _widened(example)
+    trial = copy_of(network).eval()
+    with (
+        torch.no_grad(),
+        _full_precision(tensors_in(example)[0].device),
+        located_errors(trial, f"expected a network that runs on {describe_shapes(example)}"),
+    ):
+        trial(*copies(example))
+    copy = copy_of(network).eval().requires_grad_(False)
     for module in copy.modules():
         if is_parametrized(module):
             # A copy shares its class with the original, so removal would affect the original too: give the copy a new class.
             module.__class__ = type(type(module).__name__, type(module).__bases__, dict(vars(type(module))))
             for name in list(module.parametrizations):  # type: ignore[arg-type]
                 remove_parametrizations(module, name)
-    trace = ModuleTrace(copy, example)
+    with _full_precision(tensors_in(example)[0].device):
+        trace = ModuleTrace(copy, example)
     for path, module in trace.modules.items():
         before = trace.producer(path)
         if isinstance(module, nn.BatchNorm2d) and before and _is_foldable(trace.modules[before]):
-            _fold(trace.modules[before], module)
+            _fold(trace.modules[before], module, path)
             _replace(copy, path, nn.Identity())
         elif isinstance(module, nn.Dropout | nn.Dropout2d):
             _replace(copy, path, nn.Identity())
     _use_channels_last(copy)
     _require_equal(network, copy, example)
+    # Outer modules come first, so every layer ends with its own precision.
+    for path, module in copy.named_modules():
+        if path in dtypes:
+            module.to(dtypes[path])
     return copy
 
 
-def _use_polyphase(network: nn.Module, example: Tensor) -> None:
+def _use_polyphase(network: nn.Module, example: Arguments) -> None:
     phases = {path: PhasedTranspose2d(module) for path, module in network.named_modules() if is_upsampling_x2(module)}
     if phases:
         alternative = deepcopy(network)
@@ -94,7 +119,7 @@ def _use_polyphase(network: nn.Module, example: Tensor) -> None:
 
 
 @torch.no_grad()
-def seconds_of(network: nn.Module, paths: Sequence[str], example: Tensor) -> dict[str, float]:
+def seconds_of(network: nn.Module, paths: Sequence[str], example: Any) -> dict[str, float]:
     """Return the shortest time of each layer, in seconds, over several passes of the whole network.
 
     Whole passes leave the caches as cold as they are in use. The path of the network itself is empty.
@@ -112,7 +137,7 @@ def seconds_of(network: nn.Module, paths: Sequence[str], example: Tensor) -> dic
     hooks = [layer.register_forward_pre_hook(partial(begin, path)) for path, layer in layers]
     hooks += [layer.register_forward_hook(partial(end, path)) for path, layer in layers]
     for _ in range(REPEATS):
-        network(example)
+        network(*copies(arguments_of(example)))
     for hook in hooks:
         hook.remove()
     return seconds
@@ -128,10 +153,12 @@ def _is_foldable(module: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def _fold(convolution: nn.Module, norm: nn.BatchNorm2d) -> None:
+def _fold(convolution: nn.Module, norm: nn.BatchNorm2d, path: str) -> None:
     assert isinstance(convolution, nn.Conv2d | nn.ConvTranspose2d)
     if norm.running_mean is None or norm.running_var is None:
-        raise GccError("a batch norm without running statistics uses batch statistics in evaluation too, and cannot be folded")
+        raise GccError(
+            f"layer {path!r}: a batch norm without running statistics uses batch statistics in evaluation too, and cannot be folded"
+        )
     folded = fuse_conv_bn_weights(
         convolution.weight,
         convolution.bias,
@@ -150,13 +177,43 @@ def _replace(network: nn.Module, path: str, module: nn.Module) -> None:
     setattr(network.get_submodule(parent), name, module)
 
 
+def _in_float32(network: nn.Module) -> nn.Module:
+    """Return a network as it is, or a copy in float32 if a part of it is in a narrower precision."""
+    tensors = tensors_in(network.state_dict())
+    return copy_of(network).float() if any(tensor.dtype in NARROW for tensor in tensors) else network
+
+
+def _widened(inputs: Arguments) -> Arguments:
+    """Return arguments with tensors of a narrower precision in float32."""
+    widened: Arguments = tree_map_only(Tensor, lambda tensor: tensor.float() if tensor.dtype in NARROW else tensor, inputs)
+    return widened
+
+
+@contextmanager
+def _full_precision(device: torch.device) -> Iterator[None]:
+    """Compute in the precision of the operands, whatever TF32 and autocast would do outside."""
+    with torch.autocast(device.type, enabled=False), float32_precision():
+        yield
+
+
 @torch.inference_mode()
-def _require_equal(network: nn.Module, copy: nn.Module, example: Tensor) -> None:
-    with evaluating(network):
-        expected, output = network(example), copy(example)
-    difference, scale = float((expected - output).abs().max()), float(expected.abs().max())
-    if not difference <= TOLERANCE * scale:
-        raise GccError(
-            f"the optimised network differs by {difference:.2g} from the original, with outputs up to {scale:.2g}:"
-            " expected convolutions with outputs that only their batch norms read"
+def _require_equal(network: nn.Module, copy: nn.Module, example: Arguments) -> None:
+    # Copies run, because code may change the network's own buffers.
+    with _full_precision(tensors_in(example)[0].device):
+        (expected, structure), (outputs, other) = (
+            tree_flatten(copy_of(candidate).eval()(*copies(example))) for candidate in (network, copy)
         )
+    if structure != other:
+        raise GccError(f"the optimised network returns {other}, expected {structure}")
+    for number, (reference, output) in enumerate(zip(expected, outputs, strict=True)):
+        if not isinstance(reference, Tensor) or not reference.numel():
+            continue
+        if not reference.is_floating_point():
+            reference, output = reference.double(), output.double()
+        difference, scale = float((reference - output).abs().max()), float(reference.abs().max())
+        if not difference <= TOLERANCE * scale:
+            raise GccError(
+                f"the optimised network differs by {difference:.2g} from the original"
+                f"{f' in output {number}' if len(expected) > 1 else ''}, with outputs up to {scale:.2g}:"
+                " expected convolutions with outputs that only their batch norms read"
+            )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from gcc.models.calls import arguments_of, copies
 
 
 class ModuleTrace:
@@ -15,14 +18,14 @@ class ModuleTrace:
 
     Args:
         network: the network, which runs on `example` in its present mode, without gradients.
-        example: its input, (N, ...).
+        example: its input, (N, ...), or a tuple of its arguments.
         whole: types of modules that are recorded as one, whatever submodules they have.
 
     Attributes:
         modules: the network's modules by path.
     """
 
-    def __init__(self, network: nn.Module, example: Tensor, whole: tuple[type[nn.Module], ...] = ()) -> None:
+    def __init__(self, network: nn.Module, example: Any, whole: tuple[type[nn.Module], ...] = ()) -> None:
         self.modules = dict(network.named_modules())
         self._inputs: dict[str, Tensor] = {}
         self._outputs: dict[str, Tensor] = {}
@@ -35,7 +38,7 @@ class ModuleTrace:
         ]
         try:
             with torch.no_grad():
-                network(example)
+                network(*copies(arguments_of(example)))
         finally:
             for handle in handles:
                 handle.remove()
@@ -50,8 +53,10 @@ class ModuleTrace:
         readers = self._readers.get(id(self._outputs[path]), []) if path in self._outputs else []
         return readers[0] if len(readers) == 1 else None
 
-    def _recorder(self, path: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def _recorder(self, path: str) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
+        def record(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+            if not inputs or not isinstance(inputs[0], Tensor) or not isinstance(output, Tensor):
+                return
             # Tensors are stored so that no other tensor gets the same id.
             self._inputs[path], self._outputs[path] = inputs[0], output
             self._readers.setdefault(id(inputs[0]), []).append(path)

@@ -1,15 +1,12 @@
-"""Helpers for any `nn.Module`: kinds of layers, shapes without values, tensors by name, evaluation mode."""
+"""Helpers for any `nn.Module`: kinds of layers, networks without values, tensors by name, evaluation mode."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from copy import deepcopy
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from gcc.errors import GccError
 
@@ -29,15 +26,6 @@ def on_meta(build: Callable[[], nn.Module]) -> nn.Module:
         return build().eval()
 
 
-def shapes_of(network: nn.Module) -> nn.Module:
-    """Return a copy of a network on the meta device; tensors that several layers share are still shared."""
-    without_values: dict[int, Any] = {}
-    for tensor in tensors_of(network).values():
-        empty = torch.empty_like(tensor, device="meta")
-        without_values[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
-    return deepcopy(network, without_values)
-
-
 def tensors_of(network: nn.Module) -> dict[str, Tensor]:
     """Return all parameters and buffers by name.
 
@@ -50,12 +38,6 @@ def tensors_of(network: nn.Module) -> dict[str, Tensor]:
         for name, tensor in (module._parameters | module._buffers).items()
         if tensor is not None
     }
-
-
-def output_of(network: nn.Module, *inputs: Tensor) -> Any:
-    """Return the output of a network; its buffers are left as they were."""
-    buffers = {name: tensor.clone() for name, tensor in tensors_of(network).items() if not isinstance(tensor, nn.Parameter)}
-    return functional_call(network, buffers, inputs, tie_weights=False)
 
 
 @contextmanager

@@ -20,7 +20,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map_only
 
+from gcc.models.calls import tensors_in
 from gcc.models.modules import evaluating, tensors_of
 from gcc.registry.architecture import Architecture
 from gcc.utils.units import with_prefix
@@ -50,17 +52,20 @@ class Cost:
         )
 
 
-def cost_of(network: nn.Module, *examples: Tensor) -> Cost:
-    """Return the cost of `network` in evaluation mode for its inputs, each (N, ...), from shapes alone; the network is not changed."""
+def cost_of(network: nn.Module, *examples: Any) -> Cost:
+    """Return the cost of `network` in evaluation mode for its arguments, from shapes alone; the network is not changed.
+
+    The first dimension of the first tensor is the number of samples.
+    """
     on_meta = {name: _on_meta(tensor) for name, tensor in tensors_of(network).items() if not tensor.is_meta}
     exact, paper = _ProductCounter(), _PaperCounter()
     with torch.no_grad(), evaluating(network), paper.watching(network), exact:
-        torch.func.functional_call(network, on_meta, tuple(_on_meta(example) for example in examples), tie_weights=False)
-    samples = examples[0].shape[0]
+        torch.func.functional_call(network, on_meta, tree_map_only(Tensor, _on_meta, examples), tie_weights=False)
+    tensors = tensors_in(examples)
+    samples = tensors[0].shape[0] if tensors[0].ndim else 1
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    return Cost(
-        exact.macs // samples, paper.macs // samples, parameters, " and ".join("x".join(map(str, example.shape)) for example in examples)
-    )
+    resolution = " and ".join("x".join(map(str, tensor.shape)) for tensor in tensors)
+    return Cost(exact.macs // samples, paper.macs // samples, parameters, resolution)
 
 
 def _on_meta(tensor: Tensor) -> Tensor:
@@ -94,14 +99,11 @@ class _ProductCounter(TorchFunctionMode):
         kwargs = kwargs or {}
         if func in SHAPE_KEEPING and args:
             return args[0].new_empty(args[0].shape)
-        if func in CONCATENATION and (concatenated := _concatenated(*args, **kwargs)) is not None:
-            return concatenated
-        if func in CONVOLUTION and (convolved := _convolved(*args, **kwargs)) is not None:
-            self.macs += convolved.numel() * math.prod(args[1].shape[1:])
-            return convolved
-        if func in TRANSPOSED_CONVOLUTION and (convolved := _transposed(*args, **kwargs)) is not None:
-            self.macs += args[0].numel() * math.prod(args[1].shape[1:])
-            return convolved
+        if func in OUTPUTS and (output := _output(OUTPUTS[func], args, kwargs)) is not None:
+            if func not in CONCATENATION:
+                image, weight = _named(args, kwargs, "input", "weight")
+                self.macs += (image if func in TRANSPOSED_CONVOLUTION else output).numel() * math.prod(weight.shape[1:])
+            return output
         if func in PRODUCTLESS:
             return func(*args, **kwargs)
         return self._counted_by_torch(func, args, kwargs)
@@ -156,7 +158,8 @@ CONCATENATION = frozenset([torch.cat, torch.concat])
 CONVOLUTION = frozenset([functional.conv1d, functional.conv2d, functional.conv3d])
 TRANSPOSED_CONVOLUTION = frozenset([functional.conv_transpose1d, functional.conv_transpose2d, functional.conv_transpose3d])
 
-# The rules below return None if the arguments are unusual or do not fit together. Torch then runs the function, or raises the error.
+# The rules below name their arguments as torch does. They return None if the arguments are unusual or do not fit together. Torch then runs
+# the function, or raises the error.
 Sizes = int | Sequence[int]
 
 
@@ -169,7 +172,7 @@ def _concatenated(tensors: Sequence[Tensor], dim: int = 0) -> Tensor | None:
 
 
 def _convolved(
-    image: Tensor,
+    input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
     stride: Sizes = 1,
@@ -177,15 +180,15 @@ def _convolved(
     dilation: Sizes = 1,
     groups: int = 1,
 ) -> Tensor | None:
-    if image.ndim != weight.ndim or isinstance(padding, str) or image.shape[1] != groups * weight.shape[1]:
+    if input.ndim != weight.ndim or isinstance(padding, str) or input.shape[1] != groups * weight.shape[1]:
         return None
-    sizes = zip(image.shape[2:], weight.shape[2:], *_spatial(image.ndim - 2, stride, padding, dilation), strict=True)
+    sizes = zip(input.shape[2:], weight.shape[2:], *_spatial(input.ndim - 2, stride, padding, dilation), strict=True)
     grid = [(size + 2 * pad - dilate * (kernel - 1) - 1) // step + 1 for size, kernel, step, pad, dilate in sizes]
-    return image.new_empty([image.shape[0], weight.shape[0], *grid]) if min(grid) > 0 else None
+    return input.new_empty([input.shape[0], weight.shape[0], *grid]) if min(grid) > 0 else None
 
 
 def _transposed(
-    image: Tensor,
+    input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
     stride: Sizes = 1,
@@ -194,11 +197,11 @@ def _transposed(
     groups: int = 1,
     dilation: Sizes = 1,
 ) -> Tensor | None:
-    if image.ndim != weight.ndim or image.shape[1] != weight.shape[0]:
+    if input.ndim != weight.ndim or input.shape[1] != weight.shape[0]:
         return None
-    sizes = zip(image.shape[2:], weight.shape[2:], *_spatial(image.ndim - 2, stride, padding, output_padding, dilation), strict=True)
+    sizes = zip(input.shape[2:], weight.shape[2:], *_spatial(input.ndim - 2, stride, padding, output_padding, dilation), strict=True)
     grid = [(size - 1) * step - 2 * pad + dilate * (kernel - 1) + more + 1 for size, kernel, step, pad, more, dilate in sizes]
-    return image.new_empty([image.shape[0], groups * weight.shape[1], *grid]) if min(grid) > 0 else None
+    return input.new_empty([input.shape[0], groups * weight.shape[1], *grid]) if min(grid) > 0 else None
 
 
 def _spatial(dimensions: int, *settings: Sizes) -> Iterator[list[int]]:
@@ -206,6 +209,26 @@ def _spatial(dimensions: int, *settings: Sizes) -> Iterator[list[int]]:
     for setting in settings:
         values = [setting] if isinstance(setting, int) else list(setting)
         yield values * dimensions if len(values) == 1 else values
+
+
+OUTPUTS: dict[Callable[..., Any], Callable[..., Tensor | None]] = {
+    **dict.fromkeys(CONCATENATION, _concatenated),
+    **dict.fromkeys(CONVOLUTION, _convolved),
+    **dict.fromkeys(TRANSPOSED_CONVOLUTION, _transposed),
+}
+
+
+def _output(rule: Callable[..., Tensor | None], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | None:
+    """Return the output by a rule; None if the arguments are unusual, such as `axis` instead of `dim`, or do not fit together."""
+    try:
+        return rule(*args, **kwargs)
+    except (AttributeError, IndexError, TypeError, ValueError):
+        return None
+
+
+def _named(args: tuple[Any, ...], kwargs: Mapping[str, Any], *names: str) -> list[Any]:
+    """Return a function's first arguments, which are given by position or by name."""
+    return [args[number] if number < len(args) else kwargs[name] for number, name in enumerate(names)]
 
 
 class _PaperCounter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -108,7 +109,12 @@ class ExecutionConfig:
 
     def compiled(self, network: nn.Module) -> Callable[..., Any]:
         """Return the network as training calls it."""
-        return torch.compile(network, dynamic=False, **COMPILER) if self.compile else network
+        if not self.compile:
+            return network
+        with warnings.catch_warnings():
+            # The compiler of torch 2.11 imports modules of torch that use TorchScript, which is deprecated.
+            warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
+            return torch.compile(network, dynamic=False, **COMPILER)
 
     def autocast(self) -> AbstractContextManager[None]:
         """Return the context of a forward pass."""

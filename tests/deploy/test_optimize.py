@@ -11,6 +11,7 @@ from gcc import GccError, Teacher, optimize
 from gcc.deploy import optimize as inference
 from gcc.deploy.optimize import fold
 from gcc.deploy.polyphase import PhasedTranspose2d
+from gcc.utils.backend import tf32_precision
 from tests.helpers.families import TINY
 
 
@@ -103,3 +104,93 @@ def test_a_norm_without_a_convolution_before_it_stays():
     assert [type(module) for module in ready] == [nn.BatchNorm2d, nn.Conv2d, nn.ReLU, nn.BatchNorm2d]
     with torch.no_grad():
         torch.testing.assert_close(ready(example), network.eval()(example))
+
+
+def residual(depth=6):
+    """Return a network whose rounding errors add up."""
+    torch.manual_seed(1)
+    layers = [layer for _ in range(depth) for layer in (nn.Conv2d(8, 8, 3, 1, 1), nn.BatchNorm2d(8), nn.ReLU())]
+    return trained(nn.Sequential(nn.Conv2d(3, 8, 3, 1, 1), *layers, nn.ConvTranspose2d(8, 3, 4, 2, 1)), None).eval()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64], ids=str)
+@pytest.mark.parametrize("ready", [fold, optimize])
+def test_a_network_of_another_precision_keeps_it(ready, dtype):
+    exact = residual()
+    example = torch.randn(2, 3, 12, 12)
+    faster = ready(residual().to(dtype), example.to(dtype))
+    assert nn.BatchNorm2d not in map(type, faster.modules())
+    assert {parameter.dtype for parameter in faster.parameters()} == {dtype}
+    with torch.no_grad():
+        expected, output = exact(example), faster(example.to(dtype)).float()
+    # Weights and features are rounded, to three significant digits at worst.
+    assert (output - expected).abs().max() < 16 * torch.finfo(dtype).eps * expected.abs().max() + 1e-5
+
+
+def test_a_narrow_network_that_computes_something_else_is_refused():
+    with pytest.raises(GccError, match="differs by"):
+        fold(trained(Shared(), None).bfloat16(), torch.randn(1, 3, 8, 8).bfloat16())
+
+
+def tf32(tensor):
+    """Round a tensor as a GPU rounds operands in TF32: 10 bits of mantissa."""
+    bits = tensor.detach().view(torch.int32)
+    return ((bits + 0x1000) & ~0x1FFF).view(torch.float32)
+
+
+def test_a_sound_network_is_not_refused_where_operands_are_rounded(monkeypatch):
+    forward = nn.Conv2d._conv_forward
+
+    def rounded(self, image, weight, bias):
+        is_tf32 = torch.backends.cudnn.allow_tf32 or torch.is_autocast_enabled("cpu")
+        return forward(self, tf32(image), tf32(weight), bias) if is_tf32 else forward(self, image, weight, bias)
+
+    monkeypatch.setattr(nn.Conv2d, "_conv_forward", rounded)
+    monkeypatch.setattr(inference, "TOLERANCE", 2e-5)
+    with tf32_precision():
+        fold(residual(12), torch.randn(1, 3, 12, 12))
+    with torch.autocast("cpu"):
+        fold(residual(12), torch.randn(1, 3, 12, 12))
+
+
+class Several(nn.Module):
+    """Reads an image, which it changes in place, and a label, and returns two tensors."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.stem, self.norm, self.head, self.mask = nn.Conv2d(5, 8, 3, 1, 1), nn.BatchNorm2d(8), nn.Conv2d(8, 3, 1), nn.Conv2d(8, 1, 1)
+        self.kind = kind
+        self.register_buffer("passes", torch.zeros(()))
+
+    def forward(self, image, label, share=1.0, extra=None):
+        self.passes += 1
+        image *= 2
+        label = label[:, :, None, None].expand(-1, -1, *image.shape[2:])
+        features = torch.relu(self.norm(self.stem(torch.cat([image, label], 1)))) * share
+        fake, mask = self.head(features), self.mask(features) > 0
+        return (fake, mask) if self.kind is tuple else {"fake": fake, "mask": mask, "extra": extra}
+
+
+@pytest.mark.parametrize("kind", [tuple, dict])
+@pytest.mark.parametrize("wrapped", [nn.Sequential, nn.DataParallel])
+def test_inputs_and_outputs_may_be_several(kind, wrapped):
+    example = (torch.rand(2, 3, 8, 8), torch.rand(2, 2), 0.5, None)
+    network = trained(Several(kind), example).eval()
+    before = [tensor.clone() for tensor in example[:2]]
+    ready = optimize(network if wrapped is nn.Sequential else wrapped(network), example)
+    assert all(tensor.equal(old) for tensor, old in zip(example, before, strict=False)) and network.passes == 0
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in ready.modules())
+    with torch.no_grad():
+        image, label, *rest = example
+        output, expected = (candidate(image.clone(), label, *rest) for candidate in (ready, network))
+    key = 0 if kind is tuple else "fake"
+    torch.testing.assert_close(output[key], expected[key], rtol=1e-4, atol=1e-5)
+    assert type(output) is type(expected)
+
+
+@pytest.mark.parametrize("ready", [optimize, fold])
+def test_an_example_that_does_not_fit_is_refused_by_the_layer(ready):
+    with pytest.raises(GccError, match=r"'the network itself' \(Several\).*'label'; expected a network that runs on \(1, 3, 8, 8\)"):
+        ready(Several(tuple), torch.rand(1, 3, 8, 8))
+    with pytest.raises(GccError, match=r"layer 'stem' \(Conv2d\) in test_optimize.py:\d+ `features = torch.relu"):
+        ready(Several(tuple), (torch.rand(1, 4, 8, 8), torch.rand(1, 2)))

@@ -174,3 +174,43 @@ def test_a_layer_with_two_names_is_counted_once_and_stays_as_it_is():
     weight = layer.weight
     assert cost_of(network, torch.zeros(1, 3, 6, 6)) == Cost(81 * (16 + 4), 84 * (16 + 4), 84, "1x3x6x6")
     assert network[0].weight is weight
+
+
+def by_position(x, kernel, other):
+    one = functional.conv2d(x, kernel, None, 2, 1)
+    return functional.conv_transpose2d(torch.cat([one, one], 1), other, None, 2)
+
+
+def by_keywords(x, kernel, other):
+    one = functional.conv2d(weight=kernel, input=x, padding=1, stride=2)
+    return functional.conv_transpose2d(weight=other, input=torch.cat(tensors=[one, one], dim=1), stride=2)
+
+
+def by_both(x, kernel, other):
+    one = functional.conv2d(x, weight=kernel, stride=2, padding=1)
+    return functional.conv_transpose2d(torch.cat((one, one), axis=-3), weight=other, stride=2)
+
+
+@pytest.mark.parametrize("run", [by_position, by_keywords, by_both])
+def test_functions_cost_the_same_however_they_are_called(run):
+    class Called(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.kernel, self.other = nn.Parameter(torch.ones(6, 3, 3, 3)), nn.Parameter(torch.ones(12, 5, 2, 2))
+
+        def forward(self, x):
+            self.shape = run(x, self.kernel, self.other).shape
+            return x
+
+    network, example = Called(), torch.zeros(2, 3, 8, 8)
+    assert cost_of(network, example).macs == 6 * 27 * 16 + 12 * 20 * 16 == reference_macs(network, example) // 2
+    assert cost_of(network, example) and network.shape == (2, 5, 8, 8)
+
+
+def test_arguments_may_be_constants_and_containers():
+    class Several(nn.Linear):
+        def forward(self, label, pair, share):
+            return super().forward(pair["image"]) * share
+
+    cost = cost_of(Several(4, 5), None, {"image": torch.zeros(2, 4)}, 0.5)
+    assert (cost.macs, cost.resolution) == (20, "2x4")

@@ -4,43 +4,47 @@ from __future__ import annotations
 
 import linecache
 import re
-import traceback
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from copy import deepcopy
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind
+from torch.overrides import TorchFunctionMode
 
-from gcc.errors import GccError
-from gcc.models.modules import evaluating, output_of
+from gcc.models.calls import copies, copy_of, describe_shapes, is_from_torch, located_errors
 from gcc.pruning.graph.rules import RULES
 
 
 class Graph:
-    """The operators that a network runs on an example in evaluation mode, in order.
+    """The operators that a network runs on an example, in order.
 
     Args:
-        network: the network; it is not changed, since a copy of it is exported.
-        inputs: its inputs, each (N, ...).
+        network: the network; it is not changed, since copies of it run.
+        inputs: its arguments.
+        training: whether the network is in training mode; else it is in evaluation mode.
 
     Raises:
         GccError: the network does not run on the example, or torch cannot export it.
     """
 
-    def __init__(self, network: nn.Module, *inputs: Tensor) -> None:
-        with torch.no_grad(), warnings.catch_warnings(), evaluating(network):
-            with located_errors(network, f"expected a generator that runs on {', '.join(str(tuple(tensor.shape)) for tensor in inputs)}"):
-                output_of(network, *inputs)
-            # The older hooks of spectral and weight norm set the weight in every pass: it can be copied now, and is set by the export.
-            self.network = deepcopy(network)
+    def __init__(self, network: nn.Module, *inputs: Any, training: bool = False) -> None:
+        with torch.no_grad(), warnings.catch_warnings():
+            trial = copy_of(network).train(training)
+            with located_errors(trial, f"expected a generator that runs on {describe_shapes(inputs)}"):
+                trial(*copies(inputs))
+            self.network = copy_of(network).train(training)
             warnings.filterwarnings("ignore", "The tensor attribute")
-            with located_errors(self.network, "expected code that torch.export can follow, independent of the values of the input"):
-                self.program = torch.export.export(self.network, inputs)
+            # Dynamo, which exports code that is not Python, warns of its own use of torch.
+            warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"torch\.")
+            with (
+                located_errors(self.network, "expected code that torch.export can follow, independent of the values of the input"),
+                _Data(),
+            ):
+                self.program = torch.export.export(self.network, copies(inputs))
         self.module = self.program.graph_module
         _inline(self.module)
         self.calls = _live(self.module.graph)
@@ -59,6 +63,46 @@ class Graph:
         """Return the nodes of the network's outputs."""
         (output,) = [node for node in self.module.graph.nodes if node.op == "output"]
         return list(output.all_input_nodes)
+
+
+DATA: Any = Tensor.data
+
+
+class _Data(TorchFunctionMode):
+    """Records what code reads and writes by `.data`, which torch.export does not see."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Iterable[type[Any]], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func == DATA.__get__:
+            return args[0].detach()
+        if func == DATA.__set__ and args[0].shape == args[1].shape:
+            with torch.no_grad():
+                args[0].copy_(args[1])
+            return None
+        return func(*args, **(kwargs or {}))
+
+
+class _CallCounter(TorchFunctionMode):
+    """Counts the functions that code calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Iterable[type[Any]], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        self.calls += 1
+        return func(*args, **(kwargs or {}))
+
+
+def calls_before_error(network: nn.Module, *inputs: Any) -> int:
+    """Return how many functions a network calls on its inputs before it raises an error, or until it ends."""
+    counter = _CallCounter()
+    with torch.no_grad(), suppress(Exception), counter:
+        copy_of(network).eval()(*copies(inputs))
+    return counter.calls
 
 
 def operator_name(node: fx.Node) -> str:
@@ -93,39 +137,11 @@ def describe_call(node: fx.Node) -> str:
 
 def _line(stack: str) -> str:
     lines = re.findall(r'File "(.+)", line (\d+), in .+', stack)
-    users = [(file, number) for file, number in lines if not _is_torch(file)]
+    users = [(file, number) for file, number in lines if not is_from_torch(file)]
     if not users:
         return ""
     file, number = users[-1]
     return f" in {Path(file).name}:{number} `{linecache.getline(file, int(number)).strip()}`"
-
-
-def _is_torch(file: str) -> bool:
-    return Path(torch.__file__).parent in Path(file).parents
-
-
-@contextmanager
-def located_errors(network: nn.Module, expected: str) -> Iterator[None]:
-    """Raise an error of a network as a `GccError` that names the layer and the line of code it comes from."""
-    try:
-        yield
-    except Exception as error:  # A user's module can raise anything.
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise GccError(f"{_location(error, network)}: {reason}; {expected}") from error
-
-
-def _location(error: Exception, network: nn.Module) -> str:
-    paths = {id(module): path for path, module in network.named_modules()}
-    layer, line = "", ""
-    inside = False
-    for frame, number in traceback.walk_tb(error.__traceback__):
-        file = frame.f_code.co_filename
-        first = frame.f_locals.get(next(iter(frame.f_code.co_varnames), ""))
-        if id(first) in paths:
-            layer, inside = paths[id(first)], True
-        if inside and not _is_torch(file):
-            line = f" in {Path(file).name}:{number} `{linecache.getline(file, number).strip()}`"
-    return f"layer {layer or 'the network itself'!r} ({type(network.get_submodule(layer)).__name__}){line}"
 
 
 def _inline(module: fx.GraphModule) -> None:

@@ -19,11 +19,14 @@ from torch.export.graph_signature import InputKind
 from gcc.errors import GccError
 from gcc.models.modules import CONVOLUTIONS
 from gcc.pruning.graph.aten_graph import Graph, arguments, describe_call, operator_name, owner
-from gcc.pruning.graph.channel_ids import Atoms, Layout, fixed
+from gcc.pruning.graph.channel_ids import Atoms, Axis, Layout, fixed
 from gcc.pruning.graph.rules import RULES, Call, Roles, Rule, RuleOutput
 
 OPAQUE = (nn.MultiheadAttention,)
 """Modules whose sizes are too entangled to be cut: channels that enter or leave them are kept."""
+
+RESHAPING = ("view", "reshape", "unflatten", "expand", "_unsafe_view")
+"""Operators to which code may pass a size that a module stores."""
 
 HINT = "replace it by others, or move it to a module of its own and name that module in `leave`, so that the channels around it are kept"
 
@@ -48,38 +51,61 @@ def named_tensors(network: nn.Module) -> dict[str, Tensor]:
     return {**dict(network.named_parameters(remove_duplicate=False)), **dict(network.named_buffers(remove_duplicate=False))}
 
 
+def _first_names(network: nn.Module) -> dict[str, str]:
+    """Return the first name of every parameter and buffer by each of its names."""
+    first: dict[int, str] = {}
+    return {name: first.setdefault(id(tensor), name) for name, tensor in named_tensors(network).items()}
+
+
 class ChannelTrace:
     """The channels of a network, followed through its graph.
 
     Args:
-        graph: the network's graph.
+        graph: the network's graph in evaluation mode.
         leave: paths of modules; channels that enter or leave them are kept.
         rules: rule of each operator, by name.
+        training: the network's graph in training mode, if that has layers or outputs of its own.
+        follow_attributes: whether numbers that modules store and that equal a size are taken for that size.
 
     Attributes:
+        graph: the graph in evaluation mode.
+        graphs: both graphs, or this one alone.
         atoms: which positions are tied.
         roles: what layers do with atoms.
         nodes: layouts by node of the graph.
         tensors: layouts of the parameters and buffers that the graph reads.
+        stored_sizes: the dimensions whose size a module stores, by the module's path and the attribute.
 
     Raises:
         GccError: channels that could be removed enter an operator without a rule; the message names the layer.
     """
 
-    def __init__(self, graph: Graph, leave: Collection[str] = (), rules: Mapping[str, Rule] = RULES) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        leave: Collection[str] = (),
+        rules: Mapping[str, Rule] = RULES,
+        training: Graph | None = None,
+        follow_attributes: bool = False,
+    ) -> None:
         self.graph = graph
+        self.graphs = [graph] if training is None else [graph, training]
         self._rules = rules
         self.atoms = Atoms()
         self.roles = Roles()
         self.nodes: Nodes = {}
         self.tensors: list[NamedLayout] = []
         self._opaque = {path for path, module in graph.network.named_modules() if isinstance(module, OPAQUE)} | set(leave)
-        for node, kind, name in graph.inputs():
-            self._enter(node, kind, name)
-        for node in graph.calls:
-            self.nodes[node] = self._follow(node)
-        for node in graph.outputs():
-            self.atoms.fix(*self.layout(node))
+        self._layouts: dict[str, Layout] = {}
+        for one in self.graphs:
+            first_names = _first_names(one.network)
+            for node, kind, name in one.inputs():
+                self._enter(node, kind, name, first_names)
+            for node in one.calls:
+                self.nodes[node] = self._follow(node)
+            for node in one.outputs():
+                self.atoms.fix(*self.layout(node))
+        self.stored_sizes = self._stored_sizes() if follow_attributes else {}
 
     def layout(self, node: fx.Node) -> Layout:
         """Return the layout of the tensor that a node returns."""
@@ -87,17 +113,21 @@ class ChannelTrace:
         assert isinstance(layout, tuple)
         return layout
 
-    def _enter(self, node: fx.Node, kind: InputKind, name: str | None) -> None:
+    def _enter(self, node: fx.Node, kind: InputKind, name: str | None, first_names: Mapping[str, str]) -> None:
         shape = node.meta["val"].shape if isinstance(node.meta.get("val"), Tensor) else ()
         if kind not in (InputKind.PARAMETER, InputKind.BUFFER) or not node.users:
             self.nodes[node] = fixed(shape)
             return
         assert name is not None
+        first = first_names.get(name, name)
+        if first in self._layouts:
+            self.nodes[node] = self._layouts[first]
+            return
         layer = self.graph.network.get_submodule(name.partition(".parametrizations.")[0] if "parametrizations" in name else _parent(name))
         # The positions of a kernel are not channels, and spectral norm flattens them together with the input channels.
         free = 2 if isinstance(layer, CONVOLUTIONS) else len(shape)
         layout = (*self.atoms.fresh(shape[:free]), *fixed(shape[free:]))
-        self.nodes[node] = layout
+        self.nodes[node] = self._layouts[first] = layout
         self.tensors.append(NamedLayout(name, layout))
 
     def _follow(self, node: fx.Node) -> RuleOutput:
@@ -133,6 +163,19 @@ class ChannelTrace:
         self.atoms.fix(*axes)
         layouts = [fixed(shape) for shape in call.shapes]
         return layouts[0] if isinstance(node.meta.get("val"), Tensor) else layouts
+
+    def _stored_sizes(self) -> dict[tuple[str, str], list[Axis]]:
+        """Return the attributes of the user's modules that equal a size of a tensor that these modules give another shape."""
+        sizes: dict[tuple[str, str], list[Axis]] = {}
+        for node in (node for graph in self.graphs for node in graph.calls if operator_name(node) in RESHAPING):
+            path = owner(node)[0]
+            module = self.graph.network.get_submodule(path)
+            if type(module).__module__.partition(".")[0] != "torch":
+                for axis in (axis for axis in self.layout(node) if self.atoms.prunable(axis)):
+                    names = [name for name, value in vars(module).items() if type(value) is int and value == len(axis)]
+                    for name in names:
+                        sizes.setdefault((path, name), []).append(axis)
+        return sizes
 
     def _is_opaque(self, node: fx.Node) -> bool:
         path = owner(node)[0]

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Literal, get_args
+from collections.abc import Collection, Mapping
+from itertools import product
+from operator import itemgetter
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from gcc.deploy.latency import measure_optimized
 from gcc.errors import GccError, suggestion
-from gcc.models.modules import shapes_of
+from gcc.models.calls import Arguments, arguments_of, located_errors, shapes_of, unwrapped
 from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import Cost, cost_of
-from gcc.pruning.graph.aten_graph import Graph, located_errors
+from gcc.pruning.graph.aten_graph import Graph, calls_before_error
 from gcc.pruning.graph.groups import Channels, Selection, find_channels, with_named_parts
 from gcc.pruning.graph.propagate import ChannelTrace
 from gcc.pruning.graph.reset import reset
 from gcc.pruning.graph.rules import RULES, TRUNK_SIZED_HEADS
 from gcc.pruning.graph.slice import cut
+from gcc.pruning.graph.training import require_same_training, training_graph
 from gcc.pruning.graph.verify import NO_CONSTANTS, require_equal, require_same_graph
 from gcc.pruning.importance import score_groups
 from gcc.pruning.search import find_widths, warn_of_narrow_layers, with_min_channels
@@ -34,7 +37,7 @@ PRECISE = (torch.float32, torch.float64)
 @renamed_keywords(FutureWarning, counter="mac_counter", keep="min_keep_ratio")
 def prune(
     generator: nn.Module,
-    example_input: Tensor | tuple[Tensor, ...],
+    example_input: Any,
     metric: str = "slimming",
     budget: str = "25%",
     *,
@@ -57,8 +60,10 @@ def prune(
     Conv2d(3, 8, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))
 
     Args:
-        generator: the full generator; it is not changed.
-        example_input: its input, (N, ...), on its device, or a tuple of all its inputs; it fixes the resolution of every cost.
+        generator: the full generator; it is not changed. The copy of a generator in `DataParallel`, `DistributedDataParallel` or
+            `torch.compile` is not wrapped.
+        example_input: its input, (N, ...), on its device, or a tuple of all its arguments, including constants and None; it fixes the
+            resolution of every cost.
         metric: name of the importance metric that ranks the channels; if it reads gradients, it reads those that the parameters hold.
         budget: such as `3.0G` or `900M` MACs per sample, `25%`, `2.5Mparams`, `25%params` or `8ms@cpu`; shares are of the generator's cost.
         mac_counter: how MACs are counted, `exact` or `paper`.
@@ -72,9 +77,11 @@ def prune(
         BudgetError: the budget is out of reach.
         PluginError: the metric is unknown, or scores no channel.
     """
-    inputs = example_input if isinstance(example_input, tuple) else (example_input,)
     _check_choices(min_keep_ratio=min_keep_ratio, round_to=round_to, weights=weights, mac_counter=mac_counter)
-    _check_networks(generator, inputs, leave)
+    inputs = arguments_of(example_input)
+    generator, wrapper = unwrapped(generator)
+    _check_generator(generator)
+    leave = _checked_paths(generator, wrapper, leave)
     limit, importance = _parsed_budget(budget, inputs), _loaded_metric(metric, generator)
     trace, channels = _followed_channels(generator, inputs, leave)
     shapes = shapes_of(generator)
@@ -105,6 +112,7 @@ def prune(
     graph = Graph(smaller, *inputs)
     require_same_graph(trace, selection, graph)
     require_equal(generator, smaller, trace, selection, graph, *inputs)
+    require_same_training(generator, smaller, *inputs)
     if weights == "fresh":
         reset(smaller)
     return smaller
@@ -118,25 +126,27 @@ def _check_choices(min_keep_ratio: float, round_to: int, weights: str, mac_count
             raise GccError(f"{name} = {value!r}: expected {' or '.join(map(repr, known))}")
 
 
-def _check_networks(generator: nn.Module, inputs: Sequence[Tensor], leave: Collection[str]) -> None:
-    if not inputs or not all(isinstance(tensor, Tensor) for tensor in inputs):
-        raise GccError(f"example_input = {type(inputs[0] if inputs else inputs).__name__}: expected a tensor, or a tuple of tensors")
-    if not all(tensor.numel() for tensor in inputs):
-        raise GccError("example_input is empty: expected one sample or more")
+def _check_generator(generator: nn.Module) -> None:
     for name, parameter in generator.named_parameters():
         if parameter.is_floating_point() and parameter.dtype not in PRECISE:
             raise GccError(f"{name} is {str(parameter.dtype).removeprefix('torch.')}: expected a generator in float32 or float64")
+
+
+def _checked_paths(generator: nn.Module, wrapper: str, leave: Collection[str]) -> list[str]:
+    """Return the paths to leave as they are in the generator; the path of what wraps it may come before them."""
     if isinstance(leave, str):
         raise GccError(f"leave = {leave!r}: expected a list of paths, such as [{leave!r}]")
     paths = {path for path, _ in generator.named_modules() if path}
-    for path in leave:
-        if path not in paths:
+    inner = [path if path in paths else path.removeprefix(wrapper) for path in leave]
+    for path, inner_path in zip(leave, inner, strict=True):
+        if inner_path not in paths:
             raise GccError(f"leave has {path!r}, which is not a module of the generator{suggestion(path, paths)}")
+    return inner
 
 
-def _parsed_budget(text: str, inputs: Sequence[Tensor]) -> Budget | LatencyBudget:
+def _parsed_budget(text: str, inputs: Arguments) -> Budget | LatencyBudget:
     (budget,) = Budget.parse_each(text, ["generator"]).values()
-    if isinstance(budget, LatencyBudget) and len(inputs) > 1:
+    if isinstance(budget, LatencyBudget) and (len(inputs) > 1 or not isinstance(inputs[0], Tensor)):
         raise GccError(f"budget {text!r}: times are measured for one input, not for {len(inputs)}; expected a budget of another kind")
     return budget
 
@@ -148,14 +158,13 @@ def _loaded_metric(name: str, generator: nn.Module) -> ImportanceMetric:
     return metric
 
 
-def _full_cost(shapes: nn.Module, inputs: Sequence[Tensor]) -> Cost:
-    try:
+def _full_cost(shapes: nn.Module, inputs: Arguments) -> Cost:
+    expected = (
+        "the generator's cost is computed from shapes alone: expected tensors that are registered as buffers, or that are created on the "
+        "device of the input"
+    )
+    with located_errors(shapes, expected):
         return cost_of(shapes, *inputs)
-    except RuntimeError as error:
-        raise GccError(
-            f"the generator's cost cannot be computed from shapes alone: {error}; expected tensors that are registered as buffers, or that "
-            "are created on the device of the input"
-        ) from error
 
 
 def _most_important(score: Tensor, width: int) -> list[int]:
@@ -163,33 +172,61 @@ def _most_important(score: Tensor, width: int) -> list[int]:
     return sorted(score.argsort(descending=True, stable=True)[:width].tolist())
 
 
-def _followed_channels(generator: nn.Module, inputs: Sequence[Tensor], leave: Collection[str]) -> tuple[ChannelTrace, list[Channels]]:
-    """Return the channel groups of a generator by the first table of rules for which a trial cut succeeds."""
+def _followed_channels(generator: nn.Module, inputs: Arguments, leave: Collection[str]) -> tuple[ChannelTrace, list[Channels]]:
+    """Return the channel groups of a generator by the first way to follow its sizes for which a trial cut succeeds.
+
+    Raises:
+        GccError: none does; the error is that of the cut that came furthest in the generator's code.
+    """
     graph = Graph(generator, *inputs)
-    errors: list[GccError] = []
-    for rules in (RULES, TRUNK_SIZED_HEADS):
-        trace = ChannelTrace(graph, leave, rules)
+    training = training_graph(generator, graph, *inputs)
+    errors: list[tuple[int, GccError]] = []
+    for follow_attributes, rules in product((False, True), (RULES, TRUNK_SIZED_HEADS)):
+        trace = ChannelTrace(graph, leave, rules, training.graph if training else None, follow_attributes)
         channels = find_channels(trace)
         if not channels:
             raise GccError("no channel of this generator can be pruned: expected a convolution or linear layer between two others")
+        selection = Selection(trace.atoms, channels, {one.group.name: range(one.group.channels - 1) for one in channels})
+        smaller = cut(generator, trace, selection)
         try:
-            _cut_for_trial(generator, inputs, trace, channels)
+            _require_same_code(smaller, inputs, trace, selection)
+            if trace.stored_sizes:
+                _require_independent(generator, inputs, trace, channels)
+            if training is not None:
+                _require_same_code(smaller, training.inputs, trace, selection, training.graph)
         except GccError as error:
-            errors.append(error)
+            errors.append((calls_before_error(smaller, *inputs), error))
         else:
             return trace, channels
-    raise errors[0]
+    raise max(errors, key=itemgetter(0))[1]
 
 
-def _cut_for_trial(generator: nn.Module, inputs: Sequence[Tensor], trace: ChannelTrace, channels: Sequence[Channels]) -> None:
-    """Remove one channel of every group and check that the code still runs the same operators; this finds sizes that are constants.
+def _require_independent(generator: nn.Module, inputs: Arguments, trace: ChannelTrace, channels: Collection[Channels]) -> None:
+    """Check that the code runs if only one group loses a channel: sizes that are equal by chance then differ.
 
     Raises:
         GccError: it does not.
     """
-    selection = Selection(trace.atoms, channels, {one.group.name: range(one.group.channels - 1) for one in channels})
+    shapes = shapes_of(generator)
+    for one in channels:
+        smaller = cut(shapes, trace, Selection(trace.atoms, channels, {one.group.name: range(one.group.channels - 1)}))
+        with located_errors(smaller, NO_CONSTANTS):
+            cost_of(smaller, *inputs)
+
+
+def _require_same_code(
+    smaller: nn.Module, inputs: Arguments, trace: ChannelTrace, selection: Selection, training: Graph | None = None
+) -> None:
+    """Check that the code runs the same operators with one channel less in every group; this finds sizes that are constants.
+
+    In training mode the expected operators are those of `training`.
+
+    Raises:
+        GccError: it does not.
+    """
+    mode = "" if training is None else " in training mode"
     try:
-        graph = Graph(cut(generator, trace, selection), *inputs)
+        graph = Graph(smaller, *inputs, training=training is not None)
     except GccError as error:
-        raise GccError(f"with a channel fewer, {error}; {NO_CONSTANTS}") from error
-    require_same_graph(trace, selection, graph)
+        raise GccError(f"with a channel fewer{mode}, {error}; {NO_CONSTANTS}") from error
+    require_same_graph(trace, selection, graph, training)

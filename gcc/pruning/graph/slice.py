@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from copy import deepcopy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from gcc.models.calls import copy_of
 from gcc.models.modules import CONVOLUTIONS, evaluating
 from gcc.pruning.graph.aten_graph import arguments, operator_name, owner
 from gcc.pruning.graph.channel_ids import Layout
@@ -28,7 +28,7 @@ def cut(network: nn.Module, trace: ChannelTrace, selection: Selection) -> nn.Mod
         trace: the trace of its graph.
         selection: the positions to keep.
     """
-    smaller = deepcopy(network)
+    smaller = copy_of(network)
     with evaluating(smaller):
         weights = {path: weight_of(smaller.get_submodule(path)) for path in reparametrised_layers(smaller)}
     tensors = named_tensors(smaller)
@@ -40,6 +40,10 @@ def cut(network: nn.Module, trace: ChannelTrace, selection: Selection) -> nn.Mod
         module = smaller.get_submodule(path)
         for name, value in sizes.items():
             setattr(module, name, value)
+    for (path, name), axes in trace.stored_sizes.items():
+        widths = {selection.size(axis) for axis in axes}
+        if len(widths) == 1:
+            setattr(smaller.get_submodule(path), name, widths.pop())
     with evaluating(smaller):
         for path, layout in _weights(trace).items():
             if path in weights:
@@ -49,7 +53,12 @@ def cut(network: nn.Module, trace: ChannelTrace, selection: Selection) -> nn.Mod
 
 def _weights(trace: ChannelTrace) -> dict[str, Layout]:
     """Return the layouts of the weights that layers compute with."""
-    calls = [node for node in trace.graph.calls if operator_name(node) in ATTRIBUTES and arguments(node).get("weight") is not None]
+    calls = [
+        node
+        for graph in trace.graphs
+        for node in graph.calls
+        if operator_name(node) in ATTRIBUTES and arguments(node).get("weight") is not None
+    ]
     return {owner(node)[0]: trace.layout(arguments(node)["weight"]) for node in calls}
 
 
@@ -65,7 +74,7 @@ def _shortened(tensor: Tensor, layout: Layout, selection: Selection) -> Tensor:
 def _sizes(trace: ChannelTrace, selection: Selection) -> dict[str, dict[str, Any]]:
     """Return the new values of the attributes in which layers store sizes, by the layer's path."""
     attributes: dict[str, dict[str, Any]] = {}
-    for node in trace.graph.calls:
+    for node in (node for graph in trace.graphs for node in graph.calls):
         kinds, sizes = ATTRIBUTES.get(operator_name(node), ((), _none))
         path = owner(node)[0]
         module = trace.graph.network.get_submodule(path)

@@ -16,14 +16,14 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from gcc.errors import GccError
-from gcc.models.modules import evaluating, output_of
+from gcc.models.calls import Arguments, copies, copy_of, tensors_in
 from gcc.pruning.graph.aten_graph import Graph, arguments, describe_call, operator_name
 from gcc.pruning.graph.channel_ids import Layout
 from gcc.pruning.graph.groups import Selection
-from gcc.pruning.graph.propagate import ChannelTrace, named_tensors
+from gcc.pruning.graph.propagate import HINT, ChannelTrace, named_tensors
 from gcc.pruning.graph.rules import RULES, STATISTICS, RuleOutput, elementwise
 from gcc.pruning.graph.weight_norms import reparametrised_layers
 
@@ -34,18 +34,19 @@ TOLERANCE = 1e-4
 NO_CONSTANTS = "write sizes as -1 or take them from shapes, not as constants, or name the layer in `leave`"
 
 
-def require_same_graph(trace: ChannelTrace, selection: Selection, graph: Graph) -> None:
+def require_same_graph(trace: ChannelTrace, selection: Selection, graph: Graph, full: Graph | None = None) -> None:
     """Refuse a smaller network that does not run the same operators with the selected sizes.
 
     Args:
         trace: the trace of the full network.
         selection: the positions that the smaller network has.
         graph: the graph of the smaller network.
+        full: the graph of the full network in the same mode; None for evaluation mode.
 
     Raises:
         GccError: an operator or a size differs; the message names the layer and its line of code.
     """
-    for node, other in zip_longest(trace.graph.steps(), graph.steps()):
+    for node, other in zip_longest((full or trace.graph).steps(), graph.steps()):
         if node is None or other is None or node.target != other.target:
             raise GccError(f"{describe_call(node or other)}: with fewer channels the code runs other operators from here; {NO_CONSTANTS}")
         expected = [[selection.size(axis) for axis in layout] for layout in _layouts(trace.nodes[node])]
@@ -54,7 +55,7 @@ def require_same_graph(trace: ChannelTrace, selection: Selection, graph: Graph) 
             raise GccError(f"{describe_call(node)}: with fewer channels this returns {shapes}, expected {expected}; {NO_CONSTANTS}")
 
 
-def require_equal(network: nn.Module, smaller: nn.Module, trace: ChannelTrace, selection: Selection, graph: Graph, *inputs: Tensor) -> None:
+def require_equal(network: nn.Module, smaller: nn.Module, trace: ChannelTrace, selection: Selection, graph: Graph, *inputs: Any) -> None:
     """Compare the smaller network, on random input, with the full network whose removed channels are set to zero.
 
     Args:
@@ -63,16 +64,18 @@ def require_equal(network: nn.Module, smaller: nn.Module, trace: ChannelTrace, s
         trace: the trace of the full network.
         selection: the positions that the smaller network has.
         graph: the graph of the smaller network.
-        inputs: example inputs of both; floating-point inputs are replaced by random ones of the same shape, integers are used as they are.
+        inputs: example arguments of both; floating-point tensors are replaced by random ones of their shape, others are used as they are.
 
     Raises:
         GccError: an output differs by more than rounding errors.
     """
     random = torch.Generator().manual_seed(0)
-    samples = [torch.randn(example.shape, generator=random).to(example) if example.is_floating_point() else example for example in inputs]
-    with torch.no_grad(), evaluating(smaller), _full_float32(), torch.random.fork_rng():
+    samples: Arguments = tree_map_only(
+        Tensor, lambda tensor: torch.randn(tensor.shape, generator=random).to(tensor) if tensor.is_floating_point() else tensor, inputs
+    )
+    with torch.no_grad(), _full_float32(), torch.random.fork_rng():
         torch.manual_seed(0)
-        outputs = [output for output in tree_leaves(output_of(smaller, *samples)) if isinstance(output, Tensor)]
+        outputs = tensors_in(copy_of(smaller).eval()(*copies(samples)))
         torch.manual_seed(0)
         references = _MaskedNetwork(trace, selection, graph, network)(*samples)
     for reference, output in zip(references, outputs, strict=True):
@@ -109,18 +112,24 @@ class _MaskedNetwork(fx.Interpreter):
         self.counterparts = dict(zip(trace.graph.steps(), graph.steps(), strict=True))
         self.unmasked = _weight_norm_nodes(trace, network)
 
-    def __call__(self, *samples: Tensor) -> Sequence[Tensor]:
+    def __call__(self, *samples: Any) -> Sequence[Tensor]:
         tensors = named_tensors(self.network)
         constants = self.trace.graph.program.constants
-        user_inputs = iter(samples)
+        user_inputs = iter(tree_leaves(samples))
         inputs = [
             next(user_inputs) if kind is InputKind.USER_INPUT else (tensors[name] if name in tensors else constants[name])
             for _, kind, name in self.trace.graph.inputs()
         ]
-        outputs = self.run(*(tensor.detach().clone() for tensor in inputs))
-        return [output for output in tree_leaves(outputs) if isinstance(output, Tensor)]
+        return tensors_in(self.run(*copies(tuple(inputs))))
 
     def run_node(self, n: fx.Node) -> Any:
+        try:
+            return self._run_masked(n)
+        except RuntimeError as error:
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise GccError(f"{describe_call(n)}: the full generator cannot be compared with the pruned one: {reason}; {HINT}") from error
+
+    def _run_masked(self, n: fx.Node) -> Any:
         if n in self.unmasked:
             return super().run_node(n)
         if n not in self.counterparts or not isinstance(n.target, torch._ops.OpOverload):
@@ -159,14 +168,16 @@ class _MaskedNetwork(fx.Interpreter):
     def _among_zeros(self, value: Any, node: fx.Node) -> Any:
         """Return the outputs for the kept positions at these positions of the full output, with zeros elsewhere."""
         values = list(value) if isinstance(value, list | tuple) else [value]
-        full = [self._scattered(item, layout) for item, layout in zip(values, _layouts(self.trace.nodes[node]), strict=True)]
+        # A `view` that follows needs the strides of the full network; those of statistics with one position, or none, do not matter.
+        strides = node.meta["val"].stride() if isinstance(value, Tensor) and isinstance(node.meta.get("val"), Tensor) else None
+        full = [self._scattered(item, layout, strides) for item, layout in zip(values, _layouts(self.trace.nodes[node]), strict=True)]
         return full[0] if isinstance(value, Tensor) else full
 
-    def _scattered(self, value: Tensor, layout: Layout) -> Tensor:
+    def _scattered(self, value: Tensor, layout: Layout, strides: Sequence[int] | None) -> Tensor:
         for dim, axis in enumerate(layout):
             shape = [len(axis) if other == dim else size for other, size in enumerate(value.shape)]
             value = value.new_zeros(shape).index_copy(dim, torch.tensor(self.selection.positions(axis), device=value.device), value)
-        return value
+        return value if strides is None else value.new_empty_strided(value.shape, strides).copy_(value)
 
 
 def _weight_norm_nodes(trace: ChannelTrace, network: nn.Module) -> set[fx.Node]:

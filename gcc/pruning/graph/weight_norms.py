@@ -52,7 +52,11 @@ def restore(module: Any, expected: Tensor) -> None:
         if name.endswith((".original0", "weight_g")):
             dims = [dim for dim, size in enumerate(tensor.shape) if size == 1]
             norms = [torch.linalg.vector_norm(weight, dim=dims, keepdim=True) for weight in (expected, current)]
-            tensor.data.mul_(norms[0] / norms[1])
+            # Where the weight is zero, its norm becomes zero, and its direction does not matter, but must not be zero.
+            is_zero = norms[0] == 0
+            tensor.data.copy_(torch.where(is_zero, 0, tensor * norms[0] / norms[1]))
+            direction = tensors[name.replace(".original0", ".original1").replace("weight_g", "weight_v")]
+            direction.data.copy_(torch.where(is_zero & (direction == 0).all(dims, keepdim=True), 1, direction))
         elif name.endswith(("._u", "weight_u")):
             tensor.mul_((current * current).sum() / (current * expected).sum())
     weight_of(module)

@@ -1,13 +1,14 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 
 import gcc
 from gcc.deploy.latency import Latency
 from gcc.errors import BudgetError, GccError, PluginError
 from gcc.pruning.cost import cost_of
-from tests.helpers.graph_toys import CONSTRUCTS, Composed, built, conv
+from tests.helpers.graph_toys import CONSTRUCTS, Composed, built, conv, weight_norm_by_hooks
 
 IMAGE = torch.zeros(1, 3, 8, 8)
 
@@ -286,7 +287,8 @@ def test_a_layer_that_cannot_be_followed_is_left_where_one_says_so():
         ({"example_input": IMAGE[:0]}, "empty"),
         ({"generator": nn.Sequential(conv(3, 8), conv(8, 3)).half()}, "0.weight is float16: expected .* float32"),
         ({"metric": "slimmings"}, "slimming"),
-        ({"example_input": [IMAGE]}, "list: expected a tensor"),
+        ({"example_input": [None, 3]}, "no tensor: list; expected a tensor"),
+        ({"example_input": (IMAGE, object())}, "a value of another type: object; expected a tensor"),
         ({"example_input": (IMAGE, IMAGE)}, "the network itself"),
         ({"example_input": (IMAGE, IMAGE), "budget": "8ms@cpu"}, "one input, not for 2"),
         ({"example_input": torch.zeros(1, 4, 8, 8)}, r"layer '0' \(Conv2d\).*\(1, 4, 8, 8\)"),
@@ -397,3 +399,206 @@ def test_what_passes_change_stays_as_it_was():
     network = Counting()
     smaller = gcc.prune(network, IMAGE, "l1", "50%")
     assert smaller.stem.out_channels < 8 and (network.passes, smaller.passes) == (0, 0)
+
+
+class Supervised(nn.Module):
+    """A head that runs in training mode only, as in deep supervision; `resized` computes a size from a constant."""
+
+    def __init__(self, resized=False):
+        super().__init__()
+        self.stem, self.norm, self.head, self.early = conv(3, 16), nn.BatchNorm2d(16), conv(16, 3), conv(16, 3, 1)
+        self.resized = resized
+
+    def forward(self, x):
+        features = torch.relu(self.norm(self.stem(x)))
+        if not self.training:
+            return self.head(features)
+        return self.head(features), self.early(features.view(x.shape[0], 16, -1, 1) if self.resized else features)
+
+
+def test_a_head_that_runs_in_training_only_is_pruned_along():
+    torch.manual_seed(0)
+    network = Supervised()
+    smaller = gcc.prune(network, IMAGE, "l1", "50%")
+    width = smaller.stem.out_channels
+    assert width < 16 and (smaller.early.in_channels, tuple(smaller.early.weight.shape)) == (width, (3, width, 1, 1))
+    # The head reads the same channels of the same features as before.
+    chosen = [int((network.stem.weight == row).flatten(1).all(1).nonzero()) for row in smaller.stem.weight]
+    torch.testing.assert_close(smaller.early.weight, network.early.weight[:, chosen])
+    assert [output.shape for output in smaller.train()(IMAGE)] == [output.shape for output in network.train()(IMAGE)]
+
+
+def test_a_head_for_training_that_cannot_be_followed_is_refused_by_its_name():
+    with pytest.raises(
+        GccError, match=r"fewer in training mode, layer 'early' .* in test_prune.py:\d+ `return .*self.early\(features.view"
+    ):
+        gcc.prune(Supervised(resized=True), IMAGE, "l1", "50%")
+    with pytest.raises(GccError, match=r"in training mode the pruned generator fails: layer 'early' \(Conv2d\)"):
+        gcc.prune(Chosen(), IMAGE, "l1", "50%")
+
+
+class Chosen(Supervised):
+    """Chooses its way in training by a value, so that it cannot be exported."""
+
+    def forward(self, x):
+        features = torch.relu(self.norm(self.stem(x)))
+        if self.training and features.sum() > -1:
+            return self.head(features), self.early(features)
+        return self.head(features)
+
+
+class Returning(Supervised):
+    """Returns its features in training mode."""
+
+    def forward(self, x):
+        features = self.stem(x)
+        made = self.head(torch.relu(self.early(features)))
+        return (made, features) if self.training else made
+
+
+def test_features_that_are_an_output_in_training_stay():
+    network = Returning()
+    network.early, network.head = conv(16, 16), conv(16, 3)
+    smaller = gcc.prune(network, IMAGE, "l1", "80%")
+    assert smaller.stem.out_channels == 16 and smaller.early.out_channels < 16
+
+
+class HandWrittenNorm(nn.Module):
+    """Spectral norm with a power iteration that writes `.data`."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer, weight = layer, layer.weight
+        del layer._parameters["weight"]
+        layer.bar = nn.Parameter(weight.data)
+        layer.u = nn.Parameter(functional.normalize(torch.randn(weight.shape[0]), dim=0), requires_grad=False)
+
+    def forward(self, x):
+        rows = self.layer.bar.view(self.layer.bar.shape[0], -1)
+        v = functional.normalize(torch.mv(rows.t().data, self.layer.u.data), dim=0)
+        self.layer.u.data = functional.normalize(torch.mv(rows.data, v), dim=0)
+        self.layer.weight = self.layer.bar / torch.dot(self.layer.u, torch.mv(rows, v))
+        return self.layer(x)
+
+
+def test_code_that_writes_data_is_followed_and_the_generators_vectors_stay():
+    network = nn.Sequential(HandWrittenNorm(conv(3, 16)), nn.ReLU(), HandWrittenNorm(conv(16, 3)))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    smaller = gcc.prune(network, IMAGE, "l1", "50%")
+    assert smaller[0].layer.bar.shape == (8, 3, 3, 3) and smaller[0].layer.u.shape == (8,)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert not hasattr(network[0].layer, "weight")
+
+
+class InPlace(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(conv(3, 16), nn.ReLU(), conv(16, 3))
+
+    def forward(self, x, label=None, alpha=1.0, *others):
+        x *= 255
+        return torch.lerp(x, self.body(x), alpha) / 255
+
+
+@pytest.mark.parametrize("more", [(), (None,), (None, 0.5), (None, 1.0, {"names": ["a", "b"], "sizes": (3, True)})])
+@pytest.mark.parametrize("kind", [tuple, list])
+def test_inputs_may_be_changed_in_place_and_have_constants_among_them(more, kind):
+    example = torch.rand(1, 3, 8, 8)
+    before = example.clone()
+    assert gcc.prune(InPlace(), kind([example, *more]), "l1", "50%").body[0].out_channels == 8
+    assert torch.equal(example, before)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("wrapped", [nn.DataParallel, lambda network: torch.compile(nn.DataParallel(network)), torch.compile])
+def test_what_wraps_a_generator_is_taken_off(wrapped):
+    inner = nn.Sequential(conv(3, 16), nn.ReLU(), conv(16, 8), conv(8, 3))
+    smaller = gcc.prune(wrapped(inner), IMAGE, "l1", "80%", leave=["0"])
+    assert type(smaller) is nn.Sequential and smaller[0].out_channels == 16 and smaller[2].out_channels < 8
+    by_long_name = gcc.prune(nn.DataParallel(inner), IMAGE, "l1", "80%", leave=["module.0"])
+    assert by_long_name[0].out_channels == 16
+
+
+class ByKeywords(nn.Module):
+    """Calls functions by keywords, as StyleGAN2's code does."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Parameter(torch.randn(16, 3, 3, 3)), nn.Parameter(torch.randn(3, 19, 3, 3))
+
+    def forward(self, x):
+        features = functional.conv2d(input=x, weight=self.one, padding=1)
+        return functional.conv2d(weight=self.two, input=torch.cat(tensors=[x, features], dim=1), padding=1)
+
+
+def test_functions_may_be_called_by_keywords():
+    smaller = gcc.prune(ByKeywords(), IMAGE, "l1", "50%")
+    width = smaller.one.shape[0]
+    assert width < 16 and smaller.two.shape == (3, 3 + width, 3, 3)
+
+
+class Unembed(nn.Module):
+    """Takes a size from an attribute, as SwinIR's `PatchUnEmbed` does."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.width = width
+
+    def forward(self, x, size):
+        return x.transpose(1, 2).view(x.shape[0], self.width, *size)
+
+
+class Windowed(nn.Module):
+    """Two obstacles: heads that shrink with the features, and a size that a module stores."""
+
+    def __init__(self, unembed, width=24):
+        super().__init__()
+        self.stem, self.norm, self.attention = conv(3, width), nn.LayerNorm(width), Attention(width, 2)
+        self.unembed, self.out = unembed, conv(width, 3)
+
+    def forward(self, x):
+        features = self.stem(x)
+        tokens = features.flatten(2).transpose(1, 2)
+        return self.out(features + self.unembed(tokens + self.attention(self.norm(tokens)), x.shape[2:]))
+
+
+def test_a_size_that_a_module_stores_is_followed():
+    network = Windowed(Unembed(24))
+    smaller = gcc.prune(network, IMAGE, "l1", "50%")
+    assert smaller.unembed.width == smaller.stem.out_channels < 24 and network.unembed.width == 24
+
+
+class Literal(nn.Module):
+    def forward(self, x, size):
+        return x.transpose(1, 2).view(x.shape[0], 24, *size)
+
+
+def test_of_two_obstacles_the_one_that_stands_in_the_way_is_named():
+    with pytest.raises(
+        GccError, match=r"layer 'unembed' \(Literal\) in test_prune.py:\d+ `return x.transpose\(1, 2\).view\(x.shape\[0\], 24"
+    ):
+        gcc.prune(Windowed(Literal()), IMAGE, "l1", "50%")
+
+
+def test_attention_with_one_channel_per_head_is_pruned():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(5, 4), nn.LayerNorm(4), Attention(4, 4), nn.Linear(4, 64), nn.GELU(), nn.Linear(64, 3))
+    smaller = gcc.prune(network, torch.rand(2, 6, 5), "l1", "80%params")
+    assert smaller[3].out_features < 64 and smaller(torch.rand(2, 6, 5)).shape == (2, 6, 3)
+
+
+@pytest.mark.parametrize("norm", [nn.utils.parametrizations.weight_norm, weight_norm_by_hooks])
+def test_weight_norm_may_have_gains_and_directions_of_zero(norm):
+    torch.manual_seed(0)
+    network = nn.Sequential(norm(conv(3, 8)), nn.ReLU(), norm(conv(8, 8)), nn.ReLU(), conv(8, 3))
+    tensors = dict(network.named_parameters())
+    gains, directions = ([tensor for name, tensor in tensors.items() if end in name] for end in ("original0", "original1"))
+    if not gains:
+        gains, directions = ([tensor for name, tensor in tensors.items() if end in name] for end in ("weight_g", "weight_v"))
+    with torch.no_grad():
+        gains[0][5:] = 0
+        gains[1][:2] = 0
+        # This output reads nothing but inputs that are removed.
+        directions[1][3, :5] = 0
+    smaller = gcc.prune(network, IMAGE, "l1", "60%")
+    assert smaller(IMAGE).isfinite().all()
