@@ -88,6 +88,15 @@ class Interrupted(GccError):
         self.exit_code = 128 + number
 
 
+def first_line(error: BaseException) -> str:
+    r"""Return the first line of an error's message.
+
+    >>> first_line(ValueError("too long\nat line 3"))
+    'too long'
+    """
+    return str(error).strip().partition("\n")[0]
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the known names that are similar to `name`, else a list of all known names."""
     known = sorted(known)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gcc.errors import ArtifactError, GccError
+from gcc.errors import ArtifactError, GccError, first_line
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -137,14 +137,10 @@ def explained_hub_errors(address: str) -> Iterator[None]:
     except LocalEntryNotFoundError as error:
         raise ArtifactError(f"{address} cannot be reached, and is not in the local cache: check the connection") from error
     except HFValidationError as error:
-        raise ArtifactError(f"{address} is not the name of a repository: expected user/name ({_line(error)})") from error
+        raise ArtifactError(f"{address} is not the name of a repository: expected user/name ({first_line(error)})") from error
     except HfHubHTTPError as error:
         denied = error.response is not None and error.response.status_code in (401, 403)
         remedy = "log in with a token that may write there: hf auth login" if denied else "try again later"
-        raise ArtifactError(f"the Hub refuses {address} ({_line(error)}): {remedy}") from error
+        raise ArtifactError(f"the Hub refuses {address} ({first_line(error)}): {remedy}") from error
     except Exception as error:  # The HTTP client, and so its exceptions, depends on the version of the library.
-        raise ArtifactError(f"{address} cannot be reached ({type(error).__name__}): {_line(error)}") from error
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
+        raise ArtifactError(f"{address} cannot be reached ({type(error).__name__}): {first_line(error)}") from error

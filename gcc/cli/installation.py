@@ -10,6 +10,8 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from typing import Literal
 
+from gcc.errors import first_line
+
 Status = Literal["ok", "warning", "error"]
 DISTRIBUTION = "gan-gcc"
 REQUIREMENT = re.compile(r"([\w.-]+)(?:>=([\d.]+))?")
@@ -68,7 +70,7 @@ def package(name: str, oldest: str) -> Finding:
     try:
         import_module(name)
     except Exception as error:  # Broken builds raise exceptions of any type.
-        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        reason = f"{type(error).__name__}: {first_line(error)}"
         return Finding(name, "error", f"{installed} cannot be imported ({reason}): pip install --force-reinstall torch torchvision {name}")
     return Finding(name, "ok", installed)
 

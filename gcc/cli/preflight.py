@@ -13,7 +13,7 @@ import torch
 from gcc.artifacts.run_folder import require_free
 from gcc.cli.installation import Finding
 from gcc.compressor import Compressor
-from gcc.errors import DataError, GccError
+from gcc.errors import DataError, GccError, first_line
 from gcc.models.modules import Widths
 from gcc.pruning.cost import generator_cost
 from gcc.training.best import EpochRule
@@ -79,7 +79,7 @@ def precision(name: str, amp: Amp) -> Finding:
             output = torch.nn.functional.conv2d(torch.ones(1, 4, 8, 8, device=chosen), weight)
         torch.autograd.backward(output.float().sum())
     except RuntimeError as error:
-        reason = str(error).partition("\n")[0]
+        reason = first_line(error)
         return Finding("precision", "error", f"{execution.dtype} does not work on {chosen} ({reason}): use --amp off or --device cpu")
     return Finding("precision", "ok", f"{str(output.dtype).removeprefix('torch.')} (--amp {amp}), tested on {chosen}")
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gcc.artifacts.model import read, single_generator
 from gcc.data.images import image_files, read_rgb, resized, to_tensor, write_image
-from gcc.errors import DataError, GccError
+from gcc.errors import DataError, GccError, first_line
 from gcc.models.modules import require_finite
 from gcc.utils.device import choose_device
 from gcc.utils.files import replacing
@@ -92,7 +92,7 @@ def _run(network: nn.Module, image: Tensor, radius: int | None) -> Tensor:
         fake: Tensor = network(image) if radius is None else in_tiles(network, image, radius)
     except RuntimeError as error:
         size = f"{image.shape[3]}x{image.shape[2]}"
-        raise GccError(f"the generator cannot run at {size} pixels ({str(error).partition(chr(10))[0]}): give another --size") from error
+        raise GccError(f"the generator cannot run at {size} pixels ({first_line(error)}): give another --size") from error
     require_finite(fake)
     return fake
 

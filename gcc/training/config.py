@@ -6,7 +6,6 @@ The command line, the keywords of `Compressor` and `Trainer`, and the `command.j
 
 from __future__ import annotations
 
-import dataclasses
 import typing
 import warnings
 from collections.abc import Mapping
@@ -108,10 +107,6 @@ class RunConfig:
         return cls(**{name: value for name, value in options.items() if name in own}), {
             name: value for name, value in options.items() if name not in own
         }
-
-    def replace(self, **changes: Any) -> RunConfig:
-        """Return the config with some options changed."""
-        return dataclasses.replace(self, **changes)
 
 
 def choices_of(name: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import torch
 
 from gcc.artifacts.config import Role
 from gcc.artifacts.metrics_log import Phase
-from gcc.errors import RunError, TrainingError
+from gcc.errors import RunError, TrainingError, first_line
 from gcc.models.modules import Widths
 from gcc.recipe import Recipe
 from gcc.registry import Architecture
@@ -316,5 +316,5 @@ class TrainingLoop(abc.ABC):
             if own:
                 restore_random(own["random"], self.context.device)
         except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
-            raise RunError(f"the checkpoint does not fit the run, though its recipe does: {str(error).partition(chr(10))[0]}") from error
+            raise RunError(f"the checkpoint does not fit the run, though its recipe does: {first_line(error)}") from error
         return int(checkpoint["done"])

@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from gcc.artifacts.run_folder import METRICS_FILE, RESULTS, claim
 from gcc.data.loader import reader_died
-from gcc.errors import DataError, GccError, Interrupted, RunError, TrainingError
+from gcc.errors import DataError, GccError, Interrupted, RunError, TrainingError, first_line
 from gcc.report.html import save_report
 from gcc.training.checkpoint import DEFAULT_SCHEDULE, Checkpoints, CheckpointState, Schedule
 from gcc.training.footprint import bytes_of_checkpoint, bytes_written
@@ -165,7 +165,7 @@ class Session:
         if is_nondeterministic_error(error):
             return GccError(f"--deterministic: {str(error).partition('.')[0]}: leave it out, or train on the CPU")
         if is_compile_error(error):
-            return GccError(f"--compile: {str(error).strip().splitlines()[0]}: leave it out")
+            return GccError(f"--compile: {first_line(error)}: leave it out")
         if reader_died(error):
             return DataError("a process that reads images was killed: if memory is short, give fewer --workers")
         if self.run.context.ranks.is_distributed and is_peer_lost(error):

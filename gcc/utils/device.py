@@ -7,7 +7,7 @@ import sys
 
 import torch
 
-from gcc.errors import GccError
+from gcc.errors import GccError, first_line
 from gcc.utils.distributed import is_distributed_launch
 
 LOCAL_RANK = "LOCAL_RANK"
@@ -30,7 +30,7 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = f" ({str(error).partition(chr(10))[0]})" if name.startswith("cuda") else ""
+        reason = f" ({first_line(error)})" if name.startswith("cuda") else ""
         raise GccError(f"device {name!r} cannot be used{reason}: expected auto, cpu, cuda or cuda:0") from error
     if device.type not in ("cpu", "cuda"):
         raise GccError(f"device {name!r} is not supported: expected auto, cpu, cuda or cuda:0")

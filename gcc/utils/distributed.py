@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, distributed, nn
 
-from gcc.errors import GccError, RecipeError
+from gcc.errors import GccError, RecipeError, first_line
 from gcc.utils.state_tree import flatten_state, to_safetensors, unflatten_state
 
 T = TypeVar("T")
@@ -170,7 +170,7 @@ def init_distributed() -> Ranks:
         try:
             distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
         except (RuntimeError, ValueError) as error:
-            raise GccError(f"the other processes of this run cannot be reached: {str(error).partition(chr(10))[0]}") from error
+            raise GccError(f"the other processes of this run cannot be reached: {first_line(error)}") from error
         atexit.register(distributed.destroy_process_group)
     return Ranks(distributed.get_rank(), distributed.get_world_size())
 

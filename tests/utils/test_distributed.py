@@ -74,7 +74,7 @@ def test_a_run_goes_on_with_another_number_of_processes_but_not_with_filled_pool
         resumed, _ = left(folders[0], "pix2pix")
         assert all(torch.allclose(resumed[name], value, rtol=1e-6, atol=1e-6) for name, value in straight.items())
     pooled = {"settings": {"cyclegan": APART["cyclegan"]}, "checkpoints": str(tmp_path / "stopped")}
-    with pytest.raises(AssertionError, match="had 2 processes, each with its own image pools, .* give it 2"):
+    with pytest.raises(AssertionError, match="had 2 processes, each with separate image pools, .* give it 2"):
         together(1, "resumed", tmp_path / "pooled", **pooled)
 
 

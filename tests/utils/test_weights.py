@@ -83,7 +83,7 @@ def test_a_file_fills_a_network_or_its_first_difference_is_named(tmp_path):
     }
     for reason, content in wrong.items():
         torch.save(content, file)
-        with pytest.raises(ArtifactError, match=re.escape(f"{file} is not a toy: {reason}")):
+        with pytest.raises(ArtifactError, match=re.escape(f"{file} does not match a toy: {reason}")):
             matched(file, state, "a toy")
     torch.save(state | {"fc.weight": torch.zeros(1)}, file)
     assert matched(file, state, "a toy", beside="fc.").keys() == old.keys()

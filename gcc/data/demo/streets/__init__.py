@@ -14,21 +14,19 @@ from gcc.data.demo.streets.render import render
 from gcc.data.demo.streets.scene import draw_scene
 from gcc.data.images import to_tensor
 
-CLASSES = ("road", "sidewalk", "building", "pole", "traffic sign", "vegetation", "terrain", "sky", "person", "car")
-"""Names of the labels, indexed by number."""
 COLOURS = (
-    (128, 64, 128),
-    (244, 35, 232),
-    (70, 70, 70),
-    (153, 153, 153),
-    (220, 220, 0),
-    (107, 142, 35),
-    (152, 251, 152),
-    (70, 130, 180),
-    (220, 20, 60),
-    (0, 0, 142),
+    (128, 64, 128),  # road
+    (244, 35, 232),  # sidewalk
+    (70, 70, 70),  # building
+    (153, 153, 153),  # pole
+    (220, 220, 0),  # traffic sign
+    (107, 142, 35),  # vegetation
+    (152, 251, 152),  # terrain
+    (70, 130, 180),  # sky
+    (220, 20, 60),  # person
+    (0, 0, 142),  # car
 )
-"""Colours of the labels, from Cityscapes."""
+"""Colours of the labels by number, from Cityscapes."""
 
 _PALETTE = np.array(COLOURS, dtype=np.uint8)
 
@@ -41,10 +39,6 @@ class Streets(GeneratedImages):
     """
 
     samples = "paired"
-
-    def labels(self, index: int) -> npt.NDArray[np.uint8]:
-        """Return the labels of sample `index` without augmentation, (S, S), numbered as in `CLASSES`."""
-        return _rendered(self.split, index, self.size)[1].copy()
 
     def sample(self, index: int, random: np.random.Generator | None) -> dict[str, Tensor]:
         photo, labels = _rendered(self.split, index, self.size)
