@@ -135,7 +135,11 @@ class Compressor(TrainingLoop):
         Raises:
             GccError: the budget is out of reach, or the metric does not fit the family.
         """
-        return self.fixed_widths or reachable_widths(self.context, self.metric)
+        return self.fixed_widths or self._untrained_widths
+
+    @cached_property
+    def _untrained_widths(self) -> dict[str, Widths]:
+        return reachable_widths(self.context, self.metric)
 
     def check(self) -> None:
         super().check()
@@ -143,7 +147,7 @@ class Compressor(TrainingLoop):
         distillation_layers(self.context)
 
     def plan(self) -> dict[str, str]:
-        return plan.compression_plan(self, self.fixed_widths)
+        return plan.compression_plan(self, self.fixed_widths, self.reachable_widths())
 
     def epochs_of_stages(self) -> list[str]:
         return plan.compression_epochs(self.recipe, searches=not self.fixed_widths, pretrains_search=not self._search_starts_trained)

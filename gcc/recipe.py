@@ -103,7 +103,8 @@ class Recipe(metaclass=_AcceptsOldFields):
     metric: str = "slimming"
     """Importance metric that ranks the channels: a plugin listed by `gcc list`."""
     prune_width: int = 64
-    """Width of the generator that the first step trains and prunes (Table I, student ngf)."""
+    """Width of the generator that the first step trains and prunes (Table I, student ngf). If you give `budget` or `ngf` without it: the
+    smallest that costs at least twice the budget, and at most the teacher's."""
     sparsity: float | None = None
     """Strength of the first step's L1 subgradient; None means the metric's default."""
     min_keep_ratio: float = 0.0
@@ -115,7 +116,7 @@ class Recipe(metaclass=_AcceptsOldFields):
     """The most that a student generator may cost: `3.0G`, `900M` (MACs per sample), `25%` (of the teacher's MACs), `2.5Mparams` or
     `8ms@cpu` (measured on this machine; cpu, cuda or onnxruntime); one for all generators, or one for each, joined by commas."""
     mac_counter: MacCounter = "exact"
-    """How MACs are counted for the budget."""
+    """How MACs are counted for the budget. If you give `budget` without it: exactly."""
 
     evaluators: str = ""
     """Evaluators of quality: plugins listed by `gcc list`, joined by commas."""

@@ -43,13 +43,20 @@ TRAINING_FIELDS: Mapping[str, Mapping[str, Any]] = {
 SEARCH_FIELDS: Mapping[str, Mapping[str, Any]] = {
     "metric": {"metavar": "NAME", "help": "Importance metric: slimming, l1 or a plugin's."},
     "selector": {"metavar": "NAME", "help": "Distillation layers: paper, uniform, all, or comma-separated module names."},
-    "prune_width": {"type": int, "metavar": "N", "help": "Width of the generator that is pruned."},
+    "prune_width": {
+        "type": int,
+        "metavar": "N",
+        "help": "Width of the generator that is pruned; follows from a given --budget.",
+    },
     "budget": {
         "metavar": "B",
         "help": "3.0G or 900M MACs, 25% of the teacher's, 2.5Mparams, 8ms@cpu (cuda, onnxruntime); comma-separated for several generators.",
     },
     "round_to": {"type": int, "metavar": "N", "help": "Prune to multiples of this many channels, such as 8."},
-    "mac_counter": {"type": click.Choice(["exact", "paper"]), "help": "MACs counter that the budget refers to."},
+    "mac_counter": {
+        "type": click.Choice(["exact", "paper"]),
+        "help": "MACs counter of the budget; exact for a given --budget.",
+    },
 }
 """The same for the search for widths."""
 
@@ -186,8 +193,12 @@ def teacher_and_settings(options: Mapping[str, Any]) -> tuple[Teacher, dict[str,
     arch = options["arch"] or file_arch
     if file_arch not in (None, arch):
         raise GccError(f"--recipe {options['recipe']} is for {file_arch}, but --arch is {arch}: leave out --arch, or use another recipe")
-    settings |= renamed(parse_assignments(options["assignments"]))
-    settings |= {name: options[name] for name in (*TRAINING_FIELDS, *SEARCH_FIELDS) if options.get(name) is not None}
+    flags = {name: options[name] for name in (*TRAINING_FIELDS, *SEARCH_FIELDS) if options.get(name) is not None}
+    given = renamed(parse_assignments(options["assignments"])) | flags
+    if "budget" in given:
+        # The file's counter and width belong to the file's budget.
+        settings = {name: value for name, value in settings.items() if name not in ("mac_counter", "prune_width")}
+    settings |= given
     if options["teacher"]:
         teacher = Teacher.load(options["teacher"])
         if arch not in (None, teacher.arch):

@@ -46,8 +46,10 @@ def run_command(kind: type[Compressor | Trainer], options: dict[str, Any]) -> No
         require_tensorboard()
     schedule = Schedule.parse(options["checkpoint_every"], options["keep_checkpoints"])
     teacher, settings = teacher_and_settings(options)
+    default_out = Path("runs") / teacher.arch
+    if resume:
+        settings = _fields_of_run(options["out"] or default_out) | settings
     run = kind(teacher, **run_arguments(options), **settings)
-    default_out = Path("runs") / run.arch
     out = options["out"] or (default_out if resume else fresh_folder(default_out))
     session = Session(run, out, schedule)
     if resume and not session.resume():
@@ -92,6 +94,14 @@ def _saved_options(out: Path, command: str, options: dict[str, Any]) -> dict[str
     if "out" in changed:
         raise GccError(f"--resume {out} resumes the run in that folder: leave out --out, or use --resume auto")
     return load_command(out, command, options, changed) | {"out": out}
+
+
+def _fields_of_run(out: Path) -> dict[str, Any]:
+    """Return the recipe fields of the run in `out` whose defaults depend on others, and on the version that started the run."""
+    if not (out / RECIPE_FILE).exists():
+        return {}
+    saved = current_names(read_toml(out / RECIPE_FILE))
+    return {name: saved[name] for name in ("metric", "mac_counter", "prune_width") if name in saved}
 
 
 def _require_same_recipe(out: Path, run: TrainingLoop) -> None:

@@ -35,12 +35,13 @@ def training_plan(run: TrainingLoop) -> dict[str, str]:
     }
 
 
-def compression_plan(run: TrainingLoop, widths: Mapping[str, Widths]) -> dict[str, str]:
+def compression_plan(run: TrainingLoop, widths: Mapping[str, Widths], expected: Mapping[str, Widths]) -> dict[str, str]:
     """Return the plan of a compression, by title.
 
     Args:
         run: the compression.
         widths: the student's widths, by generator; empty if they are still to be searched.
+        expected: about what the search will return, by generator.
     """
     context, recipe, teacher = run.context, run.recipe, run.context.teacher_cost()
     facts = training_plan(run) | {"teacher": f"width {recipe.ngf}: {teacher}"}
@@ -48,9 +49,11 @@ def compression_plan(run: TrainingLoop, widths: Mapping[str, Widths]) -> dict[st
         costs = {name: generator_cost(context.architecture, chosen) for name, chosen in widths.items()}
         facts["widths"] = "; ".join(f"{name}: {cost}" for name, cost in costs.items())
     else:
-        unpruned = generator_cost(context.architecture, context.architecture.full_widths(recipe.prune_width))
-        facts["pruned from"] = f"width {recipe.prune_width}: {unpruned}"
+        full = context.architecture.full_widths(recipe.prune_width)
+        facts["pruned from"] = f"width {recipe.prune_width}: {generator_cost(context.architecture, full)}"
         facts["budget"] = "; ".join(f"{name} {budget.plan(teacher, recipe.mac_counter)}" for name, budget in context.budgets().items())
+        removed = {name: 1 - sum(chosen.values()) / sum(full.values()) for name, chosen in expected.items()}
+        facts["channels"] = "; ".join(f"{name}: about {share:.0%} of {sum(full.values())} will go" for name, share in removed.items())
     reach = _reach_of_alpha(context)
     if recipe.discriminator == "selective" and reach < 1 - recipe.tau:
         facts["warning"] = (

@@ -10,7 +10,8 @@ from typing import Any
 from gcc.artifacts.config import Artifact
 from gcc.artifacts.model import has_discriminators, load_matching_weights, read, read_discriminators, resolve_location
 from gcc.errors import ArtifactError
-from gcc.recipe import Recipe, changed
+from gcc.pruning.prune_width import width_for_budget
+from gcc.recipe import Recipe, changed, current_names
 from gcc.registry import ARCHITECTURES, Architecture, Networks
 
 
@@ -90,10 +91,14 @@ class Teacher:
     def architecture(self, settings: Mapping[str, Any]) -> Architecture[Any]:
         """Return the architecture bound to its published recipe, or to the recipe that a pretrained teacher was trained with.
 
+        A budget in the settings counts MACs exactly, and the width that is pruned follows from it, unless the settings say otherwise. The
+        recipe's counter and width belong to the recipe's own budget.
+
         Args:
             settings: recipe fields that override the recipe.
 
         Raises:
+            BudgetError: the budget cannot be read.
             RecipeError: a field is unknown or out of range.
         """
         family = ARCHITECTURES.load(self.arch)
@@ -107,4 +112,11 @@ class Teacher:
     def _bound(self, family: type[Architecture[Any]], recipe: Recipe, settings: Mapping[str, Any]) -> Architecture[Any]:
         for artifact in self.pretrained.values():
             recipe = artifact.recipe
-        return family(changed(recipe, {**self.settings, **settings}))
+        settings = {**self.settings, **settings}
+        given = current_names(settings).keys()
+        if "budget" in given and "mac_counter" not in given:
+            settings["mac_counter"] = "exact"
+        recipe = changed(recipe, settings)
+        if given & {"budget", "ngf"} and "prune_width" not in given:
+            recipe = changed(recipe, {"prune_width": width_for_budget(family(recipe))})
+        return family(recipe)
