@@ -14,7 +14,7 @@ from gcc.cli.options import run_arguments, set_by_user, teacher_and_settings
 from gcc.cli.tables import facts_table, printer, summary
 from gcc.compressor import Compressor
 from gcc.errors import GccError, RunError
-from gcc.recipe import current_names, differences, read_toml, with_new_fields
+from gcc.recipe import current_names, differences, read_toml
 from gcc.report.html import save_report
 from gcc.training.checkpoint import Schedule
 from gcc.training.loop import TrainingLoop
@@ -48,7 +48,7 @@ def run_command(kind: type[Compressor | Trainer], options: dict[str, Any]) -> No
     teacher, settings = teacher_and_settings(options)
     default_out = Path("runs") / teacher.arch
     if resume:
-        settings = _fields_of_run(options["out"] or default_out) | settings
+        settings = fields_of_run(options["out"] or default_out) | settings
     run = kind(teacher, **run_arguments(options), **settings)
     out = options["out"] or (default_out if resume else fresh_folder(default_out))
     session = Session(run, out, schedule)
@@ -96,7 +96,7 @@ def _saved_options(out: Path, command: str, options: dict[str, Any]) -> dict[str
     return load_command(out, command, options, changed) | {"out": out}
 
 
-def _fields_of_run(out: Path) -> dict[str, Any]:
+def fields_of_run(out: Path) -> dict[str, Any]:
     """Return the recipe fields of the run in `out` whose defaults depend on others, and on the version that started the run."""
     if not (out / RECIPE_FILE).exists():
         return {}
@@ -106,6 +106,6 @@ def _fields_of_run(out: Path) -> dict[str, Any]:
 
 def _require_same_recipe(out: Path, run: TrainingLoop) -> None:
     """Refuse to resume a finished run with another recipe."""
-    saved = with_new_fields(run.recipe, current_names(read_toml(out / RECIPE_FILE)))
+    saved = current_names(read_toml(out / RECIPE_FILE))
     if changes := differences(saved, run.recipe.to_dict() | {"arch": run.arch}):
         raise RunError(f"the run in {out} is finished, with another recipe: {changes}; choose another --out")

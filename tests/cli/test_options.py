@@ -12,8 +12,10 @@ from click.testing import CliRunner
 from gcc.cli import Commands, main
 from gcc.cli.errors import warnings_as_lines
 from gcc.cli.options import RENAMED_FLAGS, config_option, teacher_and_settings
+from gcc.cli.run import fields_of_run
 from gcc.errors import GccError
 from gcc.training.config import RunConfig
+from gcc.training.teacher import Teacher
 
 RENAMED = [
     ("--metrics", "--evaluators", "evaluators", "fid", "fid"),
@@ -141,3 +143,11 @@ def test_architectures_that_contradict_each_other_are_refused(tmp_path):
     with pytest.raises(GccError, match="is for srgan, but --arch is pix2pix"):
         teacher_and_settings(sources(recipe=tmp_path / "recipe.toml"))
     assert teacher_and_settings(sources(recipe=tmp_path / "recipe.toml", arch=None))[0].arch == "srgan"
+
+
+def test_a_resumed_run_keeps_the_metric_counter_and_width_that_it_started_with(tmp_path):
+    assert fields_of_run(tmp_path) == {}
+    recipe = Teacher.create("pix2pix").architecture({"metric": "l1", "prune_width": 20, "seed": 5}).recipe
+    text = recipe.to_toml("pix2pix").replace("mac_counter", "counter")  # as version 0.1 wrote it
+    (tmp_path / "recipe.toml").write_text(text)
+    assert fields_of_run(tmp_path) == {"metric": "l1", "mac_counter": "paper", "prune_width": 20}
