@@ -16,6 +16,7 @@ from gcc.models.calls import Arguments, arguments_of, located_errors, shapes_of,
 from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import Cost, cost_of
 from gcc.pruning.graph.aten_graph import Graph, calls_before_error
+from gcc.pruning.graph.gains import fold_gains
 from gcc.pruning.graph.groups import Channels, Selection, find_channels, with_named_parts
 from gcc.pruning.graph.propagate import ChannelTrace
 from gcc.pruning.graph.reset import reset
@@ -71,6 +72,8 @@ def prune(
         round_to: a group that loses channels keeps a multiple of this.
         leave: paths of modules to leave as they are; channels that enter or leave them are kept.
         weights: `inherited`, or `fresh` weights drawn by each module's `reset_parameters`; a module without that method inherits its own.
+            Inherited weights absorb gains that code computes from a width (equalised learning rate); other numbers that code computes from
+            a width, such as the scale of attention, and statistics over channels are those of the smaller generator.
 
     Raises:
         GccError: an argument cannot be used, or channels cannot be followed through a layer; the message names the layer.
@@ -111,7 +114,8 @@ def prune(
     smaller = cut(generator, trace, selection)
     graph = Graph(smaller, *inputs)
     require_same_graph(trace, selection, graph)
-    require_equal(generator, smaller, trace, selection, graph, *inputs)
+    folded = fold_gains(smaller, trace.graph, graph) if weights == "inherited" else set()
+    require_equal(generator, smaller, trace, selection, graph, *inputs, folded=folded)
     require_same_training(generator, smaller, *inputs)
     if weights == "fresh":
         reset(smaller)

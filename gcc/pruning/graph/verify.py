@@ -8,7 +8,7 @@ different norm.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import zip_longest
 from typing import Any
@@ -55,7 +55,15 @@ def require_same_graph(trace: ChannelTrace, selection: Selection, graph: Graph, 
             raise GccError(f"{describe_call(node)}: with fewer channels this returns {shapes}, expected {expected}; {NO_CONSTANTS}")
 
 
-def require_equal(network: nn.Module, smaller: nn.Module, trace: ChannelTrace, selection: Selection, graph: Graph, *inputs: Any) -> None:
+def require_equal(
+    network: nn.Module,
+    smaller: nn.Module,
+    trace: ChannelTrace,
+    selection: Selection,
+    graph: Graph,
+    *inputs: Any,
+    folded: Collection[fx.Node] = (),
+) -> None:
     """Compare the smaller network, on random input, with the full network whose removed channels are set to zero.
 
     Args:
@@ -64,6 +72,7 @@ def require_equal(network: nn.Module, smaller: nn.Module, trace: ChannelTrace, s
         trace: the trace of the full network.
         selection: the positions that the smaller network has.
         graph: the graph of the smaller network.
+        folded: calls of the full graph whose numbers the weights of the smaller network contain.
         inputs: example arguments of both; floating-point tensors are replaced by random ones of their shape, others are used as they are.
 
     Raises:
@@ -77,7 +86,7 @@ def require_equal(network: nn.Module, smaller: nn.Module, trace: ChannelTrace, s
         torch.manual_seed(0)
         outputs = tensors_in(copy_of(smaller).eval()(*copies(samples)))
         torch.manual_seed(0)
-        references = _MaskedNetwork(trace, selection, graph, network)(*samples)
+        references = _MaskedNetwork(trace, selection, graph, network, folded)(*samples)
     for reference, output in zip(references, outputs, strict=True):
         scale = float(reference.abs().max())
         difference = float((reference - output).abs().max()) if reference.shape == output.shape else float("inf")
@@ -106,10 +115,11 @@ class _MaskedNetwork(fx.Interpreter):
     A number that the code computes from a width, such as the square root in attention, is taken from the smaller network.
     """
 
-    def __init__(self, trace: ChannelTrace, selection: Selection, graph: Graph, network: nn.Module) -> None:
+    def __init__(self, trace: ChannelTrace, selection: Selection, graph: Graph, network: nn.Module, folded: Collection[fx.Node]) -> None:
         super().__init__(trace.graph.module)
         self.trace, self.selection, self.network = trace, selection, network
         self.counterparts = dict(zip(trace.graph.steps(), graph.steps(), strict=True))
+        self.folded = folded
         self.unmasked = _weight_norm_nodes(trace, network)
 
     def __call__(self, *samples: Any) -> Sequence[Tensor]:
@@ -132,7 +142,7 @@ class _MaskedNetwork(fx.Interpreter):
     def _run_masked(self, n: fx.Node) -> Any:
         if n in self.unmasked:
             return super().run_node(n)
-        if n not in self.counterparts or not isinstance(n.target, torch._ops.OpOverload):
+        if n not in self.counterparts or n in self.folded or not isinstance(n.target, torch._ops.OpOverload):
             return self._masked(super().run_node(n), self.trace.nodes.get(n))
         name = operator_name(n)
         uneven = name in STATISTICS and not (name == "group_norm" and arguments(n)["num_groups"] > 1)

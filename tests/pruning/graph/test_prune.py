@@ -602,3 +602,29 @@ def test_weight_norm_may_have_gains_and_directions_of_zero(norm):
         directions[1][3, :5] = 0
     smaller = gcc.prune(network, IMAGE, "l1", "60%")
     assert smaller(IMAGE).isfinite().all()
+
+
+class Equalised(nn.Module):
+    """A convolution with an equalised learning rate: its gain follows from its fan-in in every pass."""
+
+    def __init__(self, before, after):
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.randn(after, before, 3, 3)), nn.Parameter(torch.randn(after))
+
+    def forward(self, x):
+        return functional.conv2d(x, self.weight * (self.weight[0].numel() ** -0.5), self.bias, padding=1)
+
+
+def test_gains_from_a_width_are_folded_into_inherited_weights():
+    torch.manual_seed(0)
+    network = nn.Sequential(Equalised(3, 16), nn.ReLU(), Equalised(16, 3))
+    with torch.no_grad():
+        # Half of the channels are dead.
+        network[0].weight[8:], network[0].bias[8:] = 0, 0
+    example = torch.randn(1, 3, 8, 8)
+    smaller = gcc.prune(network, example, "l1", "50%")
+    assert smaller[0].weight.shape[0] == 8
+    torch.testing.assert_close(smaller(example), network(example), rtol=1e-4, atol=1e-5)
+    # Fresh weights are drawn for their own gain; a module without `reset_parameters` inherits its tensors as they are.
+    fresh = gcc.prune(network, example, "l1", "50%", weights="fresh")
+    torch.testing.assert_close(fresh[2].weight, network[2].weight[:, :8])
