@@ -213,9 +213,11 @@ def train_segmenter(pairs: LabelledPairs, device: torch.device) -> SmallSegmente
     task = f"{trained_on} real pairs, {len(pairs.palette)} classes, {STEPS} steps"
     print(f"training a segmenter for miou_small on {task}", file=sys.stderr, flush=True)
     with seeded(SEED, SEED_NAME):
-        network = SmallUNet(len(pairs.palette)).to(device)
-    _train(network, pairs.photos[~held], pairs.labels[~held], device)
-    network.eval().requires_grad_(False)
+        network = SmallUNet(len(pairs.palette))
+    # The loss has no deterministic algorithm on a GPU.
+    trains_on = torch.device("cpu") if torch.are_deterministic_algorithms_enabled() else device
+    _train(network.to(trains_on), pairs.photos[~held], pairs.labels[~held], trains_on)
+    network.to(device).eval().requires_grad_(False)
     predicted = [network(photo[None].to(device)).argmax(1).cpu() for photo in pairs.photos[held]]
     score = mean_iou(confusions(torch.cat(predicted), pairs.labels[held], len(pairs.palette)).sum(0))
     return SmallSegmenter(network, pairs.key, pairs.palette, trained_on, int(held.sum()), score)

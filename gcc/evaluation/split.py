@@ -19,6 +19,7 @@ from gcc.evaluation.real_features import RealFeatures
 from gcc.models.build import generator_on_meta
 from gcc.models.modules import evaluating
 from gcc.registry import Architecture, Batch, DatasetSource, EvalSample, MetricKey
+from gcc.utils.backend import without_benchmark
 from gcc.utils.distributed import SINGLE_PROCESS, Ranks
 
 T = TypeVar("T")
@@ -27,7 +28,7 @@ T = TypeVar("T")
 @contextmanager
 def evaluating_generators(generators: Mapping[str, nn.Module]) -> Iterator[None]:
     """Put generators into evaluation mode and disable gradients in this context; restore their modes afterwards."""
-    with torch.no_grad(), ExitStack() as stack:
+    with torch.no_grad(), without_benchmark(), ExitStack() as stack:
         for network in generators.values():
             stack.enter_context(evaluating(network))
         yield

@@ -12,7 +12,7 @@ import torch
 
 from gcc.artifacts.config import Role
 from gcc.artifacts.metrics_log import Phase
-from gcc.errors import RunError, TrainingError, first_line
+from gcc.errors import RecipeError, RunError, TrainingError, first_line
 from gcc.models.modules import Widths
 from gcc.recipe import Recipe
 from gcc.registry import Architecture
@@ -161,6 +161,8 @@ class TrainingLoop(abc.ABC):
             GccError: the networks do not fit into memory, the pretrained teacher does not fit the recipe, the budget cannot be read or is a
                 latency that this machine cannot measure, weights are missing, or an image cannot be used.
         """
+        if self.recipe.pretrain_epochs and type(self.architecture).pretraining_losses is Architecture.pretraining_losses:
+            raise RecipeError(f"{self.arch} has no stage before adversarial training: leave out pretrain_epochs, or set it to 0")
         require_memory(self.context)
         teacher_networks(self.context, self.recipe.ngf, "teacher")
         self.context.check()

@@ -79,13 +79,17 @@ class ScopedOptimizer:
         self.zero_grad()
 
     @contextmanager
-    def gradients(self, loss: Tensor) -> Iterator[None]:
-        """Leave the gradient that `step` would use in the parameters, inside this context."""
+    def gradients(self, loss: Tensor) -> Iterator[bool]:
+        """Leave the gradient that `step` would use in the parameters, inside this context, and return whether it can be used.
+
+        It cannot if it overflowed only because the loss was scaled; the scale is lower afterwards.
+        """
         self.accumulate(loss)
         self._average()
         self.scaler.unscale_(self.optimizer)
+        is_scaled = self.scaler.is_enabled() and self.scaler.get_scale() > 1
         try:
-            yield
+            yield not is_scaled or all(bool(parameter.grad.isfinite().all()) for parameter in self.parameters if parameter.grad is not None)
         finally:
             self.scaler.update()
             self.zero_grad()

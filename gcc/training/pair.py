@@ -250,11 +250,14 @@ class GANPair:
     def gradients(self, batches: Iterable[Batch]) -> Iterator[None]:
         """For one batch after the other, leave the gradient of `step_G`'s loss in the generators."""
         for batch in batches:
-            self._accumulate_data_losses(batch)
-            fake = self.generate(batch)
-            losses = self._generator_losses(fake, self.discriminate(fake))
-            with self.optimizer_G.gradients(total(losses.values())):
-                yield
+            is_usable = False
+            while not is_usable:
+                self._accumulate_data_losses(batch)
+                fake = self.generate(batch)
+                losses = self._generator_losses(fake, self.discriminate(fake))
+                with self.optimizer_G.gradients(total(losses.values())) as is_usable:
+                    if is_usable:
+                        yield
 
     def imbalances(self, output: DiscriminatorOutput) -> Losses:
         """Return `|L_G - L_Dfake|` of each discriminator for its output on the pair's own fake images (Eq. 5, 6)."""

@@ -36,6 +36,8 @@ class Trainer(TrainingLoop):
         if config.widths is not None:
             raise GccError("a teacher has the widths of its recipe: leave out widths, or use Compressor")
         super().__init__(RunContext(teacher, config, settings))
+        if not self.recipe.train_teacher:
+            raise GccError("train_teacher = false leaves nothing to train here: leave it out, or use Compressor (gcc compress)")
 
     def stages(self) -> Iterator[Stage]:
         teacher = teacher_pair(self.context)

@@ -43,6 +43,17 @@ def tf32_precision() -> Iterator[None]:
 
 
 @contextmanager
+def without_benchmark() -> Iterator[None]:
+    """Let cuDNN choose algorithms by rule, instead of timing all of them anew for every shape."""
+    benchmark = torch.backends.cudnn.benchmark
+    try:
+        torch.backends.cudnn.benchmark = False
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = benchmark
+
+
+@contextmanager
 def deterministic_algorithms() -> Iterator[None]:
     """Allow only algorithms that give the same bits in every run; an operation that has none raises `RuntimeError`."""
     enabled, warn_only = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
@@ -84,6 +95,8 @@ def compiler_limits() -> Iterator[None]:
     limits: list[tuple[Any, str, Any]] = [
         (dynamo, "recompile_limit", max(dynamo.recompile_limit, RECOMPILE_LIMIT)),
         (functorch, "donated_buffer", False),
+        # Without these guards, a graph compiled for a network without hooks would serve one of the same class whose hooks store features.
+        (dynamo, "skip_nnmodule_hook_guards", False),
         *([(dynamo, guards, False)] if hasattr(dynamo, guards) else []),
     ]
     before = [getattr(module, name) for module, name, _ in limits]

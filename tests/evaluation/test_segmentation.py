@@ -8,7 +8,8 @@ import torch
 from torchmetrics.functional.classification import multiclass_jaccard_index
 
 from gcc.errors import GccError
-from gcc.evaluation.segmentation import MeanIoU
+from gcc.evaluation.segmentation import MeanIoU, confusions
+from gcc.utils.backend import deterministic_algorithms
 from tests.helpers.evaluators import context, eval_sample, metric
 
 
@@ -80,3 +81,13 @@ def test_a_missing_package_is_named_with_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchmetrics", None)
     with pytest.raises(GccError, match=r"mean IoU needs torchmetrics: pip install 'gan-gcc\[eval\]'"):
         ByRed(context())
+
+
+def test_confusions_count_pixels_of_large_images_in_deterministic_mode():
+    random = torch.Generator().manual_seed(5)
+    labels = torch.tensor([*range(19), 255])[torch.randint(20, (2, 512, 1024), generator=random)]
+    predicted = torch.randint(19, labels.shape, generator=random)
+    with deterministic_algorithms():
+        counts = confusions(predicted, labels, 19)
+    expected = torch.stack([((labels == row) & (predicted == column)).sum((1, 2)) for row in range(19) for column in range(19)], 1)
+    assert torch.equal(counts, expected.view(2, 19, 19))

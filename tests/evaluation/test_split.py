@@ -236,3 +236,10 @@ def test_validation_images_are_checked_before_the_run(tmp_path):
     run = Compressor(Teacher.create("srgan"), tmp_path, **TINY["srgan"] | {"evaluators": "ssim_y", "size": 32, "perceptual": "none"})
     with pytest.raises(GccError, match="too small for PSNR and SSIM"):
         run.check()
+
+
+def test_cudnn_is_not_tuned_to_every_size_that_is_evaluated(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    with evaluating_generators({}):
+        assert not torch.backends.cudnn.benchmark
+    assert torch.backends.cudnn.benchmark

@@ -1,5 +1,7 @@
 """The optimizer that only updates its own parameters, against Adam itself."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -138,3 +140,16 @@ def test_the_state_of_another_precision_is_loaded(before, after):
     assert torch.equal(loaded.optimizer.state[weight]["exp_avg"], saved.optimizer.state[weight]["exp_avg"])
     loaded.step((weight**2).sum())
     assert weight.tolist() == pytest.approx([0.8, 1.8], rel=1e-2)
+
+
+def test_a_gradient_that_overflowed_by_its_scale_is_not_usable_and_the_scale_falls():
+    weight = nn.Parameter(torch.tensor([1.0, 2.0]))
+    optimizer = ScopedOptimizer([weight], 0.1, (0.5, 0.999), ExecutionConfig(CPU, torch.float16))
+    # In float16, 64 * 1024 overflows.
+    usable = []
+    for _ in range(3):
+        with optimizer.gradients((weight.half() * 64).sum().float()) as is_usable:
+            usable.append((is_usable, weight.grad.tolist()))
+    assert usable == [(False, [math.inf] * 2), (True, [64.0] * 2), (True, [64.0] * 2)]
+    with optimizer.gradients((weight * math.nan).sum()) as is_usable:
+        assert not is_usable

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,8 @@ def test_choose_device():
         with pytest.raises(GccError) as caught:
             choose_device(name)
         assert repr(name) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(bool(os.environ.get("GCC_TEST_CUDA")), reason="the tests were asked to use the GPU")
+def test_the_tests_run_on_the_cpu():
+    assert choose_device("auto") == CPU

@@ -1,0 +1,27 @@
+"""What a run refuses before it trains."""
+
+import pytest
+
+from gcc import Compressor, Teacher
+from gcc.errors import GccError
+from gcc.training.teacher_trainer import Trainer
+from tests.helpers.families import TINY
+
+pytestmark = pytest.mark.usefixtures("small_worlds")
+
+
+@pytest.mark.parametrize("kind", [Compressor, Trainer])
+@pytest.mark.parametrize("arch", sorted(TINY.keys() - {"srgan"}))
+def test_a_stage_that_the_family_lacks_is_refused(kind, arch):
+    run = kind(Teacher.create(arch), **TINY[arch] | {"pretrain_epochs": 1})
+    with pytest.raises(GccError, match=f"{arch} has no stage before adversarial training: leave out pretrain_epochs"):
+        run.check()
+
+
+def test_a_teacher_that_stays_as_it_is_is_not_trained(tmp_path):
+    run = Trainer(Teacher.create("pix2pix"), **TINY["pix2pix"] | {"epochs": 1})
+    for _ in run.steps():
+        pass
+    run.result().save(tmp_path)
+    with pytest.raises(GccError, match="train_teacher = false leaves nothing to train"):
+        Trainer(Teacher.load(tmp_path / "teacher"), **TINY["pix2pix"], train_teacher=False)
