@@ -17,7 +17,7 @@ from gcc.cli.errors import errors_as_lines, warnings_as_lines
 from gcc.cli.options import with_current_names
 from gcc.cli.sigint import exit_on_sigint_during_import
 from gcc.cli.stderr import tolerate_broken_stderr
-from gcc.errors import GccError, near
+from gcc.errors import GccError, suggestion
 
 COMMANDS = (
     *(
@@ -66,7 +66,7 @@ class Program(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in COMMANDS and not args[0].startswith("-"):
-            raise GccError(f"there is no command {args[0]!r}{near(args[0], COMMANDS)}")
+            raise GccError(f"there is no command {args[0]!r}{suggestion(args[0], COMMANDS)}")
         name, command, arguments = super().resolve_command(ctx, args)
         return name, command, with_current_names(command, arguments) if command else arguments
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gcc.errors import GccError, near
+from gcc.errors import GccError, suggestion
 
 
 @click.command("help")
@@ -19,6 +19,6 @@ def command(ctx: click.Context, name: str | None) -> None:
     assert isinstance(program.command, click.Group)
     chosen = program.command.get_command(program, name)
     if chosen is None:
-        raise GccError(f"there is no command {name!r}{near(name, program.command.commands)}")
+        raise GccError(f"there is no command {name!r}{suggestion(name, program.command.commands)}")
     with click.Context(chosen, info_name=name, parent=program) as context:
         click.echo(context.get_help())

@@ -40,8 +40,7 @@ class RunConfig:
             separately. None runs whole batches.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         amp: mixed precision: `auto`, `bf16`, `fp16` or `off`.
-        reference: run every operation as it is written, in float32 and torch's own memory layouts: slower, and the reference for every
-            faster mode.
+        reference: run in float32 and contiguous layout, and skip no channels. Slower; used to validate the faster modes.
         on_collapse: what to do when training collapses: `warn`, `stop`, or `rollback` to the last good epoch at half the learning rates of
             generators and discriminators.
         on_nan: what to do when a loss is not finite: `stop` or `rollback`.

@@ -173,7 +173,8 @@ def _reason(path: Path, error: Exception) -> str:
         )
     if kinds:
         return (
-            f"contains objects other than tensors, which are not loaded for security reasons ({kinds[0]}): save the weights alone, in the program that wrote it, with "
+            f"contains objects other than tensors, which are not loaded for security reasons ({kinds[0]}): "
+            "save the weights alone, in the program that wrote it, with "
             'torch.save(network.state_dict(), "weights.pth")'
         )
     return "cannot be read: it is damaged, or contains objects other than tensors, which are not loaded for security reasons"
