@@ -236,7 +236,8 @@ class Ablation:
             plan = None
         if not isinstance(plan, dict):
             raise OutputError(f"{path} is damaged, or not the plan of an ablation: choose another --out")
-        before: dict[str, Any] = {RENAMED_OPTIONS.get(name, name): value for name, value in plan.items()}
+        saved: dict[str, Any] = plan
+        before = {RENAMED_OPTIONS.get(name, name): value for name, value in saved.items()}
         if names := [name for name in {**self._inputs, **before} if self._inputs.get(name) != before.get(name)]:
             raise OutputError(f"{self.out} contains an ablation with another {', '.join(names)}: choose another --out, or use the same")
 
