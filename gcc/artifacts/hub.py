@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,12 +63,12 @@ def is_address(location: str | Path) -> bool:
     return str(location).startswith("hf:/")
 
 
-def fetch(address: Address, names: Sequence[str]) -> Path:
+def fetch(address: Address, patterns: Sequence[str]) -> Path:
     """Download files of a repository, and return its folder in the local cache.
 
     Args:
         address: the repository and its revision.
-        names: the names of the files, in the repository's root or in a folder directly below; no other files are downloaded.
+        patterns: glob patterns of the files' paths in the repository, where `*` also stands for slashes; no other files are downloaded.
 
     Raises:
         GccError: `huggingface_hub` is not installed.
@@ -75,15 +76,15 @@ def fetch(address: Address, names: Sequence[str]) -> Path:
     """
     hub = _hub()
     with explained_hub_errors(str(address)):
-        return Path(hub.snapshot_download(address.repository, revision=address.revision, allow_patterns=_patterns(names)))
+        return Path(hub.snapshot_download(address.repository, revision=address.revision, allow_patterns=[*patterns]))
 
 
-def upload(folder: Path, names: Sequence[str], repository: str, *, private: bool) -> str:
+def upload(folder: Path, files: Sequence[Path], repository: str, *, private: bool) -> str:
     """Upload files of a folder to a repository, and return its URL; the repository is created if it does not exist.
 
     Args:
         folder: the folder of the files.
-        names: the names of the files, in the folder or in a folder directly below.
+        files: the files, as paths inside the folder.
         repository: such as `user/name`.
         private: whether a new repository is visible to its owner only.
 
@@ -94,12 +95,9 @@ def upload(folder: Path, names: Sequence[str], repository: str, *, private: bool
     hub = _hub()
     with explained_hub_errors(f"hf://{repository}"):
         url = hub.create_repo(repository, private=private, exist_ok=True)
-        hub.upload_folder(repo_id=repository, folder_path=folder, allow_patterns=_patterns(names), commit_message="Upload by gan-gcc")
+        patterns = [escape(file.as_posix()) for file in files]
+        hub.upload_folder(repo_id=repository, folder_path=folder, allow_patterns=patterns, commit_message="Upload by gan-gcc")
     return str(url)
-
-
-def _patterns(names: Sequence[str]) -> list[str]:
-    return [*names, *(f"*/{name}" for name in names)]
 
 
 def _hub() -> HfApi:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from glob import escape
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -69,13 +70,38 @@ def resolve_location(location: str | Path) -> Path:
     if not is_address(location):
         return Path(location)
     address = Address.parse(str(location))
-    folder = fetch(address, [CONFIG]) / address.folder
-    configs = [folder / CONFIG] if (folder / CONFIG).is_file() else sorted(folder.glob(f"*/{CONFIG}"))
-    if not configs:
+    repository = fetch(address, [CONFIG, f"*/{CONFIG}"])
+    folder = repository / address.folder
+    folders = _generator_folders(folder)
+    if not folders:
         raise ArtifactError(f"{address} contains no {CONFIG} of a saved model: expected a repository that gcc push has uploaded")
-    for config in configs:
-        read_config(config.parent)
-    return fetch(address, SHARED) / address.folder
+    for path in folders:
+        read_config(path)
+    shared = [path.relative_to(repository) / name for path in dict.fromkeys((folder, *folders)) for name in SHARED]
+    return fetch(address, [escape(path.as_posix()) for path in shared]) / address.folder
+
+
+def shared_files(folder: Path) -> list[Path]:
+    """Return the files of a local student or teacher that are shared on the Hub, as paths inside its folder."""
+    candidates = (path / name for path in dict.fromkeys((folder, *_generator_folders(folder))) for name in SHARED)
+    return [path.relative_to(folder) for path in candidates if path.is_file()]
+
+
+def default_output(subject: Path, suffix: str) -> Path:
+    """Return a path next to a generator's folder, with its name and a suffix; for an address on the Hub, in the current folder.
+
+    >>> default_output(Path("/runs/pix2pix/student"), ".onnx")
+    PosixPath('/runs/pix2pix/student.onnx')
+    >>> default_output(Path("hf://user/name"), ".onnx") == Path.cwd() / "name.onnx"
+    True
+    """
+    folder = (Path(subject.name) if is_address(subject) else subject).resolve()
+    return folder.with_name(folder.name + suffix)
+
+
+def _generator_folders(folder: Path) -> list[Path]:
+    """Return the folders of the generators of a student or a teacher: its own, or those directly below."""
+    return [folder] if (folder / CONFIG).is_file() else sorted(path.parent for path in folder.glob(f"*/{CONFIG}"))
 
 
 def read(folder: Path, role: Role | None = None) -> dict[str, Artifact]:
@@ -92,7 +118,7 @@ def read(folder: Path, role: Role | None = None) -> dict[str, Artifact]:
     folder = resolve_location(folder)
     if not folder.is_dir():
         raise ArtifactError(f"{folder} is not a folder: expected one with config.json and model.safetensors, such as runs/pix2pix/student")
-    folders = [folder] if (folder / CONFIG).is_file() else sorted(path.parent for path in folder.glob(f"*/{CONFIG}"))
+    folders = _generator_folders(folder)
     roles = [folder / name for name in (STUDENT, TEACHER) if (folder / name).is_dir()]
     if not folders or roles:
         hint = f": give {' or '.join(map(str, roles))}" if roles else ""

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from gcc.artifacts.hub import Address, is_address, upload
-from gcc.artifacts.model import SHARED, read, resolve_location
+from gcc.artifacts.model import read, resolve_location, shared_files
 from gcc.errors import ArtifactError
 from gcc.utils.files import replacing, require_empty
 
@@ -26,7 +26,7 @@ def push(folder: Path, repository: str, *, private: bool) -> str:
         raise ArtifactError(f"{folder} is on the Hub already: expected a local folder, such as runs/pix2pix/student")
     for artifact in read(folder).values():
         artifact.network()  # Do not upload damaged weights.
-    return upload(folder, SHARED, repository, private=private)
+    return upload(folder, shared_files(folder), repository, private=private)
 
 
 def pull(name: str, out: Path | None) -> Path:
@@ -43,7 +43,7 @@ def pull(name: str, out: Path | None) -> Path:
     folder = out or Path(address.folder or address.repository.rpartition("/")[2])
     require_empty(folder)
     source = resolve_location(str(address))
-    for path in sorted(path for name in SHARED for path in source.glob(f"**/{name}")):
-        with replacing(folder / path.relative_to(source)) as temporary:
-            shutil.copyfile(path, temporary)
+    for file in shared_files(source):
+        with replacing(folder / file) as temporary:
+            shutil.copyfile(source / file, temporary)
     return folder

@@ -17,9 +17,25 @@ from gcc.cli.errors import errors_as_lines, warnings_as_lines
 from gcc.cli.options import with_current_names
 from gcc.cli.sigint import exit_on_sigint_during_import
 from gcc.cli.stderr import tolerate_broken_stderr
+from gcc.errors import GccError, suggestion
 
 COMMANDS = (
-    *("ablate", "bench", "compress", "doctor", "evaluate", "export", "generate", "import", "inspect", "list", "plugin", "pull", "push"),
+    *(
+        "ablate",
+        "bench",
+        "compress",
+        "doctor",
+        "evaluate",
+        "export",
+        "generate",
+        "help",
+        "import",
+        "inspect",
+        "list",
+        "plugin",
+        "pull",
+        "push",
+    ),
     *("report", "train", "translate", "version"),
 )
 """The names of the commands; the script `scripts/gcc` lists them too. A module whose name would be a keyword ends with an underscore."""
@@ -49,8 +65,17 @@ class Program(click.Group):
             return super().invoke(ctx)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise GccError(f"there is no command {args[0]!r}{suggestion(args[0], COMMANDS)}")
         name, command, arguments = super().resolve_command(ctx, args)
         return name, command, with_current_names(command, arguments) if command else arguments
+
+
+def _show_version(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    """Do what the command `version` does. `gcc --version` asks the compiler, so this is for `gancc` and `python -m gcc`."""
+    if value and not ctx.resilient_parsing:
+        ctx.invoke(Commands()["version"])
+        ctx.exit()
 
 
 @click.group(
@@ -58,6 +83,7 @@ class Program(click.Group):
     commands=cast(MutableMapping[str, click.Command], Commands()),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the versions and exit.")
 def main() -> None:
     """Compress GAN generators to a budget (GCC, NeurIPS 2021).
 

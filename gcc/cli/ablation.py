@@ -232,9 +232,12 @@ class Ablation:
             return
         try:
             plan = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise OutputError(f"{path} is damaged, or not the plan of an ablation: choose another --out") from error
-        before = {RENAMED_OPTIONS.get(name, name): value for name, value in plan.items()}
+        except (OSError, ValueError):
+            plan = None
+        if not isinstance(plan, dict):
+            raise OutputError(f"{path} is damaged, or not the plan of an ablation: choose another --out")
+        saved: dict[str, Any] = plan
+        before = {RENAMED_OPTIONS.get(name, name): value for name, value in saved.items()}
         if names := [name for name in {**self._inputs, **before} if self._inputs.get(name) != before.get(name)]:
             raise OutputError(f"{self.out} contains an ablation with another {', '.join(names)}: choose another --out, or use the same")
 

@@ -26,9 +26,10 @@ def command(student: Path, against: Path | None, batch_sizes: str, sizes: str, d
     """Measure latency, throughput and memory of a saved generator, optimised for inference."""
     from gcc.cli.tables import printer, timings_table
     from gcc.deploy.bench import bench, rows, save_rows
+    from gcc.evaluation.collection import split_names
 
     shapes = {"batch_sizes": parse_numbers("--batch-size", batch_sizes), "sizes": parse_numbers("--size", sizes)}
-    timings = rows([*bench(student, against, runtimes=devices.split(","), **shapes)], against)
+    timings = rows([*bench(student, against, runtimes=split_names(devices), **shapes)])
     printer().print(timings_table(timings))
     if out:
         save_rows(out, timings)
@@ -41,10 +42,10 @@ def parse_numbers(flag: str, text: str) -> list[int]:
     Raises:
         GccError: the text has another form; the message names the flag.
 
-    >>> parse_numbers("--size", "64,128")
+    >>> parse_numbers("--size", "64, 128")
     [64, 128]
     """
-    parts = text.split(",") if text else []
+    parts = [part.strip() for part in text.split(",")] if text else []
     if not all(part.isascii() and part.isdigit() and 0 < int(part) <= LARGEST for part in parts):
         raise GccError(f"{flag} {text}: expected comma-separated whole numbers from 1 to {LARGEST}, such as 1,4")
     return [int(part) for part in parts]

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from gcc.cli.options import parse_assignments
+from gcc.errors import GccError
 
 
 @click.command("inspect")
@@ -14,15 +15,22 @@ from gcc.cli.options import parse_assignments
 @click.option("--size", type=int, metavar="N", help="Height and width of the training images, for an architecture.")
 @click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Any recipe field, for an architecture.")
 def command(subject: str, size: int | None, assignments: tuple[str, ...]) -> None:
-    """Show the layers, widths, channel groups and costs of an architecture or a saved generator."""
+    """Show the layers, widths, channel groups and costs of an architecture or a saved generator.
+
+    An architecture's name means the architecture, even if a folder has that name: give the folder as ./NAME.
+    """
     from gcc.cli.inspection import inspect_architecture, inspect_saved
     from gcc.cli.tables import printer
+    from gcc.registry import ARCHITECTURES
 
-    if Path(subject).exists() or Path(subject).name != subject:
+    settings = parse_assignments(assignments) | ({} if size is None else {"size": size})
+    is_path = Path(subject).name != subject or Path(subject).exists()
+    if is_path and subject not in ARCHITECTURES.names():
+        if settings:
+            raise GccError(f"{subject} is a saved generator, whose recipe is fixed: leave out --size and --set")
         parts = inspect_saved(Path(subject))
     else:
-        settings = parse_assignments(assignments)
-        parts = inspect_architecture(subject, settings if size is None else settings | {"size": size})
+        parts = inspect_architecture(subject, settings)
     console = printer()
     for part in parts:
         console.print(part)

@@ -101,6 +101,7 @@ def preflight(
         bind = teacher.demo_architecture if data is None else teacher.architecture
         recipe = bind(settings).recipe.to_dict()
         run = Compressor(teacher, data, skip_bad=True, **arguments, **recipe)
+        finding = images(run.context, skip_bad)
     except DataError as error:
         yield Finding("data", "error", str(error))
         # Check the rest with demo data.
@@ -109,7 +110,7 @@ def preflight(
         yield Finding("run", "error", str(error))
         return
     else:
-        yield finding_of("data", images, run.context, skip_bad)
+        yield finding
     context = run.context
     yield finding_of("training", training, run)
     yield finding_of("teacher", weights_of_teacher, context)
@@ -126,9 +127,8 @@ def preflight(
 
 
 def images(context: RunContext, skip_bad: bool) -> Finding:
-    """Read every image, count the samples of each split, and name bad ones, which are an error unless they are skipped."""
+    """Count the samples of each split, without bad ones, and name the bad ones, which are an error unless they are skipped."""
     splits = context.data
-    splits.drop_unreadable()
     note = f"; {splits.test.note}" if splits.test.note else ""
     if bad := splits.left_out:
         more = f"; and {len(bad) - NAMED} more" if len(bad) > NAMED else ""

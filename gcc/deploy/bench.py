@@ -26,12 +26,13 @@ class Timing:
     """One generator on one input shape in one runtime.
 
     Attributes:
-        generator: folder of the generator.
+        generator: folder or address of the generator, as it was given.
         runtime: `cpu`, `cuda` or `onnxruntime`.
         shape: shape of the input, (N, ...).
         latency: latency of one pass of all N samples.
         memory: peak memory during the passes in bytes: of the process, including torch itself, or of tensors on a GPU; None if the system
             does not report it.
+        is_reference: whether the generator is the one that the other is compared with.
     """
 
     generator: str
@@ -39,6 +40,7 @@ class Timing:
     shape: tuple[int, ...]
     latency: Latency
     memory: int | None
+    is_reference: bool = False
 
     @property
     def throughput(self) -> float:
@@ -64,31 +66,45 @@ def bench(
         runtimes: names of runtimes: `cpu`, `cuda` and `onnxruntime`.
 
     Raises:
-        GccError: a generator cannot be read or does not accept an input, or this machine lacks a device or a package.
+        GccError: a generator cannot be read or does not accept an input, the two generators take different inputs, or this machine lacks a
+            device or a package.
     """
     selected = [_runtime(name) for name in runtimes]
-    artifacts = [single_generator(read(Path(folder))) for folder in (against, student) if folder is not None]
+    if not selected:
+        raise GccError(f"no device: name some of {', '.join(RUNTIMES)}")
     generators = []
-    for artifact in artifacts:
+    for location in (against, student):
+        if location is None:
+            continue
+        artifact = single_generator(read(Path(location)))
         network, example = artifact.network(), artifact.architecture.example_input()
         inputs = Inputs.of(network, example)
-        generators.append((str(artifact.folder), network, example, [inputs.of_size(size) for size in sizes] or [inputs.shape]))
+        generators.append((str(location), network, example, [inputs.of_size(size) for size in sizes] or [inputs.shape]))
+    reference, *others = generators
+    for name, _, _, shapes in others:
+        if shapes != reference[3]:
+            taken = (f"{title} takes {'x'.join(map(str, shape))}" for title, shape in ((name, shapes[0]), (reference[0], reference[3][0])))
+            remedy = "leave out --against" if sizes or len(shapes[0]) != len(reference[3][0]) else "give a --size that both accept"
+            raise GccError(f"times on different inputs cannot be compared, and {' and '.join(taken)}: {remedy}")
     for runtime in selected:
         device = device_of(runtime)
         ready = [(name, load_in_runtime(network, example, runtime), shapes) for name, network, example, shapes in generators]
-        # Alternate between the generators at each shape, so that thermal drift and background load affect both alike.
+        # The generators alternate at each input, so that background load and heat affect both alike.
         for number in range(len(sizes) or 1):
             for batch in batch_sizes:
-                for name, network, shapes in ready:
+                for index, (name, network, shapes) in enumerate(ready):
                     shape = batch, *shapes[number]
                     _reset_peak_memory(device)
                     latency = measure_latency(network, random_input(shape).to(device))
-                    yield Timing(name, runtime, shape, latency, _peak_memory(device))
+                    yield Timing(name, runtime, shape, latency, _peak_memory(device), is_reference=index < len(ready) - 1)
 
 
-def rows(timings: Sequence[Timing], against: str | Path | None = None) -> list[dict[str, Any]]:
-    """Return timings as plain values; `speed_up` is the ratio to the latency of `against` on the same input in the same runtime."""
-    references = {(timing.runtime, timing.shape): timing.latency.median_ms for timing in timings if timing.generator == str(against)}
+def rows(timings: Sequence[Timing]) -> list[dict[str, Any]]:
+    """Return timings as plain values.
+
+    `speed_up` is the reference's latency on the same input in the same runtime over this latency; None for the reference, or without one.
+    """
+    references = {(timing.runtime, timing.shape): timing.latency.median_ms for timing in timings if timing.is_reference}
     return [
         {
             "generator": timing.generator,
@@ -100,7 +116,7 @@ def rows(timings: Sequence[Timing], against: str | Path | None = None) -> list[d
             "samples_per_second": timing.throughput,
             "memory": timing.memory,
             "speed_up": references[timing.runtime, timing.shape] / timing.latency.median_ms
-            if references and timing.generator != str(against)
+            if not timing.is_reference and (timing.runtime, timing.shape) in references
             else None,
         }
         for timing in timings

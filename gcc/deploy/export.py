@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from gcc.artifacts.config import Artifact
-from gcc.artifacts.model import read, single_generator
+from gcc.artifacts.hub import is_address
+from gcc.artifacts.model import default_output, read, single_generator
 from gcc.artifacts.run_folder import data_of
 from gcc.data.images import image_files, read_rgb, resized, to_tensor
 from gcc.data.loader import SampleZ, in_order
@@ -106,7 +107,7 @@ def export(
 
     Args:
         student: folder of the saved generator.
-        out: the file; None takes the folder's name with the format's suffix.
+        out: the file; None takes the folder's name with the format's suffix, next to the folder, or here for a generator on the Hub.
         format: `onnx`, `torchscript`, `pt2` (torch.export) or `safetensors` (the folded weights by module name).
         precision: precision of weights and features; `fp16` and `int8` require ONNX.
         calibration: folder of input images. Every second one measures the ranges for int8, the others the loss of quality. None takes the
@@ -124,7 +125,9 @@ def export(
     if calibration is not None and precision == "fp32":
         raise GccError("--calibration requires lower precision: give --precision fp16 or int8, or leave it out")
     artifact = single_generator(read(Path(student)))
-    path = _output_path(artifact, out, file_format.suffix)
+    default = Path(student) if is_address(student) else artifact.folder
+    path = default_output(default, file_format.suffix) if out is None else Path(out)
+    _require_output(path, artifact, file_format.suffix)
     network = artifact.network()
     example = artifact.architecture.example_input()
     inputs = Inputs.of(network, example)
@@ -150,16 +153,14 @@ def export(
     return Exported(path, file_format.runtime, inputs, tuple(inputs.probe_shapes()), error, reach, before, after, loss)
 
 
-def _output_path(artifact: Artifact, out: str | Path | None, suffix: str) -> Path:
-    folder = artifact.folder.resolve()
-    path = folder.with_name(folder.name + suffix) if out is None else Path(out)
+def _require_output(path: Path, artifact: Artifact, suffix: str) -> None:
+    """Refuse an output file of another suffix, a folder, and a file of the saved generator."""
     if path.suffix != suffix:
         raise OutputError(f"{path} does not have the suffix of the format: expected a file such as {path.with_suffix(suffix)}")
     if path.is_dir():
         raise OutputError(f"{path} is a folder: expected a file, such as {path / ('generator' + suffix)}")
-    if path.exists() and path.resolve().parent == folder:
+    if path.exists() and path.resolve().parent == artifact.folder.resolve():
         raise OutputError(f"{path} is part of the saved generator: choose another --out")
-    return path
 
 
 def _compare(network: nn.Module, exported: nn.Module, inputs: Inputs) -> tuple[float, float]:

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from gcc.artifacts.config import GENERATED, Artifact
-from gcc.artifacts.hub import is_address
-from gcc.artifacts.model import environment, read
+from gcc.artifacts.model import default_output, environment, read
 from gcc.artifacts.run_folder import data_of
 from gcc.data.images import image_files, read_rgb, to_tensor
 from gcc.data.splits import SplitOpener, require_readable, without_unreadable
@@ -168,8 +167,7 @@ def evaluation_path(subject: Path, split: str, out: Path | None) -> Path:
         OutputError: the path is a folder, lies below a file, or is a file with other contents.
     """
     suffix = "" if split == "test" else f"-{split}"
-    folder = Path(subject.name).resolve() if is_address(subject) else subject.resolve()
-    path = out or folder.with_name(f"{folder.name}-evaluation{suffix}.json")
+    path = out or default_output(subject, f"-evaluation{suffix}.json")
     if path.is_dir():
         raise OutputError(f"{path} is a folder: expected a file, such as {path / 'evaluation.json'}")
     above = next(parent for parent in path.absolute().parents if parent.exists())
@@ -181,9 +179,10 @@ def evaluation_path(subject: Path, split: str, out: Path | None) -> Path:
 
 
 def free_path(path: Path, evaluation: Evaluation) -> Path:
-    """Return `path`; append a number if it contains a different evaluation, so that it is not overwritten."""
+    """Return `path`; append a number if it holds something other than this evaluation, so that it is not overwritten."""
+    scope = _scope(asdict(evaluation))
     for number in count(2):
-        if not path.exists() or _scope(json.loads(path.read_text(encoding="utf-8"))) == _scope(asdict(evaluation)):
+        if not path.exists() or (_is_evaluation(path) and _scope(json.loads(path.read_text(encoding="utf-8"))) == scope):
             break
         stem = path.stem if number == 2 else path.stem.rpartition("-")[0]
         path = path.with_name(f"{stem}-{number}{path.suffix}")
@@ -216,7 +215,10 @@ def _is_evaluation(path: Path) -> bool:
         contents = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(contents, dict) and "subject" in contents and ("metrics" in contents or "figures" in contents)
+    if not isinstance(contents, dict) or "subject" not in contents:
+        return False
+    metrics = contents.get("metrics", contents.get("figures"))
+    return isinstance(metrics, dict) and all(isinstance(values, dict) for values in metrics.values())
 
 
 def _required(names: list[str]) -> list[str]:

@@ -284,7 +284,7 @@ class CollapsePolicy:
         self.trained.load_state_dict(self._last_good_state)
         self._scale_lr(ROLLBACK_LR_FACTOR)
         self.detector.reset_counters()
-        return {role: f"{sign}; rolled back to the last good epoch, at half the learning rates" for role, sign in signs.items()}
+        return {role: f"{sign}; rolled back to the last good epoch, at half the learning rates of G and D" for role, sign in signs.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the policy's state as nested plain values and tensors, without copying."""

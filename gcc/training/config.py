@@ -41,7 +41,8 @@ class RunConfig:
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         amp: mixed precision: `auto`, `bf16`, `fp16` or `off`.
         reference: run in float32 and contiguous layout, and skip no channels. Slower; used to validate the faster modes.
-        on_collapse: what to do when training collapses: `warn`, `stop`, or `rollback` to the last good epoch at half the learning rates.
+        on_collapse: what to do when training collapses: `warn`, `stop`, or `rollback` to the last good epoch at half the learning rates of
+            generators and discriminators.
         on_nan: what to do when a loss is not finite: `stop` or `rollback`.
         detect_anomaly: stop at the first layer or gradient that is not finite, and name it. Slow, since every layer is checked.
         compile: compile the networks with `torch.compile`. The first steps are slow.

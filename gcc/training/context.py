@@ -81,7 +81,25 @@ class RunContext:
         self.ranks: Ranks = init_distributed()
         self.execution = ExecutionConfig.of(config, self.device, self.ranks, channels_last=self.architecture.channels_last)
         self.weights = Weights(config.weights)
-        self.data = DataSplits(self.architecture, config.data, config.dataset)
+        self._opened = DataSplits(self.architecture, config.data, config.dataset)
+
+    @cached_property
+    def data(self) -> DataSplits:
+        """The data, prepared when it is first used: without bad images with `skip_bad`, decoded with `cache`. All ranks must be there.
+
+        Raises:
+            DataError: an image cannot be used or cached.
+            OutputError: the cache cannot be written.
+        """
+        data = self._opened
+        if self.config.skip_bad:
+            data.drop_unreadable()
+        if self.config.cache:
+            if not self.config.skip_bad:
+                data.check()  # Its message names the image and the remedy.
+            with self.ranks.main_process_first():
+                data.cache()
+        return data
 
     @cached_property
     def loader(self) -> Loader:
@@ -152,7 +170,7 @@ class RunContext:
         return generator_cost(self.architecture, self.architecture.full_widths(self.recipe.ngf))
 
     def check(self) -> None:
-        """Refuse now, before any long work, what would fail later. Every image is read once.
+        """Refuse now, before any long work, what would fail later. Every image is read once. Nothing changes.
 
         With `skip_bad`, unreadable samples are dropped from the data; with `cache`, the decoded images are written.
 
@@ -165,10 +183,8 @@ class RunContext:
                 # The result is timed at the end, whoever chose its widths.
                 require_runtime(budget.runtime)
         self.auxiliary  # noqa: B018 - reads the weights
-        (self.data.drop_unreadable if self.config.skip_bad else self.data.check)()
-        if self.config.cache:
-            with self.ranks.main_process_first():
-                self.data.cache()
+        if not (self.config.skip_bad or self.config.cache):
+            self.data.check()
         self.test.check()
         if self.validation:
             self.validation.check()

@@ -14,28 +14,31 @@ from gcc.artifacts.config import CONFIG, WEIGHTS
 from gcc.artifacts.model import DISCRIMINATORS, environment
 from gcc.errors import ArtifactError, GccError, OutputError, suggestion
 from gcc.recipe import changed
-from gcc.registry import ARCHITECTURES, StateDictMapping
+from gcc.registry import ARCHITECTURES, Architecture, StateDictMapping
 from gcc.training.result import GeneratorReport, TrainedPair
 from gcc.utils.files import set_aside
-from gcc.utils.weights import read_tensors
+from gcc.utils.weights import by_prefix, read_state_dicts
 
 FILES = (CONFIG, WEIGHTS, CARD)
 MAX_LISTED = 4
 """The most names that a message lists."""
 
 
-def import_generator(arch: str, file: Path, out: Path, *, generator: str | None, settings: Mapping[str, Any], force: bool) -> TrainedPair:
+def import_generator(
+    arch: str, file: Path, out: Path, *, generator: str | None, settings: Mapping[str, Any], force: bool, key: str = ""
+) -> TrainedPair:
     """Turn a state dict that another program saved into a teacher, and write it to `out`.
 
     Every tensor of the file must match a parameter of the same shape, and every parameter a tensor. Discriminators are not imported.
 
     Args:
         arch: name of the architecture.
-        file: the state dict, as `.pth` or `.safetensors`.
+        file: the state dict, as `.pth` or `.safetensors`, or a checkpoint that contains it.
         out: the teacher's folder. If the family has several generators, each has a folder below it.
         generator: name of the generator in the file. None takes the first.
         settings: recipe fields that the file does not determine.
         force: move the contents of `out` aside.
+        key: where the state dict is in the file, such as `params_ema` or `state_dict.generator`. Empty takes the only one that fits.
 
     Raises:
         ArtifactError: the file cannot be read, or does not fit the family.
@@ -45,10 +48,7 @@ def import_generator(arch: str, file: Path, out: Path, *, generator: str | None,
     name = family.generators[0] if generator is None else generator
     if name not in family.generators:
         raise GccError(f"{arch} has no generator {name!r}{suggestion(name, family.generators)}")
-    tensors = read_tensors(file)
-    mapping = family.map_state_dict(tensors)
-    if mapping is None:
-        raise ArtifactError(f"{file} is not a generator that {arch} knows: its first tensors are {_some(tensors)}")
+    tensors, mapping = _find(file, arch, family, key)
     architecture = family(changed(family.published(), {**mapping.settings, **settings}))
     widths = architecture.full_widths(architecture.recipe.ngf)
     network = architecture.build_generator(widths)
@@ -59,6 +59,34 @@ def import_generator(arch: str, file: Path, out: Path, *, generator: str | None,
     _make_room(teacher, out, name, force=force)
     teacher.save(out, {name: {"teacher": report.measurements()}}, None)
     return teacher
+
+
+def _find(file: Path, arch: str, family: type[Architecture[Any]], key: str) -> tuple[dict[str, Tensor], StateDictMapping]:
+    """Return the state dict of a file at a key, or the only one that is a generator of the family, and the mapping of its names.
+
+    Raises:
+        ArtifactError: there is none at the key, none of the family, or several.
+    """
+    whole = read_state_dicts(file)
+    parts = {f"{name}.{prefix}".lstrip("."): group for name, tensors in whole.items() for prefix, group in by_prefix(tensors).items()}
+    # Parts of a state dict count only if no whole one fits: a checkpoint may join the state dicts of several networks.
+    levels: list[dict[str, dict[str, Tensor]]] = [whole, parts]
+    if key:
+        known = {**parts, **whole}
+        if key not in known:
+            raise ArtifactError(f"{file} has no state dict at the key {key!r}{suggestion(key, filter(None, known))}")
+        levels = [{key: known[key]}]
+    for state_dicts in levels:
+        mappings = {name: mapping for name, tensors in state_dicts.items() if (mapping := family.map_state_dict(tensors)) is not None}
+        if len(mappings) > 1:
+            raise ArtifactError(f"{file} contains several generators of {arch}: choose one of {_some(mappings)} with --key")
+        for name, mapping in mappings.items():
+            return state_dicts[name], mapping
+    name, tensors = next(iter(levels[0].items()))
+    keys = f"; it contains {_some(whole)}" if len(whole) > 1 else ""
+    raise ArtifactError(
+        f"{file} is not a generator that {arch} knows: {f'in {name}, ' if name else ''}its first tensors are {_some(tensors)}{keys}"
+    )
 
 
 def _make_room(teacher: TrainedPair, out: Path, name: str, *, force: bool) -> None:

@@ -174,7 +174,10 @@ class GANPair:
         self.optimizer_D.set_lr_factor(factor)
 
     def scale_lr(self, factor: float) -> None:
-        """Multiply the base learning rates of generators and discriminators."""
+        """Multiply the base learning rates of generators and discriminators.
+
+        That of the retention factors stays: they minimise L_arch alone, and how far they can fall in the rest of the run depends on it.
+        """
         self.optimizer_G.scale_lr(factor)
         self.optimizer_D.scale_lr(factor)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
 from hashlib import file_digest
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import torch
 from safetensors.torch import load_file
@@ -15,6 +17,10 @@ from gcc.errors import ArtifactError, GccError, suggestion
 
 PARALLEL = "module."
 """Prefix that torch's DataParallel adds to every name."""
+COMPILED = "_orig_mod."
+"""Part that `torch.compile` adds to the names of a module, wherever that is."""
+MAX_DEPTH = 4
+"""How deep state_dicts may lie in a checkpoint."""
 COUNTER = ".num_batches_tracked"
 
 
@@ -75,10 +81,26 @@ def short_sha256(path: Path) -> str:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a `.safetensors` file or of a state_dict saved by torch; other objects are refused.
+    """Return the tensors of a `.safetensors` file or of the only state_dict in a file saved by torch; other objects are refused.
 
     Raises:
-        ArtifactError: the file is missing or damaged, or contains something other than tensors.
+        ArtifactError: the file is missing or damaged, contains something other than tensors, or several state_dicts.
+    """
+    state_dicts = read_state_dicts(path)
+    if len(state_dicts) > 1:
+        raise ArtifactError(
+            f"{path} contains several state_dicts, {', '.join(map(repr, state_dicts))}: save the one to read in a file of its own"
+        )
+    return next(iter(state_dicts.values()))
+
+
+def read_state_dicts(path: Path) -> dict[str, dict[str, Tensor]]:
+    """Return the state_dicts of a file by the keys that lead to them, joined by dots; empty for one that is the whole file.
+
+    A checkpoint may hold them beside other values, such as `netG` beside an optimizer's state. Names lose the prefixes that torch adds.
+
+    Raises:
+        ArtifactError: the file is missing or damaged, or contains no state_dict, or objects other than tensors and plain values.
     """
     if not path.is_file():
         raise ArtifactError(f"there is no file {path}")
@@ -90,14 +112,88 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     except MemoryError:
         raise
     except Exception as error:  # Damaged files raise exceptions of every type.
-        raise ArtifactError(
-            f"{path} cannot be read: it is damaged, or contains objects other than tensors, which are not loaded for security reasons"
-        ) from error
-    if not (isinstance(state, Mapping) and state and all(isinstance(tensor, Tensor) for tensor in state.values())):
-        raise ArtifactError(f"{path} is not a state_dict: expected tensors by name")
-    tensors = {str(name): tensor for name, tensor in state.items()}
-    wrapped = all(name.startswith(PARALLEL) for name in tensors)
-    return {name.removeprefix(PARALLEL): tensor for name, tensor in tensors.items()} if wrapped else tensors
+        raise ArtifactError(f"{path} {_reason(path, error)}") from error
+    state_dicts = dict(_state_dicts(state))
+    if not state_dicts:
+        raise ArtifactError(f"{path} is not a state_dict: expected tensors by name{_contents(state)}")
+    return state_dicts
+
+
+def by_prefix(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """Return tensors in groups by the first part of their names, which they lose, as a state_dict of several networks has them.
+
+    >>> by_prefix({"G.a.weight": torch.ones(1), "D.b": torch.ones(1), "step": torch.ones(1)})
+    {'G': {'a.weight': tensor([1.])}, 'D': {'b': tensor([1.])}}
+    """
+    groups: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        prefix, dot, rest = name.partition(".")
+        if dot:
+            groups.setdefault(prefix, {})[rest] = tensor
+    return {prefix: _without_wrappers(group) for prefix, group in groups.items()}
+
+
+def _state_dicts(state: object, key: str = "", depth: int = 0) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Yield the mappings from names to tensors inside `state`, with their keys. States of optimizers are by number, not by name."""
+    if not isinstance(state, Mapping) or not state or not all(isinstance(name, str) for name in state):
+        return
+    if all(isinstance(value, Tensor) for value in state.values()):
+        yield key, _without_wrappers(state)
+    elif depth < MAX_DEPTH:
+        for name, value in state.items():
+            yield from _state_dicts(value, f"{key}.{name}" if key else name, depth + 1)
+
+
+def _without_wrappers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Leave out of the names what torch's wrappers of modules add to them."""
+    tensors = {name.replace(COMPILED, ""): tensor for name, tensor in tensors.items()}
+    while all(name.startswith(PARALLEL) for name in tensors):
+        tensors = {name.removeprefix(PARALLEL): tensor for name, tensor in tensors.items()}
+    return tensors
+
+
+def _contents(state: object) -> str:
+    """Return the first keys of what a file contains, for a message."""
+    keys = [*map(str, state)][:MAX_DEPTH] if isinstance(state, Mapping) else []
+    return f", found {', '.join(keys)}" if keys else f", found {type(state).__name__}"
+
+
+def _reason(path: Path, error: Exception) -> str:
+    """Return why a file cannot be loaded, and the remedy."""
+    if path.suffix != ".safetensors" and _is_torchscript(path):
+        return (
+            "is a TorchScript program, not a state_dict: save its weights with "
+            f'torch.save(torch.jit.load("{path.name}").state_dict(), "weights.pth")'
+        )
+    kinds = _classes(path, error)
+    if any(kind.startswith("torch.nn.modules.") for kind in kinds):
+        return (
+            "is a pickled module, and only tensors are loaded: if you trust it, save its weights with "
+            f'torch.save(torch.load("{path.name}", weights_only=False).state_dict(), "weights.pth")'
+        )
+    if kinds:
+        return (
+            f"contains objects other than tensors, which are not loaded for security reasons ({kinds[0]}): "
+            "save the weights alone, in the program that wrote it, with "
+            'torch.save(network.state_dict(), "weights.pth")'
+        )
+    return "cannot be read: it is damaged, or contains objects other than tensors, which are not loaded for security reasons"
+
+
+def _is_torchscript(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as file:
+            return any(PurePosixPath(name).name == "constants.pkl" for name in file.namelist())
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
+        return False
+
+
+def _classes(path: Path, error: Exception) -> list[str]:
+    """Return the names of the classes and functions that a file refers to and that are not loaded. No code of the file runs."""
+    try:
+        return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(str(path)))
+    except Exception:  # Damaged files raise exceptions of every type, and files of old versions are not understood.
+        return re.findall(r"GLOBAL ([\w.]+)", str(error))
 
 
 def matched(path: Path, wanted: Mapping[str, Tensor], what: str, beside: str = "") -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """Saved generators to the Hub and back, with a local server that imitates its interface; nothing goes over the network."""
 
 import json
+import shutil
 import sys
 
 import pytest
@@ -13,6 +14,7 @@ from gcc.artifacts.model import resolve_location
 from gcc.artifacts.run_folder import load_command, save_command
 from gcc.artifacts.sharing import pull, push
 from gcc.cli import main
+from gcc.deploy.export import export
 from gcc.errors import ArtifactError, GccError
 from tests.helpers.families import TINY
 from tests.helpers.hub_server import TOKEN, serving
@@ -71,6 +73,35 @@ def test_a_teacher_comes_with_its_discriminators_and_its_generators(saved, hub, 
     out = pull("user/horses", tmp_path / "horses")
     for path in (saved / "cyclegan" / "teacher").rglob("*.*"):
         assert (out / path.relative_to(saved / "cyclegan" / "teacher")).read_bytes() == path.read_bytes()
+
+
+def test_replaced_models_are_neither_pushed_nor_pulled(saved, hub, tmp_path):
+    for arch in ("pix2pix", "cyclegan"):
+        teacher = tmp_path / arch
+        shutil.copytree(saved / arch / "teacher", teacher)
+        expected = {path.relative_to(teacher).as_posix() for path in teacher.rglob("*.*")}
+        for folder in [config.parent for config in teacher.rglob("config.json")]:
+            shutil.copytree(folder, folder / "replaced")
+        (teacher / "replaced").mkdir(exist_ok=True)
+        (teacher / "replaced" / "discriminators.safetensors").write_bytes(b"old")
+        push(teacher, f"user/{arch}", private=False)
+        pushed = hub.repositories[f"user/{arch}"][-1]
+        assert set(pushed) - {".gitattributes"} == expected
+        # As an earlier version pushed them.
+        hub.commit(f"user/{arch}", {**pushed, "replaced/README.md": b"old", "A2B/replaced/config.json": pushed["README.md"]})
+        hub.served.clear()
+        out = pull(f"user/{arch}", tmp_path / "pulled" / arch)
+        assert {path.relative_to(out).as_posix() for path in out.rglob("*.*")} == expected
+        assert "replaced/README.md" not in hub.served
+
+
+def test_an_export_of_an_address_is_written_here(saved, hub, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    push(saved / "pix2pix" / "student", "user/tiny", private=False)
+    export("hf://user/tiny@main", format="safetensors")
+    assert [path.name for path in (tmp_path / "here").iterdir()] == ["tiny@main.safetensors"]
+    assert not [path for path in (tmp_path / "cache").rglob("*.safetensors") if path.name != "model.safetensors"]
 
 
 def test_every_command_that_reads_a_generator_takes_its_address(saved, hub, tmp_path, monkeypatch):

@@ -109,6 +109,13 @@ def test_runs_with_other_inputs_are_refused(tmp_path):
         other.plan()
 
 
+@pytest.mark.parametrize("plan", ["[]", "3", "null", "no JSON"])
+def test_a_damaged_plan_is_refused(plan, tmp_path):
+    (tmp_path / "ablation-plan.json").write_text(plan)
+    with pytest.raises(OutputError, match="is damaged, or not the plan of an ablation"):
+        ablation(tmp_path, seeds=1).plan()
+
+
 def test_another_first_variant_takes_the_widths_of_a_finished_run(tmp_path):
     run(ablation(tmp_path, presets="gcc", seeds=1))
     later = ablation(tmp_path, presets="pruned-only,gcc", seeds=1)

@@ -177,6 +177,17 @@ def test_inspect_shows_an_architecture():
     assert "pix2pix" in refused("inspect", "pix3pix")
 
 
+def test_an_architecture_wins_over_a_folder_of_its_name(compressed, tmp_path, monkeypatch):
+    out, _ = compressed
+    shutil.copytree(out / "student", tmp_path / "pix2pix")
+    shutil.copytree(out / "student", tmp_path / "mine")
+    monkeypatch.chdir(tmp_path)
+    assert "pruned from" in run("inspect", "pix2pix", "--size", "64").output
+    for folder in ("./pix2pix", "pix2pix/", "mine"):
+        assert "█" in run("inspect", folder).output
+        assert "leave out --size and --set" in refused("inspect", folder, "--size", "64")
+
+
 def test_translate_writes_the_output_of_the_student(compressed, tmp_path):
     out, _ = compressed
     folder = tmp_path / "in"

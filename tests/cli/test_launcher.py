@@ -6,15 +6,20 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
+from functools import cache
 from os import environ
 from pathlib import Path
+from string import ascii_letters
 
 import pytest
+from click.testing import CliRunner
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from gcc.cli import main
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "gcc"
-COMMANDS = re.search(r"^    (\w+(?: \| \w+)+)\) become_gancc", SCRIPT.read_text(), re.MULTILINE)[1].split(" | ")
+COMMANDS = re.search(r"^commands='(.+)'$", SCRIPT.read_text(), re.MULTILINE)[1].split()
 COMPILER = shutil.which("cc")
 """The real compiler, by its name that differs from ours."""
 AWKWARD = ["two words", "", "*", "'", '"', "$HOME", "back\\slash\\n", "line\nbreak", "-", "--", "-DX='a b'", "@file", "[a-z]?", "~", "`id`"]
@@ -105,13 +110,81 @@ def test_our_commands_reach_gancc(ours, theirs, arguments):
 @pytest.mark.parametrize(
     "arguments",
     [
-        *map(str.split, ["--version", "-v", "-c m.c", "@file", "-", "--help=common", "--help -v", "-h m.c", "-c train", "list.c", "List"]),
-        *([word] for word in ("", "*", "compress list", "compress | list", "2:compress")),
+        *map(
+            str.split,
+            ["--version", "-v", "-c m.c", "@file", "-", "--help=common", "--help -v", "-h m.c", "-c train", "list.c", "main_", "kernel"],
+        ),
+        *([word] for word in ("", "*", "compress list", "compress | list", "2:compress", "compress2", "./trai", "träin", "compress" * 99)),
         AWKWARD,
     ],
 )
 def test_everything_else_reaches_the_compiler(ours, theirs, arguments):
     assert called(*arguments, path=[ours, theirs]) == (theirs / "gcc", arguments)
+
+
+@cache
+def distance(one, other):
+    """Return the Levenshtein distance of two words, by its recursive definition."""
+    if not one or not other:
+        return len(one) + len(other)
+    if one[-1] == other[-1]:
+        return distance(one[:-1], other[:-1])
+    return 1 + min(distance(one[:-1], other), distance(one, other[:-1]), distance(one[:-1], other[:-1]))
+
+
+WORDS = st.text(ascii_letters, min_size=1, max_size=12)
+
+
+@st.composite
+def mistyped(draw):
+    """Return a command with up to three edits."""
+    word = draw(st.sampled_from(COMMANDS))
+    for _ in range(draw(st.integers(1, 3))):
+        place = draw(st.integers(0, len(word)))
+        word = word[:place] + draw(st.sampled_from(["", *"abelrstE"])) + word[place + draw(st.integers(0, 1)) :]
+    return word or "x"
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(word=st.one_of(mistyped(), WORDS), rest=st.lists(st.sampled_from(["--arch", "m.c", "-c"]), max_size=2))
+def test_a_mistyped_command_gets_one_line_and_other_words_reach_the_compiler(ours, theirs, word, rest):
+    if word in COMMANDS:
+        assert called(word, *rest, path=[ours, theirs])[0] == ours / "gancc"
+        return
+    least = min(distance(word, command) for command in COMMANDS)
+    if least > 2:
+        assert called(word, *rest, path=[ours, theirs]) == (theirs / "gcc", [word, *rest])
+        return
+    done = run(word, *rest, path=[ours, theirs])
+    assert (done.returncode, done.stdout) == (2, "")
+    match = re.fullmatch(rf"gcc: '{word}' is neither a command of gan-gcc nor a file: did you mean 'gcc (\w+)'\?\n", done.stderr)
+    assert distance(word, match[1]) == least
+
+
+@pytest.mark.parametrize("make", [Path.touch, Path.mkdir, lambda path: path.symlink_to("nowhere")])
+def test_a_file_with_the_name_of_nearly_a_command_reaches_the_compiler(ours, theirs, make):
+    make(theirs / "compres")
+    assert called("compres", "-o", "x", path=[ours, theirs], cwd=theirs) == (theirs / "gcc", ["compres", "-o", "x"])
+
+
+def test_the_compiler_keeps_its_exit_code_for_other_words(ours, tmp_path):
+    program(tmp_path / "usr" / "gcc", "exit 4")
+    for word in ("kernel", "nosuchfile", "main.c", "compres.c"):
+        assert run(word, path=[ours, tmp_path / "usr"]).returncode == 4
+
+
+def test_help_and_version_of_gancc():
+    def shown(*arguments):
+        result = CliRunner().invoke(main, arguments)
+        return result.exit_code, result.output
+
+    assert shown("help") == shown("--help") and "compress" in shown("help")[1]
+    for name in ("compress", "import", "help"):
+        assert shown("help", name) == shown(name, "--help")
+    assert shown("--version") == shown("version") and shown("version")[1].startswith("gan-gcc ")
+    for arguments in (["help", "compres"], ["compres"]):
+        code, text = shown(*arguments)
+        assert code == 2 and text.count("\n") == 1 and "there is no command 'compres' (did you mean 'compress'" in text
 
 
 def test_the_compiler_takes_the_place_of_the_script(ours, tmp_path):

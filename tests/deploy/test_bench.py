@@ -50,9 +50,9 @@ def test_memory_is_that_of_the_passes(saved):
 
 def test_speed_up_against_another_generator():
     def timing(generator, shape, median):
-        return Timing(generator, "cpu", shape, Latency(median, median, "cpu", 1), None)
+        return Timing(generator, "cpu", shape, Latency(median, median, "cpu", 1), None, is_reference=generator == "t")
 
-    timings = rows([timing(*values) for values in (("t", (1, 3), 8), ("s", (1, 3), 2), ("t", (4, 3), 9), ("s", (4, 3), 3))], "t")
+    timings = rows([timing(*values) for values in (("t", (1, 3), 8), ("s", (1, 3), 2), ("t", (4, 3), 9), ("s", (4, 3), 3))])
     assert [row["speed_up"] for row in timings] == [None, 4, None, 3]
     assert [row["samples_per_second"] for row in timings] == [125, 500, pytest.approx(4000 / 9), pytest.approx(4000 / 3)]
 
@@ -81,3 +81,29 @@ def test_the_command_prints_a_table_and_writes_json(saved, tmp_path):
     contents = json.loads((tmp_path / "bench.json").read_text())
     assert contents["environment"]["torch"] == torch.__version__ and [row["input"] for row in contents["timings"]] == [[1, 3, 32, 32]] * 2
     assert contents["timings"][0]["speed_up"] is None and contents["timings"][1]["speed_up"] > 0
+
+
+def test_different_inputs_are_not_compared(saved, tmp_path):
+    write("cyclegan", tmp_path / "larger", size=64)
+    with pytest.raises(GccError, match=r"cyclegan takes 3x32x32 and .*larger takes 3x64x64: give a --size that both accept"):
+        list(bench(saved / "cyclegan", tmp_path / "larger"))
+    timings = rows(list(bench(saved / "cyclegan", tmp_path / "larger", sizes=(32,))))
+    assert timings[0]["speed_up"] is None and timings[1]["speed_up"] == timings[0]["median_ms"] / timings[1]["median_ms"]
+    for sizes in ((), (32,)):
+        with pytest.raises(GccError, match=r"takes 128: leave out --against|size 32: this generator takes Nx128"):
+            list(bench(saved / "cyclegan", saved / "sagan", sizes=sizes))
+
+
+def test_the_speed_up_does_not_depend_on_how_a_folder_is_written(saved, tmp_path, monkeypatch):
+    write("cyclegan", tmp_path / "teacher" / "A2B")
+    monkeypatch.chdir(tmp_path)
+    for against in ("teacher", "./teacher/", "teacher/A2B/../A2B"):
+        reference, timed = rows(list(bench(saved / "cyclegan", against)))
+        assert reference["speed_up"] is None and timed["speed_up"] > 0
+
+
+def test_devices_and_numbers_may_have_spaces(saved, tmp_path):
+    arguments = ["bench", str(saved / "cyclegan"), "--device", "cpu, cpu", "--batch-size", "1, 2", "--json", str(tmp_path / "bench.json")]
+    assert CliRunner().invoke(main, arguments, catch_exceptions=False).exit_code == 0
+    assert [row["input"][0] for row in json.loads((tmp_path / "bench.json").read_text())["timings"]] == [1, 2, 1, 2]
+    assert "no device: name some of cpu" in CliRunner().invoke(main, ["bench", str(saved / "cyclegan"), "--device", " , "]).stderr

@@ -239,3 +239,14 @@ def test_only_the_split_that_is_evaluated_is_read(saved, few_pairs, tmp_path):
     assert evaluation.left_out == []
     with pytest.raises(DataError, match="cannot read the image"):
         evaluate(saved / "student", whole, evaluators="miou_small")
+
+
+@pytest.mark.parametrize(
+    "contents", ["{}", "[1]", "3", "no JSON", '{"subject": "a", "metrics": 3}', '{"subject": "a", "metrics": {"G": []}}']
+)
+def test_a_foreign_file_with_a_number_is_not_overwritten(contents, tmp_path):
+    path = tmp_path / "e.json"
+    save_evaluation(path, Evaluation("a", "data", "test", {"G": {"l1": Metric(1.0, "", "p")}}, {}))
+    (tmp_path / "e-2.json").write_text(contents)
+    assert free_path(path, Evaluation("b", "data", "test", {"G": {"l1": Metric(1.0, "", "p")}}, {})).name == "e-3.json"
+    assert (tmp_path / "e-2.json").read_text() == contents

@@ -69,7 +69,8 @@ def test_losses_that_are_not_finite_are_rolled_back_too():
                 with torch.no_grad():
                     next(compressor.student.generators["G"].parameters()).fill_(torch.nan)
     assert list(warned) == [6] and "student/G" in warned[6]["student"]
-    assert warned[6]["student"].endswith("is not finite; rolled back to the last good epoch, at half the learning rates")
+    assert warned[6]["student"].endswith("is not finite; rolled back to the last good epoch, at half the learning rates of G and D")
+    assert (compressor.student.optimizer_G.lr, compressor.student.optimizer_alpha.lr) == (1e-3, compressor.recipe.lr_alpha)
     assert all(parameter.isfinite().all() for parameter in compressor.student.generators["G"].parameters())
 
 

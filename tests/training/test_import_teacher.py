@@ -4,10 +4,12 @@ from functools import partial
 
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import nn
 
 from gcc import Compressor, Teacher, load
 from gcc.artifacts.model import read
+from gcc.cli import main
 from gcc.errors import ArtifactError, GccError, OutputError, RecipeError
 from gcc.training.import_teacher import import_generator
 from tests.helpers.foreign_networks import ResNet, unet
@@ -135,6 +137,56 @@ def test_a_file_that_does_not_fit_is_refused_by_its_keys(edit, message, tmp_path
     with pytest.raises(ArtifactError, match=message):
         imported("cyclegan", tmp_path / "G.pth", tmp_path / "teacher")
     assert not (tmp_path / "teacher").exists()
+
+
+def checkpoints(state):
+    """Return checkpoints as other programs write them, by a name."""
+    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.ones(2))]).state_dict()
+    other = {"main.0.weight": torch.zeros(4, 6, 4, 4)}
+    wrapped = {
+        prefix: {prefix + name: tensor for name, tensor in state.items()} for prefix in ("_orig_mod.", "module._orig_mod.", "generator.")
+    }
+    return {
+        "compiled": wrapped["_orig_mod."],
+        "compiled in DDP": wrapped["module._orig_mod."],
+        "averaged": {"n_averaged": torch.tensor(3)} | {f"module.{name}": tensor for name, tensor in state.items()},
+        "BasicSR": {"params_ema": state},
+        "own loop": {"netG": state, "netD": other, "optimizer": optimizer, "epoch": 7},
+        "Lightning": {
+            "state_dict": wrapped["generator."] | {f"discriminator.{name}": tensor for name, tensor in other.items()},
+            "epoch": 3,
+        },
+        "compiled in Lightning": {"state_dict": {f"generator._orig_mod.{name}": tensor for name, tensor in state.items()}, "epoch": 3},
+    }
+
+
+@pytest.mark.parametrize("name", checkpoints({"a": torch.ones(1)}))
+def test_the_generator_of_a_checkpoint_is_imported(name, tmp_path):
+    network = saved(unet(5, 4), tmp_path / "G.pth")
+    torch.save(checkpoints(network.state_dict())[name], tmp_path / "checkpoint.pth")
+    for file in ("G.pth", "checkpoint.pth"):
+        imported("pix2pix", tmp_path / file, tmp_path / file.partition(".")[0], size=32)
+    plain, found = (load(tmp_path / folder).state_dict() for folder in ("G", "checkpoint"))
+    assert all(torch.equal(tensor, found[key]) for key, tensor in plain.items())
+
+
+def test_one_of_several_generators_is_chosen_by_its_key(tmp_path):
+    network = saved(unet(5, 4), tmp_path / "G.pth")
+    state = network.state_dict()
+    averaged = {name: tensor + 1 for name, tensor in state.items()}
+    file, out = tmp_path / "G.pth", tmp_path / "out"
+    torch.save({"params": state, "params_ema": averaged}, file)
+
+    def run(*arguments):
+        return CliRunner().invoke(main, ["import", "--arch", "pix2pix", "--set", "size=32", str(file), str(out), *arguments])
+
+    assert "several generators of pix2pix: choose one of params, params_ema with --key" in run().stderr
+    assert "no state dict at the key 'param_ema' (did you mean 'params_ema'" in run("--key", "param_ema").stderr
+    assert run("--key", "params_ema").exit_code == 0
+    assert torch.equal(load(out).state_dict()["down1.conv.weight"], averaged["model.model.0.weight"])
+    torch.save({"state_dict": {f"{name}.{key}": tensor for name in "AB" for key, tensor in state.items()}}, file)
+    assert "choose one of state_dict.A, state_dict.B with --key" in run("--force").stderr
+    assert run("--key", "state_dict.B", "--force").exit_code == 0
 
 
 def test_unknown_names(tmp_path):

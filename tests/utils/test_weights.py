@@ -1,6 +1,9 @@
 import os
 import pickle
 import re
+from argparse import Namespace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
@@ -9,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from gcc.errors import ArtifactError
-from gcc.utils.weights import matched, read_tensors
+from gcc.utils.weights import matched, read_state_dicts, read_tensors
 
 
 class Evil:
@@ -34,7 +37,7 @@ def test_nothing_is_run(tmp_path):
     assert not os.path.exists("/tmp/evil")
 
 
-@pytest.mark.parametrize("content", [{}, {"a": 1}, [torch.zeros(1)], torch.zeros(1), {"state_dict": {"a": torch.zeros(1)}}])
+@pytest.mark.parametrize("content", [{}, {"a": 1}, [torch.zeros(1)], torch.zeros(1), {"state_dict": {"a": 1}}, {0: torch.zeros(1)}])
 def test_what_is_no_state_dict_is_refused(content, tmp_path):
     torch.save(content, tmp_path / "a.pth")
     with pytest.raises(ArtifactError, match="not a state_dict"):
@@ -65,6 +68,58 @@ def test_the_prefix_of_data_parallel_is_left_off(tmp_path):
     assert read_tensors(tmp_path / "a.pth").keys() == {"a", "b.c"}
     torch.save({"module.a": torch.zeros(1), "b": torch.ones(1)}, tmp_path / "a.pth")
     assert read_tensors(tmp_path / "a.pth").keys() == {"module.a", "b"}
+
+
+@given(st.lists(st.sampled_from(["module.", "_orig_mod."]), max_size=4))
+def test_prefixes_of_wrappers_are_left_off_in_any_order(prefixes):
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "a.pth")
+        torch.save({"".join(prefixes) + name: torch.zeros(1) for name in ("a", "b.c")}, file)
+        assert read_tensors(file).keys() == {"a", "b.c"}
+
+
+def test_a_submodule_may_be_compiled(tmp_path):
+    torch.save({"module.a": torch.zeros(1), "module.b._orig_mod.c": torch.ones(1)}, tmp_path / "a.pth")
+    assert read_tensors(tmp_path / "a.pth").keys() == {"a", "b.c"}
+
+
+def test_the_only_state_dict_of_a_checkpoint_is_read_or_all_are_named(tmp_path):
+    network = torch.nn.Conv2d(1, 1, 1)
+    optimizer = torch.optim.Adam(network.parameters())
+    network(torch.ones(1, 1, 1, 1)).sum().backward()
+    optimizer.step()
+    state, file = network.state_dict(), tmp_path / "a.pth"
+    rest = {"optimizer": optimizer.state_dict(), "epoch": 7, "loss": torch.ones(()), "name": None, "losses": [1.0]}
+    for checkpoint in (state, {"netG": state}, {"state_dict": state, **rest}, {**rest, "models": {"best": {"G": state}, "none": {}}}):
+        torch.save(checkpoint, file)
+        assert read_tensors(file).keys() == {"weight", "bias"}
+    torch.save({"params": state, "params_ema": state, **rest}, file)
+    assert [*read_state_dicts(file)] == ["params", "params_ema"]
+    with pytest.raises(ArtifactError, match="several state_dicts, 'params', 'params_ema'"):
+        read_tensors(file)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_what_is_not_loaded_is_named_with_the_remedy(zipped, tmp_path):
+    network, file = torch.nn.Sequential(torch.nn.Conv2d(1, 1, 1)), tmp_path / "a.pt"
+    torch.save(network, file, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(
+        ArtifactError, match=r'is a pickled module.*torch\.save\(torch\.load\("a\.pt", weights_only=False\)\.state_dict\(\)'
+    ):
+        read_tensors(file)
+    torch.save({"a": torch.zeros(1), "options": Namespace()}, file, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(ArtifactError, match=r"argparse\.Namespace\): save the weights alone.*network\.state_dict\(\)"):
+        read_tensors(file)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+def test_torchscript_is_named_and_its_remedy_works(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.jit.script(torch.nn.Conv2d(1, 1, 1)).save("a.pt")
+    with pytest.raises(ArtifactError, match="is a TorchScript program") as caught:
+        read_tensors(Path("a.pt"))
+    exec(str(caught.value).partition(" with ")[2], {"torch": torch})
+    assert read_tensors(Path("weights.pth")).keys() == {"weight", "bias"}
 
 
 def test_a_file_fills_a_network_or_its_first_difference_is_named(tmp_path):
