@@ -8,7 +8,7 @@ from PIL import Image
 
 from gcc.data.folders import describe_contents, require_folder
 from gcc.data.hold_out import every_tenth, select_split
-from gcc.data.images import image_files, read_rgb
+from gcc.data.images import images_below, read_rgb, read_size
 from gcc.data.paired import PairedImages, same_size
 from gcc.errors import DataError
 from gcc.recipe import Recipe
@@ -21,8 +21,8 @@ Files = tuple[Path, Path | None]
 class Aligned(PairedImages[Files]):
     """Image pairs: `train/*.jpg` with A and B side by side, or `A/train/` and `B/train/`; the same for `val` and `test`.
 
-    If both layouts exist, the side-by-side images count, because pix2pix joins them from the others. If `val` or `test` is missing, the
-    other serves as both. If both are missing, every tenth training image is held out for them.
+    Subfolders are read too. If both layouts exist, the side-by-side images count, because pix2pix joins them from the others. If `val` or
+    `test` is missing, the other serves as both. If both are missing, every tenth training image is held out for them.
     """
 
     def __init__(self, root: Path | None, split: str, recipe: Recipe) -> None:
@@ -35,7 +35,7 @@ class Aligned(PairedImages[Files]):
 
     @classmethod
     def matches(cls, root: Path) -> bool:
-        return bool(image_files(root / "train")) or all((root / side / "train").is_dir() for side in "AB")
+        return bool(_joined(root, "train")) or all((root / side / "train").is_dir() for side in "AB")
 
     def read(self, file: Files) -> tuple[Image.Image, Image.Image]:
         a, b = file
@@ -43,25 +43,43 @@ class Aligned(PairedImages[Files]):
 
 
 def _files(root: Path, split: str) -> list[Files]:
-    if image_files(root / "train"):
-        return [(path, None) for path in image_files(root / split)]
+    if _joined(root, "train"):
+        return [(path, None) for path in _joined(root, split)]
     return _partners(root / "A" / split, root / "B" / split)
+
+
+def _joined(root: Path, split: str) -> list[Path]:
+    """Return the images of a split that hold A and B side by side; an empty list if they lie in a folder each."""
+    files = images_below(root / split)
+    return [] if _are_partners(root / split, files) else files
+
+
+def _are_partners(folder: Path, files: list[Path]) -> bool:
+    """Return whether all images lie in two subfolders, with the same names in both, and are not as wide as two squares."""
+    names: dict[Path, set[str]] = {}
+    for path in files:
+        names.setdefault(path.parent, set()).add(path.stem)
+    if len(names) != 2 or folder in names or len({frozenset(stems) for stems in names.values()}) != 1:
+        return False
+    width, height = read_size(files[0])
+    return width != 2 * height
 
 
 def _partners(folder_a: Path, folder_b: Path) -> list[Files]:
     a, b = _by_stem(folder_a), _by_stem(folder_b)
     unpaired = [path for stem, path in (a | b).items() if (stem in a) != (stem in b)]
     if unpaired:
-        other = folder_b if unpaired[0].parent == folder_a else folder_a
+        other = folder_b if unpaired[0].is_relative_to(folder_a) else folder_a
         more = f" ({len(unpaired)} images lack one)" if len(unpaired) > 1 else ""
         raise DataError(f"{unpaired[0]} has no partner of the same name in {other}{more}: add it, or remove the image")
     return [(path, b[stem]) for stem, path in a.items()]
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
-    files: dict[str, Path] = {}
-    for path in image_files(folder):
-        first = files.setdefault(path.stem, path)
+def _by_stem(folder: Path) -> dict[Path, Path]:
+    """Return the images of a folder by their paths in it, without suffixes."""
+    files: dict[Path, Path] = {}
+    for path in images_below(folder):
+        first = files.setdefault(path.relative_to(folder).with_suffix(""), path)
         if first is not path:
             raise DataError(f"{first} and {path.name} have the same name: remove one, because pairs are matched by name")
     return files

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from gcc.errors import DataError, OutputError
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+T = TypeVar("T")
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 """Suffixes of image files, in lower case."""
 
 BICUBIC = Image.Resampling.BICUBIC
@@ -30,6 +33,29 @@ def image_files(folder: Path) -> list[Path]:
         DataError: the folder cannot be listed.
     """
     return [path for path in entries(folder) if path.suffix.lower() in SUFFIXES and not path.is_dir()]
+
+
+def images_below(folder: Path, leave_out: Collection[Path] = ()) -> list[Path]:
+    """Return the image files in `folder` and, after them, those in its subfolders, each folder in natural order; without hidden ones.
+
+    Args:
+        folder: the folder; the list is empty if it is not one.
+        leave_out: resolved paths of folders that are not entered.
+
+    Raises:
+        DataError: a folder cannot be listed.
+    """
+    return [path for path in files_below(folder, leave_out) if path.suffix.lower() in SUFFIXES]
+
+
+def files_below(folder: Path, leave_out: Collection[Path] = ()) -> list[Path]:
+    """Return the files in `folder` and, after them, those in its subfolders, as `images_below` does."""
+    inside = entries(folder)
+    folders = {path: None for path in inside if path.is_dir()}
+    # A symbolic link may lead back to a folder above it.
+    entered = {*leave_out, folder.resolve()}
+    below = [path for child in folders if child.resolve() not in entered for path in files_below(child, entered)]
+    return [path for path in inside if path not in folders] + below
 
 
 def subfolders(folder: Path) -> list[Path]:
@@ -73,6 +99,15 @@ def read_rgb(path: Path) -> Image.Image:
     return _read(path, _rgb)
 
 
+def read_size(path: Path) -> tuple[int, int]:
+    """Return the width and height of an image file, turned upright by its EXIF orientation; only its header is read.
+
+    Raises:
+        DataError: the header cannot be read.
+    """
+    return _read(path, _upright_size)
+
+
 def read_ids(path: Path) -> np.ndarray:
     """Read an 8-bit map of label ids, (H, W) uint8; a palette gives its indices.
 
@@ -82,7 +117,7 @@ def read_ids(path: Path) -> np.ndarray:
     return np.asarray(_read(path, _ids))
 
 
-def _read(path: Path, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+def _read(path: Path, convert: Callable[[Image.Image], T]) -> T:
     try:
         # Pillow's warnings, for example about damaged EXIF data in an intact image, need no action from the user.
         with warnings.catch_warnings():
@@ -93,6 +128,11 @@ def _read(path: Path, convert: Callable[[Image.Image], Image.Image]) -> Image.Im
         raise
     except Exception as error:  # Decoders raise exceptions of every type for damaged files.
         raise DataError(f"cannot read the image {path}: {_reason(path, error)}") from error
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    width, height = image.size
+    return (height, width) if image.getexif().get(ExifTags.Base.Orientation, 1) >= 5 else (width, height)
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -10,7 +10,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from gcc.artifacts.model import read, single_generator
-from gcc.data.images import image_files, read_rgb, resized, to_tensor, write_image
+from gcc.data.folders import describe_lack
+from gcc.data.images import images_below, read_rgb, resized, to_tensor, write_image
 from gcc.errors import DataError, GccError
 from gcc.models.modules import require_finite
 from gcc.utils.device import choose_device
@@ -32,8 +33,8 @@ def translate(
 
     Args:
         student: folder of the saved generator.
-        source: an image, or a folder of images.
-        target: the file to write; for a folder of images, the folder for PNG files with the same names.
+        source: an image, or a folder of images, whose subfolders are read too.
+        target: the file to write; for a folder of images, the folder for PNG files with the same names, in the same subfolders.
         size: height and width that images are resized to; None lets the architecture choose, for example the size of the training images.
         device: where to run.
         leave_out: called with the error if an image cannot be read; the image is left out unless this raises.
@@ -104,11 +105,12 @@ def _jobs(source: Path, target: Path) -> list[tuple[Path, Path]]:
     elif source.is_dir():
         if target.is_file():
             raise DataError(f"{target} is a file: expected a folder, since {source} is one")
-        jobs = [(image, target / f"{image.stem}.png") for image in image_files(source)]
+        images = images_below(source, leave_out=[target.resolve()] if target.resolve() != source.resolve() else [])
+        jobs = [(image, target / image.relative_to(source).with_suffix(".png")) for image in images]
     else:
         raise DataError(f"there is no image or folder {source}")
     if not jobs:
-        raise DataError(f"the folder {source} holds no images")
+        raise DataError(f"the folder {source} holds no images: {describe_lack(source)}")
     if source.is_file() and jobs[0][1].suffix.lower() not in Image.registered_extensions():
         raise DataError(f"{target} does not have the suffix of an image format: expected one such as .png")
     sources, writers = {image.resolve() for image, _ in jobs}, dict[Path, Path]()
