@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
@@ -9,6 +10,7 @@ from PIL import Image
 from gcc.data.folders import describe_contents, require_folder
 from gcc.data.hold_out import every_tenth, select_split
 from gcc.data.images import images_below, read_rgb, read_size
+from gcc.data.inspection import ImageInfo
 from gcc.data.paired import PairedImages, same_size
 from gcc.errors import DataError
 from gcc.recipe import Recipe
@@ -40,6 +42,15 @@ class Aligned(PairedImages[Files]):
     def read(self, file: Files) -> tuple[Image.Image, Image.Image]:
         a, b = file
         return _halves(a) if b is None else same_size(read_rgb(a), read_rgb(b), f"{a} and {b}")
+
+    def inspect(self) -> list[ImageInfo]:
+        # Each file that holds both images is as wide as both.
+        return [replace(info, size=(info.size[0] // 2, info.size[1])) if self.files[0][1] is None else info for info in super().inspect()]
+
+    @classmethod
+    def is_side_by_side(cls, root: Path) -> bool:
+        """Return whether the training images of a folder each hold A and B side by side."""
+        return bool(_joined(root, "train"))
 
 
 def _files(root: Path, split: str) -> list[Files]:
