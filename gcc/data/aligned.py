@@ -41,7 +41,7 @@ class Aligned(PairedImages[Files]):
 
     def read(self, file: Files) -> tuple[Image.Image, Image.Image]:
         a, b = file
-        return _halves(a) if b is None else same_size(read_rgb(a), read_rgb(b), f"{a} and {b}")
+        return halves(a, read_rgb(a)) if b is None else same_size(read_rgb(a), read_rgb(b), f"{a} and {b}")
 
     def inspect(self) -> list[ImageInfo]:
         # Each file that holds both images is as wide as both.
@@ -96,8 +96,12 @@ def _by_stem(folder: Path) -> dict[Path, Path]:
     return files
 
 
-def _halves(path: Path) -> tuple[Image.Image, Image.Image]:
-    image = read_rgb(path)
+def halves(path: Path, image: Image.Image) -> tuple[Image.Image, Image.Image]:
+    """Return A, the left half, and B, the right half, of an image read from `path`.
+
+    Raises:
+        DataError: the width is odd.
+    """
     half, odd = divmod(image.width, 2)
     if odd:
         raise DataError(f"{path} is {image.width} pixels wide: A and B side by side need an even width; crop it, or remove it")
