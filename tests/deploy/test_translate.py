@@ -1,11 +1,14 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
 
 from gcc import load
+from gcc.cli import main
 from gcc.deploy.translate import in_tiles, translate
 from gcc.errors import GccError
 from gcc.registry import ARCHITECTURES
@@ -132,6 +135,21 @@ def test_the_input_half_of_a_pair_is_translated(tmp_path, direction, start, plac
     assert same(written, network, half) and "1.png holds A and B side by side" in text and f"half, {direction[0]}, is" in text
     (whole,), texts = translated(tmp_path / "student", pair, tmp_path / "whole.png", pairs=False)
     assert sized(whole) == (64, 32) and not texts
+
+
+def test_the_documented_command_takes_the_half_that_its_direction_translates(tmp_path, monkeypatch):
+    guide = (Path(__file__).parents[2] / "docs" / "migration.md").read_text(encoding="utf-8")
+    *_, command = (line.split() for line in guide.partition("The two generators")[0].splitlines() if line.startswith("$ "))
+    assert command[:3] == ["$", "gcc", "translate"]
+    student, source, target = (tmp_path / argument for argument in command[3:])
+    network = write("pix2pix", student, direction="BtoA")
+    for split in ("train", "val", "test"):
+        pair = noise(tmp_path / "datasets" / "facades" / split / "1.jpg", 64, 32)
+    assert source == pair.parent
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, command[2:])
+    assert result.exit_code == 0 and result.stderr.count("\n") == 1 and "the right half, B, is translated" in result.stderr
+    assert same(target / "1.png", network, written_pixels(pair)[:, 32:])
 
 
 def run_folder(tmp_path, data, dataset=None):
