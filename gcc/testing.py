@@ -355,7 +355,7 @@ def _require_image_at(network: nn.Module, name: str, image: Tensor) -> None:
     try:
         fake = network(image)
     except RuntimeError as error:
-        raise AssertionError(f"generator {name} cannot run at {size}: {error}") from error
+        raise PluginError(f"generator {name} cannot run at {size}: {error}") from error
     scale = fake.shape[2] // height
     _require(tuple(fake.shape[2:]) == (scale * height, scale * width), f"generator {name} returns {tuple(fake.shape)} for {size}")
 
