@@ -331,13 +331,33 @@ def check_inputs(architecture: Architecture[Any]) -> None:
     radius = architecture.receptive_field_radius
     height, width = architecture.input_size(20, 50 if radius is None else 3 * radius + 1)
     image = torch.rand(1, example.shape[1], height, width, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    multiple, size = architecture.size_multiple, architecture.recipe.size
+    larger = torch.zeros(1, example.shape[1], _next_multiple(size, multiple or 1), _next_multiple(size + 1, multiple or 1)).double()
     for name, network in build_generators(architecture, _prunable(architecture), "check").items():
         with torch.no_grad():
             fake = network.double().eval()(image)
+            if multiple is not None:
+                _require_image_at(network, name, larger)
             _require(fake.ndim == 4, f"generator {name} returns no image for {width}x{height} pixels, as `input_size` returns")
             if radius is not None:
                 seamless = torch.allclose(in_tiles(network, image, radius, tile=max(1, radius)), fake)
                 _require(seamless, f"generator {name} depends on pixels beyond its receptive_field_radius of {radius}")
+
+
+def _next_multiple(size: int, multiple: int) -> int:
+    return size + -size % multiple
+
+
+def _require_image_at(network: nn.Module, name: str, image: Tensor) -> None:
+    """Require that a generator returns an image of the shape of `image`, or enlarges both sides by one factor."""
+    height, width = image.shape[2:]
+    size = f"{width}x{height} pixels, multiples of size_multiple"
+    try:
+        fake = network(image)
+    except RuntimeError as error:
+        raise PluginError(f"generator {name} cannot run at {size}: {error}") from error
+    scale = fake.shape[2] // height
+    _require(tuple(fake.shape[2:]) == (scale * height, scale * width), f"generator {name} returns {tuple(fake.shape)} for {size}")
 
 
 def check_artifact(arch: str, architecture: Architecture[Any], folder: Path) -> None:

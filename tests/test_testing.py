@@ -140,6 +140,10 @@ class ShortSighted(SRGAN):
     reach = 3
 
 
+class Coarser(Pix2Pix):
+    size_multiple = 2
+
+
 class Untrained(Pix2Pix):
     def __init__(self, recipe):
         super().__init__(changed(recipe, {"pretrain_epochs": 1}))
@@ -163,6 +167,7 @@ class Untrained(Pix2Pix):
         (Elsewhere, testing.check_inputs, "demo_source 'portraits' has samples .*, not 'paired'"),
         (Halved, testing.check_groups, "'only': the 2 outputs of both.weight .* not adjacent: read them by `unflatten"),
         (ShortSighted, testing.check_inputs, "beyond its receptive_field_radius of 3"),
+        (Coarser, testing.check_inputs, "cannot run at 34x32 pixels, multiples of size_multiple"),
     ],
 )
 def test_a_broken_family_is_told_where(family, check, says):

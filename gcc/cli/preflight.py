@@ -130,13 +130,14 @@ def images(context: RunContext, skip_bad: bool) -> Finding:
     """Count the samples of each split, without bad ones, and name the bad ones, which are an error unless they are skipped."""
     splits = context.data
     note = f"; {splits.test.note}" if splits.test.note else ""
+    note += "".join(f"; {change}" for change in splits.changes)
     if bad := splits.left_out:
         more = f"; and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
         text = f"{len(bad)} samples cannot be used: {'; '.join(bad[:NAMED])}{more}"
         if not skip_bad:
             return Finding("data", "error", f"{text}: repair them, or leave them out with --skip-bad")
         note += f"; {text}, and are left out"
-    return Finding("data", "warning" if bad else "ok", splits.summary(context.recipe.size)["data"] + note)
+    return Finding("data", "warning" if bad or splits.is_lossy else "ok", splits.summary(context.recipe.size)["data"] + note)
 
 
 def training(run: Compressor) -> Finding:

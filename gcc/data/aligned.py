@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
 
 from gcc.data.folders import describe_contents, require_folder
 from gcc.data.hold_out import SPLITS, every_tenth, select_split
-from gcc.data.images import image_files, read_rgb
+from gcc.data.images import images_below, read_rgb, read_size
+from gcc.data.inspection import ImageInfo
 from gcc.data.paired import PairedImages, same_size
 from gcc.errors import DataError
 from gcc.recipe import Recipe
@@ -21,8 +23,8 @@ Files = tuple[Path, Path | None]
 class Aligned(PairedImages[Files]):
     """Image pairs: `train/*.jpg` with A and B side by side, or `A/train/` and `B/train/`; the same for `val` and `test`.
 
-    If both layouts exist, the side-by-side images count, because pix2pix joins them from the others. If `val` or `test` is missing, the
-    other serves as both. If both are missing, every tenth training image is held out for them.
+    Subfolders are read too. If both layouts exist, the side-by-side images count, because pix2pix joins them from the others. If `val` or
+    `test` is missing, the other serves as both. If both are missing, every tenth training image is held out for them.
     """
 
     def __init__(self, root: Path | None, split: str, recipe: Recipe) -> None:
@@ -39,12 +41,21 @@ class Aligned(PairedImages[Files]):
 
     def read(self, file: Files) -> tuple[Image.Image, Image.Image]:
         a, b = file
-        return _halves(a) if b is None else same_size(read_rgb(a), read_rgb(b), f"{a} and {b}")
+        return halves(a, read_rgb(a)) if b is None else same_size(read_rgb(a), read_rgb(b), f"{a} and {b}")
+
+    def inspect(self) -> list[ImageInfo]:
+        # Each file that holds both images is as wide as both.
+        return [replace(info, size=(info.size[0] // 2, info.size[1])) if self.files[0][1] is None else info for info in super().inspect()]
+
+    @classmethod
+    def is_side_by_side(cls, root: Path) -> bool:
+        """Return whether the training images of a folder each hold A and B side by side."""
+        return bool(_joined(root, "train"))
 
 
 def _is_joined(root: Path) -> bool:
     """Return whether images hold A and B side by side: those of train, or in a folder without training images those of another split."""
-    return bool(image_files(root / "train")) or (not _has_domains(root, "train") and any(image_files(root / split) for split in SPLITS))
+    return bool(_joined(root, "train")) or (not _has_domains(root, "train") and any(_joined(root, split) for split in SPLITS))
 
 
 def _has_domains(root: Path, split: str) -> bool:
@@ -53,31 +64,53 @@ def _has_domains(root: Path, split: str) -> bool:
 
 def _files(root: Path, split: str) -> list[Files]:
     if _is_joined(root):
-        return [(path, None) for path in image_files(root / split)]
+        return [(path, None) for path in _joined(root, split)]
     return _partners(root / "A" / split, root / "B" / split)
+
+
+def _joined(root: Path, split: str) -> list[Path]:
+    """Return the images of a split that hold A and B side by side; an empty list if they lie in a folder each."""
+    files = images_below(root / split)
+    return [] if _are_partners(root / split, files) else files
+
+
+def _are_partners(folder: Path, files: list[Path]) -> bool:
+    """Return whether all images lie in two subfolders, with the same names in both, and are not as wide as two squares."""
+    names: dict[Path, set[str]] = {}
+    for path in files:
+        names.setdefault(path.parent, set()).add(path.stem)
+    if len(names) != 2 or folder in names or len({frozenset(stems) for stems in names.values()}) != 1:
+        return False
+    width, height = read_size(files[0])
+    return width != 2 * height
 
 
 def _partners(folder_a: Path, folder_b: Path) -> list[Files]:
     a, b = _by_stem(folder_a), _by_stem(folder_b)
     unpaired = [path for stem, path in (a | b).items() if (stem in a) != (stem in b)]
     if unpaired:
-        other = folder_b if unpaired[0].parent == folder_a else folder_a
+        other = folder_b if unpaired[0].is_relative_to(folder_a) else folder_a
         more = f" ({len(unpaired)} images lack one)" if len(unpaired) > 1 else ""
         raise DataError(f"{unpaired[0]} has no partner of the same name in {other}{more}: add it, or remove the image")
     return [(path, b[stem]) for stem, path in a.items()]
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
-    files: dict[str, Path] = {}
-    for path in image_files(folder):
-        first = files.setdefault(path.stem, path)
+def _by_stem(folder: Path) -> dict[Path, Path]:
+    """Return the images of a folder by their paths in it, without suffixes."""
+    files: dict[Path, Path] = {}
+    for path in images_below(folder):
+        first = files.setdefault(path.relative_to(folder).with_suffix(""), path)
         if first is not path:
             raise DataError(f"{first} and {path.name} have the same name: remove one, because pairs are matched by name")
     return files
 
 
-def _halves(path: Path) -> tuple[Image.Image, Image.Image]:
-    image = read_rgb(path)
+def halves(path: Path, image: Image.Image) -> tuple[Image.Image, Image.Image]:
+    """Return A, the left half, and B, the right half, of an image read from `path`.
+
+    Raises:
+        DataError: the width is odd.
+    """
     half, odd = divmod(image.width, 2)
     if odd:
         raise DataError(f"{path} is {image.width} pixels wide: A and B side by side need an even width; crop it, or remove it")

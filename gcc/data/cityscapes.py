@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -103,6 +104,9 @@ class Cityscapes(PairedImages[Frame]):
 
     def read(self, file: Frame) -> tuple[Image.Image, Image.Image]:
         return same_size(_coloured(file.labels), read_rgb(file.photo), f"{file.labels} and {file.photo}")
+
+    def rgb_files(self, file: Frame) -> Iterator[Path]:
+        yield file.photo
 
     def sample(self, index: int, random: np.random.Generator | None) -> dict[str, Tensor]:
         sample = super().sample(index, random)

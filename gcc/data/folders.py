@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
-from gcc.data.images import entries, image_files
+from gcc.data.images import SUFFIXES, entries, files_below, image_files, images_below
 from gcc.errors import DataError
 
+READ = f"files with the suffixes {', '.join(sorted(SUFFIXES))}"
+"""Which files are images, for messages."""
 SHOWN = 6
 """Entries that a description lists."""
 
@@ -35,10 +39,32 @@ def describe_contents(root: Path) -> str:
     return ", ".join(described[:SHOWN] + more)
 
 
+def describe_lack(folder: Path) -> str:
+    """Return which files a folder without images has, in its subfolders too, and which suffixes are read."""
+    others = _suffixes(files_below(folder))
+    return f"{f'its files are {others}; ' if others else ''}images are read from {READ}"
+
+
 def _entry(path: Path) -> str:
     if not path.is_dir():
         return path.name
     images, folders = len(image_files(path)), [child.name + "/" for child in entries(path) if child.is_dir()]
-    if not images and folders:
-        return f"{path.name}/ (with {', '.join(folders[:3])}{', ..' if len(folders) > 3 else ''})"
-    return f"{path.name}/ ({images or 'no'} image{'' if images == 1 else 's'})"
+    if images:
+        return f"{path.name}/ ({_images(images)})"
+    below, others = len(images_below(path)), _suffixes(files_below(path))
+    described = f"with {_first(folders)}" if folders else "no images"
+    described += f", which hold {_images(below)}" if below else f", but {others}" if others else ""
+    return f"{path.name}/ ({described})"
+
+
+def _suffixes(files: Sequence[Path]) -> str:
+    counts = Counter(path.suffix.lower() or "without suffix" for path in files)
+    return _first([f"{count} {suffix}" for suffix, count in counts.most_common()])
+
+
+def _images(count: int) -> str:
+    return f"{count or 'no'} image{'' if count == 1 else 's'}"
+
+
+def _first(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:3])}{', ..' if len(names) > 3 else ''}"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from gcc.data.folders import READ, describe_contents
 from gcc.errors import DataError
 
 T = TypeVar("T")
@@ -45,7 +46,7 @@ def select_split(
         DataError: there are no files that can serve as the split, or too few to hold any out.
     """
     if "train" not in splits and (split == "train" or not splits):
-        raise DataError(f"the train folders of {root} hold no images")
+        raise DataError(f"the train folders of {root} hold no images: it holds {describe_contents(root)}; images are read from {READ}")
     if "val" not in splits and "test" not in splits:
         rest, held_out = divide(root, splits["train"])
         files, role = (rest, "trains") if split == "train" else (held_out, f"serves as {split}")

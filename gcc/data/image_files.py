@@ -8,9 +8,10 @@ from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from gcc.data.cache import PREFIX, SUFFIX, DecodedImages, is_whole, remove_stale, write_decoded
+from gcc.data.inspection import ImageInfo, inspect_images
 from gcc.errors import DataError
 from gcc.registry.dataset import DatasetSource
 
@@ -24,6 +25,9 @@ class ImagesOnDisk(DatasetSource, Generic[F]):
         files: the files of each sample, such as a path or a pair of paths.
         cache: the decoded images; None if every read decodes the files.
     """
+
+    stretches: ClassVar[bool] = False
+    """Whether images are resized to squares."""
 
     files: list[F]
     cache: DecodedImages | None = None
@@ -74,6 +78,14 @@ class ImagesOnDisk(DatasetSource, Generic[F]):
             status = path.stat()
             digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}\n".encode())
         return digest.hexdigest()[:16]
+
+    def inspect(self) -> list[ImageInfo]:
+        """Return what is known of every image that can be read before it becomes 8-bit RGB."""
+        return inspect_images(path for file in self.files for path in self.rgb_files(file))
+
+    def rgb_files(self, file: F) -> Iterator[Path]:
+        """Yield those files of an entry that are read as 8-bit RGB."""
+        return _paths(file)
 
     def drop(self, bad: Collection[int]) -> Self:
         rest = copy.copy(self)

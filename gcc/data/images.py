@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from gcc.errors import DataError, OutputError
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+T = TypeVar("T")
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 """Suffixes of image files, in lower case."""
+
+BITS_PER_SAMPLE = 258
+"""The tag of TIFF."""
 
 BICUBIC = Image.Resampling.BICUBIC
 NEAREST = Image.Resampling.NEAREST
@@ -30,6 +36,29 @@ def image_files(folder: Path) -> list[Path]:
         DataError: the folder cannot be listed.
     """
     return [path for path in entries(folder) if path.suffix.lower() in SUFFIXES and not path.is_dir()]
+
+
+def images_below(folder: Path, leave_out: Collection[Path] = ()) -> list[Path]:
+    """Return the image files in `folder` and, after them, those in its subfolders, each folder in natural order; without hidden ones.
+
+    Args:
+        folder: the folder; the list is empty if it is not one.
+        leave_out: resolved paths of folders that are not entered.
+
+    Raises:
+        DataError: a folder cannot be listed.
+    """
+    return [path for path in files_below(folder, leave_out) if path.suffix.lower() in SUFFIXES]
+
+
+def files_below(folder: Path, leave_out: Collection[Path] = ()) -> list[Path]:
+    """Return the files in `folder` and, after them, those in its subfolders, as `images_below` does."""
+    inside = entries(folder)
+    folders = {path: None for path in inside if path.is_dir()}
+    # A symbolic link may lead back to a folder above it.
+    entered = {*leave_out, folder.resolve()}
+    below = [path for child in folders if child.resolve() not in entered for path in files_below(child, entered)]
+    return [path for path in inside if path not in folders] + below
 
 
 def subfolders(folder: Path) -> list[Path]:
@@ -63,14 +92,23 @@ def _natural(path: Path) -> tuple[list[str | int], str]:
 def read_rgb(path: Path) -> Image.Image:
     """Read an image file as 8-bit RGB, turned upright by its EXIF orientation.
 
-    Palettes, CMYK and grey are converted. 16-bit grey keeps its upper 8 bits, an alpha channel is dropped, and an animation gives its first
-    frame.
+    Palettes, CMYK and grey are converted. Deeper channels keep the upper 8 of the bits that the file declares, an alpha channel is
+    dropped, and an animation gives its first frame. `gcc.data.inspection` says what that changes.
 
     Raises:
         DataError: the file is missing, empty, truncated, damaged or too large, is not an image, has pixels without a fixed range of values,
             or is a program that Pillow would have run.
     """
-    return _read(path, _rgb)
+    return read_with(path, to_rgb)
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """Return the width and height of an image file, turned upright by its EXIF orientation; only its header is read.
+
+    Raises:
+        DataError: the header cannot be read.
+    """
+    return read_with(path, upright_size)
 
 
 def read_ids(path: Path) -> np.ndarray:
@@ -79,10 +117,15 @@ def read_ids(path: Path) -> np.ndarray:
     Raises:
         DataError: the file cannot be read, or has more than one 8-bit channel.
     """
-    return np.asarray(_read(path, _ids))
+    return np.asarray(read_with(path, _ids))
 
 
-def _read(path: Path, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+def read_with(path: Path, convert: Callable[[Image.Image], T]) -> T:
+    """Open an image file and return what `convert` returns for it.
+
+    Raises:
+        DataError: opening or converting it fails, for whatever reason.
+    """
     try:
         # Pillow's warnings, for example about damaged EXIF data in an intact image, need no action from the user.
         with warnings.catch_warnings():
@@ -95,12 +138,31 @@ def _read(path: Path, convert: Callable[[Image.Image], Image.Image]) -> Image.Im
         raise DataError(f"cannot read the image {path}: {_reason(path, error)}") from error
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Return the width and height of an opened image, turned upright by its EXIF orientation."""
+    width, height = image.size
+    return (height, width) if image.getexif().get(ExifTags.Base.Orientation, 1) >= 5 else (width, height)
+
+
+def bits_of(image: Image.Image) -> int:
+    """Return the bits per channel of an image that is opened and not decoded yet, 8 if they are fewer."""
+    declared = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE)
+    if declared and image.format == "TIFF":
+        return int(max(8, *declared))
+    # Pillow decodes deep colour to 8 bits; only the arguments of its decoder tell.
+    arguments = [argument for tile in getattr(image, "tile", []) for argument in (tile[3] if isinstance(tile[3], tuple) else (tile[3],))]
+    is_deep = any(";16" in argument if isinstance(argument, str) else argument > 255 for argument in arguments if argument)
+    return 16 if image.mode.startswith("I") or (is_deep and image.format in ("PNG", "PPM")) else 8
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Return an opened image as `read_rgb` does."""
     if image.format == "EPS":
         raise ValueError("it is a program in PostScript, which is not run whatever its suffix; save it as PNG")
+    bits = bits_of(image)
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):
-        return _high_byte(image).convert("RGB")
+        return _high_byte(image, bits).convert("RGB")
     if image.mode == "F":
         raise ValueError("its pixels are floating-point numbers, which have no fixed range; save it with 8 bits per channel")
     if image.mode == "P":
@@ -109,11 +171,14 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _high_byte(image: Image.Image) -> Image.Image:
+def _high_byte(image: Image.Image, bits: int) -> Image.Image:
     values = np.asarray(image, dtype=np.int64)
     if values.min() < 0 or values.max() > 0xFFFF:
         raise ValueError("its pixels are integers beyond 16 bits; save it with 8 bits per channel")
-    return Image.fromarray((values >> 8).astype(np.uint8))
+    # A file of 12 bits that says so holds values below 4096. One that does not is read like any of 16 bits: the values of a single image
+    # do not show the range of all.
+    shift = bits - 8 if values.max() < 1 << bits <= 1 << 16 else 8
+    return Image.fromarray((values >> shift).astype(np.uint8))
 
 
 def _ids(image: Image.Image) -> Image.Image:

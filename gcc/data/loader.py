@@ -59,7 +59,8 @@ class _Order:
 class Loader:
     """Training batches of a source, independent of the number of workers and of where an epoch is resumed.
 
-    The order is a permutation drawn from (seed, stream, epoch). Augmentation and random input are drawn from (seed, stream, epoch, index).
+    The order is a permutation drawn from (seed, stream, epoch). Augmentation and random input are drawn from (seed, stream, epoch, index),
+    those of sample 0 from (seed, stream, epoch, 0, 1).
     Torch's global random state does not change. Workers live as long as the loader.
 
     Args:
@@ -118,8 +119,12 @@ class Loader:
 
     def _keys(self, epoch: int, stream: int) -> list[list[Key]]:
         permutation = np.random.default_rng((self.seed, stream, epoch)).permutation(len(self.source))
-        keys: list[Key] = [(int(index), (self.seed, stream, epoch, int(index))) for index in permutation]
+        keys: list[Key] = [(int(index), self._seed_of_sample(epoch, stream, int(index))) for index in permutation]
         return [keys[step * self.batch_size : (step + 1) * self.batch_size][self._share] for step in range(self.steps)]
+
+    def _seed_of_sample(self, epoch: int, stream: int, index: int) -> tuple[int, ...]:
+        # NumPy pads short seeds with zeros: (seed, stream, epoch, 0) would repeat the numbers of the order.
+        return (self.seed, stream, epoch, index) if index else (self.seed, stream, epoch, 0, 1)
 
 
 def add_z(sample: dict[str, Tensor], sample_z: SampleZ, random: np.random.Generator) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gcc.data.folders import describe_contents, require_folder
+from gcc.data.folders import READ, describe_contents, require_folder
 from gcc.errors import DataError, PluginError
 from gcc.recipe import Recipe
 from gcc.registry import DATASETS, DatasetSource
@@ -45,7 +45,8 @@ def _matching(root: Path, samples: str) -> str:
             layouts = "; ".join(f"{name}: {_summary(source)}" for name, source in candidates.items())
             skipped = f" (skipped, because they do not work: {', '.join(broken)})" if broken else ""
             raise DataError(
-                f"no dataset of {samples} samples fits {root}, which holds {describe_contents(root)}. Layouts: {layouts}{skipped}"
+                f"no dataset of {samples} samples fits {root}, which holds {describe_contents(root)}; images are read from {READ}. "
+                f"Layouts: {layouts}{skipped}"
             )
     raise DataError(f"{root} matches the datasets {' and '.join(matching)}: name one with --dataset")
 

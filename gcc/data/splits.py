@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from gcc.data.image_files import ImagesOnDisk
+from gcc.data.inspection import describe_changes, describe_stretching
 from gcc.data.open import open_source
 from gcc.errors import DataError
 from gcc.registry import Architecture, DatasetSource
@@ -60,6 +62,8 @@ class DataSplits:
         validation: samples to rank the epochs on; None if the data has no validation images apart from those of `test`.
         test: the samples that the reported metrics are computed on.
         left_out: the reason for every image that `drop_unreadable` left out.
+        changes: how reading as 8-bit RGB changes the images, as texts; known after `check` or `drop_unreadable`.
+        is_lossy: whether it drops depth, channels or frames.
 
     Raises:
         DataError: the folder is missing, empty or of an unknown layout, or its files do not fit.
@@ -69,7 +73,10 @@ class DataSplits:
     def __init__(self, architecture: Architecture[Any], root: Path | None, dataset: str | None) -> None:
         opener = SplitOpener(architecture, root, dataset)
         self.name, self.store = opener.name, opener.store
+        self._size = architecture.recipe.size
         self.left_out: list[str] = []
+        self.changes: list[str] = []
+        self.is_lossy = False
         self.train, self.test, validation = (opener.open(split) for split in ("train", "test", "val"))
         # A note says that one split serves as another. The split that selects the epoch is never the one that is reported.
         self.validation: DatasetSource | None = None if validation.note or self.test.note else validation
@@ -81,6 +88,7 @@ class DataSplits:
             DataError: an image cannot be used.
         """
         self._replace(require_readable)
+        self._inspect()
 
     def drop_unreadable(self) -> None:
         """Read every image once, and leave out those that cannot be used.
@@ -89,6 +97,7 @@ class DataSplits:
             DataError: a split has no other images.
         """
         self._replace(self._without_bad)
+        self._inspect()
 
     def cache(self) -> None:
         """Decode all images once into `store`, and read them from there.
@@ -117,9 +126,19 @@ class DataSplits:
         if caches:
             bytes_cached = with_prefix(sum(path.stat().st_size for path in caches))
             summary["cache"] = f"{bytes_cached}B of decoded images in {self.store}"
+        if self.changes:
+            summary["images"] = "; ".join(self.changes)
         if self.left_out:
             summary["left out"] = "; ".join(self.left_out)
         return summary
+
+    def _inspect(self) -> None:
+        sources = [split for split in (self.train, self.validation, self.test) if isinstance(split, ImagesOnDisk)]
+        images = [image for source in sources for image in source.inspect()]
+        self.changes = describe_changes(images)
+        self.is_lossy = any(image.is_lossy for image in images)
+        if any(source.stretches for source in sources):
+            self.changes += describe_stretching(images, self._size)
 
     def _replace(self, change: Callable[[DatasetSource], DatasetSource]) -> None:
         self.train, self.test = change(self.train), change(self.test)

@@ -13,7 +13,7 @@ from torch import Tensor
 from gcc.data.folders import describe_contents, require_folder
 from gcc.data.hold_out import SPLITS, every_tenth, select_split
 from gcc.data.image_files import ImagesOnDisk
-from gcc.data.images import image_files, read_rgb, to_tensor
+from gcc.data.images import images_below, read_rgb, to_tensor
 from gcc.data.paired import Augmentation
 from gcc.errors import DataError
 from gcc.recipe import Recipe
@@ -27,9 +27,9 @@ Domains = tuple[list[Path], list[Path]]
 class Unaligned(ImagesOnDisk[Path]):
     """Images without partners: `trainA/` and `trainB/`, and optionally `valA/`, `valB/`, `testA/` and `testB/`.
 
-    `A` and `B` are each (3, S, S) in [-1, 1] with S = `recipe.size`. An epoch goes through the larger domain once. In training, B is drawn
-    at random, and each image gets its own draw of pix2pix's augmentation. If val or test is missing, the other serves as both. If both are
-    missing, every tenth training image of each domain is held out for them.
+    Subfolders are read too. `A` and `B` are each (3, S, S) in [-1, 1] with S = `recipe.size`. An epoch goes through the larger domain once.
+    In training, B is drawn at random, and each image gets its own draw of pix2pix's augmentation. If val or test is missing, the other
+    serves as both. If both are missing, every tenth training image of each domain is held out for them.
 
     Attributes:
         files: the images of A, then those of B.
@@ -37,6 +37,7 @@ class Unaligned(ImagesOnDisk[Path]):
     """
 
     samples = "unpaired"
+    stretches = True
 
     def __init__(self, root: Path | None, split: str, recipe: Recipe) -> None:
         self.size = recipe.size
@@ -82,7 +83,7 @@ def _divided(root: Path, train: Domains) -> tuple[Domains, Domains]:
 
 def _sides(root: Path, split: str) -> Domains:
     """Return the images of a split on disk; two empty lists if there are none."""
-    a, b = (image_files(root / f"{split}{side}") for side in "AB")
+    a, b = (images_below(root / f"{split}{side}") for side in "AB")
     if bool(a) != bool(b):
         full, empty = (root / f"{split}{side}" for side in ("AB" if a else "BA"))
         raise DataError(f"{full} has images ({len(a or b)}), but {empty} has none: add images to it, or remove those of the other")

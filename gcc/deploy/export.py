@@ -24,6 +24,7 @@ from gcc.deploy.inputs import Inputs, noise, random_input
 from gcc.deploy.latency import Latency, measure_latency
 from gcc.deploy.optimize import TOLERANCE, fold
 from gcc.deploy.quantize import to_fp16, to_int8
+from gcc.deploy.side_by_side import InputHalves
 from gcc.errors import DataError, GccError, OutputError, suggestion
 from gcc.evaluation.pixels import decibels
 from gcc.evaluation.split import eval_samples_on_meta, evenly_spaced
@@ -227,7 +228,9 @@ def _image_files(folder: Path) -> list[Path]:
 
 
 def _load_image(artifact: Artifact, file: Path) -> Tensor:
-    image = read_rgb(file)
+    image, input_halves = read_rgb(file), InputHalves(artifact, None)
+    if input_halves.holds_both(file, image):
+        image = input_halves.half(file, image)
     height, width = artifact.architecture.input_size(image.height, image.width)
     return to_tensor(resized(image, width, height))[None]
 

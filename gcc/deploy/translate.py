@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from gcc.artifacts.model import read, single_generator
-from gcc.data.images import image_files, read_rgb, resized, to_tensor, write_image
+from gcc.data.folders import describe_lack
+from gcc.data.images import images_below, read_rgb, resized, to_tensor, write_image
+from gcc.data.inspection import describe_changes, inspect_images
+from gcc.deploy.side_by_side import InputHalves
 from gcc.errors import DataError, GccError, first_line
 from gcc.models.modules import require_finite
+from gcc.registry import Architecture
 from gcc.utils.device import choose_device
 from gcc.utils.files import replacing
 
@@ -25,18 +31,33 @@ def stop(error: DataError) -> None:
     raise error
 
 
+def ignore(text: str) -> None:
+    """Do nothing with a text."""
+
+
 def translate(
-    student: Path, source: Path, target: Path, *, size: int | None, device: str, leave_out: Callable[[DataError], None] = stop
+    student: Path,
+    source: Path,
+    target: Path,
+    *,
+    size: int | tuple[int, int] | None,
+    device: str,
+    pairs: bool | None = None,
+    leave_out: Callable[[DataError], None] = stop,
+    inform: Callable[[str], None] = ignore,
 ) -> Iterator[Path]:
     """Run a saved generator on an image file, or on every image of a folder; yield each file when it is written.
 
     Args:
         student: folder of the saved generator.
-        source: an image, or a folder of images.
-        target: the file to write; for a folder of images, the folder for PNG files with the same names.
-        size: height and width that images are resized to; None lets the architecture choose, for example the size of the training images.
+        source: an image, or a folder of images, whose subfolders are read too.
+        target: the file to write; for a folder of images, the folder for PNG files with the same names, in the same subfolders.
+        size: width and height that images are resized to, or one number for both; None keeps the size of each image, if the architecture
+            takes it, or its next multiple, to which images are padded.
         device: where to run.
+        pairs: whether images hold A and B side by side, so that one half is the input; None decides for each image, see `InputHalves`.
         leave_out: called with the error if an image cannot be read; the image is left out unless this raises.
+        inform: called once for each thing that is dropped, cut off or stretched, with a text that says so.
 
     Raises:
         GccError: the generator or an image cannot be read, the generator takes noise, or the output cannot be written.
@@ -46,20 +67,75 @@ def translate(
     if architecture.takes_noise:
         raise GccError(f"{student} is a generator of the family {artifact.arch}, which takes noise, not images: use gcc generate")
     on_device = choose_device(device)
+    input_halves = InputHalves(artifact, pairs)
     jobs = _jobs(source, target)
     network = artifact.network().to(on_device)
+    if changes := describe_changes(inspect_images(image_file for image_file, _ in jobs)):
+        inform(f"{'; '.join(changes)}; the output is 8-bit RGB")
+    inform_once = _once(inform)
     for image_file, output in jobs:
         try:
             image = read_rgb(image_file)
+            if is_pair := input_halves.holds_both(image_file, image):
+                image = input_halves.half(image_file, image)
         except DataError as error:
             leave_out(error)
             continue
-        height, width = architecture.input_size(image.height, image.width) if size is None else (size, size)
+        if is_pair:
+            side = "left" if input_halves.input == "A" else "right"
+            text = f"the {side} half, {input_halves.input}, is translated, the input of direction {input_halves.direction}"
+            inform_once("pairs", f"{image_file} holds A and B side by side, perhaps like others: {text} (--no-pairs takes whole images)")
+        width, height = _target_size(architecture, image.size, size)
+        if width * image.height != height * image.width:
+            reason = "" if size else f"; generators of {artifact.arch} take no other size"
+            sizes = f"{image.width}x{image.height} pixels and is resized to {width}x{height}"
+            inform_once("stretched", f"{image_file} has {sizes}, which changes its proportions, perhaps like others{reason}")
+        tensor = to_tensor(resized(image, width, height))[None].to(on_device)
         with torch.inference_mode():
-            fake = _run(network, to_tensor(resized(image, width, height))[None].to(on_device), architecture.receptive_field_radius)
+            fake = padded_run(network, tensor, architecture.size_multiple or 1, architecture.receptive_field_radius)
         with replacing(output) as fresh:
             write_image(fresh, fake[0])
         yield output
+
+
+def _target_size(architecture: Architecture[Any], original: tuple[int, int], size: int | tuple[int, int] | None) -> tuple[int, int]:
+    """Return the width and height that an image is resized to."""
+    if size is not None:
+        return size if isinstance(size, tuple) else (size, size)
+    if architecture.size_multiple:
+        return original
+    width, height = original
+    height, width = architecture.input_size(height, width)
+    return width, height
+
+
+def _once(inform: Callable[[str], None]) -> Callable[[str, str], None]:
+    """Return a function that passes on the first text of each kind."""
+    kinds: set[str] = set()
+
+    def inform_once(kind: str, text: str) -> None:
+        if kind not in kinds:
+            kinds.add(kind)
+            inform(text)
+
+    return inform_once
+
+
+def padded_run(network: nn.Module, image: Tensor, multiple: int, radius: int | None) -> Tensor:
+    """Return a network's output for an image (1, C, H, W) that is padded at the right and the bottom to multiples, without the padding.
+
+    The padding mirrors the image if that is large enough, and repeats its edge otherwise.
+
+    Raises:
+        GccError: the network cannot run at this size, or its output is not finite.
+    """
+    height, width = image.shape[2:]
+    right, bottom = -width % multiple, -height % multiple
+    mode = "reflect" if right < width and bottom < height else "replicate"
+    padded = pad(image, (0, right, 0, bottom), mode) if right or bottom else image
+    fake = _run(network, padded, radius)
+    scale = fake.shape[2] // padded.shape[2]
+    return fake[:, :, : scale * height, : scale * width] if right or bottom else fake
 
 
 def in_tiles(network: nn.Module, image: Tensor, radius: int, tile: int = TILE) -> Tensor:
@@ -104,11 +180,12 @@ def _jobs(source: Path, target: Path) -> list[tuple[Path, Path]]:
     elif source.is_dir():
         if target.is_file():
             raise DataError(f"{target} is a file: expected a folder, since {source} is one")
-        jobs = [(image, target / f"{image.stem}.png") for image in image_files(source)]
+        images = images_below(source, leave_out=[target.resolve()] if target.resolve() != source.resolve() else [])
+        jobs = [(image, target / image.relative_to(source).with_suffix(".png")) for image in images]
     else:
         raise DataError(f"there is no image or folder {source}")
     if not jobs:
-        raise DataError(f"the folder {source} holds no images")
+        raise DataError(f"the folder {source} holds no images: {describe_lack(source)}")
     if source.is_file() and jobs[0][1].suffix.lower() not in Image.registered_extensions():
         raise DataError(f"{target} does not have the suffix of an image format: expected one such as .png")
     sources, writers = {image.resolve() for image, _ in jobs}, dict[Path, Path]()

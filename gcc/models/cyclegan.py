@@ -10,7 +10,16 @@ from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
 from gcc.models.layers import Norm, PatchDiscriminator, initialise_normal
-from gcc.models.resnet import RESNET_RANGES, Blocks, ResNetGenerator, map_resnet_state_dict, require_size, resnet_taps, resnet_widths
+from gcc.models.resnet import (
+    RESNET_RANGES,
+    STRIDE,
+    Blocks,
+    ResNetGenerator,
+    map_resnet_state_dict,
+    require_size,
+    resnet_taps,
+    resnet_widths,
+)
 from gcc.recipe import NON_NEGATIVE, GanMode, MacCounter, Recipe
 from gcc.registry.architecture import Architecture
 from gcc.registry.types import Batch, EvalSample, Gate, Networks, Pair, Samples, StateDictMapping, Taps, Width, no_gate
@@ -64,6 +73,10 @@ class CycleGAN(Architecture[CycleGANRecipe]):
     def __init__(self, recipe: CycleGANRecipe) -> None:
         super().__init__(recipe)
         require_size(recipe.size)
+
+    @property
+    def size_multiple(self) -> int:
+        return STRIDE
 
     @classmethod
     def published(cls) -> CycleGANRecipe:

@@ -13,7 +13,16 @@ from torch.nn.functional import l1_loss
 from gcc.errors import RecipeError
 from gcc.models.external_weights import foreign_norm, is_kernel
 from gcc.models.layers import Norm, PatchDiscriminator, initialise_normal, norm_layer
-from gcc.models.resnet import RESNET_RANGES, Blocks, ResNetGenerator, map_resnet_state_dict, require_size, resnet_taps, resnet_widths
+from gcc.models.resnet import (
+    RESNET_RANGES,
+    STRIDE,
+    Blocks,
+    ResNetGenerator,
+    map_resnet_state_dict,
+    require_size,
+    resnet_taps,
+    resnet_widths,
+)
 from gcc.recipe import NON_NEGATIVE, MacCounter, Recipe
 from gcc.registry.architecture import Architecture
 from gcc.registry.types import Batch, EvalSample, Gate, Networks, Pair, Samples, StateDictMapping, Taps, Width, no_gate
@@ -159,6 +168,10 @@ class Pix2Pix(Architecture[Pix2PixRecipe]):
         return Pix2PixRecipe(
             size=64, ngf=32, ndf=32, budget="25%", mac_counter="exact", epochs=10, decay_fraction=0.5, batch_size=4, lr_alpha=2e-3
         )
+
+    @property
+    def size_multiple(self) -> int:
+        return 1 << self.depth if self.recipe.generator == "unet" else STRIDE
 
     def widths(self, base: int) -> dict[str, Width]:
         if self.recipe.generator != "unet":

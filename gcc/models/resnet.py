@@ -77,13 +77,17 @@ class ResNetGenerator(nn.Module):
         return image
 
 
+STRIDE = 4
+"""Generators halve their input twice."""
+
+
 def require_size(size: int) -> None:
     """Refuse image sizes that cannot be halved twice.
 
     Raises:
         RecipeError: the size is too small, or not a multiple of 4.
     """
-    if size < 32 or size % 4:
+    if size < 32 or size % STRIDE:
         raise RecipeError(f"size = {size}: a ResNet generator expects a multiple of 4 from 32 up, such as 256")
 
 

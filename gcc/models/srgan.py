@@ -218,6 +218,10 @@ class SRGAN(Architecture[SRGANRecipe]):
         # The radii of the kernels at low resolution, and upper bounds for those at higher resolutions.
         return 4 + 2 * BLOCKS + 1 + self.doublings + 4
 
+    @property
+    def size_multiple(self) -> int:
+        return 1
+
     def input_size(self, height: int, width: int) -> tuple[int, int]:
         return height, width
 

@@ -201,6 +201,14 @@ class Architecture(AcceptsOldNames, abc.ABC, Generic[R]):
         """
         return None
 
+    @property
+    def size_multiple(self) -> int | None:
+        """The number that the height and the width of any input must be multiples of; None if generators take the recipe's size only.
+
+        If there is one, users' images are translated at their own size, padded to the next multiple.
+        """
+        return None
+
     def input_size(self, height: int, width: int) -> tuple[int, int]:
-        """Return the height and width to which a user's image of `height` x `width` pixels is resized before a generator runs on it."""
+        """Return the height and width to which a user's image of `height` x `width` pixels is resized if there is no `size_multiple`."""
         return self.recipe.size, self.recipe.size

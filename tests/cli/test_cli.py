@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -200,9 +201,9 @@ def test_translate_writes_the_output_of_the_student(compressed, tmp_path):
     single = run("translate", out / "student", folder / "b.png", tmp_path / "one.png")
     assert single.exit_code == 0 and str(tmp_path / "one.png") in single.output
     with Image.open(folder / "b.png") as source, Image.open(tmp_path / "one.png") as translated:
-        image = to_tensor(source.resize((32, 32), Image.Resampling.BICUBIC))[None]
+        pixels = np.pad(np.asarray(source), ((0, 14), (0, 24), (0, 0)), "reflect")
         with torch.no_grad():
-            expected = load(out / "student")(image)[0]
+            expected = load(out / "student")(to_tensor(pixels)[None])[0, :, :50, :40]
         assert (to_tensor(translated) - expected).abs().max() <= 1 / 127.5
 
 
@@ -230,7 +231,14 @@ def test_translate_refuses_what_it_cannot_read(compressed, tmp_path):
     assert run("translate", out / "student", tmp_path, tmp_path / "out", "--skip-bad").exit_code == 0
     assert "config.json" in refused("translate", tmp_path, tmp_path, tmp_path / "out")
     Image.new("RGB", (8, 8)).save(tmp_path / "good.png")
-    assert "--size" in refused("translate", out / "student", tmp_path / "good.png", tmp_path / "out", "--size", "30")
+    for size in ("30", "30x20"):
+        translated = run("translate", out / "student", tmp_path / "good.png", tmp_path / "small.png", "--size", size)
+        width, _, height = size.partition("x")
+        assert translated.exit_code == 0 and ("changes its proportions" in translated.stderr) == bool(height)
+        with Image.open(tmp_path / "small.png") as image:
+            assert image.size == (int(width), int(height or width))
+    for size in ("x3", "3x", "0x4", "a"):
+        assert run("translate", out / "student", tmp_path / "good.png", tmp_path / "small.png", "--size", size).exit_code == 2
 
 
 def test_translate_never_overwrites_what_it_reads(compressed, tmp_path):

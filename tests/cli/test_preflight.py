@@ -3,6 +3,7 @@
 import shutil
 from collections import namedtuple
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -61,6 +62,20 @@ def test_images_are_counted_and_bad_ones_named(data):
     assert "3.png" not in findings["data"].text
     check(findings, "skipping", "warning", "1 samples to train", "4 samples cannot be used", "are left out")
     check(findings, "training", "warning", "on a CPU: the published recipes need a GPU")
+
+
+def test_depth_channels_and_proportions_that_are_lost_are_findings(data):
+    run = Compressor(Teacher.create("pix2pix"), data, **TINY["pix2pix"])
+    assert doctor.images(run.context, False).status == "ok" and "images" not in run.plan()
+    Image.new("RGB", (60, 32)).save(data / "train" / "0.png")
+    run.check()
+    assert doctor.images(run.context, False).status == "ok"
+    assert run.plan()["images"] == "1 of 10 images is not square and resized to 32x32, which changes the proportions"
+    pixels = np.full((32, 64), 4095, dtype=np.uint16)
+    Image.fromarray(pixels).save(data / "test" / "0.png")
+    Image.new("RGBA", (64, 32)).save(data / "val" / "0.png")
+    findings = {"data": doctor.images(run.context, False)}
+    check(findings, "data", "warning", "1 of 10 images has more than 8 bits", "multiply the pixels by 16 first", "alpha", "one channel")
 
 
 def test_the_rest_is_checked_if_the_layout_of_the_data_is_unknown(tmp_path):

@@ -132,3 +132,35 @@ def test_pairs_of_different_sizes(tmp_path):
     with pytest.raises(DataError, match=r"A/train/1\.png and .*B/train/1\.bmp are 20x20 and 7x9 pixels"):
         source.sample(0, None)
     assert [index for index, _ in source.check()] == [0]
+
+
+def test_subfolders_are_read_after_the_images_above_them(tmp_path):
+    side_by_side(tmp_path, {"train": 2, "test": 1})
+    for name in ("city10", "city2", ".hidden"):
+        (tmp_path / "train" / name / "deep").mkdir(parents=True)
+        Image.new("RGB", (40, 20)).save(tmp_path / "train" / name / "deep" / "0.ppm")
+    (tmp_path / "train" / "city2" / "back").symlink_to(tmp_path / "train")
+    names = [str(path.relative_to(tmp_path / "train")) for path, _ in Aligned(tmp_path, "train", recipe()).files]
+    assert names == ["0.png", "1.png", "city2/deep/0.ppm", "city10/deep/0.ppm"]
+
+
+def test_partners_are_matched_in_their_subfolders(tmp_path):
+    for side, suffix in (("A", "png"), ("B", "bmp")):
+        for city in "xy":
+            (tmp_path / side / "train" / city).mkdir(parents=True)
+            for name in range(2):
+                picture(name).save(tmp_path / side / "train" / city / f"{name}.{suffix}")
+    files = [file for split in ("train", "test") for file in Aligned(tmp_path, split, recipe()).files]
+    assert len(files) == 4
+    assert all(a.relative_to(tmp_path / "A").with_suffix("") == b.relative_to(tmp_path / "B").with_suffix("") for a, b in files)
+
+
+@pytest.mark.parametrize("names", [("A", "B"), ("input", "target")])
+def test_two_folders_of_partners_below_train_are_not_side_by_side(tmp_path, names):
+    for name in names:
+        (tmp_path / "train" / name).mkdir(parents=True)
+        for index in range(3):
+            Image.new("RGB", (32, 24)).save(tmp_path / "train" / name / f"{index}.png")
+    assert not Aligned.matches(tmp_path)
+    with pytest.raises(DataError, match=r"which hold 6 images\): expected train/ .* or A/train/ and B/train/"):
+        Aligned(tmp_path, "train", recipe())

@@ -42,7 +42,8 @@ def test_it_alone_recognises_cityscapes(tmp_path):
     cityscapes(tmp_path)
     assert Cityscapes.matches(tmp_path) and not Aligned.matches(tmp_path)
     assert not Cityscapes.matches(tmp_path / "gtFine")
-    with pytest.raises(DataError, match=r"holds train/ \(with aachen/, bonn/\), val/ \(with ulm/\): expected gtFine/ and leftImg8bit/"):
+    contents = r"holds train/ \(with aachen/, bonn/, which hold 6 images\), val/ \(with ulm/, which hold 2 images\)"
+    with pytest.raises(DataError, match=f"{contents}: expected gtFine/ and leftImg8bit/"):
         Cityscapes(tmp_path / "gtFine", "train", recipe())
 
 

@@ -1,7 +1,7 @@
 import pytest
 from PIL import Image
 
-from gcc.data.folders import describe_contents, require_folder
+from gcc.data.folders import describe_contents, describe_lack, require_folder
 from gcc.errors import DataError
 
 
@@ -30,3 +30,14 @@ def test_found_is_short(tmp_path):
     for city in "abcd":
         (tmp_path / "0b" / city).mkdir(parents=True)
     assert describe_contents(tmp_path) == "0.txt, 0a/ (1 image), 0b/ (with a/, b/, c/, ..), 1.txt, 2.txt, 3.txt, and 3 more"
+
+
+def test_images_that_lie_deeper_and_other_files_are_named(tmp_path):
+    (tmp_path / "deep" / "a" / "b").mkdir(parents=True)
+    Image.new("RGB", (1, 1)).save(tmp_path / "deep" / "a" / "b" / "x.png")
+    (tmp_path / "scans").mkdir()
+    for number in range(3):
+        (tmp_path / "scans" / f"{number}.NPY").touch()
+    (tmp_path / "scans" / "README").touch()
+    assert describe_contents(tmp_path) == "deep/ (with a/, which hold 1 image), scans/ (no images, but 3 .npy, 1 without suffix)"
+    assert describe_lack(tmp_path / "scans").startswith("its files are 3 .npy, 1 without suffix; images are read from files with the suff")

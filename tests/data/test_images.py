@@ -172,10 +172,10 @@ def test_label_ids(tmp_path):
 
 
 def test_listing_is_natural_and_leaves_out_what_is_no_image(tmp_path):
-    for name in ("10.png", "2.PNG", "a.jpeg", ".hidden.png", "notes.txt", "b.TIFF", "1.webp"):
+    for name in ("10.png", "2.PNG", "a.jpeg", ".hidden.png", "notes.txt", "b.TIFF", "1.webp", "c.ppm"):
         (tmp_path / name).touch()
     (tmp_path / "folder.png").mkdir()
-    assert [path.name for path in image_files(tmp_path)] == ["1.webp", "2.PNG", "10.png", "a.jpeg", "b.TIFF"]
+    assert [path.name for path in image_files(tmp_path)] == ["1.webp", "2.PNG", "10.png", "a.jpeg", "b.TIFF", "c.ppm"]
     assert [path.name for path in subfolders(tmp_path)] == ["folder.png"]
     assert image_files(tmp_path / "absent") == entries(tmp_path / "notes.txt") == []
 

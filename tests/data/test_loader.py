@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gcc.data.loader import Loader, add_z, in_order, steps_per_epoch
@@ -124,15 +124,36 @@ def test_in_order_gives_every_sample_once_and_not_augmented():
         read(in_order(Numbers(5, bad={1}), no_z, range(5), 2, CPU))
 
 
+def seed_of_sample(index):
+    """Return the seed of a sample's augmentation for seed 1, stream 1 and epoch 2."""
+    return (1, 1, 2, index) if index else (1, 1, 2, 0, 1)
+
+
 def test_augmentation_is_drawn_for_each_sample():
     ((indices, drawn),) = read(loader(count=4, batch_size=4).batches(2, 1))
-    assert drawn == pytest.approx([np.random.default_rng((1, 1, 2, index)).random() for index in indices])
+    assert drawn == pytest.approx([np.random.default_rng(seed_of_sample(index)).random() for index in indices])
+
+
+class Draws(Numbers):
+    """Its sample is the first numbers that its generator draws."""
+
+    def sample(self, index, random):
+        return {"drawn": torch.from_numpy(random.integers(1 << 62, size=2))}
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.one_of(st.integers(0, 9), st.integers(1 << 32, 2**63 - 1)), epoch=st.integers(1, 9))
+def test_no_two_random_streams_are_equal(seed, epoch):
+    numbers = Loader(Draws(4), no_z, batch_size=4, seed=seed, device=CPU)
+    orders = [tuple(np.random.default_rng((seed, stream, epoch)).integers(1 << 62, size=2)) for stream in (0, 1)]
+    drawn = [tuple(row) for stream in (0, 1) for batch in numbers.batches(epoch, stream) for row in batch["drawn"].tolist()]
+    assert len({*orders, *drawn}) == 10
 
 
 def test_random_input_is_drawn_after_the_augmentation_by_the_same_generator():
     (batch,) = Loader(Numbers(4), draw_z, batch_size=4, seed=1, device=CPU).batches(2, 1)
     for index, drawn, z in zip(batch["index"].tolist(), batch["drawn"], batch["z"], strict=True):
-        random = np.random.default_rng((1, 1, 2, index))
+        random = np.random.default_rng(seed_of_sample(index))
         assert drawn == pytest.approx(random.random()) and torch.equal(z, draw_z(random))
 
 

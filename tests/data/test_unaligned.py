@@ -111,3 +111,23 @@ def test_a_side_without_a_sound_image(tmp_path, bad, message):
 def test_folders_that_do_not_fit(tmp_path, counts, message):
     with pytest.raises(DataError, match=message):
         Unaligned(folders(tmp_path, **counts), "train", recipe())
+
+
+def test_subfolders_are_read(tmp_path):
+    for side in "AB":
+        for city in ("city1", "city2"):
+            folder = tmp_path / f"train{side}" / city
+            folder.mkdir(parents=True)
+            for number in range(3):
+                Image.new("RGB", (20, 12)).save(folder / f"{number}.ppm")
+    train, test = (Unaligned(tmp_path, split, recipe()) for split in ("train", "test"))
+    assert (train.first_b, len(train.files), test.first_b, len(test.files)) == (5, 10, 1, 2)
+    assert not train.check()
+
+
+def test_files_that_are_not_read_are_named_with_the_suffixes_that_are(tmp_path):
+    for side in "AB":
+        (tmp_path / f"train{side}" / "scans").mkdir(parents=True)
+        np.save(tmp_path / f"train{side}" / "scans" / "0.npy", np.zeros(3))
+    with pytest.raises(DataError, match=r"trainA/ \(with scans/, but 1 \.npy\), .*suffixes \.bmp, .*\.ppm"):
+        Unaligned(tmp_path, "train", recipe())

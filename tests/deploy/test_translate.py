@@ -1,8 +1,14 @@
+import json
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
 
 from gcc import load
+from gcc.cli import main
 from gcc.deploy.translate import in_tiles, translate
 from gcc.errors import GccError
 from gcc.registry import ARCHITECTURES
@@ -36,7 +42,152 @@ def test_the_folder_names_the_direction_of_a_family_with_two(tmp_path):
     write("cyclegan", tmp_path / "student" / "A2B")
     Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
     (written,) = translate(tmp_path / "student" / "A2B", tmp_path / "a.png", tmp_path / "b.png", size=None, device="cpu")
-    assert sized(written) == (32, 32)
+    assert sized(written) == (40, 40)
+
+
+def noise(path, width, height, mode="RGB"):
+    bands = len(Image.new(mode, (1, 1)).getbands())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(width * height).integers(0, 255, (height, width, bands), dtype=np.uint8)
+    Image.frombytes(mode, (width, height), pixels.tobytes()).save(path)
+    return path
+
+
+def translated(student, source, target, **options):
+    """Return the written files and the texts for the user."""
+    texts = []
+    return list(translate(student, source, target, **{"size": None, "device": "cpu", "inform": texts.append} | options)), texts
+
+
+def same(path, network, pixels):
+    """Return whether an image file is the output of a network for an image as an array (H, W, 3), which is not resized."""
+    with torch.no_grad():
+        expected = network(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1)[0]
+    return np.abs(written_pixels(path) - ((expected.permute(1, 2, 0).numpy() + 1) * 127.5)).max() <= 1
+
+
+def written_pixels(path):
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB")).astype(float)
+
+
+@pytest.mark.parametrize(("arch", "multiple"), [("pix2pix", 32), ("cyclegan", 4)])
+@pytest.mark.parametrize(("width", "height"), [(60, 40), (33, 70), (5, 9)])
+def test_sizes_are_kept_by_padding_to_the_next_multiple(tmp_path, arch, multiple, width, height):
+    network = write(arch, tmp_path / "student")
+    source = noise(tmp_path / "a.png", width, height)
+    (written,), texts = translated(tmp_path / "student", source, tmp_path / "b.png")
+    assert sized(written) == (width, height) and not texts
+    right, bottom = -width % multiple, -height % multiple
+    mode = "reflect" if right < width and bottom < height else "edge"
+    padded = np.pad(written_pixels(source), ((0, bottom), (0, right), (0, 0)), mode).astype(np.float32)
+    with torch.no_grad():
+        whole = network(torch.from_numpy(padded).permute(2, 0, 1)[None] / 127.5 - 1)[0].permute(1, 2, 0).numpy()
+    assert np.abs(written_pixels(written) - (whole[:height, :width] + 1) * 127.5).max() <= 1
+
+
+def test_a_size_that_changes_the_proportions_is_said_once(tmp_path):
+    write("cyclegan", tmp_path / "student")
+    for name in "ab":
+        noise(tmp_path / "in" / f"{name}.png", 60, 40)
+    written, texts = translated(tmp_path / "student", tmp_path / "in", tmp_path / "square", size=32)
+    assert [sized(path) for path in written] == [(32, 32), (32, 32)]
+    assert len(texts) == 1 and "a.png has 60x40 pixels and is resized to 32x32, which changes its proportions" in texts[0]
+    written, texts = translated(tmp_path / "student", tmp_path / "in", tmp_path / "wide", size=(30, 20))
+    assert [sized(path) for path in written] == [(30, 20), (30, 20)] and not texts
+
+
+def test_an_architecture_of_one_size_says_that_it_stretches(tmp_path, monkeypatch):
+    write("cyclegan", tmp_path / "student")
+    monkeypatch.setattr(ARCHITECTURES.load("cyclegan"), "size_multiple", None)
+    (written,), (text,) = translated(tmp_path / "student", noise(tmp_path / "a.png", 60, 40), tmp_path / "b.png")
+    assert sized(written) == (32, 32) and "generators of cyclegan take no other size" in text
+
+
+def test_what_is_dropped_is_said_once(tmp_path):
+    write("srgan", tmp_path / "student")
+    noise(tmp_path / "in" / "a.png", 8, 8, "RGBA")
+    noise(tmp_path / "in" / "b.png", 8, 8, "L")
+    _, (text,) = translated(tmp_path / "student", tmp_path / "in", tmp_path / "out")
+    assert "1 of 2 images has a channel beyond" in text and "1 of 2 images has one channel" in text and "output is 8-bit RGB" in text
+
+
+def test_subfolders_keep_their_names_and_the_output_is_not_read(tmp_path):
+    write("srgan", tmp_path / "student")
+    noise(tmp_path / "in" / "clip" / "a.ppm", 8, 8)
+    for _ in range(2):
+        written, _ = translated(tmp_path / "student", tmp_path / "in", tmp_path / "in" / "out")
+        assert [path.relative_to(tmp_path / "in" / "out").as_posix() for path in written] == ["clip/a.png"]
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "a.npy").touch()
+    with pytest.raises(GccError, match=r"holds no images: its files are 1 \.npy; images are read from .*\.ppm"):
+        translated(tmp_path / "student", tmp_path / "scans", tmp_path / "out")
+
+
+@pytest.mark.parametrize(("direction", "start"), [("AtoB", 0), ("BtoA", 32)])
+@pytest.mark.parametrize("place", ["data/test/deep", "elsewhere"])
+def test_the_input_half_of_a_pair_is_translated(tmp_path, direction, start, place):
+    network = write("pix2pix", tmp_path / "student", direction=direction)
+    noise(tmp_path / "data" / "train" / "0.png", 64, 32)
+    pair = noise(tmp_path / place / "1.png", 64, 32)
+    (written,), (text,) = translated(tmp_path / "student", pair.parent, tmp_path / "out")
+    half = written_pixels(pair)[:, start : start + 32]
+    assert same(written, network, half) and "1.png holds A and B side by side" in text and f"half, {direction[0]}, is" in text
+    (whole,), texts = translated(tmp_path / "student", pair, tmp_path / "whole.png", pairs=False)
+    assert sized(whole) == (64, 32) and not texts
+
+
+def test_the_documented_command_takes_the_half_that_its_direction_translates(tmp_path, monkeypatch):
+    guide = (Path(__file__).parents[2] / "docs" / "migration.md").read_text(encoding="utf-8")
+    *_, command = (line.split() for line in guide.partition("The two generators")[0].splitlines() if line.startswith("$ "))
+    assert command[:3] == ["$", "gcc", "translate"]
+    student, source, target = (tmp_path / argument for argument in command[3:])
+    network = write("pix2pix", student, direction="BtoA")
+    for split in ("train", "val", "test"):
+        pair = noise(tmp_path / "datasets" / "facades" / split / "1.jpg", 64, 32)
+    assert source == pair.parent
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, command[2:])
+    assert result.exit_code == 0 and result.stderr.count("\n") == 1 and "the right half, B, is translated" in result.stderr
+    assert same(target / "1.png", network, written_pixels(pair)[:, 32:])
+
+
+def run_folder(tmp_path, data, dataset=None):
+    options = {"data": data and str(data), "dataset": dataset}
+    (tmp_path / "command.json").write_text(json.dumps({"command": "compress", "options": options}))
+
+
+def test_which_images_are_pairs(tmp_path):
+    write("pix2pix", tmp_path / "student")
+
+    def is_pair(path, width, height, **options):
+        (written,), _ = translated(tmp_path / "student", noise(path, width, height), tmp_path / "out.png", **options)
+        assert sized(written) in ((width, height), (width // 2, height))
+        return sized(written) != (width, height)
+
+    joined, partners = tmp_path / "joined", tmp_path / "partners"
+    noise(joined / "train" / "0.png", 80, 60)
+    noise(partners / "A" / "train" / "0.png", 64, 32)
+    assert is_pair(joined / "test" / "0.png", 120, 40) and not is_pair(joined / "test" / "0.png", 60, 40)
+    assert not is_pair(partners / "A" / "test" / "0.png", 120, 60) and not is_pair(tmp_path / "photos" / "0.png", 120, 60)
+    assert is_pair(tmp_path / "photos" / "0.png", 120, 60, pairs=True)
+    run_folder(tmp_path, joined)
+    assert is_pair(joined / "test" / "0.png", 60, 40) and is_pair(tmp_path / "photos" / "0.png", 80, 60)
+    assert not is_pair(tmp_path / "photos" / "0.png", 120, 60)
+    run_folder(tmp_path, partners)
+    assert not is_pair(tmp_path / "photos" / "0.png", 64, 32) and not is_pair(partners / "A" / "test" / "0.png", 64, 32)
+    with pytest.raises(GccError, match=r"0\.png is 65 pixels wide"):
+        translated(tmp_path / "student", noise(tmp_path / "photos" / "0.png", 65, 32), tmp_path / "out.png", pairs=True)
+
+
+def test_only_families_of_pairs_take_halves(tmp_path):
+    write("cyclegan", tmp_path / "student")
+    pair = noise(tmp_path / "data" / "test" / "0.png", 64, 32)
+    noise(tmp_path / "data" / "train" / "0.png", 64, 32)
+    (written,), texts = translated(tmp_path / "student", pair, tmp_path / "out.png")
+    assert sized(written) == (64, 32) and not texts
+    with pytest.raises(GccError, match="leave --pairs out"):
+        translated(tmp_path / "student", pair, tmp_path / "out.png", pairs=True)
 
 
 def test_images_that_are_not_finite_are_not_written(tmp_path):

@@ -1,0 +1,107 @@
+"""What reading image files as 8-bit RGB drops or changes: depth, channels, frames, proportions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from gcc.data.images import bits_of, read_with, to_rgb, upright_size
+from gcc.errors import DataError
+
+LEVELS = 256
+"""Grey levels of an 8-bit channel."""
+SAMPLES_PER_PIXEL = 277
+"""The tag of TIFF."""
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """What is known of an image file before it becomes 8-bit RGB.
+
+    Attributes:
+        size: width and height, upright.
+        levels: the highest 8-bit value plus one, if a channel has more than 8 bits; else 0.
+        has_extra_channel: whether it has a band beyond red, green and blue: an alpha channel that is not opaque, or any other band.
+        has_frames: whether it has more than one frame.
+        is_grey: whether it has a single colour channel.
+    """
+
+    size: tuple[int, int]
+    levels: int = 0
+    has_extra_channel: bool = False
+    has_frames: bool = False
+    is_grey: bool = False
+
+    @property
+    def is_lossy(self) -> bool:
+        """Whether reading it as 8-bit RGB drops depth, channels or frames."""
+        return bool(self.levels) or self.has_extra_channel or self.has_frames
+
+
+def inspect_images(paths: Iterable[Path]) -> list[ImageInfo]:
+    """Return what is known of each image that can be read; pixels are decoded only where the header leaves a question open."""
+    # Decoders release the GIL.
+    with ThreadPoolExecutor() as pool:
+        return [info for info in pool.map(_inspected, paths) if info]
+
+
+def describe_changes(images: Sequence[ImageInfo]) -> list[str]:
+    """Return one text for each way in which reading as 8-bit RGB changes some of the images; an empty list if it changes none."""
+    texts = [
+        (lambda image: bool(image.levels), "more than 8 bits per channel, of which the upper 8 are read" + _unused_levels(images)),
+        (lambda image: image.has_extra_channel, "a channel beyond red, green and blue (alpha or another band), which is not read"),
+        (lambda image: image.has_frames, "more than one frame, of which the first is read"),
+        (lambda image: image.is_grey, "one channel, which becomes three equal ones"),
+    ]
+    return [f"{who} {text}" for applies, text in texts if (who := _count(images, applies, "has", "have"))]
+
+
+def describe_stretching(images: Sequence[ImageInfo], size: int) -> list[str]:
+    """Return a text about the images that lose their proportions if all are resized to `size` x `size` pixels; an empty list if none do."""
+    who = _count(images, lambda image: image.size[0] != image.size[1], "is", "are")
+    return [f"{who} not square and resized to {size}x{size}, which changes the proportions"] if who else []
+
+
+def _count(images: Sequence[ImageInfo], applies: Callable[[ImageInfo], bool], singular: str, plural: str) -> str:
+    count = sum(map(applies, images))
+    if not count:
+        return ""
+    verb = singular if count == 1 else plural
+    return f"{count} of {len(images)} images {verb}" if len(images) > 1 else f"the image {verb}"
+
+
+def _unused_levels(images: Sequence[ImageInfo]) -> str:
+    levels = max((image.levels for image in images), default=0)
+    factor = 1 << (8 - (levels - 1).bit_length()) if levels else 1
+    return f"; that leaves {levels} of {LEVELS} grey levels: multiply the pixels by {factor} first" if factor > 1 else ""
+
+
+def _inspected(path: Path) -> ImageInfo | None:
+    try:
+        return read_with(path, _inspect)
+    except DataError:
+        return None
+
+
+def _inspect(image: Image.Image) -> ImageInfo:
+    is_deep = bits_of(image) > 8  # Before anything decodes the image.
+    info = ImageInfo(
+        size=upright_size(image),
+        has_frames=getattr(image, "n_frames", 1) > 1 and image.format != "MPO",  # A phone's preview is not a frame.
+        is_grey=image.mode in ("1", "L", "LA", "La") or image.mode.startswith("I"),
+        has_extra_channel=_has_extra_channel(image),
+    )
+    return replace(info, levels=int(np.asarray(to_rgb(image)).max()) + 1) if is_deep else info
+
+
+def _has_extra_channel(image: Image.Image) -> bool:
+    if image.format == "TIFF" and getattr(image, "tag_v2", {}).get(SAMPLES_PER_PIXEL, 1) > len(image.getbands()):
+        return True
+    if image.mode.startswith("I") or not (image.mode[-1] in "Aa" or "transparency" in image.info):
+        return False
+    return bool(np.asarray(image.convert("RGBA"))[..., 3].min() < 255)

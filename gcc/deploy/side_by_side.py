@@ -1,0 +1,84 @@
+"""Finds images that hold A and B side by side, and takes the half that a generator translates."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from PIL import Image
+
+from gcc.artifacts.config import Artifact
+from gcc.artifacts.run_folder import data_of
+from gcc.data.aligned import Aligned, halves
+from gcc.data.images import images_below, read_size
+from gcc.errors import DataError, GccError
+
+SPLITS = ("train", "val", "test")
+PAIRED = "paired"
+"""The kind of samples that side-by-side images hold."""
+ALIGNED = "aligned"
+"""The dataset that reads them."""
+
+
+class InputHalves:
+    """The halves of side-by-side images that a generator translates.
+
+    Without a choice of the user, an image holds A and B if the generator translates pairs in a direction of its recipe, and the image
+
+    - belongs to the data of the generator's run, and its training images hold both;
+    - or lies in the split folder of any such data, and is at least twice as wide as high;
+    - or has the size of the run's training images, or of two squares of the recipe's size next to each other. This does not count if the
+      run's data exists and has another layout.
+
+    Args:
+        artifact: the saved generator.
+        pairs: whether all images hold A and B; None decides for each image.
+
+    Attributes:
+        input: which half is translated, A (left) or B (right); empty if the generator does not translate pairs.
+        direction: the recipe's direction, such as "BtoA".
+
+    Raises:
+        GccError: `pairs` is chosen for a generator that does not translate pairs.
+    """
+
+    def __init__(self, artifact: Artifact, pairs: bool | None) -> None:
+        self.direction = str(artifact.recipe.to_dict().get("direction", "")) if artifact.architecture.samples == PAIRED else ""
+        self.input = self.direction[:1]
+        if pairs and not self.input:
+            raise GccError(f"{artifact.folder} does not translate one half of a pair to the other: leave --pairs out")
+        self._pairs = pairs
+        data, dataset = data_of(artifact.folder) or (None, None)
+        self._data = data.resolve() if data and data.is_dir() else None
+        self._data_has_pairs = bool(self._data and dataset in (None, ALIGNED) and _is_side_by_side(self._data))
+        self._sizes = {(2 * artifact.recipe.size, artifact.recipe.size)}
+        if self._data and self._data_has_pairs:
+            self._sizes.add(read_size(images_below(self._data / "train")[0]))
+
+    def holds_both(self, path: Path, image: Image.Image) -> bool:
+        """Return whether an image, read from `path`, holds A and B."""
+        if self._pairs is not None or not self.input:
+            return bool(self._pairs)
+        width, height = image.size
+        roots = [folder.parent for folder in path.resolve().parents if folder.name in SPLITS]
+        if self._data in roots:
+            return self._data_has_pairs
+        if width >= 2 * height and any(root.name not in ("A", "B") and _is_side_by_side(root) for root in roots):
+            return True
+        return image.size in self._sizes and (self._data is None or self._data_has_pairs)
+
+    def half(self, path: Path, image: Image.Image) -> Image.Image:
+        """Return the half of a side-by-side image that is translated.
+
+        Raises:
+            DataError: the width is odd.
+        """
+        return halves(path, image)["AB".index(self.input)]
+
+
+@cache
+def _is_side_by_side(root: Path) -> bool:
+    try:
+        return Aligned.is_side_by_side(root)
+    except DataError:
+        return False
