@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from gcc.errors import PluginError
-from gcc.registry.effective_weight import effective_weight
 from gcc.registry.importance import ImportanceMetric
+from gcc.registry.stored_weights import effective_weight
 from gcc.registry.types import Group, Producer
 
 ONCE = (None,)

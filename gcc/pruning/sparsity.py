@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from gcc.registry.effective_weight import effective_weight, stored_parameters
 from gcc.registry.importance import ImportanceMetric
+from gcc.registry.stored_weights import effective_weight, stored_parameters
 from gcc.registry.types import Group
 
 

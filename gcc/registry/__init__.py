@@ -15,12 +15,11 @@ that suffix, such as `gcc.metrics.2`. The version of a plugin is therefore known
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gcc.registry.architecture import Architecture as Architecture
 from gcc.registry.conformance import implements
 from gcc.registry.dataset import DatasetSource as DatasetSource
-from gcc.registry.effective_weight import effective_weight as effective_weight
 from gcc.registry.evaluator import EvalContext as EvalContext
 from gcc.registry.evaluator import Evaluator as Evaluator
 from gcc.registry.evaluator import Extractor as Extractor
@@ -44,6 +43,9 @@ from gcc.registry.types import Taps as Taps
 from gcc.registry.types import Width as Width
 from gcc.registry.types import no_gate as no_gate
 
+if TYPE_CHECKING:
+    from gcc.registry.stored_weights import effective_weight as effective_weight
+
 ARCHITECTURES: Registry[type[Architecture[Any]]] = Registry("architecture", "gcc.architectures", implements(Architecture))
 METRICS: Registry[type[ImportanceMetric]] = Registry("metric", "gcc.metrics", implements(ImportanceMetric))
 SELECTORS: Registry[type[LayerSelector]] = Registry("selector", "gcc.selectors", implements(LayerSelector))
@@ -66,6 +68,11 @@ RENAMED = {"Foreign": "StateDictMapping", "Judged": "EvalSample", "SampleSource"
 
 
 def __getattr__(name: str) -> Any:
+    if name == "effective_weight":
+        # Reading weights needs torch; listing plugins does not.
+        from gcc.registry.stored_weights import effective_weight
+
+        return effective_weight
     if name not in RENAMED:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     warnings.warn(f"gcc.registry.{name} is now called {RENAMED[name]}", DeprecationWarning, stacklevel=2)

@@ -298,12 +298,12 @@ def test_user_data_is_trained_on(tmp_path):
 
 def test_list_shows_every_plugin():
     shown = run("list").output
-    for name in ("pix2pix", "slimming", "l1", "paper", "uniform", "all", "aligned", "cityscapes", "streets", "psnr", "gan-gcc", "0.1.0"):
+    for name in ("pix2pix", "slimming", "l1", "paper", "uniform", "all", "aligned", "cityscapes", "streets", "psnr", "gan-gcc", "0.2.0"):
         assert name in shown
 
 
 def test_version_names_what_matters():
-    assert run("version").output.startswith("gan-gcc 0.1.0, torch ")
+    assert run("version").output.startswith("gan-gcc 0.2.0, torch ")
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from gcc.errors import PluginError
 from gcc.pruning.groups import find_groups
 from gcc.pruning.importance import L1Norm, PaperL1Norm, Slimming, random_gradients, score_groups
 from gcc.pruning.sparsity import L1Subgradient, add_subgradient, regularized
-from gcc.registry.effective_weight import effective_weight
 from gcc.registry.importance import ImportanceMetric
+from gcc.registry.stored_weights import effective_weight
 from gcc.registry.types import Group, Producer
 from tests.helpers.pruning_toys import TOYS
 

@@ -14,7 +14,7 @@ from torch import nn
 from gcc.pruning.graph.channel_ids import FIXED, Atoms, Axis
 from gcc.pruning.graph.propagate import ChannelTrace
 from gcc.pruning.groups import WEIGHTS
-from gcc.registry.effective_weight import EFFECTIVE, effective_weight
+from gcc.registry.stored_weights import EFFECTIVE, effective_weight
 from gcc.registry.types import Group, Producer
 
 Dimension = tuple[str, int]
