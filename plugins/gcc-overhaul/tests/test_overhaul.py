@@ -46,4 +46,5 @@ def test_compress():
     settings = {"size": 32, "ngf": 4, "prune_width": 4, "ndf": 4, "epochs": 1, "batch_size": 200, "budget": "40%"}
     steps = []
     Compressor(Teacher.create("pix2pix"), selector="overhaul", **settings).run(steps.append)
-    assert float(steps[-1].losses["student/distill_G"]) > 0 and float(steps[-1].losses["student/distill_D"]) > 0
+    losses = steps[-1].losses["student"]
+    assert float(losses["distill_G"]) > 0 and float(losses["distill_D"]) > 0
