@@ -115,7 +115,7 @@ def load_command(out: Path, command: str, options: Mapping[str, Any], given: Col
         given: the names of those that the user has given; the values of a repeatable option are added to the saved ones.
 
     Raises:
-        RunError: there is no run, its file is damaged, or another command started it.
+        RunError: the folder contains no run, its file is damaged, or another command started the run.
     """
     path = out / COMMAND_FILE
     try:

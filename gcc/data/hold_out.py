@@ -43,7 +43,7 @@ def select_split(
         count: returns the number of images in such files, for the note.
 
     Raises:
-        DataError: there are no files that can serve as the split, or too few to hold any out.
+        DataError: no files can serve as the split, or too few exist to hold any out.
     """
     if "train" not in splits and (split == "train" or not splits):
         raise DataError(f"the train folders of {root} hold no images: it holds {describe_contents(root)}; images are read from {READ}")

@@ -155,7 +155,7 @@ def without_unreadable(source: DatasetSource) -> tuple[DatasetSource, list[str]]
     """Return a split without the images that cannot be used, and the reason for each of these.
 
     Raises:
-        DataError: there are no other images.
+        DataError: no other images exist.
     """
     bad = source.check()
     return (source.drop({number for number, _ in bad}), [reason for _, reason in bad]) if bad else (source, [])
