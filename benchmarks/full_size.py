@@ -36,13 +36,13 @@ BATCHES = 3
 """Batches per epoch."""
 
 
-def write_images(arch: str, folder: Path, settings: Mapping[str, Any]) -> Path:
-    """Write noise images in the family's layout, enough for `BATCHES` batches, and return their folder."""
+def write_images(arch: str, folder: Path, settings: Mapping[str, Any], batches: int = BATCHES) -> Path:
+    """Write noise images in the family's layout, enough for some batches, and return their folder."""
     random = np.random.default_rng(0)
     batch = Teacher.create(arch).architecture(settings).recipe.batch_size
     (height, width), train, held_out = LAYOUTS[arch]
     # A fifth of a folder without splits is held out.
-    count = BATCHES * batch * (1 if held_out else 5 / 4)
+    count = batches * batch * (1 if held_out else 5 / 4)
     for name, images in {**dict.fromkeys(train, int(count)), **dict.fromkeys(held_out, 1)}.items():
         (folder / arch / name).mkdir(parents=True, exist_ok=True)
         for index in range(images):

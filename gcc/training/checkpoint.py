@@ -164,7 +164,7 @@ def require_resumable(checkpoint: CheckpointState, context: RunContext) -> None:
             "bring its data back, or start a new one"
         )
     world = len(checkpoint["ranks"])
-    filled = any(pool["images"] for pools in checkpoint["state"]["pools"].values() for pool in pools.values())
+    filled = any(any(pools.values()) for pools in checkpoint["state"]["pools"].values())
     if filled and world != ranks.world:
         raise RunError(
             f"the run to resume had {world} processes, each with separate image pools, and there are {ranks.world} now: give it {world}"

@@ -46,8 +46,10 @@ class RunConfig:
         on_nan: what to do when a loss is not finite: `stop` or `rollback`.
         detect_anomaly: stop at the first layer or gradient that is not finite, and name it. Slow, since every layer is checked.
         compile: compile the networks with `torch.compile`. The first steps are slow.
+        eager: run every operator by itself on a GPU, instead of replaying training steps as CUDA graphs.
         deterministic: use only algorithms that give the same bits every time, on a GPU too.
-        workers: processes that read images. 0 reads them in the main process.
+        workers: processes that read images; 0 reads them in the main process. None is 4 on a GPU, or one per core if there are fewer, and 0
+            on a CPU.
         cache: decode the images once, when the run is checked, and keep them in `.gcc/` in the data folder.
         skip_bad: leave out images that cannot be read instead of stopping.
 
@@ -70,8 +72,9 @@ class RunConfig:
     on_nan: OnNan = _option("stop", "When a loss is not finite: stop, or go back to the last good epoch.")
     detect_anomaly: bool = _option(False, "Stop at the first layer whose output is not finite, and name it (slow).")
     compile: bool = _option(False, "Compile the networks with torch.compile, for GPUs; the first steps are slow.")
+    eager: bool = _option(False, "Run operator by operator on a GPU, without CUDA graphs.")
     deterministic: bool = _option(False, "Use only deterministic algorithms, on a GPU too.")
-    workers: int = _option(0, "Processes that read images.", "N", minimum=0)
+    workers: int | None = _option(None, "Processes that read images  [default: up to 4 on a GPU, else 0]", "N", minimum=0)
     cache: bool = _option(False, "Decode the images once and keep them in .gcc/ in the data folder.")
     skip_bad: bool = _option(False, "Leave out images that cannot be read.")
 
@@ -175,7 +178,8 @@ class RunOptions(RecipeOptions, total=False):
     on_nan: OnNan
     detect_anomaly: bool
     compile: bool
+    eager: bool
     deterministic: bool
-    workers: int
+    workers: int | None
     cache: bool
     skip_bad: bool

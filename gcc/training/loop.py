@@ -195,11 +195,13 @@ class TrainingLoop(abc.ABC):
             self.collapse = CollapsePolicy(self.context, self.pairs, self)
             validation, metric = self.context.validation, self.epoch_rule.metric
             self.best = BestCheckpoint(validation, self.pairs, metric) if validation and metric else None
+        step = self.context.execution.runner(stage.step)
         for epoch in self._remaining(stage):
             done = self._begin(stage, epoch)
+            step.begin_epoch(self.context.loader.steps - done)
             streams = (self.context.batches(stream, epoch, done) for stream in stage.streams)
             for index, batches in enumerate(zip(*streams, strict=True), done + 1):
-                yield self._record(stage, epoch, index, stage.step(*batches))
+                yield self._record(stage, epoch, index, step(*batches))
         for stream in stage.streams:
             self.context.loader.close(stream)
 

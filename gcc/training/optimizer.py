@@ -74,7 +74,8 @@ class ScopedOptimizer:
         if self._penalise is not None:
             self.scaler.unscale_(self.optimizer)
             self._penalise()
-        self.scaler.step(self.optimizer)
+        with self._capturable():
+            self.scaler.step(self.optimizer)
         self.scaler.update()
         self.zero_grad()
 
@@ -93,6 +94,14 @@ class ScopedOptimizer:
         finally:
             self.scaler.update()
             self.zero_grad()
+
+    @contextmanager
+    def _capturable(self) -> Iterator[None]:
+        """Let a CUDA graph contain the step, if one is being captured. Torch warns of optimizers that always allow it."""
+        is_capturing = torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
+        for group in self.optimizer.param_groups:
+            group["capturable"] = is_capturing
+        yield
 
     def _average(self) -> None:
         self.ranks.average_gradients(parameter.grad for parameter in self.parameters if parameter.grad is not None)

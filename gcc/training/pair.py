@@ -27,7 +27,6 @@ from gcc.training.image_pool import ImagePool
 from gcc.training.micro_batch import MicroBatched, keep_features
 from gcc.training.optimizer import ScopedOptimizer
 from gcc.training.precision import ExecutionConfig
-from gcc.utils.seeds import derive_seed
 
 NO_NETWORKS: Networks = MappingProxyType({})
 NO_PATHS: Mapping[str, Sequence[str]] = MappingProxyType({})
@@ -125,8 +124,7 @@ class GANPair:
         self.generators = {name: execution.to_device(network).train() for name, network in generators.items()}
         self.discriminators = {name: execution.to_device(network).train() for name, network in discriminators.items()}
         self.projections = {name: execution.to_device(network) for name, network in projections.items()}
-        seeds = {name: derive_seed(recipe.seed, self.ranks.seed_name(f"pool {name}")) for name in discriminators}
-        self.pools = {name: ImagePool(recipe.pool_size, seed) for name, seed in seeds.items()}
+        self.pools = {name: ImagePool(recipe.pool_size) for name in discriminators}
         self._run_generators = self._micro_batched(self.generators, layers.generators)
         self._run_discriminators = self._micro_batched(self.discriminators, layers.discriminators)
         self._task_networks = {**self._run_generators, **self._micro_batched(auxiliary)}

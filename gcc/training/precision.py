@@ -14,6 +14,7 @@ from torch import nn
 from gcc.errors import GccError
 from gcc.models.layers import runs_channels_last
 from gcc.training.config import Amp, RunConfig
+from gcc.training.step_runner import EagerStep, GraphedStep, TrainingStep
 from gcc.training.sync_batchnorm import synchronised
 from gcc.utils import backend
 from gcc.utils.distributed import SINGLE_PROCESS, Ranks
@@ -36,6 +37,7 @@ class ExecutionConfig:
         detect_anomaly: whether every trained layer is checked, and the first output that is not finite ends the run.
         compile: whether `torch.compile` compiles networks.
         micro_batch: samples per forward pass. None runs whole batches.
+        cuda_graphs: whether training steps are replayed as CUDA graphs.
         ranks: the processes that train together.
     """
 
@@ -46,6 +48,7 @@ class ExecutionConfig:
     detect_anomaly: bool = False
     compile: bool = False
     micro_batch: int | None = None
+    cuda_graphs: bool = False
     ranks: Ranks = SINGLE_PROCESS
 
     @classmethod
@@ -65,6 +68,9 @@ class ExecutionConfig:
             raise GccError(f"--compile works in one process, and this run has {ranks.world}: leave it out")
         fastest = cls.choose(config.amp, device, channels_last=channels_last)
         execution = replace(cls(device) if config.reference else fastest, ranks=ranks)
+        if config.eager or ranks.is_distributed or config.micro_batch is not None or config.detect_anomaly:
+            # A graph cannot contain a collective over the CPU, the recomputation of micro-batches, or a check of values.
+            execution = replace(execution, cuda_graphs=False)
         if config.micro_batch is None and not config.detect_anomaly and not config.compile:
             return execution
         return replace(
@@ -97,7 +103,8 @@ class ExecutionConfig:
         dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "off": torch.float32}[amp]
         channels_last = channels_last or not on_cpu or dtype != torch.float32
         # Only the device knows which channels are open; on a GPU, skipping them would synchronise in every step.
-        return cls(device, dtype, torch.channels_last if channels_last else torch.contiguous_format, skip_closed_channels=on_cpu)
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        return cls(device, dtype, layout, skip_closed_channels=on_cpu, cuda_graphs=device.type == "cuda")
 
     def to_device(self, network: nn.Module) -> nn.Module:
         """Return the network on the device, in the layout if it suits the network, with the same weights on all ranks."""
@@ -115,6 +122,10 @@ class ExecutionConfig:
             # The compiler of torch 2.11 imports modules of torch that use TorchScript, which is deprecated.
             warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
             return torch.compile(network, dynamic=False, **COMPILER)
+
+    def runner(self, step: TrainingStep) -> EagerStep:
+        """Return how the loop runs a training step."""
+        return GraphedStep(step) if self.cuda_graphs else EagerStep(step)
 
     def autocast(self) -> AbstractContextManager[None]:
         """Return the context of a forward pass."""

@@ -5,7 +5,10 @@ import torch
 from torch import nn
 
 from gcc.errors import GccError
+from gcc.training.config import RunConfig
 from gcc.training.precision import ExecutionConfig
+from gcc.training.step_runner import EagerStep
+from gcc.utils.distributed import SINGLE_PROCESS, Ranks
 
 CPU = torch.device("cpu")
 FLOAT32 = ExecutionConfig(CPU, torch.float32)
@@ -59,3 +62,27 @@ def test_autocast_holds_only_in_its_context():
 def test_the_scaler_is_enabled_only_for_float16():
     assert not FLOAT32.scaler().is_enabled() and not ExecutionConfig(CPU, torch.bfloat16).scaler().is_enabled()
     assert ExecutionConfig(CPU, torch.float16).scaler().is_enabled()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, True),
+        ({"compile": True}, True),
+        ({"eager": True}, False),
+        ({"reference": True}, False),
+        ({"micro_batch": 2}, False),
+        ({"detect_anomaly": True}, False),
+    ],
+)
+def test_cuda_graphs_are_the_default_on_a_gpu(monkeypatch, options, expected):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
+    config, gpu = RunConfig(**options), torch.device("cuda")
+    assert ExecutionConfig.of(config, gpu, SINGLE_PROCESS, channels_last=False).cuda_graphs == expected
+    assert not ExecutionConfig.of(config, CPU, SINGLE_PROCESS, channels_last=False).cuda_graphs
+
+
+def test_several_processes_run_operator_by_operator(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
+    execution = ExecutionConfig.of(RunConfig(), torch.device("cuda"), Ranks(0, 2), channels_last=False)
+    assert not execution.cuda_graphs and isinstance(execution.runner(dict), EagerStep)
