@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from gcc import Compressor, Teacher
 from gcc.data import loader
+from gcc.errors import RunError
 from gcc.registry import ARCHITECTURES, DATASETS
 from gcc.training import collapse
 from gcc.training.build_pairs import teacher_networks
@@ -134,6 +135,31 @@ def objects(out):
     gathered = ranks.gather_object({"rank": ranks.rank, "nested": [{"ones": torch.ones(ranks.rank + 1)}, torch.empty(0)]})
     tensors = {str(state["rank"]): state["nested"][0]["ones"] for state in gathered}
     save(out, "objects", tensors, {"sent": sent, "largest": ranks.all_reduce_max(ranks.rank, -ranks.rank)})
+
+
+def failures(out):
+    """Let the main process fail in work that the others wait for, and go on."""
+    ranks, calls, messages = init_distributed(), [], []
+
+    def fail():
+        calls.append("function")
+        raise ValueError("no room\nat line 3")
+
+    for work in (lambda: ranks.compute_on_main_process(fail), lambda: first(ranks, fail, calls)):
+        try:
+            work()
+        except (RunError, ValueError) as error:
+            messages.append(f"{type(error).__name__}: {error}")
+    # The processes still agree on what they send.
+    value = ranks.compute_on_main_process(lambda: calls.append("value") or {"rank": ranks.rank})
+    save(out, "failures", {}, {"messages": messages, "calls": calls, "value": value})
+
+
+def first(ranks, fail, calls):
+    with ranks.main_process_first():
+        if ranks.is_main_process:
+            fail()
+        calls.append("second")
 
 
 def save(out, name, tensors, values):
