@@ -156,6 +156,7 @@ class SplitEvaluation:
         """Return the metrics over every sample, by generator; NaN if the generator's output is not finite."""
         metrics: dict[str, dict[MetricKey, float]] = {name: {} for name in generators}
         if self.evaluators.by_name:
+            self.evaluators.prepare(self.ranks)
             for subset, indices in self._subsets().items():
                 for name, values in self._evaluate_subset(generators, subset, indices).items():
                     metrics[name] |= values

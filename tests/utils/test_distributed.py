@@ -106,6 +106,17 @@ def test_objects_come_from_the_main_process_and_gather_there(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_segmenter_trains_in_the_main_process_for_all(tmp_path):
+    (alone,) = together(1, "segmenters", tmp_path / "alone")
+    expected, facts = left(alone, "segmenter")
+    assert facts["trained"] == 1
+    for rank, folder in enumerate(together(2, "segmenters", tmp_path / "two")):
+        tensors, reported = left(folder, "segmenter")
+        assert reported == facts | {"trained": 1 - rank}
+        assert tensors.keys() == expected.keys() and all(torch.equal(expected[name], tensor) for name, tensor in tensors.items())
+
+
+@pytest.mark.slow
 def test_a_failure_of_the_main_process_is_raised_in_all_which_then_still_agree(tmp_path):
     main, other = (left(folder, "failures")[1] for folder in together(2, "failures", tmp_path))
     assert main == {"messages": ["ValueError: no room\nat line 3"] * 2, "calls": ["function", "function", "value"], "value": {"rank": 0}}
