@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gcc.deploy.latency import measure_optimized
 from gcc.errors import GccError, suggestion
 from gcc.models.calls import Arguments, arguments_of, located_errors, shapes_of, unwrapped
+from gcc.models.modules import without_autocast
 from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import Cost, cost_of
 from gcc.pruning.graph.aten_graph import Graph, calls_before_error
@@ -36,6 +37,7 @@ PRECISE = (torch.float32, torch.float64)
 
 
 @renamed_keywords(FutureWarning, counter="mac_counter", keep="min_keep_ratio")
+@without_autocast()
 def prune(
     generator: nn.Module,
     example_input: Any,
@@ -108,7 +110,7 @@ def prune(
         lambda widths, runtime: measure_optimized(narrowed(generator, widths), inputs[0], runtime).median_ms,
         round_to,
     )
-    warn_of_narrow_layers({group.name: group.channels for group in groups}, widths, "the generator", stacklevel=3)
+    warn_of_narrow_layers({group.name: group.channels for group in groups}, widths, "the generator", stacklevel=4)
     best = {name: _most_important(score, widths[name]) for name, score in scores.items() if score is not None}
     selection = Selection(trace.atoms, channels, best)
     smaller = cut(generator, trace, selection)

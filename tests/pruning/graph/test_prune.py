@@ -6,7 +6,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 import gcc
 from gcc.deploy.latency import Latency
-from gcc.errors import BudgetError, GccError, PluginError
+from gcc.errors import BudgetError, GccError, PluginError, PruningWarning
 from gcc.pruning.cost import cost_of
 from tests.helpers.graph_toys import CONSTRUCTS, Composed, built, conv, weight_norm_by_hooks
 
@@ -79,6 +79,25 @@ def test_keywords_of_version_0_1_still_work_and_name_the_present_ones(old, new, 
     assert all(torch.equal(tensor, smaller.state_dict()[name]) for name, tensor in expected.state_dict().items())
     with pytest.raises(TypeError, match="both are given"):
         gcc.prune(chain(), IMAGE, "l1", "60%", **{old: value, new: value})
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_callers_autocast_changes_nothing(dtype):
+    # In narrow precision, the outputs of the pruned attention differ from those of the full one.
+    network, example = built("multi-head attention, left as it is")
+    expected = gcc.prune(network, example, "l1", "60%")
+    with torch.autocast("cpu", dtype):
+        smaller = gcc.prune(network, example, "l1", "60%")
+        assert network.eval()(example).dtype == dtype
+    assert all(torch.equal(tensor, smaller.state_dict()[name]) for name, tensor in expected.state_dict().items())
+
+
+def test_the_warning_of_narrow_layers_names_the_callers_line():
+    network = chain()
+    torch.nn.init.uniform_(network[4].weight, 0, 0.1)
+    with pytest.warns(PruningWarning, match="leaves few channels") as warned:
+        gcc.prune(network, IMAGE, "slimming", "5%")
+    assert warned[0].filename == __file__
 
 
 def test_fresh_weights_are_drawn_and_inherited_ones_are_not():
