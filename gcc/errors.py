@@ -22,7 +22,7 @@ class GccError(Exception):
 
 
 class PruningWarning(UserWarning):
-    """A search left a layer few of its channels, or removed a level."""
+    """Pruning left a layer few of its channels, removed a level, or changed a number that code computes from a width."""
 
 
 class RecipeError(GccError):
