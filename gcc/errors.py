@@ -22,7 +22,7 @@ class GccError(Exception):
 
 
 class PruningWarning(UserWarning):
-    """A search left a layer few of its channels, or removed a level."""
+    """Pruning left a layer few of its channels, removed a level, or changed a number that code computes from a width."""
 
 
 class RecipeError(GccError):
@@ -97,9 +97,16 @@ def first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0]
 
 
+SYNONYMS = {"gpu": "cuda", "nvidia": "cuda", "rocm": "cuda"}
+"""Present names by other words for the same thing, which they do not resemble."""
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the known names that are similar to `name`, else a list of all known names."""
     known = sorted(known)
+    synonym = SYNONYMS.get(name.lower().partition(":")[0])
+    if synonym in known:
+        return f" (did you mean {synonym!r}?)"
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     if close:
         return f" (did you mean {' or '.join(repr(match) for match in close)}?)"

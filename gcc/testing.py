@@ -29,7 +29,7 @@ from gcc.losses.distillation import modules_at, tapped
 from gcc.losses.layers import build_projections, select_layers
 from gcc.models.build import build_discriminators, build_generators, generator_on_meta
 from gcc.models.gate import ChannelGate, gates
-from gcc.models.modules import NORMS, Widths, on_meta
+from gcc.models.modules import NORMS, Widths, on_meta, without_autocast
 from gcc.pruning.cost import generator_cost
 from gcc.pruning.graph.aten_graph import Graph
 from gcc.pruning.graph.groups import find_channels
@@ -334,7 +334,7 @@ def check_inputs(architecture: Architecture[Any]) -> None:
     multiple, size = architecture.size_multiple, architecture.recipe.size
     larger = torch.zeros(1, example.shape[1], _next_multiple(size, multiple or 1), _next_multiple(size + 1, multiple or 1)).double()
     for name, network in build_generators(architecture, _prunable(architecture), "check").items():
-        with torch.no_grad():
+        with torch.no_grad(), without_autocast():
             fake = network.double().eval()(image)
             if multiple is not None:
                 _require_image_at(network, name, larger)

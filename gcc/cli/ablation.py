@@ -143,11 +143,12 @@ class Ablation:
                 if _is_finished(folder, run):
                     continue
                 yield f"{variant}, seed {run.recipe.seed}"
-                session = Session(run, folder)
-                session.resume()
-                run.check()
-                session.prepare()
-                session.train(console, hint="call the same command again to continue")
+                with Session(run, folder) as session:
+                    session.lock()
+                    session.resume()
+                    run.check()
+                    session.prepare()
+                    session.train(console, hint="call the same command again to continue")
                 save_report([folder])
 
     def measurements(self) -> Measurements:

@@ -51,7 +51,15 @@ def run_command(kind: type[Compressor | Trainer], options: dict[str, Any]) -> No
         settings = fields_of_run(options["out"] or default_out) | settings
     run = kind(teacher, **run_arguments(options), **settings)
     out = options["out"] or (default_out if resume else fresh_folder(default_out))
-    session = Session(run, out, schedule)
+    with Session(run, out, schedule) as session:
+        if not options["dry_run"]:
+            session.lock()
+        _start_or_resume(session, command, options, resume)
+
+
+def _start_or_resume(session: Session, command: str, options: dict[str, Any], resume: str | None) -> None:
+    """Run a session from its beginning or its newest checkpoint; `resume` is the value of --resume."""
+    run, out = session.run, session.out
     if resume and not session.resume():
         if is_finished(out):
             _require_same_recipe(out, run)

@@ -28,7 +28,7 @@ from gcc.deploy.side_by_side import InputHalves
 from gcc.errors import DataError, GccError, OutputError, suggestion
 from gcc.evaluation.pixels import decibels
 from gcc.evaluation.split import eval_samples_on_meta, evenly_spaced
-from gcc.models.modules import require_finite
+from gcc.models.modules import require_finite, without_autocast
 from gcc.registry import DatasetSource
 from gcc.utils.files import replacing
 
@@ -94,6 +94,7 @@ class Exported:
         return facts
 
 
+@without_autocast()
 def export(
     student: str | Path,
     out: str | Path | None = None,

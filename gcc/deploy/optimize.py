@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from copy import deepcopy
 from functools import partial
 from typing import Any
@@ -21,6 +20,7 @@ from gcc.errors import GccError
 from gcc.models.calls import Arguments, arguments_of, copies, copy_of, describe_shapes, located_errors, tensors_in, unwrapped
 from gcc.models.layers import runs_channels_last
 from gcc.models.module_trace import ModuleTrace
+from gcc.models.modules import without_autocast
 from gcc.utils.backend import float32_precision
 
 NARROW = (torch.float16, torch.bfloat16)
@@ -32,6 +32,7 @@ MAX_TIME_RATIO = 0.9
 """An alternative way to compute a layer is used if it takes less than this share of the layer's time."""
 
 
+@without_autocast()
 def optimize(network: nn.Module, example: Any) -> nn.Module:
     """Return a faster copy of a network that computes the same; for inference only.
 
@@ -60,6 +61,7 @@ def optimize(network: nn.Module, example: Any) -> nn.Module:
     return copy
 
 
+@without_autocast()
 def fold(network: nn.Module, example: Any) -> nn.Module:
     """Return a copy of a network that computes the same with the same layers: `optimize` without measuring alternatives.
 
@@ -77,7 +79,7 @@ def fold(network: nn.Module, example: Any) -> nn.Module:
     trial = copy_of(network).eval()
     with (
         torch.no_grad(),
-        _full_precision(tensors_in(example)[0].device),
+        float32_precision(),
         located_errors(trial, f"expected a network that runs on {describe_shapes(example)}"),
     ):
         trial(*copies(example))
@@ -88,7 +90,7 @@ def fold(network: nn.Module, example: Any) -> nn.Module:
             module.__class__ = type(type(module).__name__, type(module).__bases__, dict(vars(type(module))))
             for name in list(module.parametrizations):  # type: ignore[arg-type]
                 remove_parametrizations(module, name)
-    with _full_precision(tensors_in(example)[0].device):
+    with float32_precision():
         trace = ModuleTrace(copy, example)
     for path, module in trace.modules.items():
         before = trace.producer(path)
@@ -189,17 +191,10 @@ def _widened(inputs: Arguments) -> Arguments:
     return widened
 
 
-@contextmanager
-def _full_precision(device: torch.device) -> Iterator[None]:
-    """Compute in the precision of the operands, whatever TF32 and autocast would do outside."""
-    with torch.autocast(device.type, enabled=False), float32_precision():
-        yield
-
-
 @torch.inference_mode()
 def _require_equal(network: nn.Module, copy: nn.Module, example: Arguments) -> None:
     # Copies run, because code may change the network's own buffers.
-    with _full_precision(tensors_in(example)[0].device):
+    with float32_precision():
         (expected, structure), (outputs, other) = (
             tree_flatten(copy_of(candidate).eval()(*copies(example))) for candidate in (network, copy)
         )

@@ -11,6 +11,7 @@ from torch import Tensor
 from gcc.data.images import to_bytes
 from gcc.errors import GccError, PluginError
 from gcc.registry import EVALUATORS, EvalContext, EvalSample, Evaluator, Extractor, ImageEvaluator, MetricKey, SetEvaluator
+from gcc.utils.distributed import Ranks
 
 FEW = 2048
 """Below this sample size, set distances are biased upwards and the covariance of 2,048 features is singular."""
@@ -57,6 +58,7 @@ class EvaluatorCollection:
                 )
         self.context = context
         self.by_name: dict[str, Evaluator] = {name: kind(context) for name, kind in kinds.items()}
+        self._unprepared = list(self.by_name)
         self.extractors: dict[str, Extractor] = {}
         for extractor in dict.fromkeys(evaluator.extractor for evaluator in self.by_name.values() if isinstance(evaluator, SetEvaluator)):
             if extractor.name in self.extractors:
@@ -71,6 +73,16 @@ class EvaluatorCollection:
         """
         for evaluator in self.by_name.values():
             evaluator.check(sample, fake, real)
+
+    def prepare(self, ranks: Ranks) -> None:
+        """Let every evaluator do its long work, unless it has. All processes of a run must call this before they evaluate images.
+
+        Raises:
+            GccError: an evaluator cannot do its work.
+        """
+        while self._unprepared:
+            self.by_name[self._unprepared[0]].prepare(ranks)
+            del self._unprepared[0]
 
     def compare(self, sample: EvalSample) -> dict[str, Tensor]:
         """Return the per-image observations of the image evaluators on a batch, by name, on the CPU."""

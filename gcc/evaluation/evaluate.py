@@ -25,6 +25,7 @@ from gcc.evaluation.grid import GRID
 from gcc.evaluation.split import SplitEvaluation
 from gcc.registry import DATASETS, EVALUATORS, DatasetSource, EvalContext, EvalSample, ImageEvaluator, MetricKey, unit_of
 from gcc.utils.device import choose_device
+from gcc.utils.distributed import SINGLE_PROCESS
 from gcc.utils.files import write_text
 from gcc.utils.weights import Weights
 
@@ -261,6 +262,7 @@ def _evaluate_files(
 ) -> dict[MetricKey, Metric]:
     """Return the metrics of image files; `counterparts` is empty if no evaluator compares image by image."""
     device = evaluators.context.device
+    evaluators.prepare(SINGLE_PROCESS)
     compared, fake_features, real_features = FeatureBuffer(), FeatureBuffer(), FeatureBuffer()
     sizes: set[tuple[int, int]] = set()
     real_sizes: set[tuple[int, int]] = set()

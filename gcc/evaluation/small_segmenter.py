@@ -25,6 +25,7 @@ from gcc.evaluation.segmentation import MeanIoU, confusions, mean_iou
 from gcc.registry.dataset import DatasetSource
 from gcc.registry.evaluator import EvalContext
 from gcc.registry.types import EvalSample
+from gcc.utils.distributed import Ranks
 from gcc.utils.files import replacing
 from gcc.utils.seeds import seeded
 from gcc.utils.weights import read_tensors
@@ -145,6 +146,12 @@ class SegmenterMIoU(MeanIoU):
         if self._file:
             _store(segmenter, self._file)
         return segmenter
+
+    def prepare(self, ranks: Ranks) -> None:
+        """Train the segmenter in the main process, unless it is stored, and send it to the others."""
+        tensors = ranks.compute_on_main_process(lambda: self.segmenter.to_tensors())
+        if not ranks.is_main_process:
+            self._stored, self._pairs = SmallSegmenter.from_tensors(tensors, self._device), None
 
     def check(self, sample: EvalSample, fake: int, real: int) -> None:
         """Refuse label maps that are generated from photographs, without training the segmenter."""

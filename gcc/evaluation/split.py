@@ -17,7 +17,7 @@ from gcc.data.loader import SampleZ, add_z, in_order
 from gcc.evaluation.collection import EvaluatorCollection, FeatureBuffer, ImageCounts
 from gcc.evaluation.real_features import RealFeatures
 from gcc.models.build import generator_on_meta
-from gcc.models.modules import evaluating
+from gcc.models.modules import evaluating, without_autocast
 from gcc.registry import Architecture, Batch, DatasetSource, EvalSample, MetricKey
 from gcc.utils.backend import without_benchmark
 from gcc.utils.distributed import SINGLE_PROCESS, Ranks
@@ -27,8 +27,8 @@ T = TypeVar("T")
 
 @contextmanager
 def evaluating_generators(generators: Mapping[str, nn.Module]) -> Iterator[None]:
-    """Put generators into evaluation mode and disable gradients in this context; restore their modes afterwards."""
-    with torch.no_grad(), without_benchmark(), ExitStack() as stack:
+    """Put generators into evaluation mode, and disable gradients and autocast in this context; restore their modes afterwards."""
+    with torch.no_grad(), without_benchmark(), without_autocast(), ExitStack() as stack:
         for network in generators.values():
             stack.enter_context(evaluating(network))
         yield
@@ -156,6 +156,7 @@ class SplitEvaluation:
         """Return the metrics over every sample, by generator; NaN if the generator's output is not finite."""
         metrics: dict[str, dict[MetricKey, float]] = {name: {} for name in generators}
         if self.evaluators.by_name:
+            self.evaluators.prepare(self.ranks)
             for subset, indices in self._subsets().items():
                 for name, values in self._evaluate_subset(generators, subset, indices).items():
                     metrics[name] |= values

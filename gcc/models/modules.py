@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,8 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED_CONVOLUTIONS)
 IMAGE_CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 """Batch norm and instance norm of any dimension, group norm and layer norm."""
+
+AUTOCAST_DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 
 def on_meta(build: Callable[[], nn.Module]) -> nn.Module:
@@ -50,6 +52,16 @@ def evaluating(network: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
+
+
+@contextmanager
+def without_autocast() -> Iterator[None]:
+    """Compute in the precision of the operands, although the caller may have enabled autocast."""
+    with ExitStack() as stack:
+        for kind in AUTOCAST_DEVICES:
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
 
 
 def require_finite(fake: Tensor) -> None:

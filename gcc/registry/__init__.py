@@ -44,6 +44,7 @@ from gcc.registry.types import Width as Width
 from gcc.registry.types import no_gate as no_gate
 
 if TYPE_CHECKING:
+    from gcc.registry.stored_weights import effective_gradient as effective_gradient
     from gcc.registry.stored_weights import effective_weight as effective_weight
 
 ARCHITECTURES: Registry[type[Architecture[Any]]] = Registry("architecture", "gcc.architectures", implements(Architecture))
@@ -68,11 +69,11 @@ RENAMED = {"Foreign": "StateDictMapping", "Judged": "EvalSample", "SampleSource"
 
 
 def __getattr__(name: str) -> Any:
-    if name == "effective_weight":
+    if name in ("effective_gradient", "effective_weight"):
         # Reading weights needs torch; listing plugins does not.
-        from gcc.registry.stored_weights import effective_weight
+        from gcc.registry import stored_weights
 
-        return effective_weight
+        return getattr(stored_weights, name)
     if name not in RENAMED:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     warnings.warn(f"gcc.registry.{name} is now called {RENAMED[name]}", DeprecationWarning, stacklevel=2)

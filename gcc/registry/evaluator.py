@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from gcc.utils.distributed import Ranks
     from gcc.utils.weights import Weights
 
 
@@ -91,6 +92,19 @@ class Evaluator(AcceptsOldNames, abc.ABC):
 
         Raises:
             GccError: such images, or so few of them, cannot be evaluated.
+        """
+
+    def prepare(self, ranks: Ranks) -> None:  # noqa: B027 - an evaluator may need nothing
+        """Do long work once, such as training a network, before the first images are evaluated.
+
+        All processes of a run call this together. `ranks.compute_on_main_process` trains in one of them and sends the result to the others,
+        so that all evaluate with the same network.
+
+        Args:
+            ranks: the processes; a single one if the run is not distributed.
+
+        Raises:
+            GccError: the work failed.
         """
 
     @property

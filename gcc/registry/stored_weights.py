@@ -10,12 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import _WeightNorm
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 EFFECTIVE = ":effective"
 """A buffer of this suffix holds the effective weight of a parameter that is a part of a stored weight."""
+GRADIENT = ":gradient"
+"""A buffer of this suffix holds the gradient by such a weight."""
 PARAMETRIZATIONS = "parametrizations"
 
 
@@ -40,6 +44,64 @@ def effective_weight(network: nn.Module, parameter: str) -> Tensor:
     with _evaluating(parametrizations[name]):
         weight = parametrizations[name]()
     return weight
+
+
+def effective_gradient(network: nn.Module, parameter: str) -> Tensor | None:
+    """Return the gradient by the weight that a layer computes with, from the gradients of the tensors that the weight is stored as.
+
+    It is exact under weight norm, and where the weight is a constant multiple of one stored tensor. Under spectral norm, it is exact up to
+    the direction that scales the whole layer, of which the stored tensor has no gradient.
+
+    Args:
+        network: holds the layer, with gradients in its parameters; without any, the result is zero.
+        parameter: name of the stored tensor, such as `Producer.parameter`.
+
+    Returns:
+        A tensor of the weight's shape; None if the layer has another parametrisation.
+    """
+    path, _, own = parameter.rpartition(".")
+    buffers = network.get_submodule(path)._buffers
+    if own + EFFECTIVE in buffers:
+        return buffers.get(own + GRADIENT)
+    layer, name = _layer(network, parameter)
+    with torch.no_grad():
+        stored = stored_parameters(network, parameter)
+        gradients = [torch.zeros_like(tensor) if tensor.grad is None else tensor.grad for tensor in stored]
+        if layer is None:
+            return gradients[0]
+        if _has_weight_norm(layer, name):
+            return _under_weight_norm(*stored, *gradients)
+        return _of_multiple(effective_weight(network, parameter), stored[0], gradients[0]) if len(stored) == 1 else None
+
+
+def _has_weight_norm(layer: nn.Module, name: str) -> bool:
+    hooks = list(_hooks(layer))
+    if hooks:
+        return isinstance(hooks[0], WeightNorm)
+    parametrizations: Any = layer.parametrizations
+    steps = list(parametrizations[name])
+    return len(steps) == 1 and isinstance(steps[0], _WeightNorm)
+
+
+def _of_multiple(weight: Tensor, stored: Tensor, d_stored: Tensor) -> Tensor | None:
+    """Return the gradient by a weight that is a multiple of a stored tensor; None if it is not."""
+    if weight.shape != stored.shape:
+        return None
+    squares = stored.square().sum()
+    factor = (weight * stored).sum() / torch.where(squares == 0, 1, squares)
+    if not torch.allclose(weight, factor * stored, rtol=1e-4, atol=float(1e-6 * weight.abs().max())):
+        return None
+    return d_stored / torch.where(factor == 0, 1, factor)
+
+
+def _under_weight_norm(gain: Tensor, direction: Tensor, d_gain: Tensor, d_direction: Tensor) -> Tensor:
+    """Return the gradient by `gain * direction / |direction|`, from those by `gain` and `direction`."""
+    dims = [dim for dim, size in enumerate(gain.shape) if size == 1] if gain.ndim else None
+    norm = torch.linalg.vector_norm(direction, dim=dims, keepdim=gain.ndim > 0)
+    unit = direction / torch.where(norm == 0, 1, norm)
+    # The gradient by the direction lacks the part along it, and is zero where the gain is.
+    across = torch.where(gain == 0, 0, d_direction * norm / torch.where(gain == 0, 1, gain))
+    return across + d_gain * unit
 
 
 def stored_parameters(network: nn.Module, parameter: str) -> list[nn.Parameter]:

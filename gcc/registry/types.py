@@ -142,7 +142,7 @@ class Producer:
 
     Attributes:
         parameter: name of the weight in the generator, or of the tensor that it is stored as under spectral norm or weight norm;
-            `effective_weight` returns the weight that the layer computes with.
+            `effective_weight` returns the weight that the layer computes with, and `effective_gradient` the gradient by it.
         dim: its output dimension (0 for a convolution, 1 for a transposed one).
         ratio: outputs for each channel of the group, consecutive in `dim` (4 before a pixel shuffle by 2); `check_architecture` checks it.
     """

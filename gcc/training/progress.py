@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,6 +26,8 @@ SHOWN = {"teacher/G": "teacher G", "student/G": "student G", "student/distill_G"
 """The losses in the terminal; `metrics.jsonl` has all."""
 SECONDS = 5.0
 """Time between two readings of the losses, which synchronise with the device."""
+NUMBER = re.compile(r"-?\b(?:\d[\d.e+-]*|inf|nan)")
+"""The numbers of a warning, which differ in every epoch."""
 PLAIN_LINES = 20
 """Progress lines per phase if the output is not a terminal."""
 
@@ -61,6 +64,7 @@ class ProgressLog:
         self._checkpoints = checkpoints
         self._schedule = schedule
         self._saved, self._unsaved = time.monotonic(), 0
+        self._signs: dict[str, str] = {}
         self._window = Window()
         self._read = time.monotonic()
         self._bars = Progress(
@@ -94,12 +98,21 @@ class ProgressLog:
             self._report(step)
         if step.metrics:
             self._write(step, flattened({"val": step.metrics}))
-        for role, warning in step.warnings.items():
-            message = f"[bold red]{role}, epoch {step.epoch}, step {step.number}[/]: {escape(warning)}"
-            self.console.print(f"{message}; see {escape(self._report_page())}", soft_wrap=True)
+        if step.ends_epoch:
+            self._warn(step)
         if step.ends_epoch and self.run.pairs.keys() >= set(self.run.result_widths):
             self._save_samples(step)
         self._unsaved += 1
+
+    def _warn(self, step: Step) -> None:
+        """Print signs of collapse that begin or change with this epoch; those that last are not repeated."""
+        signs = {role: NUMBER.sub("", warning) for role, warning in step.warnings.items()}
+        rolled_back = self.run.collapse is not None and self.run.collapse.rolled_back
+        for role, warning in step.warnings.items():
+            if rolled_back or signs[role] != self._signs.get(role):
+                message = f"[bold red]{role}, epoch {step.epoch}, step {step.number}[/]: {escape(warning)}"
+                self.console.print(f"{message}; see {escape(self._report_page())}", soft_wrap=True)
+        self._signs = signs
 
     def save_checkpoint(self, step: Step) -> None:
         """Save a checkpoint from which the run continues after a step."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from rich.console import Console
 from rich.markup import escape
@@ -22,11 +24,11 @@ from gcc.training.result import Result
 from gcc.training.signals import stop_requested_by_signal
 from gcc.utils.backend import is_compile_error, is_nondeterministic_error, is_out_of_memory
 from gcc.utils.distributed import is_peer_lost
-from gcc.utils.files import explained, require_room, set_aside
+from gcc.utils.files import FolderLock, explained, require_room, set_aside
 
 
 class Session:
-    """A run in its folder.
+    """A run in its folder. As a context, it keeps other processes from the folder.
 
     A run resumes in this order: the command line restores the options from `command.json` (`gcc.artifacts.run_folder.load_command`).
     `resume` reads the newest checkpoint and hands it to the loop, which refuses it if it belongs to another run. `prepare` removes the
@@ -47,6 +49,26 @@ class Session:
         self.out = out
         self.schedule = schedule
         self.checkpoint: CheckpointState = {}
+        self._lock = FolderLock(out)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        """Let other processes use the folder."""
+        self._lock.release()
+
+    def lock(self) -> None:
+        """Keep other processes from the folder until this context ends, if the folder exists. All ranks must call this.
+
+        Raises:
+            RunError: another process trains there.
+        """
+        self.run.context.ranks.compute_on_main_process(self._require_lock)
+
+    def _require_lock(self) -> None:
+        if self.out.is_dir() and not self._lock.acquire():
+            raise RunError(f"another process trains in {self.out}: wait until it ends, or stop it")
 
     def resume(self) -> bool:
         """Hand the newest checkpoint in the folder to the training loop, and return whether there is one.
@@ -63,13 +85,17 @@ class Session:
         return found
 
     def prepare(self) -> Path | None:
-        """Prepare the folder, and return the folder that an earlier run in it was moved to. None if there was no earlier run.
+        """Prepare and lock the folder, and return the folder that an earlier run in it was moved to. None if there was no earlier run.
 
         If the run resumes, results are moved aside, and metrics logged after the checkpoint are removed, since they will be logged again.
 
         Raises:
             OutputError: the folder cannot be written, or its disk is too full.
+            RunError: another process trains there.
         """
+        with explained(self.out):
+            self.out.mkdir(parents=True, exist_ok=True)
+            self._require_lock()
         needed = bytes_written(self.run.context) + self.schedule.keep * bytes_of_checkpoint(self.run.context)
         if not self.checkpoint:
             return claim(self.out, needs=needed)

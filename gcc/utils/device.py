@@ -7,9 +7,11 @@ import sys
 
 import torch
 
-from gcc.errors import GccError, first_line
+from gcc.errors import GccError, first_line, suggestion
 from gcc.utils.distributed import is_distributed_launch
 
+DEVICES = ("auto", "cpu", "cuda", "cuda:0")
+"""Examples of the names of devices."""
 LOCAL_RANK = "LOCAL_RANK"
 """Environment variable in which `torchrun` sets the number of a process on its machine."""
 
@@ -28,16 +30,32 @@ def choose_device(name: str) -> torch.device:
         name = f"cuda:{os.environ.get(LOCAL_RANK, '0')}"
     try:
         device = torch.device(name)
+    except RuntimeError as error:
+        raise GccError(f"device {name!r} is unknown{suggestion(name, DEVICES)}") from error
+    if device.type not in ("cpu", "cuda"):
+        raise GccError(f"device {name!r} is not supported: expected {', '.join(DEVICES)}")
+    try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = f" ({first_line(error)})" if name.startswith("cuda") else ""
-        raise GccError(f"device {name!r} cannot be used{reason}: expected auto, cpu, cuda or cuda:0") from error
-    if device.type not in ("cpu", "cuda"):
-        raise GccError(f"device {name!r} is not supported: expected auto, cpu, cuda or cuda:0")
+        raise GccError(f"device {name!r} cannot be used: {_reason(device, error)}") from error
     if device.index is not None and device.type == "cuda":
         # Events, memory pinning and the support of bfloat16 belong to the current device.
         torch.cuda.set_device(device)
     return device
+
+
+def _reason(device: torch.device, error: Exception) -> str:
+    """Return why torch cannot use a device, and what to do."""
+    if device.type == "cuda":
+        count = torch.cuda.device_count()
+        if not (torch.version.cuda or torch.version.hip):
+            return f"torch {torch.__version__} is built without CUDA; install a build with CUDA from pytorch.org, or use cpu"
+        if not count:
+            driver = first_line(error).partition(". ")[0]
+            return f"torch finds no GPU on this machine ({driver}); check the GPU's driver, or use cpu"
+        if device.index is not None and device.index >= count:
+            return f"this machine has {count} GPU{'s' if count > 1 else ''}; the last one is cuda:{count - 1}"
+    return first_line(error)
 
 
 def peak_memory(device: torch.device) -> str:

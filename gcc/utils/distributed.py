@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, distributed, nn
 
-from gcc.errors import GccError, RecipeError, first_line
+from gcc.errors import GccError, RecipeError, RunError, first_line
 from gcc.utils.state_tree import flatten_state, to_safetensors, unflatten_state
 
 T = TypeVar("T")
@@ -138,12 +138,37 @@ class Ranks:
 
     @contextmanager
     def main_process_first(self) -> Iterator[None]:
-        """Let the main process run this context before the others, which then find its files."""
+        """Let the main process run this context before the others, which then find its files.
+
+        Raises:
+            RunError: in the other processes, that the main process raised an error in this context. They do not run it.
+        """
         if not self.is_main_process:
-            distributed.barrier()
-        yield
-        if self.is_main_process and self.is_distributed:
-            distributed.barrier()
+            failure = self.broadcast_object("")
+            if failure:
+                raise RunError(f"the main process failed: {failure}")
+            yield
+            return
+        failure = ""
+        try:
+            yield
+        except BaseException as error:
+            failure = first_line(error) or type(error).__name__
+            raise
+        finally:
+            self.broadcast_object(failure)
+
+    def compute_on_main_process(self, function: Callable[[], T]) -> T:
+        """Return what a function returns in the main process, the only one that calls it. It must not hold tensors on a GPU.
+
+        Raises:
+            RunError: in the other processes, that the function raised an error.
+        """
+        value: T | None = None
+        with self.main_process_first():
+            if self.is_main_process:
+                value = function()
+        return cast(T, self.broadcast_object(value))
 
 
 SINGLE_PROCESS = Ranks()

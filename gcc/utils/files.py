@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from gcc.errors import OutputError
+
+if sys.platform != "win32":
+    import fcntl
+
+_LOCK_HANDLES: set[int] = set()
+"""File descriptors of the folders that this process has locked."""
 
 
 @contextmanager
@@ -48,6 +55,53 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file atomically; what UTF-8 cannot encode, such as odd bytes of a file name, is written as an escape sequence."""
     with replacing(path) as fresh:
         fresh.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+class FolderLock:
+    """A lock on a folder, which one process at a time can have.
+
+    The system releases it when the process ends, however it ends. It is no file, so nothing is left behind. On Windows, and on file systems
+    without such locks, every process can have it.
+
+    Args:
+        folder: the folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._handle: int | None = None
+
+    def acquire(self) -> bool:
+        """Lock the folder, which must exist, and return whether no other process or object has locked it."""
+        if sys.platform == "win32" or self._handle is not None:
+            return True
+        handle = os.open(self.folder, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(handle)
+            return not isinstance(error, BlockingIOError)
+        self._handle = handle
+        _LOCK_HANDLES.add(handle)
+        return True
+
+    def release(self) -> None:
+        """Unlock the folder, if it is locked."""
+        if self._handle is not None:
+            _LOCK_HANDLES.discard(self._handle)
+            os.close(self._handle)
+            self._handle = None
+
+
+def _leave_locks_to_parent() -> None:
+    """Close the locks of the parent process in a fork of it. Processes that read images could outlive it, and would keep them."""
+    for handle in _LOCK_HANDLES:
+        os.close(handle)
+    _LOCK_HANDLES.clear()
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_leave_locks_to_parent)
 
 
 @contextmanager

@@ -90,6 +90,18 @@ def test_a_signal_saves_a_checkpoint_and_the_folder_is_enough_to_resume(number, 
     assert code == 2 and "is finished, with another recipe: tau was 0.5 and is 0.3; choose another --out" in err
 
 
+def test_a_folder_in_which_another_process_trains_is_refused(whole, tmp_path):
+    process = begun(tmp_path, "run", *TINY, "--out", "run", "--epochs", "40")
+    for arguments in (["--resume", "run"], [*TINY, "--out", "run", "--resume", "auto"], [*TINY, "--out", "run", "--force"]):
+        code, _, err = finish(tmp_path, *arguments)
+        assert code == 2 and err.splitlines() == ["gcc: error: another process trains in run: wait until it ends, or stop it"], err
+    assert process.poll() is None and not (tmp_path / "run" / "replaced").exists()
+    process.kill()
+    process.communicate(timeout=100)
+    code, out, err = finish(tmp_path, "--resume", "run", "--dry-run")
+    assert code == 0 and "resumed" in out, err
+
+
 def test_kills_at_random_moments_lose_nothing(whole, tmp_path):
     moments = random.Random(5)
     for _ in range(3):

@@ -52,6 +52,14 @@ def test_every_family_in_every_format(saved, tmp_path, arch, form):
                 torch.testing.assert_close(exported(example), network(example), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("form", ["torchscript", "pt2", "safetensors"])
+def test_the_callers_autocast_does_not_reach_the_file(saved, tmp_path, form):
+    path = tmp_path / f"out{FORMATS[form].suffix}"
+    with torch.autocast("cpu"):
+        written = export(saved / "srgan", path, format=form)
+    assert written.error <= 1e-4 * written.reach
+
+
 def test_folded_weights_have_no_norms(saved, tmp_path):
     from safetensors.torch import load_file
 

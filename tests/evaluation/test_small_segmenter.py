@@ -10,8 +10,10 @@ from gcc.data.demo.streets import Streets
 from gcc.data.images import to_bytes
 from gcc.errors import DataError, GccError
 from gcc.evaluation import small_segmenter
+from gcc.evaluation.collection import EvaluatorCollection
 from gcc.evaluation.small_segmenter import SegmenterMIoU, SmallUNet
 from gcc.registry import EvalSample
+from gcc.utils.distributed import Ranks
 from tests.helpers.evaluators import context, eval_sample, metric
 
 
@@ -125,6 +127,25 @@ def test_training_is_repeatable_says_so_once_and_leaves_random_numbers_alone(mon
     # A source without an identity is not stored.
     ready(context(Streets(None, "val", SimpleNamespace(size=32)), tmp_path / "c"))
     assert not (tmp_path / "c").exists()
+
+
+class Other(Ranks):
+    """A process that gets what another one has computed."""
+
+    def compute_on_main_process(self, function):
+        return self.received
+
+
+def test_a_process_that_is_not_the_main_one_gets_the_segmenter(trained, monkeypatch):
+    monkeypatch.setattr(small_segmenter, "train_segmenter", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(Other, "received", trained.segmenter.to_tensors(), raising=False)
+    evaluators = EvaluatorCollection(["miou_small"], context(source()), paired=True)
+    evaluators.prepare(Other(1, 2))
+    (evaluator,) = evaluators.by_name.values()
+    photos = held_out()["B"]
+    assert evaluator.protocol == trained.protocol and evaluator.segment(photos, 32, 32).equal(trained.segment(photos, 32, 32))
+    monkeypatch.delattr(Other, "received")
+    evaluators.prepare(Other(1, 2))
 
 
 def test_large_images_are_cropped_for_training(monkeypatch):

@@ -238,6 +238,19 @@ def test_validation_images_are_checked_before_the_run(tmp_path):
         run.check()
 
 
+def test_generators_are_evaluated_in_their_precision_whatever_the_caller_has_enabled():
+    image = torch.randn(1, 3, 4, 4)
+    convolution = nn.Conv2d(3, 3, 1)
+    with torch.autocast("cpu", torch.bfloat16), evaluating_generators({"generator": convolution}):
+        assert convolution(image).dtype == torch.float32
+        with torch.autocast("cpu", torch.bfloat16):
+            assert convolution(image).dtype == torch.bfloat16
+    with torch.autocast("cpu", torch.bfloat16):
+        with evaluating_generators({}):
+            pass
+        assert convolution(image).dtype == torch.bfloat16
+
+
 def test_cudnn_is_not_tuned_to_every_size_that_is_evaluated(monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
     with evaluating_generators({}):

@@ -11,6 +11,8 @@ from safetensors.torch import save_file
 
 from gcc import Compressor, Teacher
 from gcc.data import loader
+from gcc.errors import RunError
+from gcc.evaluation import small_segmenter
 from gcc.registry import ARCHITECTURES, DATASETS
 from gcc.training import collapse
 from gcc.training.build_pairs import teacher_networks
@@ -24,6 +26,9 @@ SIZES = {"train": 40, "val": 6, "test": 6}
 """Two steps in an epoch."""
 SHARED = {"pix2pix": {"dropout": 0.0}, "cyclegan": {"pool_size": 0}, "sagan": {}, "srgan": {}}
 """Settings with which any number of ranks ends alike: nothing is drawn for each rank separately."""
+
+SINGLE_PRECISION = {"segmenters"}
+"""Tasks in which nothing is trained by several ranks."""
 
 
 def precise():
@@ -136,6 +141,46 @@ def objects(out):
     save(out, "objects", tensors, {"sent": sent, "largest": ranks.all_reduce_max(ranks.rank, -ranks.rank)})
 
 
+def segmenters(out):
+    """Evaluate real photographs by a segmenter that trains on the real pairs."""
+    small_segmenter.STEPS, trained = 3, []
+    train_segmenter = small_segmenter.train_segmenter
+    small_segmenter.train_segmenter = lambda *arguments: trained.append(1) or train_segmenter(*arguments)
+    run = new_run("pix2pix", evaluators="miou_small")
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        generators, _ = teacher_networks(run.context, run.recipe.ngf, "teacher")
+    metrics = [run.context.test.evaluate(generators) for _ in range(2)]
+    (evaluator,) = run.context.evaluators.by_name.values()
+    values = {"trained": len(trained), "metrics": metrics, "protocols": run.context.test.protocols}
+    save(out, "segmenter", evaluator.segmenter.to_tensors(), values)
+
+
+def failures(out):
+    """Let the main process fail in work that the others wait for, and go on."""
+    ranks, calls, messages = init_distributed(), [], []
+
+    def fail():
+        calls.append("function")
+        raise ValueError("no room\nat line 3")
+
+    for work in (lambda: ranks.compute_on_main_process(fail), lambda: first(ranks, fail, calls)):
+        try:
+            work()
+        except (RunError, ValueError) as error:
+            messages.append(f"{type(error).__name__}: {error}")
+    # The processes still agree on what they send.
+    value = ranks.compute_on_main_process(lambda: calls.append("value") or {"rank": ranks.rank})
+    save(out, "failures", {}, {"messages": messages, "calls": calls, "value": value})
+
+
+def first(ranks, fail, calls):
+    with ranks.main_process_first():
+        if ranks.is_main_process:
+            fail()
+        calls.append("second")
+
+
 def save(out, name, tensors, values):
     folder = out / str(init_distributed().rank)
     folder.mkdir(parents=True, exist_ok=True)
@@ -157,6 +202,7 @@ if __name__ == "__main__":
     atexit.register(refuse_threads)
     torch.set_num_threads(1)
     small()
-    precise()
     task, out, settings = sys.argv[1:]
+    if task not in SINGLE_PRECISION:
+        precise()
     globals()[task](Path(out), **json.loads(settings))

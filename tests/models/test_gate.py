@@ -8,7 +8,7 @@ from torch import nn
 
 from gcc.models.gate import ChannelGate, gates
 from gcc.models.layers import PatchDiscriminator
-from gcc.registry import no_gate
+from gcc.registry import ARCHITECTURES, no_gate
 
 
 def gate_with(alpha, tau, dtype=torch.float32):
@@ -124,3 +124,14 @@ def test_the_gate_can_be_differentiated_twice_as_gradient_penalties_do():
     (curve,) = torch.autograd.grad(slope.sum(), features)
     mask = torch.tensor([1.0, 0.0, 1.0], dtype=torch.float64).view(1, 3, 1, 1)
     torch.testing.assert_close(curve, 6 * features * mask)
+
+
+@pytest.mark.parametrize(("arch", "convolutions", "gated"), [("pix2pix", 5, 4), ("cyclegan", 5, 4), ("sagan", 5, 4), ("srgan", 4, 4)])
+def test_every_convolution_is_gated_except_one_that_gives_the_logits(arch, convolutions, gated):
+    family = ARCHITECTURES.load(arch)
+    with torch.device("meta"):
+        network = family(family.published()).build_discriminator(lambda channels: ChannelGate(channels, 0.5))
+    layers = [module for module in network.modules() if isinstance(module, nn.Conv2d) and module.kernel_size != (1, 1)]
+    assert len(layers) == convolutions
+    assert [gate.alpha.numel() for gate in gates(network).values()] == [layer.out_channels for layer in layers[:gated]]
+    assert all(layer.out_channels == 1 for layer in layers[gated:])

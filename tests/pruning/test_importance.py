@@ -1,14 +1,16 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 from torch.nn.utils import parametrizations, spectral_norm, weight_norm
+from torch.nn.utils.parametrize import register_parametrization
 
 from gcc.errors import PluginError
 from gcc.pruning.groups import find_groups
 from gcc.pruning.importance import L1Norm, PaperL1Norm, Slimming, random_gradients, score_groups
 from gcc.pruning.sparsity import L1Subgradient, add_subgradient, regularized
 from gcc.registry.importance import ImportanceMetric
-from gcc.registry.stored_weights import effective_weight
+from gcc.registry.stored_weights import effective_gradient, effective_weight
 from gcc.registry.types import Group, Producer
 from tests.helpers.pruning_toys import TOYS
 
@@ -234,3 +236,63 @@ def test_the_subgradient_is_that_of_the_effective_weight(stored):
                 sums.append(float(effective_weight(network, name).abs().sum()))
                 parameter.sub_(sign * step)
         assert float(parameter.grad.view(-1)[1]) == pytest.approx(1 + 0.5 * (sums[0] - sums[1]) / 2e-3, abs=0.02)
+
+
+def backward(network):
+    """Leave the gradients of a loss in a network in evaluation mode, and return the gradient by the weight that its layer computes with."""
+    layer = network[0]
+    network.eval().zero_grad()
+    image = torch.randn(1, 3, 5, 5, generator=torch.Generator().manual_seed(1))
+    network(image).sin().square().sum().backward()
+    weight = weight_in_use(network).requires_grad_()
+    convolve = functional.conv_transpose2d if isinstance(layer, nn.ConvTranspose2d) else functional.conv2d
+    return torch.autograd.grad(convolve(image, weight, layer.bias).sin().square().sum(), weight)[0]
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("build", [nn.Conv2d, nn.ConvTranspose2d])
+@pytest.mark.parametrize("stored", NORMED)
+def test_the_gradient_by_the_effective_weight(stored, build):
+    network, group = normed(stored, build)
+    (name,) = [producer.parameter for producer in group.producers]
+    if stored in ("weight_v", "parametrizations.weight.original1"):
+        with torch.no_grad():
+            gain = network.get_parameter(name.replace("weight_v", "weight_g").replace("original1", "original0"))
+            gain.mul_(torch.linspace(-1, 2.5, gain.numel()).view_as(gain))
+    expected = backward(network)
+    gradient = effective_gradient(network, name)
+    missing = (expected - gradient).transpose(0, group.producers[0].dim).flatten(1)
+    if stored in ("weight_v", "parametrizations.weight.original1"):
+        assert missing.abs().max() < 1e-4 * expected.abs().max()
+    else:
+        # What is missing is the gradient of the spectral norm, a matrix of rank one.
+        singular = torch.linalg.svdvals(missing.flatten(1))
+        assert singular[1] < 1e-3 * singular[0]
+    with torch.no_grad():
+        network.get_parameter(name).mul_(1e-2)
+    backward(network)
+    torch.testing.assert_close(effective_gradient(network, name), gradient, rtol=1e-3, atol=1e-5 * float(expected.abs().max()))
+
+
+class Times(nn.Module):
+    """A parametrisation by a constant, as for an equalised learning rate."""
+
+    def forward(self, weight):
+        return weight * -0.25
+
+
+class Square(nn.Module):
+    def forward(self, weight):
+        return weight.square()
+
+
+def test_the_gradient_by_multiples_and_by_other_parametrisations():
+    name = "0.parametrizations.weight.original"
+    network = nn.Sequential(register_parametrization(nn.Conv2d(3, 4, 3), "weight", Times()))
+    torch.testing.assert_close(effective_gradient(network, name), torch.zeros(4, 3, 3, 3))
+    torch.testing.assert_close(backward(network), effective_gradient(network, name), rtol=1e-4, atol=1e-5)
+    network = nn.Sequential(register_parametrization(nn.Conv2d(3, 4, 3), "weight", Square()))
+    backward(network)
+    assert effective_gradient(network, name) is None
+    plain = nn.Sequential(nn.Conv2d(3, 4, 3))
+    torch.testing.assert_close(backward(plain), effective_gradient(plain, "0.weight"), rtol=1e-4, atol=1e-5)

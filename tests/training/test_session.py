@@ -13,6 +13,7 @@ from gcc.errors import DataError, TrainingError
 from gcc.evaluation.split import SplitEvaluation
 from gcc.training.best import snapshots
 from gcc.training.collapse import CollapsePolicy
+from gcc.training.progress import ProgressLog
 from gcc.training.session import Session
 from tests.helpers.families import TINY
 
@@ -149,3 +150,42 @@ def test_errors_of_the_machine_are_explained(error, message, tmp_path, monkeypat
     with pytest.raises(RuntimeError if message == "a defect" else GccError, match=message):
         Session(run, tmp_path / "run").train(Console(file=io.StringIO(), width=300))
     assert list((tmp_path / "run" / "checkpoints").iterdir())
+
+
+ALIKE = "fake images are all alike: they differ by {:.1%} of the difference between real images"
+STARVED = "the discriminator loss fell to {:.2g} (chance level 2) while the generator loss grew to {:.3g}"
+
+
+def test_a_sign_of_collapse_is_printed_when_it_begins_and_when_it_changes(tmp_path, monkeypatch):
+    one, other = [ALIKE.format(0.01 / epoch) for epoch in (1, 2)], [STARVED.format(10.0**-epoch, 3.7 * epoch) for epoch in (1, 7)]
+    signs = [
+        {},
+        {"student": one[0]},
+        {"student": one[1]},
+        {"student": other[0]},
+        {"student": other[1], "teacher": one[0]},
+        {},
+        {"student": one[1]},
+    ]
+    run = Trainer(Teacher.create("pix2pix"), **SETTINGS | {"epochs": len(signs)})
+    monkeypatch.setattr(CollapsePolicy, "after_epoch", lambda self, epoch, broken: signs[epoch - 1])
+    monkeypatch.setattr(ProgressLog, "_report_page", lambda self: "report")
+    console = io.StringIO()
+    with Session(run, tmp_path / "run") as session:
+        session.prepare()
+        session.train(Console(file=console, width=300))
+    lines = [line.partition(", step")[0] for line in console.getvalue().splitlines() if "see report" in line]
+    assert lines == ["student, epoch 2", "student, epoch 4", "teacher, epoch 5", "student, epoch 7"]
+
+
+def test_every_rollback_is_printed(tmp_path, monkeypatch):
+    run = Trainer(Teacher.create("pix2pix"), **SETTINGS | {"epochs": 3})
+
+    def rolled_back(self, epoch, broken):
+        self.rolled_back = True
+        return {"teacher": "teacher/G is not finite; rolled back"}
+
+    monkeypatch.setattr(CollapsePolicy, "after_epoch", rolled_back)
+    console = io.StringIO()
+    Session(run, tmp_path).train(Console(file=console, width=300))
+    assert console.getvalue().count("is not finite; rolled back") == 3

@@ -105,6 +105,30 @@ def test_objects_come_from_the_main_process_and_gather_there(tmp_path):
         assert {name: len(tensor) for name, tensor in tensors.items()} == ({} if rank else {"0": 1, "1": 2})
 
 
+@pytest.mark.slow
+def test_a_segmenter_trains_in_the_main_process_for_all(tmp_path):
+    (alone,) = together(1, "segmenters", tmp_path / "alone")
+    expected, facts = left(alone, "segmenter")
+    assert facts["trained"] == 1
+    for rank, folder in enumerate(together(2, "segmenters", tmp_path / "two")):
+        tensors, reported = left(folder, "segmenter")
+        assert reported == facts | {"trained": 1 - rank}
+        assert tensors.keys() == expected.keys() and all(torch.equal(expected[name], tensor) for name, tensor in tensors.items())
+
+
+@pytest.mark.slow
+def test_a_failure_of_the_main_process_is_raised_in_all_which_then_still_agree(tmp_path):
+    main, other = (left(folder, "failures")[1] for folder in together(2, "failures", tmp_path))
+    assert main == {"messages": ["ValueError: no room\nat line 3"] * 2, "calls": ["function", "function", "value"], "value": {"rank": 0}}
+    assert other == {"messages": ["RunError: the main process failed: no room"] * 2, "calls": [], "value": {"rank": 0}}
+
+
+def test_a_single_process_computes_and_fails_as_usual():
+    assert SINGLE_PROCESS.compute_on_main_process(lambda: 3) == 3
+    with pytest.raises(ZeroDivisionError):
+        SINGLE_PROCESS.compute_on_main_process(lambda: 1 // 0)
+
+
 def test_alone_nothing_is_sent():
     state = {"a": torch.ones(2), "b": [1, "c"]}
     assert (

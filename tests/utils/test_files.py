@@ -1,6 +1,10 @@
 """Writing: a file is complete or absent, and an existing run is not lost."""
 
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections import namedtuple
 from pathlib import Path
 
@@ -8,7 +12,7 @@ import pytest
 
 from gcc.artifacts.run_folder import claim, require_free
 from gcc.errors import OutputError
-from gcc.utils.files import fresh_folder, replacing, write_text
+from gcc.utils.files import FolderLock, fresh_folder, replacing, write_text
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
@@ -102,3 +106,37 @@ def test_the_default_folder_is_numbered(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run-2").mkdir()
     assert fresh_folder(tmp_path / "run") == tmp_path / "run-3"
+
+
+HOLDER = """
+import os, pathlib, sys, time
+from gcc.utils.files import FolderLock
+lock = FolderLock(pathlib.Path(sys.argv[1]))
+locked = lock.acquire()
+if os.fork() == 0:
+    print(locked, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """A process that has locked the folder, and has a child of its own."""
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, process_group=0) as process:
+        assert process.stdout.readline() == "True\n"
+        yield process
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_a_folder_is_locked_by_one_process_until_it_dies_and_nothing_is_left(holder, tmp_path):
+    lock = FolderLock(tmp_path)
+    assert not lock.acquire()
+    holder.kill()
+    holder.wait()
+    # Its child lives on, without the lock.
+    assert lock.acquire() and lock.acquire() and list(tmp_path.iterdir()) == []
+    assert not FolderLock(tmp_path).acquire()
+    lock.release()
+    lock.release()
+    assert FolderLock(tmp_path).acquire()

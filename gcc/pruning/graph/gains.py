@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import fx, nn
 from torch.export.graph_signature import InputKind
 
-from gcc.pruning.graph.aten_graph import Graph, operator_name
+from gcc.pruning.graph.aten_graph import Graph, arguments, describe_call, operator_name
+from gcc.pruning.graph.rules import RULES, elementwise
 
 PRODUCTS, QUOTIENTS = ("mul", "multiply"), ("div", "divide", "true_divide")
 HOMOGENEOUS = (*PRODUCTS, *QUOTIENTS, "neg", "view", "reshape", "permute", "transpose", "t", "unsqueeze", "flatten", "contiguous", "clone")
@@ -43,6 +46,35 @@ def fold_gains(smaller: nn.Module, full: Graph, graph: Graph) -> set[fx.Node]:
             smaller.get_parameter(str(parameters[source])).mul_(before / after if name in PRODUCTS else after / before)
             folded.add(node)
     return folded
+
+
+def changed_numbers(full: Graph, graph: Graph, folded: Collection[fx.Node]) -> list[str]:
+    """Describe the calls that use another number in the smaller network, because code computes it from a width.
+
+    Args:
+        full: the graph of the full network.
+        graph: the graph of the smaller network, with the same steps.
+        folded: calls of the full graph whose numbers the smaller network's weights absorb.
+    """
+    lines = {}
+    for node, other in zip(full.steps(), graph.steps(), strict=True):
+        if node in folded:
+            continue
+        for before, after in zip(_numbers(node), _numbers(other), strict=True):
+            if before != after:
+                lines[describe_call(node)] = f"{before:.4g} becomes {after:.4g} at {describe_call(node)}"
+    return list(lines.values())
+
+
+def _numbers(node: fx.Node) -> list[int | float]:
+    """Return the numbers of a call that scale or shift features, as opposed to sizes."""
+    name = operator_name(node)
+    if name == "scaled_dot_product_attention":
+        values = arguments(node)
+        return [values["query"].meta["val"].shape[-1] ** -0.5 if values["scale"] is None else values["scale"]]
+    if RULES.get(name) is not elementwise:
+        return []
+    return [value for value in (*node.args, *node.kwargs.values()) if isinstance(value, int | float)]
 
 
 def _source(node: object, parameters: dict[fx.Node, str | None], calls: set[fx.Node]) -> fx.Node | None:

@@ -14,7 +14,7 @@ from torch import nn
 from gcc.pruning.graph.channel_ids import FIXED, Atoms, Axis
 from gcc.pruning.graph.propagate import ChannelTrace
 from gcc.pruning.groups import WEIGHTS
-from gcc.registry.stored_weights import EFFECTIVE, effective_weight
+from gcc.registry.stored_weights import EFFECTIVE, GRADIENT, effective_gradient, effective_weight
 from gcc.registry.types import Group, Producer
 
 Dimension = tuple[str, int]
@@ -191,6 +191,8 @@ def with_named_parts(network: nn.Module, channels: Iterable[Channels]) -> nn.Mod
         weight = effective_weight(network, part.parameter)
         if weight is not whole:
             layer.register_buffer(name + EFFECTIVE, weight.detach().index_select(part.dim, positions))
+            gradient = effective_gradient(network, part.parameter)
+            layer.register_buffer(name + GRADIENT, None if gradient is None else gradient.index_select(part.dim, positions))
     return view
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import warnings
+from collections.abc import Collection, Mapping, Sequence
 from itertools import product
 from operator import itemgetter
 from typing import Any, Literal, get_args
@@ -11,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from gcc.deploy.latency import measure_optimized
-from gcc.errors import GccError, suggestion
+from gcc.errors import GccError, PruningWarning, suggestion
 from gcc.models.calls import Arguments, arguments_of, located_errors, shapes_of, unwrapped
+from gcc.models.modules import without_autocast
 from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import Cost, cost_of
 from gcc.pruning.graph.aten_graph import Graph, calls_before_error
-from gcc.pruning.graph.gains import fold_gains
+from gcc.pruning.graph.gains import changed_numbers, fold_gains
 from gcc.pruning.graph.groups import Channels, Selection, find_channels, with_named_parts
 from gcc.pruning.graph.propagate import ChannelTrace
 from gcc.pruning.graph.reset import reset
@@ -31,11 +33,14 @@ from gcc.registry import METRICS, ImportanceMetric
 from gcc.utils.renamed import renamed_keywords
 
 WeightSource = Literal["inherited", "fresh"]
+LISTED = 3
+"""The most lines of code that a warning lists."""
 PRECISE = (torch.float32, torch.float64)
 """Types in which the outputs of the pruned generator can be compared."""
 
 
 @renamed_keywords(FutureWarning, counter="mac_counter", keep="min_keep_ratio")
+@without_autocast()
 def prune(
     generator: nn.Module,
     example_input: Any,
@@ -72,8 +77,9 @@ def prune(
         round_to: a group that loses channels keeps a multiple of this.
         leave: paths of modules to leave as they are; channels that enter or leave them are kept.
         weights: `inherited`, or `fresh` weights drawn by each module's `reset_parameters`; a module without that method inherits its own.
-            Inherited weights absorb gains that code computes from a width (equalised learning rate); other numbers that code computes from
-            a width, such as the scale of attention, and statistics over channels are those of the smaller generator.
+            Inherited weights absorb gains that code computes from a width (equalised learning rate). Other numbers that code computes from
+            a width, such as the scale of attention, are those of the smaller generator, and a `PruningWarning` lists them. Statistics over
+            channels are also those of the smaller generator.
 
     Raises:
         GccError: an argument cannot be used, or channels cannot be followed through a layer; the message names the layer.
@@ -108,7 +114,7 @@ def prune(
         lambda widths, runtime: measure_optimized(narrowed(generator, widths), inputs[0], runtime).median_ms,
         round_to,
     )
-    warn_of_narrow_layers({group.name: group.channels for group in groups}, widths, "the generator", stacklevel=3)
+    warn_of_narrow_layers({group.name: group.channels for group in groups}, widths, "the generator", stacklevel=4)
     best = {name: _most_important(score, widths[name]) for name, score in scores.items() if score is not None}
     selection = Selection(trace.atoms, channels, best)
     smaller = cut(generator, trace, selection)
@@ -119,7 +125,20 @@ def prune(
     require_same_training(generator, smaller, *inputs)
     if weights == "fresh":
         reset(smaller)
+    else:
+        _warn_of_changed_numbers(changed_numbers(trace.graph, graph, folded), stacklevel=4)
     return smaller
+
+
+def _warn_of_changed_numbers(lines: Sequence[str], stacklevel: int) -> None:
+    if lines:
+        places = "; ".join(lines[:LISTED]) + (f"; and {len(lines) - LISTED} more" if len(lines) > LISTED else "")
+        warnings.warn(
+            f"the pruned generator computes with other numbers, because its code derives them from widths: {places}. "
+            "It differs from the full one there even without the removed channels: train it, or name the layers in `leave`",
+            PruningWarning,
+            stacklevel=stacklevel + 1,
+        )
 
 
 def _check_choices(min_keep_ratio: float, round_to: int, weights: str, mac_counter: str) -> None:

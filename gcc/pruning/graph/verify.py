@@ -8,8 +8,7 @@ different norm.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -20,12 +19,14 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from gcc.errors import GccError
 from gcc.models.calls import Arguments, copies, copy_of, tensors_in
+from gcc.models.modules import without_autocast
 from gcc.pruning.graph.aten_graph import Graph, arguments, describe_call, operator_name
 from gcc.pruning.graph.channel_ids import Layout
 from gcc.pruning.graph.groups import Selection
 from gcc.pruning.graph.propagate import HINT, ChannelTrace, named_tensors
 from gcc.pruning.graph.rules import RULES, STATISTICS, RuleOutput, elementwise
 from gcc.pruning.graph.weight_norms import reparametrised_layers
+from gcc.utils.backend import float32_precision
 
 TOLERANCE = 1e-4
 """Largest difference of an output, as a share of the largest output, that is attributed to the order of sums."""
@@ -82,7 +83,7 @@ def require_equal(
     samples: Arguments = tree_map_only(
         Tensor, lambda tensor: torch.randn(tensor.shape, generator=random).to(tensor) if tensor.is_floating_point() else tensor, inputs
     )
-    with torch.no_grad(), _full_float32(), torch.random.fork_rng():
+    with torch.no_grad(), without_autocast(), float32_precision(), torch.random.fork_rng():
         torch.manual_seed(0)
         outputs = tensors_in(copy_of(smaller).eval()(*copies(samples)))
         torch.manual_seed(0)
@@ -95,18 +96,6 @@ def require_equal(
                 f"the pruned generator differs by {difference:.2g} from the full one without these channels, whose outputs reach "
                 f"{scale:.2g}: expected a generator that returns the same for the same input, and whose graph shows its channels"
             )
-
-
-@contextmanager
-def _full_float32() -> Iterator[None]:
-    """Compute float32 on a GPU in full precision, without TF32."""
-    precision = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(precision)
 
 
 class _MaskedNetwork(fx.Interpreter):

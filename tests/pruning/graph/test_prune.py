@@ -1,3 +1,5 @@
+import warnings
+
 import pytest
 import torch
 from torch import nn
@@ -6,7 +8,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 import gcc
 from gcc.deploy.latency import Latency
-from gcc.errors import BudgetError, GccError, PluginError
+from gcc.errors import BudgetError, GccError, PluginError, PruningWarning
 from gcc.pruning.cost import cost_of
 from tests.helpers.graph_toys import CONSTRUCTS, Composed, built, conv, weight_norm_by_hooks
 
@@ -79,6 +81,25 @@ def test_keywords_of_version_0_1_still_work_and_name_the_present_ones(old, new, 
     assert all(torch.equal(tensor, smaller.state_dict()[name]) for name, tensor in expected.state_dict().items())
     with pytest.raises(TypeError, match="both are given"):
         gcc.prune(chain(), IMAGE, "l1", "60%", **{old: value, new: value})
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_callers_autocast_changes_nothing(dtype):
+    # In narrow precision, the outputs of the pruned attention differ from those of the full one.
+    network, example = built("multi-head attention, left as it is")
+    expected = gcc.prune(network, example, "l1", "60%")
+    with torch.autocast("cpu", dtype):
+        smaller = gcc.prune(network, example, "l1", "60%")
+        assert network.eval()(example).dtype == dtype
+    assert all(torch.equal(tensor, smaller.state_dict()[name]) for name, tensor in expected.state_dict().items())
+
+
+def test_the_warning_of_narrow_layers_names_the_callers_line():
+    network = chain()
+    torch.nn.init.uniform_(network[4].weight, 0, 0.1)
+    with pytest.warns(PruningWarning, match="leaves few channels") as warned:
+        gcc.prune(network, IMAGE, "slimming", "5%")
+    assert warned[0].filename == __file__
 
 
 def test_fresh_weights_are_drawn_and_inherited_ones_are_not():
@@ -628,3 +649,40 @@ def test_gains_from_a_width_are_folded_into_inherited_weights():
     # Fresh weights are drawn for their own gain; a module without `reset_parameters` inherits its tensors as they are.
     fresh = gcc.prune(network, example, "l1", "50%", weights="fresh")
     torch.testing.assert_close(fresh[2].weight, network[2].weight[:, :8])
+
+
+class Scaled(nn.Module):
+    """Divides its features by the square root of their number."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.out = conv(3, 16), conv(16, 3)
+
+    def forward(self, x):
+        features = self.stem(x).relu()
+        return self.out(features / features.shape[1] ** 0.5)
+
+
+def changed_numbers_of(network, example, **settings):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        smaller = gcc.prune(network, example, "l1", **settings)
+    return smaller, [warning for warning in caught if "other numbers" in str(warning.message)]
+
+
+def test_numbers_from_a_width_that_no_weight_absorbs_are_reported():
+    network = Scaled()
+    smaller, (warning,) = changed_numbers_of(network, IMAGE, budget="25%")
+    assert smaller.stem.out_channels == 4 and warning.category is PruningWarning and warning.filename == __file__
+    assert ": 4 becomes 2 at layer 'the network itself' (Scaled), div in test_prune.py:" in str(warning.message)
+    # Nothing of this size changes, or no weight is inherited.
+    assert not changed_numbers_of(Scaled(), IMAGE, budget="25%", weights="fresh")[1]
+    for unchanged in (chain(), nn.Sequential(Equalised(3, 16), nn.ReLU(), Equalised(16, 3))):
+        assert not changed_numbers_of(unchanged, IMAGE, budget="50%")[1]
+
+
+@pytest.mark.parametrize(("name", "numbers"), [("attention", "2 becomes 1.414"), ("many heads", "0.5 becomes 0.7071")])
+def test_the_scale_of_attention_is_reported(name, numbers):
+    network, example = built(name)
+    _, (warning,) = changed_numbers_of(network, example, budget="50%")
+    assert numbers in str(warning.message)
