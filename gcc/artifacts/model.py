@@ -150,8 +150,8 @@ def environment(device: torch.device) -> dict[str, str]:
     }
 
 
-def load_matching_weights(network: nn.Module, saved: nn.Module, folder: Path) -> None:
-    """Load the weights of a network that is saved in `folder` into a network of the same shapes.
+def load_matching_weights(network: nn.Module, saved: nn.Module, folder: Path, role: Role) -> None:
+    """Load the weights of a teacher's or a student's network, which is saved in `folder`, into a network of the same shapes.
 
     Raises:
         ArtifactError: the shapes differ.
@@ -160,7 +160,7 @@ def load_matching_weights(network: nn.Module, saved: nn.Module, folder: Path) ->
     for name in (*target, *source):
         actual, expected = (tuple(tensors[name].shape) if name in tensors else "missing" for tensors in (source, target))
         if actual != expected:
-            raise ArtifactError(f"the teacher in {folder} does not fit this run's recipe: its {name} is {actual}, expected {expected}")
+            raise ArtifactError(f"the {role} in {folder} does not fit this run's recipe: its {name} is {actual}, expected {expected}")
     network.load_state_dict(source)
 
 

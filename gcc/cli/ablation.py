@@ -21,6 +21,7 @@ from gcc.recipe import current_names, differences, read_toml
 from gcc.registry import MetricKey, unit_of
 from gcc.registry.presets import PRESETS, preset
 from gcc.report.html import save_report
+from gcc.training.checkpoint import Schedule
 from gcc.training.measure import held_out_grid
 from gcc.training.session import Session
 from gcc.training.teacher import Teacher
@@ -143,7 +144,7 @@ class Ablation:
                 if _is_finished(folder, run):
                     continue
                 yield f"{variant}, seed {run.recipe.seed}"
-                session = Session(run, folder)
+                session = Session(run, folder, Schedule(keep=0))
                 session.resume()
                 run.check()
                 session.prepare()

@@ -100,6 +100,8 @@ def preflight(
     try:
         bind = teacher.demo_architecture if data is None else teacher.architecture
         recipe = bind(settings).recipe.to_dict()
+        if "steps" in recipe:
+            del recipe["epochs"]
         run = Compressor(teacher, data, skip_bad=True, **arguments, **recipe)
         finding = images(run.context, skip_bad)
     except DataError as error:

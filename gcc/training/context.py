@@ -19,7 +19,7 @@ from gcc.evaluation.split import SplitEvaluation
 from gcc.models.modules import Widths
 from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import Cost, generator_cost
-from gcc.recipe import Recipe
+from gcc.recipe import Recipe, changed
 from gcc.registry import Architecture, Batch, DatasetSource, EvalContext, Networks
 from gcc.training.config import RunConfig
 from gcc.training.precision import ExecutionConfig, process_settings
@@ -54,7 +54,7 @@ class RunContext:
     Args:
         teacher: the architecture, its recipe, and pretrained weights if it has any.
         config: the options of the run.
-        settings: recipe fields.
+        settings: recipe fields. `steps` prepares the data at once, because its size decides the number of epochs.
 
     Raises:
         GccError: the recipe, the device, a plugin or the data cannot be used.
@@ -82,6 +82,9 @@ class RunContext:
         self.execution = ExecutionConfig.of(config, self.device, self.ranks, channels_last=self.architecture.channels_last)
         self.weights = Weights(config.weights)
         self._opened = DataSplits(self.architecture, config.data, config.dataset)
+        if self.recipe.steps:
+            self.recipe = changed(self.recipe, {"epochs": -(-self.recipe.steps // self.loader.steps)})
+            self.architecture = type(self.architecture)(self.recipe)
 
     @cached_property
     def data(self) -> DataSplits:
@@ -113,6 +116,11 @@ class RunContext:
             workers=self.config.workers,
             ranks=self.ranks,
         )
+
+    @property
+    def training_steps(self) -> int:
+        """The number of steps of the adversarial stage."""
+        return self.recipe.steps or self.recipe.epochs * self.loader.steps
 
     def batches(self, stream: Stream, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch from number `start` on, prepared for the task losses if the stream feeds them."""

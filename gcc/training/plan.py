@@ -11,11 +11,12 @@ from torch import nn
 from gcc.artifacts.run_folder import data_of
 from gcc.models.modules import Widths
 from gcc.pruning.cost import generator_cost
-from gcc.recipe import Recipe
+from gcc.recipe import LENGTH_FIELDS, Recipe, differences
 from gcc.training.context import RunContext
 from gcc.training.footprint import networks_on_meta
 
 if TYPE_CHECKING:
+    from gcc.training.checkpoint import CheckpointState
     from gcc.training.loop import TrainingLoop
 
 
@@ -30,7 +31,7 @@ def training_plan(run: TrainingLoop) -> dict[str, str]:
         "device": f"{context.device}, {str(context.execution.dtype).removeprefix('torch.')}"
         + (", compiled" if context.execution.compile else "")
         + (f", {context.ranks.world} processes" if context.ranks.is_distributed else ""),
-        "training": f"{' + '.join(run.epochs_of_stages())} epochs of {context.loader.steps} steps, {batches}",
+        "training": f"{' + '.join(run.epochs_of_stages())} epochs of {context.loader.steps} steps{_end(context.recipe)}, {batches}",
         "result": str(run.epoch_rule),
     }
 
@@ -48,6 +49,8 @@ def compression_plan(run: TrainingLoop, widths: Mapping[str, Widths], expected: 
     if widths:
         costs = {name: generator_cost(context.architecture, chosen) for name, chosen in widths.items()}
         facts["widths"] = "; ".join(f"{name}: {cost}" for name, cost in costs.items())
+        if context.config.student is not None:
+            facts["student"] = f"{context.config.student}, trained further"
     else:
         full = context.architecture.full_widths(recipe.prune_width)
         facts["pruned from"] = f"width {recipe.prune_width}: {generator_cost(context.architecture, full)}"
@@ -63,22 +66,36 @@ def compression_plan(run: TrainingLoop, widths: Mapping[str, Widths], expected: 
     return facts
 
 
+def longer_run(run: TrainingLoop, checkpoint: CheckpointState) -> str:
+    """Describe how a run that resumes goes on for longer than it was started for. Empty if it does not."""
+    before, now = ({name: recipe.get(name) for name in sorted(LENGTH_FIELDS)} for recipe in (checkpoint["recipe"], run.recipe.to_dict()))
+    schedules = "learning rates" + (" and beta = epoch / epochs (Eq. III)" if "student" in run.result_widths else "")
+    longer = differences(before, now)
+    return f"{longer}; from now on, {schedules} are those of a run of {run.recipe.epochs} epochs" if longer else ""
+
+
 def pretraining_epochs(epochs: int) -> list[str]:
     """Describe the stage before adversarial training, if there is one."""
     return [f"{epochs} (pre-training)"] if epochs else []
 
 
-def compression_epochs(recipe: Recipe, *, searches: bool, pretrains_search: bool) -> list[str]:
+def compression_epochs(recipe: Recipe, *, searches: bool, pretrains_search: bool, pretrains: bool) -> list[str]:
     """Return a string with the number of epochs of each stage of a compression, in order.
 
     Args:
         recipe: the recipe.
         searches: whether the first step is still to come.
         pretrains_search: whether its pair is pre-trained.
+        pretrains: whether one of the pairs of the second step is pre-trained.
     """
     before = pretraining_epochs(recipe.search_pretrain_epochs if pretrains_search else 0)
     search = [*before, str(recipe.search_epochs)] if searches else []
-    return [*search, *pretraining_epochs(recipe.pretrain_epochs), str(recipe.epochs)]
+    return [*search, *pretraining_epochs(recipe.pretrain_epochs if pretrains else 0), str(recipe.epochs)]
+
+
+def _end(recipe: Recipe) -> str:
+    """Return where the last stage ends if that is not the end of its last epoch."""
+    return f", of which the last stage takes {recipe.steps} steps" if recipe.steps else ""
 
 
 def _other_data(context: RunContext) -> str:

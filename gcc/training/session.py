@@ -70,7 +70,7 @@ class Session:
         Raises:
             OutputError: the folder cannot be written, or its disk is too full.
         """
-        needed = bytes_written(self.run.context) + self.schedule.keep * bytes_of_checkpoint(self.run.context)
+        needed = bytes_written(self.run.context) + max(1, self.schedule.keep) * bytes_of_checkpoint(self.run.context)
         if not self.checkpoint:
             return claim(self.out, needs=needed)
         require_room(self.out, needs=needed)
@@ -133,7 +133,7 @@ class Session:
             raise
         if ranks.is_main_process:
             result.save(self.out)
-            checkpoints.clear()
+            checkpoints.finish()
         return result
 
     def _save_checkpoint(self, step: Step, progress: ProgressLog | None) -> None:

@@ -53,7 +53,7 @@ def test_every_run_option_is_a_field_of_the_config_with_its_default():
         options, _ = parsed("compress")
         default = () if field.name == "weights" else field.default
         assert options[field.name] == default, field.name
-    assert {field.name for field in fields(RunConfig)} - {option.name for option in Commands()["train"].params} == {"widths"}
+    assert {field.name for field in fields(RunConfig)} - {option.name for option in Commands()["train"].params} == {"widths", "student"}
 
 
 def test_a_field_becomes_an_option_of_its_type():
