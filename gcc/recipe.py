@@ -229,6 +229,11 @@ class Recipe(metaclass=_AcceptsOldFields):
         """Epochs of pre-training before the first step: a tenth of those before the second, rounded up."""
         return -(-self.pretrain_epochs // 10)
 
+    @property
+    def reads_teacher_discriminators(self) -> bool:
+        """Whether the student's losses read the teacher's discriminators: their features (Eq. 10), or the target of Eq. 7."""
+        return bool(self.lambda_distill_d or (self.lambda_global and self.discriminator != "none"))
+
     def learning_rate_factor(self, epoch: int) -> float:
         """Return the factor on both learning rates in `epoch`, counted from 1."""
         decayed = epoch - (self.epochs - self.decay_epochs)

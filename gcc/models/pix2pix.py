@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
 from gcc.errors import RecipeError
-from gcc.models.external_weights import foreign_norm, is_kernel
+from gcc.models.external_weights import foreign_norm, is_kernel, map_patch_discriminator
 from gcc.models.layers import Norm, PatchDiscriminator, initialise_normal, norm_layer
 from gcc.models.resnet import (
     RESNET_RANGES,
@@ -196,6 +196,10 @@ class Pix2Pix(Architecture[Pix2PixRecipe]):
     @classmethod
     def map_state_dict(cls, tensors: Mapping[str, Tensor]) -> StateDictMapping | None:
         return _map_unet_state_dict(tensors) or map_resnet_state_dict(tensors)
+
+    @classmethod
+    def map_discriminator_state_dict(cls, tensors: Mapping[str, Tensor]) -> StateDictMapping | None:
+        return map_patch_discriminator(tensors)
 
     def initialise(self, network: nn.Module) -> None:
         initialise_normal(network)

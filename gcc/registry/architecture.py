@@ -193,6 +193,11 @@ class Architecture(AcceptsOldNames, abc.ABC, Generic[R]):
         """Return how to read another program's generator of this family; None if its format is unknown."""
         return None
 
+    @classmethod
+    def map_discriminator_state_dict(cls, tensors: Mapping[str, Tensor]) -> StateDictMapping | None:
+        """Return how to read another program's discriminator of this family; None if its format is unknown."""
+        return None
+
     @property
     def receptive_field_radius(self) -> int | None:
         """Largest distance in input pixels at which a generator's output depends on its input; None if it depends on all pixels.

@@ -40,9 +40,11 @@ def teacher_networks(context: RunContext, base: int, use: str) -> tuple[dict[str
 
 def teacher_pair(context: RunContext, layers: DistillationLayers = NO_LAYERS) -> GANPair:
     """Return the teacher pair at its start: pretrained or new."""
-    kind = FrozenPair if context.teacher.pretrained and not context.recipe.train_teacher else GANPair
-    networks = teacher_networks(context, context.recipe.ngf, "teacher")
-    return kind(context.architecture, *networks, context.execution, context.auxiliary, layers)
+    generators, discriminators = teacher_networks(context, context.recipe.ngf, "teacher")
+    if context.recipe.train_teacher:
+        return GANPair(context.architecture, generators, discriminators, context.execution, context.auxiliary, layers)
+    trained = discriminators if context.teacher.has_discriminators else {}
+    return FrozenPair(context.architecture, generators, trained, context.execution, context.auxiliary, layers)
 
 
 def sparse_pair(context: RunContext, metric: ImportanceMetric) -> GANPair:

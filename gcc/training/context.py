@@ -69,9 +69,8 @@ class RunContext:
         bind = teacher.demo_architecture if config.data is None else teacher.architecture
         self.architecture: Architecture[Any] = bind(settings)
         self.recipe: Recipe = self.architecture.recipe
-        if not (self.recipe.train_teacher or (teacher.pretrained and teacher.has_discriminators)):
-            lacking = f"{teacher.folder} has none" if teacher.pretrained else "this one is not pretrained: give one with --teacher"
-            raise RecipeError(f"train_teacher = false needs a teacher with trained discriminators, and {lacking}")
+        if not self.recipe.train_teacher:
+            _require_frozen(teacher, self.recipe)
         choices = ("auto", "last", *split_names(self.recipe.evaluators))
         if self.recipe.result_epoch not in choices:
             raise RecipeError(
@@ -116,6 +115,11 @@ class RunContext:
             workers=self.config.workers,
             ranks=self.ranks,
         )
+
+    @property
+    def teacher_note(self) -> str:
+        """What a user should know about the teacher, as a sentence; empty if there is nothing to say."""
+        return self.teacher.note if self.recipe.train_teacher else ""
 
     @property
     def training_steps(self) -> int:
@@ -197,3 +201,18 @@ class RunContext:
         if self.validation:
             self.validation.check()
         self.weights.require_asked()
+
+
+def _require_frozen(teacher: Teacher, recipe: Recipe) -> None:
+    """Refuse a teacher that cannot stay as it is, because it is not trained, or because the student's losses read what it lacks.
+
+    Raises:
+        RecipeError: it cannot.
+    """
+    if not teacher.pretrained:
+        raise RecipeError("train_teacher = false needs a trained teacher, and this one is not pretrained: give one with --teacher")
+    if recipe.reads_teacher_discriminators and not teacher.has_discriminators:
+        raise RecipeError(
+            f"train_teacher = false needs a teacher with trained discriminators, and {teacher.folder} has none: import them with "
+            "gcc import --discriminator, or use no loss that reads them (--set lambda_distill_d=0 --set lambda_global=0)"
+        )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def training_plan(run: TrainingLoop) -> dict[str, str]:
     """Return the plan of any run, by title."""
     context = run.context
-    notes = [note for note in (context.architecture.note, context.teacher.note, _other_data(context), context.data.test.note) if note]
+    notes = [note for note in (context.architecture.note, context.teacher_note, _other_data(context), context.data.test.note) if note]
     batches = f"batches of {context.recipe.batch_size}{_micro_batches(context)}"
     return {
         **context.data.summary(context.recipe.size),
