@@ -193,7 +193,7 @@ def test_training_starts_from_a_pretrained_teacher_which_may_stay_frozen(arch, t
         ({"metric": "sliming"}, PluginError, "slimming"),
         ({"selector": "down2.act,down33.act"}, RecipeError, "down33.act"),
         ({"metric": "slimming", "norm": "instance"}, PluginError, "--metric l1"),
-        ({"size": 48}, RecipeError, "power of two"),
+        ({"size": 48}, RecipeError, "multiple of 32"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_before_any_training(settings, error, message, monkeypatch):

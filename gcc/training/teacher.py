@@ -110,8 +110,9 @@ class Teacher:
         return self._bound(family, family.demo(), settings)
 
     def _bound(self, family: type[Architecture[Any]], recipe: Recipe, settings: Mapping[str, Any]) -> Architecture[Any]:
+        fixed: dict[str, Any] = {}
         for artifact in self.pretrained.values():
-            recipe = artifact.recipe
+            recipe, fixed = artifact.recipe, artifact.architecture.fixed_by_weights()
         if LENGTH_FIELDS <= {name for name, value in settings.items() if value is not None}:
             raise RecipeError("epochs and steps exclude each other: give the length of the run in one of them")
         own = {name: value for name, value in self.settings.items() if not (name in LENGTH_FIELDS and LENGTH_FIELDS & settings.keys())}
@@ -119,6 +120,8 @@ class Teacher:
         given = current_names(settings).keys()
         if "epochs" in given:
             settings.setdefault("steps", None)
+        if settings.get("size", recipe.size) != recipe.size:
+            settings = fixed | settings
         if "budget" in given and "mac_counter" not in given:
             settings["mac_counter"] = "exact"
         recipe = changed(recipe, settings)

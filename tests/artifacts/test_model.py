@@ -95,7 +95,7 @@ def test_nothing_but_plain_tensors_and_json_is_written(saved):
         ({"generator": []}, "expected G"),
         ({"recipe": {"ngf": "many"}}, "ngf"),
         ({"recipe": {"evil": 1}}, "evil"),
-        ({"recipe": {"size": 48}}, "power of two"),
+        ({"recipe": {"size": 48}}, "multiple of 32"),
         ({"recipe": [1]}, "not the configuration"),
         ({"recipe": {"ngf": 10**30}}, "ngf"),
         ({"widths": {}}, "widths"),

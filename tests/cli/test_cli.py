@@ -313,7 +313,7 @@ def test_version_names_what_matters():
         ([], "give --arch NAME"),
         (["--arch", "pix2pix", "--metric", "l3"], "unknown metric 'l3'"),
         (["--arch", "pix2pix", "--selector", "papr"], "papr"),
-        (["--arch", "pix2pix", "--size", "100"], "power of two"),
+        (["--arch", "pix2pix", "--size", "100"], "multiple of 32"),
         (["--arch", "pix2pix", "--budget", "0.001%"], "can be pruned to between"),
         (["--arch", "pix2pix", "--budget", "many"], "many"),
         (["--arch", "pix2pix", "--set", "taw=1"], "tau"),

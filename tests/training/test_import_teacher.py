@@ -7,7 +7,7 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
-from gcc import Compressor, Teacher, load
+from gcc import Compressor, Teacher, Trainer, load
 from gcc.artifacts.model import read, read_discriminators
 from gcc.cli import main
 from gcc.errors import ArtifactError, GccError, OutputError, RecipeError
@@ -37,7 +37,7 @@ def imported(arch, file, out, generator=None, force=False, **settings):
     ("arch", "network", "size", "recipe"),
     [
         ("pix2pix", unet(8, 4), 256, {"generator": "unet", "size": 256, "ngf": 4, "norm": "batch"}),
-        ("pix2pix", unet(7, 4), 128, {"generator": "unet", "size": 128, "ngf": 4, "norm": "batch"}),
+        ("pix2pix", unet(7, 4), 128, {"generator": "unet", "depth": 7, "size": 128, "ngf": 4, "norm": "batch"}),
         ("pix2pix", unet(7, 4, nn.InstanceNorm2d, True), 128, {"generator": "unet", "norm": "instance"}),
         (
             "pix2pix",
@@ -318,3 +318,24 @@ def test_a_frozen_teacher_without_discriminators_gives_the_losses_of_one_with_th
             pass
         students.append(run.student.generators["G"].state_dict() | run.student.discriminators["D"].state_dict())
     assert all(torch.equal(value, students[1][key]) for key, value in students[0].items())
+
+
+def test_an_imported_u_net_keeps_its_depth_at_other_sizes(tmp_path):
+    network = saved(unet(5, 4), tmp_path / "G.pth")
+    imported("pix2pix", tmp_path / "G.pth", tmp_path / "teacher")
+    teacher = Teacher.load(tmp_path / "teacher")
+    recipe = teacher.architecture({"size": 96}).recipe
+    assert (recipe.depth, recipe.size) == (5, 96)
+    assert teacher.architecture({"size": 64}).recipe.depth == 5
+    image = torch.rand(1, 3, 96, 64) * 2 - 1
+    with torch.no_grad():
+        torch.testing.assert_close(load(tmp_path / "teacher")(image), network(image), rtol=1e-4, atol=1e-5)
+
+
+def test_a_trained_teacher_keeps_its_depth_at_another_size(small_worlds, tmp_path):
+    Trainer(Teacher.create("pix2pix"), **TINY["pix2pix"] | {"epochs": 1}).run().save(tmp_path)
+    teacher = Teacher.load(tmp_path / "teacher")
+    assert teacher.demo_architecture({}).recipe.depth is None
+    Compressor(teacher, size=64).check()
+    with pytest.raises(RecipeError, match="U-Net of 5 levels expects a multiple of 32"):
+        Compressor(teacher, size=80)
