@@ -50,12 +50,12 @@ class Teacher:
         """Return the teacher saved in `folder` by `gcc compress` or `gcc train`, with its weights and recipe.
 
         Args:
-            folder: the teacher's folder; or `hf://user/name`, optionally with `@revision`, on the Hugging Face Hub.
+            folder: the teacher's folder, or that of its run; or `hf://user/name`, optionally with `@revision`, on the Hugging Face Hub.
 
         Raises:
             ArtifactError: the folder does not hold a whole, undamaged teacher.
         """
-        folder = resolve_location(folder)
+        folder = resolve_location(folder, "teacher")
         pretrained = read(folder, role="teacher")
         arch = next(iter(pretrained.values())).arch
         missing = set(ARCHITECTURES.load(arch).generators) - pretrained.keys()

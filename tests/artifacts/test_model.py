@@ -247,10 +247,16 @@ def test_a_missing_generator_is_reported(tmp_path):
         load(tmp_path / "nothing")
     with pytest.raises(ArtifactError, match=r"contains no config\.json"):
         load(tmp_path)
-    for role in ("student", "teacher"):
+    for role in ("teacher", "student"):
+        (tmp_path / "recipe.toml").write_text("")
+        with pytest.raises(ArtifactError, match=f"the run in .* has saved no {role}: expected a finished run that has one"):
+            read(tmp_path, role=role)
+        (tmp_path / "recipe.toml").unlink()
         write(tmp_path / role, role)
-    with pytest.raises(ArtifactError, match="give .*student or .*teacher"):
-        load(tmp_path)
+    assert single_generator(read(tmp_path)).role == "student" and Teacher.load(tmp_path).folder == tmp_path / "teacher"
+    shutil.rmtree(tmp_path / "student")
+    assert single_generator(read(tmp_path)).role == "teacher"
+    write(tmp_path / "student", "student")
     with pytest.raises(ArtifactError, match="contains a student: expected a teacher"):
         Teacher.load(tmp_path / "student")
 
