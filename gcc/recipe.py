@@ -88,7 +88,7 @@ class Recipe(metaclass=_AcceptsOldFields):
         **dict.fromkeys(("batch_size", "alpha_decay_epochs", "epochs", "steps", "evaluate_every", "round_to"), POSITIVE),
         **dict.fromkeys(("pretrain_epochs", "pool_size"), NON_NEGATIVE),
         **dict.fromkeys(("lr_g", "lr_d", "lr_alpha", "sparsity"), NON_NEGATIVE),
-        **dict.fromkeys(("lambda_d", "lambda_gan", "lambda_gp", "gamma_m", "gamma_t"), NON_NEGATIVE),
+        **dict.fromkeys(("lambda_d", "lambda_gan", "lambda_gp", "gamma_m", "gamma_t", "alpha_reach"), NON_NEGATIVE),
         **dict.fromkeys(("lambda_distill_g", "lambda_distill_d", "lambda_global"), NON_NEGATIVE),
         **dict.fromkeys(("tau", "decay_fraction", "min_keep_ratio"), UNIT_INTERVAL),
         **dict.fromkeys(("beta1", "beta2"), BELOW_ONE),
@@ -181,6 +181,9 @@ class Recipe(metaclass=_AcceptsOldFields):
     """Threshold of the retention factors (Eq. 3)."""
     lr_alpha: float = 1e-4
     """Adam's learning rate for the retention factors."""
+    alpha_reach: float = 3.0
+    """If `lr_alpha` is so low that no retention factor can fall to `tau` within the run, it is raised, to 0.02 at most, until factors can
+    fall by this many times 1 - tau. 0 never raises it; that is the default if you give `lr_alpha`."""
     alpha_decay_epochs: int = 100
     """Number of epochs after each of which `lr_alpha` falls to a tenth."""
     train_teacher: bool = True

@@ -302,11 +302,6 @@ def test_a_run_that_trains_only_a_teacher_has_no_student():
         _ = result.student
 
 
-def test_a_short_run_warns_that_no_channel_can_close():
-    assert "lr_alpha" in compressor("pix2pix", lr_alpha=1e-5).plan()["warning"]
-    assert "warning" not in compressor("pix2pix", lr_alpha=0.5).plan()
-
-
 def test_every_selector_distils_other_layers():
     def distilled(selector):
         run = compressor("pix2pix", selector=selector)

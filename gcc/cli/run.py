@@ -15,7 +15,7 @@ from gcc.cli.options import run_arguments, set_by_user, teacher_and_settings
 from gcc.cli.tables import facts_table, printer, summary
 from gcc.compressor import Compressor
 from gcc.errors import GccError, RunError
-from gcc.recipe import LENGTH_FIELDS, current_names, differences, differs_in_length_only, read_toml, with_new_fields
+from gcc.recipe import LENGTH_FIELDS, Recipe, current_names, differences, differs_in_length_only, read_toml, with_new_fields
 from gcc.report.html import save_report
 from gcc.training.checkpoint import Schedule
 from gcc.training.loop import TrainingLoop
@@ -108,8 +108,8 @@ def fields_of_run(out: Path) -> dict[str, Any]:
     """Return the recipe fields of the run in `out` whose defaults depend on others, and on the version that started the run."""
     if not (out / RECIPE_FILE).exists():
         return {}
-    saved = current_names(read_toml(out / RECIPE_FILE))
-    return {name: saved[name] for name in ("metric", "mac_counter", "prune_width") if name in saved}
+    saved = {"alpha_reach": Recipe.alpha_reach} | current_names(read_toml(out / RECIPE_FILE))
+    return {name: saved[name] for name in ("metric", "mac_counter", "prune_width", "alpha_reach") if name in saved}
 
 
 def _goes_on(out: Path, run: TrainingLoop) -> bool:

@@ -19,6 +19,7 @@ from gcc.pruning.sparsity import L1Subgradient
 from gcc.registry import ImportanceMetric
 from gcc.training.context import RunContext
 from gcc.training.pair import FrozenPair, GANPair
+from gcc.training.retention import alpha_rate
 from gcc.training.student import STUDENTS, StudentPair
 from gcc.utils.seeds import seeded
 
@@ -90,7 +91,9 @@ def student_pair(context: RunContext, widths: Mapping[str, Widths], layers: Dist
     generators = student_generators(context, widths)
     discriminators = kind.build_discriminators(context.architecture)
     projections = _projections(context, widths, layers)
-    return kind(context.architecture, generators, discriminators, context.execution, context.auxiliary, layers, projections)
+    pair = kind(context.architecture, generators, discriminators, context.execution, context.auxiliary, layers, projections)
+    pair.optimizer_alpha.lr = alpha_rate(context)
+    return pair
 
 
 def distillation_layers(context: RunContext) -> DistillationLayers:

@@ -162,6 +162,7 @@ class RecipeOptions(TypedDict, total=False):
     lambda_global: float
     tau: float
     lr_alpha: float
+    alpha_reach: float
     alpha_decay_epochs: int
     train_teacher: bool
     seed: int

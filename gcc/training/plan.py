@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from gcc.pruning.cost import generator_cost
 from gcc.recipe import LENGTH_FIELDS, Recipe, differences
 from gcc.training.context import RunContext
 from gcc.training.footprint import networks_on_meta
+from gcc.training.retention import alpha_rate, alpha_reach, sufficient_alpha_rate
 
 if TYPE_CHECKING:
     from gcc.training.checkpoint import CheckpointState
@@ -57,12 +58,11 @@ def compression_plan(run: TrainingLoop, widths: Mapping[str, Widths], expected: 
         facts["budget"] = "; ".join(f"{name} {budget.plan(teacher, recipe.mac_counter)}" for name, budget in context.budgets().items())
         removed = {name: 1 - sum(chosen.values()) / sum(full.values()) for name, chosen in expected.items()}
         facts["channels"] = "; ".join(f"{name}: about {share:.0%} of {sum(full.values())} will go" for name, share in removed.items())
-    reach = _reach_of_alpha(context)
-    if recipe.discriminator == "selective" and reach < 1 - recipe.tau:
-        facts["warning"] = (
-            f"retention factors start at 1 and can fall by {reach:.2g} in this run, not below tau = {recipe.tau}: no channel of the "
-            "student's discriminator will switch off; train longer, or raise lr_alpha with --set"
-        )
+    rate = alpha_rate(context)
+    if recipe.discriminator == "selective" and rate != recipe.lr_alpha:
+        facts["lr_alpha"] = f"{rate:.2g} instead of {recipe.lr_alpha:.2g}, with which no channel could switch off in this run (alpha_reach)"
+    if warnings := [*_alpha_warning(context, rate), *_target_warning(recipe)]:
+        facts["warning"] = "; ".join(warnings)
     return facts
 
 
@@ -114,8 +114,17 @@ def _micro_batches(context: RunContext) -> str:
     return f" in micro-batches of {size}" + (", which batch norm normalises separately" if mixes else "")
 
 
-def _reach_of_alpha(context: RunContext) -> float:
-    """Return about how far Adam can move a retention factor in the whole run: one learning rate per step."""
-    recipe = context.recipe
-    factors = [recipe.alpha_rate_factor(epoch) for epoch in range(1, recipe.epochs + 1)]
-    return recipe.lr_alpha * context.loader.steps * sum(factors)
+def _alpha_warning(context: RunContext, rate: float) -> Iterator[str]:
+    """Yield a warning if retention factors cannot fall to tau with their learning rate."""
+    recipe, reach = context.recipe, alpha_reach(context, rate)
+    if recipe.discriminator == "selective" and reach < 1 - recipe.tau:
+        yield (
+            f"retention factors start at 1 and can fall by {reach:.2g} in this run, not below tau = {recipe.tau}: no channel of the "
+            f"student's discriminator will switch off; train longer, or give --set lr_alpha={sufficient_alpha_rate(context):.2g}"
+        )
+
+
+def _target_warning(recipe: Recipe) -> Iterator[str]:
+    """Yield a warning if steps end a run in its first epoch, in which the target of Eq. 7 never changes."""
+    if recipe.steps and recipe.epochs == 1 and recipe.lambda_global and recipe.discriminator != "none":
+        yield "the run ends in its first epoch, so that L_target (Eq. II) keeps its first value (beta = 1); give more --steps"

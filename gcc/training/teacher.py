@@ -93,6 +93,7 @@ class Teacher:
 
         A budget in the settings counts MACs exactly, and the width that is pruned follows from it, unless the settings say otherwise. The
         recipe's counter and width belong to the recipe's own budget. A number of epochs in the settings replaces the recipe's `steps`.
+        An `lr_alpha` in the settings is not raised in short runs.
 
         Args:
             settings: recipe fields that override the recipe.
@@ -120,6 +121,8 @@ class Teacher:
         given = current_names(settings).keys()
         if "epochs" in given:
             settings.setdefault("steps", None)
+        if "lr_alpha" in given:
+            settings.setdefault("alpha_reach", 0.0)
         if settings.get("size", recipe.size) != recipe.size:
             settings = fixed | settings
         if "budget" in given and "mac_counter" not in given:
