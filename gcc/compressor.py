@@ -15,7 +15,7 @@ from gcc.losses.coordination import SmoothedTarget
 from gcc.models.modules import Widths
 from gcc.registry import METRICS, Batch, ImportanceMetric
 from gcc.training import plan
-from gcc.training.build_pairs import distillation_layers, sparse_pair, student_pair, teacher_pair
+from gcc.training.build_pairs import distillation_layers, sparse_pair, student_generators, student_pair, teacher_pair
 from gcc.training.checkpoint import CheckpointState
 from gcc.training.config import RunConfig, RunOptions
 from gcc.training.context import RunContext, Stream
@@ -56,7 +56,7 @@ class Compressor(TrainingLoop):
     def __init__(self, teacher: Teacher, data: str | Path | None = None, **options: Unpack[RunOptions]) -> None:
         config, settings = RunConfig.split({"data": data, **options})
         super().__init__(RunContext(teacher, config, settings))
-        self.fixed_widths: dict[str, Widths] = {} if config.widths is None else saved_widths(self.context, config.widths)
+        self.fixed_widths: dict[str, Widths] = saved_widths(self.context)
         self.widths: dict[str, Widths] = {}
         self.targets: dict[str, SmoothedTarget] = {}
 
@@ -69,15 +69,15 @@ class Compressor(TrainingLoop):
             self.pairs = {"search": searched}
             new = {} if self._search_starts_trained else {"teacher": searched}
             yield from pretraining_stages(Phase.SEARCH_PRETRAIN, new, recipe.search_pretrain_epochs)
-            yield adversarial_stage(Phase.SEARCH, searched, recipe.search_epochs)  # lines 2 to 4
+            yield adversarial_stage(Phase.SEARCH, searched, recipe.search_epochs, recipe.search_steps)  # lines 2 to 4
             self.widths = search_student_widths(self.context, self.metric, searched)  # line 5
 
         # Second step: lightweight generator training.
         self.reinitialize()  # line 5
-        new = {role: pair for role, pair in self.pairs.items() if not (role == "teacher" and self.context.teacher.pretrained)}
+        new = {role: self.pairs[role] for role in self._new_roles}
         yield from pretraining_stages(Phase.PRETRAIN, new, recipe.pretrain_epochs)
         pairs = (self.teacher, self.student)
-        yield Stage(Phase.TRAIN, recipe.epochs, self.cooperate, (Stream.TRAIN, Stream.ALPHA), pairs)  # lines 7 to 14
+        yield Stage(Phase.TRAIN, recipe.epochs, self.cooperate, (Stream.TRAIN, Stream.ALPHA), pairs, recipe.steps)  # lines 7 to 14
 
     def cooperate(self, first: Batch, second: Batch) -> LossTree:
         """Train both pairs on a batch, and the retention factors on a second one, drawn independently (lines 8 to 13)."""
@@ -113,7 +113,7 @@ class Compressor(TrainingLoop):
         return self.teacher.discriminate(fake) if self.recipe.lambda_distill_d else NO_OUTPUT
 
     def reinitialize(self) -> None:
-        """Build new teacher and student pairs. Nothing is inherited from the first step (line 5)."""
+        """Build teacher and student pairs, new or as they were given. Nothing is inherited from the first step (line 5)."""
         layers = distillation_layers(self.context)
         self.student, self.teacher = student_pair(self.context, self.widths, layers), teacher_pair(self.context, layers)
         self.targets = {name: SmoothedTarget().to(self.context.device) for name in self.architecture.discriminators}
@@ -129,6 +129,12 @@ class Compressor(TrainingLoop):
         """Whether the pair that the first step trains is the pretrained one."""
         return bool(self.context.teacher.pretrained) and self.recipe.prune_width == self.recipe.ngf
 
+    @property
+    def _new_roles(self) -> list[str]:
+        """The pairs of the second step whose generators have no trained weights yet."""
+        trained = {"teacher": bool(self.context.teacher.pretrained), "student": self.context.config.student is not None}
+        return [role for role, is_trained in trained.items() if not is_trained]
+
     def reachable_widths(self) -> dict[str, Widths]:
         """Return the student's widths if they are fixed, and otherwise those that untrained generators would get within the budget.
 
@@ -143,14 +149,21 @@ class Compressor(TrainingLoop):
 
     def check(self) -> None:
         super().check()
-        self.reachable_widths()
+        widths = self.reachable_widths()
+        if self.context.config.student is not None:
+            student_generators(self.context, widths)
         distillation_layers(self.context)
 
     def plan(self) -> dict[str, str]:
         return plan.compression_plan(self, self.fixed_widths, self.reachable_widths())
 
     def epochs_of_stages(self) -> list[str]:
-        return plan.compression_epochs(self.recipe, searches=not self.fixed_widths, pretrains_search=not self._search_starts_trained)
+        return plan.compression_epochs(
+            self.recipe,
+            searches=not self.fixed_widths,
+            pretrains_search=not self._search_starts_trained,
+            pretrains=bool(self._new_roles),
+        )
 
     def monitored(self) -> LossTree:
         """Return the share of each gate's channels that are on, in the second step; scalars on the device."""

@@ -40,6 +40,9 @@ RENAMED: Mapping[str, str] = {
 }
 """Present names of fields by those that they had in version 0.1, which this version still accepts."""
 
+LENGTH_FIELDS = frozenset({"epochs", "steps"})
+"""Fields that decide how long a run is. Settings name one of them, and it may grow when the run is resumed."""
+
 RENAMED_CONSTANTS = {"Counter": "MacCounter", "COUNT": "POSITIVE", "WEIGHT": "NON_NEGATIVE", "SHARE": "UNIT_INTERVAL"}
 """Present names of module constants by those that they had in version 0.1, which this version still accepts."""
 
@@ -82,10 +85,10 @@ class Recipe(metaclass=_AcceptsOldFields):
 
     ranges: ClassVar[Mapping[str, Range]] = {
         **dict.fromkeys(("ngf", "ndf", "prune_width"), WIDTH),
-        **dict.fromkeys(("batch_size", "alpha_decay_epochs", "epochs", "evaluate_every", "round_to"), POSITIVE),
+        **dict.fromkeys(("batch_size", "alpha_decay_epochs", "epochs", "steps", "evaluate_every", "round_to"), POSITIVE),
         **dict.fromkeys(("pretrain_epochs", "pool_size"), NON_NEGATIVE),
         **dict.fromkeys(("lr_g", "lr_d", "lr_alpha", "sparsity"), NON_NEGATIVE),
-        **dict.fromkeys(("lambda_d", "lambda_gan", "lambda_gp", "gamma_m", "gamma_t"), NON_NEGATIVE),
+        **dict.fromkeys(("lambda_d", "lambda_gan", "lambda_gp", "gamma_m", "gamma_t", "alpha_reach"), NON_NEGATIVE),
         **dict.fromkeys(("lambda_distill_g", "lambda_distill_d", "lambda_global"), NON_NEGATIVE),
         **dict.fromkeys(("tau", "decay_fraction", "min_keep_ratio"), UNIT_INTERVAL),
         **dict.fromkeys(("beta1", "beta2"), BELOW_ONE),
@@ -128,6 +131,9 @@ class Recipe(metaclass=_AcceptsOldFields):
 
     epochs: int = 100
     """Epochs of the second step, E in Algorithm 1 (Table I, const and decay together)."""
+    steps: int | None = None
+    """Training steps (batches) of the second step, which ends after exactly so many; `epochs` is then the number of epochs that they take,
+    the last of which may be cut short. The first step has at most a tenth of them. None lets `epochs` decide."""
     decay_fraction: float = 0.0
     """Share of the epochs, at the end, in which the learning rate follows `schedule` (Table I, decay)."""
     schedule: Schedule = "linear"
@@ -175,6 +181,9 @@ class Recipe(metaclass=_AcceptsOldFields):
     """Threshold of the retention factors (Eq. 3)."""
     lr_alpha: float = 1e-4
     """Adam's learning rate for the retention factors."""
+    alpha_reach: float = 3.0
+    """If `lr_alpha` is so low that no retention factor can fall to `tau` within the run, it is raised, to 0.02 at most, until factors can
+    fall by this many times 1 - tau. 0 never raises it; that is the default if you give `lr_alpha`."""
     alpha_decay_epochs: int = 100
     """Number of epochs after each of which `lr_alpha` falls to a tenth."""
     train_teacher: bool = True
@@ -214,9 +223,19 @@ class Recipe(metaclass=_AcceptsOldFields):
         return max(1, self.epochs // 10)
 
     @property
+    def search_steps(self) -> int | None:
+        """The most steps of the first step: a tenth of `steps`, at least one. None if `epochs` decides."""
+        return None if self.steps is None else max(1, self.steps // 10)
+
+    @property
     def search_pretrain_epochs(self) -> int:
         """Epochs of pre-training before the first step: a tenth of those before the second, rounded up."""
         return -(-self.pretrain_epochs // 10)
+
+    @property
+    def reads_teacher_discriminators(self) -> bool:
+        """Whether the student's losses read the teacher's discriminators: their features (Eq. 10), or the target of Eq. 7."""
+        return bool(self.lambda_distill_d or (self.lambda_global and self.discriminator != "none"))
 
     def learning_rate_factor(self, epoch: int) -> float:
         """Return the factor on both learning rates in `epoch`, counted from 1."""
@@ -318,6 +337,15 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """
     names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     return "; ".join(f"{name} was {before.get(name)} and is {now.get(name)}" for name in names)
+
+
+def differs_in_length_only(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Return whether settings are the same except for how long the run is.
+
+    >>> differs_in_length_only({"epochs": 2, "size": 64}, {"epochs": 4, "size": 64})
+    True
+    """
+    return all(name in LENGTH_FIELDS for name in {**before, **now} if before.get(name) != now.get(name))
 
 
 def __getattr__(name: str) -> Any:

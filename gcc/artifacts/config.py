@@ -9,13 +9,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from gcc.artifacts.tensors import load_network
 from gcc.errors import ArtifactError, GccError, suggestion
+from gcc.models.build import generator_on_meta
 from gcc.models.modules import Widths
 from gcc.recipe import Recipe, changed, current_names
 from gcc.registry import ARCHITECTURES, Architecture, MetricKey
+from gcc.utils.memory import free_memory
 
 FORMAT = 1
 CONFIG = "config.json"
@@ -138,6 +141,7 @@ def _parse(folder: Path, config: Any) -> Artifact:
     if config["generator"] not in family.generators:
         raise ArtifactError(f"generator {config['generator']!r}: expected {' or '.join(family.generators)}")
     widths = _parse_widths(architecture, config["widths"])
+    _require_memory(architecture, widths)
     measurements = {
         _parse_text("column of measurements", column): _parse_measurements(column, values)
         for column, values in _parse_mapping(SAVED_MEASUREMENTS, config[SAVED_MEASUREMENTS]).items()
@@ -153,6 +157,39 @@ def _parse_widths(architecture: Architecture[Any], widths: Any) -> Widths:
         if isinstance(width, bool) or not isinstance(width, int) or not known[name].minimum <= width <= MAX_WIDTH:
             raise ArtifactError(f"width {name} = {width!r}: expected a whole number from {known[name].minimum} to {MAX_WIDTH}")
     return widths
+
+
+def _require_memory(architecture: Architecture[Any], widths: Widths) -> None:
+    """Refuse a generator whose layers do not fit into memory at the resolution of its recipe, which no weights bound.
+
+    Raises:
+        ArtifactError: a single layer's input and output take more than the free memory.
+    """
+    needed = 0
+
+    def measure(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        nonlocal needed
+        needed = max(needed, sum(tensor.numel() * tensor.element_size() for tensor in (*inputs, output) if isinstance(tensor, Tensor)))
+
+    network = generator_on_meta(architecture, widths)
+    for module in network.modules():
+        if not list(module.children()):
+            module.register_forward_hook(measure)
+    try:
+        with torch.device("meta"), torch.no_grad():
+            example = architecture.example_input()
+            network(example)
+    except RuntimeError:
+        # A generator that reads values does not run without them: it stays unmeasured.
+        return
+    free = free_memory(torch.device("cpu"))
+    if free is not None and needed > free:
+        sizes = [name for name, value in architecture.recipe.to_dict().items() if name.endswith("size") and value in example.shape]
+        field = sizes[0] if sizes else "size"
+        raise ArtifactError(
+            f"recipe: {field} = {getattr(architecture.recipe, field)}: a layer of the generator takes {needed / 1e9:.1f} GB at this size, "
+            f"and {free / 1e9:.1f} GB are free: expected the size of the images that it was trained on"
+        )
 
 
 def _parse_mapping(name: str, value: Any) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from torch import nn
 from gcc.artifacts.card import CARD, GRID
 from gcc.artifacts.config import CONFIG, WEIGHTS, Artifact, Role, read_config
 from gcc.artifacts.hub import Address, fetch, is_address
-from gcc.artifacts.run_folder import STUDENT, TEACHER
+from gcc.artifacts.run_folder import COMMAND_FILE, RECIPE_FILE, STUDENT, TEACHER
 from gcc.artifacts.tensors import load_network, save_network
 from gcc.errors import ArtifactError
 from gcc.registry import Architecture
@@ -57,18 +57,24 @@ def single_generator(artifacts: Mapping[str, Artifact]) -> Artifact:
     return next(iter(artifacts.values()))
 
 
-def resolve_location(location: str | Path) -> Path:
+def resolve_location(location: str | Path, role: Role | None = None) -> Path:
     """Return the local folder of saved generators; files on the Hub are downloaded after their `config.json` is validated.
+
+    A run's folder means its student, or its teacher if it has no student or `role` says so.
 
     Args:
         location: a folder, or an address such as `hf://user/name`.
+        role: the expected role; None accepts both.
 
     Raises:
         GccError: `huggingface_hub` is not installed.
         ArtifactError: the address does not exist, cannot be reached, or has no saved generator.
     """
     if not is_address(location):
-        return Path(location)
+        folder = Path(location)
+        names = (STUDENT, TEACHER) if role is None else (role,)
+        of_run = () if (folder / CONFIG).is_file() else (folder / name for name in names)
+        return next((path for path in of_run if path.is_dir()), folder)
     address = Address.parse(str(location))
     repository = fetch(address, [CONFIG, f"*/{CONFIG}"])
     folder = repository / address.folder
@@ -95,7 +101,7 @@ def default_output(subject: Path, suffix: str) -> Path:
     >>> default_output(Path("hf://user/name"), ".onnx") == Path.cwd() / "name.onnx"
     True
     """
-    folder = (Path(subject.name) if is_address(subject) else subject).resolve()
+    folder = (Path(subject.name) if is_address(subject) else resolve_location(subject)).resolve()
     return folder.with_name(folder.name + suffix)
 
 
@@ -108,21 +114,22 @@ def read(folder: Path, role: Role | None = None) -> dict[str, Artifact]:
     """Return the generators saved in `folder` by name; their weights are not read yet.
 
     Args:
-        folder: the folder of one generator, or of a student or a teacher with a folder per generator; local or on the Hugging Face Hub.
+        folder: the folder of one generator, of a student or a teacher with a folder per generator, or of a run, which means its student;
+            local or on the Hugging Face Hub.
         role: the expected role; None accepts both.
 
     Raises:
         ArtifactError: no generator is saved there, or it is damaged, of another library or of another role.
         PluginError: the architecture is not installed.
     """
-    folder = resolve_location(folder)
+    folder = resolve_location(folder, role)
     if not folder.is_dir():
         raise ArtifactError(f"{folder} is not a folder: expected one with config.json and model.safetensors, such as runs/pix2pix/student")
     folders = _generator_folders(folder)
-    roles = [folder / name for name in (STUDENT, TEACHER) if (folder / name).is_dir()]
-    if not folders or roles:
-        hint = f": give {' or '.join(map(str, roles))}" if roles else ""
-        raise ArtifactError(f"{folder} contains no config.json of a saved model{hint}")
+    if any((folder / mark).is_file() for mark in (RECIPE_FILE, COMMAND_FILE)):
+        raise ArtifactError(f"the run in {folder} has saved no {role or 'generator'}: expected a finished run that has one")
+    if not folders:
+        raise ArtifactError(f"{folder} contains no config.json of a saved model")
     artifacts = [read_config(path) for path in folders]
     for artifact in artifacts:
         if role is not None and artifact.role != role:
@@ -150,8 +157,8 @@ def environment(device: torch.device) -> dict[str, str]:
     }
 
 
-def load_matching_weights(network: nn.Module, saved: nn.Module, folder: Path) -> None:
-    """Load the weights of a network that is saved in `folder` into a network of the same shapes.
+def load_matching_weights(network: nn.Module, saved: nn.Module, folder: Path, role: Role) -> None:
+    """Load the weights of a teacher's or a student's network, which is saved in `folder`, into a network of the same shapes.
 
     Raises:
         ArtifactError: the shapes differ.
@@ -160,7 +167,7 @@ def load_matching_weights(network: nn.Module, saved: nn.Module, folder: Path) ->
     for name in (*target, *source):
         actual, expected = (tuple(tensors[name].shape) if name in tensors else "missing" for tensors in (source, target))
         if actual != expected:
-            raise ArtifactError(f"the teacher in {folder} does not fit this run's recipe: its {name} is {actual}, expected {expected}")
+            raise ArtifactError(f"the {role} in {folder} does not fit this run's recipe: its {name} is {actual}, expected {expected}")
     network.load_state_dict(source)
 
 

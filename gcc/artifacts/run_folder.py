@@ -19,6 +19,8 @@ REPORT_FILE = "report.html"
 SAMPLES = "samples"
 """The folder of the sample grids that are saved during training."""
 CHECKPOINTS = "checkpoints"
+FINAL_STATE = "checkpoint.safetensors"
+"""The complete state of a finished run, from which it can go on for more epochs."""
 TENSORBOARD = "tensorboard"
 STUDENT, TEACHER = "student", "teacher"
 BEST: Final = "best"
@@ -26,9 +28,9 @@ LAST: Final = "last"
 """The folders of the saved generators; `best` and `last` contain those of the best or last epoch if another one is the result."""
 RESULTS = (STUDENT, TEACHER, BEST, LAST, REPORT_FILE)
 """What a run writes when it ends."""
-RUN_FILES = (RECIPE_FILE, COMMAND_FILE, METRICS_FILE, SAMPLES, CHECKPOINTS, *RESULTS, TENSORBOARD)
+RUN_FILES = (RECIPE_FILE, COMMAND_FILE, METRICS_FILE, SAMPLES, CHECKPOINTS, FINAL_STATE, *RESULTS, TENSORBOARD)
 """Everything that a run writes."""
-PATH_OPTIONS = ("data", "teacher", "recipe", "widths")
+PATH_OPTIONS = ("data", "teacher", "recipe", "widths", "student")
 """Command-line options that name files or folders."""
 PER_CALL_OPTIONS = ("out", "force", "dry_run")
 """Command-line options that apply to one call only."""

@@ -15,7 +15,7 @@ def push(folder: Path, repository: str, *, private: bool) -> str:
     """Upload a student or a teacher to the Hub, and return its URL; other files in its folder are not uploaded.
 
     Args:
-        folder: the folder of the student or the teacher, such as `runs/pix2pix/student`.
+        folder: the folder of the student or the teacher, such as `runs/pix2pix/student`; a run's folder means its student.
         repository: such as `user/name`; created if it does not exist.
         private: whether a new repository is visible to its owner only.
 
@@ -24,6 +24,7 @@ def push(folder: Path, repository: str, *, private: bool) -> str:
     """
     if is_address(folder):
         raise ArtifactError(f"{folder} is on the Hub already: expected a local folder, such as runs/pix2pix/student")
+    folder = resolve_location(folder)
     for artifact in read(folder).values():
         artifact.network()  # Do not upload damaged weights.
     return upload(folder, shared_files(folder), repository, private=private)

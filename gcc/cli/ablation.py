@@ -17,10 +17,11 @@ from gcc.artifacts.run_folder import RECIPE_FILE, RENAMED_OPTIONS, is_finished
 from gcc.compressor import Compressor
 from gcc.errors import ArtifactError, GccError, OutputError, RunError
 from gcc.evaluation.collection import split_names
-from gcc.recipe import current_names, differences, read_toml
+from gcc.recipe import current_names, differences, read_toml, with_new_fields
 from gcc.registry import MetricKey, unit_of
 from gcc.registry.presets import PRESETS, preset
 from gcc.report.html import save_report
+from gcc.training.checkpoint import Schedule
 from gcc.training.measure import held_out_grid
 from gcc.training.session import Session
 from gcc.training.teacher import Teacher
@@ -143,7 +144,7 @@ class Ablation:
                 if _is_finished(folder, run):
                     continue
                 yield f"{variant}, seed {run.recipe.seed}"
-                with Session(run, folder) as session:
+                with Session(run, folder, Schedule(keep=0)) as session:
                     session.lock()
                     session.resume()
                     run.check()
@@ -259,7 +260,8 @@ def _is_finished(folder: Path, run: Compressor) -> bool:
     """
     if not (folder / RECIPE_FILE).exists():
         return False
-    if changes := differences(current_names(read_toml(folder / RECIPE_FILE)), {"arch": run.arch, **run.recipe.to_dict()}):
+    saved = with_new_fields(run.recipe, current_names(read_toml(folder / RECIPE_FILE)))
+    if changes := differences(saved, {"arch": run.arch, **run.recipe.to_dict()}):
         raise OutputError(f"{folder} contains a run of another recipe ({changes}): choose another --out, or use the same recipe")
     try:
         return is_finished(folder) and set(read(folder / "student")) == set(run.architecture.generators)

@@ -42,7 +42,7 @@ def command(subject: Path, data: Path | None, weights: tuple[str, ...], out: Pat
     # A long path would be broken to the width of a table.
     console.print(Text(f"data: {evaluation.data}{split}"), soft_wrap=True)
     for generator, metrics in evaluation.metrics.items():
-        console.print(metrics_table(f"{subject} {generator}", {str(key): asdict(metric) for key, metric in metrics.items()}))
+        console.print(metrics_table(f"{evaluation.subject} {generator}", {str(key): asdict(metric) for key, metric in metrics.items()}))
         if any(math.isnan(metric.value) for metric in metrics.values()):
             notice(f"{generator}: metrics are NaN because the generated images (or the features being compared) contain NaN or Inf")
     for reason in evaluation.left_out:

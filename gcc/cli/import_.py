@@ -14,15 +14,40 @@ from gcc.cli.options import PATH, parse_assignments
 @click.argument("out", metavar="OUT", type=PATH)
 @click.option("--arch", metavar="NAME", required=True, help="GAN architecture of the file, see `gcc list`.")
 @click.option("--generator", metavar="NAME", help="Which of the architecture's generators it is  [default: the first]")
+@click.option(
+    "--discriminator",
+    "discriminators",
+    multiple=True,
+    metavar="[NAME=]FILE",
+    help="Also import a discriminator, so that the teacher may stay frozen; repeat it for several.",
+)
 @click.option("--key", default="", metavar="NAME", help="Where the state dict is in a checkpoint  [default: the only one that fits]")
 @click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Any recipe field that the file does not determine.")
 @click.option("--force", is_flag=True, help="Move the generator that OUT already contains aside.")
-def command(file: Path, out: Path, arch: str, generator: str | None, key: str, assignments: tuple[str, ...], force: bool) -> None:
+def command(
+    file: Path,
+    out: Path,
+    arch: str,
+    generator: str | None,
+    discriminators: tuple[str, ...],
+    key: str,
+    assignments: tuple[str, ...],
+    force: bool,
+) -> None:
     """Import a generator trained by another program as a teacher, such as latest_net_G.pth of pytorch-CycleGAN-and-pix2pix."""
     from gcc.cli.tables import comparison_table, printer
-    from gcc.training.import_teacher import import_generator
+    from gcc.training.import_teacher import discriminator_files, import_generator
 
-    teacher = import_generator(arch, file, out, generator=generator, settings=parse_assignments(assignments), force=force, key=key)
+    teacher = import_generator(
+        arch,
+        file,
+        out,
+        generator=generator,
+        settings=parse_assignments(assignments),
+        force=force,
+        key=key,
+        discriminators=discriminator_files(arch, discriminators),
+    )
     console = printer()
     for name, report in teacher.generators.items():
         console.print(comparison_table(f"{arch} {name}", {"teacher": report.measurements()}))

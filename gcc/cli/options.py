@@ -36,6 +36,7 @@ TRAINING_FIELDS: Mapping[str, Mapping[str, Any]] = {
     "direction": {"type": click.Choice(["AtoB", "BtoA"]), "help": "Which image of a pair is the input."},
     "size": {"type": int, "metavar": "N", "help": "Height and width of the training images."},
     "epochs": {"type": int, "metavar": "N", "help": "Epochs of the second step; the first step has a tenth as many."},
+    "steps": {"type": int, "metavar": "N", "help": "Training steps instead of epochs; the run ends after exactly so many."},
     "batch_size": {"type": int, "metavar": "N", "help": "Samples per batch."},
     "seed": {"type": int, "metavar": "N", "help": "Seed of all random numbers."},
 }
@@ -59,6 +60,10 @@ SEARCH_FIELDS: Mapping[str, Mapping[str, Any]] = {
     },
 }
 """The same for the search for widths."""
+
+
+STUDENT_OPTIONS = ("widths", "student")
+"""Fields of `RunConfig` that belong to the student of a single compression."""
 
 
 def config_option(name: str) -> Decorator:
@@ -99,7 +104,7 @@ run_options = with_options(
     [
         click.option("--arch", metavar="NAME", help="GAN architecture, see `gcc list`; not needed with --teacher."),
         click.option("--teacher", metavar="DIR", type=PATH, help="Start from the weights and the recipe of a saved teacher."),
-        *(config_option(option.name) for option in fields(RunConfig) if option.name != "widths"),
+        *(config_option(option.name) for option in fields(RunConfig) if option.name not in STUDENT_OPTIONS),
         *(click.option(flag(name), **attributes) for name, attributes in TRAINING_FIELDS.items()),
         click.option("--recipe", metavar="FILE.toml", type=PATH, help="Recipe fields from a file."),
         click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Any recipe field; --dry-run prints all of them."),
@@ -123,11 +128,11 @@ folder_options = with_options(
         ),
         click.option(
             "--keep-checkpoints",
-            type=click.IntRange(1, 1000),
+            type=click.IntRange(0, 1000),
             default=2,
             show_default=True,
             metavar="N",
-            help="Number of recent checkpoints to keep.",
+            help="Number of recent checkpoints to keep; 0 keeps none when the run has finished, so that it cannot go on for more epochs.",
         ),
     ]
 )
@@ -139,7 +144,7 @@ search_options = with_options([click.option(flag(name), **attributes) for name, 
 student_options = with_options(
     [
         click.option("--preset", metavar="NAME", help="The method without one of its parts, such as pruned-only; see `gcc ablate`."),
-        config_option("widths"),
+        *(config_option(name) for name in STUDENT_OPTIONS),
     ]
 )
 """The student of a compression."""
@@ -182,7 +187,7 @@ def teacher_and_settings(options: Mapping[str, Any]) -> tuple[Teacher, dict[str,
     Raises:
         GccError: a source cannot be read, or two of them name different architectures.
     """
-    from gcc.recipe import read_toml, renamed
+    from gcc.recipe import LENGTH_FIELDS, read_toml, renamed
     from gcc.registry.presets import preset
     from gcc.training.teacher import Teacher
 
@@ -195,6 +200,13 @@ def teacher_and_settings(options: Mapping[str, Any]) -> tuple[Teacher, dict[str,
         raise GccError(f"--recipe {options['recipe']} is for {file_arch}, but --arch is {arch}: leave out --arch, or use another recipe")
     flags = {name: options[name] for name in (*TRAINING_FIELDS, *SEARCH_FIELDS) if options.get(name) is not None}
     given = renamed(parse_assignments(options["assignments"])) | flags
+    if LENGTH_FIELDS <= given.keys():
+        raise GccError("--epochs and --steps exclude each other: give the length of the run in one of them")
+    if given.keys() & LENGTH_FIELDS:
+        settings = {name: value for name, value in settings.items() if name not in LENGTH_FIELDS}
+    elif "steps" in settings:
+        # A run saves the epochs that its steps took.
+        settings.pop("epochs", None)
     if "budget" in given:
         # The file's counter and width belong to the file's budget.
         settings = {name: value for name, value in settings.items() if name not in ("mac_counter", "prune_width")}

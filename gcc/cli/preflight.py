@@ -100,6 +100,8 @@ def preflight(
     try:
         bind = teacher.demo_architecture if data is None else teacher.architecture
         recipe = bind(settings).recipe.to_dict()
+        if "steps" in recipe:
+            del recipe["epochs"]
         run = Compressor(teacher, data, skip_bad=True, **arguments, **recipe)
         finding = images(run.context, skip_bad)
     except DataError as error:
@@ -154,8 +156,8 @@ def weights_of_teacher(context: RunContext) -> Finding:
     teacher = context.teacher
     teacher_networks(context, context.recipe.ngf, "teacher")
     text = f"width {context.recipe.ngf}: {context.teacher_cost()}"
-    if teacher.note:
-        return Finding("teacher", "warning", f"{text}; {teacher.note}; use a teacher with discriminators if there is one")
+    if context.teacher_note:
+        return Finding("teacher", "warning", f"{text}; {context.teacher_note}; use a teacher with discriminators if there is one")
     return Finding("teacher", "ok", f"{text}, {f'from {teacher.folder}' if teacher.pretrained else 'untrained'}")
 
 

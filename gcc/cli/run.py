@@ -9,15 +9,17 @@ from typing import Any
 import click
 from rich.console import Console
 
-from gcc.artifacts.run_folder import RECIPE_FILE, TENSORBOARD, is_finished, load_command, require_free, save_command
+from gcc.artifacts.hub import is_address
+from gcc.artifacts.run_folder import PATH_OPTIONS, RECIPE_FILE, STUDENT, TENSORBOARD, is_finished, load_command, require_free, save_command
 from gcc.cli.options import run_arguments, set_by_user, teacher_and_settings
 from gcc.cli.tables import facts_table, printer, summary
 from gcc.compressor import Compressor
 from gcc.errors import GccError, RunError
-from gcc.recipe import current_names, differences, read_toml
+from gcc.recipe import LENGTH_FIELDS, Recipe, current_names, differences, differs_in_length_only, read_toml, with_new_fields
 from gcc.report.html import save_report
 from gcc.training.checkpoint import Schedule
 from gcc.training.loop import TrainingLoop
+from gcc.training.plan import longer_run
 from gcc.training.progress import no_logger
 from gcc.training.session import Session
 from gcc.training.teacher_trainer import Trainer
@@ -60,11 +62,12 @@ def run_command(kind: type[Compressor | Trainer], options: dict[str, Any]) -> No
 def _start_or_resume(session: Session, command: str, options: dict[str, Any], resume: str | None) -> None:
     """Run a session from its beginning or its newest checkpoint; `resume` is the value of --resume."""
     run, out = session.run, session.out
+    if resume and is_finished(out) and not _goes_on(out, run):
+        click.echo(f"the run in {out} is finished: there is nothing to resume")
+        return
     if resume and not session.resume():
         if is_finished(out):
-            _require_same_recipe(out, run)
-            click.echo(f"the run in {out} is finished: there is nothing to resume")
-            return
+            raise RunError(f"{out} cannot go on: its last state is not kept; train its student further with --student {out / STUDENT}")
         if resume != AUTO:
             raise RunError(f"{out} cannot be resumed: it has no complete checkpoint; start again with --resume auto or --force")
     run.check()
@@ -75,9 +78,11 @@ def _start_or_resume(session: Session, command: str, options: dict[str, Any], re
     checkpoint, facts = session.checkpoint, {}
     if checkpoint:
         facts["resumed"] = f"after {checkpoint['phase']} epoch {checkpoint['epoch']}, step {checkpoint['done']}"
+        if longer := longer_run(run, checkpoint):
+            facts["longer"] = longer
     else:
         # `--resume auto` may overwrite a run without a checkpoint.
-        inputs = [options[name] for name in ("data", "teacher") if options[name]]
+        inputs = [options[name] for name in PATH_OPTIONS if options.get(name) and not is_address(options[name])]
         require_free(out, force=options["force"] or resume == AUTO, inputs=inputs)
     console = printer()
     console.print(facts_table(run.plan() | facts | {"output": str(out)}))
@@ -101,6 +106,9 @@ def _saved_options(out: Path, command: str, options: dict[str, Any]) -> dict[str
     changed = set_by_user(options)
     if "out" in changed:
         raise GccError(f"--resume {out} resumes the run in that folder: leave out --out, or use --resume auto")
+    if changed & LENGTH_FIELDS:
+        # A run that counts epochs may go on for a number of steps, and the other way round.
+        changed |= LENGTH_FIELDS
     return load_command(out, command, options, changed) | {"out": out}
 
 
@@ -108,12 +116,20 @@ def fields_of_run(out: Path) -> dict[str, Any]:
     """Return the recipe fields of the run in `out` whose defaults depend on others, and on the version that started the run."""
     if not (out / RECIPE_FILE).exists():
         return {}
-    saved = current_names(read_toml(out / RECIPE_FILE))
-    return {name: saved[name] for name in ("metric", "mac_counter", "prune_width") if name in saved}
+    saved = {"alpha_reach": Recipe.alpha_reach} | current_names(read_toml(out / RECIPE_FILE))
+    return {name: saved[name] for name in ("metric", "mac_counter", "prune_width", "alpha_reach") if name in saved}
 
 
-def _require_same_recipe(out: Path, run: TrainingLoop) -> None:
-    """Refuse to resume a finished run with another recipe."""
-    saved = current_names(read_toml(out / RECIPE_FILE))
-    if changes := differences(saved, run.recipe.to_dict() | {"arch": run.arch}):
+def _goes_on(out: Path, run: TrainingLoop) -> bool:
+    """Return whether a finished run is longer now.
+
+    Raises:
+        RunError: its recipe differs in something else, or it is shorter.
+    """
+    saved = with_new_fields(run.recipe, current_names(read_toml(out / RECIPE_FILE)))
+    recipe, steps = run.recipe.to_dict() | {"arch": run.arch}, run.context.loader.steps
+    changes = differences(saved, recipe)
+    is_longer = run.context.training_steps > (saved.get("steps") or saved["epochs"] * steps)
+    if changes and not (is_longer and differs_in_length_only(saved, recipe)):
         raise RunError(f"the run in {out} is finished, with another recipe: {changes}; choose another --out")
+    return bool(changes)

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from gcc.artifacts.config import GENERATED, Artifact
-from gcc.artifacts.model import default_output, environment, read
+from gcc.artifacts.hub import is_address
+from gcc.artifacts.model import default_output, environment, read, resolve_location
 from gcc.artifacts.run_folder import data_of
 from gcc.data.images import image_files, read_rgb, to_tensor
 from gcc.data.splits import SplitOpener, require_readable, without_unreadable
@@ -105,6 +106,7 @@ def evaluate(
         return _evaluate_images(subject, data, split_names(evaluators), files, on_device, skip_bad=skip_bad)
     if subject.is_dir() and not any(subject.glob("**/config.json")):
         raise DataError(f"{subject} contains neither images nor a saved generator; its subfolders are not searched for images")
+    subject = subject if is_address(subject) else resolve_location(subject)
     artifacts = read(subject)
     architecture = next(iter(artifacts.values())).architecture
     missing = [name for name in architecture.generators if name not in artifacts]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
+from gcc.models.external_weights import map_patch_discriminator
 from gcc.models.layers import Norm, PatchDiscriminator, initialise_normal
 from gcc.models.resnet import (
     RESNET_RANGES,
@@ -113,6 +114,10 @@ class CycleGAN(Architecture[CycleGANRecipe]):
     @classmethod
     def map_state_dict(cls, tensors: Mapping[str, Tensor]) -> StateDictMapping | None:
         return map_resnet_state_dict(tensors)
+
+    @classmethod
+    def map_discriminator_state_dict(cls, tensors: Mapping[str, Tensor]) -> StateDictMapping | None:
+        return map_patch_discriminator(tensors)
 
     def initialise(self, network: nn.Module) -> None:
         initialise_normal(network)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
 from gcc.errors import RecipeError
-from gcc.models.external_weights import foreign_norm, is_kernel
+from gcc.models.external_weights import foreign_norm, is_kernel, map_patch_discriminator
 from gcc.models.layers import Norm, PatchDiscriminator, initialise_normal, norm_layer
 from gcc.models.resnet import (
     RESNET_RANGES,
@@ -27,14 +27,15 @@ from gcc.recipe import NON_NEGATIVE, MacCounter, Recipe
 from gcc.registry.architecture import Architecture
 from gcc.registry.types import Batch, EvalSample, Gate, Networks, Pair, Samples, StateDictMapping, Taps, Width, no_gate
 
-DEEPEST = 8
+SHALLOWEST, DEEPEST = 5, 8
+"""The fewest levels of a U-Net, and the most that a size gives it by default."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pix2PixRecipe(Recipe):
     """Table I's Pix2Pix on Cityscapes; other fields are those of the original trainer."""
 
-    ranges = RESNET_RANGES | {"lambda_L1": NON_NEGATIVE}
+    ranges = RESNET_RANGES | {"lambda_L1": NON_NEGATIVE, "depth": (SHALLOWEST, 14)}
 
     size: int = 256
     ndf: int = 128
@@ -55,6 +56,8 @@ class Pix2PixRecipe(Recipe):
     """Weight of the L1 distance to the real image."""
     generator: Literal["unet", Blocks] = "unet"
     """The U-Net, or a ResNet with plain (`resnet`) or depthwise-separable (`mobile`) blocks."""
+    depth: int | None = None
+    """Levels of the U-Net; sizes are multiples of 2^depth. None takes as many as the size allows, up to 8."""
     n_blocks: int = 9
     """Number of residual blocks of a ResNet."""
     norm: Norm = "batch"
@@ -141,7 +144,7 @@ def _map_unet_state_dict(tensors: Mapping[str, Tensor]) -> StateDictMapping | No
         level, depth = f"{level}.3.model", depth + 1
     modules |= {f"down{depth}.conv": f"{level}.1", f"up{depth}.conv": f"{level}.3", f"up{depth}.norm": f"{level}.4"}
     norm, ignored = foreign_norm(tensors, f"{level}.4")
-    settings = {"generator": "unet", "ngf": tensors["model.model.0.weight"].shape[0], "size": 1 << depth, "norm": norm}
+    settings = {"generator": "unet", "ngf": tensors["model.model.0.weight"].shape[0], "depth": depth, "size": 1 << depth, "norm": norm}
     return StateDictMapping(settings, modules, ignored)
 
 
@@ -154,10 +157,12 @@ class Pix2Pix(Architecture[Pix2PixRecipe]):
     def __init__(self, recipe: Pix2PixRecipe) -> None:
         super().__init__(recipe)
         size = recipe.size
-        if recipe.generator == "unet" and (size < 32 or size & (size - 1)):
-            raise RecipeError(f"size = {size}: Pix2Pix's U-Net expects a power of two from 32 up, such as 256")
+        # The largest power of two that divides the size.
+        self.depth = recipe.depth or min(DEEPEST, (size & -size).bit_length() - 1)
+        levels = max(self.depth, SHALLOWEST)
+        if recipe.generator == "unet" and size % (1 << levels):
+            raise RecipeError(f"size = {size}: Pix2Pix's U-Net of {levels} levels expects a multiple of {1 << levels}, such as 256")
         require_size(size)
-        self.depth = min(DEEPEST, size.bit_length() - 1)
 
     @classmethod
     def published(cls) -> Pix2PixRecipe:
@@ -196,6 +201,13 @@ class Pix2Pix(Architecture[Pix2PixRecipe]):
     @classmethod
     def map_state_dict(cls, tensors: Mapping[str, Tensor]) -> StateDictMapping | None:
         return _map_unet_state_dict(tensors) or map_resnet_state_dict(tensors)
+
+    @classmethod
+    def map_discriminator_state_dict(cls, tensors: Mapping[str, Tensor]) -> StateDictMapping | None:
+        return map_patch_discriminator(tensors)
+
+    def fixed_by_weights(self) -> dict[str, Any]:
+        return {"depth": self.depth} if self.recipe.generator == "unet" else {}
 
     def initialise(self, network: nn.Module) -> None:
         initialise_normal(network)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar, Generic
+from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 from gcc.registry.renamed import AcceptsOldNames
 from gcc.registry.types import Batch, EvalSample, Gate, Networks, Pair, R, Samples, StateDictMapping, Taps, Width, no_gate
@@ -192,6 +192,15 @@ class Architecture(AcceptsOldNames, abc.ABC, Generic[R]):
     def map_state_dict(cls, tensors: Mapping[str, Tensor]) -> StateDictMapping | None:
         """Return how to read another program's generator of this family; None if its format is unknown."""
         return None
+
+    @classmethod
+    def map_discriminator_state_dict(cls, tensors: Mapping[str, Tensor]) -> StateDictMapping | None:
+        """Return how to read another program's discriminator of this family; None if its format is unknown."""
+        return None
+
+    def fixed_by_weights(self) -> dict[str, Any]:
+        """Return the recipe fields that follow from the size, but stay when trained weights are used at another size, such as a depth."""
+        return {}
 
     @property
     def receptive_field_radius(self) -> int | None:

@@ -151,10 +151,12 @@ def _sections(records: Sequence[RunRecord], draw: Draw | None) -> Iterator[Secti
     yield Section("Summary", "", "summary", [cells.summary(record) for record in records])
     yield Section("Samples", "", "samples", [cells.samples(record) for record in records])
     yield plots("Quality over epochs", "On the validation images.", quality_panels)
+    idle = [record.name for record in records if record.keeps_all_channels_on]
     yield plots(
         "Generator-discriminator balance",
         "|L_G - L_Dfake| of both pairs and the target, a moving average of the teacher's values. The student's discriminator follows the "
-        "target by opening and closing channels (Eq. 7); the share of open channels of each layer is also shown.",
+        "target by opening and closing channels (Eq. 7); the share of open channels of each layer is also shown."
+        + (f" No channel ever switched off in {', '.join(idle)}: train longer, or raise lr_alpha." if idle else ""),
         lambda record: [*balance_panels(record), *activity_panels(record)],
     )
     lead = "Share of each layer's channels that was pruned from the generator (Figure III of the paper)."

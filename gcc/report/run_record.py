@@ -110,6 +110,12 @@ class RunRecord:
     progress: tuple[Grid, ...]
 
     @property
+    def keeps_all_channels_on(self) -> bool:
+        """Whether the student's discriminators have channels that can switch off, and none has in any step that was logged."""
+        active = [series for phase in self.phases.values() for layers in phase.active.values() for series in layers.values()]
+        return bool(active) and all((series.values == 1).all() for series in active)
+
+    @property
     def name(self) -> str:
         """The folder's own name."""
         return self.folder.resolve().name

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from torch import nn
 
+from gcc.artifacts.config import Artifact
+from gcc.artifacts.model import load_matching_weights, read
+from gcc.errors import ArtifactError
 from gcc.losses.distillation import Projections
 from gcc.losses.layers import NO_LAYERS, DistillationLayers, build_projections, select_layers
 from gcc.models.build import build_discriminators, build_generators, generator_on_meta
@@ -15,6 +19,7 @@ from gcc.pruning.sparsity import L1Subgradient
 from gcc.registry import ImportanceMetric
 from gcc.training.context import RunContext
 from gcc.training.pair import FrozenPair, GANPair
+from gcc.training.retention import alpha_rate
 from gcc.training.student import STUDENTS, StudentPair
 from gcc.utils.seeds import seeded
 
@@ -36,9 +41,11 @@ def teacher_networks(context: RunContext, base: int, use: str) -> tuple[dict[str
 
 def teacher_pair(context: RunContext, layers: DistillationLayers = NO_LAYERS) -> GANPair:
     """Return the teacher pair at its start: pretrained or new."""
-    kind = FrozenPair if context.teacher.pretrained and not context.recipe.train_teacher else GANPair
-    networks = teacher_networks(context, context.recipe.ngf, "teacher")
-    return kind(context.architecture, *networks, context.execution, context.auxiliary, layers)
+    generators, discriminators = teacher_networks(context, context.recipe.ngf, "teacher")
+    if context.recipe.train_teacher:
+        return GANPair(context.architecture, generators, discriminators, context.execution, context.auxiliary, layers)
+    trained = discriminators if context.teacher.has_discriminators else {}
+    return FrozenPair(context.architecture, generators, trained, context.execution, context.auxiliary, layers)
 
 
 def sparse_pair(context: RunContext, metric: ImportanceMetric) -> GANPair:
@@ -51,13 +58,42 @@ def sparse_pair(context: RunContext, metric: ImportanceMetric) -> GANPair:
     return GANPair(context.architecture, generators, discriminators, context.execution, context.auxiliary, penalise=penalise)
 
 
-def student_pair(context: RunContext, widths: Mapping[str, Widths], layers: DistillationLayers) -> StudentPair:
-    """Return a new student pair with these widths, of the kind that the recipe's `discriminator` names."""
-    kind = STUDENTS[context.recipe.discriminator]
+def saved_student(context: RunContext, folder: Path) -> dict[str, Artifact]:
+    """Return the generators of a saved student, by name.
+
+    Raises:
+        ArtifactError: the folder contains no student of this family with these levels.
+    """
+    saved = read(folder, role="student")
+    names = context.architecture.widths(context.recipe.ngf).keys()
+    for generator in context.architecture.generators:
+        if generator not in saved or saved[generator].arch != context.arch or saved[generator].widths.keys() != names:
+            raise ArtifactError(f"{folder} contains no widths for this {context.arch}'s generator {generator}: expected {', '.join(names)}")
+    return {generator: saved[generator] for generator in context.architecture.generators}
+
+
+def student_generators(context: RunContext, widths: Mapping[str, Widths]) -> dict[str, nn.Module]:
+    """Return generators with these widths, and with the weights of the student that the run trains further, if there is one.
+
+    Raises:
+        ArtifactError: that student is damaged, or does not fit the recipe.
+    """
     generators = build_generators(context.architecture, widths, "student")
+    if context.config.student is not None:
+        for name, artifact in saved_student(context, context.config.student).items():
+            load_matching_weights(generators[name], artifact.network(), context.config.student, "student")
+    return generators
+
+
+def student_pair(context: RunContext, widths: Mapping[str, Widths], layers: DistillationLayers) -> StudentPair:
+    """Return a student pair with these widths, of the kind that the recipe's `discriminator` names. All but its generators is new."""
+    kind = STUDENTS[context.recipe.discriminator]
+    generators = student_generators(context, widths)
     discriminators = kind.build_discriminators(context.architecture)
     projections = _projections(context, widths, layers)
-    return kind(context.architecture, generators, discriminators, context.execution, context.auxiliary, layers, projections)
+    pair = kind(context.architecture, generators, discriminators, context.execution, context.auxiliary, layers, projections)
+    pair.optimizer_alpha.lr = alpha_rate(context)
+    return pair
 
 
 def distillation_layers(context: RunContext) -> DistillationLayers:

@@ -6,6 +6,7 @@ Plain values are JSON in the file's header. Files are written atomically; `newes
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,9 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from gcc.artifacts.run_folder import CHECKPOINTS
+from gcc.artifacts.run_folder import CHECKPOINTS, FINAL_STATE
 from gcc.errors import GccError, RunError
-from gcc.recipe import differences, with_new_fields
+from gcc.recipe import differences, differs_in_length_only, with_new_fields
 from gcc.training.context import RunContext
 from gcc.utils.files import explained, replacing
 from gcc.utils.state_tree import flatten_state, to_safetensors, unflatten_state
@@ -36,7 +37,7 @@ class Schedule:
     Attributes:
         seconds: the longest time between two; 0 sets no limit.
         steps: the most steps between two; 0 sets no limit.
-        keep: the number of checkpoints to keep.
+        keep: the number of checkpoints to keep. 0 keeps one until the run has finished, and then none.
     """
 
     seconds: float = 600.0
@@ -68,12 +69,13 @@ class Checkpoints:
 
     Args:
         out: the run's folder.
-        keep: the number of checkpoints to keep, at least one.
+        keep: the number of checkpoints to keep while the run trains, at least one. A finished run keeps the last one, unless this is 0.
     """
 
     def __init__(self, out: Path, keep: int = 2) -> None:
         self.folder = out / CHECKPOINTS
-        self.keep = max(1, keep)
+        self.final = out / FINAL_STATE
+        self.keep = keep
 
     def begin(self) -> None:
         """Create the folder, which exists as long as the run is not finished, and remove what interrupted writes left.
@@ -100,26 +102,40 @@ class Checkpoints:
             except SafetensorError as error:
                 raise OSError(str(error)) from error
         with explained(self.folder):
-            for old in files[: -self.keep + 1 or None]:
+            for old in files[: -max(1, self.keep) + 1 or None]:
                 old.unlink(missing_ok=True)
         return path
 
     @property
     def is_empty(self) -> bool:
         """Whether there is no checkpoint."""
-        return not self._files()
+        return not (self._files() or self.final.exists())
 
     def newest(self) -> CheckpointState:
-        """Return the newest whole checkpoint, or an empty mapping if there is none."""
-        for path in reversed(self._files()):
+        """Return the newest whole checkpoint, or an empty mapping if there is none. That of a finished run is older than any other."""
+        for path in (*reversed(self._files()), self.final):
             try:
                 return _read(path)
             except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError):
                 continue
         return {}
 
+    def finish(self) -> None:
+        """Keep the newest checkpoint as the state of the finished run, unless `keep` is 0, and remove all others.
+
+        Raises:
+            OutputError: the files cannot be moved or removed.
+        """
+        newest = self._files()[-1:]
+        with explained(self.final):
+            if not self.keep:
+                self.final.unlink(missing_ok=True)
+            elif newest:
+                os.replace(newest[0], self.final)
+        self.clear()
+
     def clear(self) -> None:
-        """Remove all checkpoints, and what interrupted writes left.
+        """Remove all checkpoints but that of a finished run, and what interrupted writes left.
 
         Raises:
             OutputError: they cannot be removed.
@@ -156,13 +172,16 @@ def require_resumable(checkpoint: CheckpointState, context: RunContext) -> None:
         )
     if checkpoint["arch"] != context.arch:
         raise RunError(f"the run to resume trains {checkpoint['arch']}, not {context.arch}")
-    if changes := differences(with_new_fields(context.recipe, checkpoint["recipe"]), context.recipe.to_dict()):
-        raise RunError(f"the run to resume has another recipe: {changes}; resume it with that recipe, or start a new one")
+    before, now = with_new_fields(context.recipe, checkpoint["recipe"]), context.recipe.to_dict()
+    if not differs_in_length_only(before, now):
+        raise RunError(f"the run to resume has another recipe: {differences(before, now)}; resume it with that recipe, or start a new one")
     if checkpoint["samples"] != len(context.data.train):
         raise RunError(
             f"the run to resume trains on {checkpoint['samples']} samples, and {len(context.data.train)} are there now: "
             "bring its data back, or start a new one"
         )
+    if context.training_steps < (before.get("steps") or before["epochs"] * context.loader.steps):
+        raise RunError(f"the run to resume is longer: {differences(before, now)}; a run can go on for more epochs, not for fewer")
     world = len(checkpoint["ranks"])
     filled = any(any(pools.values()) for pools in checkpoint["state"]["pools"].values())
     if filled and world != ranks.world:

@@ -36,6 +36,8 @@ class RunConfig:
         weights: files of trained weights by the name of their network, such as `vgg19`, for task losses and evaluators. Networks that are
             not named are looked up in torch's cache.
         widths: folder of a saved student whose widths the student takes; Algorithm 1's first step is then skipped. None searches widths.
+        student: folder of a saved student to train further: the second step starts with its widths and weights, and nothing else. None
+            starts with a new student.
         micro_batch: samples per forward pass, to save memory. Gradients stay the same, except that batch norm normalises each micro-batch
             separately. None runs whole batches.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -64,6 +66,7 @@ class RunConfig:
         metadata={"help": "Trained weights of a network, such as vgg19 or inception.", "metavar": "NAME=FILE", "minimum": None},
     )
     widths: Path | None = _option(None, "Take the widths of a saved student instead of searching.", "DIR")
+    student: Path | None = _option(None, "Train a saved student further, with its widths and weights.", "DIR")
     micro_batch: int | None = _option(None, "Samples per forward pass, to save memory.", "N", minimum=1)
     device: str = _option("auto", "auto, cpu, cuda or cuda:N.", "NAME")
     amp: Amp = _option("auto", "Mixed precision.")
@@ -80,7 +83,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         """Check every value, and turn paths that are given as text into paths."""
-        for name in ("data", "widths"):
+        for name in ("data", "widths", "student"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else Path(value))
         object.__setattr__(self, "weights", dict(self.weights or {}))
@@ -91,6 +94,8 @@ class RunConfig:
             minimum = option.metadata["minimum"]
             if minimum is not None and value is not None and not (isinstance(value, int) and value >= minimum):
                 raise GccError(f"{option.name} = {value!r}: expected a whole number from {minimum} up")
+        if self.widths is not None and self.student is not None:
+            raise GccError(f"the student in {self.student} has its own widths: leave out --widths or --student")
         if self.reference and self.amp in ("bf16", "fp16"):
             raise GccError(f"the reference mode runs in float32: leave out --reference or --amp {self.amp}")
         excluded = [f"--{name.replace('_', '-')}" for name in ("reference", "micro_batch", "detect_anomaly") if getattr(self, name)]
@@ -136,6 +141,7 @@ class RecipeOptions(TypedDict, total=False):
     result_epoch: str
     evaluate_every: int
     epochs: int
+    steps: int | None
     decay_fraction: float
     schedule: Schedule
     batch_size: int
@@ -159,6 +165,7 @@ class RecipeOptions(TypedDict, total=False):
     lambda_global: float
     tau: float
     lr_alpha: float
+    alpha_reach: float
     alpha_decay_epochs: int
     train_teacher: bool
     seed: int
@@ -170,6 +177,7 @@ class RunOptions(RecipeOptions, total=False):
     dataset: str | None
     weights: Mapping[str, str | Path]
     widths: str | Path | None
+    student: str | Path | None
     micro_batch: int | None
     device: str
     amp: Amp

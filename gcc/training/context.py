@@ -20,7 +20,7 @@ from gcc.evaluation.split import SplitEvaluation
 from gcc.models.modules import Widths
 from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import Cost, generator_cost
-from gcc.recipe import Recipe
+from gcc.recipe import Recipe, changed
 from gcc.registry import Architecture, Batch, DatasetSource, EvalContext, Networks
 from gcc.training.config import RunConfig
 from gcc.training.precision import ExecutionConfig, process_settings
@@ -57,7 +57,7 @@ class RunContext:
     Args:
         teacher: the architecture, its recipe, and pretrained weights if it has any.
         config: the options of the run.
-        settings: recipe fields.
+        settings: recipe fields. `steps` prepares the data at once, because its size decides the number of epochs.
 
     Raises:
         GccError: the recipe, the device, a plugin or the data cannot be used.
@@ -72,9 +72,8 @@ class RunContext:
         bind = teacher.demo_architecture if config.data is None else teacher.architecture
         self.architecture: Architecture[Any] = bind(settings)
         self.recipe: Recipe = self.architecture.recipe
-        if not (self.recipe.train_teacher or (teacher.pretrained and teacher.has_discriminators)):
-            lacking = f"{teacher.folder} has none" if teacher.pretrained else "this one is not pretrained: give one with --teacher"
-            raise RecipeError(f"train_teacher = false needs a teacher with trained discriminators, and {lacking}")
+        if not self.recipe.train_teacher:
+            _require_frozen(teacher, self.recipe)
         choices = ("auto", "last", *split_names(self.recipe.evaluators))
         if self.recipe.result_epoch not in choices:
             raise RecipeError(
@@ -85,6 +84,9 @@ class RunContext:
         self.execution = ExecutionConfig.of(config, self.device, self.ranks, channels_last=self.architecture.channels_last)
         self.weights = Weights(config.weights)
         self._opened = DataSplits(self.architecture, config.data, config.dataset)
+        if self.recipe.steps:
+            self.recipe = changed(self.recipe, {"epochs": -(-self.recipe.steps // self.loader.steps)})
+            self.architecture = type(self.architecture)(self.recipe)
 
     @cached_property
     def data(self) -> DataSplits:
@@ -123,6 +125,16 @@ class RunContext:
         if self.config.workers is not None:
             return self.config.workers
         return min(GPU_WORKERS, os.cpu_count() or 1) if self.device.type == "cuda" else 0
+
+    @property
+    def teacher_note(self) -> str:
+        """What a user should know about the teacher, as a sentence; empty if there is nothing to say."""
+        return self.teacher.note if self.recipe.train_teacher else ""
+
+    @property
+    def training_steps(self) -> int:
+        """The number of steps of the adversarial stage."""
+        return self.recipe.steps or self.recipe.epochs * self.loader.steps
 
     def batches(self, stream: Stream, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch from number `start` on, prepared for the task losses if the stream feeds them."""
@@ -199,3 +211,18 @@ class RunContext:
         if self.validation:
             self.validation.check()
         self.weights.require_asked()
+
+
+def _require_frozen(teacher: Teacher, recipe: Recipe) -> None:
+    """Refuse a teacher that cannot stay as it is, because it is not trained, or because the student's losses read what it lacks.
+
+    Raises:
+        RecipeError: it cannot.
+    """
+    if not teacher.pretrained:
+        raise RecipeError("train_teacher = false needs a trained teacher, and this one is not pretrained: give one with --teacher")
+    if recipe.reads_teacher_discriminators and not teacher.has_discriminators:
+        raise RecipeError(
+            f"train_teacher = false needs a teacher with trained discriminators, and {teacher.folder} has none: import them with "
+            "gcc import --discriminator, or use no loss that reads them (--set lambda_distill_d=0 --set lambda_global=0)"
+        )

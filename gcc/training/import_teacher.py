@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from gcc.artifacts.config import CONFIG, WEIGHTS
 from gcc.artifacts.model import DISCRIMINATORS, environment
 from gcc.errors import ArtifactError, GccError, OutputError, suggestion
 from gcc.recipe import changed
-from gcc.registry import ARCHITECTURES, Architecture, StateDictMapping
+from gcc.registry import ARCHITECTURES, StateDictMapping
 from gcc.training.result import GeneratorReport, TrainedPair
 from gcc.utils.files import set_aside
 from gcc.utils.weights import by_prefix, read_state_dicts
@@ -25,11 +26,19 @@ MAX_LISTED = 4
 
 
 def import_generator(
-    arch: str, file: Path, out: Path, *, generator: str | None, settings: Mapping[str, Any], force: bool, key: str = ""
+    arch: str,
+    file: Path,
+    out: Path,
+    *,
+    generator: str | None,
+    settings: Mapping[str, Any],
+    force: bool,
+    key: str = "",
+    discriminators: Mapping[str, Path] = MappingProxyType({}),
 ) -> TrainedPair:
     """Turn a state dict that another program saved into a teacher, and write it to `out`.
 
-    Every tensor of the file must match a parameter of the same shape, and every parameter a tensor. Discriminators are not imported.
+    Every tensor of the file must match a parameter of the same shape, and every parameter a tensor.
 
     Args:
         arch: name of the architecture.
@@ -39,30 +48,83 @@ def import_generator(
         settings: recipe fields that the file does not determine.
         force: move the contents of `out` aside.
         key: where the state dict is in the file, such as `params_ema` or `state_dict.generator`. Empty takes the only one that fits.
+        discriminators: the files of the discriminators, by name: of all or of none.
 
     Raises:
-        ArtifactError: the file cannot be read, or does not fit the family.
+        ArtifactError: a file cannot be read, or does not fit the family, or files do not fit each other.
         OutputError: `out` cannot be written, or contains that generator already.
     """
     family = ARCHITECTURES.load(arch)
     name = family.generators[0] if generator is None else generator
     if name not in family.generators:
         raise GccError(f"{arch} has no generator {name!r}{suggestion(name, family.generators)}")
-    tensors, mapping = _find(file, arch, family, key)
-    architecture = family(changed(family.published(), {**mapping.settings, **settings}))
+    if discriminators and set(discriminators) != set(family.discriminators):
+        flags = " ".join(f"--discriminator {missing}=FILE" for missing in family.discriminators if missing not in discriminators)
+        raise GccError(f"{arch} has the discriminators {', '.join(family.discriminators)}: give a file for each, here {flags}")
+    tensors, mapping = _find(file, arch, "generator", family.map_state_dict, key)
+    others = {label: _find(path, arch, "discriminator", family.map_discriminator_state_dict) for label, path in discriminators.items()}
+    mappings = {file: mapping} | {discriminators[label]: own for label, (_, own) in others.items()}
+    architecture = family(changed(family.published(), {**_joined_settings(mappings), **settings}))
     widths = architecture.full_widths(architecture.recipe.ngf)
     network = architecture.build_generator(widths)
     network.load_state_dict(_matched(file, mapping, tensors, network.state_dict()))
+    trained = {label: architecture.build_discriminator().eval() for label in others}
+    for label, (tensors_D, mapping_D) in others.items():
+        trained[label].load_state_dict(_matched(discriminators[label], mapping_D, tensors_D, trained[label].state_dict()))
     cpu = torch.device("cpu")
     report = GeneratorReport.measure(architecture, network, widths, cpu)
-    teacher = TrainedPair("teacher", arch, architecture, {name: report}, {}, environment(cpu))
+    teacher = TrainedPair("teacher", arch, architecture, {name: report}, trained, environment(cpu))
     _make_room(teacher, out, name, force=force)
     teacher.save(out, {name: {"teacher": report.measurements()}}, None)
     return teacher
 
 
-def _find(file: Path, arch: str, family: type[Architecture[Any]], key: str) -> tuple[dict[str, Tensor], StateDictMapping]:
-    """Return the state dict of a file at a key, or the only one that is a generator of the family, and the mapping of its names.
+def _joined_settings(mappings: Mapping[Path, StateDictMapping]) -> dict[str, Any]:
+    """Return the recipe fields that follow from several files.
+
+    Raises:
+        ArtifactError: two files differ in a field.
+    """
+    settings: dict[str, Any] = {}
+    sources: dict[str, Path] = {}
+    for file, mapping in mappings.items():
+        for field, value in mapping.settings.items():
+            if settings.setdefault(field, value) != value:
+                raise ArtifactError(f"{file} has {field} = {value}, and {sources[field]} has {settings[field]}: they are not of one run")
+            sources.setdefault(field, file)
+    return settings
+
+
+def discriminator_files(arch: str, texts: Iterable[str]) -> dict[str, Path]:
+    """Return the files of `--discriminator FILE` or `--discriminator NAME=FILE`, by discriminator.
+
+    Raises:
+        GccError: a text does not say which of several discriminators its file is, or two name the same one.
+    """
+    names, files = ARCHITECTURES.load(arch).discriminators, dict[str, Path]()
+    for text in texts:
+        name, equals, path = text.partition("=")
+        if not (equals and name in names):
+            name, path = names[0], text
+            if len(names) > 1:
+                raise GccError(f"--discriminator {text}: {arch} has several, so name it, such as --discriminator {name}={text}")
+        if name in files:
+            raise GccError(f"--discriminator {text}: the discriminator {name} is given twice")
+        files[name] = Path(path)
+    return files
+
+
+def _find(
+    file: Path, arch: str, kind: str, mapping_of: Callable[[Mapping[str, Tensor]], StateDictMapping | None], key: str = ""
+) -> tuple[dict[str, Tensor], StateDictMapping]:
+    """Return the state dict of a file at a key, or the only one of a kind of network of the family, and the mapping of its names.
+
+    Args:
+        file: the file.
+        arch: name of the architecture.
+        kind: of the network, `generator` or `discriminator`.
+        mapping_of: returns the mapping of a state dict of that kind, and None for others.
+        key: where the state dict is in the file. Empty takes the only one that fits.
 
     Raises:
         ArtifactError: there is none at the key, none of the family, or several.
@@ -77,15 +139,16 @@ def _find(file: Path, arch: str, family: type[Architecture[Any]], key: str) -> t
             raise ArtifactError(f"{file} has no state dict at the key {key!r}{suggestion(key, filter(None, known))}")
         levels = [{key: known[key]}]
     for state_dicts in levels:
-        mappings = {name: mapping for name, tensors in state_dicts.items() if (mapping := family.map_state_dict(tensors)) is not None}
+        mappings = {name: mapping for name, tensors in state_dicts.items() if (mapping := mapping_of(tensors)) is not None}
         if len(mappings) > 1:
-            raise ArtifactError(f"{file} contains several generators of {arch}: choose one of {_some(mappings)} with --key")
+            remedy = "choose one of {} with --key" if kind == "generator" else "save one of {} in a file of its own"
+            raise ArtifactError(f"{file} contains several {kind}s of {arch}: {remedy.format(_some(mappings))}")
         for name, mapping in mappings.items():
             return state_dicts[name], mapping
     name, tensors = next(iter(levels[0].items()))
     keys = f"; it contains {_some(whole)}" if len(whole) > 1 else ""
     raise ArtifactError(
-        f"{file} is not a generator that {arch} knows: {f'in {name}, ' if name else ''}its first tensors are {_some(tensors)}{keys}"
+        f"{file} is not a {kind} that {arch} knows: {f'in {name}, ' if name else ''}its first tensors are {_some(tensors)}{keys}"
     )
 
 
@@ -96,7 +159,10 @@ def _make_room(teacher: TrainedPair, out: Path, name: str, *, force: bool) -> No
     for folder in folders:
         if folder not in own and not folder.name.startswith("replaced"):
             raise OutputError(f"{folder} contains another model: choose another folder")
-    for folder, names in ((teacher.path(out, name), FILES), (out, (DISCRIMINATORS,))):
+    path = teacher.path(out, name)
+    # Discriminators in the folder belong to its generators: to the one that is replaced, or to others that were imported before.
+    replaces = bool(teacher.discriminators) or any((path / file).exists() for file in FILES)
+    for folder, names in ((path, FILES), (out, (DISCRIMINATORS,) if replaces else ())):
         existing = [file for file in names if (folder / file).exists()]
         if existing and not force:
             raise OutputError(f"{folder} already contains {', '.join(existing)}: choose another folder, or move it aside with --force")

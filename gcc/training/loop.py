@@ -6,6 +6,7 @@ import abc
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import torch
@@ -43,6 +44,7 @@ class Stage:
         step: trains on one batch from each stream, and returns the losses.
         streams: where the batches come from.
         pairs: the pairs whose learning rates follow the recipe's schedule.
+        most_steps: the number of steps after which the stage ends, within an epoch. None lets every epoch end.
     """
 
     phase: Phase
@@ -50,6 +52,7 @@ class Stage:
     step: Callable[..., LossTree]
     streams: tuple[Stream, ...]
     pairs: tuple[GANPair, ...] = ()
+    most_steps: int | None = None
 
 
 @dataclass(frozen=True)
@@ -198,9 +201,10 @@ class TrainingLoop(abc.ABC):
         step = self.context.execution.runner(stage.step)
         for epoch in self._remaining(stage):
             done = self._begin(stage, epoch)
-            step.begin_epoch(self.context.loader.steps - done)
             streams = (self.context.batches(stream, epoch, done) for stream in stage.streams)
-            for index, batches in enumerate(zip(*streams, strict=True), done + 1):
+            steps = self._last_step(stage, epoch) - done
+            step.begin_epoch(steps)
+            for index, batches in enumerate(islice(zip(*streams, strict=True), steps), done + 1):
                 yield self._record(stage, epoch, index, step(*batches))
         for stream in stage.streams:
             self.context.loader.close(stream)
@@ -217,7 +221,7 @@ class TrainingLoop(abc.ABC):
         torch.manual_seed(derive_seed(self.recipe.seed, self.context.ranks.seed_name(f"{stage.phase} {epoch}")))
         done = self._restore() if self._resumed else 0
         if self.collapse:
-            self.collapse.begin(epoch if done == self.context.loader.steps else epoch - 1)
+            self.collapse.begin(epoch if done == self._last_step(stage, epoch) else epoch - 1)
         for pair in stage.pairs:
             pair.begin(epoch)
         return done
@@ -225,7 +229,7 @@ class TrainingLoop(abc.ABC):
     def _record(self, stage: Stage, epoch: int, index: int, losses: LossTree) -> Step:
         """Return the record of step `index` of an epoch, counted from 1. Once an epoch, synchronise and check how training goes."""
         steps = self.context.loader.steps
-        number, ends_epoch = (epoch - 1) * steps + index, index == steps
+        number, ends_epoch = (epoch - 1) * steps + index, index == self._last_step(stage, epoch)
         losses = averaged(losses, self.context.ranks)
         self._finite.update(number, losses)
         metrics: Metrics = {}
@@ -240,7 +244,13 @@ class TrainingLoop(abc.ABC):
             else:
                 self.require_finite(stage.phase, epoch)
             self._finite.reset()
-        return Step(stage.phase, epoch, stage.epochs, number, stage.epochs * steps, StepLosses(losses), ends_epoch, metrics, warnings)
+        total = (stage.epochs - 1) * steps + self._last_step(stage, stage.epochs)
+        return Step(stage.phase, epoch, stage.epochs, number, total, StepLosses(losses), ends_epoch, metrics, warnings)
+
+    def _last_step(self, stage: Stage, epoch: int) -> int:
+        """Return the number of steps of an epoch of a stage."""
+        steps = self.context.loader.steps
+        return steps if stage.most_steps is None else min(steps, stage.most_steps - (epoch - 1) * steps)
 
     def require_finite(self, phase: Phase, epoch: int) -> None:
         """Refuse losses that are not finite. This synchronises with the device.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -11,18 +11,20 @@ from torch import nn
 from gcc.artifacts.run_folder import data_of
 from gcc.models.modules import Widths
 from gcc.pruning.cost import generator_cost
-from gcc.recipe import Recipe
+from gcc.recipe import LENGTH_FIELDS, Recipe, differences
 from gcc.training.context import RunContext
 from gcc.training.footprint import networks_on_meta
+from gcc.training.retention import alpha_rate, alpha_reach, sufficient_alpha_rate
 
 if TYPE_CHECKING:
+    from gcc.training.checkpoint import CheckpointState
     from gcc.training.loop import TrainingLoop
 
 
 def training_plan(run: TrainingLoop) -> dict[str, str]:
     """Return the plan of any run, by title."""
     context = run.context
-    notes = [note for note in (context.architecture.note, context.teacher.note, _other_data(context), context.data.test.note) if note]
+    notes = [note for note in (context.architecture.note, context.teacher_note, _other_data(context), context.data.test.note) if note]
     batches = f"batches of {context.recipe.batch_size}{_micro_batches(context)}"
     return {
         **context.data.summary(context.recipe.size),
@@ -30,7 +32,7 @@ def training_plan(run: TrainingLoop) -> dict[str, str]:
         "device": f"{context.device}, {str(context.execution.dtype).removeprefix('torch.')}"
         + (", compiled" if context.execution.compile else "")
         + (f", {context.ranks.world} processes" if context.ranks.is_distributed else ""),
-        "training": f"{' + '.join(run.epochs_of_stages())} epochs of {context.loader.steps} steps, {batches}",
+        "training": f"{' + '.join(run.epochs_of_stages())} epochs of {context.loader.steps} steps{_end(context.recipe)}, {batches}",
         "result": str(run.epoch_rule),
     }
 
@@ -48,19 +50,28 @@ def compression_plan(run: TrainingLoop, widths: Mapping[str, Widths], expected: 
     if widths:
         costs = {name: generator_cost(context.architecture, chosen) for name, chosen in widths.items()}
         facts["widths"] = "; ".join(f"{name}: {cost}" for name, cost in costs.items())
+        if context.config.student is not None:
+            facts["student"] = f"{context.config.student}, trained further"
     else:
         full = context.architecture.full_widths(recipe.prune_width)
         facts["pruned from"] = f"width {recipe.prune_width}: {generator_cost(context.architecture, full)}"
         facts["budget"] = "; ".join(f"{name} {budget.plan(teacher, recipe.mac_counter)}" for name, budget in context.budgets().items())
         removed = {name: 1 - sum(chosen.values()) / sum(full.values()) for name, chosen in expected.items()}
         facts["channels"] = "; ".join(f"{name}: about {share:.0%} of {sum(full.values())} will go" for name, share in removed.items())
-    reach = _reach_of_alpha(context)
-    if recipe.discriminator == "selective" and reach < 1 - recipe.tau:
-        facts["warning"] = (
-            f"retention factors start at 1 and can fall by {reach:.2g} in this run, not below tau = {recipe.tau}: no channel of the "
-            "student's discriminator will switch off; train longer, or raise lr_alpha with --set"
-        )
+    rate = alpha_rate(context)
+    if recipe.discriminator == "selective" and rate != recipe.lr_alpha:
+        facts["lr_alpha"] = f"{rate:.2g} instead of {recipe.lr_alpha:.2g}, with which no channel could switch off in this run (alpha_reach)"
+    if warnings := [*_alpha_warning(context, rate), *_target_warning(recipe)]:
+        facts["warning"] = "; ".join(warnings)
     return facts
+
+
+def longer_run(run: TrainingLoop, checkpoint: CheckpointState) -> str:
+    """Describe how a run that resumes goes on for longer than it was started for. Empty if it does not."""
+    before, now = ({name: recipe.get(name) for name in sorted(LENGTH_FIELDS)} for recipe in (checkpoint["recipe"], run.recipe.to_dict()))
+    schedules = "learning rates" + (" and beta = epoch / epochs (Eq. III)" if "student" in run.result_widths else "")
+    longer = differences(before, now)
+    return f"{longer}; from now on, {schedules} are those of a run of {run.recipe.epochs} epochs" if longer else ""
 
 
 def pretraining_epochs(epochs: int) -> list[str]:
@@ -68,17 +79,23 @@ def pretraining_epochs(epochs: int) -> list[str]:
     return [f"{epochs} (pre-training)"] if epochs else []
 
 
-def compression_epochs(recipe: Recipe, *, searches: bool, pretrains_search: bool) -> list[str]:
+def compression_epochs(recipe: Recipe, *, searches: bool, pretrains_search: bool, pretrains: bool) -> list[str]:
     """Return a string with the number of epochs of each stage of a compression, in order.
 
     Args:
         recipe: the recipe.
         searches: whether the first step is still to come.
         pretrains_search: whether its pair is pre-trained.
+        pretrains: whether one of the pairs of the second step is pre-trained.
     """
     before = pretraining_epochs(recipe.search_pretrain_epochs if pretrains_search else 0)
     search = [*before, str(recipe.search_epochs)] if searches else []
-    return [*search, *pretraining_epochs(recipe.pretrain_epochs), str(recipe.epochs)]
+    return [*search, *pretraining_epochs(recipe.pretrain_epochs if pretrains else 0), str(recipe.epochs)]
+
+
+def _end(recipe: Recipe) -> str:
+    """Return where the last stage ends if that is not the end of its last epoch."""
+    return f", of which the last stage takes {recipe.steps} steps" if recipe.steps else ""
 
 
 def _other_data(context: RunContext) -> str:
@@ -97,8 +114,17 @@ def _micro_batches(context: RunContext) -> str:
     return f" in micro-batches of {size}" + (", which batch norm normalises separately" if mixes else "")
 
 
-def _reach_of_alpha(context: RunContext) -> float:
-    """Return about how far Adam can move a retention factor in the whole run: one learning rate per step."""
-    recipe = context.recipe
-    factors = [recipe.alpha_rate_factor(epoch) for epoch in range(1, recipe.epochs + 1)]
-    return recipe.lr_alpha * context.loader.steps * sum(factors)
+def _alpha_warning(context: RunContext, rate: float) -> Iterator[str]:
+    """Yield a warning if retention factors cannot fall to tau with their learning rate."""
+    recipe, reach = context.recipe, alpha_reach(context, rate)
+    if recipe.discriminator == "selective" and reach < 1 - recipe.tau:
+        yield (
+            f"retention factors start at 1 and can fall by {reach:.2g} in this run, not below tau = {recipe.tau}: no channel of the "
+            f"student's discriminator will switch off; train longer, or give --set lr_alpha={sufficient_alpha_rate(context):.2g}"
+        )
+
+
+def _target_warning(recipe: Recipe) -> Iterator[str]:
+    """Yield a warning if steps end a run in its first epoch, in which the target of Eq. 7 never changes."""
+    if recipe.steps and recipe.epochs == 1 and recipe.lambda_global and recipe.discriminator != "none":
+        yield "the run ends in its first epoch, so that L_target (Eq. II) keeps its first value (beta = 1); give more --steps"

@@ -96,7 +96,7 @@ class Session:
         with explained(self.out):
             self.out.mkdir(parents=True, exist_ok=True)
             self._require_lock()
-        needed = bytes_written(self.run.context) + self.schedule.keep * bytes_of_checkpoint(self.run.context)
+        needed = bytes_written(self.run.context) + max(1, self.schedule.keep) * bytes_of_checkpoint(self.run.context)
         if not self.checkpoint:
             return claim(self.out, needs=needed)
         require_room(self.out, needs=needed)
@@ -159,7 +159,7 @@ class Session:
             raise
         if ranks.is_main_process:
             result.save(self.out)
-            checkpoints.clear()
+            checkpoints.finish()
         return result
 
     def _save_checkpoint(self, step: Step, progress: ProgressLog | None) -> None:

@@ -12,15 +12,22 @@ from gcc.training.loss_tree import LossTree
 from gcc.training.pair import GANPair
 
 
-def adversarial_stage(phase: Phase, pair: GANPair, epochs: int) -> Stage:
-    """Return the stage in which one pair trains by itself with Eq. 1 and 2 (Algorithm 1, lines 2 to 4)."""
+def adversarial_stage(phase: Phase, pair: GANPair, epochs: int, most_steps: int | None) -> Stage:
+    """Return the stage in which one pair trains by itself with Eq. 1 and 2 (Algorithm 1, lines 2 to 4).
+
+    Args:
+        phase: the phase.
+        pair: the pair.
+        epochs: the number of epochs.
+        most_steps: the number of steps after which the stage ends. None lets every epoch end.
+    """
 
     def step(batch: Batch) -> LossTree:
         fake = pair.generate(batch)
         losses = pair.step_D(fake)
         return {"teacher": losses | pair.step_G(fake, pair.discriminate(fake))}
 
-    return Stage(phase, epochs, step, (Stream.SINGLE,), (pair,))
+    return Stage(phase, epochs, step, (Stream.SINGLE,), (pair,), most_steps)
 
 
 def pretraining_stages(phase: Phase, pairs: Mapping[str, GANPair], epochs: int) -> Iterator[Stage]:

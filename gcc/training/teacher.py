@@ -9,9 +9,9 @@ from typing import Any
 
 from gcc.artifacts.config import Artifact
 from gcc.artifacts.model import has_discriminators, load_matching_weights, read, read_discriminators, resolve_location
-from gcc.errors import ArtifactError
+from gcc.errors import ArtifactError, RecipeError
 from gcc.pruning.prune_width import width_for_budget
-from gcc.recipe import Recipe, changed, current_names
+from gcc.recipe import LENGTH_FIELDS, Recipe, changed, current_names
 from gcc.registry import ARCHITECTURES, Architecture, Networks
 
 
@@ -50,12 +50,12 @@ class Teacher:
         """Return the teacher saved in `folder` by `gcc compress` or `gcc train`, with its weights and recipe.
 
         Args:
-            folder: the teacher's folder; or `hf://user/name`, optionally with `@revision`, on the Hugging Face Hub.
+            folder: the teacher's folder, or that of its run; or `hf://user/name`, optionally with `@revision`, on the Hugging Face Hub.
 
         Raises:
             ArtifactError: the folder does not hold a whole, undamaged teacher.
         """
-        folder = resolve_location(folder)
+        folder = resolve_location(folder, "teacher")
         pretrained = read(folder, role="teacher")
         arch = next(iter(pretrained.values())).arch
         missing = set(ARCHITECTURES.load(arch).generators) - pretrained.keys()
@@ -86,20 +86,21 @@ class Teacher:
         saved_discriminators = read_discriminators(self.folder, next(iter(self.pretrained.values())).architecture)
         for networks, pretrained in ((generators, saved), (discriminators, saved_discriminators)):
             for name, network in pretrained.items():
-                load_matching_weights(networks[name], network, self.folder)
+                load_matching_weights(networks[name], network, self.folder, "teacher")
 
     def architecture(self, settings: Mapping[str, Any]) -> Architecture[Any]:
         """Return the architecture bound to its published recipe, or to the recipe that a pretrained teacher was trained with.
 
         A budget in the settings counts MACs exactly, and the width that is pruned follows from it, unless the settings say otherwise. The
-        recipe's counter and width belong to the recipe's own budget.
+        recipe's counter and width belong to the recipe's own budget. A number of epochs in the settings replaces the recipe's `steps`.
+        An `lr_alpha` in the settings is not raised in short runs.
 
         Args:
             settings: recipe fields that override the recipe.
 
         Raises:
             BudgetError: the budget cannot be read.
-            RecipeError: a field is unknown or out of range.
+            RecipeError: a field is unknown or out of range, or both `epochs` and `steps` are given.
         """
         family = ARCHITECTURES.load(self.arch)
         return self._bound(family, family.published(), settings)
@@ -110,10 +111,20 @@ class Teacher:
         return self._bound(family, family.demo(), settings)
 
     def _bound(self, family: type[Architecture[Any]], recipe: Recipe, settings: Mapping[str, Any]) -> Architecture[Any]:
+        fixed: dict[str, Any] = {}
         for artifact in self.pretrained.values():
-            recipe = artifact.recipe
-        settings = {**self.settings, **settings}
+            recipe, fixed = artifact.recipe, artifact.architecture.fixed_by_weights()
+        if LENGTH_FIELDS <= {name for name, value in settings.items() if value is not None}:
+            raise RecipeError("epochs and steps exclude each other: give the length of the run in one of them")
+        own = {name: value for name, value in self.settings.items() if not (name in LENGTH_FIELDS and LENGTH_FIELDS & settings.keys())}
+        settings = {**own, **settings}
         given = current_names(settings).keys()
+        if "epochs" in given:
+            settings.setdefault("steps", None)
+        if "lr_alpha" in given:
+            settings.setdefault("alpha_reach", 0.0)
+        if settings.get("size", recipe.size) != recipe.size:
+            settings = fixed | settings
         if "budget" in given and "mac_counter" not in given:
             settings["mac_counter"] = "exact"
         recipe = changed(recipe, settings)

@@ -33,8 +33,8 @@ class Trainer(TrainingLoop):
 
     def __init__(self, teacher: Teacher, data: str | Path | None = None, **options: Unpack[RunOptions]) -> None:
         config, settings = RunConfig.split({"data": data, **options})
-        if config.widths is not None:
-            raise GccError("a teacher has the widths of its recipe: leave out widths, or use Compressor")
+        if config.widths is not None or config.student is not None:
+            raise GccError("a teacher has the widths of its recipe: leave out widths and student, or use Compressor")
         super().__init__(RunContext(teacher, config, settings))
         if not self.recipe.train_teacher:
             raise GccError("train_teacher = false leaves nothing to train here: leave it out, or use Compressor (gcc compress)")
@@ -44,7 +44,7 @@ class Trainer(TrainingLoop):
         self.pairs = {"teacher": teacher}
         new = {} if self.context.teacher.pretrained else self.pairs
         yield from pretraining_stages(Phase.PRETRAIN, new, self.recipe.pretrain_epochs)
-        yield adversarial_stage(Phase.TEACHER, teacher, self.recipe.epochs)
+        yield adversarial_stage(Phase.TEACHER, teacher, self.recipe.epochs, self.recipe.steps)
 
     def epochs_of_stages(self) -> list[str]:
         pretraining = [] if self.context.teacher.pretrained else plan.pretraining_epochs(self.recipe.pretrain_epochs)

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, count, islice
-from pathlib import Path
 
 import torch
 from torch import nn
 
-from gcc.artifacts.model import read
-from gcc.errors import ArtifactError
 from gcc.models.modules import Widths
 from gcc.pruning.importance import ONCE, random_gradients
 from gcc.pruning.search import prune_family, warn_of_narrow_layers
 from gcc.registry import ImportanceMetric, Networks
-from gcc.training.build_pairs import teacher_networks
+from gcc.training.build_pairs import saved_student, teacher_networks
 from gcc.training.context import RunContext, Stream
 from gcc.training.pair import GANPair
 from gcc.utils.seeds import derive_seed
@@ -49,18 +46,14 @@ def reachable_widths(context: RunContext, metric: ImportanceMetric) -> dict[str,
     return _within_budget(context, metric, generators, random_gradients)
 
 
-def saved_widths(context: RunContext, folder: Path) -> dict[str, Widths]:
-    """Return the widths of a saved student's generators.
+def saved_widths(context: RunContext) -> dict[str, Widths]:
+    """Return the widths of the saved student whose widths the run takes, by generator. Empty if the run searches them.
 
     Raises:
         ArtifactError: the folder contains no student of this family with these levels.
     """
-    saved = read(folder, role="student")
-    names = context.architecture.widths(context.recipe.ngf).keys()
-    for generator in context.architecture.generators:
-        if generator not in saved or saved[generator].arch != context.arch or saved[generator].widths.keys() != names:
-            raise ArtifactError(f"{folder} contains no widths for this {context.arch}'s generator {generator}: expected {', '.join(names)}")
-    return {generator: saved[generator].widths for generator in context.architecture.generators}
+    folder = context.config.student or context.config.widths
+    return {} if folder is None else {name: artifact.widths for name, artifact in saved_student(context, folder).items()}
 
 
 def _within_budget(

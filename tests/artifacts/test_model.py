@@ -7,14 +7,18 @@ import struct
 
 import pytest
 import torch
+from click.testing import CliRunner
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from gcc import Teacher, load
 from gcc.artifacts.config import Artifact
 from gcc.artifacts.model import environment, read, read_discriminators, save, save_discriminators, single_generator
+from gcc.cli import main
 from gcc.errors import ArtifactError
 from gcc.models.build import build_discriminators, build_generators
 from tests.helpers.families import TINY
+from tests.helpers.run_folders import full_run
 
 MEASUREMENTS = {
     "resolution": "1x3x32x32",
@@ -95,7 +99,7 @@ def test_nothing_but_plain_tensors_and_json_is_written(saved):
         ({"generator": []}, "expected G"),
         ({"recipe": {"ngf": "many"}}, "ngf"),
         ({"recipe": {"evil": 1}}, "evil"),
-        ({"recipe": {"size": 48}}, "power of two"),
+        ({"recipe": {"size": 48}}, "multiple of 32"),
         ({"recipe": [1]}, "not the configuration"),
         ({"recipe": {"ngf": 10**30}}, "ngf"),
         ({"widths": {}}, "widths"),
@@ -128,6 +132,42 @@ def test_huge_widths_are_refused_before_memory_is_allocated(saved):
     edit(saved, widths={name: 1 << 16 for name in single_generator(read(saved)).widths})
     with pytest.raises(ArtifactError, match="does not fit its config.json"):
         load(saved)
+
+
+@pytest.mark.parametrize("arch", ["pix2pix", "cyclegan", "sagan", "srgan"])
+def test_an_absurd_size_is_refused_before_memory_is_allocated(arch, tmp_path, monkeypatch):
+    folder = full_run(tmp_path / "run", arch) / "student"
+    folder = next(folder.glob("**/config.json")).parent
+    field = "cost_size" if arch == "srgan" else "size"
+    config = json.loads((folder / "config.json").read_text())
+    # A size of SAGAN that has other levels has other weights.
+    absurd = config["recipe"][field] if arch == "sagan" else 16384
+    # The first or the last layer alone has three channels of float32 at this size.
+    free = 3 * 4 * absurd**2
+    monkeypatch.setattr("gcc.artifacts.config.free_memory", lambda device: free)
+    edit(folder, recipe=config["recipe"] | {field: absurd} | ({"depth": 5} if arch == "pix2pix" else {}))
+    with pytest.raises(ArtifactError, match=rf"config\.json: recipe: {field} = {absurd}: a layer of the generator takes .* GB") as refusal:
+        read(folder)
+    assert "\n" not in str(refusal.value)
+    monkeypatch.setattr("gcc.artifacts.config.free_memory", lambda device: None)
+    assert read(folder)
+
+
+def test_every_command_refuses_an_absurd_size(saved, tmp_path, monkeypatch):
+    recipe = json.loads((saved / "config.json").read_text())["recipe"]
+    edit(saved, recipe=recipe | {"size": 16384, "depth": 5})
+    monkeypatch.setattr("gcc.artifacts.config.free_memory", lambda device: 2**30)
+    Image.new("RGB", (8, 8)).save(tmp_path / "in.png")
+    for command in (
+        ("inspect", saved),
+        ("evaluate", saved, "--data", tmp_path),
+        ("export", saved),
+        ("bench", saved),
+        ("translate", saved, tmp_path / "in.png", tmp_path / "out.png"),
+        ("compress", "--arch", "pix2pix", "--student", saved),
+    ):
+        result = CliRunner().invoke(main, [*map(str, command)])
+        assert result.exit_code == 2 and "config.json: recipe: size = 16384: " in result.stderr, command
 
 
 def test_weights_that_do_not_fit_into_memory_are_refused_before_they_are_read(saved, monkeypatch):
@@ -207,10 +247,16 @@ def test_a_missing_generator_is_reported(tmp_path):
         load(tmp_path / "nothing")
     with pytest.raises(ArtifactError, match=r"contains no config\.json"):
         load(tmp_path)
-    for role in ("student", "teacher"):
+    for role in ("teacher", "student"):
+        (tmp_path / "recipe.toml").write_text("")
+        with pytest.raises(ArtifactError, match=f"the run in .* has saved no {role}: expected a finished run that has one"):
+            read(tmp_path, role=role)
+        (tmp_path / "recipe.toml").unlink()
         write(tmp_path / role, role)
-    with pytest.raises(ArtifactError, match="give .*student or .*teacher"):
-        load(tmp_path)
+    assert single_generator(read(tmp_path)).role == "student" and Teacher.load(tmp_path).folder == tmp_path / "teacher"
+    shutil.rmtree(tmp_path / "student")
+    assert single_generator(read(tmp_path)).role == "teacher"
+    write(tmp_path / "student", "student")
     with pytest.raises(ArtifactError, match="contains a student: expected a teacher"):
         Teacher.load(tmp_path / "student")
 

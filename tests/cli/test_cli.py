@@ -313,7 +313,7 @@ def test_version_names_what_matters():
         ([], "give --arch NAME"),
         (["--arch", "pix2pix", "--metric", "l3"], "unknown metric 'l3'"),
         (["--arch", "pix2pix", "--selector", "papr"], "papr"),
-        (["--arch", "pix2pix", "--size", "100"], "power of two"),
+        (["--arch", "pix2pix", "--size", "100"], "multiple of 32"),
         (["--arch", "pix2pix", "--budget", "0.001%"], "can be pruned to between"),
         (["--arch", "pix2pix", "--budget", "many"], "many"),
         (["--arch", "pix2pix", "--set", "taw=1"], "tau"),
@@ -405,7 +405,25 @@ def test_evaluate_prints_metrics_with_their_protocols_and_writes_json(small_run)
         assert text in result.output
     metrics = json.loads((out / "student-evaluation.json").read_text())["metrics"]["G"]
     assert metrics["psnr"]["unit"] == "dB" and f"{metrics['psnr']['value']:.4g} dB" in result.output
-    assert run("evaluate", str(out)).stderr.startswith("gcc: error: ")
+
+
+def test_every_command_takes_the_folder_of_a_run_as_its_student(small_run, tmp_path):
+    out, _ = small_run
+    image, first, second = (tmp_path / f"{name}.png" for name in ("in", "first", "second"))
+    Image.linear_gradient("L").resize((32, 32)).save(image)
+    for folder, target in ((out, first), (out / "student", second)):
+        assert run("translate", str(folder), str(image), str(target)).exit_code == 0
+    assert first.read_bytes() == second.read_bytes()
+    result = run("evaluate", str(out), "--evaluators", "ssim_y")
+    assert result.exit_code == 0 and f"metrics saved in {out / 'student-evaluation.json'}" in result.output
+    assert run("inspect", str(out)).output == run("inspect", str(out / "student")).output
+    assert "student" in run("inspect", str(out)).output
+    assert run("export", str(out), "--format", "safetensors").exit_code == 0 and (out / "student.safetensors").is_file()
+    result = run("bench", str(out), "--against", str(out / "teacher"))
+    assert result.exit_code == 0, result.output
+    for option in ("--teacher", "--widths", "--student"):
+        result = run("compress", *(() if option == "--teacher" else ("--arch", "pix2pix")), option, str(out), *small_run[1], "--dry-run")
+        assert result.exit_code == 0, result.output
 
 
 def test_the_widths_of_a_student_replace_the_search(small_run, tmp_path):

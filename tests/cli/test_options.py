@@ -53,7 +53,7 @@ def test_every_run_option_is_a_field_of_the_config_with_its_default():
         options, _ = parsed("compress")
         default = () if field.name == "weights" else field.default
         assert options[field.name] == default, field.name
-    assert {field.name for field in fields(RunConfig)} - {option.name for option in Commands()["train"].params} == {"widths"}
+    assert {field.name for field in fields(RunConfig)} - {option.name for option in Commands()["train"].params} == {"widths", "student"}
 
 
 def test_a_field_becomes_an_option_of_its_type():
@@ -150,4 +150,7 @@ def test_a_resumed_run_keeps_the_metric_counter_and_width_that_it_started_with(t
     recipe = Teacher.create("pix2pix").architecture({"metric": "l1", "prune_width": 20, "seed": 5}).recipe
     text = recipe.to_toml("pix2pix").replace("mac_counter", "counter")  # as version 0.1 wrote it
     (tmp_path / "recipe.toml").write_text(text)
-    assert fields_of_run(tmp_path) == {"metric": "l1", "mac_counter": "paper", "prune_width": 20}
+    assert fields_of_run(tmp_path) == {"metric": "l1", "mac_counter": "paper", "prune_width": 20, "alpha_reach": 3.0}
+    # The field that earlier versions did not have is compared by its default.
+    (tmp_path / "recipe.toml").write_text(text.replace("alpha_reach = 3.0\n", ""))
+    assert fields_of_run(tmp_path)["alpha_reach"] == 3.0

@@ -107,7 +107,7 @@ def test_missing_and_unused_weights_are_errors(tmp_path, monkeypatch):
 def test_an_invalid_recipe_is_the_only_finding():
     findings = examine(size=100)
     assert [*findings] == ["run"]
-    check(findings, "run", "error", "power of two")
+    check(findings, "run", "error", "multiple of 32")
 
 
 def test_a_teacher_without_discriminators_is_a_warning(tmp_path):

@@ -51,6 +51,23 @@ def unet(depth, ngf, norm=nn.BatchNorm2d, bias=False):
     return Whole(Outermost(down(3, ngf), level, nn.ReLU(), up(2 * ngf, 3, bias=True), nn.Tanh()))
 
 
+class PatchGAN(nn.Module):
+    """The discriminator of `--netD basic`; its tensors are named `model.0.weight` and so on."""
+
+    def __init__(self, channels, ndf, norm=nn.BatchNorm2d, layers=3):
+        super().__init__()
+        bias = norm is not nn.BatchNorm2d
+        modules, before = [nn.Conv2d(channels, ndf, 4, 2, 1), nn.LeakyReLU(0.2)], ndf
+        for number in range(1, layers + 1):
+            width = ndf * min(8, 2**number)
+            modules += [nn.Conv2d(before, width, 4, 2 if number < layers else 1, 1, bias=bias), norm(width), nn.LeakyReLU(0.2)]
+            before = width
+        self.model = nn.Sequential(*modules, nn.Conv2d(before, 1, 4, 1, 1))
+
+    def forward(self, image):
+        return self.model(image)
+
+
 class Block(nn.Module):
     def __init__(self, width, norm, dropout, bias):
         super().__init__()

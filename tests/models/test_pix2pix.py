@@ -98,8 +98,26 @@ def test_every_size_builds_and_runs_down_to_one_pixel(size):
     assert seen == [(1, 1)] and architecture.depth == int(math.log2(size))
 
 
+@pytest.mark.parametrize(("size", "depth"), [(96, 5), (160, 5), (320, 6), (384, 7), (768, 8), (1024, 8), (2048, 8)])
+def test_the_depth_follows_from_the_size(size, depth):
+    assert make(size=size).depth == depth and make(size=size).size_multiple == 2**depth
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(5, 9), st.integers(1, 4), st.integers(1, 4))
+def test_a_depth_takes_every_multiple_and_nothing_else(depth, height, width):
+    architecture = make(size=2**depth * height, depth=depth)
+    assert architecture.depth == depth
+    assert [name for name in architecture.widths(4) if name.startswith("down")] == [f"down{k}" for k in range(1, depth + 1)]
+    with torch.device("meta"):
+        image = torch.empty(1, 3, 2**depth * height, 2**depth * width)
+        assert generator_on_meta(architecture, architecture.full_widths(2))(image).shape == image.shape
+    with pytest.raises(RecipeError, match=f"U-Net of {depth} levels expects a multiple of {2**depth}"):
+        make(size=2**depth * height + 2 ** (depth - 1), depth=depth)
+
+
 @settings(max_examples=25, deadline=None)
-@given(st.data(), st.sampled_from([32, 64, 128, 256]))
+@given(st.data(), st.sampled_from([32, 64, 96, 128, 256]))
 def test_output_shape_does_not_depend_on_widths(data, size):
     architecture = make(size=size)
     widths = {name: data.draw(st.integers(w.minimum, 9), label=name) for name, w in architecture.widths(8).items()}
@@ -177,7 +195,7 @@ def test_leaky_slope_is_that_of_the_original():
     assert {m.negative_slope for m in network.modules() if isinstance(m, nn.LeakyReLU)} == {0.2}
 
 
-@pytest.mark.parametrize("size", [0, 1, 16, 31, 33, 96, 255])
+@pytest.mark.parametrize("size", [0, 1, 16, 31, 33, 80, 255])
 def test_impossible_sizes_are_refused(size):
     with pytest.raises(RecipeError, match="size"):
         make(size=size)

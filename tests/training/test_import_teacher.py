@@ -7,12 +7,13 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
-from gcc import Compressor, Teacher, load
-from gcc.artifacts.model import read
+from gcc import Compressor, Teacher, Trainer, load
+from gcc.artifacts.model import read, read_discriminators
 from gcc.cli import main
 from gcc.errors import ArtifactError, GccError, OutputError, RecipeError
-from gcc.training.import_teacher import import_generator
-from tests.helpers.foreign_networks import ResNet, unet
+from gcc.training.import_teacher import discriminator_files, import_generator
+from tests.helpers.families import TINY
+from tests.helpers.foreign_networks import PatchGAN, ResNet, unet
 
 old_instance_norm = partial(nn.InstanceNorm2d, track_running_stats=True)
 
@@ -36,7 +37,7 @@ def imported(arch, file, out, generator=None, force=False, **settings):
     ("arch", "network", "size", "recipe"),
     [
         ("pix2pix", unet(8, 4), 256, {"generator": "unet", "size": 256, "ngf": 4, "norm": "batch"}),
-        ("pix2pix", unet(7, 4), 128, {"generator": "unet", "size": 128, "ngf": 4, "norm": "batch"}),
+        ("pix2pix", unet(7, 4), 128, {"generator": "unet", "depth": 7, "size": 128, "ngf": 4, "norm": "batch"}),
         ("pix2pix", unet(7, 4, nn.InstanceNorm2d, True), 128, {"generator": "unet", "norm": "instance"}),
         (
             "pix2pix",
@@ -198,3 +199,143 @@ def test_unknown_names(tmp_path):
         import_generator("cyclegan", tmp_path / "G.pth", tmp_path / "teacher", generator=None, settings=settings, force=False)
     with pytest.raises(ArtifactError, match="not a generator that sagan knows"):
         imported("sagan", tmp_path / "G.pth", tmp_path / "teacher")
+
+
+def run_import(*arguments):
+    return CliRunner().invoke(main, ["import", *map(str, arguments)])
+
+
+def saved_pix2pix(folder, norm=nn.BatchNorm2d):
+    """Save a generator and a discriminator of Pix2Pix, and return the discriminator and the arguments of `gcc import`."""
+    saved(unet(5, 4, norm, norm is not nn.BatchNorm2d), folder / "G.pth")
+    network = saved(PatchGAN(6, 3, norm), folder / "D.pth")
+    return network, ["--arch", "pix2pix", folder / "G.pth", folder / "teacher", "--discriminator", folder / "D.pth"]
+
+
+@pytest.mark.parametrize("norm", [nn.BatchNorm2d, nn.InstanceNorm2d])
+def test_the_imported_discriminator_returns_what_the_original_returns(norm, tmp_path):
+    network, arguments = saved_pix2pix(tmp_path, norm)
+    result = run_import(*arguments)
+    assert result.exit_code == 0, result.output
+    artifact = read(tmp_path / "teacher")["G"]
+    assert artifact.recipe.ndf == 3
+    own = read_discriminators(tmp_path / "teacher", artifact.architecture)["D"]
+    pair = torch.rand(2, 6, 64, 64) * 2 - 1
+    with torch.no_grad():
+        torch.testing.assert_close(own.eval()(pair), network(pair), rtol=1e-4, atol=1e-5)
+
+
+def test_each_discriminator_of_a_cyclegan_is_named(tmp_path):
+    for name in "AB":
+        saved(ResNet(2, 4), tmp_path / f"G_{name}.pth")
+        saved(PatchGAN(3, 4, nn.InstanceNorm2d), tmp_path / f"D_{name}.pth")
+    out, first = tmp_path / "teacher", ["--arch", "cyclegan", tmp_path / "G_A.pth", tmp_path / "teacher"]
+    both = [f"--discriminator=B={tmp_path / 'D_A.pth'}", f"--discriminator=A={tmp_path / 'D_B.pth'}"]
+    assert (
+        "cyclegan has several, so name it, such as --discriminator A=" in run_import(*first, "--discriminator", tmp_path / "D_A.pth").stderr
+    )
+    assert "give a file for each, here --discriminator A=FILE" in run_import(*first, both[0]).stderr
+    assert "is given twice" in run_import(*first, both[0], both[0]).stderr
+    assert run_import(*first, *both).exit_code == 0
+    second = ["--arch", "cyclegan", "--generator", "B2A", tmp_path / "G_B.pth", out, "--set", "ndf=4"]
+    assert run_import(*second).exit_code == 0
+    assert Teacher.load(out).has_discriminators and set(Teacher.load(out).pretrained) == {"A2B", "B2A"}
+    assert "already contains" in run_import(*second, *both).stderr
+    assert run_import(*second, *both, "--force").exit_code == 0 and (out / "replaced" / "discriminators.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (PatchGAN(6, 4, layers=4), "is not a discriminator that pix2pix knows"),
+        (unet(5, 4), "is not a discriminator that pix2pix knows"),
+        (PatchGAN(3, 4), r"model\.0\.weight is \(4, 3, 4, 4\), expected \(4, 6, 4, 4\)"),
+        (PatchGAN(6, 4, nn.InstanceNorm2d), r"D\.pth has norm = instance, and .*G\.pth has batch: they are not of one run"),
+    ],
+)
+def test_a_discriminator_that_does_not_fit_is_refused(network, message, tmp_path):
+    saved(unet(5, 4), tmp_path / "G.pth")
+    saved(network, tmp_path / "D.pth")
+    files = discriminator_files("pix2pix", [str(tmp_path / "D.pth")])
+    with pytest.raises(ArtifactError, match=message):
+        import_generator("pix2pix", tmp_path / "G.pth", tmp_path / "out", generator=None, settings={}, force=False, discriminators=files)
+    assert not (tmp_path / "out").exists()
+
+
+FROZEN = TINY["pix2pix"] | {"train_teacher": False, "epochs": 1}
+"""A run with a frozen teacher of the tiny width."""
+
+
+def test_an_imported_teacher_with_discriminators_may_stay_frozen(small_worlds, tmp_path):
+    _, arguments = saved_pix2pix(tmp_path)
+    assert run_import(*arguments).exit_code == 0
+    run = Compressor(Teacher.load(tmp_path / "teacher"), **FROZEN | {"ndf": 3})
+    losses = [step.losses for step in run.steps() if step.phase == "train"]
+    assert all("distill_D" in step["student"] and step["target"].keys() == {"D"} for step in losses)
+    with pytest.raises(ArtifactError, match="does not fit this run's recipe"):
+        Compressor(Teacher.load(tmp_path / "teacher"), **FROZEN | {"ndf": 4}).check()
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_possible"),
+    [
+        ({}, False),
+        ({"lambda_distill_d": 0.0}, False),
+        ({"lambda_global": 0.0}, False),
+        ({"lambda_distill_d": 0.0, "discriminator": "full"}, False),
+        ({"lambda_distill_d": 0.0, "lambda_global": 0.0}, True),
+        ({"lambda_distill_d": 0.0, "lambda_global": 0.0, "discriminator": "full"}, True),
+        ({"lambda_distill_d": 0.0, "discriminator": "none"}, True),
+        ({"discriminator": "none"}, False),
+    ],
+)
+def test_a_teacher_without_discriminators_stays_frozen_where_no_loss_reads_them(settings, is_possible, small_worlds, tmp_path):
+    saved(unet(5, 4), tmp_path / "G.pth")
+    imported("pix2pix", tmp_path / "G.pth", tmp_path / "teacher")
+    teacher = Teacher.load(tmp_path / "teacher")
+    if not is_possible:
+        with pytest.raises(RecipeError, match=r"has none: import them with gcc import --discriminator, or use no loss"):
+            Compressor(teacher, **FROZEN | settings)
+        return
+    run = Compressor(teacher, **FROZEN | settings)
+    assert "no discriminators" not in run.plan().get("note", "")
+    run.run().save(tmp_path / "run")
+    assert not (tmp_path / "run" / "teacher" / "discriminators.safetensors").exists()
+    saved_teacher = teacher.pretrained["G"].network().state_dict()
+    assert all(torch.equal(value, saved_teacher[key]) for key, value in run.teacher.generators["G"].state_dict().items())
+
+
+def test_a_frozen_teacher_without_discriminators_gives_the_losses_of_one_with_them(small_worlds, tmp_path):
+    """Nothing that the student trains on reads them."""
+    _, arguments = saved_pix2pix(tmp_path)
+    assert run_import(*arguments).exit_code == 0
+    assert run_import(*arguments[:3], tmp_path / "bare").exit_code == 0
+    settings = FROZEN | {"ndf": 3, "lambda_distill_d": 0.0, "lambda_global": 0.0}
+    students = []
+    for folder in ("teacher", "bare"):
+        run = Compressor(Teacher.load(tmp_path / folder), **settings)
+        for _ in run.steps():
+            pass
+        students.append(run.student.generators["G"].state_dict() | run.student.discriminators["D"].state_dict())
+    assert all(torch.equal(value, students[1][key]) for key, value in students[0].items())
+
+
+def test_an_imported_u_net_keeps_its_depth_at_other_sizes(tmp_path):
+    network = saved(unet(5, 4), tmp_path / "G.pth")
+    imported("pix2pix", tmp_path / "G.pth", tmp_path / "teacher")
+    teacher = Teacher.load(tmp_path / "teacher")
+    recipe = teacher.architecture({"size": 96}).recipe
+    assert (recipe.depth, recipe.size) == (5, 96)
+    assert teacher.architecture({"size": 64}).recipe.depth == 5
+    image = torch.rand(1, 3, 96, 64) * 2 - 1
+    with torch.no_grad():
+        torch.testing.assert_close(load(tmp_path / "teacher")(image), network(image), rtol=1e-4, atol=1e-5)
+
+
+def test_a_trained_teacher_keeps_its_depth_at_another_size(small_worlds, tmp_path):
+    Trainer(Teacher.create("pix2pix"), **TINY["pix2pix"] | {"epochs": 1}).run().save(tmp_path)
+    teacher = Teacher.load(tmp_path / "teacher")
+    assert teacher.demo_architecture({}).recipe.depth is None
+    Compressor(teacher, size=64).check()
+    with pytest.raises(RecipeError, match="U-Net of 5 levels expects a multiple of 32"):
+        Compressor(teacher, size=80)
