@@ -24,6 +24,7 @@ from gcc.artifacts.run_folder import COMMAND_FILE, RECIPE_FILE, STUDENT, TEACHER
 from gcc.artifacts.tensors import load_network, save_network
 from gcc.errors import ArtifactError
 from gcc.registry import Architecture
+from gcc.utils.arguments import checked_arguments
 from gcc.utils.files import write_text
 
 DISCRIMINATORS = "discriminators.safetensors"
@@ -31,6 +32,7 @@ SHARED = (CONFIG, WEIGHTS, DISCRIMINATORS, CARD, GRID)
 """The files of a student or a teacher that are shared on the Hub; no others are."""
 
 
+@checked_arguments
 def load(folder: str | Path) -> nn.Module:
     """Return the generator saved in `folder`, in eval mode on the CPU, bit-equal to the one that was saved.
 

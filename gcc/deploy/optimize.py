@@ -17,10 +17,21 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 
 from gcc.deploy.polyphase import PhasedTranspose2d, is_upsampling_x2
 from gcc.errors import GccError
-from gcc.models.calls import Arguments, arguments_of, copies, copy_of, describe_shapes, located_errors, tensors_in, unwrapped
+from gcc.models.calls import (
+    Arguments,
+    arguments_of,
+    copies,
+    copy_of,
+    describe_shapes,
+    located_errors,
+    require_values,
+    tensors_in,
+    unwrapped,
+)
 from gcc.models.layers import runs_channels_last
 from gcc.models.module_trace import ModuleTrace
 from gcc.models.modules import without_autocast
+from gcc.utils.arguments import checked_arguments
 from gcc.utils.backend import float32_precision
 
 NARROW = (torch.float16, torch.bfloat16)
@@ -32,6 +43,7 @@ MAX_TIME_RATIO = 0.9
 """An alternative way to compute a layer is used if it takes less than this share of the layer's time."""
 
 
+@checked_arguments
 @without_autocast()
 def optimize(network: nn.Module, example: Any) -> nn.Module:
     """Return a faster copy of a network that computes the same; for inference only.
@@ -52,15 +64,16 @@ def optimize(network: nn.Module, example: Any) -> nn.Module:
     folded = copy = fold(network, example)
     example = arguments_of(example)
     if tensors_in(example)[0].device.type == "cpu":
-        copy = min(
-            (copy, deepcopy(copy).to(memory_format=torch.contiguous_format)), key=lambda candidate: seconds_of(candidate, [""], example)[""]
-        )
+        layouts = copy, deepcopy(copy).to(memory_format=torch.contiguous_format)
+        with located_errors(copy, f"expected a network that runs on {describe_shapes(example)} in its own precision"):
+            copy = min(layouts, key=lambda candidate: seconds_of(candidate, [""], example)[""])
         copy = deepcopy(copy)
         _use_polyphase(copy, example)
         _require_equal(_in_float32(folded), _in_float32(copy), _widened(example))
     return copy
 
 
+@checked_arguments
 @without_autocast()
 def fold(network: nn.Module, example: Any) -> nn.Module:
     """Return a copy of a network that computes the same with the same layers: `optimize` without measuring alternatives.
@@ -73,6 +86,7 @@ def fold(network: nn.Module, example: Any) -> nn.Module:
         GccError: as for `optimize`.
     """
     example, (network, _) = arguments_of(example), unwrapped(network)
+    require_values(network, example)
     dtypes = {path: parameters[0].dtype for path, module in network.named_modules() if (parameters := list(module.parameters()))}
     # Rounding in a narrow precision would look like a difference.
     network, example = _in_float32(network), _widened(example)
@@ -99,7 +113,7 @@ def fold(network: nn.Module, example: Any) -> nn.Module:
             _replace(copy, path, nn.Identity())
         elif isinstance(module, nn.Dropout | nn.Dropout2d):
             _replace(copy, path, nn.Identity())
-    _use_channels_last(copy)
+    _use_channels_last(copy, example)
     _require_equal(network, copy, example)
     # Outer modules come first, so every layer ends with its own precision.
     for path, module in copy.named_modules():
@@ -145,9 +159,16 @@ def seconds_of(network: nn.Module, paths: Sequence[str], example: Any) -> dict[s
     return seconds
 
 
-def _use_channels_last(network: nn.Module) -> None:
-    if runs_channels_last(network):
-        network.to(memory_format=torch.channels_last)
+@torch.no_grad()
+def _use_channels_last(network: nn.Module, example: Arguments) -> None:
+    """Store convolutions with channels last, if the network runs so: its code may view features as contiguous ones."""
+    if not runs_channels_last(network):
+        return
+    network.to(memory_format=torch.channels_last)
+    try:
+        copy_of(network)(*copies(example))
+    except RuntimeError:
+        network.to(memory_format=torch.contiguous_format)
 
 
 def _is_foldable(module: nn.Module) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.parameter import UninitializedParameter
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from gcc.errors import GccError
@@ -73,6 +74,19 @@ def unwrapped(network: nn.Module) -> tuple[nn.Module, str]:
             network, path = network.get_submodule("_orig_mod"), f"{path}_orig_mod."
         else:
             return network, path
+
+
+def require_values(network: nn.Module, inputs: Arguments) -> None:
+    """Refuse a network or arguments with a tensor that has no values.
+
+    Raises:
+        GccError: a parameter is uninitialised, or a tensor is on the meta device.
+    """
+    if any(tensor.is_meta for tensor in tensors_in(inputs)):
+        raise GccError("the example input is on the meta device: expected one with values, such as torch.randn(1, 3, 256, 256)")
+    for name, parameter in network.named_parameters():
+        if parameter.is_meta or isinstance(parameter, UninitializedParameter):
+            raise GccError(f"{name} has no values: expected a network that has been run once, on a device that stores its weights")
 
 
 def copy_of(network: nn.Module) -> nn.Module:

@@ -13,6 +13,7 @@ from gcc.errors import ArtifactError, RecipeError
 from gcc.pruning.prune_width import width_for_budget
 from gcc.recipe import LENGTH_FIELDS, Recipe, changed, current_names
 from gcc.registry import ARCHITECTURES, Architecture, Networks
+from gcc.utils.arguments import checked_arguments
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Teacher:
     folder: Path | None = None
 
     @classmethod
+    @checked_arguments
     def create(cls, arch: str, **settings: Any) -> Teacher:
         """Return a teacher without pretrained weights.
 
@@ -46,6 +48,7 @@ class Teacher:
         return cls(arch, settings)
 
     @classmethod
+    @checked_arguments
     def load(cls, folder: str | Path) -> Teacher:
         """Return the teacher saved in `folder` by `gcc compress` or `gcc train`, with its weights and recipe.
 

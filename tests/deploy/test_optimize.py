@@ -194,3 +194,30 @@ def test_an_example_that_does_not_fit_is_refused_by_the_layer(ready):
         ready(Several(tuple), torch.rand(1, 3, 8, 8))
     with pytest.raises(GccError, match=r"layer 'stem' \(Conv2d\) in test_optimize.py:\d+ `features = torch.relu"):
         ready(Several(tuple), (torch.rand(1, 4, 8, 8), torch.rand(1, 2)))
+
+
+def test_code_that_views_features_as_contiguous_keeps_the_layout():
+    class Viewing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 8, 3, padding=1)
+
+        def forward(self, image):
+            return self.conv(image).view(len(image), 8, 4, -1)
+
+    network, image = Viewing().eval(), torch.randn(2, 3, 8, 8)
+    assert torch.allclose(optimize(network, image)(image), network(image), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("network", "example", "message"),
+    [
+        (nn.LazyConv2d(4, 3), torch.zeros(1, 3, 8, 8), "weight has no values"),
+        (nn.Conv2d(3, 4, 3, device="meta"), torch.zeros(1, 3, 8, 8), "weight has no values"),
+        (nn.Conv2d(3, 4, 3), torch.zeros(1, 3, 8, 8, device="meta"), "the example input is on the meta device"),
+        ("a network", torch.zeros(1, 3, 8, 8), "network = 'a network': expected an object of type Module"),
+    ],
+)
+def test_what_has_no_values_is_refused(network, example, message):
+    with pytest.raises(GccError, match=message):
+        optimize(network, example)

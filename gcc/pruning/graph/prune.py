@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Collection, Mapping, Sequence
 from itertools import product
 from operator import itemgetter
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,7 @@ from gcc.pruning.importance import score_groups
 from gcc.pruning.search import find_widths, warn_of_narrow_layers, with_min_channels
 from gcc.recipe import MacCounter
 from gcc.registry import METRICS, ImportanceMetric
+from gcc.utils.arguments import checked_arguments
 from gcc.utils.renamed import renamed_keywords
 
 WeightSource = Literal["inherited", "fresh"]
@@ -40,6 +41,7 @@ PRECISE = (torch.float32, torch.float64)
 
 
 @renamed_keywords(FutureWarning, counter="mac_counter", keep="min_keep_ratio")
+@checked_arguments
 @without_autocast()
 def prune(
     generator: nn.Module,
@@ -86,7 +88,7 @@ def prune(
         BudgetError: the budget is out of reach.
         PluginError: the metric is unknown, or scores no channel.
     """
-    _check_choices(min_keep_ratio=min_keep_ratio, round_to=round_to, weights=weights, mac_counter=mac_counter)
+    _check_shares(min_keep_ratio, round_to)
     inputs = arguments_of(example_input)
     generator, wrapper = unwrapped(generator)
     _check_generator(generator)
@@ -114,7 +116,7 @@ def prune(
         lambda widths, runtime: measure_optimized(narrowed(generator, widths), inputs[0], runtime).median_ms,
         round_to,
     )
-    warn_of_narrow_layers({group.name: group.channels for group in groups}, widths, "the generator", stacklevel=4)
+    warn_of_narrow_layers({group.name: group.channels for group in groups}, widths, "the generator", stacklevel=5)
     best = {name: _most_important(score, widths[name]) for name, score in scores.items() if score is not None}
     selection = Selection(trace.atoms, channels, best)
     smaller = cut(generator, trace, selection)
@@ -126,7 +128,7 @@ def prune(
     if weights == "fresh":
         reset(smaller)
     else:
-        _warn_of_changed_numbers(changed_numbers(trace.graph, graph, folded), stacklevel=4)
+        _warn_of_changed_numbers(changed_numbers(trace.graph, graph, folded), stacklevel=5)
     return smaller
 
 
@@ -141,12 +143,9 @@ def _warn_of_changed_numbers(lines: Sequence[str], stacklevel: int) -> None:
         )
 
 
-def _check_choices(min_keep_ratio: float, round_to: int, weights: str, mac_counter: str) -> None:
+def _check_shares(min_keep_ratio: float, round_to: int) -> None:
     if not 0 <= min_keep_ratio <= 1 or round_to < 1:
         raise GccError(f"min_keep_ratio = {min_keep_ratio}, round_to = {round_to}: expected a share from 0 to 1, and a number from 1 up")
-    for name, value, known in (("weights", weights, get_args(WeightSource)), ("mac_counter", mac_counter, get_args(MacCounter))):
-        if value not in known:
-            raise GccError(f"{name} = {value!r}: expected {' or '.join(map(repr, known))}")
 
 
 def _check_generator(generator: nn.Module) -> None:
@@ -157,8 +156,6 @@ def _check_generator(generator: nn.Module) -> None:
 
 def _checked_paths(generator: nn.Module, wrapper: str, leave: Collection[str]) -> list[str]:
     """Return the paths to leave as they are in the generator; the path of what wraps it may come before them."""
-    if isinstance(leave, str):
-        raise GccError(f"leave = {leave!r}: expected a list of paths, such as [{leave!r}]")
     paths = {path for path, _ in generator.named_modules() if path}
     inner = [path if path in paths else path.removeprefix(wrapper) for path in leave]
     for path, inner_path in zip(leave, inner, strict=True):

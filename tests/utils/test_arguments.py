@@ -1,0 +1,73 @@
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import torch
+from torch import nn
+
+from gcc.errors import GccError
+from gcc.utils.arguments import checked_arguments, require_kind
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (1, int),
+        (1, float),
+        (1.5, float),
+        (True, bool),
+        ("x", str),
+        ("x", str | Path),
+        (Path("x"), str | Path | None),
+        (None, str | Path | None),
+        ("exact", Literal["exact", "paper"]),
+        ((), Collection[str]),
+        (["a"], Collection[str]),
+        ((1, 2), Sequence[int]),
+        ({"a": "b"}, Mapping[str, str | Path]),
+        (nn.ReLU(), nn.Module),
+        (object(), Any),
+    ],
+)
+def test_values_that_fit(value, kind):
+    require_kind("x", value, kind)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "message"),
+    [
+        ("1", int, "x = '1': expected a whole number"),
+        (True, int, "x = True: expected a whole number"),
+        (1.5, int, "x = 1.5: expected a whole number"),
+        (1, bool, "x = 1: expected True or False"),
+        (3, str | Path | None, "x = 3: expected a path or None"),
+        ("both", Literal["exact", "paper"], "x = 'both': expected 'exact' or 'paper'"),
+        (1, Literal[True], "x = 1: expected True"),
+        ("layers", Collection[str], "x = 'layers': expected a collection with a string as its items"),
+        ([3], Collection[str], "x = [3]: expected a collection with a string as its items"),
+        ({"a": 3}, Mapping[str, str], "x = {'a': 3}: expected a mapping with a string and a string as its items"),
+        (3, nn.Module, "x = 3: expected an object of type Module"),
+    ],
+)
+def test_values_that_do_not(value, kind, message):
+    with pytest.raises(GccError) as error:
+        require_kind("x", value, kind)
+    assert str(error.value) == message
+
+
+def test_a_message_has_one_line():
+    with pytest.raises(GccError) as error:
+        require_kind("x", torch.zeros(3, 3), str)
+    assert "\n" not in str(error.value)
+
+
+def test_a_function_keeps_its_name_and_its_own_errors():
+    @checked_arguments
+    def half(value: int, *others: int, **options: str) -> float:
+        """Return half."""
+        return value / 2
+
+    assert half(3, "any", name=3) == 1.5 and half.__name__ == "half" and half.__doc__ == "Return half."
+    with pytest.raises(TypeError, match="missing"):
+        half()
