@@ -84,7 +84,11 @@ def prune_family(
     groups = with_min_channels(find_groups(architecture, base), min_keep_ratio)
     scores = score_groups(network, groups, metric, rounds)
     cost, milliseconds = partial(generator_cost, architecture), partial(_milliseconds, architecture)
-    widths = drop_empty_levels(architecture, groups, find_widths(groups, scores, limit, cost, milliseconds, round_to))
+    try:
+        widths = find_widths(groups, scores, limit, cost, milliseconds, round_to)
+    except BudgetError as error:
+        raise BudgetError(f"{error}, or prune a generator of another width (--prune-width)") from error
+    widths = drop_empty_levels(architecture, groups, widths)
     return Pruned(widths, generator_cost(architecture, widths))
 
 
@@ -340,7 +344,7 @@ def _require_within_reach(ranking: _Ranking, cost_without: _CostCache, limit: fl
     if not smallest <= limit <= largest:
         raise BudgetError(
             f"budget {shown(limit)} {unit}: this generator can be pruned to between {shown(smallest)} and {shown(largest)}; "
-            "give a budget in between, or prune a generator of another width (--prune-width)"
+            "give a budget in between"
         )
 
 

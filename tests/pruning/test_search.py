@@ -215,7 +215,7 @@ def test_a_pruned_family_keeps_any_kind_of_budget(metric, text, counter):
 def test_pruning_without_scales_says_what_to_do():
     toy = TOYS["shuffled"]
     network = toy.build_generator({"a": 16})
-    with pytest.raises(PluginError, match=r"--metric l1"):
+    with pytest.raises(PluginError, match=r"the metric l1"):
         prune_family(toy, network, 16, Slimming(), Budget.parse("50%").resolve(teacher_cost(toy, 16), "exact"))
 
 
