@@ -395,6 +395,6 @@ def test_l1_takes_about_the_same_share_of_layers_with_unequal_numbers_of_inputs(
 )
 def test_narrow_layers_and_levels_that_vanish_are_reported(recwarn, widths, told):
     warnings.simplefilter("always", PruningWarning)
-    warn_of_narrow_layers({"a": 32, "b": 100}, widths, "generator G", stacklevel=1)
+    warn_of_narrow_layers({"a": 32, "b": 100}, widths, "generator G")
     assert [told in str(warning.message) for warning in recwarn] == ([True] if told else [])
     assert all(warning.filename == __file__ for warning in recwarn)
