@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 from gcc.errors import RecipeError, suggestion
+from gcc.utils.renamed import warn_user
 
 R = TypeVar("R", bound="Recipe")
 T = TypeVar("T")
@@ -287,7 +288,7 @@ def renamed(settings: Mapping[str, T]) -> dict[str, T]:
         RecipeError: a field is given under its old name and its present one.
     """
     for old in sorted(settings.keys() & RENAMED.keys()):
-        warnings.warn(f"the recipe field {old} is now called {RENAMED[old]}", FutureWarning, stacklevel=3)
+        warn_user(f"the recipe field {old} is now called {RENAMED[old]}", FutureWarning)
     return current_names(settings)
 
 

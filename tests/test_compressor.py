@@ -192,7 +192,7 @@ def test_training_starts_from_a_pretrained_teacher_which_may_stay_frozen(arch, t
         ({"budget": "lots"}, BudgetError, "lots"),
         ({"metric": "sliming"}, PluginError, "slimming"),
         ({"selector": "down2.act,down33.act"}, RecipeError, "down33.act"),
-        ({"metric": "slimming", "norm": "instance"}, PluginError, "--metric l1"),
+        ({"metric": "slimming", "norm": "instance"}, PluginError, "the metric l1"),
         ({"size": 48}, RecipeError, "multiple of 32"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,8 +73,11 @@ def warnings_as_lines() -> Iterator[None]:
             message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None
         ) -> Any:
             text = str(message)
-            if not (re.match(RENAMED, text) or issubclass(category, PruningWarning)):
+            is_renamed = re.match(RENAMED, text)
+            if not (is_renamed or issubclass(category, PruningWarning)):
                 return show(message, category, filename, lineno, file, line)
+            if is_renamed and (plugin := _plugin_of(filename)):
+                text = f"{text} (in the plugin {plugin})"
             if text not in printed:
                 printed.add(text)
                 notice(text)
@@ -82,6 +86,16 @@ def warnings_as_lines() -> Iterator[None]:
         warnings.filterwarnings("always", category=PruningWarning)
         warnings.showwarning = print_once
         yield
+
+
+def _plugin_of(filename: str) -> str | None:
+    """Return the name and version of the distribution whose plugin has this file; None for a file of ours or of the user."""
+    from gcc.registry import REGISTRIES
+
+    modules = (name for name, module in list(sys.modules.items()) if getattr(module, "__file__", None) == filename)
+    package = next(modules, "").partition(".")[0]
+    owners = (registry.owner_of(package) for registry in REGISTRIES)
+    return next(filter(None, owners), None) if package != "gcc" else None
 
 
 def notice(text: str) -> None:

@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.parameter import UninitializedParameter
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from gcc.errors import GccError
+from gcc.errors import GccError, first_line
 from gcc.models.modules import tensors_of
 
 Arguments = tuple[Any, ...]
@@ -125,8 +125,13 @@ def located_errors(network: nn.Module, expected: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # A user's module can raise anything.
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise GccError(f"{_location(error, network)}: {reason}; {expected}") from error
+        raise GccError(f"{_location(error, network)}: {_reason(error)}; {expected}") from error
+
+
+def _reason(error: Exception) -> str:
+    if any(kind.__name__ == "GuardOnDataDependentSymNode" for kind in type(error).__mro__):
+        return "what this code does depends on the values of a tensor"
+    return first_line(error) or type(error).__name__
 
 
 def is_from_torch(file: str) -> bool:

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 PATTERN = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([KMGT%])\s*(params)?", re.IGNORECASE | re.ASCII)
 LATENCY_PATTERN = re.compile(rf"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*ms\s*@\s*({'|'.join(RUNTIMES)})", re.ASCII)
-FORMS = "`3.0G` or `900M` (MACs per sample), `25%` (of the teacher's MACs), `2.5Mparams`, `25%params`, or `8ms@cpu` (cuda, onnxruntime)"
+FORMS = (
+    "`3.0G` or `900M` (MACs per sample), `25%` (of the full generator's MACs), `2.5Mparams`, `25%params`, or `8ms@cpu` (cuda, onnxruntime)"
+)
 
 
 @dataclass(frozen=True)

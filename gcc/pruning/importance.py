@@ -105,7 +105,7 @@ def _scores(network: nn.Module, groups: Sequence[Group], metric: ImportanceMetri
     scores = {group.name: metric.score(network, group) for group in groups}
     name = type(metric).__name__
     if all(score is None for score in scores.values()):
-        raise PluginError(f"metric {name} scores no channel of this generator (slimming needs normalisation scales): use --metric l1")
+        raise PluginError(f"metric {name} scores no channel of this generator (slimming needs normalisation scales): use the metric l1")
     for group in groups:
         score = scores[group.name]
         if score is not None and score.shape != (group.channels,):

@@ -6,7 +6,6 @@ All channels of the generator are ranked together, and the least important ones 
 from __future__ import annotations
 
 import math
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +26,7 @@ from gcc.pruning.importance import ONCE, score_groups
 from gcc.registry.architecture import Architecture
 from gcc.registry.importance import ImportanceMetric
 from gcc.registry.types import Group
+from gcc.utils.renamed import warn_user
 from gcc.utils.units import with_prefix
 
 NEAR_ENOUGH = 0.01
@@ -84,7 +84,11 @@ def prune_family(
     groups = with_min_channels(find_groups(architecture, base), min_keep_ratio)
     scores = score_groups(network, groups, metric, rounds)
     cost, milliseconds = partial(generator_cost, architecture), partial(_milliseconds, architecture)
-    widths = drop_empty_levels(architecture, groups, find_widths(groups, scores, limit, cost, milliseconds, round_to))
+    try:
+        widths = find_widths(groups, scores, limit, cost, milliseconds, round_to)
+    except BudgetError as error:
+        raise BudgetError(f"{error}, or prune a generator of another width (--prune-width)") from error
+    widths = drop_empty_levels(architecture, groups, widths)
     return Pruned(widths, generator_cost(architecture, widths))
 
 
@@ -207,25 +211,23 @@ def search_latency(
     )
 
 
-def warn_of_narrow_layers(full: Mapping[str, int], widths: Mapping[str, int], generator: str, stacklevel: int) -> None:
+def warn_of_narrow_layers(full: Mapping[str, int], widths: Mapping[str, int], generator: str) -> None:
     """Warn if a layer keeps less than a tenth of its channels, or a level vanishes.
 
     Args:
         full: channels before pruning, by width name.
         widths: channels after pruning; 0 if the level is left out.
         generator: whose widths these are, for the message.
-        stacklevel: frames from this function's caller on up to the line that the warning names, as in `warnings.warn`.
     """
     gone = [name for name, channels in full.items() if channels and not widths[name]]
     narrow = [f"{name} {widths[name]} of {channels}" for name, channels in full.items() if 0 < widths[name] < NARROW * channels]
     facts = [f"leaves few channels: {', '.join(narrow)}"] if narrow else []
     facts += [f"removes the levels {', '.join(gone)}"] if gone else []
     if facts:
-        warnings.warn(
+        warn_user(
             f"pruning {generator} {', and '.join(facts)}; min_keep_ratio = {NARROW} would keep a tenth of every layer, and another metric "
             "or a larger budget may keep more",
             PruningWarning,
-            stacklevel=stacklevel + 1,
         )
 
 
@@ -340,7 +342,7 @@ def _require_within_reach(ranking: _Ranking, cost_without: _CostCache, limit: fl
     if not smallest <= limit <= largest:
         raise BudgetError(
             f"budget {shown(limit)} {unit}: this generator can be pruned to between {shown(smallest)} and {shown(largest)}; "
-            "give a budget in between, or prune a generator of another width (--prune-width)"
+            "give a budget in between"
         )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
-import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Generic, TypeVar, cast
 
 from gcc.errors import ClashError, ContractError, PluginError, suggestion
+from gcc.utils.renamed import warn_user
 
 T = TypeVar("T")
 
@@ -120,6 +120,11 @@ class Registry(Generic[T]):
         """
         return self._chosen(self._present(name)).owner
 
+    def owner_of(self, package: str) -> str | None:
+        """Return the name and version of the distribution that has plugins of this kind in a package; None if none has."""
+        claims = (claim for claims in self._claims.values() for claim in claims)
+        return next((claim.owner for claim in claims if claim.entry.module.partition(".")[0] == package), None)
+
     def load(self, name: str) -> T:
         """Import the plugin `name`, check its contract and return it.
 
@@ -157,7 +162,7 @@ class Registry(Generic[T]):
         """Return the present name of a plugin, and warn if it was renamed."""
         current = self.current_name(name)
         if current != name:
-            warnings.warn(f"the {self.kind} {name} is now called {current}", FutureWarning, stacklevel=3)
+            warn_user(f"the {self.kind} {name} is now called {current}", FutureWarning)
         return current
 
     def _chosen(self, name: str) -> _Claim:

@@ -7,7 +7,6 @@ The command line, the keywords of `Compressor` and `Trainer`, and the `command.j
 from __future__ import annotations
 
 import typing
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, Literal, TypedDict
 
 from gcc.errors import GccError
 from gcc.recipe import GanMode, MacCounter, Schedule
+from gcc.utils.renamed import warn_user
 
 Amp = Literal["auto", "bf16", "fp16", "off"]
 OnCollapse = Literal["warn", "stop", "rollback"]
@@ -110,7 +110,7 @@ class RunConfig:
             GccError: a value is invalid, or two options exclude each other.
         """
         if "plain" in options:
-            warnings.warn("the option plain is now called reference", FutureWarning, stacklevel=3)
+            warn_user("the option plain is now called reference", FutureWarning)
             options = {"reference": options["plain"], **{name: value for name, value in options.items() if name != "plain"}}
         own = {option.name for option in fields(cls)}
         return cls(**{name: value for name, value in options.items() if name in own}), {

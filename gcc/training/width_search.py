@@ -32,7 +32,7 @@ def search_student_widths(context: RunContext, metric: ImportanceMetric, pair: G
     if context.ranks.is_main_process:
         full = context.architecture.full_widths(context.recipe.prune_width)
         for name, chosen in widths.items():
-            warn_of_narrow_layers(full, chosen, f"generator {name}", stacklevel=2)
+            warn_of_narrow_layers(full, chosen, f"generator {name}")
     return widths
 
 

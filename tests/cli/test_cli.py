@@ -320,7 +320,7 @@ def test_version_names_what_matters():
         (["--arch", "pix2pix", "--set", "tau=high"], "expected a number"),
         (["--arch", "pix2pix", "--set", "tau=2"], "from 0 to 1"),
         (["--arch", "pix2pix", "--set", "tau"], "KEY=VALUE"),
-        (["--arch", "pix2pix", "--set", "norm=instance"], "--metric l1"),
+        (["--arch", "pix2pix", "--set", "norm=instance"], "the metric l1"),
         (["--arch", "pix2pix", "--device", "cuda:99"], "cuda:99"),
         (["--arch", "pix2pix", "--device", "toaster"], "toaster"),
         (["--arch", "pix2pix", "--device", "cpu", "--amp", "fp16"], "--amp fp16 needs a GPU"),

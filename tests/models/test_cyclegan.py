@@ -54,7 +54,7 @@ def test_each_discriminator_judges_its_domain():
 
 def test_slimming_needs_scales():
     architecture = cyclegan()
-    with pytest.raises(PluginError, match="--metric l1"):
+    with pytest.raises(PluginError, match="the metric l1"):
         score_groups(build(architecture)["A2B"], find_groups(architecture, 4), Slimming())
     normed = cyclegan(norm="batch")
     assert score_groups(build(normed)["A2B"], find_groups(normed, 4), Slimming()).keys() == normed.widths(4).keys()

@@ -92,7 +92,7 @@ def test_scores_carry_no_gradient_and_one_value_per_channel():
 
 def test_a_generator_without_scales_is_told_to_use_l1():
     network, groups = built("shuffled")
-    with pytest.raises(PluginError, match=r"Slimming.*--metric l1"):
+    with pytest.raises(PluginError, match=r"Slimming.*the metric l1"):
         score_groups(network, groups, Slimming())
     assert set(score_groups(network, groups, L1Norm())) == {"a"}
 

@@ -215,7 +215,7 @@ def test_a_pruned_family_keeps_any_kind_of_budget(metric, text, counter):
 def test_pruning_without_scales_says_what_to_do():
     toy = TOYS["shuffled"]
     network = toy.build_generator({"a": 16})
-    with pytest.raises(PluginError, match=r"--metric l1"):
+    with pytest.raises(PluginError, match=r"the metric l1"):
         prune_family(toy, network, 16, Slimming(), Budget.parse("50%").resolve(teacher_cost(toy, 16), "exact"))
 
 
@@ -395,6 +395,6 @@ def test_l1_takes_about_the_same_share_of_layers_with_unequal_numbers_of_inputs(
 )
 def test_narrow_layers_and_levels_that_vanish_are_reported(recwarn, widths, told):
     warnings.simplefilter("always", PruningWarning)
-    warn_of_narrow_layers({"a": 32, "b": 100}, widths, "generator G", stacklevel=1)
+    warn_of_narrow_layers({"a": 32, "b": 100}, widths, "generator G")
     assert [told in str(warning.message) for warning in recwarn] == ([True] if told else [])
     assert all(warning.filename == __file__ for warning in recwarn)

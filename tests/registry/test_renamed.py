@@ -11,6 +11,7 @@ from torch import nn
 import gcc.recipe
 import gcc.registry.contracts
 from gcc import testing
+from gcc.cli.errors import warnings_as_lines
 from gcc.errors import RecipeError
 from gcc.models.pix2pix import Pix2Pix, Pix2PixRecipe
 from gcc.pruning.importance import Slimming
@@ -408,3 +409,15 @@ def test_what_never_was_is_not_there(name):
     if name != "__path__":
         with pytest.raises(AttributeError):
             getattr(gcc.registry, name)
+
+
+def test_notices_of_the_command_line_name_the_distribution_of_the_plugin(installed, capsys):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        with warnings_as_lines():
+            ARCHITECTURES.load("old")
+            warnings.warn("a is now called b", FutureWarning, stacklevel=1)
+    lines = capsys.readouterr().err.splitlines()
+    assert "gcc: OldRecipe.decay is now called decay_fraction: rename it (in the plugin gan-old 0.1)" in lines
+    assert "gcc: gcc.recipe.Counter is now called MacCounter (in the plugin gan-old 0.1)" in lines
+    assert lines[-1] == "gcc: a is now called b" and all(line.endswith("(in the plugin gan-old 0.1)") for line in lines[:-1])

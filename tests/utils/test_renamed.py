@@ -1,7 +1,11 @@
 import pytest
 from PIL import Image
 
+from gcc import Compressor, Teacher, Trainer
 from gcc.errors import ArtifactError
+from gcc.models.pix2pix import Pix2Pix
+from gcc.recipe import changed
+from gcc.registry import EVALUATORS
 from gcc.training.result import BestAndLast, Result, TrainedPair
 from gcc.utils.renamed import RenamedAttributes
 
@@ -42,3 +46,20 @@ def test_a_result_is_read_by_the_names_of_version_0_1(tmp_path):
         assert result.sides == {"teacher": pair}
     with pytest.warns(FutureWarning):
         assert result.figures() == {}
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda: Compressor(Teacher.create("pix2pix"), size=32, decay=0.5),
+        lambda: Trainer(Teacher.create("pix2pix"), size=32, plain=True),
+        lambda: Teacher.create("pix2pix").architecture({"counter": "paper"}),
+        lambda: changed(Pix2Pix.published(), {"keep": 0.5}),
+        lambda: EVALUATORS.load("miou_judge"),
+        lambda: Compressor(Teacher.create("pix2pix"), size=32, evaluators="miou_judge").context.evaluators,
+    ],
+)
+def test_old_names_are_reported_at_the_callers_line(use):
+    with pytest.warns(FutureWarning, match="is now called") as caught:
+        use()
+    assert {(warning.filename, warning.lineno) for warning in caught} == {(__file__, use.__code__.co_firstlineno)}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import linecache
+import logging
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, redirect_stderr, suppress
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,7 @@ class Graph:
             with (
                 located_errors(self.network, "expected code that torch.export can follow, independent of the values of the input"),
                 _Data(),
+                _silenced(),
             ):
                 self.program = torch.export.export(self.network, copies(inputs))
         self.module = self.program.graph_module
@@ -63,6 +66,18 @@ class Graph:
         """Return the nodes of the network's outputs."""
         (output,) = [node for node in self.module.graph.nodes if node.op == "output"]
         return list(output.all_input_nodes)
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """Silence what torch.export prints and logs about code that it cannot follow: the text of its graph. Its errors say what is wrong."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with redirect_stderr(StringIO()):
+            yield
+    finally:
+        logging.disable(disabled)
 
 
 DATA: Any = Tensor.data

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from itertools import product
 from operator import itemgetter
@@ -31,7 +30,7 @@ from gcc.pruning.search import find_widths, warn_of_narrow_layers, with_min_chan
 from gcc.recipe import MacCounter
 from gcc.registry import METRICS, ImportanceMetric
 from gcc.utils.arguments import checked_arguments
-from gcc.utils.renamed import renamed_keywords
+from gcc.utils.renamed import renamed_keywords, warn_user
 
 WeightSource = Literal["inherited", "fresh"]
 LISTED = 3
@@ -116,7 +115,7 @@ def prune(
         lambda widths, runtime: measure_optimized(narrowed(generator, widths), inputs[0], runtime).median_ms,
         round_to,
     )
-    warn_of_narrow_layers({group.name: group.channels for group in groups}, widths, "the generator", stacklevel=5)
+    warn_of_narrow_layers({group.name: group.channels for group in groups}, widths, "the generator")
     best = {name: _most_important(score, widths[name]) for name, score in scores.items() if score is not None}
     selection = Selection(trace.atoms, channels, best)
     smaller = cut(generator, trace, selection)
@@ -128,18 +127,17 @@ def prune(
     if weights == "fresh":
         reset(smaller)
     else:
-        _warn_of_changed_numbers(changed_numbers(trace.graph, graph, folded), stacklevel=5)
+        _warn_of_changed_numbers(changed_numbers(trace.graph, graph, folded))
     return smaller
 
 
-def _warn_of_changed_numbers(lines: Sequence[str], stacklevel: int) -> None:
+def _warn_of_changed_numbers(lines: Sequence[str]) -> None:
     if lines:
         places = "; ".join(lines[:LISTED]) + (f"; and {len(lines) - LISTED} more" if len(lines) > LISTED else "")
-        warnings.warn(
+        warn_user(
             f"the pruned generator computes with other numbers, because its code derives them from widths: {places}. "
             "It differs from the full one there even without the removed channels: train it, or name the layers in `leave`",
             PruningWarning,
-            stacklevel=stacklevel + 1,
         )
 
 

@@ -686,3 +686,43 @@ def test_the_scale_of_attention_is_reported(name, numbers):
     network, example = built(name)
     _, (warning,) = changed_numbers_of(network, example, budget="50%")
     assert numbers in str(warning.message)
+
+
+def branch(self, x):
+    features = self.stem(x)
+    if features.sum() > 0:
+        features = features * 2
+    return self.out(features)
+
+
+def number(self, x):
+    features = self.stem(x)
+    return self.out(features * float(features.max()))
+
+
+def count(self, x):
+    return self.out(self.stem(x)) * len(torch.nonzero(x))
+
+
+@pytest.mark.parametrize("run", [branch, number, count])
+def test_code_that_depends_on_values_is_refused_in_one_line(run, capfd):
+    with pytest.raises(GccError) as caught:
+        gcc.prune(Composed(run, stem=conv(3, 8), out=conv(8, 3)), IMAGE, "l1", "50%")
+    text = str(caught.value)
+    assert "\n" not in text and "what this code does depends on the values of a tensor; expected code that" in text
+    assert "test_prune.py:" in text or "graph_toys.py:" in text
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *({"budget": budget} for budget in ("0.1%", "1", "200%", "8ms@gpu", "-5%", "1Gparams", "10%")),
+        {"generator": nn.Sequential(conv(3, 8), conv(8, 3)), "metric": "slimming"},
+        {"metric": "slimmin"},
+    ],
+)
+def test_messages_name_no_options_of_the_command_line_and_no_teacher(settings):
+    with pytest.raises(GccError) as caught:
+        gcc.prune(**{"generator": chain(), "example_input": IMAGE, "metric": "l1", "budget": "50%", "min_keep_ratio": 0.9} | settings)
+    assert "--" not in str(caught.value) and "teacher" not in str(caught.value)
