@@ -71,6 +71,7 @@ def test_run_options_are_the_fields_of_a_run_except_its_data():
     own = {name: hint for name, hint in typing.get_type_hints(RunOptions).items() if name not in fields(Recipe)}
     expected = typing.get_type_hints(RunConfig)
     assert own.keys() == {option.name for option in dataclasses.fields(RunConfig)} - {"data"}
-    # A path may be given as text.
-    assert own.pop("widths") == str | expected["widths"]
+    # Paths may be given as text.
+    for name in ("widths", "student"):
+        assert own.pop(name) == str | expected[name]
     assert own == {name: expected[name] for name in own}
