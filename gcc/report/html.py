@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from gcc.artifacts.run_folder import REPORT_FILE
 from gcc.errors import OutputError, RunError
 from gcc.report import cells
 from gcc.report.panels import TARGET, Panel, activity_panels, aligned, balance_panels, loss_panels, quality_panels
+from gcc.report.plots import Drawing, draw
 from gcc.report.run_record import RunRecord, phase_title, read_run
 from gcc.utils.files import explained, write_text
 from gcc.utils.templates import render
@@ -31,9 +31,6 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 """A browser loads nothing that is not in the page."""
 LEADS: Mapping[str, str] = {Phase.SEARCH: "Losses of the search phase; its generator was then pruned."}
 """Explanations of the losses of a phase."""
-INSTALL = "pip install 'gan-gcc[report]'"
-Draw = Callable[[Panel, str], str]
-"""Draws a panel under a key that is unique in the page."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +62,11 @@ class LegendEntry:
 
 @dataclass(frozen=True)
 class Plot:
-    """A panel with its legend and its drawing, an `svg` element."""
+    """A panel with its legend and its drawing."""
 
     title: str
     legend: Sequence[LegendEntry]
-    drawing: str
+    drawing: Drawing
 
 
 def save_report(runs: Sequence[Path], out: Path | None = None) -> Path:
@@ -89,7 +86,7 @@ def save_report(runs: Sequence[Path], out: Path | None = None) -> Path:
 
 
 def report(runs: Sequence[Path]) -> str:
-    """Return the page on these runs; without matplotlib it has no curves, and says so.
+    """Return the page on these runs.
 
     Args:
         runs: at least one folder.
@@ -103,18 +100,15 @@ def report(runs: Sequence[Path]) -> str:
     records = [read_run(folder) for folder in runs]
     are_distinct = len({record.name for record in records}) == len(records)
     names = [record.name if are_distinct else str(record.folder) for record in records]
-    draw, plot_error = _load_drawing()
     return render(
         "gcc.report",
         "report.html.j2",
         title=" and ".join(names) if len(names) < 3 else f"{len(names)} runs",
         runs=names,
         about=[cells.about(record) for record in records],
-        sections=[section for section in _sections(records, draw) if any(section.cells)],
+        sections=[section for section in _sections(records) if any(section.cells)],
         generator=GENERATOR,
         policy=POLICY,
-        plot_error=plot_error,
-        plot_install=INSTALL,
         version=version("gan-gcc"),
     )
 
@@ -130,23 +124,10 @@ def _require_report_or_new(path: Path) -> None:
         raise OutputError(f"{path} exists already, and is not a report: choose another --out, or move it aside")
 
 
-def _load_drawing() -> tuple[Draw | None, str]:
-    """Return the function that draws panels; None and the reason if matplotlib is missing."""
-    try:
-        from gcc.report.plots import svg
-    except ImportError as error:
-        return None, str(error)
-    return svg, ""
-
-
-def _sections(records: Sequence[RunRecord], draw: Draw | None) -> Iterator[Section]:
-    numbers = count(1)
-
+def _sections(records: Sequence[RunRecord]) -> Iterator[Section]:
     def plots(heading: str, lead: str, panels: Callable[[RunRecord], list[Panel]]) -> Section:
-        if draw is None:
-            return Section(heading, lead, "plots", [])
         of_runs = aligned([panels(record) for record in records])
-        return Section(heading, lead, "plots", [[_plot(panel, draw, next(numbers)) for panel in of_run] for of_run in of_runs])
+        return Section(heading, lead, "plots", [[_plot(panel) for panel in of_run] for of_run in of_runs])
 
     yield Section("Summary", "", "summary", [cells.summary(record) for record in records])
     yield Section("Samples", "", "samples", [cells.samples(record) for record in records])
@@ -169,7 +150,7 @@ def _sections(records: Sequence[RunRecord], draw: Draw | None) -> Iterator[Secti
     yield Section("Environment", "", "facts", [cells.environment(record) for record in records])
 
 
-def _plot(panel: Panel, draw: Draw, number: int) -> Plot:
+def _plot(panel: Panel) -> Plot:
     legend = [
         LegendEntry(
             curve.label,
@@ -179,7 +160,7 @@ def _plot(panel: Panel, draw: Draw, number: int) -> Plot:
         )
         for curve in panel.curves
     ]
-    return Plot(panel.title, legend, draw(panel, f"drawing-{number}"))
+    return Plot(panel.title, legend, draw(panel))
 
 
 def _phases(records: Sequence[RunRecord]) -> list[str]:

@@ -40,6 +40,7 @@ class Curve:
         x: (N,), steps or epochs.
         y: (N,), finite.
         reach: points on either side that the moving mean covers; 0 for a curve that is not noisy.
+        notes: a label per point; may be empty.
     """
 
     label: str
@@ -47,6 +48,7 @@ class Curve:
     x: Numbers
     y: Numbers
     reach: int
+    notes: Sequence[str] = ()
 
     @property
     def smooth(self) -> Numbers:

@@ -1,80 +1,145 @@
-"""Panels drawn by matplotlib, as SVG that takes its colours and fonts from the page around it.
+"""Lays out a panel as a drawing: the lines, marks and labels that `drawing.html.j2` writes as inline SVG.
 
-The drawing contains only curves, axes and numbers; every text that comes from a run or a plugin is in the page.
+The drawing has the colours and fonts of the page around it.
 """
 
 from __future__ import annotations
 
-import io
-import re
-from typing import Any
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-import matplotlib
 import numpy as np
-from markupsafe import Markup
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from gcc.report.panels import TARGET, Curve, Panel
+from gcc.report.panels import TARGET, Curve, Panel, Range
 from gcc.report.run_record import Numbers
 from gcc.utils.units import with_prefix
 
-SIZE = (4.0, 2.2)
-"""In inches of 72 points; a point is about a pixel of a panel on a phone."""
+LEFT, RIGHT, TOP, BOTTOM = 38.0, 278.0, 8.0, 130.0
+"""The axes, in a drawing of 288 x 158; a unit is about a pixel of a panel on a phone."""
 POINTS = 300
 """The most points of a curve that are drawn: about one per pixel."""
 MAX_MARKED = 24
 """The most points of a curve that has a mark at each point."""
 MARGIN = 0.015
-"""Empty share left and right of the curves."""
+"""Empty share left and right of the curves, so that the marks of the first and the last point are whole."""
 MIN_EXTENT = 1e-9
 """The smallest extent of an axis relative to its numbers."""
-INK, LINE = "var(--muted)", "var(--line)"
-STYLE: dict[Any, Any] = {
-    "font.size": 10.5,
-    "text.usetex": False,
-    "text.parse_math": False,
-    "axes.linewidth": 0.8,
-    "axes.unicode_minus": True,
-    "path.simplify": True,
-    "svg.fonttype": "none",
-    "svg.image_inline": True,
-}
-NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+X_INTERVALS, Y_INTERVALS = 5, 4
+"""The most intervals between the labels of an axis."""
+STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
+"""Distances between labels, times a power of ten."""
+WHOLE_STEPS = (1.0, 2.0, 5.0, 10.0)
 
 
-def svg(panel: Panel, key: str) -> Markup:
-    """Return the drawing of a panel as an `svg` element.
+@dataclass(frozen=True)
+class Tick:
+    """A label of an axis and its place, in units of the drawing."""
 
-    Args:
-        panel: the panel; empty ranges are widened.
-        key: a name for the drawing that is unique in its page.
+    at: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A point of a curve, in units of the drawing; `label` may be empty."""
+
+    x: float
+    y: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A curve, as it is drawn.
+
+    Attributes:
+        paint: its colour in CSS.
+        path: the smooth curve, as the attribute `d` of a path.
+        raw: the path of the values that the curve averages; empty if it is not noisy.
+        dashed: whether the curve is dashed.
+        marks: its points; none if there are too many.
     """
-    paints = dict.fromkeys([INK, LINE, *(curve.paint for curve in panel.curves)])
-    # matplotlib does not know CSS variables: each has a placeholder, which is replaced in the finished drawing.
-    colours = {paint: f"#{number:06x}" for number, paint in enumerate(paints, start=1)}
-    with matplotlib.rc_context({**STYLE, "svg.hashsalt": key}):
-        figure = Figure(figsize=SIZE, facecolor="none")
-        FigureCanvasSVG(figure)
-        axes = figure.add_axes((0.125, 0.175, 0.83, 0.785), facecolor="none")
-        for curve in panel.curves:
-            _draw_curve(axes, curve, colours[curve.paint])
-        _draw_axes(axes, panel, colours[INK], colours[LINE])
-        text = io.StringIO()
-        figure.savefig(text, format="svg", metadata=NO_METADATA, transparent=True)
-    return _embedded(text.getvalue(), panel.title, colours)
+
+    paint: str
+    path: str
+    raw: str
+    dashed: bool
+    marks: Sequence[Mark]
 
 
-def _draw_curve(axes: Axes, curve: Curve, colour: str) -> None:
-    dashes = (0, (4, 2)) if curve.label == TARGET else "solid"
-    marker = "o" if len(curve.x) <= MAX_MARKED else ""
-    smooth = curve.smooth
-    if curve.reach:
-        axes.plot(*_extremes(curve.x, curve.y), color=colour, linewidth=0.6, alpha=0.3)
+@dataclass(frozen=True)
+class Drawing:
+    """A panel, as it is drawn.
+
+    Attributes:
+        title: what screen readers say.
+        across: the unit of the horizontal axis.
+        x_ticks: labels of the horizontal axis.
+        y_ticks: labels of the vertical axis, each with a line.
+        lines: the curves.
+        left: the left end of the axes, and so on; in units of the drawing.
+        right: see `left`.
+        bottom: see `left`.
+    """
+
+    title: str
+    across: str
+    x_ticks: Sequence[Tick]
+    y_ticks: Sequence[Tick]
+    lines: Sequence[Line]
+    left: float = LEFT
+    right: float = RIGHT
+    bottom: float = BOTTOM
+
+
+def draw(panel: Panel) -> Drawing:
+    """Return the drawing of a panel; empty ranges are widened."""
+    low, high = _widened(*panel.x_range)
+    margin = MARGIN * (high - low)
+    across, up = _Scale(low - margin, high + margin, LEFT, RIGHT), _Scale(*_widened(*panel.y_range), BOTTOM, TOP)
+    return Drawing(
+        panel.title,
+        panel.across,
+        across.ticks(X_INTERVALS, WHOLE_STEPS, smallest=1.0),
+        up.ticks(Y_INTERVALS, STEPS),
+        [_line(curve, across, up) for curve in panel.curves],
+    )
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """Maps values from `low` to `high` to places from `start` to `end`; values outside go to the nearer end."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, values: Numbers) -> Numbers:
+        shares = np.clip((values - self.low) / (self.high - self.low), 0.0, 1.0)
+        return np.round(self.start + (self.end - self.start) * shares, 1)
+
+    def ticks(self, most: int, steps: Sequence[float], smallest: float = 0.0) -> list[Tick]:
+        """Return labels of round values with at most `most` intervals of at least `smallest` between them."""
+        step = max(smallest, _round_step((self.high - self.low) / most, steps))
+        values = np.array([number * step for number in range(math.ceil(self.low / step), math.floor(self.high / step) + 1)])
+        return [Tick(float(at), with_prefix(value)) for at, value in zip(self(values), values.tolist(), strict=True)]
+
+
+def _round_step(at_least: float, steps: Sequence[float]) -> float:
+    """Return the smallest round number from `at_least` up."""
+    power = 10.0 ** math.floor(math.log10(at_least))
+    return next(step * power for step in (*steps, 10 * steps[0], 10 * steps[1]) if step * power >= at_least)
+
+
+def _line(curve: Curve, across: _Scale, up: _Scale) -> Line:
     indices = np.unique(np.linspace(0, len(curve.x) - 1, POINTS).round().astype(int))
-    axes.plot(curve.x[indices], smooth[indices], color=colour, linewidth=1.6, linestyle=dashes, marker=marker, markersize=3.5)
+    x, y = across(curve.x[indices]), up(curve.smooth[indices])
+    labels = curve.notes or [""] * len(x)
+    marks = [Mark(*point) for point in zip(x.tolist(), y.tolist(), labels, strict=True)] if len(curve.x) <= MAX_MARKED else []
+    raw_x, raw_y = _extremes(curve.x, curve.y) if curve.reach else (curve.x[:0], curve.y[:0])
+    return Line(curve.paint, _path(x, y), _path(across(raw_x), up(raw_y)), curve.label == TARGET, marks)
 
 
 def _extremes(x: Numbers, y: Numbers) -> tuple[Numbers, Numbers]:
@@ -86,46 +151,15 @@ def _extremes(x: Numbers, y: Numbers) -> tuple[Numbers, Numbers]:
     return x[indices], y[indices]
 
 
-def _draw_axes(axes: Axes, panel: Panel, ink: str, line: str) -> None:
-    low, high = _widened(*panel.x_range)
-    # The edges would cut off the marks of the first and the last point.
-    axes.set_xlim(low - MARGIN * (high - low), high + MARGIN * (high - low))
-    axes.set_ylim(*_widened(*panel.y_range))
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(FuncFormatter(lambda value, position: with_prefix(value)))
-    axes.tick_params(length=0, pad=5, labelcolor=ink)
-    axes.grid(axis="y", color=line, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.text(1, -0.21, panel.across, transform=axes.transAxes, ha="right", va="baseline", color=ink, clip_on=False)
-    for name, spine in axes.spines.items():
-        spine.set_visible(name == "bottom")
-        spine.set_color(line)
+def _path(x: Numbers, y: Numbers) -> str:
+    points = [f"{across:g} {up:g}" for across, up in zip(x.tolist(), y.tolist(), strict=True)]
+    return f"M {' L '.join(points)}" if points else ""
 
 
-def _widened(low: float, high: float) -> tuple[float, float]:
+def _widened(low: float, high: float) -> Range:
     """Return a range that is wide enough for floating-point numbers of its size."""
     size = max(abs(low), abs(high))
     if high - low > MIN_EXTENT * max(size, MIN_EXTENT):
         return low, high
     margin = max(1.0, MIN_EXTENT * size)
     return low - margin, high + margin
-
-
-def _embedded(text: str, title: str, colours: dict[str, str]) -> Markup:
-    """Return the `svg` element of a drawing: scalable, named, in the page's colours, and only with the ids that it uses."""
-    drawing = text[text.index("<svg") :]
-    used = set(re.findall(r"#([\w.-]+)", drawing))
-    drawing = re.sub(r' id="([^"]*)"', lambda match: match[0] if match[1] in used else "", drawing)
-    for paint, colour in colours.items():
-        drawing = drawing.replace(colour, paint)
-    head, body = drawing.split(">", 1)
-    box = re.search(r'viewBox="([^"]*)"', head)
-    start = Markup('<svg viewBox="{}" role="img" aria-label="{}">').format(box[1] if box else "", title)
-    # matplotlib has drawn the body, and has drawn no text of a run: this is the only place that marks text as safe HTML.
-    return start + Markup(_without_comments(body))
-
-
-def _without_comments(drawing: str) -> str:
-    return re.sub(r"<!--.*?-->\s*", "", drawing, flags=re.DOTALL).strip()

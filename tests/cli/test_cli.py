@@ -118,14 +118,6 @@ def test_report_writes_the_page_again(compressed, tmp_path):
     assert run("report").exit_code == 2
 
 
-def test_a_run_succeeds_without_matplotlib(tmp_path, monkeypatch):
-    monkeypatch.delitem(sys.modules, "gcc.report.plots", raising=False)
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    result = run("train", "--arch", "pix2pix", *PIX2PIX, "--epochs", "1", "--out", tmp_path / "run")
-    assert result.exit_code == 0, result.output
-    assert "pip install" in (tmp_path / "run" / "report.html").read_text()
-
-
 def test_the_saved_recipe_reproduces_the_student(compressed, tmp_path):
     out, _ = compressed
     result = run("compress", "--recipe", out / "recipe.toml", "--out", tmp_path / "again")

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gcc.report.panels import Curve, Panel, activity_panels, aligned, balance_panels, loss_panels, quality_panels
-from gcc.report.plots import POINTS, svg
+from gcc.report.plots import BOTTOM, LEFT, MARGIN, POINTS, RIGHT, TOP, draw
 from gcc.report.run_record import read_run
+from gcc.utils.templates import render
 from tests.helpers.run_folders import append, begun_run, full_run
 
 
@@ -85,30 +86,71 @@ def test_the_moving_mean_keeps_a_constant_and_the_mean_of_its_window():
 
 
 def drawn(*curves, **axes):
-    return svg(Panel("a < b", curves, "step", "", axes.get("x_range", (0, 1)), axes.get("y_range", (0, 1))), "key")
+    return draw(Panel("a < b", curves, "step", "", axes.get("x_range", (0, 1)), axes.get("y_range", (0, 1))))
+
+
+def markup(drawing):
+    return render("gcc.report", "drawing.html.j2", drawing=drawing)
+
+
+def line(y, label="teacher", **arguments):
+    return Curve(label, f"var(--{label})", np.arange(float(len(y))), np.array(y, dtype=float), 0, **arguments)
+
+
+def places(path):
+    return [tuple(map(float, place.split())) for place in path.removeprefix("M ").split(" L ")]
 
 
 def test_a_drawing_takes_colours_and_fonts_from_the_page():
-    text = drawn(Curve("teacher", "var(--teacher)", np.array([0, 1.0]), np.array([0, 1.0]), 0))
-    assert text.startswith('<svg viewBox="') and 'aria-label="a &lt; b"' in text
-    assert "stroke: var(--teacher)" in text and "fill: var(--muted)" in text and ">step</text>" in text
-    assert not re.search(r"https?:|<\?xml|<!|<metadata|stroke: #", text)
-    assert set(re.findall(r'id="([^"]*)"', text)) == set(re.findall(r'(?:url\(|href=")#([^")]*)', text))
+    text = markup(drawn(line([0, 1]), line([0, 1], "target")))
+    assert '<svg viewBox="0 0 288 158"' in text and 'aria-label="a &lt; b"' in text
+    assert "stroke:var(--teacher)" in text and ">step</text>" in text and 'class="curve target"' in text
+    assert not re.search(r"https?:|<\?xml|<!|stroke:#|font-|id=", text)
+
+
+def test_points_are_where_their_values_are():
+    drawing = drawn(line([0, 1, 0.25], notes=("a", "", "c")), x_range=(0, 2))
+    extent = RIGHT - LEFT
+    margin = extent * MARGIN / (1 + 2 * MARGIN)
+    heights = [BOTTOM, TOP, BOTTOM + (TOP - BOTTOM) / 4]
+    expected = [(LEFT + margin + (extent - 2 * margin) * number / 2, height) for number, height in enumerate(heights)]
+    (only,) = drawing.lines
+    np.testing.assert_allclose(places(only.path), expected, atol=0.06)
+    assert [(mark.x, mark.y) for mark in only.marks] == places(only.path) and [mark.label for mark in only.marks] == ["a", "", "c"]
+    assert ">a</text>" in markup(drawing)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "across", "up"),
+    [
+        (0, 1, "0 1", "0 0.25 0.5 0.75 1"),
+        (1, 3, "1 2 3", "1 1.5 2 2.5 3"),
+        (0.9, 37.5, "10 20 30", "10 20 30"),
+        (0, 250_000, "0 100 K 200 K", "0 100 K 200 K"),
+        (-1, 1, "-1 0 1", "-1 -0.5 0 0.5 1"),
+        (12.03, 12.09, "", "12.04 12.06 12.08"),
+    ],
+)
+def test_labels_are_round_numbers(low, high, across, up):
+    drawing = drawn(line([low, high]), x_range=(low, high), y_range=(low, high))
+    assert " ".join(tick.label for tick in drawing.x_ticks) == across and " ".join(tick.label for tick in drawing.y_ticks) == up
 
 
 def test_many_points_are_thinned_and_spikes_stay():
     values = np.zeros(50_000)
     values[31_234] = 1.0
-    text = drawn(Curve("teacher", "var(--teacher)", np.arange(50_000.0), values, 800), x_range=(0, 50_000))
-    assert len(text) < 40_000
-    raw = next(path for path in re.findall(r'd="([^"]*)"', text) if path.count("L") > 2)
-    heights = {float(height) for height in re.findall(r"[ML] [\d.]+ ([\d.]+)", raw)}
-    assert max(heights) - min(heights) > 100
-    assert raw.count("L") <= POINTS
+    drawing = drawn(Curve("teacher", "var(--teacher)", np.arange(50_000.0), values, 800), x_range=(0, 50_000))
+    assert len(markup(drawing)) < 20_000
+    (only,) = drawing.lines
+    heights = [height for _, height in places(only.raw)]
+    assert max(heights) - min(heights) > 100 and len(heights) <= POINTS and not only.marks
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.floats(-1e30, 1e30), min_size=1, max_size=30))
 def test_any_values_can_be_drawn(values):
-    steps = np.arange(len(values), dtype=float)
-    assert "</svg>" in drawn(Curve("teacher", "var(--teacher)", steps, np.array(values), 0), y_range=(min(values), max(values)))
+    drawing = drawn(line(values), x_range=(0, len(values) - 1), y_range=(min(values), max(values)))
+    assert all(LEFT <= x <= RIGHT and TOP <= y <= BOTTOM for x, y in places(drawing.lines[0].path))
+    ticks = [tick.at for tick in drawing.y_ticks]
+    assert len(ticks) <= 5 and all(TOP <= at <= BOTTOM for at in ticks) and ticks == sorted(ticks, reverse=True)
+    assert "</svg>" in markup(drawing)
