@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gcc.deploy.export import export as export
     from gcc.deploy.optimize import optimize as optimize
     from gcc.errors import GccError as GccError
+    from gcc.experiments.sweep import Sweep as Sweep
     from gcc.pruning.graph.prune import prune as prune
     from gcc.training.loop import Step as Step
     from gcc.training.teacher import Teacher as Teacher
@@ -26,6 +27,7 @@ _MODULES = {
     "Compressor": "gcc.compressor",
     "GccError": "gcc.errors",
     "Step": "gcc.training.loop",
+    "Sweep": "gcc.experiments.sweep",
     "Teacher": "gcc.training.teacher",
     "Trainer": "gcc.training.teacher_trainer",
     "bench": "gcc.deploy.bench",

@@ -70,7 +70,7 @@ class Compressor(TrainingLoop):
             new = {} if self._search_starts_trained else {"teacher": searched}
             yield from pretraining_stages(Phase.SEARCH_PRETRAIN, new, recipe.search_pretrain_epochs)
             yield adversarial_stage(Phase.SEARCH, searched, recipe.search_epochs, recipe.search_steps)  # lines 2 to 4
-            self.widths = search_student_widths(self.context, self.metric, searched)  # line 5
+            self.widths = self.search_widths(searched)  # line 5
 
         # Second step: lightweight generator training.
         self.reinitialize()  # line 5
@@ -111,6 +111,10 @@ class Compressor(TrainingLoop):
     def _teacher_on(self, fake: GeneratorOutput) -> DiscriminatorOutput:
         """Return the output of the teacher's discriminators for the student's fake images, if it is distilled."""
         return self.teacher.discriminate(fake) if self.recipe.lambda_distill_d else NO_OUTPUT
+
+    def search_widths(self, searched: GANPair) -> dict[str, Widths]:
+        """Return the widths of the student's generators within the budget, from the pair that the first step has trained (line 5)."""
+        return search_student_widths(self.context, self.metric, searched)
 
     def reinitialize(self) -> None:
         """Build teacher and student pairs, new or as they were given. Nothing is inherited from the first step (line 5)."""

@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from functools import partial
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ from torch.distributed.run import get_args_parser
 
 from gcc.cli import main
 from gcc.compressor import Compressor
+from gcc.experiments.sweep import Sweep
 from gcc.pruning.cost import cost_of
 from tests.helpers.families import TINY
 
@@ -55,6 +57,16 @@ def test_a_run_from_python_works(page, tmp_path, monkeypatch, small_worlds):
             exec(compile(block, page, "exec"), names)
     image = torch.randn(1, 3, 32, 32)
     assert torch.equal(names["generator"](image), names["result"].student(image))
+
+
+@pytest.mark.slow
+def test_a_sweep_from_python_works(tmp_path, monkeypatch, small_worlds, capsys):
+    monkeypatch.chdir(tmp_path)
+    settings = {name: value for name, value in TINY["pix2pix"].items() if name != "budget"}
+    monkeypatch.setattr("gcc.experiments.sweep.Sweep", partial(Sweep, **settings))
+    (block,) = python_blocks("docs/sweep.md")
+    exec(compile(block, "sweep.md", "exec"), {})
+    assert capsys.readouterr().out.count("psnr") == 2 and (tmp_path / "runs" / "sweep" / "report.html").exists()
 
 
 @pytest.mark.parametrize(("page", "share"), [("README.md", 0.5), ("docs/any-generator.md", 0.25)])

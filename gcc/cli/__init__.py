@@ -1,7 +1,7 @@
 """The command line. Each command parses, calls and prints in a module with its name.
 
 A command's module is imported when the command is used, and torch when the command runs, so that `--help` appears at once.
-`ablation` runs what `ablate` prints; `installation` and `preflight` make the checks that `doctor` prints.
+`run` starts and resumes runs and groups of runs; `installation` and `preflight` make the checks that `doctor` prints.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ COMMANDS = (
         "pull",
         "push",
     ),
-    *("report", "train", "translate", "version"),
+    *("report", "sweep", "train", "translate", "version"),
 )
 """The names of the commands; the script `scripts/gcc` lists them too. A module whose name would be a keyword ends with an underscore."""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from gcc.cli.options import run_arguments, run_options, search_options, teacher_and_settings
+from gcc.cli.options import group_options, run_arguments, run_options, search_options, teacher_and_settings
 
 
 @click.command("ablate")
@@ -15,25 +15,21 @@ from gcc.cli.options import run_arguments, run_options, search_options, teacher_
 @search_options
 @click.option("--presets", metavar="NAMES", default="", help="Variants, comma-separated  [default: all, from pruned-only to gcc]")
 @click.option("--seeds", type=click.IntRange(1, 1000), default=3, show_default=True, metavar="N", help="Runs of each variant.")
-def command(presets: str, seeds: int, **options: Any) -> None:
+@group_options
+def command(**options: Any) -> None:
     """Train the method without each of its parts, with the same widths, seeds and steps, and compare the results.
 
     Called again, it continues with the first unfinished run.
     """
-    from rich.console import Console
+    from gcc.cli.run import options_of_group, train_group
+    from gcc.cli.tables import ablation_table, printer
+    from gcc.experiments.ablation import Ablation
 
-    from gcc.cli.ablation import Ablation
-    from gcc.cli.tables import ablation_table, facts_table, printer
-
+    options = options_of_group(options)
     teacher, settings = teacher_and_settings(options)
     out = options["out"] or Path("runs") / f"{teacher.arch}-ablation"
-    ablation = Ablation(teacher, out, presets=presets, seeds=seeds, arguments=run_arguments(options), settings=settings)
-    console = printer()
-    console.print(facts_table(ablation.plan()))
-    if options["dry_run"]:
-        return
-    for title in ablation.runs(Console(stderr=True)):
-        click.echo(title, err=True)
-    console.print(ablation_table(ablation.measurements().rows()))
-    for path in ablation.save():
-        click.echo(path)
+    ablation = Ablation(teacher, out, presets=options["presets"], seeds=options["seeds"], options=run_arguments(options) | settings)
+    if train_group(ablation, options):
+        printer().print(ablation_table(ablation.measurements().rows()))
+        for path in ablation.save():
+            click.echo(path)

@@ -141,6 +141,23 @@ folder_options = with_options(
 search_options = with_options([click.option(flag(name), **attributes) for name, attributes in SEARCH_FIELDS.items()])
 """The search for a student's widths."""
 
+sweep_options = with_options(
+    [
+        click.option(
+            "--budget",
+            "budgets",
+            multiple=True,
+            metavar="B",
+            help="Budget of one student, as for `gcc compress`; give the option once for each student.",
+        ),
+        *(click.option(flag(name), **attributes) for name, attributes in SEARCH_FIELDS.items() if name != "budget"),
+    ]
+)
+"""The searches for the widths of several students."""
+
+group_options = with_options([click.option("--resume", metavar="DIR", type=PATH, help="Continue the runs in DIR with their options.")])
+"""The folder of several runs."""
+
 student_options = with_options(
     [
         click.option("--preset", metavar="NAME", help="The method without one of its parts, such as pruned-only; see `gcc ablate`."),

@@ -1,8 +1,9 @@
-"""What `gcc compress` and `gcc train` share: they start or resume a run in its folder, and print its plan and its results."""
+"""What commands that train share: they start or resume a run, or a group of runs, in its folder, and print its plan and its results."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from gcc.cli.options import run_arguments, set_by_user, teacher_and_settings
 from gcc.cli.tables import facts_table, printer, summary
 from gcc.compressor import Compressor
 from gcc.errors import GccError, RunError
+from gcc.experiments.runs import RunGroup
 from gcc.recipe import LENGTH_FIELDS, Recipe, current_names, differences, differs_in_length_only, read_toml, with_new_fields
 from gcc.report.html import save_report
 from gcc.training.checkpoint import Schedule
@@ -99,6 +101,35 @@ def _start_or_resume(session: Session, command: str, options: dict[str, Any], re
     console.print(summary(run.arch, result.measurements(), result.paths(out), out))
     memory = {} if sys.platform == "win32" else {"peak memory": peak_memory(run.context.device)}
     console.print(facts_table({"report": str(page)} | memory))
+
+
+def options_of_group(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a command that trains several runs; with `--resume`, those of the runs in that folder.
+
+    Raises:
+        GccError: the folder contains no runs of this command.
+    """
+    resume = options.pop("resume")
+    return _saved_options(resume, str(click.get_current_context().info_name), options) if resume else options
+
+
+def train_group(group: RunGroup, options: Mapping[str, Any]) -> bool:
+    """Print the plan of several runs, train those that are not finished, and return whether all are; a dry run trains none.
+
+    Args:
+        group: the runs.
+        options: of the command.
+
+    Raises:
+        GccError: a run is impossible or fails, or the folder contains other runs.
+    """
+    printer().print(facts_table(group.plan()))
+    if options["dry_run"]:
+        return False
+    save_command(group.out, str(click.get_current_context().info_name), options)
+    for title in group.runs(Console(stderr=True)):
+        click.echo(title, err=True)
+    return True
 
 
 def _saved_options(out: Path, command: str, options: dict[str, Any]) -> dict[str, Any]:

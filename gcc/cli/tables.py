@@ -13,10 +13,15 @@ from rich.text import Text
 
 from gcc.artifacts.comparison import Measurements, by_protocol, comparison
 from gcc.registry import Listing
+from gcc.report.panels import Panel
+from gcc.report.sweep import SweepRecord, curve_panels
 from gcc.utils.units import with_prefix
 
 BAR = 40
 """Columns of the longest bar."""
+CURVE_COLUMNS, CURVE_ROWS = 60, 12
+"""The size of a curve."""
+POINT = "●"
 PIPED = 200
 """Columns of a line if standard output is not a terminal."""
 
@@ -94,6 +99,33 @@ def ablation_table(rows: Mapping[str, Mapping[str, str]]) -> Table:
     for variant, cells in rows.items():
         table.add_row(Text(variant), *(Text(cells.get(title, "")) for title in titles))
     return table
+
+
+def sweep_tables(record: SweepRecord) -> RenderableType:
+    """Return a table per generator with a column per student, the protocols of the metrics, and quality over cost."""
+    tables = [comparison_table(f"{record.arch} {generator}", measured) for generator, measured in record.columns.items()]
+    protocols = by_protocol(measured for columns in record.columns.values() for measured in columns.values())
+    curves = [curve(panel) for panel in curve_panels(record)]
+    return Group(*tables, facts_table({", ".join(names): protocol for protocol, names in protocols.items()}), *curves)
+
+
+def curve(panel: Panel) -> Text:
+    """Return the points of a panel drawn in text, each with its note, or with the label of its curve."""
+    rows = [[" "] * CURVE_COLUMNS for _ in range(CURVE_ROWS)]
+    (left, right), (low, high) = panel.x_range, panel.y_range
+    for line in panel.curves:
+        for x, y, note in zip(line.x.tolist(), line.y.tolist(), line.notes or [line.label] * len(line.x), strict=True):
+            column = round((x - left) / (right - left or 1.0) * (CURVE_COLUMNS - 1))
+            row = round((high - y) / (high - low) * (CURVE_ROWS - 1))
+            text = f"{POINT} {note}" if column + len(note) + 2 <= CURVE_COLUMNS else f"{note} {POINT}"
+            start = column if text.startswith(POINT) else column + 1 - len(text)
+            rows[row][max(0, start) : start + len(text)] = text
+    labels = {0: f"{high:.4g} {panel.unit}".rstrip(), CURVE_ROWS - 1: f"{low:.4g} {panel.unit}".rstrip()}
+    width = max(map(len, labels.values()))
+    lines = [f"{labels.get(number, ''):>{width}} │ {''.join(row).rstrip()}" for number, row in enumerate(rows)]
+    scale = f"{with_prefix(left)}{with_prefix(right):>{CURVE_COLUMNS - len(with_prefix(left))}} {panel.across}"
+    axis = f"{' ' * width} └{'─' * (CURVE_COLUMNS + 1)}"
+    return Text("\n".join((panel.title, *lines, axis, f"{' ' * (width + 3)}{scale}")) + "\n", no_wrap=True)
 
 
 def summary(arch: str, measurements: Mapping[str, Mapping[str, Measurements]], folders: Mapping[str, Path], out: Path) -> RenderableType:

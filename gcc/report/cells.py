@@ -126,7 +126,7 @@ def samples(record: RunRecord) -> list[Picture]:
     if record.samples is None:
         return []
     progress = [grid for grid in record.progress if grid.png != record.samples.png]
-    return [_picture(grid) for grid in (record.samples, *progress)]
+    return [picture(grid) for grid in (record.samples, *progress)]
 
 
 def pruning(record: RunRecord) -> list[PrunedGenerator]:
@@ -203,7 +203,8 @@ def _ratio(numerator: float, denominator: float) -> float:
     return numerator / denominator if denominator else float("nan")
 
 
-def _picture(grid: Grid) -> Picture:
+def picture(grid: Grid) -> Picture:
+    """Return a sample grid as the page contains it."""
     return Picture(f"data:image/png;base64,{base64.b64encode(grid.png).decode()}", grid.width, grid.height, grid.title)
 
 

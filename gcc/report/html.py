@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -80,7 +80,7 @@ def save_report(runs: Sequence[Path], out: Path | None = None) -> Path:
         GccError: a run cannot be read, or the file cannot be written or exists and is not a report.
     """
     path = out or (runs[0] / REPORT_FILE if len(runs) == 1 else Path(REPORT_FILE))
-    _require_report_or_new(path)
+    require_report_or_new(path)
     write_text(path, report(runs))
     return path
 
@@ -100,20 +100,38 @@ def report(runs: Sequence[Path]) -> str:
     records = [read_run(folder) for folder in runs]
     are_distinct = len({record.name for record in records}) == len(records)
     names = [record.name if are_distinct else str(record.folder) for record in records]
+    title = " and ".join(names) if len(names) < 3 else f"{len(names)} runs"
+    return page(title, names, [cells.about(record) for record in records], _sections(records))
+
+
+def page(title: str, runs: Sequence[str], about: Sequence[Sequence[str]], sections: Iterable[Section]) -> str:
+    """Return a page; sections that no run has anything for are left out.
+
+    Args:
+        title: its heading.
+        runs: the names of its columns; the content of a single one is not named.
+        about: a few words each about every run.
+        sections: its sections, with a cell per run.
+    """
     return render(
         "gcc.report",
         "report.html.j2",
-        title=" and ".join(names) if len(names) < 3 else f"{len(names)} runs",
-        runs=names,
-        about=[cells.about(record) for record in records],
-        sections=[section for section in _sections(records) if any(section.cells)],
+        title=title,
+        runs=runs,
+        about=about,
+        sections=[section for section in sections if any(section.cells)],
         generator=GENERATOR,
         policy=POLICY,
         version=version("gan-gcc"),
     )
 
 
-def _require_report_or_new(path: Path) -> None:
+def require_report_or_new(path: Path) -> None:
+    """Refuse a path that a report must not be written to.
+
+    Raises:
+        OutputError: it is a folder, or a file that is not a report.
+    """
     if path.is_dir():
         raise OutputError(f"{path} is a folder: expected a file, such as {path / REPORT_FILE}")
     if not path.exists():
@@ -125,15 +143,15 @@ def _require_report_or_new(path: Path) -> None:
 
 
 def _sections(records: Sequence[RunRecord]) -> Iterator[Section]:
-    def plots(heading: str, lead: str, panels: Callable[[RunRecord], list[Panel]]) -> Section:
+    def of_panels(heading: str, lead: str, panels: Callable[[RunRecord], list[Panel]]) -> Section:
         of_runs = aligned([panels(record) for record in records])
-        return Section(heading, lead, "plots", [[_plot(panel) for panel in of_run] for of_run in of_runs])
+        return Section(heading, lead, "plots", [[plot(panel) for panel in of_run] for of_run in of_runs])
 
     yield Section("Summary", "", "summary", [cells.summary(record) for record in records])
     yield Section("Samples", "", "samples", [cells.samples(record) for record in records])
-    yield plots("Quality over epochs", "On the validation images.", quality_panels)
+    yield of_panels("Quality over epochs", "On the validation images.", quality_panels)
     idle = [record.name for record in records if record.keeps_all_channels_on]
-    yield plots(
+    yield of_panels(
         "Generator-discriminator balance",
         "|L_G - L_Dfake| of both pairs and the target, a moving average of the teacher's values. The student's discriminator follows the "
         "target by opening and closing channels (Eq. 7); the share of open channels of each layer is also shown."
@@ -143,14 +161,15 @@ def _sections(records: Sequence[RunRecord]) -> Iterator[Section]:
     lead = "Share of each layer's channels that was pruned from the generator (Figure III of the paper)."
     yield Section("Pruned channels", lead, "pruning", [cells.pruning(record) for record in records])
     for phase in _phases(records):
-        yield plots(f"Losses: {phase_title(phase)}", LEADS.get(phase, ""), partial(loss_panels, phase=phase))
+        yield of_panels(f"Losses: {phase_title(phase)}", LEADS.get(phase, ""), partial(loss_panels, phase=phase))
     differing = _differing(records)
     lead = "Bold where the runs differ." if differing else ""
     yield Section("Recipe", lead, "facts", [cells.recipe(record, differing) for record in records])
     yield Section("Environment", "", "facts", [cells.environment(record) for record in records])
 
 
-def _plot(panel: Panel) -> Plot:
+def plot(panel: Panel) -> Plot:
+    """Return a panel with its legend and its drawing."""
     legend = [
         LegendEntry(
             curve.label,

@@ -88,7 +88,7 @@ def loss_panels(record: RunRecord, phase: str) -> list[Panel]:
     own = {term: term for term in terms if term not in FIRST_LOSSES and term not in LAST_LOSSES}
     panels = []
     for term, title in {**FIRST_LOSSES, **own, **LAST_LOSSES}.items():
-        panels += _panel(title, _curves({role: by_term[term] for role, by_term in losses.items() if term in by_term}))
+        panels += framed(title, _curves({role: by_term[term] for role, by_term in losses.items() if term in by_term}))
     return panels
 
 
@@ -99,7 +99,7 @@ def balance_panels(record: RunRecord) -> list[Panel]:
     panels = []
     for name in dict.fromkeys(name for by_name in series.values() for name in by_name):
         curves = _curves({label: by_name[name] for label, by_name in series.items() if name in by_name})
-        panels += _panel(f"|L_G - L_Dfake|, discriminator {name}", curves)
+        panels += framed(f"|L_G - L_Dfake|, discriminator {name}", curves)
     return panels
 
 
@@ -111,7 +111,7 @@ def activity_panels(record: RunRecord) -> list[Panel]:
             _curve(layer, _ramp(index, len(layers)), replace(series, values=100 * series.values))
             for index, (layer, series) in enumerate(layers.items())
         ]
-        panels += _panel(f"active channels, discriminator {discriminator}", curves)
+        panels += framed(f"active channels, discriminator {discriminator}", curves)
     return [replace(panel, unit="%", y_range=(-3.0, 103.0)) for panel in panels]
 
 
@@ -121,9 +121,9 @@ def quality_panels(record: RunRecord) -> list[Panel]:
     panels = []
     for generator, metrics in generators.items():
         for key, by_role in metrics.items():
-            title = " ".join(filter(None, (generator if len(generators) > 1 else "", key, _direction(key))))
+            title = " ".join(filter(None, (generator if len(generators) > 1 else "", key, direction(key))))
             curves = _curves({role: replace(series, steps=series.epochs) for role, series in by_role.items()})
-            panels += [replace(panel, across="epoch", unit=unit_of(key)) for panel in _panel(title, curves)]
+            panels += framed(title, curves, "epoch", unit_of(key))
     return panels
 
 
@@ -161,13 +161,13 @@ def _curve(label: str, paint: str, series: Series) -> Curve:
     return Curve(label, paint, series.steps[plotted], values, len(values) // SMOOTHING if label in NOISY else 0)
 
 
-def _panel(title: str, curves: Iterable[Curve]) -> list[Panel]:
-    """Return a panel over steps with the curves that have points; an empty list if none has."""
+def framed(title: str, curves: Iterable[Curve], across: str = "step", unit: str = "") -> list[Panel]:
+    """Return a panel with the curves that have points; an empty list if none has."""
     drawn = tuple(curve for curve in curves if len(curve.y))
     if not drawn:
         return []
-    steps = np.concatenate([curve.x for curve in drawn])
-    return [Panel(title, drawn, "step", "", (float(steps.min()), float(steps.max())), _y_range(drawn))]
+    x = np.concatenate([curve.x for curve in drawn])
+    return [Panel(title, drawn, across, unit, (float(x.min()), float(x.max())), _y_range(drawn))]
 
 
 def _y_range(curves: Iterable[Curve]) -> Range:
@@ -178,7 +178,7 @@ def _y_range(curves: Iterable[Curve]) -> Range:
     return low - margin, high + margin
 
 
-def _direction(key: MetricKey) -> str:
+def direction(key: MetricKey) -> str:
     """Return which values of a metric are better; empty if its evaluator is not installed."""
     if key.evaluator not in EVALUATORS.names():
         return ""

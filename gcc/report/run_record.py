@@ -161,7 +161,7 @@ def read_run(folder: Path) -> RunRecord:
     students, teachers = _read_generators(folder / STUDENT, "student"), _read_generators(folder / TEACHER, "teacher")
     progress = _read_progress(folder / SAMPLES)
     held_out = [artifact.folder / GRID for artifact in (students or teachers).values() if (artifact.folder / GRID).exists()]
-    samples = _read_grid(held_out[0], "held out") if held_out else next(reversed(progress), None)
+    samples = read_grid(held_out[0], "held out") if held_out else next(reversed(progress), None)
     return RunRecord(folder, arch, recipe, _read_phases(folder / METRICS_FILE), students, teachers, samples, progress)
 
 
@@ -239,10 +239,15 @@ def _read_progress(folder: Path) -> tuple[Grid, ...]:
     matches = [(match, path) for path in folder.glob("*.png") if (match := GRID_NAME.fullmatch(path.name)) and match["phase"] in order]
     grids = sorted((order.index(Phase(match["phase"])), int(match["epoch"]), path) for match, path in matches)
     chosen = sorted({round(index) for index in np.linspace(0, len(grids) - 1, MAX_GRIDS)}) if grids else []
-    return tuple(_read_grid(path, f"{order[phase].title}, epoch {epoch}") for phase, epoch, path in (grids[index] for index in chosen))
+    return tuple(read_grid(path, f"{order[phase].title}, epoch {epoch}") for phase, epoch, path in (grids[index] for index in chosen))
 
 
-def _read_grid(path: Path, title: str) -> Grid:
+def read_grid(path: Path, title: str) -> Grid:
+    """Return the sample grid in a PNG file.
+
+    Raises:
+        RunError: the file is missing, damaged or not a PNG file.
+    """
     try:
         with Image.open(path, formats=["PNG"]) as image:
             size = image.size

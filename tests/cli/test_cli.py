@@ -429,6 +429,32 @@ def test_the_widths_of_a_student_replace_the_search(small_run, tmp_path):
     assert phases == {"train"}
 
 
+def test_sweep_prints_every_student_and_the_curve_and_resumes(small_worlds, tmp_path):
+    out, budgets = tmp_path / "s", ("--budget", "40%", "--budget", "80%")
+    recipe = tmp_path / "own.toml"
+    recipe.write_text('arch = "pix2pix"\n' + "".join(f"{key} = {json.dumps(value)}\n" for key, value in TINY["pix2pix"].items()))
+    command = ("sweep", "--recipe", recipe, "--evaluators", "psnr", "--device", "cpu", "--out", out)
+    assert "--budget 10% --budget 25%" in refused(*command)
+    dry = run(*command, *budgets, "--dry-run")
+    assert "frozen; 2 students" in dry.output and not out.exists()
+    # The recipe's own width belongs to its own budget.
+    assert re.search(r"^40% .*width 4", dry.output, re.MULTILINE) and "psnr" not in dry.output.partition("result")[0]
+    result = run(*command, *budgets)
+    assert result.exit_code == 0, result.output
+    assert [line for line in result.stderr.splitlines() if ":" not in line] == ["teacher", "budget 40%", "budget 80%"]
+    for text in ("pix2pix G", "MACs", "parameters", "latency", "psnr (higher is better)", "● 80%", str(out / "report.html")):
+        assert text in result.stdout, text
+    again = run("sweep", "--resume", out, "--budget", "60%")
+    assert again.exit_code == 0, again.output
+    assert [line for line in again.stderr.splitlines() if ":" not in line] == ["budget 60%"] and "● 60%" in again.stdout
+    assert run("sweep", "--resume", out).stdout.partition("psnr (")[2] == again.stdout.partition("psnr (")[2]
+    assert "was started by `gcc sweep`" in refused("compress", "--resume", out)
+    assert "contains no run" in refused("sweep", "--resume", tmp_path)
+    # A student of the sweep is evaluated on the data of the sweep.
+    evaluated = run("evaluate", out / "40%" / "student", "--evaluators", "psnr")
+    assert evaluated.exit_code == 0 and "6 images" in evaluated.output
+
+
 def test_ablate_prints_a_row_per_variant_and_the_paths_of_its_files(small_worlds, tmp_path):
     settings = [f"--set={key}={value}" for key, value in TINY["pix2pix"].items()]
     command = ("ablate", "--arch", "pix2pix", *settings, "--presets", "pruned-only,gcc", "--seeds", "1", "--out", str(tmp_path / "a"))
@@ -440,3 +466,5 @@ def test_ablate_prints_a_row_per_variant_and_the_paths_of_its_files(small_worlds
     again = run(*command)
     table = result.stdout[result.stdout.index("\nablation") :]
     assert again.stdout.endswith(table) and "seed 0" not in again.stderr
+    resumed = run("ablate", "--resume", str(tmp_path / "a"))
+    assert resumed.stdout.endswith(table) and "seed 0" not in resumed.stderr

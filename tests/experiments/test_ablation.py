@@ -10,8 +10,8 @@ from rich.console import Console
 
 from gcc import Compressor, Teacher
 from gcc.artifacts.model import read
-from gcc.cli.ablation import Ablation
 from gcc.errors import OutputError, RecipeError
+from gcc.experiments.ablation import Ablation
 from gcc.registry.presets import PRESETS
 from tests.helpers.families import TINY
 
@@ -19,8 +19,7 @@ pytestmark = pytest.mark.usefixtures("small_worlds")
 
 
 def ablation(out, arch="pix2pix", presets="pruned-only,gcc", seeds=2, **settings):
-    given = {"arguments": {"device": "cpu"}, "settings": TINY[arch] | settings}
-    return Ablation(Teacher.create(arch), out, presets=presets, seeds=seeds, **given)
+    return Ablation(Teacher.create(arch), out, presets=presets, seeds=seeds, options={"device": "cpu"} | TINY[arch] | settings)
 
 
 def run(ablation):
@@ -88,23 +87,14 @@ def test_one_seed_has_no_deviation_and_a_variant_named_twice_runs_once(tmp_path)
 def test_runs_with_other_inputs_are_refused(tmp_path):
     out = tmp_path / "out"
     run(ablation(out, presets="gcc", seeds=1))
-    other = Ablation(
-        Teacher.create("pix2pix"), out, presets="gcc", seeds=1, arguments={"device": "cpu", "amp": "bf16"}, settings=TINY["pix2pix"]
-    )
+    other = ablation(out, presets="gcc", seeds=1, amp="bf16")
     with pytest.raises(OutputError, match="contains an ablation with another amp"):
         other.plan()
     data = tmp_path / "data" / "train"
     data.mkdir(parents=True)
     for number in range(8):
         Image.new("RGB", (64, 32), (number, 0, 0)).save(data / f"{number}.png")
-    other = Ablation(
-        Teacher.create("pix2pix"),
-        out,
-        presets="gcc",
-        seeds=1,
-        arguments={"device": "cpu", "data": tmp_path / "data"},
-        settings=TINY["pix2pix"],
-    )
+    other = ablation(out, presets="gcc", seeds=1, data=tmp_path / "data")
     with pytest.raises(OutputError, match="contains an ablation with another data"):
         other.plan()
 

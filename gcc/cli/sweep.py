@@ -1,0 +1,37 @@
+"""`gcc sweep`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gcc.cli.options import group_options, run_arguments, run_options, sweep_options, teacher_and_settings
+from gcc.errors import GccError
+
+
+@click.command("sweep")
+@run_options
+@sweep_options
+@group_options
+def command(**options: Any) -> None:
+    """Train one teacher and a student for each budget, and show quality over cost.
+
+    The teacher is trained once, or given with --teacher, and frozen while the students train. With --set train_teacher=true it trains along
+    with every student, as in `gcc compress`. Called again, the command continues with the first unfinished run.
+    """
+    from gcc.cli.run import options_of_group, train_group
+    from gcc.cli.tables import printer, sweep_tables
+    from gcc.experiments.sweep import Sweep
+
+    options = options_of_group(options)
+    if not options["budgets"]:
+        raise GccError("no budget: give one or more, such as --budget 10% --budget 25%")
+    teacher, settings = teacher_and_settings({**options, "budget": options["budgets"][0]})
+    out = options["out"] or Path("runs") / f"{teacher.arch}-sweep"
+    sweep = Sweep(teacher, out, options["budgets"], **run_arguments(options), **settings)
+    if train_group(sweep, options):
+        printer().print(sweep_tables(sweep.record()))
+        for path in sweep.save():
+            click.echo(path)

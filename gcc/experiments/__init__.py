@@ -1,0 +1,1 @@
+"""Several runs that are compared: an ablation, a sweep over budgets."""

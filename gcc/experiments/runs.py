@@ -1,0 +1,214 @@
+"""Several runs in one folder that share their inputs. Finished runs are not repeated, and stopped runs are resumed."""
+
+from __future__ import annotations
+
+import abc
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+from PIL.Image import Image
+from rich.console import Console
+
+from gcc.artifacts.config import Role
+from gcc.artifacts.model import read
+from gcc.artifacts.run_folder import RECIPE_FILE, RENAMED_OPTIONS, is_finished
+from gcc.compressor import Compressor
+from gcc.errors import GccError, OutputError, RunError
+from gcc.recipe import current_names, differences, read_toml, renamed, with_new_fields
+from gcc.report.html import save_report
+from gcc.training.checkpoint import Schedule
+from gcc.training.config import RunConfig
+from gcc.training.loop import TrainingLoop
+from gcc.training.measure import held_out_grid
+from gcc.training.session import Session
+from gcc.training.teacher import Teacher
+from gcc.utils.distributed import is_distributed_launch
+from gcc.utils.files import replacing, write_text
+from gcc.utils.weights import short_sha256
+
+NOT_COMPARED = ("data", "weights", "workers", "cache")
+"""Options that the plan records by their contents, or that do not change the result."""
+
+
+class Member(NamedTuple):
+    """One run with its title and its folder; the run is not started."""
+
+    title: str
+    folder: Path
+    run: TrainingLoop
+
+
+class RunGroup(abc.ABC):
+    """Several runs in one folder that share their inputs, except their recipes.
+
+    Attributes:
+        name: what the group is, such as "ablation"; the names of its files begin with it.
+        noun: the name with its article.
+
+    Args:
+        teacher: of every run.
+        out: folder of the runs.
+        options: keywords of `Compressor`, with recipe fields.
+
+    Raises:
+        RunError: this process is one of several.
+    """
+
+    name: ClassVar[str]
+    noun: ClassVar[str]
+
+    def __init__(self, teacher: Teacher, out: Path, options: Mapping[str, Any]) -> None:
+        if is_distributed_launch():
+            raise RunError(f"{self.noun} runs in one process: start it without torchrun, or start each run with `gcc compress`")
+        self.teacher = teacher
+        self.out = out
+        own = {option.name for option in fields(RunConfig)}
+        self._arguments = {name: value for name, value in options.items() if name in own}
+        self._settings = renamed({name: value for name, value in options.items() if name not in own})
+
+    @property
+    @abc.abstractmethod
+    def first(self) -> Compressor:
+        """A run of the group, not started, whose data and options are those of all runs."""
+
+    @abc.abstractmethod
+    def members(self) -> Iterator[Member]:
+        """Yield every run in order. A run may need the results of those before it, so each is built when it is its turn."""
+
+    @abc.abstractmethod
+    def folders(self) -> Mapping[str, Path]:
+        """Return the folders of the saved generators that are compared, by title."""
+
+    @abc.abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """Return the measurements of the finished runs as plain JSON values.
+
+        Raises:
+            ArtifactError: a saved generator is missing or damaged.
+        """
+
+    @abc.abstractmethod
+    def to_markdown(self) -> str:
+        """Return a table of the measurements as Markdown.
+
+        Raises:
+            ArtifactError: a saved generator is missing or damaged.
+        """
+
+    @abc.abstractmethod
+    def plan(self) -> dict[str, str]:
+        """Check the runs, and describe them by title.
+
+        Raises:
+            GccError: see `check`.
+        """
+
+    def check(self) -> None:
+        """Refuse now what would fail later.
+
+        Raises:
+            GccError: a run is impossible, or the folder contains runs with other data, another teacher or other options.
+        """
+        if (self.out / RECIPE_FILE).exists():
+            raise OutputError(f"{self.out} contains a single run: choose another --out, which need not exist yet")
+        self.first.check()
+        self._require_same_inputs()
+
+    def runs(self, console: Console) -> Iterator[str]:
+        """Train every run that is not finished, and yield its title before it starts.
+
+        Args:
+            console: where progress goes.
+
+        Raises:
+            GccError: a run fails, or the folder contains runs of another recipe.
+        """
+        write_text(self._plan_file, json.dumps(self._inputs, indent=2) + "\n")
+        for title, folder, run in self.members():
+            if _is_finished(folder, run):
+                continue
+            yield title
+            with Session(run, folder, Schedule(keep=0)) as session:
+                session.lock()
+                session.resume()
+                run.check()
+                session.prepare()
+                session.train(console, hint=f"continue with --resume {self.out}")
+            save_report([folder])
+
+    def save(self) -> list[Path]:
+        """Write the measurements (`.json`), the table (`.md`) and a grid of held-out samples (`.png`), and return their paths.
+
+        Raises:
+            OutputError: a file cannot be written.
+        """
+        data, table, picture = (self.out / f"{self.name}.{suffix}" for suffix in ("json", "md", "png"))
+        write_text(data, json.dumps(self.to_dict(), indent=2) + "\n")
+        write_text(table, self.to_markdown())
+        with replacing(picture) as temporary:
+            self._grid().save(temporary)
+        return [data, table, picture]
+
+    def _grid(self) -> Image:
+        context = self.first.context
+        return held_out_grid(
+            context,
+            {
+                title: {name: artifact.network().to(context.device) for name, artifact in read(folder).items()}
+                for title, folder in self.folders().items()
+            },
+        )
+
+    @property
+    def _plan_file(self) -> Path:
+        """The file with the inputs that all runs share. It is written before the first run."""
+        return self.out / f"{self.name}-plan.json"
+
+    @cached_property
+    def _inputs(self) -> dict[str, Any]:
+        """The inputs that all runs share, except their recipes, as plain JSON values."""
+        folder = self.teacher.folder
+        saved = sorted(folder.glob("**/*.safetensors")) if folder else []
+        arguments = {name: str(value) for name, value in sorted(self._arguments.items()) if value and name not in NOT_COMPARED}
+        return arguments | {
+            "data": self.first.context.data.train.identity or str(self._arguments.get("data")),
+            "teacher": {str(path.relative_to(folder)): short_sha256(path) for path in saved} if folder else {},
+            "weights": {name: short_sha256(Path(file)) for name, file in sorted((self._arguments.get("weights") or {}).items())},
+        }
+
+    def _require_same_inputs(self) -> None:
+        path = self._plan_file
+        if not path.exists():
+            return
+        try:
+            plan = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            plan = None
+        if not isinstance(plan, dict):
+            raise OutputError(f"{path} is damaged, or not the plan of {self.noun}: choose another --out")
+        saved: dict[str, Any] = plan
+        before = {RENAMED_OPTIONS.get(name, name): value for name, value in saved.items()}
+        if names := [name for name in {**self._inputs, **before} if self._inputs.get(name) != before.get(name)]:
+            raise OutputError(f"{self.out} contains {self.noun} with another {', '.join(names)}: choose another --out, or use the same")
+
+
+def _is_finished(folder: Path, run: TrainingLoop) -> bool:
+    """Return whether a folder contains the run, finished.
+
+    Raises:
+        OutputError: it contains a run of another recipe.
+    """
+    if not (folder / RECIPE_FILE).exists():
+        return False
+    saved = with_new_fields(run.recipe, current_names(read_toml(folder / RECIPE_FILE)))
+    if changes := differences(saved, {"arch": run.arch, **run.recipe.to_dict()}):
+        raise OutputError(f"{folder} contains a run of another recipe ({changes}): choose another --out, or use the same recipe")
+    role: Role = "student" if "student" in run.result_widths else "teacher"
+    try:
+        return is_finished(folder) and set(read(folder / role)) == set(run.architecture.generators)
+    except GccError:
+        return False

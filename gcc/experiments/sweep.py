@@ -1,0 +1,256 @@
+"""A sweep: one teacher, a student for each budget, and the curve of quality over cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Unpack
+
+from rich.console import Console
+
+from gcc.artifacts.comparison import AS_GIVEN, Measurements
+from gcc.artifacts.config import Artifact
+from gcc.artifacts.model import read
+from gcc.artifacts.run_folder import REPORT_FILE, STUDENT, TEACHER
+from gcc.compressor import Compressor
+from gcc.errors import BudgetError, GccError
+from gcc.experiments.runs import Member, RunGroup
+from gcc.models.modules import Widths
+from gcc.report.sweep import SweepRecord, markdown_tables, save_sweep_report
+from gcc.training.config import RunOptions
+from gcc.training.pair import GANPair
+from gcc.training.teacher import Teacher
+from gcc.training.teacher_trainer import Trainer
+from gcc.training.width_search import search_student_widths
+from gcc.utils.files import write_text
+
+WIDTHS = "sweep-widths.json"
+"""The file with the widths that one run's first step has found for other runs."""
+
+
+class Sweep(RunGroup):
+    """One teacher, and a student for each budget, each run in its own folder, such as `OUT/25%`.
+
+    The teacher is trained once, as `gcc train` does, in `OUT/teacher`, unless a pretrained one is given. It is frozen while the students
+    train, so that all students learn from the same teacher, and no run trains it again. With `train_teacher=True` it trains along in every
+    run instead, as in Algorithm 1, from its pretrained weights or from new ones; so it does if it is pretrained and has no discriminators.
+
+    Runs whose first step would train the same pair share it, because their recipes differ in the budget alone. Each run gives the same bits
+    as a `Compressor` with its budget.
+
+    Args:
+        teacher: the architecture, its recipe, and pretrained weights if it has any.
+        out: folder of the runs. Finished runs in it are not repeated, and stopped ones are resumed.
+        budgets: the students' budgets, such as `["10%", "25%"]`.
+        options: keywords of `Compressor`, with recipe fields, without `budget` and `widths`.
+
+    Raises:
+        GccError: there is no budget, an option cannot be used, or this process is one of several.
+    """
+
+    name = "sweep"
+    noun = "a sweep"
+
+    def __init__(
+        self, teacher: Teacher, out: str | Path, budgets: Sequence[str], data: str | Path | None = None, **options: Unpack[RunOptions]
+    ) -> None:
+        super().__init__(teacher, Path(out), {"data": data, **options})
+        if isinstance(budgets, str) or not budgets:
+            raise BudgetError(f"budgets = {budgets!r}: expected at least one, such as ['10%', '25%']")
+        if self._arguments.pop("widths", None) is not None:
+            raise GccError("a sweep searches the widths for each budget: leave widths out")
+        self._settings.pop("budget", None)
+        self.budgets = list(dict.fromkeys("".join(budget.split()) for budget in budgets))
+
+    @cached_property
+    def first(self) -> Compressor:
+        return self._planned[0]
+
+    @cached_property
+    def freezes_teacher(self) -> bool:
+        """Whether the teacher is frozen while the students train."""
+        if "train_teacher" in self._settings:
+            bind = self.teacher.demo_architecture if self._arguments.get("data") is None else self.teacher.architecture
+            return not bind(self._settings).recipe.train_teacher
+        return self.teacher.has_discriminators
+
+    @property
+    def trains_teacher_first(self) -> bool:
+        """Whether the first run trains the teacher alone."""
+        return self.freezes_teacher and not self.teacher.pretrained
+
+    def check(self) -> None:
+        for budget, run in zip(self.budgets, self._planned, strict=True):
+            try:
+                run.reachable_widths()
+            except BudgetError as error:
+                raise BudgetError(f"{budget}: {error}") from error
+        super().check()
+
+    def plan(self) -> dict[str, str]:
+        self.check()
+        plans = {budget: run.plan() for budget, run in zip(self.budgets, self._planned, strict=True)}
+        own = ("pruned from", "budget", "channels")
+        shared = {title: fact for title, fact in plans[self.budgets[0]].items() if title not in own}
+        each = {budget: "; ".join(plan[title] for title in own) for budget, plan in plans.items()}
+        return (
+            shared
+            | each
+            | {"runs": f"{self._teacher_text}; {len(self.budgets)} student{'s' if len(self.budgets) > 1 else ''}", "output": str(self.out)}
+        )
+
+    @property
+    def _teacher_text(self) -> str:
+        if self.trains_teacher_first:
+            return f"one teacher, trained for {self.first.recipe.epochs} epochs and then frozen"
+        return "one teacher, frozen" if self.freezes_teacher else "the teacher trains along with every student"
+
+    def members(self) -> Iterator[Member]:
+        teacher = self.teacher
+        if self.trains_teacher_first:
+            folder = self.out / TEACHER
+            settings = {name: value for name, value in self._settings.items() if name != "train_teacher"}
+            yield Member("teacher", folder, Trainer(teacher, **self._arguments, **settings))
+            teacher = Teacher.load(folder / TEACHER)
+        runs = {budget: self._compressor(teacher, budget) for budget in self.budgets}
+        for budget, run in runs.items():
+            run.fixed_widths = self._saved_widths(budget, run)
+            run.same_search = {other: runs[other] for other in runs if other != budget and _search(runs[other]) == _search(run)}
+            yield Member(f"budget {budget}", self._folder(budget), run)
+
+    def run(self, console: Console | None = None) -> dict[str, dict[str, Measurements]]:
+        """Train every run that is not finished, write the report, and return the measurements by generator and title.
+
+        Args:
+            console: where progress goes; None shows none.
+
+        Raises:
+            GccError: a run is impossible or fails, or the folder contains runs with other inputs.
+        """
+        self.check()
+        for _ in self.runs(console or Console(quiet=True)):
+            pass
+        self.save()
+        return self.measurements()
+
+    def measurements(self) -> dict[str, dict[str, Measurements]]:
+        """Return costs, latency and metrics by generator and title: the teacher's, then those of every budget's student.
+
+        Raises:
+            ArtifactError: a student is missing or damaged.
+        """
+        columns: dict[str, dict[str, Measurements]] = {}
+        for budget, students in self._students().items():
+            for name, student in students.items():
+                reference = AS_GIVEN if AS_GIVEN in student.measurements else TEACHER
+                columns.setdefault(name, {reference: student.measurements[reference]})[budget] = student.measurements[STUDENT]
+        return columns
+
+    def record(self) -> SweepRecord:
+        """Return what the report shows.
+
+        Raises:
+            ArtifactError: a student is missing or damaged.
+        """
+        first = next(iter(self._students()[self.budgets[0]].values()))
+        recipe = first.recipe.to_dict()
+        about = [f"{recipe['size']} pixels", f"{recipe['epochs']} epochs", f"seed {recipe['seed']}", self._teacher_text]
+        return SweepRecord(self.out.resolve().name, first.arch, about, self.measurements(), first.recipe.mac_counter, first.environment)
+
+    def folders(self) -> dict[str, Path]:
+        teacher = self.out / TEACHER if self.trains_teacher_first else self._folder(self.budgets[0])
+        return {TEACHER: teacher / TEACHER} | {budget: self._folder(budget) / STUDENT for budget in self.budgets}
+
+    def to_dict(self) -> dict[str, Any]:
+        return self.measurements()
+
+    def to_markdown(self) -> str:
+        return markdown_tables(self.measurements())
+
+    def save(self) -> list[Path]:
+        """Write `sweep.json`, `sweep.md`, `sweep.png` and `report.html`, and return their paths.
+
+        Raises:
+            OutputError: a file cannot be written.
+            ArtifactError: a saved generator is missing or damaged.
+        """
+        data, table, picture = super().save()
+        return [data, table, picture, save_sweep_report(self.out / REPORT_FILE, self.record(), picture)]
+
+    @cached_property
+    def _planned(self) -> list[_SweepRun]:
+        """A run per budget, not started, with the teacher as it was given."""
+        return [self._compressor(self.teacher, budget) for budget in self.budgets]
+
+    def _compressor(self, teacher: Teacher, budget: str) -> _SweepRun:
+        frozen = self.freezes_teacher and bool(teacher.pretrained)
+        settings = self._settings | {"budget": budget, "train_teacher": not frozen}
+        return _SweepRun(self._save_widths, teacher, **self._arguments, **settings)
+
+    def _folder(self, budget: str) -> Path:
+        return self.out / budget
+
+    def _students(self) -> dict[str, dict[str, Artifact]]:
+        return {budget: read(self._folder(budget) / STUDENT) for budget in self.budgets}
+
+    def _read_widths(self) -> dict[str, Any]:
+        """Return the content of the file of widths; empty if there is none, or if it is damaged."""
+        try:
+            content = json.loads((self.out / WIDTHS).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    def _saved_widths(self, budget: str, run: Compressor) -> dict[str, Widths]:
+        """Return the widths that another run has found for this one; empty if none has."""
+        match self._read_widths().get(budget):
+            case {"recipe": recipe, "widths": dict(widths)} if recipe == _plain(run):
+                return widths
+        return {}
+
+    def _save_widths(self, budget: str, run: Compressor, widths: Mapping[str, Widths]) -> None:
+        content = self._read_widths() | {budget: {"recipe": _plain(run), "widths": widths}}
+        write_text(self.out / WIDTHS, json.dumps(content, indent=2) + "\n")
+
+
+class _SweepRun(Compressor):
+    """A run of a sweep, whose first step also finds the widths of other runs.
+
+    Attributes:
+        same_search: the runs whose first step would train the same pair, by budget.
+
+    Args:
+        save_widths: receives the budget, the run and the widths of each of these.
+        teacher: the teacher.
+        options: keywords of `Compressor`.
+    """
+
+    same_search: Mapping[str, Compressor]
+
+    def __init__(self, save_widths: Callable[[str, Compressor, Mapping[str, Widths]], None], teacher: Teacher, **options: Any) -> None:
+        super().__init__(teacher, **options)
+        self.same_search = {}
+        self._save_widths = save_widths
+
+    def search_widths(self, searched: GANPair) -> dict[str, Widths]:
+        trained = deepcopy(searched.state_dict()) if self.same_search else {}
+        widths = super().search_widths(searched)
+        for budget, run in self.same_search.items():
+            # The gradients that a metric reads may have changed running statistics.
+            searched.load_state_dict(trained)
+            self._save_widths(budget, run, search_student_widths(run.context, run.metric, searched))
+        return widths
+
+
+def _plain(run: Compressor) -> dict[str, Any]:
+    """Return a run's recipe as JSON gives it back."""
+    recipe: dict[str, Any] = json.loads(json.dumps(run.recipe.to_dict()))
+    return recipe
+
+
+def _search(run: Compressor) -> dict[str, Any]:
+    """Return what the first step of a run depends on, beside what all runs share."""
+    return {name: value for name, value in run.recipe.to_dict().items() if name != "budget"}

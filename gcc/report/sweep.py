@@ -1,0 +1,128 @@
+"""The page of a sweep: quality over cost, one table, and the samples of all students side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gcc.artifacts.comparison import Measurements, by_protocol, comparison, comparison_rows
+from gcc.pruning.budget import Budget, LatencyBudget
+from gcc.recipe import MacCounter
+from gcc.registry import unit_of
+from gcc.report.cells import COSTS, Column, Fact, Summary, limited, picture
+from gcc.report.html import Plot, Section, page, plot, require_report_or_new
+from gcc.report.panels import Curve, Panel, direction, framed
+from gcc.report.run_record import read_grid
+from gcc.utils.files import write_text
+
+Columns = Mapping[str, Mapping[str, Measurements]]
+"""Measurements by generator and title: the teacher first, then the students by budget."""
+
+
+@dataclass(frozen=True)
+class SweepRecord:
+    """What the page of a sweep shows.
+
+    Attributes:
+        name: the name of its folder.
+        arch: name of the architecture.
+        about: a few words each about the runs.
+        columns: the measurements.
+        counter: how MACs are counted for the budgets.
+        environment: versions and device of the first run.
+    """
+
+    name: str
+    arch: str
+    about: Sequence[str]
+    columns: Columns
+    counter: MacCounter
+    environment: Mapping[str, str]
+
+
+def save_sweep_report(path: Path, record: SweepRecord, samples: Path) -> Path:
+    """Write the page of a sweep, and return its path.
+
+    Args:
+        path: the file.
+        record: its content.
+        samples: a PNG file with held-out samples of all students.
+
+    Raises:
+        RunError: `samples` cannot be read.
+        OutputError: the file cannot be written, or exists and is not a report.
+    """
+    sections = [
+        Section("Quality over cost", "On held-out images; each mark is a student with its budget.", "plots", [_plots(record)]),
+        Section("Students", "", "summary", [_summaries(record.columns)]),
+        Section("Samples", "", "samples", [[picture(read_grid(samples, "held out"))]]),
+        Section("Environment", "", "facts", [[Fact(name, value) for name, value in record.environment.items()]]),
+    ]
+    require_report_or_new(path)
+    write_text(path, page(record.name, [record.name], [[record.arch, *record.about]], sections))
+    return path
+
+
+def curve_panels(record: SweepRecord) -> list[Panel]:
+    """Return a panel per generator and metric: the metric over the cost that the budgets limit."""
+    panels = []
+    for generator, measured in record.columns.items():
+        teacher, *students = measured
+        cost = _cost(record, students)
+        for key in measured[teacher]["metrics"]:
+            points = sorted((measured[title][cost], measured[title]["metrics"][key], title) for title in students)
+            x, y, notes = zip(*points, strict=True)
+            value = measured[teacher]["metrics"][key]
+            curves = [
+                _curve("student", x, y, notes),
+                _curve("teacher", [measured[teacher][cost]], [value], []),
+            ]
+            title = " ".join(filter(None, (generator if len(record.columns) > 1 else "", key, direction(key))))
+            panels += framed(title, curves, COSTS[cost], unit_of(key))
+    return panels
+
+
+def markdown_tables(columns: Columns) -> str:
+    """Return a table per generator as Markdown, with the protocols of its metrics."""
+    tables = []
+    for generator, measured in columns.items():
+        lines = [f"| {generator} | {' | '.join(measured)} |", f"|---|{'---:|' * len(measured)}"]
+        lines += [f"| {title} | {' | '.join(cells)} |" for title, cells in comparison(measured).items()]
+        lines += ["", *(f"{', '.join(keys)}: {protocol}" for protocol, keys in by_protocol(measured.values()).items())]
+        tables.append("\n".join(lines).rstrip() + "\n")
+    return "\n".join(tables)
+
+
+def _curve(label: str, x: Sequence[float], y: Sequence[float], notes: Sequence[str]) -> Curve:
+    """Return a curve through the points whose values are finite."""
+    finite = np.isfinite(np.array(y, dtype=float))
+    notes = [note for note, is_finite in zip(notes, finite, strict=False) if is_finite]
+    return Curve(label, f"var(--{label})", np.array(x, dtype=float)[finite], np.array(y, dtype=float)[finite], 0, notes)
+
+
+def _cost(record: SweepRecord, budgets: Sequence[str]) -> str:
+    """Return the cost that all budgets limit; MACs, counted exactly, if they limit different ones."""
+    costs = {limited(_parse(part), record.counter) for budget in budgets for part in budget.split(",")}
+    return costs.pop() if len(costs) == 1 else "exact_macs"
+
+
+def _parse(budget: str) -> Budget | LatencyBudget:
+    (parsed,) = Budget.parse_each(budget, ["G"]).values()
+    return parsed
+
+
+def _plots(record: SweepRecord) -> list[Plot]:
+    return [plot(panel) for panel in curve_panels(record)]
+
+
+def _summaries(columns: Columns) -> list[Summary]:
+    summaries = []
+    for generator, measured in columns.items():
+        teacher, *students = measured
+        titles = [Column(teacher, "teacher"), *(Column(title, "student") for title in students)]
+        rows = [(row.title, [str(cell) for cell in row.cells]) for row in comparison_rows(measured)]
+        summaries.append(Summary(generator, [], titles, rows, by_protocol(measured.values())))
+    return summaries

@@ -1,0 +1,210 @@
+"""One teacher and a student per budget: each as a run of its own would train it, resumable, with the curve of quality over cost."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from gcc import Compressor, Sweep, Teacher, Trainer
+from gcc.artifacts.model import read
+from gcc.cli.tables import curve
+from gcc.errors import BudgetError, GccError, OutputError
+from gcc.registry import MetricKey
+from gcc.report.panels import Curve, framed
+from gcc.report.sweep import SweepRecord, curve_panels, markdown_tables
+from tests.helpers.families import TINY
+
+L1 = MetricKey.parse("l1")
+
+pytestmark = pytest.mark.usefixtures("small_worlds")
+
+
+def options(arch="pix2pix", **settings):
+    return {"device": "cpu"} | {name: value for name, value in TINY[arch].items() if name != "budget"} | settings
+
+
+def sweep(out, budgets=("40%", "60%"), arch="pix2pix", **settings):
+    return Sweep(Teacher.create(arch), out, budgets, **options(arch, **settings))
+
+
+def train(sweep):
+    return list(sweep.runs(Console(file=io.StringIO())))
+
+
+def same_weights(network, folder):
+    saved = read(folder)
+    return all(
+        (value == saved[name].network().state_dict()[key]).all() for name, one in network.items() for key, value in one.state_dict().items()
+    )
+
+
+def phases(folder):
+    return {json.loads(line)["phase"] for line in (folder / "metrics.jsonl").read_text().splitlines()}
+
+
+@pytest.mark.slow
+def test_every_student_is_that_of_a_run_of_its_own_with_one_frozen_teacher(tmp_path):
+    own = sweep(tmp_path)
+    plan = own.plan()
+    assert plan["runs"] == "one teacher, trained for 2 epochs and then frozen; 2 students"
+    assert "40% of the teacher's MACs" in plan["40%"] and "60% of the teacher's MACs" in plan["60%"] and "budget" not in plan
+    assert train(own) == ["teacher", "budget 40%", "budget 60%"]
+
+    trained = Trainer(Teacher.create("pix2pix"), **options()).run().pairs["teacher"].networks()
+    assert same_weights(trained, tmp_path / "teacher" / "teacher")
+    teacher = Teacher.load(tmp_path / "teacher" / "teacher")
+    for budget in own.budgets:
+        assert same_weights(trained, tmp_path / budget / "teacher")
+        alone = Compressor(teacher, budget=budget, train_teacher=False, **options()).run()
+        assert same_weights(alone.students, tmp_path / budget / "student"), budget
+    # Both prune a generator of the same width, which is trained once.
+    assert phases(tmp_path / "40%") == {"search", "train"} and phases(tmp_path / "60%") == {"train"}
+    assert train(sweep(tmp_path)) == []
+
+
+@pytest.mark.slow
+def test_what_is_finished_is_kept_and_what_was_stopped_goes_on(tmp_path, monkeypatch):
+    whole, stopped = sweep(tmp_path / "whole"), sweep(tmp_path / "stopped")
+    train(whole)
+
+    def stop(run):
+        if "student" in run.pairs and run.epoch == 2:
+            raise KeyboardInterrupt
+        return {}
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Compressor, "monitored", stop)
+        train(stopped)
+    assert (tmp_path / "stopped" / "40%" / "checkpoints").is_dir() and not (tmp_path / "stopped" / "60%").exists()
+    assert train(sweep(tmp_path / "stopped")) == ["budget 40%", "budget 60%"]
+    assert not (tmp_path / "stopped" / "40%" / "replaced").exists() and phases(tmp_path / "stopped" / "60%") == {"train"}
+    for budget in whole.budgets:
+        first, second = ((tmp_path / name / budget / "student" / "model.safetensors").read_bytes() for name in ("whole", "stopped"))
+        assert first == second
+    # A budget more: the rest is kept.
+    assert train(sweep(tmp_path / "whole", ["40%", "60%", "80%"])) == ["budget 80%"]
+
+
+@pytest.mark.slow
+def test_a_metric_that_reads_gradients_scores_every_budget_as_alone(tmp_path, monkeypatch):
+    from gcc.pruning.importance import L1Norm
+
+    class Gradients(L1Norm):
+        gradient_batches = 2
+
+        def score(self, network, group):
+            gradients = [network.get_parameter(producer.parameter).grad.transpose(0, producer.dim) for producer in group.producers]
+            return sum(gradient.abs().flatten(1).sum(1).view(group.channels, -1).sum(1) for gradient in gradients)
+
+    monkeypatch.setattr(Compressor, "metric", Gradients())
+    own = sweep(tmp_path, ["50%", "70%", "90%"], arch="sagan")
+    train(own)
+    for budget in own.budgets:
+        alone = Compressor(Teacher.load(tmp_path / "teacher" / "teacher"), budget=budget, train_teacher=False, **options("sagan")).run()
+        assert same_weights(alone.students, tmp_path / budget / "student"), budget
+
+
+def test_a_teacher_can_train_along_as_in_algorithm_1(tmp_path):
+    own = sweep(tmp_path, train_teacher="true")
+    assert own.plan()["runs"] == "the teacher trains along with every student; 2 students"
+    assert train(own) == ["budget 40%", "budget 60%"]
+    for budget in own.budgets:
+        alone = Compressor(Teacher.create("pix2pix"), budget=budget, **options()).run()
+        assert same_weights(alone.students, tmp_path / budget / "student")
+        assert same_weights(alone.pairs["teacher"].networks(), tmp_path / budget / "teacher")
+
+
+def test_a_given_teacher_is_not_trained_again(tmp_path):
+    Trainer(Teacher.create("pix2pix"), **options()).run().save(tmp_path / "given")
+    own = Sweep(Teacher.load(tmp_path / "given" / "teacher"), tmp_path / "out", ["40%"], **options())
+    assert own.plan()["runs"] == "one teacher, frozen; 1 student"
+    assert train(own) == ["budget 40%"]
+    names = {"teacher": "40%/teacher", "40%": "40%/student"}
+    assert {title: str(folder.relative_to(tmp_path / "out")) for title, folder in own.folders().items()} == names
+    # Without discriminators there is nothing to freeze, and new ones train along.
+    (tmp_path / "given" / "teacher" / "discriminators.safetensors").unlink()
+    assert not Sweep(Teacher.load(tmp_path / "given" / "teacher"), tmp_path / "more", ["40%"], **options()).freezes_teacher
+
+
+@pytest.mark.slow
+def test_the_curve_and_the_table_have_every_student(tmp_path):
+    own = sweep(tmp_path, ["40%,60%", "90%"], arch="cyclegan", evaluators="fd_effnetlite0")
+    measured = own.run()
+    assert list(measured) == ["A2B", "B2A"] and [*measured["A2B"]] == ["teacher", "40%,60%", "90%"]
+    saved = {name: read(tmp_path / name / "student")["A2B"].measurements["student"] for name in own.budgets}
+    assert {name: measured["A2B"][name]["exact_macs"] for name in own.budgets} == {n: one["exact_macs"] for n, one in saved.items()}
+    panels = curve_panels(own.record())
+    assert [panel.title for panel in panels] == [f"{name} fd_effnetlite0 (lower is better)" for name in ("A2B", "B2A")]
+    student, teacher = panels[0].curves
+    assert student.x.tolist() == [measured["A2B"][name]["exact_macs"] for name in own.budgets] and student.notes == ["40%,60%", "90%"]
+    assert student.y.tolist() == [measured["A2B"][name]["metrics"]["fd_effnetlite0"] for name in own.budgets]
+    assert teacher.y.tolist() == [measured["A2B"]["teacher"]["metrics"]["fd_effnetlite0"]]
+    assert json.loads((tmp_path / "sweep.json").read_text()) == measured
+    table = (tmp_path / "sweep.md").read_text()
+    assert table == markdown_tables(measured) and table.count("| A2B | teacher | 40%,60% | 90% |") == 1
+    page = (tmp_path / "report.html").read_text()
+    assert "Quality over cost" in page and page.count("<svg") == 2 and page.count("<img") == 1 and "https:" not in page
+    assert (tmp_path / "report.html") in own.save()
+
+
+@pytest.mark.parametrize(
+    ("budgets", "cost"),
+    [
+        (["10%", "2.5M"], "MACs, exact"),
+        (["10%params", "2Kparams"], "parameters"),
+        (["8ms@cpu", "9ms@cpu"], "latency"),
+        (["9%", "9%params"], "MACs, exact"),
+    ],
+)
+def test_the_curve_is_over_what_the_budgets_limit(budgets, cost):
+    values = {"exact_macs": 1, "paper_macs": 2, "parameters": 3, "ready_ms": 4.0, "metrics": {L1: 0.5}}
+    (panel,) = curve_panels(SweepRecord("", "pix2pix", [], {"G": {title: values for title in ("teacher", *budgets)}}, "exact", {}))
+    assert panel.across == cost
+
+
+def test_metrics_that_are_not_finite_are_left_out():
+    values = {"exact_macs": 1, "metrics": {L1: 0.5}}
+    columns = {"G": {"teacher": values, "10%": values | {"metrics": {L1: float("nan")}}, "20%": values | {"exact_macs": 0}}}
+    (panel,) = curve_panels(SweepRecord("", "pix2pix", [], columns, "exact", {}))
+    assert panel.curves[0].notes == ["20%"] and "20%" in curve(panel).plain
+
+
+def test_the_curve_in_the_terminal_is_where_its_values_are():
+    x, y = np.array([0.0, 50.0, 100.0]), np.array([1.0, 2.0, 3.0])
+    (panel,) = framed("psnr", [Curve("student", "", x, y, 0, ["10%", "50%", "99%"])], "MACs", "dB")
+    lines = curve(panel).plain.splitlines()
+    rows = {note: next(line for line in lines if note in line) for note in ("10%", "50%", "99%")}
+    assert lines[0] == "psnr" and lines.index(rows["99%"]) < lines.index(rows["50%"]) < lines.index(rows["10%"])
+    places = [rows[note].index("●") for note in rows]
+    assert places[0] < places[1] < places[2] and places[2] - places[0] == 59
+    assert lines[-1].split() == ["0", "100", "MACs"] and "3.12 dB" in lines[1]
+
+
+def test_what_would_fail_is_refused_before_the_teacher_trains(tmp_path):
+    with pytest.raises(BudgetError, match=r"^0.1%: budget .* can be pruned to between"):
+        sweep(tmp_path, ["40%", "0.1%"]).plan()
+    with pytest.raises(BudgetError, match="expected `3.0G`"):
+        sweep(tmp_path, ["40%", "a/b"]).plan()
+    for budgets in ("40%", []):
+        with pytest.raises(BudgetError, match="expected at least one"):
+            sweep(tmp_path, budgets)
+    with pytest.raises(GccError, match="leave widths out"):
+        sweep(tmp_path, widths=tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
+def test_another_recipe_or_other_inputs_are_refused(tmp_path):
+    train(sweep(tmp_path))
+    with pytest.raises(OutputError, match="contains a sweep with another amp"):
+        sweep(tmp_path, amp="bf16").plan()
+    with pytest.raises(OutputError, match=r"another recipe \(lr_g was"):
+        train(sweep(tmp_path, lr_g=1e-3))
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"60%": 3}', '{"60%": {"recipe": {}, "widths": {"G": {}}}}'])
+def test_widths_of_another_search_are_not_taken(tmp_path, content):
+    (tmp_path / "sweep-widths.json").write_text(content)
+    run = sweep(tmp_path)._planned[1]
+    assert sweep(tmp_path)._saved_widths("60%", run) == {}
