@@ -463,8 +463,11 @@ def test_a_latency_budget_is_measured_and_met(tmp_path, monkeypatch, small_world
         milliseconds = sum(parameter.numel() for parameter in network.parameters()) / 1000
         return Latency(milliseconds, milliseconds, "cpu", 1)
 
-    for user in ("gcc.pruning.search", "gcc.training.result"):
-        monkeypatch.setattr(f"{user}.measure_optimized", counted)
+    def counted_in_turns(networks, example, runtime):
+        return [counted(network, example, runtime) for network in networks]
+
+    monkeypatch.setattr("gcc.pruning.search.measure_optimized", counted)
+    monkeypatch.setattr("gcc.training.measure.measure_optimized_in_turns", counted_in_turns)
     full = compressor("pix2pix").context.teacher_cost().parameters
     run = compressor("pix2pix", budget=f"{0.4 * full / 1000:.3f}ms@cpu", round_to=2)
     assert "ms for one sample by cpu" in run.plan()["budget"]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gcc.registry import MetricKey, unit_of
+from gcc.registry import EVALUATORS, MetricKey, unit_of
 from gcc.utils.units import with_prefix
 
 Measurements = Mapping[str, Any]
@@ -15,6 +16,8 @@ ROLES = ("teacher", "student")
 """The titles of the columns of the result; other columns are variants of them, such as `student (best)`."""
 AS_GIVEN = "teacher (as given)"
 """The title of the column of a pretrained teacher before the run trained it further. It is the first one, to which others are compared."""
+MAX_SPREAD = 1.5
+"""The ratio of the 90th percentile to the median from which latencies cannot be compared."""
 MISSING = "-"
 """The cell of a value that a column does not have."""
 
@@ -25,7 +28,7 @@ class Cell:
 
     Attributes:
         value: the value with its unit.
-        relative: its ratio to the first column's; empty for the first column, and for values that have none.
+        relative: its ratio to the first column's, or a metric's difference; empty for the first column, and for values that have none.
     """
 
     value: str
@@ -51,12 +54,12 @@ class Row:
 
 
 def comparison(columns: Mapping[str, Measurements]) -> dict[str, list[str]]:
-    """Return the table as text: the rows by title, each with a cell per column; ratios refer to the first column."""
+    """Return the table as text: the rows by title, each with a cell per column; ratios and differences refer to the first column."""
     return {row.title: [str(cell) for cell in row.cells] for row in comparison_rows(columns)}
 
 
 def comparison_rows(columns: Mapping[str, Measurements]) -> list[Row]:
-    """Return the rows of the table; ratios refer to the first column.
+    """Return the rows of the table; ratios and differences refer to the first column.
 
     Args:
         columns: the measurements by the columns' titles.
@@ -71,13 +74,33 @@ def comparison_rows(columns: Mapping[str, Measurements]) -> list[Row]:
         Row("latency_ms", f"latency ({first['latency_on']})", _latencies(measured, "latency_ms", ".1f")),
     ]
     if all("ready_ms" in measurements for measurements in measured):
-        title = f"latency, ready for inference ({first['promised_on']}), budget {first['promised_ms']:.4g} ms"
+        title = f"latency, ready for inference ({first['promised_on']}){_budget(measured)}"
         rows.append(Row("ready_ms", title, _latencies(measured, "ready_ms", ".4g")))
     if not columns.keys() <= set(ROLES) or any(measurements.get("epoch_note") for measurements in measured):
         rows.append(Row("epoch", "epoch", [_epoch(measurements) for measurements in measured]))
     for key in first["metrics"]:
-        rows.append(Row(key, f"{key}, held out", [_metric(key, measurements["metrics"].get(key)) for measurements in measured]))
+        values = [measurements["metrics"].get(key) for measurements in measured]
+        rows.append(Row(key, f"{key}, held out {direction(key)}".rstrip(), _metrics(key, values)))
     return rows
+
+
+def direction(key: MetricKey) -> str:
+    """Return which values of a metric are better, such as "(higher is better)"; empty if its evaluator is not installed."""
+    name = EVALUATORS.current_name(MetricKey.parse(key).evaluator)
+    if name not in EVALUATORS.names():
+        return ""
+    return "(higher is better)" if EVALUATORS.load(name).larger_is_better else "(lower is better)"
+
+
+def latency_note(columns: Iterable[Measurements]) -> str:
+    """Return a warning if the latencies scatter so much that their ratios mean little; an empty string if they do not."""
+    spreads = [values["latency_p90_ms"] / values["latency_ms"] for values in columns if values["latency_ms"]]
+    if max(spreads, default=0.0) <= MAX_SPREAD:
+        return ""
+    return (
+        f"a tenth of the passes took at least {max(spreads):.1f} times the median, so the machine was busy and the ratios are unreliable; "
+        "`gcc bench STUDENT --against TEACHER` measures again"
+    )
 
 
 def by_protocol(columns: Iterable[Measurements]) -> dict[str, list[MetricKey]]:
@@ -87,6 +110,12 @@ def by_protocol(columns: Iterable[Measurements]) -> dict[str, list[MetricKey]]:
         for key, protocol in measurements.get("protocols", {}).items():
             keys.setdefault(protocol, {})[key] = None
     return {protocol: list(keys[protocol]) for protocol in keys}
+
+
+def _budget(measured: Sequence[Measurements]) -> str:
+    """Return the latency budget of all columns; empty if they have different ones."""
+    budgets = {values["promised_ms"] for values in measured}
+    return f", budget {budgets.pop():.4g} ms" if len(budgets) == 1 else ""
 
 
 def _costs(measured: Sequence[Measurements], key: str) -> list[Cell]:
@@ -117,5 +146,11 @@ def _epoch(measurements: Measurements) -> Cell:
     return Cell(MISSING if epoch is None else str(epoch or "not trained"))
 
 
-def _metric(key: MetricKey, value: float | None) -> Cell:
-    return Cell(MISSING if value is None else f"{value:.4g} {unit_of(key)}".rstrip())
+def _metrics(key: MetricKey, values: Sequence[float | None]) -> list[Cell]:
+    first, *_ = values
+    differences = [
+        "" if value is None or first is None or not math.isfinite(value - first) else f"{value - first:+.3g}" for value in values
+    ]
+    differences[0] = ""
+    texts = (MISSING if value is None else f"{value:.4g} {unit_of(key)}".rstrip() for value in values)
+    return list(map(Cell, texts, differences))

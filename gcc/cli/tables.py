@@ -11,7 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from gcc.artifacts.comparison import Measurements, by_protocol, comparison
+from gcc.artifacts.comparison import Measurements, by_protocol, comparison, latency_note
 from gcc.registry import Listing
 from gcc.report.panels import Panel
 from gcc.report.sweep import SweepRecord, curve_panels
@@ -104,9 +104,8 @@ def ablation_table(rows: Mapping[str, Mapping[str, str]]) -> Table:
 def sweep_tables(record: SweepRecord) -> RenderableType:
     """Return a table per generator with a column per student, the protocols of the metrics, and quality over cost."""
     tables = [comparison_table(f"{record.arch} {generator}", measured) for generator, measured in record.columns.items()]
-    protocols = by_protocol(measured for columns in record.columns.values() for measured in columns.values())
     curves = [curve(panel) for panel in curve_panels(record)]
-    return Group(*tables, facts_table({", ".join(names): protocol for protocol, names in protocols.items()}), *curves)
+    return Group(*tables, facts_table(_notes(record.columns)), *curves)
 
 
 def curve(panel: Panel) -> Text:
@@ -138,10 +137,17 @@ def summary(arch: str, measurements: Mapping[str, Mapping[str, Measurements]], f
         out: the run's folder.
     """
     tables = [comparison_table(f"{arch} {generator}", roles) for generator, roles in measurements.items()]
-    metrics = by_protocol(measured for roles in measurements.values() for measured in roles.values())
-    protocols = {", ".join(names): protocol for protocol, names in metrics.items()}
+    notes = facts_table(_notes(measurements))
     saved = {f"{role} saved in": str(folder) for role, folder in folders.items()}
-    return Group(*tables, facts_table(protocols), facts_table(saved | {"samples, losses, recipe in": str(out)}))
+    return Group(*tables, notes, facts_table(saved | {"samples, losses, recipe in": str(out)}))
+
+
+def _notes(measurements: Mapping[str, Mapping[str, Measurements]]) -> dict[str, str]:
+    """Return the protocols of the metrics, and a warning if latencies scatter."""
+    columns = [measured for of_generator in measurements.values() for measured in of_generator.values()]
+    notes = {", ".join(names): protocol for protocol, names in by_protocol(columns).items()}
+    warning = latency_note(columns)
+    return notes | {"latency": warning} if warning else notes
 
 
 def pruning_bars(widths: Mapping[str, int], full: Mapping[str, int]) -> Table:

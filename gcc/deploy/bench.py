@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from gcc.artifacts.model import environment, read, single_generator
 from gcc.deploy.inputs import Inputs, random_input
-from gcc.deploy.latency import Latency, measure_latency
+from gcc.deploy.latency import Latency, measure_in_turns
 from gcc.deploy.runtime_names import RUNTIMES, Runtime
 from gcc.deploy.runtimes import device_of, load_in_runtime
 from gcc.errors import GccError, suggestion
+from gcc.models.modules import evaluating
 from gcc.utils.files import write_text
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -30,7 +32,7 @@ class Timing:
         runtime: `cpu`, `cuda` or `onnxruntime`.
         shape: shape of the input, (N, ...).
         latency: latency of one pass of all N samples.
-        memory: peak memory during the passes in bytes: of the process, including torch itself, or of tensors on a GPU; None if the system
+        memory: peak memory during a pass in bytes: of the process, including torch itself, or of tensors on a GPU; None if the system
             does not report it.
         is_reference: whether the generator is the one that the other is compared with.
     """
@@ -60,7 +62,7 @@ def bench(
 
     Args:
         student: folder of the saved generator.
-        against: folder of another generator, such as its teacher, which is timed right before it.
+        against: folder of another generator, such as its teacher, which is timed in turns with it.
         batch_sizes: numbers of samples.
         sizes: heights and widths of images; empty takes the size that costs refer to.
         runtimes: names of runtimes: `cpu`, `cuda` and `onnxruntime`.
@@ -88,15 +90,14 @@ def bench(
             raise GccError(f"times on different inputs cannot be compared, and {' and '.join(taken)}: {remedy}")
     for runtime in selected:
         device = device_of(runtime)
-        ready = [(name, load_in_runtime(network, example, runtime), shapes) for name, network, example, shapes in generators]
-        # The generators alternate at each input, so that background load and heat affect both alike.
+        ready = [(name, load_in_runtime(network, example, runtime)) for name, network, example, _ in generators]
         for number in range(len(sizes) or 1):
             for batch in batch_sizes:
-                for index, (name, network, shapes) in enumerate(ready):
-                    shape = batch, *shapes[number]
-                    _reset_peak_memory(device)
-                    latency = measure_latency(network, random_input(shape).to(device))
-                    yield Timing(name, runtime, shape, latency, _peak_memory(device), is_reference=index < len(ready) - 1)
+                example = random_input((batch, *reference[3][number])).to(device)
+                memory = [_memory_of_pass(network, example, device) for _, network in ready]
+                latencies = measure_in_turns([network for _, network in ready], example)
+                for index, ((name, _), latency, used) in enumerate(zip(ready, latencies, memory, strict=True)):
+                    yield Timing(name, runtime, tuple(example.shape), latency, used, is_reference=index < len(ready) - 1)
 
 
 def rows(timings: Sequence[Timing]) -> list[dict[str, Any]]:
@@ -138,6 +139,14 @@ def _runtime(name: str) -> Runtime:
         if name == runtime:
             return runtime
     raise GccError(f"device {name!r} is unknown{suggestion(name, RUNTIMES)}")
+
+
+def _memory_of_pass(network: nn.Module, example: Tensor, device: torch.device) -> int | None:
+    """Return the peak memory of a pass in bytes; see `Timing.memory`."""
+    _reset_peak_memory(device)
+    with torch.inference_mode(), evaluating(network):
+        network(example)
+    return _peak_memory(device)
 
 
 def _reset_peak_memory(device: torch.device) -> None:

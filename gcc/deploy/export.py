@@ -21,7 +21,7 @@ from gcc.data.loader import SampleZ, in_order
 from gcc.data.splits import DataSplits
 from gcc.deploy.formats import FORMATS
 from gcc.deploy.inputs import Inputs, noise, random_input
-from gcc.deploy.latency import Latency, measure_latency
+from gcc.deploy.latency import Latency, measure_in_turns
 from gcc.deploy.optimize import TOLERANCE, fold
 from gcc.deploy.quantize import to_fp16, to_int8
 from gcc.deploy.side_by_side import InputHalves
@@ -151,7 +151,7 @@ def export(
             exported = file_format.read(fresh, ready)
             error, reach = _compare(network, exported, inputs)
             loss = _loss(network, exported, samples)
-        before, after = (measure_latency(module, example) for module in (network, exported))
+        before, after = measure_in_turns((network, exported), example)
     return Exported(path, file_format.runtime, inputs, tuple(inputs.probe_shapes()), error, reach, before, after, loss)
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -50,25 +52,51 @@ def measure_optimized(network: nn.Module, example: Tensor, runtime: Runtime) -> 
     Raises:
         GccError: this machine lacks the device or the packages.
     """
-    return measure_latency(load_in_runtime(network, example, runtime), random_input(example.shape).to(device_of(runtime)))
+    (latency,) = measure_optimized_in_turns([network], example, runtime)
+    return latency
+
+
+def measure_optimized_in_turns(networks: Sequence[nn.Module], example: Tensor, runtime: Runtime) -> list[Latency]:
+    """Return the latency of every network in turns, each optimised for inference in a runtime, for inputs like `example`, (1, ...).
+
+    Raises:
+        GccError: this machine lacks the device or the packages.
+    """
+    ready = [load_in_runtime(network, example, runtime) for network in networks]
+    return measure_in_turns(ready, random_input(example.shape).to(device_of(runtime)))
 
 
 def measure_latency(network: nn.Module, example: Tensor, *, repeats: int = 30) -> Latency:
-    """Return the latency of `network` for `example`, (N, ...), on its device, in evaluation mode and without gradients.
+    """Return the latency of `network`; see `measure_in_turns`."""
+    (latency,) = measure_in_turns([network], example, repeats=repeats)
+    return latency
 
-    Times at most `repeats` passes after a warm-up, but stops after about a second once there are three. CUDA passes are timed on the
-    device, between events.
+
+def measure_in_turns(networks: Sequence[nn.Module], example: Tensor, *, repeats: int = 30) -> list[Latency]:
+    """Return the latency of every network for `example`, (N, ...), on its device, in evaluation mode and without gradients.
+
+    The networks alternate pass by pass, so that a busy or hot machine slows all of them alike. Times at most `repeats` passes of each after
+    a warm-up, but stops after about a second for each network once there are three. CUDA passes are timed on the device, between events.
     """
     on_cuda = example.device.type == "cuda"
     time_pass = _cuda_pass_ms if on_cuda else _cpu_pass_ms
-    with torch.inference_mode(), evaluating(network):
-        end = time.perf_counter() + MAX_SECONDS
+    times: list[list[float]] = [[] for _ in networks]
+    with torch.inference_mode(), ExitStack() as stack:
+        for network in networks:
+            stack.enter_context(evaluating(network))
+        passes = [partial(network, example) for network in networks]
+        end = time.perf_counter() + MAX_SECONDS * len(networks)
         for _ in range(WARM_UP_PASSES):
-            time_pass(lambda: network(example))
-        times: list[float] = []
-        while len(times) < MIN_PASSES or (len(times) < repeats and time.perf_counter() < end):
-            times.append(time_pass(lambda: network(example)))
+            for forward in passes:
+                time_pass(forward)
+        while len(times[0]) < MIN_PASSES or (len(times[0]) < repeats and time.perf_counter() < end):
+            for of_network, forward in zip(times, passes, strict=True):
+                of_network.append(time_pass(forward))
     device = torch.cuda.get_device_name(example.device) if on_cuda else example.device.type
+    return [_latency(of_network, device) for of_network in times]
+
+
+def _latency(times: Sequence[float], device: str) -> Latency:
     p90 = statistics.quantiles(times, n=10, method="inclusive")[-1]
     return Latency(statistics.median(times), p90, device, torch.get_num_threads())
 

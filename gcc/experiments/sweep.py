@@ -16,6 +16,7 @@ from gcc.artifacts.config import Artifact
 from gcc.artifacts.model import read
 from gcc.artifacts.run_folder import REPORT_FILE, STUDENT, TEACHER
 from gcc.compressor import Compressor
+from gcc.deploy.latency import Latency, measure_in_turns
 from gcc.errors import BudgetError, GccError
 from gcc.experiments.runs import Member, RunGroup
 from gcc.models.modules import Widths
@@ -147,7 +148,24 @@ class Sweep(RunGroup):
             for name, student in students.items():
                 reference = AS_GIVEN if AS_GIVEN in student.measurements else TEACHER
                 columns.setdefault(name, {reference: student.measurements[reference]})[budget] = student.measurements[STUDENT]
-        return columns
+        return {name: self._timed(name, measured) for name, measured in columns.items()}
+
+    def _timed(self, name: str, measured: Mapping[str, Measurements]) -> dict[str, Measurements]:
+        """Return the measurements of a generator with latencies that were measured in turns, since each run has measured its own."""
+        return {
+            title: {**values, "latency_ms": latency.median_ms, "latency_p90_ms": latency.p90_ms, "latency_on": latency.where}
+            for (title, values), latency in zip(measured.items(), self._latencies[name], strict=True)
+        }
+
+    @cached_property
+    def _latencies(self) -> dict[str, list[Latency]]:
+        """The latencies by generator: the teacher's, then those of every budget's student."""
+        artifacts = [read(folder) for folder in self.folders().values()]
+        device = self.first.context.device
+        example = self.first.architecture.example_input().to(device)
+        return {
+            name: measure_in_turns([generators[name].network().to(device) for generators in artifacts], example) for name in artifacts[0]
+        }
 
     def record(self) -> SweepRecord:
         """Return what the report shows.

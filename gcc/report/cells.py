@@ -6,7 +6,7 @@ import base64
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from gcc.artifacts.comparison import AS_GIVEN, ROLES, Measurements, by_protocol, comparison_rows
+from gcc.artifacts.comparison import AS_GIVEN, ROLES, Measurements, by_protocol, comparison_rows, latency_note
 from gcc.artifacts.config import Artifact
 from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import Cost
@@ -57,6 +57,7 @@ class Summary:
         columns: teacher, student, their variants, and the budget if there is one.
         rows: titles and their cells, one per column.
         protocols: the metrics by the protocol that they were computed with.
+        latency_note: a warning on the latencies; may be empty.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Summary:
     columns: Sequence[Column]
     rows: Sequence[tuple[str, Sequence[str]]]
     protocols: Mapping[str, Sequence[MetricKey]]
+    latency_note: str
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,7 @@ def _summary(name: str, artifact: Artifact) -> Summary:
         for row, of_row in zip(rows, cells, strict=True):
             of_row.append(limit(budget, counter, measurements["teacher"]) if row.key == limited(budget, counter) else "")
     titled = [(row.title, of_row) for row, of_row in zip(rows, cells, strict=True)]
-    return Summary(name, _tiles(artifact, budget), columns, titled, by_protocol(measurements.values()))
+    return Summary(name, _tiles(artifact, budget), columns, titled, by_protocol(measurements.values()), latency_note(measurements.values()))
 
 
 def _budget(artifact: Artifact) -> Budget | LatencyBudget | None:
@@ -195,7 +197,8 @@ def _tiles(artifact: Artifact, budget: Budget | LatencyBudget | None) -> list[Ti
     tiles.append(Tile(speed_up, "as fast", f"{own.value}, {title} {theirs.value}"))
     for metric in list(teacher["metrics"])[:1]:
         theirs, own = rows[metric].cells
-        tiles.append(Tile(own.value, rows[metric].title, f"{title} {theirs.value}"))
+        difference = f", difference {own.relative}" if own.relative else ""
+        tiles.append(Tile(own.value, rows[metric].title, f"{title} {theirs.value}{difference}"))
     return tiles
 
 

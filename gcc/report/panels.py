@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gcc.artifacts.comparison import ROLES
-from gcc.registry import EVALUATORS, MetricKey, unit_of
+from gcc.artifacts.comparison import ROLES, direction
+from gcc.registry import unit_of
 from gcc.report.run_record import Numbers, PhaseRecord, RunRecord, Series
 
 TARGET = "target"
@@ -176,13 +176,6 @@ def _y_range(curves: Iterable[Curve]) -> Range:
     low, high = float(values.min()), float(values.max())
     margin = MARGIN * (high - low) or MARGIN * abs(high) or MARGIN
     return low - margin, high + margin
-
-
-def direction(key: MetricKey) -> str:
-    """Return which values of a metric are better; empty if its evaluator is not installed."""
-    if key.evaluator not in EVALUATORS.names():
-        return ""
-    return "(higher is better)" if EVALUATORS.load(key.evaluator).larger_is_better else "(lower is better)"
 
 
 def _ramp(index: int, count: int) -> str:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from gcc.artifacts.comparison import Measurements, by_protocol, comparison, comparison_rows
+from gcc.artifacts.comparison import Measurements, by_protocol, comparison, comparison_rows, direction, latency_note
 from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.recipe import MacCounter
 from gcc.registry import unit_of
 from gcc.report.cells import COSTS, Column, Fact, Summary, limited, picture
 from gcc.report.html import Plot, Section, page, plot, require_report_or_new
-from gcc.report.panels import Curve, Panel, direction, framed
+from gcc.report.panels import Curve, Panel, framed
 from gcc.report.run_record import read_grid
 from gcc.utils.files import write_text
 
@@ -124,5 +124,5 @@ def _summaries(columns: Columns) -> list[Summary]:
         teacher, *students = measured
         titles = [Column(teacher, "teacher"), *(Column(title, "student") for title in students)]
         rows = [(row.title, [str(cell) for cell in row.cells]) for row in comparison_rows(measured)]
-        summaries.append(Summary(generator, [], titles, rows, by_protocol(measured.values())))
+        summaries.append(Summary(generator, [], titles, rows, by_protocol(measured.values()), latency_note(measured.values())))
     return summaries

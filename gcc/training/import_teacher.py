@@ -13,6 +13,7 @@ from torch import Tensor
 from gcc.artifacts.card import CARD
 from gcc.artifacts.config import CONFIG, WEIGHTS
 from gcc.artifacts.model import DISCRIMINATORS, environment
+from gcc.deploy.latency import measure_latency
 from gcc.errors import ArtifactError, GccError, OutputError, suggestion
 from gcc.recipe import changed
 from gcc.registry import ARCHITECTURES, StateDictMapping
@@ -71,9 +72,8 @@ def import_generator(
     trained = {label: architecture.build_discriminator().eval() for label in others}
     for label, (tensors_D, mapping_D) in others.items():
         trained[label].load_state_dict(_matched(discriminators[label], mapping_D, tensors_D, trained[label].state_dict()))
-    cpu = torch.device("cpu")
-    report = GeneratorReport.measure(architecture, network, widths, cpu)
-    teacher = TrainedPair("teacher", arch, architecture, {name: report}, trained, environment(cpu))
+    report = GeneratorReport.of(architecture, network, widths, measure_latency(network, architecture.example_input()))
+    teacher = TrainedPair("teacher", arch, architecture, {name: report}, trained, environment(torch.device("cpu")))
     _make_room(teacher, out, name, force=force)
     teacher.save(out, {name: {"teacher": report.measurements()}}, None)
     return teacher

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from PIL.Image import Image
@@ -12,9 +13,11 @@ from torch import nn
 from gcc.artifacts.config import GENERATED, Role
 from gcc.artifacts.model import environment
 from gcc.artifacts.run_folder import BEST, LAST
+from gcc.deploy.latency import Latency, measure_in_turns, measure_optimized_in_turns
 from gcc.errors import TrainingError
 from gcc.evaluation.grid import sample_grid
 from gcc.evaluation.split import SplitEvaluation, evaluating_generators, evenly_spaced, load_samples
+from gcc.pruning.budget import LatencyBudget
 from gcc.registry import Networks, Samples
 from gcc.training.best import restored
 from gcc.training.context import RunContext
@@ -25,6 +28,13 @@ if TYPE_CHECKING:
 
 GRID_SAMPLES = 6
 """Held-out samples in a sample grid."""
+
+
+class Timing(NamedTuple):
+    """The latency of a generator, and the latency that the student may have with this generator's in the same runtime."""
+
+    latency: Latency
+    latency_budget: tuple[LatencyBudget, Latency] | None
 
 
 def progress_grid(run: TrainingLoop) -> Image:
@@ -53,7 +63,8 @@ def measure_given_teacher(run: TrainingLoop) -> TrainedPair | None:
     if not (context.teacher.pretrained and context.recipe.train_teacher and context.evaluators.by_name):
         return None
     generators = {name: artifact.network().to(context.device) for name, artifact in context.teacher.pretrained.items()}
-    pair = _measured(run, "teacher", generators, {}, 0, "", context.test)
+    timings = _timings(run, {"teacher": generators})["teacher"]
+    pair = _measured(run, "teacher", generators, {}, timings, 0, "", context.test)
     for network in pair.networks().values():
         network.cpu()
     return pair
@@ -62,13 +73,15 @@ def measure_given_teacher(run: TrainingLoop) -> TrainedPair | None:
 def build_result(run: TrainingLoop) -> Result:
     """Return every trained pair in its best and last epoch, measured on the test split."""
     roles: dict[str, BestAndLast] = {}
+    timings = _timings_of_pairs(run)
     for role in run.result_widths:
-        last = _last(run, role, run.context.test)
-        roles[role] = BestAndLast(_best(run, role, run.context.test) or last, last, BEST if run.epoch_rule.selects else LAST)
+        last = _last(run, role, timings[role], run.context.test)
+        best = _best(run, role, timings[role], run.context.test)
+        roles[role] = BestAndLast(best or last, last, BEST if run.epoch_rule.selects else LAST)
     results = {role: pair.result.networks() for role, pair in roles.items()}
     others = {role: results | {role: pair.other.networks()} for role, pair in roles.items() if pair.differs}
     grids = {role: held_out_grid(run.context, networks) for role, networks in others.items()}
-    return Result(roles, held_out_grid(run.context, results), grids, run.given_teacher)
+    return Result(roles, held_out_grid(run.context, results), grids, _given_teacher(run, timings))
 
 
 def partial_result(run: TrainingLoop, error: Exception) -> Result | None:
@@ -85,30 +98,74 @@ def partial_result(run: TrainingLoop, error: Exception) -> Result | None:
     has_result = run.pairs.keys() >= set(run.result_widths)
     if not has_result or (isinstance(error, TrainingError) and not best.keys() >= training):
         return None
+    timings = _timings_of_pairs(run)
     takes_best = run.epoch_rule.selects or isinstance(error, TrainingError)
-    pairs = {role: (_best(run, role, None) if takes_best else None) or _last(run, role, None) for role in run.result_widths}
+    pairs = {
+        role: (_best(run, role, timings[role], None) if takes_best else None) or _last(run, role, timings[role], None)
+        for role in run.result_widths
+    }
     roles: dict[str, BestAndLast] = {role: BestAndLast(pair, pair) for role, pair in pairs.items()}
-    return Result(roles, held_out_grid(run.context, {role: pair.networks() for role, pair in pairs.items()}), given=run.given_teacher)
+    grid = held_out_grid(run.context, {role: pair.networks() for role, pair in pairs.items()})
+    return Result(roles, grid, given=_given_teacher(run, timings))
 
 
-def _last(run: TrainingLoop, role: Role, test: SplitEvaluation | None) -> TrainedPair:
+def _timings_of_pairs(run: TrainingLoop) -> dict[str, dict[str, Timing]]:
+    """Return the timings of the generators of every role in the result, in turns."""
+    return _timings(run, {role: run.pairs[role].generators for role in run.result_widths})
+
+
+def _timings(run: TrainingLoop, roles: Mapping[str, Networks]) -> dict[str, dict[str, Timing]]:
+    """Return the timings of generators by role and name; those of one name in turns.
+
+    An epoch changes the weights of a generator and not its latency, so each role is timed once.
+    """
+    example, budgets = run.context.architecture.example_input(), run.context.budgets()
+    timings: dict[str, dict[str, Timing]] = {role: {} for role in roles}
+    for name, budget in budgets.items():
+        networks = [_as_read_from_disk(generators[name]).eval() for generators in roles.values()]
+        ready: list[tuple[LatencyBudget, Latency] | None] = [None] * len(networks)
+        if isinstance(budget, LatencyBudget):
+            ready = [(budget, latency) for latency in measure_optimized_in_turns(networks, example, budget.runtime)]
+        latencies = measure_in_turns(networks, example.to(run.context.device))
+        for role, latency, latency_budget in zip(roles, latencies, ready, strict=True):
+            timings[role][name] = Timing(latency, latency_budget)
+    return timings
+
+
+def _as_read_from_disk(network: nn.Module) -> nn.Module:
+    """Return the network itself in the memory layout in which it is read back from disk."""
+    return network.to(memory_format=torch.contiguous_format)
+
+
+def _given_teacher(run: TrainingLoop, timings: Mapping[str, Mapping[str, Timing]]) -> TrainedPair | None:
+    """Return the teacher as it was given, with the latency of the trained one: the same network, timed in turns with the student."""
+    if run.given_teacher is None:
+        return None
+    generators = {
+        name: replace(report, latency=timings["teacher"][name].latency, latency_budget=timings["teacher"][name].latency_budget)
+        for name, report in run.given_teacher.generators.items()
+    }
+    return replace(run.given_teacher, generators=generators)
+
+
+def _last(run: TrainingLoop, role: Role, timings: Mapping[str, Timing], test: SplitEvaluation | None) -> TrainedPair:
     pair = run.pairs[role]
     if not pair.trains:
-        return _measured(run, role, pair.generators, pair.discriminators, 0, "", test)
+        return _measured(run, role, pair.generators, pair.discriminators, timings, 0, "", test)
     best = run.best.best.get(role) if run.best else None
     is_best = run.epoch_rule.selects and best and best.epoch == run.epoch_of_weights
     note = f"last, best by {run.epoch_rule.metric}" if is_best else LAST
-    return _measured(run, role, pair.generators, pair.discriminators, run.epoch_of_weights, note, test)
+    return _measured(run, role, pair.generators, pair.discriminators, timings, run.epoch_of_weights, note, test)
 
 
-def _best(run: TrainingLoop, role: Role, test: SplitEvaluation | None) -> TrainedPair | None:
+def _best(run: TrainingLoop, role: Role, timings: Mapping[str, Timing], test: SplitEvaluation | None) -> TrainedPair | None:
     """Return a pair as it was in its best epoch. None if that is the current epoch, or is not known."""
     pair = run.pairs[role]
     best = run.best.best.get(role) if run.best else None
     if best is None or best.epoch == run.epoch_of_weights:
         return None
     generators, discriminators = restored(pair.generators, best.generators), restored(pair.discriminators, best.discriminators)
-    return _measured(run, role, generators, discriminators, best.epoch, f"{BEST} by {run.epoch_rule.metric}", test)
+    return _measured(run, role, generators, discriminators, timings, best.epoch, f"{BEST} by {run.epoch_rule.metric}", test)
 
 
 def _measured(
@@ -116,26 +173,26 @@ def _measured(
     role: Role,
     generators: Networks,
     discriminators: Networks,
+    timings: Mapping[str, Timing],
     epoch: int,
     epoch_note: str,
     test: SplitEvaluation | None,
 ) -> TrainedPair:
-    context, widths, budgets = run.context, run.result_widths[role], run.context.budgets()
-    # The memory layout in which they are read back from disk.
-    generators = {name: network.to(memory_format=torch.contiguous_format) for name, network in generators.items()}
+    context, widths = run.context, run.result_widths[role]
+    generators = {name: _as_read_from_disk(network) for name, network in generators.items()}
     metrics = test.evaluate(generators) if test else {}
     protocols = test.protocols if test else {}
     reports = {
-        name: GeneratorReport.measure(
+        name: GeneratorReport.of(
             context.architecture,
             network,
             widths[name],
-            context.device,
+            timings[name].latency,
             metrics=metrics.get(name, {}),
             protocols=protocols.get(name, {}),
             epoch=epoch,
             epoch_note=epoch_note,
-            budget=budgets[name],
+            latency_budget=timings[name].latency_budget,
         )
         for name, network in generators.items()
     }

@@ -8,7 +8,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-import torch
 from PIL.Image import Image
 from torch import nn
 
@@ -17,10 +16,10 @@ from gcc.artifacts.comparison import AS_GIVEN
 from gcc.artifacts.config import CONFIG, ORIGIN, Artifact, Role
 from gcc.artifacts.model import save, save_discriminators
 from gcc.artifacts.run_folder import BEST, LAST
-from gcc.deploy.latency import Latency, measure_latency, measure_optimized
+from gcc.deploy.latency import Latency
 from gcc.errors import GccError
 from gcc.models.modules import Widths
-from gcc.pruning.budget import Budget, LatencyBudget
+from gcc.pruning.budget import LatencyBudget
 from gcc.pruning.cost import Cost, generator_cost
 from gcc.registry import ARCHITECTURES, Architecture, MetricKey
 from gcc.utils.files import replacing, require_empty, write_text
@@ -56,26 +55,22 @@ class GeneratorReport(RenamedAttributes):
     latency_budget: tuple[LatencyBudget, Latency] | None = None
 
     @classmethod
-    def measure(
+    def of(
         cls,
         architecture: Architecture[Any],
         network: nn.Module,
         widths: Widths,
-        device: torch.device,
+        latency: Latency,
         *,
         metrics: Mapping[MetricKey, float] = MappingProxyType({}),
         protocols: Mapping[MetricKey, str] = MappingProxyType({}),
         epoch: int = 0,
         epoch_note: str = "",
-        budget: Budget | LatencyBudget | None = None,
+        latency_budget: tuple[LatencyBudget, Latency] | None = None,
     ) -> GeneratorReport:
-        """Measure costs and latency of a generator on its device, and put it into eval mode."""
+        """Return the report on a generator with its costs, and put it into eval mode."""
         cost = generator_cost(architecture, widths)
-        latency = measure_latency(network.eval(), architecture.example_input().to(device))
-        latency_budget = None
-        if isinstance(budget, LatencyBudget):
-            latency_budget = budget, measure_optimized(network, architecture.example_input(), budget.runtime)
-        return cls(network, widths, cost, latency, dict(metrics), epoch, epoch_note, dict(protocols), latency_budget)
+        return cls(network.eval(), widths, cost, latency, dict(metrics), epoch, epoch_note, dict(protocols), latency_budget)
 
     def measurements(self) -> dict[str, Any]:
         """Return costs, latency and metrics as plain values."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from gcc.deploy.latency import measure_latency
+from gcc.deploy.latency import measure_in_turns, measure_latency
 
 
 class Sleeper(nn.Module):
@@ -32,6 +32,20 @@ def test_a_slow_network_is_timed_less_often():
     network = Sleeper(0.2)
     assert measure_latency(network, torch.zeros(1), repeats=1000).median_ms >= 200
     assert network.calls < 10
+
+
+def test_networks_take_turns():
+    order = []
+
+    class Ordered(Sleeper):
+        def forward(self, x):
+            order.append(self)
+            return super().forward(x)
+
+    first, second = Ordered(0.001), Ordered(0.004)
+    latencies = measure_in_turns([first, second], torch.zeros(1), repeats=5)
+    assert [latency.median_ms > 3.9 for latency in latencies] == [False, True]
+    assert order == [first, second] * 8 and first.training and second.training
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="only a GPU has to be waited for before a time is taken")

@@ -46,8 +46,10 @@ def test_the_report_compares_the_student_with_the_teacher_as_given(teacher, tmp_
     (tmp_path / "run" / "recipe.toml").write_text(run.recipe.to_toml(run.arch))
     (of_generator,) = summary(read_run(tmp_path / "run"))
     assert of_generator.columns[0].title == "teacher (as given)"
-    l1 = read(tmp_path / "run" / "student")["G"].measurements["teacher (as given)"]["metrics"]["l1"]
-    assert of_generator.tiles[-1].note == f"teacher (as given) {l1:.4g}"
+    measurements = read(tmp_path / "run" / "student")["G"].measurements
+    l1, own = (measurements[title]["metrics"]["l1"] for title in ("teacher (as given)", "student"))
+    assert of_generator.tiles[-1].note == f"teacher (as given) {l1:.4g}, difference {own - l1:+.3g}"
+    assert measurements["teacher (as given)"]["latency_ms"] == measurements["teacher"]["latency_ms"]
 
 
 def test_other_teachers_have_one_column(teacher):
