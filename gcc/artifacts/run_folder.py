@@ -15,6 +15,7 @@ RECIPE_FILE = "recipe.toml"
 """The file that marks a folder as a run's folder (`COMMAND_FILE` is written earlier and marks it too)."""
 COMMAND_FILE = "command.json"
 METRICS_FILE = "metrics.jsonl"
+INFO_FILE = "run.json"
 REPORT_FILE = "report.html"
 SAMPLES = "samples"
 """The folder of the sample grids that are saved during training."""
@@ -28,7 +29,7 @@ LAST: Final = "last"
 """The folders of the saved generators; `best` and `last` contain those of the best or last epoch if another one is the result."""
 RESULTS = (STUDENT, TEACHER, BEST, LAST, REPORT_FILE)
 """What a run writes when it ends."""
-RUN_FILES = (RECIPE_FILE, COMMAND_FILE, METRICS_FILE, SAMPLES, CHECKPOINTS, FINAL_STATE, *RESULTS, TENSORBOARD)
+RUN_FILES = (RECIPE_FILE, COMMAND_FILE, METRICS_FILE, INFO_FILE, SAMPLES, CHECKPOINTS, FINAL_STATE, *RESULTS, TENSORBOARD)
 """Everything that a run writes."""
 PATH_OPTIONS = ("data", "teacher", "recipe", "widths", "student")
 """Command-line options that name files or folders."""
@@ -93,8 +94,14 @@ def _existing_files(out: Path) -> list[str]:
     return [name for name in RUN_FILES if (out / name).exists()]
 
 
-def save_command(out: Path, command: str, options: Mapping[str, Any]) -> None:
+def save_command(out: Path, command: str, options: Mapping[str, Any], line: str = "") -> None:
     """Write the options of a command to a run's folder; paths become absolute.
+
+    Args:
+        out: the run's folder.
+        command: the name of the command.
+        options: its options.
+        line: the command line, for readers.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -104,7 +111,7 @@ def save_command(out: Path, command: str, options: Mapping[str, Any]) -> None:
         if path := saved.get(name):
             saved[name] = str(path if is_address(path) else Path(path).resolve())
     saved["weights"] = [f"{name}={Path(path).resolve()}" for name, _, path in (file.partition("=") for file in saved["weights"])]
-    write_text(out / COMMAND_FILE, json.dumps({"command": command, "options": saved}, indent=2) + "\n")
+    write_text(out / COMMAND_FILE, json.dumps({"command": command, "line": line, "options": saved}, indent=2) + "\n")
 
 
 def load_command(out: Path, command: str, options: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
@@ -134,6 +141,14 @@ def load_command(out: Path, command: str, options: Mapping[str, Any], given: Col
     known = {name: _option(path, name, saved[name]) for name in options if name in saved}
     repeated = {name: (*value, *options[name]) for name, value in known.items() if isinstance(value, tuple)}
     return {**options, **{name: value for name, value in known.items() if name not in given}, **repeated}
+
+
+def command_line_of(out: Path) -> str:
+    """Return the command line that started the run in a folder; an empty string if it is unknown."""
+    try:
+        return str(json.loads((out / COMMAND_FILE).read_text(encoding="utf-8"))["line"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return ""
 
 
 def data_of(folder: Path) -> tuple[Path | None, str | None] | None:

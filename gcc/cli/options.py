@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
@@ -187,6 +188,19 @@ def set_by_user(names: Collection[str]) -> set[str]:
     """Return the options among `names` that the user has set on the command line."""
     context = click.get_current_context()
     return {name for name in names if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE}
+
+
+def command_line(options: Mapping[str, Any]) -> str:
+    """Return the present command with the options that differ from their defaults, without those that apply to one call only."""
+    context = click.get_current_context()
+    words = ["gcc", str(context.info_name)]
+    for parameter in context.command.params:
+        value = options.get(str(parameter.name))
+        if parameter.name in ("dry_run", "force") or value in (None, False, ()) or value == parameter.default:
+            continue
+        for one in value if isinstance(value, tuple) else (value,):
+            words += [parameter.opts[0]] if one is True else [parameter.opts[0], str(one)]
+    return shlex.join(words)
 
 
 def run_arguments(options: Mapping[str, Any]) -> dict[str, Any]:

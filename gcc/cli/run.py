@@ -12,7 +12,7 @@ from rich.console import Console
 
 from gcc.artifacts.hub import is_address
 from gcc.artifacts.run_folder import PATH_OPTIONS, RECIPE_FILE, STUDENT, TENSORBOARD, is_finished, load_command, require_free, save_command
-from gcc.cli.options import run_arguments, set_by_user, teacher_and_settings
+from gcc.cli.options import command_line, run_arguments, set_by_user, teacher_and_settings
 from gcc.cli.tables import facts_table, printer, summary
 from gcc.compressor import Compressor
 from gcc.errors import GccError, RunError
@@ -93,7 +93,7 @@ def _start_or_resume(session: Session, command: str, options: dict[str, Any], re
         return
     if replaced := session.prepare():
         console.print(facts_table({"moved aside": f"the previous run in {out} is now in {replaced}"}))
-    save_command(out, command, options)
+    save_command(out, command, options, command_line(options))
     log = TensorBoard(out / TENSORBOARD) if options["tensorboard"] else no_logger
     result = session.train(Console(stderr=True), log)
     # Write the report first: the next print may end the program with a broken pipe.
@@ -126,7 +126,7 @@ def train_group(group: RunGroup, options: Mapping[str, Any]) -> bool:
     printer().print(facts_table(group.plan()))
     if options["dry_run"]:
         return False
-    save_command(group.out, str(click.get_current_context().info_name), options)
+    save_command(group.out, str(click.get_current_context().info_name), options, command_line(options))
     for title in group.runs(Console(stderr=True)):
         click.echo(title, err=True)
     return True

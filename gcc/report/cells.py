@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import base64
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 
 from gcc.artifacts.comparison import AS_GIVEN, ROLES, Measurements, by_protocol, comparison_rows, latency_note
 from gcc.artifacts.config import Artifact
+from gcc.artifacts.run_folder import STUDENT, TEACHER, data_of
+from gcc.artifacts.run_info import RunInfo
 from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import Cost
 from gcc.recipe import MacCounter
@@ -97,6 +102,14 @@ class PrunedGenerator:
 
 
 @dataclass(frozen=True)
+class NextStep:
+    """A command and what it is for."""
+
+    purpose: str
+    command: str
+
+
+@dataclass(frozen=True)
 class Fact:
     """A value by its name; `differs` if another run of the report has another value."""
 
@@ -114,8 +127,72 @@ def about(record: RunRecord) -> list[str]:
         f"{recipe['epochs']} {'epoch' if recipe['epochs'] == 1 else 'epochs'}" if "epochs" in recipe else "",
         f"seed {recipe['seed']}" if "seed" in recipe else "",
         record.state,
+        date(record.info) if record.info else "",
     ]
     return [fact for fact in facts if fact]
+
+
+def date(info: RunInfo) -> str:
+    """Return the day on which a run was started, such as "27 November 2026"."""
+    started = datetime.fromisoformat(info.started)
+    return f"{started.day} {started:%B %Y}"
+
+
+def run(record: RunRecord) -> list[Fact]:
+    """Return when, how long, by what command and on what machine a run has trained, as far as it is known."""
+    info = record.info
+    facts = {
+        "started": info.started.replace("T", " ") if info else "",
+        "training time" if info and info.finished else "training time so far": duration(info.seconds) if info else "",
+        "command": record.command,
+        "machine": info.machine if info else "",
+    }
+    return [Fact(name, value) for name, value in facts.items() if value]
+
+
+def duration(seconds: float) -> str:
+    """Return a time in its two largest units.
+
+    >>> duration(7384), duration(59.6)
+    ('2 h 3 min', '1 min 0 s')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def next_steps(record: RunRecord) -> list[NextStep]:
+    """Return commands that use what a run has saved, or that continue it."""
+    if not record.saved:
+        words = record.command.split()[:2]
+        return [NextStep("continue the run", _line(*words, "--resume", record.folder))] if words else []
+    teacher = record.folder / TEACHER
+    if not record.students:
+        return [NextStep("compress this teacher", _line("gcc", "compress", "--teacher", teacher, *_data(record), "--budget", "25%"))]
+    folder = record.folder / STUDENT
+    artifact = next(iter(record.students.values()))
+    use = (
+        ("generate", artifact.folder, "--count", "16")
+        if artifact.architecture.takes_noise
+        else ("translate", artifact.folder, "photo.png", "out.png")
+    )
+    return [
+        NextStep("generate images", _line("gcc", *use)),
+        NextStep("measure quality again", _line("gcc", "evaluate", folder)),
+        NextStep("measure the speed", _line("gcc", "bench", artifact.folder, "--against", teacher / artifact.folder.relative_to(folder))),
+        NextStep("export for other runtimes", _line("gcc", "export", artifact.folder, "--format", "onnx")),
+    ]
+
+
+def _data(record: RunRecord) -> list[str | Path]:
+    known = data_of(record.folder / TEACHER)
+    return ["--data", known[0]] if known and known[0] else []
+
+
+def _line(*words: str | Path) -> str:
+    return shlex.join(map(str, words))
 
 
 def summary(record: RunRecord) -> list[Summary]:

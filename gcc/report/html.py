@@ -162,6 +162,8 @@ def _sections(records: Sequence[RunRecord]) -> Iterator[Section]:
     yield Section("Pruned channels", lead, "pruning", [cells.pruning(record) for record in records])
     for phase in _phases(records):
         yield of_panels(f"Losses: {phase_title(phase)}", LEADS.get(phase, ""), partial(loss_panels, phase=phase))
+    yield Section("Run", "", "run", [cells.run(record) for record in records])
+    yield Section("Next steps", "", "steps", [cells.next_steps(record) for record in records])
     differing = _differing(records)
     lead = "Bold where the runs differ." if differing else ""
     yield Section("Recipe", lead, "facts", [cells.recipe(record, differing) for record in records])

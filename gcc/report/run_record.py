@@ -19,7 +19,8 @@ from gcc.artifacts.comparison import ROLES
 from gcc.artifacts.config import CONFIG, Artifact, Role
 from gcc.artifacts.metrics_log import Phase
 from gcc.artifacts.model import read
-from gcc.artifacts.run_folder import METRICS_FILE, RECIPE_FILE, SAMPLES, STUDENT, TEACHER
+from gcc.artifacts.run_folder import METRICS_FILE, RECIPE_FILE, SAMPLES, STUDENT, TEACHER, command_line_of
+from gcc.artifacts.run_info import RunInfo, read_info
 from gcc.errors import RunError
 from gcc.recipe import read_toml
 from gcc.registry import MetricKey
@@ -98,6 +99,8 @@ class RunRecord:
         teachers: saved teachers by generator name.
         samples: held-out samples of the saved generators, else of the last epoch.
         progress: grids of some epochs, in order.
+        info: when, how long and on what machine it has trained; None if that is unknown.
+        command: the command line that started it; empty if that is unknown.
     """
 
     folder: Path
@@ -108,6 +111,8 @@ class RunRecord:
     teachers: Mapping[str, Artifact]
     samples: Grid | None
     progress: tuple[Grid, ...]
+    info: RunInfo | None
+    command: str
 
     @property
     def keeps_all_channels_on(self) -> bool:
@@ -162,7 +167,18 @@ def read_run(folder: Path) -> RunRecord:
     progress = _read_progress(folder / SAMPLES)
     held_out = [artifact.folder / GRID for artifact in (students or teachers).values() if (artifact.folder / GRID).exists()]
     samples = read_grid(held_out[0], "held out") if held_out else next(reversed(progress), None)
-    return RunRecord(folder, arch, recipe, _read_phases(folder / METRICS_FILE), students, teachers, samples, progress)
+    return RunRecord(
+        folder,
+        arch,
+        recipe,
+        _read_phases(folder / METRICS_FILE),
+        students,
+        teachers,
+        samples,
+        progress,
+        read_info(folder),
+        command_line_of(folder),
+    )
 
 
 def _read_generators(folder: Path, role: Role) -> dict[str, Artifact]:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from gcc.artifacts.run_folder import METRICS_FILE, RESULTS, claim
+from gcc.artifacts.run_info import RunClock
 from gcc.data.loader import reader_died
 from gcc.errors import DataError, GccError, Interrupted, RunError, TrainingError, first_line
 from gcc.report.html import save_report
@@ -23,6 +24,7 @@ from gcc.training.progress import Logger, ProgressLog, no_logger, size_of
 from gcc.training.result import Result
 from gcc.training.signals import stop_requested_by_signal
 from gcc.utils.backend import is_compile_error, is_nondeterministic_error, is_out_of_memory
+from gcc.utils.device import processors
 from gcc.utils.distributed import is_peer_lost
 from gcc.utils.files import FolderLock, explained, require_room, set_aside
 
@@ -122,6 +124,7 @@ class Session:
         hint = hint or f"continue with --resume {self.out}"
         checkpoints, ranks = Checkpoints(self.out, self.schedule.keep), self.run.context.ranks
         progress: ProgressLog | None = None
+        clock = RunClock(self.out, processors(self.run.context.device))
         step: Step | None = None
 
         def announce() -> None:
@@ -138,6 +141,8 @@ class Session:
                     number, is_due = ranks.all_reduce_max(signal_number(), bool(progress and progress.is_due))
                     if number or is_due or step.ends_epoch:
                         self._save_checkpoint(step, progress)
+                        if progress:
+                            clock.save()
                     if number:
                         raise Interrupted(f"stopped at {step.phase} epoch {step.epoch}, step {step.number}: {hint}", number)
             result = self.run.result()
@@ -159,6 +164,7 @@ class Session:
             raise
         if ranks.is_main_process:
             result.save(self.out)
+            clock.finish()
             checkpoints.finish()
         return result
 

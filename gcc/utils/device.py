@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import platform
 import sys
+from pathlib import Path
 
 import torch
 
@@ -67,3 +69,18 @@ def peak_memory(device: torch.device) -> str:
     unit = 1 if sys.platform == "darwin" else 1024
     peak = f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9:.2f} GB"
     return peak + (f", {torch.cuda.max_memory_allocated(device) / 1e9:.2f} GB on {device}" if device.type == "cuda" else "")
+
+
+def processors(device: torch.device) -> str:
+    """Return the name and number of this machine's CPUs, and the name of the GPU if `device` is one."""
+    cpu = f"{_cpu_name()}, {os.cpu_count()} CPUs"
+    return f"{torch.cuda.get_device_name(device)}; {cpu}" if device.type == "cuda" else cpu
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(filter(None, names), platform.processor() or platform.machine())

@@ -20,6 +20,7 @@ MEASUREMENTS = {
     "student": STUDENT | {"metrics": {"psnr": 18.5}} | PSNR,
     "student (last)": STUDENT | {"metrics": {"psnr": 18.25}} | PSNR | {"epoch": 3},
 }
+INFO = {"started": "2026-11-27T01:47:01+00:00", "finished": "2026-11-27T03:50:05+00:00", "seconds": 7384.0, "machine": "Some CPU, 2 CPUs"}
 STEPS = 400
 
 
@@ -36,6 +37,8 @@ def full_run(folder, arch="pix2pix"):
         grid(folder / "samples" / f"train_epoch_{epoch:04d}.png", epoch)
     for role in ROLES:
         save_generators(folder, role, arch)
+    (folder / "run.json").write_text(json.dumps(INFO))
+    (folder / "command.json").write_text(json.dumps({"command": "compress", "line": f"gcc compress --arch {arch}", "options": {}}))
     return folder
 
 

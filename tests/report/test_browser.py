@@ -23,6 +23,15 @@ PROBE = """<script>addEventListener("load", () => {
     drawings: [...document.querySelectorAll("svg")].map(drawing => drawing.getBoundingClientRect().width),
     smallest_drawn: Math.min(...drawn.map(letters)),
     smallest_text: Math.min(...leaves.map(leaf => parseFloat(getComputedStyle(leaf).fontSize))),
+    cut: [...document.querySelectorAll("body *")].filter(it => !it.closest("svg") && it.scrollWidth > it.clientWidth + 1 && it.clientWidth)
+      .map(it => `${it.tagName}.${it.className} ${it.scrollWidth} > ${it.clientWidth}`),
+    enlarged: (() => {
+      const image = document.images[1];
+      image.click();
+      const box = image.getBoundingClientRect();
+      image.click();
+      return [box.left, box.top, box.width, image.getBoundingClientRect().width];
+    })(),
     right: Math.max(...drawn.map(text => text.getBoundingClientRect().right)),
     left: Math.min(...drawn.map(text => text.getBoundingClientRect().left)),
     strokes: [...new Set([...document.querySelectorAll("svg path")].map(path => getComputedStyle(path).stroke))],
@@ -80,6 +89,10 @@ def test_the_page_is_readable(pages, tmp_path, name, width):
     assert measured["width"] == width and measured["scrolled"] <= width
     assert measured["images"] and all(complete and natural and 60 < shown <= width for complete, natural, shown in measured["images"])
     assert measured["drawings"] and all(200 < drawing <= width for drawing in measured["drawings"])
+    if width == 390:
+        assert measured["cut"] == []
+    left, top, enlarged, shown = measured["enlarged"]
+    assert (left, top, enlarged) == (0, 0, width) and shown < width
     assert measured["smallest_drawn"] >= 9 and measured["smallest_text"] >= 12
     assert 0 <= measured["left"] and measured["right"] <= width
     # Teacher, student, target, the layers and the lines: the drawings have the page's colours.

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import sys
 from html.parser import HTMLParser
 
@@ -11,11 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gcc.errors import BudgetError, GccError, OutputError, RunError
+from gcc.report.cells import duration, next_steps
 from gcc.report.html import report, save_report
 from gcc.report.panels import Curve, Panel
 from gcc.report.plots import draw
+from gcc.report.run_record import read_run
 from gcc.utils.templates import render
 from tests.helpers.run_folders import MEASUREMENTS, append, begun_run, full_run, save_generators
+from tests.test_docs import understood
 
 ELEMENTS = (
     "html head meta title style body header main section footer h1 h2 p ul li div figure figcaption b span i small svg path circle text"
@@ -35,7 +39,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, name, attributes):
         self.elements.append((name, dict(attributes)))
-        if name not in ("meta", "img"):
+        if name not in ("meta", "img", "input"):
             self._open.append(name)
 
     def handle_startendtag(self, name, attributes):
@@ -76,6 +80,8 @@ def test_a_full_run_has_every_part(page):
         "Pruned channels",
         "Losses: 2/2 joint training",
         "Losses: 1/2 sparse training",
+        "Run",
+        "Next steps",
         "Recipe",
         "Environment",
     ]
@@ -135,6 +141,47 @@ def test_a_damaged_budget_is_refused(tmp_path):
     path.write_text(path.read_text().replace('"40%"', '"lots"'))
     with pytest.raises(BudgetError, match="lots"):
         report([folder])
+
+
+def test_the_page_says_when_how_long_by_what_and_where(page):
+    for text in ("27 November 2026", "training time2 h 3 min", "commandgcc compress --arch pix2pix", "machineSome CPU, 2 CPUs"):
+        assert text in page.words, text
+
+
+def test_next_steps_are_commands_for_this_run(runs, tmp_path):
+    def steps(folder):
+        return {step.purpose: step.command for step in next_steps(read_run(folder))}
+
+    pix2pix = steps(runs[0])
+    assert pix2pix["generate images"] == f"gcc translate {runs[0] / 'student'} photo.png out.png"
+    assert pix2pix["measure the speed"] == f"gcc bench {runs[0] / 'student'} --against {runs[0] / 'teacher'}"
+    cyclegan = steps(runs[1])
+    assert cyclegan["measure the speed"] == f"gcc bench {runs[1] / 'student' / 'A2B'} --against {runs[1] / 'teacher' / 'A2B'}"
+    assert cyclegan["measure quality again"] == f"gcc evaluate {runs[1] / 'student'}"
+    assert steps(full_run(tmp_path / "faces", "sagan"))["generate images"] == f"gcc generate {tmp_path / 'faces' / 'student'} --count 16"
+    assert steps(runs[2]) == {}
+    begun = begun_run(tmp_path / "be gun")
+    (begun / "command.json").write_text(json.dumps({"line": "gcc train --arch pix2pix"}))
+    assert steps(begun) == {"continue the run": f"gcc train --resume '{begun}'"}
+    save_generators(begun, "teacher", "pix2pix", {"teacher": MEASUREMENTS["teacher"]})
+    assert steps(begun) == {"compress this teacher": f"gcc compress --teacher '{begun / 'teacher'}' --budget 25%"}
+    for commands in (pix2pix, cyclegan):
+        for command in commands.values():
+            understood(shlex.split(command)[1:])
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (59.6, "1 min 0 s"), (3599, "59 min 59 s"), (7384, "2 h 3 min")])
+def test_durations(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_pictures_enlarge_without_scripts(page):
+    boxes = [attributes for name, attributes in page.elements if name == "input"]
+    assert [box["type"] for box in boxes] == ["checkbox"] * 5 and boxes[0]["aria-label"] == "Enlarge held out"
+
+
+def test_latencies_that_scatter_are_marked(page):
+    assert "latency: a tenth of the passes took at least 2.7 times the median" in page.words
 
 
 def test_the_pruned_share_of_each_layer_is_shown(page):
