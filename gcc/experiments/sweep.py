@@ -176,7 +176,7 @@ class Sweep(RunGroup):
         first = next(iter(self._students()[self.budgets[0]].values()))
         recipe = first.recipe.to_dict()
         about = [f"{recipe['size']} pixels", f"{recipe['epochs']} epochs", f"seed {recipe['seed']}", self._teacher_text]
-        return SweepRecord(self.out.resolve().name, first.arch, about, self.measurements(), first.recipe.mac_counter, first.environment)
+        return SweepRecord(self.out, first.arch, about, self.measurements(), first.recipe.mac_counter, first.environment)
 
     def folders(self) -> dict[str, Path]:
         teacher = self.out / TEACHER if self.trains_teacher_first else self._folder(self.budgets[0])

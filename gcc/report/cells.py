@@ -167,10 +167,10 @@ def next_steps(record: RunRecord) -> list[NextStep]:
     """Return commands that use what a run has saved, or that continue it."""
     if not record.saved:
         words = record.command.split()[:2]
-        return [NextStep("continue the run", _line(*words, "--resume", record.folder))] if words else []
+        return [NextStep("continue the run", shell_line(*words, "--resume", record.folder))] if words else []
     teacher = record.folder / TEACHER
     if not record.students:
-        return [NextStep("compress this teacher", _line("gcc", "compress", "--teacher", teacher, *_data(record), "--budget", "25%"))]
+        return [NextStep("compress this teacher", shell_line("gcc", "compress", "--teacher", teacher, *_data(record), "--budget", "25%"))]
     folder = record.folder / STUDENT
     artifact = next(iter(record.students.values()))
     use = (
@@ -179,10 +179,12 @@ def next_steps(record: RunRecord) -> list[NextStep]:
         else ("translate", artifact.folder, "photo.png", "out.png")
     )
     return [
-        NextStep("generate images", _line("gcc", *use)),
-        NextStep("measure quality again", _line("gcc", "evaluate", folder)),
-        NextStep("measure the speed", _line("gcc", "bench", artifact.folder, "--against", teacher / artifact.folder.relative_to(folder))),
-        NextStep("export for other runtimes", _line("gcc", "export", artifact.folder, "--format", "onnx")),
+        NextStep("generate images", shell_line("gcc", *use)),
+        NextStep("measure quality again", shell_line("gcc", "evaluate", folder)),
+        NextStep(
+            "measure the speed", shell_line("gcc", "bench", artifact.folder, "--against", teacher / artifact.folder.relative_to(folder))
+        ),
+        NextStep("export for other runtimes", shell_line("gcc", "export", artifact.folder, "--format", "onnx")),
     ]
 
 
@@ -191,7 +193,8 @@ def _data(record: RunRecord) -> list[str | Path]:
     return ["--data", known[0]] if known and known[0] else []
 
 
-def _line(*words: str | Path) -> str:
+def shell_line(*words: str | Path) -> str:
+    """Return a command line for a shell."""
     return shlex.join(map(str, words))
 
 

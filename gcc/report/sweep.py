@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from gcc.artifacts.comparison import Measurements, by_protocol, comparison, comparison_rows, direction, latency_note
+from gcc.artifacts.run_folder import STUDENT, command_line_of
+from gcc.artifacts.run_info import read_info
 from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.recipe import MacCounter
 from gcc.registry import unit_of
-from gcc.report.cells import COSTS, Column, Fact, Summary, limited, picture
+from gcc.report.cells import COSTS, Column, Fact, NextStep, Summary, duration, limited, picture, shell_line
 from gcc.report.html import Plot, Section, page, plot, require_report_or_new
 from gcc.report.panels import Curve, Panel, framed
 from gcc.report.run_record import read_grid
@@ -27,7 +29,7 @@ class SweepRecord:
     """What the page of a sweep shows.
 
     Attributes:
-        name: the name of its folder.
+        folder: its folder.
         arch: name of the architecture.
         about: a few words each about the runs.
         columns: the measurements.
@@ -35,7 +37,7 @@ class SweepRecord:
         environment: versions and device of the first run.
     """
 
-    name: str
+    folder: Path
     arch: str
     about: Sequence[str]
     columns: Columns
@@ -55,14 +57,17 @@ def save_sweep_report(path: Path, record: SweepRecord, samples: Path) -> Path:
         RunError: `samples` cannot be read.
         OutputError: the file cannot be written, or exists and is not a report.
     """
+    name = record.folder.resolve().name
     sections = [
         Section("Quality over cost", "On held-out images; each mark is a student with its budget.", "plots", [_plots(record)]),
         Section("Students", "", "summary", [_summaries(record.columns)]),
         Section("Samples", "", "samples", [[picture(read_grid(samples, "held out"))]]),
+        Section("Run", "", "run", [_run(record)]),
+        Section("Next steps", "", "steps", [_next_steps(record)]),
         Section("Environment", "", "facts", [[Fact(name, value) for name, value in record.environment.items()]]),
     ]
     require_report_or_new(path)
-    write_text(path, page(record.name, [record.name], [[record.arch, *record.about]], sections))
+    write_text(path, page(name, [name], [[record.arch, *record.about]], sections))
     return path
 
 
@@ -94,6 +99,30 @@ def markdown_tables(columns: Columns) -> str:
         lines += ["", *(f"{', '.join(keys)}: {protocol}" for protocol, keys in by_protocol(measured.values()).items())]
         tables.append("\n".join(lines).rstrip() + "\n")
     return "\n".join(tables)
+
+
+def _run(record: SweepRecord) -> list[Fact]:
+    """Return the command, and the training time of all runs, as far as they are known."""
+    infos = [info for folder in sorted(record.folder.iterdir()) if (info := read_info(folder))]
+    facts = {
+        "started": min(info.started for info in infos).replace("T", " ") if infos else "",
+        "training time": duration(sum(info.seconds for info in infos)) if infos else "",
+        "command": command_line_of(record.folder),
+        "machine": infos[0].machine if infos else "",
+    }
+    return [Fact(name, value) for name, value in facts.items() if value]
+
+
+def _next_steps(record: SweepRecord) -> list[NextStep]:
+    """Return commands that add a student, and compare and measure those that are there."""
+    columns = next(iter(record.columns.values()))
+    _, *budgets = columns
+    runs = [record.folder / budget for budget in budgets]
+    return [
+        NextStep("train one more student", shell_line("gcc", "sweep", "--resume", record.folder, "--budget", "75%")),
+        NextStep("compare the runs", shell_line("gcc", "report", *runs, "--out", record.folder / "runs.html")),
+        NextStep("measure quality again", shell_line("gcc", "evaluate", runs[0] / STUDENT)),
+    ]
 
 
 def _curve(label: str, x: Sequence[float], y: Sequence[float], notes: Sequence[str]) -> Curve:

@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -146,6 +147,7 @@ def test_the_curve_and_the_table_have_every_student(tmp_path):
     assert table == markdown_tables(measured) and table.count("| A2B | teacher | 40%,60% | 90% |") == 1
     page = (tmp_path / "report.html").read_text()
     assert "Quality over cost" in page and page.count("<svg") == 2 and page.count("<img") == 1 and "https:" not in page
+    assert f"gcc sweep --resume {tmp_path} --budget 75%" in page and "training time" in page
     assert (tmp_path / "report.html") in own.save()
 
 
@@ -160,14 +162,14 @@ def test_the_curve_and_the_table_have_every_student(tmp_path):
 )
 def test_the_curve_is_over_what_the_budgets_limit(budgets, cost):
     values = {"exact_macs": 1, "paper_macs": 2, "parameters": 3, "ready_ms": 4.0, "metrics": {L1: 0.5}}
-    (panel,) = curve_panels(SweepRecord("", "pix2pix", [], {"G": {title: values for title in ("teacher", *budgets)}}, "exact", {}))
+    (panel,) = curve_panels(SweepRecord(Path(), "pix2pix", [], {"G": {title: values for title in ("teacher", *budgets)}}, "exact", {}))
     assert panel.across == cost
 
 
 def test_metrics_that_are_not_finite_are_left_out():
     values = {"exact_macs": 1, "metrics": {L1: 0.5}}
     columns = {"G": {"teacher": values, "10%": values | {"metrics": {L1: float("nan")}}, "20%": values | {"exact_macs": 0}}}
-    (panel,) = curve_panels(SweepRecord("", "pix2pix", [], columns, "exact", {}))
+    (panel,) = curve_panels(SweepRecord(Path(), "pix2pix", [], columns, "exact", {}))
     assert panel.curves[0].notes == ["20%"] and "20%" in curve(panel).plain
 
 
