@@ -1,5 +1,6 @@
 """Options: derived from `RunConfig`, understood by the names of version 0.1, and merged with the other sources of recipe fields."""
 
+import shlex
 import typing
 import warnings
 from dataclasses import fields
@@ -11,7 +12,7 @@ from click.testing import CliRunner
 
 from gcc.cli import Commands, main
 from gcc.cli.errors import warnings_as_lines
-from gcc.cli.options import RENAMED_FLAGS, config_option, teacher_and_settings
+from gcc.cli.options import RENAMED_FLAGS, command_line, config_option, teacher_and_settings
 from gcc.cli.run import fields_of_run
 from gcc.errors import GccError
 from gcc.training.config import RunConfig
@@ -154,3 +155,36 @@ def test_a_resumed_run_keeps_the_metric_counter_and_width_that_it_started_with(t
     # The field that earlier versions did not have is compared by its default.
     (tmp_path / "recipe.toml").write_text(text.replace("alpha_reach = 3.0\n", ""))
     assert fields_of_run(tmp_path)["alpha_reach"] == 3.0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [
+            "compress",
+            "--arch",
+            "pix2pix",
+            "--data",
+            "a b",
+            "--compile",
+            "--epochs",
+            "3",
+            "--set",
+            "ngf=4",
+            "--set",
+            "ndf=4",
+            "--budget",
+            "25%",
+        ],
+        ["sweep", "--arch", "pix2pix", "--budget", "10%", "--budget", "25%"],
+        ["train", "--arch", "pix2pix", "--checkpoint-every", "5m"],
+    ],
+)
+def test_the_command_line_has_what_differs_from_the_defaults(words):
+    command = main.commands[words[0]]
+    context = command.make_context(words[0], [*words[1:], "--dry-run"])
+    with context:
+        line = shlex.split(command_line(context.params))
+    assert line[:2] == ["gcc", words[0]]
+    again = command.make_context(words[0], line[2:]).params
+    assert again == context.params | {"dry_run": False} and sorted(line[1:]) == sorted(words)
