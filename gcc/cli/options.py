@@ -196,7 +196,8 @@ def command_line(options: Mapping[str, Any]) -> str:
     words = ["gcc", str(context.info_name)]
     for parameter in context.command.params:
         value = options.get(str(parameter.name))
-        if parameter.name in ("dry_run", "force") or value in (None, False, ()) or value == parameter.default:
+        is_unset = value is None or value is False or value == ()
+        if is_unset or value == parameter.default or parameter.name in ("dry_run", "force"):
             continue
         for one in value if isinstance(value, tuple) else (value,):
             words += [parameter.opts[0]] if one is True else [parameter.opts[0], str(one)]

@@ -37,7 +37,8 @@ class Sweep(RunGroup):
 
     The teacher is trained once, as `gcc train` does, in `OUT/teacher`, unless a pretrained one is given. It is frozen while the students
     train, so that all students learn from the same teacher, and no run trains it again. With `train_teacher=True` it trains along in every
-    run instead, as in Algorithm 1, from its pretrained weights or from new ones; so it does if it is pretrained and has no discriminators.
+    run instead, as in Algorithm 1, from its pretrained weights or from new ones; so does a given teacher that lacks discriminators which
+    the students' losses read.
 
     Runs whose first step would train the same pair share it, because their recipes differ in the budget alone. Each run gives the same bits
     as a `Compressor` with its budget.
@@ -46,7 +47,7 @@ class Sweep(RunGroup):
         teacher: the architecture, its recipe, and pretrained weights if it has any.
         out: folder of the runs. Finished runs in it are not repeated, and stopped ones are resumed.
         budgets: the students' budgets, such as `["10%", "25%"]`.
-        options: keywords of `Compressor`, with recipe fields, without `budget` and `widths`.
+        options: keywords of `Compressor`, with recipe fields, without `budget`, `widths` and `student`.
 
     Raises:
         GccError: there is no budget, an option cannot be used, or this process is one of several.
@@ -61,8 +62,9 @@ class Sweep(RunGroup):
         super().__init__(teacher, Path(out), {"data": data, **options})
         if isinstance(budgets, str) or not budgets:
             raise BudgetError(f"budgets = {budgets!r}: expected at least one, such as ['10%', '25%']")
-        if self._arguments.pop("widths", None) is not None:
-            raise GccError("a sweep searches the widths for each budget: leave widths out")
+        for name in ("widths", "student"):
+            if self._arguments.pop(name, None) is not None:
+                raise GccError(f"a sweep trains a new student for each budget: leave {name} out")
         self._settings.pop("budget", None)
         self.budgets = list(dict.fromkeys("".join(budget.split()) for budget in budgets))
 
@@ -73,10 +75,11 @@ class Sweep(RunGroup):
     @cached_property
     def freezes_teacher(self) -> bool:
         """Whether the teacher is frozen while the students train."""
+        bind = self.teacher.demo_architecture if self._arguments.get("data") is None else self.teacher.architecture
+        recipe = bind(self._settings).recipe
         if "train_teacher" in self._settings:
-            bind = self.teacher.demo_architecture if self._arguments.get("data") is None else self.teacher.architecture
-            return not bind(self._settings).recipe.train_teacher
-        return self.teacher.has_discriminators
+            return not recipe.train_teacher
+        return self.teacher.has_discriminators or not recipe.reads_teacher_discriminators
 
     @property
     def trains_teacher_first(self) -> bool:

@@ -177,7 +177,7 @@ def test_a_resumed_run_keeps_the_metric_counter_and_width_that_it_started_with(t
             "25%",
         ],
         ["sweep", "--arch", "pix2pix", "--budget", "10%", "--budget", "25%"],
-        ["train", "--arch", "pix2pix", "--checkpoint-every", "5m"],
+        ["train", "--arch", "pix2pix", "--checkpoint-every", "5m", "--keep-checkpoints", "0", "--workers", "0"],
     ],
 )
 def test_the_command_line_has_what_differs_from_the_defaults(words):

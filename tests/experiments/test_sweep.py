@@ -124,9 +124,11 @@ def test_a_given_teacher_is_not_trained_again(tmp_path):
     assert train(own) == ["budget 40%"]
     names = {"teacher": "40%/teacher", "40%": "40%/student"}
     assert {title: str(folder.relative_to(tmp_path / "out")) for title, folder in own.folders().items()} == names
-    # Without discriminators there is nothing to freeze, and new ones train along.
+    # Without discriminators that the students learn from, new ones train along.
     (tmp_path / "given" / "teacher" / "discriminators.safetensors").unlink()
-    assert not Sweep(Teacher.load(tmp_path / "given" / "teacher"), tmp_path / "more", ["40%"], **options()).freezes_teacher
+    for settings, freezes in (({}, False), ({"lambda_distill_d": 0, "lambda_global": 0}, True)):
+        own = Sweep(Teacher.load(tmp_path / "given" / "teacher"), tmp_path / "more", ["40%"], **options(**settings))
+        assert own.freezes_teacher == freezes
 
 
 @pytest.mark.slow
@@ -192,8 +194,9 @@ def test_what_would_fail_is_refused_before_the_teacher_trains(tmp_path):
     for budgets in ("40%", []):
         with pytest.raises(BudgetError, match="expected at least one"):
             sweep(tmp_path, budgets)
-    with pytest.raises(GccError, match="leave widths out"):
-        sweep(tmp_path, widths=tmp_path)
+    for name in ("widths", "student"):
+        with pytest.raises(GccError, match=f"leave {name} out"):
+            sweep(tmp_path, **{name: tmp_path})
     assert not any(tmp_path.iterdir())
 
 
