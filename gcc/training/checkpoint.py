@@ -24,7 +24,7 @@ from gcc.utils.state_tree import flatten_state, to_safetensors, unflatten_state
 
 CheckpointState = Mapping[str, Any]
 """The content of a checkpoint: nested plain values and tensors."""
-FORMAT = 3
+FORMAT = 4
 """The version of the layout. A run resumes only from checkpoints of this version."""
 STEM = "checkpoint"
 HEADER = "gcc"

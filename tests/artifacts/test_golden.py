@@ -1,8 +1,8 @@
 """Files of every format that was ever written stay readable, and the generators in them give the same output.
 
 `golden/format-1` was written by the first version that had all four families, `golden/format-1-with-protocols` by the first that saved the
-epoch and the protocols of metrics, and `golden/checkpoint-3.safetensors` after the first of the four steps of `checkpoint_run`.
-`golden/checkpoint-2.safetensors` is of a version whose runs this one refuses. Each generator's folder has an input and the output of the
+epoch and the protocols of metrics, and `golden/checkpoint-4.safetensors` after the first of the four steps of `checkpoint_run`.
+Runs of the other checkpoints' versions are refused. Each generator's folder has an input and the output of the
 version that wrote it. When a format changes, its files are added; existing files are never rewritten.
 """
 
@@ -78,8 +78,9 @@ def test_a_checkpoint_resumes_with_the_same_losses(small_worlds, tmp_path):
     assert losses == [pytest.approx(expected, rel=1e-2, abs=1e-3) for expected in LOSSES]
 
 
-def test_a_run_of_an_earlier_version_is_refused_by_version(small_worlds, tmp_path):
+@pytest.mark.parametrize("written", [2, 3])
+def test_a_run_of_an_earlier_version_is_refused_by_version(written, small_worlds, tmp_path):
     (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / "checkpoint-000001.safetensors").symlink_to(GOLDEN / "checkpoint-2.safetensors")
-    with pytest.raises(RunError, match=r"another version \(checkpoint format 2, expected 3\)"):
+    (tmp_path / "checkpoints" / "checkpoint-000001.safetensors").symlink_to(GOLDEN / f"checkpoint-{written}.safetensors")
+    with pytest.raises(RunError, match=rf"another version \(checkpoint format {written}, expected 4\)"):
         checkpoint_run().resume(Checkpoints(tmp_path).newest())
