@@ -10,6 +10,7 @@ from typing import Any
 from gcc.data.image_files import ImagesOnDisk
 from gcc.data.inspection import describe_changes, describe_stretching
 from gcc.data.open import open_source
+from gcc.data.torch_datasets import TorchDatasets
 from gcc.errors import DataError
 from gcc.registry import Architecture, DatasetSource
 from gcc.utils.units import with_prefix
@@ -52,12 +53,12 @@ class DataSplits:
 
     Args:
         architecture: the GAN family, bound to its recipe.
-        root: folder of the images; None takes the family's demo data.
+        root: folder of the images, or a user's own datasets; None takes the family's demo data.
         dataset: name of the dataset plugin that reads `root`; None chooses it by the folder's layout.
 
     Attributes:
         name: the data, for messages.
-        store: folder for what is computed from the images; None for demo data.
+        store: folder for what is computed from the images; None if the images are in no folder.
         train: the training samples.
         validation: samples to rank the epochs on; None if the data has no validation images apart from those of `test`.
         test: the samples that the reported metrics are computed on.
@@ -70,8 +71,8 @@ class DataSplits:
         PluginError: the dataset is unknown or broken.
     """
 
-    def __init__(self, architecture: Architecture[Any], root: Path | None, dataset: str | None) -> None:
-        opener = SplitOpener(architecture, root, dataset)
+    def __init__(self, architecture: Architecture[Any], root: Path | TorchDatasets | None, dataset: str | None) -> None:
+        opener = root.bind(architecture) if isinstance(root, TorchDatasets) else SplitOpener(architecture, root, dataset)
         self.name, self.store = opener.name, opener.store
         self._size = architecture.recipe.size
         self.left_out: list[str] = []

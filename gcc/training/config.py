@@ -6,12 +6,13 @@ The command line, the keywords of `Compressor` and `Trainer`, and the `command.j
 
 from __future__ import annotations
 
+import inspect
 import typing
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, TypeVar
 
 from gcc.errors import GccError
 from gcc.recipe import GanMode, MacCounter, Schedule
@@ -19,6 +20,7 @@ from gcc.recipe import GanMode, MacCounter, Schedule
 Amp = Literal["auto", "bf16", "fp16", "off"]
 OnCollapse = Literal["warn", "stop", "rollback"]
 OnNan = Literal["stop", "rollback"]
+Constructor = TypeVar("Constructor", bound=Callable[..., None])
 
 
 def _option(default: Any, help: str, metavar: str = "", minimum: int | None = None) -> Any:
@@ -191,3 +193,29 @@ class RunOptions(RecipeOptions, total=False):
     workers: int | None
     cache: bool
     skip_bad: bool
+
+
+class _FromRecipe:
+    """The default of a recipe field in a signature."""
+
+    def __repr__(self) -> str:
+        return "<recipe>"
+
+
+def shows_options(init: Constructor) -> Constructor:
+    """Show the keywords of `RunOptions` in the signature of a constructor that takes them as `**options`.
+
+    `help()` and notebooks read the signature; type checkers and editors read `Unpack[RunOptions]`. A family's own recipe fields remain
+    possible as further keywords.
+    """
+    *first, others = inspect.signature(init).parameters.values()
+    defaults = {option.name: option.default for option in fields(RunConfig)} | {"weights": None}
+    kinds = typing.get_type_hints(RunOptions)
+    names = [name for name in kinds if name in defaults] + [name for name in kinds if name not in defaults]
+    options = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=defaults.get(name, _FromRecipe()), annotation=kinds[name])
+        for name in names
+    ]
+    last = others.replace(annotation=Any)
+    init.__signature__ = inspect.Signature([*first, *options, last], return_annotation=None)  # type: ignore[attr-defined]
+    return init

@@ -21,6 +21,16 @@ if TYPE_CHECKING:
     from gcc.training.loop import TrainingLoop
 
 
+def facts(run: TrainingLoop) -> dict[str, str]:
+    """Return what identifies a run, by title, without reading images or searching widths."""
+    recipe = run.recipe
+    return {
+        "teacher": f"{run.arch} of width {recipe.ngf}, {'pretrained' if run.context.teacher.pretrained else 'not pretrained'}",
+        "training": f"{' + '.join(run.epochs_of_stages())} epochs at {recipe.size} pixels on {run.context.device}",
+        "data": run.context.data_name,
+    }
+
+
 def training_plan(run: TrainingLoop) -> dict[str, str]:
     """Return the plan of any run, by title."""
     context = run.context
@@ -101,7 +111,7 @@ def _end(recipe: Recipe) -> str:
 def _other_data(context: RunContext) -> str:
     """Return a note if a teacher of a user's data would train further on demo data. Empty if not, or if its data is unknown."""
     folder = context.teacher.folder
-    known = data_of(folder) if folder and context.config.data is None else None
+    known = data_of(folder) if folder and context.uses_demo_data else None
     return f"the teacher was trained on {known[0]}, and this run uses demo data: give --data" if known and known[0] else ""
 
 

@@ -13,9 +13,10 @@ from gcc.errors import ArtifactError, RecipeError
 from gcc.pruning.prune_width import width_for_budget
 from gcc.recipe import LENGTH_FIELDS, Recipe, changed, current_names
 from gcc.registry import ARCHITECTURES, Architecture, Networks
+from gcc.utils.notebook import html_table
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Teacher:
     """A teacher of one GAN family.
 
@@ -30,6 +31,16 @@ class Teacher:
     settings: Mapping[str, Any] = field(default_factory=dict)
     pretrained: Mapping[str, Artifact] = field(default_factory=dict)
     folder: Path | None = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in self._facts().items())})"
+
+    def _repr_html_(self) -> str:
+        return html_table(type(self).__name__, [], {name: [value] for name, value in self._facts().items()})
+
+    def _facts(self) -> dict[str, str]:
+        weights = f"pretrained in {self.folder}" if self.folder else "not pretrained"
+        return {"arch": self.arch, "weights": weights} | {name: str(value) for name, value in self.settings.items()}
 
     @classmethod
     def create(cls, arch: str, **settings: Any) -> Teacher:
