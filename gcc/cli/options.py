@@ -35,7 +35,11 @@ TRAINING_FIELDS: Mapping[str, Mapping[str, Any]] = {
     "evaluators": {"metavar": "NAMES", "help": "Evaluators, comma-separated, see `gcc list`."},
     "direction": {"type": click.Choice(["AtoB", "BtoA"]), "help": "Which image of a pair is the input."},
     "size": {"type": int, "metavar": "N", "help": "Height and width of the training images."},
-    "epochs": {"type": int, "metavar": "N", "help": "Epochs of the second step; the first step has a tenth as many."},
+    "epochs": {
+        "type": int,
+        "metavar": "N",
+        "help": "Epochs; of `gcc compress` those in which teacher and student train together, after a search of a tenth as many.",
+    },
     "steps": {"type": int, "metavar": "N", "help": "Training steps instead of epochs; the run ends after exactly so many."},
     "batch_size": {"type": int, "metavar": "N", "help": "Samples per batch."},
     "seed": {"type": int, "metavar": "N", "help": "Seed of all random numbers."},

@@ -117,7 +117,7 @@ def preflight(
     yield finding_of("training", training, run)
     yield finding_of("teacher", weights_of_teacher, context)
     yield finding_of("losses", weights_of_losses, context)
-    yield finding_of("metrics", metrics, context)
+    yield finding_of("evaluators", evaluators, context)
     widths = context.full_widths(context.recipe.prune_width)
     try:
         widths = run.reachable_widths()
@@ -166,15 +166,15 @@ def weights_of_losses(context: RunContext) -> Finding:
     return Finding("losses", "ok", f"weights of {', '.join(context.auxiliary)}" if context.auxiliary else "no trained weights needed")
 
 
-def metrics(context: RunContext) -> Finding:
+def evaluators(context: RunContext) -> Finding:
     """Read the evaluators' weights, check them against the held-out images, and name the evaluators."""
     if not context.evaluators.by_name:
         text = "none: the student's quality will not be known; choose --evaluators, see gcc list"
-        return Finding("metrics", "warning", text)
+        return Finding("evaluators", "warning", text)
     context.test.check()
     context.auxiliary  # noqa: B018 - requests their weights
     context.weights.require_asked()
-    return Finding("metrics", "ok", f"{', '.join(context.evaluators.by_name)}; the result is {EpochRule.of(context)}")
+    return Finding("evaluators", "ok", f"{', '.join(context.evaluators.by_name)}; the result is {EpochRule.of(context)}")
 
 
 def budget(context: RunContext, widths: Mapping[str, Widths]) -> Finding:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from gcc.cli.errors import notice
+from gcc.cli.help_pages import Command
 from gcc.cli.options import PATH, device_option, skip_bad_option
 from gcc.errors import GccError
 
@@ -32,7 +33,7 @@ def parse_size(context: click.Context, parameter: click.Parameter, value: str | 
     return size
 
 
-@click.command("translate")
+@click.command("translate", cls=Command, example="gcc translate runs/pix2pix/student photos translated")
 @click.argument("student", type=PATH)
 @click.argument("source", metavar="INPUT", type=PATH)
 @click.argument("target", metavar="OUTPUT", type=PATH)
