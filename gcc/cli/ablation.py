@@ -30,6 +30,8 @@ from gcc.utils.files import replacing, write_text
 from gcc.utils.weights import short_sha256
 
 TEACHER = "teacher"
+TRAINED_TEACHER = "teacher (after training)"
+"""The title of the row of a teacher that trains along; one that was given is another network."""
 PLAN = "ablation-plan.json"
 """File with the inputs that all runs share, except their recipes. It is written before the first run."""
 NOT_COMPARED = ("data", "weights", "workers", "cache")
@@ -53,15 +55,19 @@ class Measurements:
     Attributes:
         values: of the teacher and of every variant, one per seed, by variant and column.
         seeds: runs of each variant.
+        teacher: the title of the teacher's row.
     """
 
     values: Mapping[str, Mapping[Column, Sequence[float]]]
     seeds: int
+    teacher: str = TEACHER
 
     def rows(self) -> dict[str, dict[str, str]]:
-        """Return the formatted mean and standard deviation over the seeds, by variant and column."""
+        """Return the formatted mean and standard deviation over the seeds, by title of the row and column."""
         return {
-            variant: {str(column): _mean_and_deviation(values, unit_of(column.key)) for column, values in columns.items()}
+            self.teacher if variant == TEACHER else variant: {
+                str(column): _mean_and_deviation(values, unit_of(column.key)) for column, values in columns.items()
+            }
             for variant, columns in self.values.items()
         }
 
@@ -72,7 +78,7 @@ class Measurements:
     def to_markdown(self) -> str:
         """Return the table as Markdown, with a summary of every variant."""
         rows = self.rows()
-        titles = [*rows[TEACHER]]
+        titles = [*rows[self.teacher]]
         lines = [f"| | {' | '.join(titles)} | |", f"|---|{'---:|' * len(titles)}---|"]
         for variant, cells in rows.items():
             summary = PRESETS[variant].summary if variant in PRESETS else "the full-size network"
@@ -159,7 +165,7 @@ class Ablation:
             ArtifactError: a student is missing or damaged, or its widths differ from those of the others.
         """
         values: dict[str, dict[Column, list[float]]] = {name: {} for name in (TEACHER, *self.variants)}
-        widths = None
+        widths, teacher = None, TEACHER
         for variant in self.variants:
             for number in range(self.seeds):
                 folder = self._folder(variant, number)
@@ -168,12 +174,14 @@ class Ablation:
                 if own_widths != (widths := widths or own_widths):
                     raise ArtifactError(f"{folder} has students of other widths than the runs before it: move it away")
                 for name, student in students.items():
+                    if student.measurements["teacher"].get("epoch"):
+                        teacher = TRAINED_TEACHER
                     for title, value in student.measurements["student"]["metrics"].items():
                         column = Column(name if len(students) > 1 else "", MetricKey.parse(title))
                         values[variant].setdefault(column, []).append(value)
                         if variant == self.variants[-1]:
                             values[TEACHER].setdefault(column, []).append(student.measurements["teacher"]["metrics"][title])
-        return Measurements(values, self.seeds)
+        return Measurements(values, self.seeds, teacher)
 
     def save(self) -> list[Path]:
         """Write `ablation.json`, `ablation.md` and `ablation.png`, a grid of the first seed, and return their paths.
