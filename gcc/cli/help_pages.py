@@ -10,7 +10,7 @@ GROUPS: Mapping[str, Sequence[str]] = {
     "What is trained": ("arch", "teacher", "student", "data", "dataset", "direction", "size", "weights", "skip_bad", "cache"),
     "The student": ("budget", "budgets", "mac_counter", "prune_width", "round_to", "metric", "selector", "widths", "preset", "presets"),
     "Training": ("epochs", "steps", "batch_size", "seed", "seeds", "evaluators", "recipe", "assignments"),
-    "The machine": ("device", "amp", "micro_batch", "workers", "compile", "deterministic", "reference"),
+    "The machine": ("device", "amp", "micro_batch", "workers", "compile", "eager", "deterministic", "reference"),
     "If training goes wrong": ("on_collapse", "on_nan", "detect_anomaly"),
     "The output folder": ("out", "force", "resume", "checkpoint_every", "keep_checkpoints", "tensorboard", "dry_run"),
 }

@@ -16,6 +16,7 @@ from gcc.compressor import Compressor
 from gcc.errors import DataError, GccError, first_line
 from gcc.models.modules import Widths
 from gcc.pruning.cost import generator_cost
+from gcc.recipe import size_text
 from gcc.training.best import EpochRule
 from gcc.training.build_pairs import teacher_networks
 from gcc.training.checkpoint import DEFAULT_SCHEDULE
@@ -139,7 +140,7 @@ def images(context: RunContext, skip_bad: bool) -> Finding:
         if not skip_bad:
             return Finding("data", "error", f"{text}: repair them, or leave them out with --skip-bad")
         note += f"; {text}, and are left out"
-    return Finding("data", "warning" if bad or splits.is_lossy else "ok", splits.summary(context.recipe.size)["data"] + note)
+    return Finding("data", "warning" if bad or splits.is_lossy else "ok", splits.summary(size_text(context.recipe))["data"] + note)
 
 
 def training(run: Compressor) -> Finding:

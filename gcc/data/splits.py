@@ -12,6 +12,7 @@ from gcc.data.inspection import describe_changes, describe_stretching
 from gcc.data.open import open_source
 from gcc.data.torch_datasets import TorchDatasets
 from gcc.errors import DataError
+from gcc.recipe import image_size
 from gcc.registry import Architecture, DatasetSource
 from gcc.utils.units import with_prefix
 
@@ -74,7 +75,7 @@ class DataSplits:
     def __init__(self, architecture: Architecture[Any], root: Path | TorchDatasets | None, dataset: str | None) -> None:
         opener = root.bind(architecture) if isinstance(root, TorchDatasets) else SplitOpener(architecture, root, dataset)
         self.name, self.store = opener.name, opener.store
-        self._size = architecture.recipe.size
+        self._size = image_size(architecture.recipe)
         self.left_out: list[str] = []
         self.changes: list[str] = []
         self.is_lossy = False
@@ -112,11 +113,11 @@ class DataSplits:
             raise DataError(f"{self.name} needs no decoding: leave --cache out")
         self._replace(lambda source: source.cached(store))
 
-    def summary(self, size: int) -> dict[str, str]:
+    def summary(self, size: int | str) -> dict[str, str]:
         """Describe the counts of samples, the cache and the omitted images, by title.
 
         Args:
-            size: height and width of the images.
+            size: of the images, such as 256 or `512x256`.
         """
         counts = f"{len(self.train)} samples to train, {len(self.test)} held out"
         if self.validation is not None:

@@ -11,7 +11,7 @@ from torch import nn
 from gcc.artifacts.run_folder import data_of
 from gcc.models.modules import Widths
 from gcc.pruning.cost import generator_cost
-from gcc.recipe import LENGTH_FIELDS, Recipe, differences
+from gcc.recipe import LENGTH_FIELDS, Recipe, differences, size_text
 from gcc.training.context import RunContext
 from gcc.training.footprint import networks_on_meta
 from gcc.training.retention import alpha_rate, alpha_reach, sufficient_alpha_rate
@@ -26,7 +26,7 @@ def facts(run: TrainingLoop) -> dict[str, str]:
     recipe = run.recipe
     return {
         "teacher": f"{run.arch} of width {recipe.ngf}, {'pretrained' if run.context.teacher.pretrained else 'not pretrained'}",
-        "training": f"{' + '.join(run.epochs_of_stages())} epochs at {recipe.size} pixels on {run.context.device}",
+        "training": f"{' + '.join(run.epochs_of_stages())} epochs at {size_text(recipe)} pixels on {run.context.device}",
         "data": run.context.data_name,
     }
 
@@ -37,7 +37,7 @@ def training_plan(run: TrainingLoop) -> dict[str, str]:
     notes = [note for note in (context.architecture.note, context.teacher_note, _other_data(context), context.data.test.note) if note]
     batches = f"batches of {context.recipe.batch_size}{_micro_batches(context)}"
     return {
-        **context.data.summary(context.recipe.size),
+        **context.data.summary(size_text(context.recipe)),
         **({"note": "; ".join(notes)} if notes else {}),
         "device": f"{context.device}, {str(context.execution.dtype).removeprefix('torch.')}"
         + (", compiled" if context.execution.compile else "")

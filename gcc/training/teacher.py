@@ -138,6 +138,11 @@ class Teacher:
             settings = fixed | settings
         if "budget" in given and "mac_counter" not in given:
             settings["mac_counter"] = "exact"
+        if "image_width" in given and not hasattr(recipe, "image_width"):
+            raise RecipeError(f"{self.arch} trains on squares: give --size N instead of --size WxH")
+        if "size" in given and "image_width" not in given and hasattr(recipe, "image_width"):
+            # The width of a pretrained teacher's rectangles belongs to its own height.
+            settings["image_width"] = None
         recipe = changed(recipe, settings)
         if given & {"budget", "ngf"} and "prune_width" not in given:
             recipe = changed(recipe, {"prune_width": width_for_budget(family(recipe))})

