@@ -13,13 +13,14 @@ import torchvision
 from click.testing import CliRunner
 from PIL import Image
 from safetensors.torch import save_file
+from torch import nn
 
 from gcc.cli import main
 from gcc.deploy.latency import measure_optimized
 from gcc.models.pix2pix import Pix2Pix
 from gcc.recipe import changed
 from tests.helpers.families import TINY
-from tests.helpers.foreign_networks import ResNet, unet
+from tests.helpers.foreign_networks import PatchGAN, ResNet, unet
 from tests.helpers.hub_server import TOKEN, serving
 from tests.helpers.pairs import cityscapes
 from tests.test_docs import CONSOLE, FENCED, PAGES, README
@@ -147,6 +148,7 @@ FILES = {
     "checkpoints/facades/latest_net_G.pth": weights(lambda: unet(5, 4)),
     "checkpoints/horse2zebra/latest_net_G_A.pth": weights(lambda: ResNet(2, 4)),
     "checkpoints/horse2zebra/latest_net_G_B.pth": weights(lambda: ResNet(2, 4)),
+    **{f"checkpoints/horse2zebra/latest_net_D_{side}.pth": weights(lambda: PatchGAN(3, 4, nn.InstanceNorm2d)) for side in "AB"},
 }
 """What lies on the disk of a reader, by its path on the pages."""
 RUNS = {
@@ -187,9 +189,11 @@ def reachable(budget):
 
 def tiny(words):
     """Return the words of a command with the settings of the tests, which override its own."""
+    options = dict(zip(words, words[1:], strict=False))
+    if "--resume" in words and "--epochs" in words:
+        return [*words, "--epochs", "3"]
     if words[0] not in ("compress", "train", "ablate", "doctor") or "--resume" in words or words == ["doctor"]:
         return words
-    options = dict(zip(words, words[1:], strict=False))
     arch, budget = options.get("--arch"), options.get("--budget", "")
     if "--teacher" in words:
         # A teacher brings its recipe.
