@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from gcc.training.teacher import Teacher as Teacher
     from gcc.training.teacher_trainer import Trainer as Trainer
 
+    __version__: str
+
 _MODULES = {
     "Compressor": "gcc.compressor",
     "GccError": "gcc.errors",
@@ -42,10 +44,12 @@ __all__ = [*_MODULES]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module("importlib.metadata").version("gan-gcc")
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULES})
+    return sorted({*globals(), *_MODULES, "__version__"})

@@ -11,13 +11,14 @@ import torch
 
 from gcc.artifacts.config import Role
 from gcc.artifacts.metrics_log import Phase
+from gcc.data.torch_datasets import UserData
 from gcc.losses.coordination import SmoothedTarget
 from gcc.models.modules import Widths
 from gcc.registry import METRICS, Batch, ImportanceMetric
 from gcc.training import plan
 from gcc.training.build_pairs import distillation_layers, sparse_pair, student_generators, student_pair, teacher_pair
 from gcc.training.checkpoint import CheckpointState
-from gcc.training.config import RunConfig, RunOptions
+from gcc.training.config import RunOptions, shows_options
 from gcc.training.context import RunContext, Stream
 from gcc.training.loop import Stage, TrainingLoop
 from gcc.training.loss_tree import LossTree
@@ -43,7 +44,8 @@ class Compressor(TrainingLoop):
 
     Args:
         teacher: the architecture, its recipe, and pretrained weights if it has any.
-        data: folder of the training images. None takes the architecture's demo data and demo recipe.
+        data: folder of the training images, or a `torch.utils.data.Dataset` or `DataLoader`, or these by split (`train`, `val`, `test`).
+            None takes the architecture's demo data and demo recipe.
         options: the options of `RunConfig`, and recipe fields.
 
     Raises:
@@ -53,9 +55,9 @@ class Compressor(TrainingLoop):
     teacher: GANPair
     student: StudentPair
 
-    def __init__(self, teacher: Teacher, data: str | Path | None = None, **options: Unpack[RunOptions]) -> None:
-        config, settings = RunConfig.split({"data": data, **options})
-        super().__init__(RunContext(teacher, config, settings))
+    @shows_options
+    def __init__(self, teacher: Teacher, data: str | Path | UserData | None = None, **options: Unpack[RunOptions]) -> None:
+        super().__init__(RunContext.of(teacher, data, options))
         self.fixed_widths: dict[str, Widths] = saved_widths(self.context)
         self.widths: dict[str, Widths] = {}
         self.targets: dict[str, SmoothedTarget] = {}
@@ -127,6 +129,9 @@ class Compressor(TrainingLoop):
     def metric(self) -> ImportanceMetric:
         """The importance metric."""
         return METRICS.load(self.recipe.metric)()
+
+    def _facts(self) -> dict[str, str]:
+        return {**super()._facts(), "budget": self.recipe.budget}
 
     @property
     def _search_starts_trained(self) -> bool:

@@ -330,6 +330,17 @@ def with_new_fields(recipe: Recipe, saved: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in defaults.items() if value not in (None, dataclasses.MISSING)} | dict(saved)
 
 
+def image_size(recipe: Recipe) -> tuple[int, int]:
+    """Return the width and the height of the training images: `size`, unless the family's recipe has an `image_width`."""
+    return getattr(recipe, "image_width", None) or recipe.size, recipe.size
+
+
+def size_text(recipe: Recipe) -> str:
+    """Return the size of the training images as `--size` takes it, such as `256` or `512x256`."""
+    width, height = image_size(recipe)
+    return str(height) if width == height else f"{width}x{height}"
+
+
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """Describe how settings differ; the text is empty if they do not.
 

@@ -1,15 +1,18 @@
 """What the README and the pages on Python and on any generator say works; their commands are tested in tests/test_docs.py."""
 
 import re
+import sys
 import tomllib
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import pytest
 import torch
 from torch.distributed.run import get_args_parser
 
+from gcc import load
 from gcc.cli import main
 from gcc.compressor import Compressor
 from gcc.experiments.sweep import Sweep
@@ -47,8 +50,18 @@ def test_the_steps_of_pruning_work_alone():
     assert sum(parameter.numel() for parameter in names["student"].parameters()) == names["pruned"].cost.parameters
 
 
+def test_an_own_dataset_works():
+    (block,) = [block for block in python_blocks("docs/python.md") if "class Pairs" in block]
+    names = {}
+    exec(compile(block.replace("size=64", "size=64, ngf=8, prune_width=8, ndf=8"), "python.md", "exec"), names)
+    assert len(names["compressor"].context.data.train) == 36
+
+
 @pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
 def test_a_run_from_python_works(page, tmp_path, monkeypatch, small_worlds):
+    logged = []
+    wandb = SimpleNamespace(init=lambda project: None, log=logged.append, finish=lambda: logged.append("finished"))
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("gcc.compressor.Compressor", lambda teacher, **settings: Compressor(teacher, **settings | TINY["pix2pix"]))
     names = {}
@@ -56,7 +69,10 @@ def test_a_run_from_python_works(page, tmp_path, monkeypatch, small_worlds):
         if "result" in block or "optimize" in block:
             exec(compile(block, page, "exec"), names)
     image = torch.randn(1, 3, 32, 32)
-    assert torch.equal(names["generator"](image), names["result"].student(image))
+    generator = load(tmp_path / "runs" / "mine" / "student")
+    assert torch.equal(names["generator"](image), generator(image))
+    if "wandb" in "".join(python_blocks(page)):
+        assert logged[-1] == "finished" and "train/student/G" in logged[-2]
 
 
 @pytest.mark.slow

@@ -28,6 +28,8 @@ class Phase(StrEnum):
         return _TITLES[self]
 
 
+POSITION = ("phase", "epoch", "step")
+"""The fields of every line of `metrics.jsonl`; all others are values by name."""
 _TITLES = {
     Phase.SEARCH_PRETRAIN: "1/2 pre-training",
     Phase.SEARCH: "1/2 sparse training",
@@ -63,6 +65,11 @@ class Window:
         return dict(zip(names, means, strict=True))
 
 
+def line_of(record: Mapping[str, object]) -> str:
+    """Return a record as a line of JSON."""
+    return json.dumps(record) + "\n"
+
+
 def append_line(path: Path, record: Mapping[str, object]) -> None:
     """Append one line of JSON to a file.
 
@@ -70,4 +77,4 @@ def append_line(path: Path, record: Mapping[str, object]) -> None:
         OutputError: the file cannot be written.
     """
     with explained(path), path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
+        file.write(line_of(record))

@@ -6,7 +6,8 @@ A command's module is imported when the command is used, and torch when the comm
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
+import os
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from importlib import import_module
 from keyword import iskeyword
 from typing import Any, cast
@@ -19,6 +20,8 @@ from gcc.cli.sigint import exit_on_sigint_during_import
 from gcc.cli.stderr import tolerate_broken_stderr
 from gcc.errors import GccError, suggestion
 
+LAUNCHER = "GAN_GCC_LAUNCHER"
+"""The environment variable in which the script `scripts/gcc` passes the name that it was called by."""
 COMMANDS = (
     *(
         "ablate",
@@ -58,7 +61,20 @@ class Commands(Mapping[str, click.Command]):
 
 
 class Program(click.Group):
-    """A group that reports a `GccError` in one line on standard error, and understands the flags of version 0.1."""
+    """A group that reports a `GccError` in one line on standard error, and understands the flags of version 0.1.
+
+    It calls itself as the launcher was called, and prints no colours if `NO_COLOR` is set.
+    """
+
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> Any:  # type: ignore[override]
+        launcher = os.environ.pop(LAUNCHER, None)
+        return super().main(args, prog_name or launcher, **extra)
+
+    def make_context(self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any) -> click.Context:
+        if os.environ.get("NO_COLOR"):
+            extra["color"] = False
+        with errors_as_lines():
+            return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
         with tolerate_broken_stderr(), exit_on_sigint_during_import(), errors_as_lines(), warnings_as_lines():
@@ -82,6 +98,7 @@ def _show_version(ctx: click.Context, parameter: click.Parameter, value: bool) -
     cls=Program,
     commands=cast(MutableMapping[str, click.Command], Commands()),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    epilog="Example: gcc compress --arch pix2pix --budget 25%",
 )
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the versions and exit.")
 def main() -> None:

@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
+from gcc.cli.help_pages import Command
 from gcc.cli.options import group_options, run_arguments, run_options, search_options, teacher_and_settings
 
 
-@click.command("ablate")
+@click.command("ablate", cls=Command, example="gcc ablate --arch pix2pix --data datasets/facades --seeds 3")
 @run_options
 @search_options
 @click.option("--presets", metavar="NAMES", default="", help="Variants, comma-separated  [default: all, from pruned-only to gcc]")

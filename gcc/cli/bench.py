@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from gcc.cli.help_pages import Command
 from gcc.cli.options import PATH
 from gcc.errors import GccError
 
@@ -13,7 +14,7 @@ LARGEST = 1 << 16
 """The largest batch size, height or width."""
 
 
-@click.command("bench")
+@click.command("bench", cls=Command, example="gcc bench runs/pix2pix/student --against runs/pix2pix/teacher --device cpu,onnxruntime")
 @click.argument("student", type=PATH)
 @click.option("--against", metavar="TEACHER", type=PATH, help="Another saved generator to compare with.")
 @click.option("--batch-size", "batch_sizes", default="1", show_default=True, metavar="N,N", help="Samples per pass, comma-separated.")

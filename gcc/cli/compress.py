@@ -6,10 +6,11 @@ from typing import Any
 
 import click
 
+from gcc.cli.help_pages import Command
 from gcc.cli.options import folder_options, run_options, search_options, student_options
 
 
-@click.command("compress")
+@click.command("compress", cls=Command, example="gcc compress --arch pix2pix --data datasets/facades --direction BtoA --budget 25%")
 @run_options
 @folder_options
 @search_options

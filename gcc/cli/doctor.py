@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gcc.cli.help_pages import Command
 from gcc.cli.options import run_arguments, run_options, search_options, set_by_user, student_options, teacher_and_settings
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ OF_MACHINE = {"device", "amp"}
 """The options that are checked without a run."""
 
 
-@click.command("doctor")
+@click.command("doctor", cls=Command, example="gcc doctor --arch pix2pix --data datasets/facades --budget 25%")
 @run_options
 @search_options
 @student_options

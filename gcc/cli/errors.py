@@ -23,7 +23,7 @@ RENAMED = ".* is now called "
 
 @contextmanager
 def errors_as_lines() -> Iterator[None]:
-    """Report an error in one line on standard error, and end with its exit code.
+    """Report an error in one line on standard error, a wrong use of a command in two, and end with its exit code.
 
     Errors of the user, the machine and the file system are reported; programming errors keep their traceback.
 
@@ -34,6 +34,13 @@ def errors_as_lines() -> Iterator[None]:
         yield
     except Interrupted as error:
         notice(printable(str(error)))
+        raise click.exceptions.Exit(error.exit_code) from error
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        click.echo(f"gcc: error: {printable(error.format_message())}", err=True)
+        if error.ctx:
+            click.echo(f"gcc: see {error.ctx.command_path} --help", err=True)
         raise click.exceptions.Exit(error.exit_code) from error
     except GccError as error:
         rank = "" if is_main_process() else f" in process {os.environ['RANK']}"

@@ -10,10 +10,11 @@ from typing import Any
 import click
 
 from gcc.cli.errors import notice
+from gcc.cli.help_pages import Command
 from gcc.cli.options import PATH, device_option, parse_weights, skip_bad_option, weights_option
 
 
-@click.command("evaluate")
+@click.command("evaluate", cls=Command, example="gcc evaluate runs/pix2pix/student --evaluators l1,psnr")
 @click.argument("subject", metavar="STUDENT|TEACHER|IMAGES", type=PATH)
 @click.option("--data", metavar="DIR", type=PATH, help="Dataset for a generator  [default: that of its run], or folder of real images.")
 @click.option(

@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
+from gcc.cli.help_pages import Command
 from gcc.cli.options import PATH
 
 
-@click.command("export")
+@click.command("export", cls=Command, example="gcc export runs/pix2pix/student --format onnx --out student.onnx")
 @click.argument("student", type=PATH)
 @click.option(
     "--format",

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
+from gcc.cli.help_pages import Command
 from gcc.cli.options import PATH, device_option
 
 
-@click.command("generate")
+@click.command("generate", cls=Command, example="gcc generate runs/sagan/student --count 64 --seed 1")
 @click.argument("student", type=PATH)
 @click.option("--count", type=click.IntRange(1, 1_000_000), default=64, show_default=True, metavar="N", help="Number of images.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, metavar="N", help="Seed of the noise.")

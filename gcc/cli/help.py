@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
+from gcc.cli.help_pages import Command
 from gcc.errors import GccError, suggestion
 
 
-@click.command("help")
+@click.command("help", cls=Command, example="gcc help compress")
 @click.argument("name", metavar="[COMMAND]", required=False)
 @click.pass_context
 def command(ctx: click.Context, name: str | None) -> None:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
+from gcc.cli.help_pages import Command
 from gcc.cli.options import PATH, parse_assignments
 
 
-@click.command("import")
+@click.command("import", cls=Command, example="gcc import --arch pix2pix checkpoints/facades/latest_net_G.pth teachers/facades")
 @click.argument("file", metavar="FILE.pth", type=PATH)
 @click.argument("out", metavar="OUT", type=PATH)
 @click.option("--arch", metavar="NAME", required=True, help="GAN architecture of the file, see `gcc list`.")

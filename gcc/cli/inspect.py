@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
+from gcc.cli.help_pages import Command
 from gcc.cli.options import parse_assignments
 from gcc.errors import GccError
 
 
-@click.command("inspect")
+@click.command("inspect", cls=Command, example="gcc inspect runs/pix2pix/student")
 @click.argument("subject", metavar="ARCH|DIR")
 @click.option("--size", type=int, metavar="N", help="Height and width of the training images, for an architecture.")
 @click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Any recipe field, for an architecture.")

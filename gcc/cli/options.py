@@ -32,11 +32,57 @@ PATH = click.Path(path_type=Path)
 RENAMED_FLAGS = {flag(old): flag(new) for old, new in RENAMED_OPTIONS.items()}
 """Flags by the names that they had in version 0.1."""
 
+LARGEST = 16384
+"""Largest width and height."""
+
+
+def parse_size(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """Return the width and the height of a size such as `640x480`, or `512` for both.
+
+    Raises:
+        click.BadParameter: the text is not a size, or one that is too large.
+    """
+    if value is None:
+        return None
+    width, cross, height = value.lower().partition("x")
+    try:
+        size = int(width), int(height if cross else width)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not a size: expected N or WxH, such as 512 or 640x480") from None
+    if not all(0 < side <= LARGEST for side in size):
+        raise click.BadParameter(f"{value!r}: expected a width and a height from 1 to {LARGEST}")
+    return size
+
+
+def checked_size(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Return a size as it is given, if it is one.
+
+    Raises:
+        click.BadParameter: the text is not a size, or one that is too large.
+    """
+    parse_size(context, parameter, value)
+    return value
+
+
+def size_fields(size: str) -> dict[str, Any]:
+    """Return the recipe fields of a size; a square leaves the width of rectangles out, which not every family has.
+
+    >>> size_fields("256"), size_fields("512x256")
+    ({'size': 256}, {'size': 256, 'image_width': 512})
+    """
+    width, _, height = str(size).lower().partition("x")
+    return {"size": int(height or width)} | ({"image_width": int(width)} if height and height != width else {})
+
+
 TRAINING_FIELDS: Mapping[str, Mapping[str, Any]] = {
     "evaluators": {"metavar": "NAMES", "help": "Evaluators, comma-separated, see `gcc list`."},
     "direction": {"type": click.Choice(["AtoB", "BtoA"]), "help": "Which image of a pair is the input."},
-    "size": {"type": int, "metavar": "N", "help": "Height and width of the training images."},
-    "epochs": {"type": int, "metavar": "N", "help": "Epochs of the second step; the first step has a tenth as many."},
+    "size": {"callback": checked_size, "metavar": "N|WxH", "help": "Size of the training images, such as 256 or 512x256."},
+    "epochs": {
+        "type": int,
+        "metavar": "N",
+        "help": "Epochs; of `gcc compress` those in which teacher and student train together, after a search of a tenth as many.",
+    },
     "steps": {"type": int, "metavar": "N", "help": "Training steps instead of epochs; the run ends after exactly so many."},
     "batch_size": {"type": int, "metavar": "N", "help": "Samples per batch."},
     "seed": {"type": int, "metavar": "N", "help": "Seed of all random numbers."},
@@ -231,6 +277,9 @@ def teacher_and_settings(options: Mapping[str, Any]) -> tuple[Teacher, dict[str,
     if file_arch not in (None, arch):
         raise GccError(f"--recipe {options['recipe']} is for {file_arch}, but --arch is {arch}: leave out --arch, or use another recipe")
     flags = {name: options[name] for name in (*TRAINING_FIELDS, *SEARCH_FIELDS) if options.get(name) is not None}
+    if options.get("size") is not None:
+        flags |= size_fields(options["size"])
+        settings.pop("image_width", None)
     given = renamed(parse_assignments(options["assignments"])) | flags
     if LENGTH_FIELDS <= given.keys():
         raise GccError("--epochs and --steps exclude each other: give the length of the run in one of them")

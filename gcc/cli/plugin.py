@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from gcc.cli.help_pages import Command
 from gcc.cli.options import PATH
 
 
@@ -14,7 +15,7 @@ def command() -> None:
     """Write your own plugins."""
 
 
-@command.command("new")
+@command.command("new", cls=Command, example="gcc plugin new sharp --kind metric")
 @click.argument("name")
 @click.option(
     "--kind",

@@ -16,6 +16,7 @@ from gcc.compressor import Compressor
 from gcc.errors import DataError, GccError, first_line
 from gcc.models.modules import Widths
 from gcc.pruning.cost import generator_cost
+from gcc.recipe import size_text
 from gcc.training.best import EpochRule
 from gcc.training.build_pairs import teacher_networks
 from gcc.training.checkpoint import DEFAULT_SCHEDULE
@@ -117,7 +118,7 @@ def preflight(
     yield finding_of("training", training, run)
     yield finding_of("teacher", weights_of_teacher, context)
     yield finding_of("losses", weights_of_losses, context)
-    yield finding_of("metrics", metrics, context)
+    yield finding_of("evaluators", evaluators, context)
     widths = context.full_widths(context.recipe.prune_width)
     try:
         widths = run.reachable_widths()
@@ -139,7 +140,7 @@ def images(context: RunContext, skip_bad: bool) -> Finding:
         if not skip_bad:
             return Finding("data", "error", f"{text}: repair them, or leave them out with --skip-bad")
         note += f"; {text}, and are left out"
-    return Finding("data", "warning" if bad or splits.is_lossy else "ok", splits.summary(context.recipe.size)["data"] + note)
+    return Finding("data", "warning" if bad or splits.is_lossy else "ok", splits.summary(size_text(context.recipe))["data"] + note)
 
 
 def training(run: Compressor) -> Finding:
@@ -166,15 +167,15 @@ def weights_of_losses(context: RunContext) -> Finding:
     return Finding("losses", "ok", f"weights of {', '.join(context.auxiliary)}" if context.auxiliary else "no trained weights needed")
 
 
-def metrics(context: RunContext) -> Finding:
+def evaluators(context: RunContext) -> Finding:
     """Read the evaluators' weights, check them against the held-out images, and name the evaluators."""
     if not context.evaluators.by_name:
         text = "none: the student's quality will not be known; choose --evaluators, see gcc list"
-        return Finding("metrics", "warning", text)
+        return Finding("evaluators", "warning", text)
     context.test.check()
     context.auxiliary  # noqa: B018 - requests their weights
     context.weights.require_asked()
-    return Finding("metrics", "ok", f"{', '.join(context.evaluators.by_name)}; the result is {EpochRule.of(context)}")
+    return Finding("evaluators", "ok", f"{', '.join(context.evaluators.by_name)}; the result is {EpochRule.of(context)}")
 
 
 def budget(context: RunContext, widths: Mapping[str, Widths]) -> Finding:

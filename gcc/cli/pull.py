@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
+from gcc.cli.help_pages import Command
 from gcc.cli.options import PATH
 
 
-@click.command("pull")
+@click.command("pull", cls=Command, example="gcc pull user/name --out student")
 @click.argument("name", metavar="USER/NAME[@REVISION]")
 @click.option("--out", metavar="DIR", type=PATH, help="Output folder  [default: NAME]")
 def command(name: str, out: Path | None) -> None:

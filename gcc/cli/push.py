@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
+from gcc.cli.help_pages import Command
 from gcc.cli.options import PATH
 
 
-@click.command("push")
+@click.command("push", cls=Command, example="gcc push runs/pix2pix/student user/name --private")
 @click.argument("folder", metavar="DIR", type=PATH)
 @click.argument("repository", metavar="USER/NAME")
 @click.option("--private", is_flag=True, help="Make a new repository private.")

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
+from gcc.cli.help_pages import Command
 from gcc.cli.options import PATH
 
 
-@click.command("report")
+@click.command("report", cls=Command, example="gcc report runs/pix2pix runs/pix2pix-2 --out both.html")
 @click.argument("runs", metavar="RUN...", type=PATH, nargs=-1, required=True)
 @click.option("--out", metavar="FILE", type=PATH, help="Output page  [default: report.html in RUN; in the current folder for several runs]")
 def command(runs: tuple[Path, ...], out: Path | None) -> None:

@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
+from gcc.cli.help_pages import Command
 from gcc.cli.options import group_options, run_arguments, run_options, sweep_options, teacher_and_settings
 from gcc.errors import GccError
 
 
-@click.command("sweep")
+@click.command("sweep", cls=Command, example="gcc sweep --arch pix2pix --data datasets/facades --budget 10% --budget 25% --budget 50%")
 @run_options
 @sweep_options
 @group_options

@@ -7,32 +7,12 @@ from pathlib import Path
 import click
 
 from gcc.cli.errors import notice
-from gcc.cli.options import PATH, device_option, skip_bad_option
+from gcc.cli.help_pages import Command
+from gcc.cli.options import PATH, device_option, parse_size, skip_bad_option
 from gcc.errors import GccError
 
-LARGEST = 16384
-"""Largest width and height."""
 
-
-def parse_size(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
-    """Return the width and the height of a size such as `640x480`, or `512` for both.
-
-    Raises:
-        click.BadParameter: the text is not a size, or one that is too large.
-    """
-    if value is None:
-        return None
-    width, cross, height = value.lower().partition("x")
-    try:
-        size = int(width), int(height if cross else width)
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is not a size: expected N or WxH, such as 512 or 640x480") from None
-    if not all(0 < side <= LARGEST for side in size):
-        raise click.BadParameter(f"{value!r}: expected a width and a height from 1 to {LARGEST}")
-    return size
-
-
-@click.command("translate")
+@click.command("translate", cls=Command, example="gcc translate runs/pix2pix/student photos translated")
 @click.argument("student", type=PATH)
 @click.argument("source", metavar="INPUT", type=PATH)
 @click.argument("target", metavar="OUTPUT", type=PATH)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
+from gcc.cli.help_pages import Command
 
-@click.command("version")
+
+@click.command("version", cls=Command, example="gcc version")
 def command() -> None:
     """Show the versions of this program, torch and Python."""
     import platform

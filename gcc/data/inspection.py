@@ -61,10 +61,12 @@ def describe_changes(images: Sequence[ImageInfo]) -> list[str]:
     return [f"{who} {text}" for applies, text in texts if (who := _count(images, applies, "has", "have"))]
 
 
-def describe_stretching(images: Sequence[ImageInfo], size: int) -> list[str]:
-    """Return a text about the images that lose their proportions if all are resized to `size` x `size` pixels; an empty list if none do."""
-    who = _count(images, lambda image: image.size[0] != image.size[1], "is", "are")
-    return [f"{who} not square and resized to {size}x{size}, which changes the proportions"] if who else []
+def describe_stretching(images: Sequence[ImageInfo], size: tuple[int, int]) -> list[str]:
+    """Return a text about the images that lose their proportions if all are resized to a width and a height; an empty list if none do."""
+    width, height = size
+    who = _count(images, lambda image: image.size[0] * height != image.size[1] * width, "is", "are")
+    other = "not square" if width == height else "of other proportions"
+    return [f"{who} {other} and resized to {width}x{height}, which changes the proportions"] if who else []
 
 
 def _count(images: Sequence[ImageInfo], applies: Callable[[ImageInfo], bool], singular: str, plural: str) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 from gcc.data.image_files import ImagesOnDisk
 from gcc.data.images import BICUBIC, resized, to_tensor
 from gcc.errors import DataError
-from gcc.recipe import Recipe
+from gcc.recipe import Recipe, image_size
 
 F = TypeVar("F")
 
@@ -23,34 +23,36 @@ ENLARGED = 286 / 256
 
 @dataclass(frozen=True)
 class Augmentation:
-    """A resize to `load` x `load` pixels, the crop of `size` x `size` pixels at (`left`, `top`), and optionally a mirror."""
+    """A resize to `load` pixels, width and height, the crop of `size` pixels at (`left`, `top`), and optionally a mirror."""
 
-    size: int
-    load: int
+    size: tuple[int, int]
+    load: tuple[int, int]
     left: int = 0
     top: int = 0
     mirrored: bool = False
 
     @classmethod
-    def draw(cls, size: int, random: np.random.Generator | None) -> Augmentation:
-        """Draw the augmentation of pix2pix; without `random` it only resizes."""
+    def draw(cls, size: tuple[int, int], random: np.random.Generator | None) -> Augmentation:
+        """Draw the augmentation of pix2pix for a width and a height; without `random` it only resizes."""
         if random is None:
             return cls(size, size)
-        load = round(size * ENLARGED)
-        left, top = random.integers(0, load - size, size=2, endpoint=True)
+        width, height = size
+        load = round(width * ENLARGED), round(height * ENLARGED)
+        left, top = random.integers(0, [load[0] - width, load[1] - height], endpoint=True)
         return cls(size, load, int(left), int(top), bool(random.random() < 0.5))
 
     def __call__(self, image: Image.Image, resample: Image.Resampling = BICUBIC) -> Image.Image:
-        """Return the augmented image, `size` x `size` pixels."""
-        image = resized(image, self.load, self.load, resample)
-        image = image.crop((self.left, self.top, self.left + self.size, self.top + self.size))
+        """Return the augmented image."""
+        width, height = self.size
+        image = resized(image, *self.load, resample)
+        image = image.crop((self.left, self.top, self.left + width, self.top + height))
         return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if self.mirrored else image
 
 
 class PairedImages(ImagesOnDisk[F]):
-    """Pairs of images on disk: `A` and `B`, each (3, S, S) in [-1, 1] with S = `recipe.size`, exactly aligned.
+    """Pairs of images on disk: `A` and `B`, each (3, H, W) in [-1, 1] of the recipe's size, exactly aligned.
 
-    Both get the same draw of pix2pix's augmentation: a bicubic resize to 286/256 S, a crop of S x S, a mirror half the time.
+    Both get the same draw of pix2pix's augmentation: a bicubic resize to 286/256 of the size, a crop, a mirror half the time.
     """
 
     samples = "paired"
@@ -59,7 +61,7 @@ class PairedImages(ImagesOnDisk[F]):
     """The filter that resizes image A; label maps need nearest neighbour."""
 
     def __init__(self, recipe: Recipe) -> None:
-        self.size = recipe.size
+        self.size = image_size(recipe)
 
     @abc.abstractmethod
     def read(self, file: F) -> tuple[Image.Image, Image.Image]:

@@ -10,7 +10,9 @@ from typing import Any
 from gcc.data.image_files import ImagesOnDisk
 from gcc.data.inspection import describe_changes, describe_stretching
 from gcc.data.open import open_source
+from gcc.data.torch_datasets import TorchDatasets
 from gcc.errors import DataError
+from gcc.recipe import image_size
 from gcc.registry import Architecture, DatasetSource
 from gcc.utils.units import with_prefix
 
@@ -52,12 +54,12 @@ class DataSplits:
 
     Args:
         architecture: the GAN family, bound to its recipe.
-        root: folder of the images; None takes the family's demo data.
+        root: folder of the images, or a user's own datasets; None takes the family's demo data.
         dataset: name of the dataset plugin that reads `root`; None chooses it by the folder's layout.
 
     Attributes:
         name: the data, for messages.
-        store: folder for what is computed from the images; None for demo data.
+        store: folder for what is computed from the images; None if the images are in no folder.
         train: the training samples.
         validation: samples to rank the epochs on; None if the data has no validation images apart from those of `test`.
         test: the samples that the reported metrics are computed on.
@@ -70,10 +72,10 @@ class DataSplits:
         PluginError: the dataset is unknown or broken.
     """
 
-    def __init__(self, architecture: Architecture[Any], root: Path | None, dataset: str | None) -> None:
-        opener = SplitOpener(architecture, root, dataset)
+    def __init__(self, architecture: Architecture[Any], root: Path | TorchDatasets | None, dataset: str | None) -> None:
+        opener = root.bind(architecture) if isinstance(root, TorchDatasets) else SplitOpener(architecture, root, dataset)
         self.name, self.store = opener.name, opener.store
-        self._size = architecture.recipe.size
+        self._size = image_size(architecture.recipe)
         self.left_out: list[str] = []
         self.changes: list[str] = []
         self.is_lossy = False
@@ -111,11 +113,11 @@ class DataSplits:
             raise DataError(f"{self.name} needs no decoding: leave --cache out")
         self._replace(lambda source: source.cached(store))
 
-    def summary(self, size: int) -> dict[str, str]:
+    def summary(self, size: int | str) -> dict[str, str]:
         """Describe the counts of samples, the cache and the omitted images, by title.
 
         Args:
-            size: height and width of the images.
+            size: of the images, such as 256 or `512x256`.
         """
         counts = f"{len(self.train)} samples to train, {len(self.test)} held out"
         if self.validation is not None:

@@ -16,7 +16,7 @@ from gcc.data.image_files import ImagesOnDisk
 from gcc.data.images import images_below, read_rgb, to_tensor
 from gcc.data.paired import Augmentation
 from gcc.errors import DataError
-from gcc.recipe import Recipe
+from gcc.recipe import Recipe, image_size
 
 LAYOUT = "expected trainA/ and trainB/ with images, and perhaps valA/ and valB/, testA/ and testB/"
 
@@ -27,7 +27,7 @@ Domains = tuple[list[Path], list[Path]]
 class Unaligned(ImagesOnDisk[Path]):
     """Images without partners: `trainA/` and `trainB/`, and optionally `valA/`, `valB/`, `testA/` and `testB/`.
 
-    Subfolders are read too. `A` and `B` are each (3, S, S) in [-1, 1] with S = `recipe.size`. An epoch goes through the larger domain once.
+    Subfolders are read too. `A` and `B` are each (3, H, W) in [-1, 1] of the recipe's size. An epoch goes through the larger domain once.
     In training, B is drawn at random, and each image gets its own draw of pix2pix's augmentation. If val or test is missing, the other
     serves as both. If both are missing, every tenth training image of each domain is held out for them.
 
@@ -40,7 +40,7 @@ class Unaligned(ImagesOnDisk[Path]):
     stretches = True
 
     def __init__(self, root: Path | None, split: str, recipe: Recipe) -> None:
-        self.size = recipe.size
+        self.size = image_size(recipe)
         root = require_folder(root)
         if not self.matches(root):
             raise DataError(f"{root} holds {describe_contents(root)}: {LAYOUT}")

@@ -18,6 +18,7 @@ from gcc.deploy.runtime_names import RUNTIMES, Runtime
 from gcc.deploy.runtimes import device_of, load_in_runtime
 from gcc.errors import GccError, suggestion
 from gcc.models.modules import evaluating
+from gcc.utils.arguments import checked_arguments
 from gcc.utils.files import write_text
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -50,6 +51,7 @@ class Timing:
         return 1e3 * self.shape[0] / self.latency.median_ms
 
 
+@checked_arguments
 def bench(
     student: str | Path,
     against: str | Path | None = None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,6 +20,7 @@ from gcc.data.images import image_files, read_rgb, resized, to_tensor
 from gcc.data.loader import SampleZ, in_order
 from gcc.data.splits import DataSplits
 from gcc.deploy.formats import FORMATS
+from gcc.deploy.guide import Guide
 from gcc.deploy.inputs import Inputs, noise, random_input
 from gcc.deploy.latency import Latency, measure_in_turns
 from gcc.deploy.optimize import TOLERANCE, fold
@@ -30,6 +31,7 @@ from gcc.evaluation.pixels import decibels
 from gcc.evaluation.split import eval_samples_on_meta, evenly_spaced
 from gcc.models.modules import require_finite, without_autocast
 from gcc.registry import DatasetSource
+from gcc.utils.arguments import checked_arguments
 from gcc.utils.files import replacing
 
 Precision = Literal["fp32", "fp16", "int8"]
@@ -66,6 +68,8 @@ class Exported:
         before: latency of the generator in PyTorch, as `gcc.load` returns it, for one example.
         after: latency of the file in its runtime.
         loss: loss of quality by lower precision; None in float32.
+        feeding: names, layout, range, colours, sizes and the resize of inputs and outputs, by title; also the file's metadata.
+        guides: the README and the script that were written next to the file.
     """
 
     path: Path
@@ -77,6 +81,8 @@ class Exported:
     before: Latency
     after: Latency
     loss: Loss | None
+    feeding: Mapping[str, str]
+    guides: Sequence[Path]
 
     def facts(self) -> dict[str, str]:
         """Return the formatted results by title."""
@@ -84,7 +90,8 @@ class Exported:
         shapes = ", ".join("x".join(map(str, shape)) for shape in self.trials)
         facts = {
             "written": f"{self.path}, {self.path.stat().st_size / 1e6:.2f} MB",
-            "input": str(self.inputs),
+            **{title: text.replace("`", "") for title, text in self.feeding.items()},
+            "how to run it": ", ".join(map(str, self.guides)),
             "largest error": f"{self.error:.2g} against PyTorch, with outputs up to {self.reach:.2g}; on {shapes}",
             "PyTorch": f"{before.median_ms:.2f} ms (p90 {before.p90_ms:.2f}) on 1x{'x'.join(map(str, self.inputs.shape))}, {before.where}",
             self.runtime: f"{after.median_ms:.2f} ms (p90 {after.p90_ms:.2f}), {before.median_ms / after.median_ms:.2f}x as fast",
@@ -94,6 +101,7 @@ class Exported:
         return facts
 
 
+@checked_arguments
 @without_autocast()
 def export(
     student: str | Path,
@@ -105,7 +113,8 @@ def export(
 ) -> Exported:
     """Export a saved generator to a file of another program, in eval mode, with folded batch norms, for all inputs that it accepts.
 
-    Reads the file back and compares it with PyTorch on several shapes before it replaces an existing file.
+    Reads the file back and compares it with PyTorch on several shapes before it replaces an existing file. `FILE.README.md` and
+    `FILE.infer.py`, which needs numpy, Pillow and the runtime alone, say how to feed it; so does the file's metadata.
 
     Args:
         student: folder of the saved generator.
@@ -133,11 +142,12 @@ def export(
     network = artifact.network()
     example = artifact.architecture.example_input()
     inputs = Inputs.of(network, example)
+    guide = Guide(artifact, inputs, format)
     samples = None if precision == "fp32" else _samples(artifact, calibration)
     ready = fold(network, random_input((1, *inputs.shape)))
     with replacing(path) as fresh, TemporaryDirectory() as folder:
         exact = fresh if samples is None else Path(folder) / f"exact{file_format.suffix}"
-        file_format.write(ready, inputs, exact)
+        file_format.write(ready, inputs, exact, guide.metadata())
         exported = file_format.read(exact, ready)
         error, reach = _compare(network, exported, inputs)
         if not error <= TOLERANCE * reach:
@@ -152,7 +162,8 @@ def export(
             error, reach = _compare(network, exported, inputs)
             loss = _loss(network, exported, samples)
         before, after = measure_in_turns((network, exported), example)
-    return Exported(path, file_format.runtime, inputs, tuple(inputs.probe_shapes()), error, reach, before, after, loss)
+    trials = tuple(inputs.probe_shapes())
+    return Exported(path, file_format.runtime, inputs, trials, error, reach, before, after, loss, guide.facts(), guide.write(path))
 
 
 def _require_output(path: Path, artifact: Artifact, suffix: str) -> None:

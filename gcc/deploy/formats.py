@@ -5,12 +5,14 @@ The networks to write come from `gcc.deploy.optimize.fold`: batch norms are fold
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,6 +24,10 @@ from gcc.utils.optional import needed
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
+
+NO_METADATA: Mapping[str, str] = MappingProxyType({})
+METADATA_FILE = "gcc.json"
+"""The file of the metadata within a file of torch."""
 
 
 class CallableModule(nn.Module):
@@ -47,13 +53,13 @@ class Format:
     Attributes:
         suffix: suffix of the files.
         runtime: the program that runs them.
-        write: writes a network that accepts these inputs to a file.
+        write: writes a network that accepts these inputs to a file, with metadata.
         read: reads a file, ready to run on the CPU; weights without a network are loaded into a copy of the network.
     """
 
     suffix: str
     runtime: str
-    write: Callable[[nn.Module, Inputs, Path], None]
+    write: Callable[[nn.Module, Inputs, Path, Mapping[str, str]], None]
     read: Callable[[Path, nn.Module], nn.Module]
 
 
@@ -69,8 +75,8 @@ def require_onnx() -> None:
         import onnxscript  # noqa: F401
 
 
-def write_onnx(network: nn.Module, inputs: Inputs, path: Path) -> None:
-    """Write an ONNX file with the input `input` and the output `output`.
+def write_onnx(network: nn.Module, inputs: Inputs, path: Path, metadata: Mapping[str, str] = NO_METADATA) -> None:
+    """Write an ONNX file with the input `input`, the output `output`, and metadata.
 
     Raises:
         GccError: a package is not installed.
@@ -81,6 +87,7 @@ def write_onnx(network: nn.Module, inputs: Inputs, path: Path) -> None:
         warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
         program = torch.onnx.export(_export_graph(network, inputs), input_names=["input"], output_names=["output"], verbose=False)
     assert program is not None
+    program.model.metadata_props.update(metadata)
     program.save(str(path), external_data=False)
 
 
@@ -103,9 +110,11 @@ def read_onnx(path: Path, network: nn.Module | None = None) -> nn.Module:
     return CallableModule(run)
 
 
-def _write_torchscript(network: nn.Module, inputs: Inputs, path: Path) -> None:
+def _write_torchscript(network: nn.Module, inputs: Inputs, path: Path, metadata: Mapping[str, str]) -> None:
+    files = {METADATA_FILE: json.dumps(dict(metadata), indent=2)}
     with _ignore_torchscript_warnings(), torch.no_grad():
-        torch.jit.trace(network, torch.zeros(2, *inputs.shape)).save(str(path))  # type: ignore[no-untyped-call]
+        trace = torch.jit.trace(network, torch.zeros(2, *inputs.shape))  # type: ignore[no-untyped-call]
+        torch.jit.save(trace, str(path), _extra_files=files)
 
 
 def _read_torchscript(path: Path, network: nn.Module) -> nn.Module:
@@ -123,8 +132,8 @@ def _ignore_torchscript_warnings() -> Iterator[None]:
         yield
 
 
-def _write_pt2(network: nn.Module, inputs: Inputs, path: Path) -> None:
-    torch.export.save(_export_graph(network, inputs), path)
+def _write_pt2(network: nn.Module, inputs: Inputs, path: Path, metadata: Mapping[str, str]) -> None:
+    torch.export.save(_export_graph(network, inputs), path, extra_files={METADATA_FILE: json.dumps(dict(metadata), indent=2)})
 
 
 def _read_pt2(path: Path, network: nn.Module) -> nn.Module:
@@ -156,9 +165,9 @@ def _export_graph(network: nn.Module, inputs: Inputs) -> ExportedProgram:
         return torch.export.export(plain, (torch.zeros(2, *shape),), dynamic_shapes=(dynamic,))
 
 
-def _write_safetensors(network: nn.Module, inputs: Inputs, path: Path) -> None:
+def _write_safetensors(network: nn.Module, inputs: Inputs, path: Path, metadata: Mapping[str, str]) -> None:
     tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    save_file(tensors, path, metadata={"format": "pt", "input": str(inputs)})
+    save_file(tensors, path, metadata={"format": "pt", **metadata})
 
 
 def _read_safetensors(path: Path, network: nn.Module) -> nn.Module:

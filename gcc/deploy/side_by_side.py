@@ -12,6 +12,7 @@ from gcc.artifacts.run_folder import data_of
 from gcc.data.aligned import Aligned, halves
 from gcc.data.images import images_below, read_size
 from gcc.errors import DataError, GccError
+from gcc.recipe import image_size
 
 SPLITS = ("train", "val", "test")
 PAIRED = "paired"
@@ -51,7 +52,8 @@ class InputHalves:
         data, dataset = data_of(artifact.folder) or (None, None)
         self._data = data.resolve() if data and data.is_dir() else None
         self._data_has_pairs = bool(self._data and dataset in (None, ALIGNED) and _is_side_by_side(self._data))
-        self._sizes = {(2 * artifact.recipe.size, artifact.recipe.size)}
+        width, height = image_size(artifact.recipe)
+        self._sizes = {(2 * width, height)}
         if self._data and self._data_has_pairs:
             self._sizes.add(read_size(images_below(self._data / "train")[0]))
 

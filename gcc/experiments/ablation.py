@@ -19,6 +19,8 @@ from gcc.registry.presets import PRESETS, preset
 from gcc.training.teacher import Teacher
 
 TEACHER = "teacher"
+TRAINED_TEACHER = "teacher (after training)"
+"""The title of the row of a teacher that trains along; one that was given is another network."""
 
 
 class Column(NamedTuple):
@@ -38,15 +40,19 @@ class Measurements:
     Attributes:
         values: of the teacher and of every variant, one per seed, by variant and column.
         seeds: runs of each variant.
+        teacher: the title of the teacher's row.
     """
 
     values: Mapping[str, Mapping[Column, Sequence[float]]]
     seeds: int
+    teacher: str = TEACHER
 
     def rows(self) -> dict[str, dict[str, str]]:
-        """Return the formatted mean and standard deviation over the seeds, by variant and column."""
+        """Return the formatted mean and standard deviation over the seeds, by title of the row and column."""
         return {
-            variant: {str(column): _mean_and_deviation(values, unit_of(column.key)) for column, values in columns.items()}
+            self.teacher if variant == TEACHER else variant: {
+                str(column): _mean_and_deviation(values, unit_of(column.key)) for column, values in columns.items()
+            }
             for variant, columns in self.values.items()
         }
 
@@ -57,7 +63,7 @@ class Measurements:
     def to_markdown(self) -> str:
         """Return the table as Markdown, with a summary of every variant."""
         rows = self.rows()
-        titles = [*rows[TEACHER]]
+        titles = [*rows[self.teacher]]
         lines = [f"| | {' | '.join(titles)} | |", f"|---|{'---:|' * len(titles)}---|"]
         for variant, cells in rows.items():
             summary = PRESETS[variant].summary if variant in PRESETS else "the full-size network"
@@ -127,7 +133,7 @@ class Ablation(RunGroup):
             ArtifactError: a student is missing or damaged, or its widths differ from those of the others.
         """
         values: dict[str, dict[Column, list[float]]] = {name: {} for name in (TEACHER, *self.variants)}
-        widths = None
+        widths, teacher = None, TEACHER
         for variant in self.variants:
             for number in range(self.seeds):
                 folder = self._folder(variant, number)
@@ -136,12 +142,14 @@ class Ablation(RunGroup):
                 if own_widths != (widths := widths or own_widths):
                     raise ArtifactError(f"{folder} has students of other widths than the runs before it: move it away")
                 for name, student in students.items():
+                    if student.measurements["teacher"].get("epoch"):
+                        teacher = TRAINED_TEACHER
                     for title, value in student.measurements["student"]["metrics"].items():
                         column = Column(name if len(students) > 1 else "", MetricKey.parse(title))
                         values[variant].setdefault(column, []).append(value)
                         if variant == self.variants[-1]:
                             values[TEACHER].setdefault(column, []).append(student.measurements["teacher"]["metrics"][title])
-        return Measurements(values, self.seeds)
+        return Measurements(values, self.seeds, teacher)
 
     def compressor(self, variant: str, number: int) -> Compressor:
         """Return a run, not started, with the widths of a finished run if there is one.

@@ -21,7 +21,7 @@ from gcc.models.resnet import (
     resnet_taps,
     resnet_widths,
 )
-from gcc.recipe import NON_NEGATIVE, GanMode, MacCounter, Recipe
+from gcc.recipe import LARGEST_SIZE, NON_NEGATIVE, GanMode, MacCounter, Recipe, image_size
 from gcc.registry.architecture import Architecture
 from gcc.registry.types import Batch, EvalSample, Gate, Networks, Pair, Samples, StateDictMapping, Taps, Width, no_gate
 
@@ -30,7 +30,7 @@ from gcc.registry.types import Batch, EvalSample, Gate, Networks, Pair, Samples,
 class CycleGANRecipe(Recipe):
     """Table I's CycleGAN on horse2zebra; other fields are those of the original trainer."""
 
-    ranges = RESNET_RANGES | dict.fromkeys(("lambda_A", "lambda_B", "lambda_identity"), NON_NEGATIVE)
+    ranges = RESNET_RANGES | dict.fromkeys(("lambda_A", "lambda_B", "lambda_identity"), NON_NEGATIVE) | {"image_width": (1, LARGEST_SIZE)}
 
     size: int = 256
     metric: str = "l1_paper"
@@ -45,6 +45,8 @@ class CycleGANRecipe(Recipe):
     pool_size: int = 50
     gamma_m: float = 0.01
     gamma_t: float = 1e3
+    image_width: int | None = None
+    """Width of the training images if they are not squares; `size` is then the height. `--size WxH` sets both."""
     generator: Blocks = "mobile"
     """Residual blocks of the generators: `mobile` has depthwise-separable convolutions, as in the paper; `resnet` has plain ones."""
     n_blocks: int = 9
@@ -73,7 +75,8 @@ class CycleGAN(Architecture[CycleGANRecipe]):
 
     def __init__(self, recipe: CycleGANRecipe) -> None:
         super().__init__(recipe)
-        require_size(recipe.size)
+        for side in image_size(recipe):
+            require_size(side)
 
     @property
     def size_multiple(self) -> int:
@@ -123,7 +126,8 @@ class CycleGAN(Architecture[CycleGANRecipe]):
         initialise_normal(network)
 
     def example_input(self) -> Tensor:
-        return torch.zeros(1, 3, self.recipe.size, self.recipe.size)
+        width, height = image_size(self.recipe)
+        return torch.zeros(1, 3, height, width)
 
     def example_batch(self) -> Batch:
         return {"A": self.example_input(), "B": self.example_input()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -23,7 +24,7 @@ from gcc.models.resnet import (
     resnet_taps,
     resnet_widths,
 )
-from gcc.recipe import NON_NEGATIVE, MacCounter, Recipe
+from gcc.recipe import LARGEST_SIZE, NON_NEGATIVE, MacCounter, Recipe, image_size, size_text
 from gcc.registry.architecture import Architecture
 from gcc.registry.types import Batch, EvalSample, Gate, Networks, Pair, Samples, StateDictMapping, Taps, Width, no_gate
 
@@ -35,7 +36,7 @@ SHALLOWEST, DEEPEST = 5, 8
 class Pix2PixRecipe(Recipe):
     """Table I's Pix2Pix on Cityscapes; other fields are those of the original trainer."""
 
-    ranges = RESNET_RANGES | {"lambda_L1": NON_NEGATIVE, "depth": (SHALLOWEST, 14)}
+    ranges = RESNET_RANGES | {"lambda_L1": NON_NEGATIVE, "depth": (SHALLOWEST, 14), "image_width": (1, LARGEST_SIZE)}
 
     size: int = 256
     ndf: int = 128
@@ -50,6 +51,8 @@ class Pix2PixRecipe(Recipe):
     gamma_m: float = 50.0
     gamma_t: float = 1e4
     tau: float = 0.5
+    image_width: int | None = None
+    """Width of the training images if they are not squares; `size` is then the height. `--size WxH` sets both."""
     direction: Literal["AtoB", "BtoA"] = "AtoB"
     """Which image of a pair is the input."""
     lambda_L1: float = 100.0  # noqa: N815 - the name that pix2pix users know
@@ -156,13 +159,16 @@ class Pix2Pix(Architecture[Pix2PixRecipe]):
 
     def __init__(self, recipe: Pix2PixRecipe) -> None:
         super().__init__(recipe)
-        size = recipe.size
-        # The largest power of two that divides the size.
-        self.depth = recipe.depth or min(DEEPEST, (size & -size).bit_length() - 1)
+        width, height = image_size(recipe)
+        common = math.gcd(width, height)
+        # The largest power of two that divides both sides.
+        self.depth = recipe.depth or min(DEEPEST, (common & -common).bit_length() - 1)
         levels = max(self.depth, SHALLOWEST)
-        if recipe.generator == "unet" and size % (1 << levels):
-            raise RecipeError(f"size = {size}: Pix2Pix's U-Net of {levels} levels expects a multiple of {1 << levels}, such as 256")
-        require_size(size)
+        if recipe.generator == "unet" and common % (1 << levels):
+            sides = f"size = {size_text(recipe)}: Pix2Pix's U-Net of {levels} levels expects"
+            raise RecipeError(f"{sides} {'a multiple' if width == height else 'multiples'} of {1 << levels}, such as 256")
+        require_size(width)
+        require_size(height)
 
     @classmethod
     def published(cls) -> Pix2PixRecipe:
@@ -213,7 +219,8 @@ class Pix2Pix(Architecture[Pix2PixRecipe]):
         initialise_normal(network)
 
     def example_input(self) -> Tensor:
-        return torch.zeros(1, 3, self.recipe.size, self.recipe.size)
+        width, height = image_size(self.recipe)
+        return torch.zeros(1, 3, height, width)
 
     def example_batch(self) -> Batch:
         return {"A": self.example_input(), "B": self.example_input()}

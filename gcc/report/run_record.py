@@ -17,7 +17,7 @@ from PIL import Image
 from gcc.artifacts.card import GRID
 from gcc.artifacts.comparison import ROLES
 from gcc.artifacts.config import CONFIG, Artifact, Role
-from gcc.artifacts.metrics_log import Phase
+from gcc.artifacts.metrics_log import POSITION, Phase
 from gcc.artifacts.model import read
 from gcc.artifacts.run_folder import METRICS_FILE, RECIPE_FILE, SAMPLES, STUDENT, TEACHER, command_line_of
 from gcc.artifacts.run_info import RunInfo, read_info
@@ -26,8 +26,6 @@ from gcc.recipe import read_toml
 from gcc.registry import MetricKey
 
 Numbers = npt.NDArray[np.float64]
-POSITION = ("phase", "epoch", "step")
-"""The fields of every line of `metrics.jsonl`; all others are values by name."""
 GRID_NAME = re.compile(r"(?P<phase>\w+)_epoch_(?P<epoch>[0-9]{1,9})\.png", re.ASCII)
 MAX_GRIDS = 4
 """The number of sample grids that are read, evenly spaced over the run."""

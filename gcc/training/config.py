@@ -6,19 +6,22 @@ The command line, the keywords of `Compressor` and `Trainer`, and the `command.j
 
 from __future__ import annotations
 
+import inspect
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, TypeVar
 
 from gcc.errors import GccError
 from gcc.recipe import GanMode, MacCounter, Schedule
+from gcc.utils.arguments import require_kind
 from gcc.utils.renamed import warn_user
 
 Amp = Literal["auto", "bf16", "fp16", "off"]
 OnCollapse = Literal["warn", "stop", "rollback"]
 OnNan = Literal["stop", "rollback"]
+Constructor = TypeVar("Constructor", bound=Callable[..., None])
 
 
 def _option(default: Any, help: str, metavar: str = "", minimum: int | None = None) -> Any:
@@ -83,17 +86,15 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         """Check every value, and turn paths that are given as text into paths."""
-        for name in ("data", "widths", "student"):
-            value = getattr(self, name)
-            object.__setattr__(self, name, None if value is None else Path(value))
-        object.__setattr__(self, "weights", dict(self.weights or {}))
+        kinds = typing.get_type_hints(type(self))
         for option in fields(self):
-            value, choices = getattr(self, option.name), choices_of(option.name)
-            if choices and value not in choices:
-                raise GccError(f"{option.name} = {value!r}: expected {', '.join(choices)}")
-            minimum = option.metadata["minimum"]
-            if minimum is not None and value is not None and not (isinstance(value, int) and value >= minimum):
+            value, minimum = getattr(self, option.name), option.metadata["minimum"]
+            require_kind(option.name, value, kinds[option.name])
+            if minimum is not None and value is not None and value < minimum:
                 raise GccError(f"{option.name} = {value!r}: expected a whole number from {minimum} up")
+            if value is not None and Path in typing.get_args(kinds[option.name]):
+                object.__setattr__(self, option.name, Path(value))
+        object.__setattr__(self, "weights", dict(self.weights))
         if self.widths is not None and self.student is not None:
             raise GccError(f"the student in {self.student} has its own widths: leave out --widths or --student")
         if self.reference and self.amp in ("bf16", "fp16"):
@@ -191,3 +192,29 @@ class RunOptions(RecipeOptions, total=False):
     workers: int | None
     cache: bool
     skip_bad: bool
+
+
+class _FromRecipe:
+    """The default of a recipe field in a signature."""
+
+    def __repr__(self) -> str:
+        return "<recipe>"
+
+
+def shows_options(init: Constructor) -> Constructor:
+    """Show the keywords of `RunOptions` in the signature of a constructor that takes them as `**options`.
+
+    `help()` and notebooks read the signature; type checkers and editors read `Unpack[RunOptions]`. A family's own recipe fields remain
+    possible as further keywords.
+    """
+    *first, others = inspect.signature(init).parameters.values()
+    defaults = {option.name: option.default for option in fields(RunConfig)} | {"weights": None}
+    kinds = typing.get_type_hints(RunOptions)
+    names = [name for name in kinds if name in defaults] + [name for name in kinds if name not in defaults]
+    options = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=defaults.get(name, _FromRecipe()), annotation=kinds[name])
+        for name in names
+    ]
+    last = others.replace(annotation=Any)
+    init.__signature__ = inspect.Signature([*first, *options, last], return_annotation=None)  # type: ignore[attr-defined]
+    return init

@@ -7,12 +7,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from enum import IntEnum
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from gcc.data.loader import Loader
 from gcc.data.splits import DataSplits
+from gcc.data.torch_datasets import TorchDatasets, UserData
 from gcc.deploy.runtimes import require_runtime
 from gcc.errors import GccError, RecipeError
 from gcc.evaluation.collection import EvaluatorCollection, split_names
@@ -58,18 +60,20 @@ class RunContext:
         teacher: the architecture, its recipe, and pretrained weights if it has any.
         config: the options of the run.
         settings: recipe fields. `steps` prepares the data at once, because its size decides the number of epochs.
+        datasets: a user's own datasets, in place of the folder that `config` names.
 
     Raises:
         GccError: the recipe, the device, a plugin or the data cannot be used.
     """
 
-    def __init__(self, teacher: Teacher, config: RunConfig, settings: Mapping[str, Any]) -> None:
+    def __init__(self, teacher: Teacher, config: RunConfig, settings: Mapping[str, Any], datasets: TorchDatasets | None = None) -> None:
         if not isinstance(teacher, Teacher):
             raise GccError(f"{teacher!r} is not a teacher: expected Teacher.create('pix2pix') or Teacher.load(folder)")
         self.teacher = teacher
         self.config = config
         self.arch = teacher.arch
-        bind = teacher.demo_architecture if config.data is None else teacher.architecture
+        self.uses_demo_data = config.data is None and datasets is None
+        bind = teacher.demo_architecture if self.uses_demo_data else teacher.architecture
         self.architecture: Architecture[Any] = bind(settings)
         self.recipe: Recipe = self.architecture.recipe
         if not self.recipe.train_teacher:
@@ -83,10 +87,33 @@ class RunContext:
         self.ranks: Ranks = init_distributed()
         self.execution = ExecutionConfig.of(config, self.device, self.ranks, channels_last=self.architecture.channels_last)
         self.weights = Weights(config.weights)
-        self._opened = DataSplits(self.architecture, config.data, config.dataset)
+        self._opened = DataSplits(self.architecture, datasets or config.data, config.dataset)
+        self.data_name = self._opened.name
         if self.recipe.steps:
             self.recipe = changed(self.recipe, {"epochs": -(-self.recipe.steps // self.loader.steps)})
             self.architecture = type(self.architecture)(self.recipe)
+
+    @classmethod
+    def of(cls, teacher: Teacher, data: str | Path | UserData | None, options: Mapping[str, Any]) -> RunContext:
+        """Return what a run works with from the arguments of `Compressor` and `Trainer`.
+
+        A data loader brings its batch size and its number of workers, unless the options name them.
+
+        Args:
+            teacher: the architecture, its recipe, and pretrained weights if it has any.
+            data: a folder, or a user's own datasets. None takes the architecture's demo data.
+            options: the options of `RunConfig`, and recipe fields.
+
+        Raises:
+            GccError: an option, the recipe, the device, a plugin or the data cannot be used.
+        """
+        if data is None or isinstance(data, str | Path):
+            return cls(teacher, *RunConfig.split({"data": data, **options}))
+        if options.get("dataset"):
+            raise GccError("dataset names a plugin that reads a folder, and data is a dataset already: leave dataset out")
+        datasets = TorchDatasets(data)
+        config, settings = RunConfig.split({**datasets.options, **options})
+        return cls(teacher, config, settings, datasets)
 
     @cached_property
     def data(self) -> DataSplits:

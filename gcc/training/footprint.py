@@ -9,6 +9,7 @@ from torch import nn
 from gcc.errors import GccError
 from gcc.models.build import generator_on_meta
 from gcc.models.modules import on_meta
+from gcc.recipe import image_size
 from gcc.training.context import RunContext
 from gcc.training.measure import GRID_SAMPLES
 from gcc.utils.memory import free_memory
@@ -20,7 +21,8 @@ def bytes_written(context: RunContext) -> int:
     # The best epoch and the last.
     copies = 2 if recipe.evaluators else 1
     columns = 2 + len(context.architecture.generators) * 2
-    grids = (recipe.pretrain_epochs + recipe.epochs) * GRID_SAMPLES * columns * 3 * recipe.size**2
+    width, height = image_size(recipe)
+    grids = (recipe.pretrain_epochs + recipe.epochs) * GRID_SAMPLES * columns * 3 * width * height
     # A student is no larger than its teacher, and the report contains the grids once more.
     return 2 * copies * _bytes_of_pair(context) + grids
 

@@ -24,10 +24,13 @@ from gcc.training.build_pairs import teacher_networks
 from gcc.training.checkpoint import FORMAT, CheckpointState, require_resumable
 from gcc.training.collapse import CollapsePolicy
 from gcc.training.context import RunContext, Stream
+from gcc.training.display import ProgressDisplay, console_for
 from gcc.training.footprint import require_memory
-from gcc.training.loss_tree import LossTree, StepLosses, averaged
+from gcc.training.history import History
+from gcc.training.loss_tree import LossTree, StepLosses, averaged, flattened
 from gcc.training.pair import GANPair
 from gcc.training.result import Result, TrainedPair
+from gcc.utils.notebook import html_table
 from gcc.utils.seeds import derive_seed, random_states, restore_random
 
 GAN_PHASES = (Phase.TRAIN, Phase.TEACHER)
@@ -55,7 +58,7 @@ class Stage:
     most_steps: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Step:
     """One training step.
 
@@ -81,6 +84,13 @@ class Step:
     metrics: Metrics = field(default_factory=dict)
     warnings: Mapping[str, str] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.phase}, epoch {self.epoch}/{self.epochs}, step {self.number}/{self.total})"
+
+    def values(self) -> dict[str, float]:
+        """Return losses and metrics by the names of `metrics.jsonl`, such as `student/G`. This synchronises with the device."""
+        return {name: float(value) for name, value in flattened({**self.losses, "val": self.metrics}).items()}
+
 
 def no_callback(step: Step) -> None:
     """Do nothing."""
@@ -96,6 +106,7 @@ class TrainingLoop(abc.ABC):
         collapse: the policy that watches for collapse, during the adversarial phases.
         given_teacher: a pretrained teacher as it was before the run trained it further, with its metrics. None if there is none.
         best: the best epoch of each pair, if validation images rank them.
+        history: the losses and metrics so far.
 
     Args:
         context: what the run works with.
@@ -108,8 +119,19 @@ class TrainingLoop(abc.ABC):
         self.collapse: CollapsePolicy | None = None
         self.best: BestCheckpoint | None = None
         self.given_teacher: TrainedPair | None = None
+        self.history = History()
         self._finite = FiniteLosses()
         self._resumed: CheckpointState = {}
+
+    def __repr__(self) -> str:
+        return "\n".join([type(self).__name__, *(f"  {title}: {text}" for title, text in self._facts().items())])
+
+    def _repr_html_(self) -> str:
+        return html_table(type(self).__name__, [], {title: [text] for title, text in self._facts().items()})
+
+    def _facts(self) -> dict[str, str]:
+        """Return what identifies the run in a few words, by title."""
+        return plan.facts(self)
 
     @property
     def arch(self) -> str:
@@ -170,15 +192,22 @@ class TrainingLoop(abc.ABC):
         teacher_networks(self.context, self.recipe.ngf, "teacher")
         self.context.check()
 
-    def run(self, watch: Callable[[Step], None] = no_callback) -> Result:
+    def run(self, watch: Callable[[Step], None] = no_callback, *, progress: bool | None = None) -> Result:
         """Train to the end, and return the result.
 
         Args:
             watch: called after every step.
+            progress: whether to show the progress on standard error. None shows it in terminals and notebooks.
+
+        Raises:
+            GccError: what `check` refuses, or training failed.
         """
         self.check()
-        for step in self.steps():
-            watch(step)
+        with ProgressDisplay(console_for(progress if self.context.ranks.is_main_process else False)) as display:
+            for step in self.steps():
+                display.update(step, self.history.latest)
+                display.warn(step, self.collapse)
+                watch(step)
         return self.result()
 
     def result(self) -> Result:
@@ -191,7 +220,25 @@ class TrainingLoop(abc.ABC):
         with self.context.process_settings():
             self.given_teacher = measure.measure_given_teacher(self)
             for stage in self.stages():
-                yield from self._train(stage)
+                for step in self._train(stage):
+                    self._log(step)
+                    yield step
+
+    def _log(self, step: Step) -> None:
+        self.history.add(step)
+        if self.history.is_due(step):
+            self.read_losses(step)
+        self.history.add_metrics(step)
+
+    def read_losses(self, step: Step) -> None:
+        """Read the losses up to a step for `history`. This synchronises with the device.
+
+        Raises:
+            TrainingError: a loss of this epoch is not finite, and the run does not go back to an earlier epoch.
+        """
+        if self.context.config.on_nan != "rollback":
+            self.require_finite(step.phase, step.epoch)
+        self.history.read(step, self.monitored())
 
     def _train(self, stage: Stage) -> Iterator[Step]:
         if stage.phase in GAN_PHASES:

@@ -81,7 +81,8 @@ def build_result(run: TrainingLoop) -> Result:
     results = {role: pair.result.networks() for role, pair in roles.items()}
     others = {role: results | {role: pair.other.networks()} for role, pair in roles.items() if pair.differs}
     grids = {role: held_out_grid(run.context, networks) for role, networks in others.items()}
-    return Result(roles, held_out_grid(run.context, results), grids, _given_teacher(run, timings))
+    given = _given_teacher(run, timings)
+    return Result(roles, held_out_grid(run.context, results), grids, given, tuple(run.history.lines))
 
 
 def partial_result(run: TrainingLoop, error: Exception) -> Result | None:
@@ -197,5 +198,5 @@ def _measured(
         for name, network in generators.items()
     }
     trained: dict[str, nn.Module] = {name: network.eval() for name, network in discriminators.items()} if role == "teacher" else {}
-    generated = {GENERATED: context.config.dataset or context.architecture.demo_source} if context.config.data is None else {}
+    generated = {GENERATED: context.config.dataset or context.architecture.demo_source} if context.uses_demo_data else {}
     return TrainedPair(role, context.arch, context.architecture, reports, trained, environment(context.device) | generated)

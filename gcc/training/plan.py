@@ -11,7 +11,7 @@ from torch import nn
 from gcc.artifacts.run_folder import data_of
 from gcc.models.modules import Widths
 from gcc.pruning.cost import generator_cost
-from gcc.recipe import LENGTH_FIELDS, Recipe, differences
+from gcc.recipe import LENGTH_FIELDS, Recipe, differences, size_text
 from gcc.training.context import RunContext
 from gcc.training.footprint import networks_on_meta
 from gcc.training.retention import alpha_rate, alpha_reach, sufficient_alpha_rate
@@ -21,13 +21,23 @@ if TYPE_CHECKING:
     from gcc.training.loop import TrainingLoop
 
 
+def facts(run: TrainingLoop) -> dict[str, str]:
+    """Return what identifies a run, by title, without reading images or searching widths."""
+    recipe = run.recipe
+    return {
+        "teacher": f"{run.arch} of width {recipe.ngf}, {'pretrained' if run.context.teacher.pretrained else 'not pretrained'}",
+        "training": f"{' + '.join(run.epochs_of_stages())} epochs at {size_text(recipe)} pixels on {run.context.device}",
+        "data": run.context.data_name,
+    }
+
+
 def training_plan(run: TrainingLoop) -> dict[str, str]:
     """Return the plan of any run, by title."""
     context = run.context
     notes = [note for note in (context.architecture.note, context.teacher_note, _other_data(context), context.data.test.note) if note]
     batches = f"batches of {context.recipe.batch_size}{_micro_batches(context)}"
     return {
-        **context.data.summary(context.recipe.size),
+        **context.data.summary(size_text(context.recipe)),
         **({"note": "; ".join(notes)} if notes else {}),
         "device": f"{context.device}, {str(context.execution.dtype).removeprefix('torch.')}"
         + (", compiled" if context.execution.compile else "")
@@ -101,7 +111,7 @@ def _end(recipe: Recipe) -> str:
 def _other_data(context: RunContext) -> str:
     """Return a note if a teacher of a user's data would train further on demo data. Empty if not, or if its data is unknown."""
     folder = context.teacher.folder
-    known = data_of(folder) if folder and context.config.data is None else None
+    known = data_of(folder) if folder and context.uses_demo_data else None
     return f"the teacher was trained on {known[0]}, and this run uses demo data: give --data" if known and known[0] else ""
 
 

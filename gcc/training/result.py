@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -12,21 +13,28 @@ from PIL.Image import Image
 from torch import nn
 
 from gcc.artifacts.card import CARD, GRID, index_card, model_card
-from gcc.artifacts.comparison import AS_GIVEN
+from gcc.artifacts.comparison import AS_GIVEN, MISSING, comparison
 from gcc.artifacts.config import CONFIG, ORIGIN, Artifact, Role
+from gcc.artifacts.metrics_log import line_of
 from gcc.artifacts.model import save, save_discriminators
-from gcc.artifacts.run_folder import BEST, LAST
+from gcc.artifacts.run_folder import BEST, LAST, METRICS_FILE, RECIPE_FILE, REPORT_FILE
 from gcc.deploy.latency import Latency
-from gcc.errors import GccError
+from gcc.errors import GccError, OutputError
 from gcc.models.modules import Widths
 from gcc.pruning.budget import LatencyBudget
 from gcc.pruning.cost import Cost, generator_cost
 from gcc.registry import ARCHITECTURES, Architecture, MetricKey
-from gcc.utils.files import replacing, require_empty, write_text
+from gcc.report.html import save_report
+from gcc.report.page import ReportPage
+from gcc.utils.files import explained, replacing, require_empty, write_text
+from gcc.utils.notebook import html_table
 from gcc.utils.renamed import RenamedAttributes
 
+GENERATORS_SHOWN = 3
+"""Generators in the short text of a result."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class GeneratorReport(RenamedAttributes):
     """One generator with its costs and metrics.
 
@@ -53,6 +61,10 @@ class GeneratorReport(RenamedAttributes):
     epoch_note: str = ""
     protocols: Mapping[MetricKey, str] = field(default_factory=dict)
     latency_budget: tuple[LatencyBudget, Latency] | None = None
+
+    def __repr__(self) -> str:
+        metrics = "".join(f", {key} {value:.4g}" for key, value in self.metrics.items())
+        return f"{type(self).__name__}({self.cost}, {self.latency.median_ms:.1f} ms{metrics})"
 
     @classmethod
     def of(
@@ -97,7 +109,7 @@ class GeneratorReport(RenamedAttributes):
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainedPair:
     """One role after a run: its generators, and the teacher's discriminators, in eval mode."""
 
@@ -107,6 +119,9 @@ class TrainedPair:
     generators: Mapping[str, GeneratorReport]
     discriminators: Mapping[str, nn.Module]
     environment: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.role} of {self.arch}: {', '.join(self.generators)})"
 
     def networks(self) -> dict[str, nn.Module]:
         """Return the generators by name."""
@@ -181,7 +196,7 @@ class BestAndLast:
         return LAST if self.selected == BEST else BEST
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result(RenamedAttributes):
     """The result of a run.
 
@@ -190,6 +205,7 @@ class Result(RenamedAttributes):
         grid: held-out samples of every pair in the epoch that is the result.
         other_grids: the same grid with one role in its other epoch, by role, if its best epoch is not the last.
         given: a pretrained teacher before the run trained it further, with its metrics. None if there is none, or no metric.
+        history: the losses and metrics of the run as lines of `metrics.jsonl`; empty if they are in the run's folder already.
     """
 
     renamed = {"figures": "measurements", "last_grids": "other_grids", "outcomes": "roles", "places": "paths", "sides": "pairs"}
@@ -198,6 +214,25 @@ class Result(RenamedAttributes):
     grid: Image
     other_grids: Mapping[str, Image] = field(default_factory=dict)
     given: TrainedPair | None = None
+    history: Sequence[Mapping[str, Any]] = ()
+
+    def __repr__(self) -> str:
+        lines = [f"{type(self).__name__} of {self._pair.arch}: {' and '.join(self.roles)}"]
+        for name, columns in list(self.measurements().items())[:GENERATORS_SHOWN]:
+            index = list(columns).index(self._pair.role)
+            cells = ", ".join(f"{title} {values[index]}" for title, values in comparison(columns).items() if values[index] != MISSING)
+            lines.append(f"{self._pair.role} {name}: {cells}")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return "".join(
+            html_table(f"{self._pair.arch} {name}", list(columns), comparison(columns)) for name, columns in self.measurements().items()
+        )
+
+    @property
+    def _pair(self) -> TrainedPair:
+        """The last of the pairs: the student, or the teacher of a run without one."""
+        return list(self.pairs.values())[-1]
 
     @property
     def pairs(self) -> dict[str, TrainedPair]:
@@ -240,19 +275,52 @@ class Result(RenamedAttributes):
         """Write `student/` and `teacher/` below `folder`, each with `model.safetensors`, `config.json` and `README.md`.
 
         They hold the result. A pair whose best epoch is not the last has its other epoch in `best/` or `last/`, such as `best/student/`.
+        `recipe.toml` and `metrics.jsonl` make it the folder of a run, which `gcc report` reads.
 
         Raises:
             OutputError: the folder contains one of them already, or cannot be written.
         """
-        columns, paths = self._columns(), self.paths(Path(folder))
+        folder = Path(folder)
+        columns, paths = self._columns(), self.paths(folder)
         for path in paths.values():
             require_empty(path)
+        if self.history:
+            self._save_record(folder)
         for title, path in paths.items():
             pair = columns[title]
             if title == pair.role:
                 pair.save(path, self.measurements(), self.grid)
             else:
                 pair.save(path, self._measurements_of_other(pair.role), self.other_grids[pair.role])
+
+    def _save_record(self, folder: Path) -> None:
+        """Write the recipe and the history."""
+        files = {
+            RECIPE_FILE: self._pair.architecture.recipe.to_toml(self._pair.arch),
+            METRICS_FILE: "".join(map(line_of, self.history)),
+        }
+        for name in files:
+            if (folder / name).exists():
+                raise OutputError(f"{folder} already contains a run ({name}): choose another folder")
+        with explained(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            write_text(folder / name, text)
+
+    def report(self, path: str | Path = REPORT_FILE) -> ReportPage:
+        """Write the report of the run, one HTML file that needs no other, and return it. A notebook shows it in place.
+
+        Args:
+            path: the file; an earlier report in it is replaced.
+
+        Raises:
+            OutputError: the file cannot be written, or exists and is not a report.
+        """
+        with TemporaryDirectory() as temporary:
+            folder = Path(temporary) / self._pair.arch
+            self.save(folder)
+            page = save_report([folder], Path(path))
+        return ReportPage(page, page.read_text(encoding="utf-8"))
 
     def paths(self, folder: Path) -> dict[str, Path]:
         """Return where below `folder` each pair is saved, by its title in `measurements`."""

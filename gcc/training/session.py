@@ -15,6 +15,7 @@ from gcc.artifacts.run_folder import METRICS_FILE, RESULTS, claim
 from gcc.artifacts.run_info import RunClock
 from gcc.data.loader import reader_died
 from gcc.errors import DataError, GccError, Interrupted, RunError, TrainingError, first_line
+from gcc.recipe import size_text
 from gcc.report.html import save_report
 from gcc.training.checkpoint import DEFAULT_SCHEDULE, Checkpoints, CheckpointState, Schedule
 from gcc.training.footprint import bytes_of_checkpoint, bytes_written
@@ -189,7 +190,7 @@ class Session:
         execution, recipe = self.run.context.execution, self.run.recipe
         if is_out_of_memory(error):
             parts = execution.micro_batch
-            batches = f"batches of {recipe.batch_size} at {recipe.size} pixels" + (f" in micro-batches of {parts}" if parts else "")
+            batches = f"batches of {recipe.batch_size} at {size_text(recipe)} pixels" + (f" in micro-batches of {parts}" if parts else "")
             return TrainingError(
                 f"{batches} do not fit into memory: give {'a smaller' if parts else 'a'} --micro-batch, or start anew with a lower "
                 "--batch-size or --size; --amp bf16 takes less, too"

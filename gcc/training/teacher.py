@@ -14,9 +14,10 @@ from gcc.pruning.prune_width import width_for_budget
 from gcc.recipe import LENGTH_FIELDS, Recipe, changed, current_names
 from gcc.registry import ARCHITECTURES, Architecture, Networks
 from gcc.utils.arguments import checked_arguments
+from gcc.utils.notebook import html_table
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Teacher:
     """A teacher of one GAN family.
 
@@ -31,6 +32,16 @@ class Teacher:
     settings: Mapping[str, Any] = field(default_factory=dict)
     pretrained: Mapping[str, Artifact] = field(default_factory=dict)
     folder: Path | None = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in self._facts().items())})"
+
+    def _repr_html_(self) -> str:
+        return html_table(type(self).__name__, [], {name: [value] for name, value in self._facts().items()})
+
+    def _facts(self) -> dict[str, str]:
+        weights = f"pretrained in {self.folder}" if self.folder else "not pretrained"
+        return {"arch": self.arch, "weights": weights} | {name: str(value) for name, value in self.settings.items()}
 
     @classmethod
     @checked_arguments
@@ -130,6 +141,11 @@ class Teacher:
             settings = fixed | settings
         if "budget" in given and "mac_counter" not in given:
             settings["mac_counter"] = "exact"
+        if "image_width" in given and not hasattr(recipe, "image_width"):
+            raise RecipeError(f"{self.arch} trains on squares: give --size N instead of --size WxH")
+        if "size" in given and "image_width" not in given and hasattr(recipe, "image_width"):
+            # The width of a pretrained teacher's rectangles belongs to its own height.
+            settings["image_width"] = None
         recipe = changed(recipe, settings)
         if given & {"budget", "ngf"} and "prune_width" not in given:
             recipe = changed(recipe, {"prune_width": width_for_budget(family(recipe))})

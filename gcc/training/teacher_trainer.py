@@ -8,11 +8,12 @@ from typing import Unpack
 
 from gcc.artifacts.config import Role
 from gcc.artifacts.metrics_log import Phase
+from gcc.data.torch_datasets import UserData
 from gcc.errors import GccError
 from gcc.models.modules import Widths
 from gcc.training import plan
 from gcc.training.build_pairs import teacher_pair
-from gcc.training.config import RunConfig, RunOptions
+from gcc.training.config import RunOptions, shows_options
 from gcc.training.context import RunContext
 from gcc.training.loop import Stage, TrainingLoop
 from gcc.training.stages import adversarial_stage, pretraining_stages
@@ -24,18 +25,19 @@ class Trainer(TrainingLoop):
 
     Args:
         teacher: the architecture, its recipe, and pretrained weights if it has any.
-        data: folder of the training images. None takes the architecture's demo data and demo recipe.
+        data: folder of the training images, or a `torch.utils.data.Dataset` or `DataLoader`, or these by split (`train`, `val`, `test`).
+            None takes the architecture's demo data and demo recipe.
         options: the options of `RunConfig`, and recipe fields.
 
     Raises:
         GccError: an option, the recipe, the device, a plugin or the data cannot be used.
     """
 
-    def __init__(self, teacher: Teacher, data: str | Path | None = None, **options: Unpack[RunOptions]) -> None:
-        config, settings = RunConfig.split({"data": data, **options})
-        if config.widths is not None or config.student is not None:
+    @shows_options
+    def __init__(self, teacher: Teacher, data: str | Path | UserData | None = None, **options: Unpack[RunOptions]) -> None:
+        if options.get("widths") is not None or options.get("student") is not None:
             raise GccError("a teacher has the widths of its recipe: leave out widths and student, or use Compressor")
-        super().__init__(RunContext(teacher, config, settings))
+        super().__init__(RunContext.of(teacher, data, options))
         if not self.recipe.train_teacher:
             raise GccError("train_teacher = false leaves nothing to train here: leave it out, or use Compressor (gcc compress)")
 

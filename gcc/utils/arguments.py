@@ -90,7 +90,8 @@ def _described(kind: Any) -> str:
         # A string is a path, too.
         return " or ".join(dict.fromkeys(_described(part) for part in parts if not (part is str and Path in parts)))
     if origin is Literal:
-        return " or ".join(map(repr, parts))
+        *first, last = map(repr, parts)
+        return " or ".join([", ".join(first), last] if first else [last])
     if origin is not None:
         described = [_described(part) for part in parts]
         return f"a {origin.__name__.lower()} with {' and '.join(described)} as its items"

@@ -42,7 +42,7 @@ def check(findings, title, status, *texts):
 @pytest.mark.parametrize("arch", TINY)
 def test_a_run_on_demo_data_can_begin(arch):
     findings = examine(arch)
-    assert [*findings] == ["data", "training", "teacher", "losses", "metrics", "budget", "memory", "disk"]
+    assert [*findings] == ["data", "training", "teacher", "losses", "evaluators", "budget", "memory", "disk"]
     assert "error" not in {finding.status for finding in findings.values()}
     check(findings, "data", "ok", "40 samples to train, 6 held out, 6 to choose the best epoch")
     check(findings, "budget", "ok", TINY[arch]["budget"])
@@ -86,7 +86,7 @@ def test_the_rest_is_checked_if_the_layout_of_the_data_is_unknown(tmp_path):
     findings = examine(data=tmp_path, budget="1%", evaluators="fid")
     check(findings, "data", "error", "no dataset of paired samples fits")
     check(findings, "budget", "error", "can be pruned to between")
-    check(findings, "metrics", "error", "--weights inception=FILE")
+    check(findings, "evaluators", "error", "--weights inception=FILE")
     check(findings, "memory", "ok")
 
 
@@ -98,10 +98,10 @@ def test_missing_and_unused_weights_are_errors(tmp_path, monkeypatch):
     lacking = doctor.finding_of("losses", doctor.weights_of_losses, context("srgan", perceptual="vgg19"))
     assert lacking.status == "error" and "the weights of vgg19 are needed" in lacking.text and "--weights vgg19=FILE" in lacking.text
     assert doctor.weights_of_losses(context("srgan")).status == "ok"
-    unread = doctor.finding_of("metrics", doctor.metrics, context("pix2pix", weights={"vgg": "x.pth"}))
+    unread = doctor.finding_of("evaluators", doctor.evaluators, context("pix2pix", weights={"vgg": "x.pth"}))
     assert unread.status == "error" and "no network reads weights here" in unread.text
-    assert doctor.metrics(context("pix2pix", evaluators="")).status == "warning"
-    assert doctor.metrics(context("pix2pix")).text.startswith("l1, psnr; the result is the last epoch of each pair")
+    assert doctor.evaluators(context("pix2pix", evaluators="")).status == "warning"
+    assert doctor.evaluators(context("pix2pix")).text.startswith("l1, psnr; the result is the last epoch of each pair")
 
 
 def test_an_invalid_recipe_is_the_only_finding():

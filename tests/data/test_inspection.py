@@ -119,6 +119,6 @@ def test_an_opaque_alpha_channel_loses_nothing_and_frames_do(tmp_path):
 def test_images_that_are_stretched_are_counted_upright(tmp_path):
     for number, size in enumerate([(8, 8), (8, 6), (6, 8)]):
         Image.new("RGB", size).save(tmp_path / f"{number}.png")
-    (text,) = describe_stretching(inspect_images(tmp_path.glob("*.png")), 32)
+    (text,) = describe_stretching(inspect_images(tmp_path.glob("*.png")), (32, 32))
     assert text == "2 of 3 images are not square and resized to 32x32, which changes the proportions"
-    assert describe_stretching(inspect_images([tmp_path / "0.png"]), 32) == []
+    assert describe_stretching(inspect_images([tmp_path / "0.png"]), (32, 32)) == []

@@ -10,35 +10,43 @@ from gcc.errors import DataError
 from tests.helpers.pairs import picture
 
 
-@given(size=st.integers(1, 300), seed=st.integers(0, 2**32))
-def test_the_crop_lies_within_the_enlarged_image(size, seed):
-    drawn = Augmentation.draw(size, np.random.default_rng(seed))
-    assert drawn.load == round(size * 286 / 256)
-    assert 0 <= drawn.left <= drawn.load - size and 0 <= drawn.top <= drawn.load - size
+@given(width=st.integers(1, 300), height=st.integers(1, 300), seed=st.integers(0, 2**32))
+def test_the_crop_lies_within_the_enlarged_image(width, height, seed):
+    drawn = Augmentation.draw((width, height), np.random.default_rng(seed))
+    assert drawn.load == (round(width * 286 / 256), round(height * 286 / 256))
+    assert 0 <= drawn.left <= drawn.load[0] - width and 0 <= drawn.top <= drawn.load[1] - height
+
+
+def test_the_crop_of_a_square_is_drawn_as_before():
+    for seed in range(100):
+        random = np.random.default_rng(seed)
+        left, top = random.integers(0, 30, size=2, endpoint=True)
+        drawn = Augmentation.draw((256, 256), np.random.default_rng(seed))
+        assert (drawn.left, drawn.top, drawn.mirrored) == (left, top, random.random() < 0.5)
 
 
 def test_every_crop_and_both_mirrors_come_up():
     random = np.random.default_rng(0)
-    drawn = {(a.left, a.top, a.mirrored) for a in (Augmentation.draw(16, random) for _ in range(300))}
+    drawn = {(a.left, a.top, a.mirrored) for a in (Augmentation.draw((16, 16), random) for _ in range(300))}
     assert len(drawn) == 3 * 3 * 2
 
 
 def test_evaluation_only_resizes():
     image = picture(0, 30, 24)
-    augmented = Augmentation.draw(16, None)(image)
+    augmented = Augmentation.draw((16, 16), None)(image)
     assert np.array_equal(augmented, image.resize((16, 16), Image.Resampling.BICUBIC))
 
 
 def test_training_resizes_crops_and_mirrors():
     image = picture(0, 30, 24)
-    augmented = Augmentation(16, 18, left=2, top=1, mirrored=True)(image)
+    augmented = Augmentation((16, 16), (18, 18), left=2, top=1, mirrored=True)(image)
     expected = np.asarray(image.resize((18, 18), Image.Resampling.BICUBIC))[1:17, 2:18][:, ::-1]
     assert np.array_equal(augmented, expected)
 
 
 def test_nearest_makes_no_new_colours():
     image = Image.fromarray(np.random.default_rng(0).choice([0, 90, 255], (50, 50, 1)).astype(np.uint8).repeat(3, 2))
-    colours = np.unique(Augmentation.draw(16, np.random.default_rng(0))(image, NEAREST))
+    colours = np.unique(Augmentation.draw((16, 16), np.random.default_rng(0))(image, NEAREST))
     assert set(colours) <= {0, 90, 255}
 
 

@@ -2,16 +2,24 @@
 
 import json
 import logging
+import os
+import re
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from safetensors import safe_open
 from torch import nn
 
 from gcc import export, load
 from gcc.cli import main
 from gcc.deploy.formats import FORMATS, read_onnx
+from gcc.deploy.generate import generate
+from gcc.deploy.translate import translate
 from gcc.errors import DataError, GccError, OutputError
 from tests.deploy.test_generate import write
 from tests.helpers.families import TINY
@@ -42,7 +50,7 @@ def test_every_family_in_every_format(saved, tmp_path, arch, form):
         pytest.importorskip("onnxruntime")
     path = tmp_path / f"out{FORMATS[form].suffix}"
     written = export(saved / arch, path, format=form)
-    assert written.path == path and [file.name for file in tmp_path.iterdir()] == [path.name]
+    assert written.path == path and {*tmp_path.iterdir()} == {path, *written.guides}
     assert written.error <= 1e-4 * written.reach and written.reach > 0.01
     exported, network = FORMATS[form].read(path, load(saved / arch)) if form != "safetensors" else None, load(saved / arch)
     if exported is not None:
@@ -160,3 +168,79 @@ def test_the_command_prints_error_and_speed(saved, tmp_path):
     assert result.exit_code == 0
     for part in ("out.pt2", "Nx128", "largest error", "PyTorch", "torch.export", "x as fast"):
         assert part in result.stdout
+
+
+def slow_unless_onnx(form):
+    """Return the mark of a form whose script starts torch."""
+    return () if form == "onnx" else pytest.mark.slow
+
+
+def pixels(path):
+    with Image.open(path) as image:
+        return np.asarray(image, dtype=np.int64)
+
+
+def metadata_of(path, form):
+    if form == "onnx":
+        import onnx
+
+        return {entry.key: entry.value for entry in onnx.load(str(path)).metadata_props}
+    if form == "safetensors":
+        with safe_open(path, "pt") as file:
+            return file.metadata()
+    files = {"gcc.json": ""}
+    if form == "pt2":
+        torch.export.load(path, extra_files=files)
+    else:
+        torch.jit.load(path, _extra_files=files)
+    return json.loads(files["gcc.json"])
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:The given buffer:UserWarning", "ignore:.torch.jit.load:FutureWarning")
+@pytest.mark.parametrize(
+    ("arch", "form"), [pytest.param(arch, form, marks=slow_unless_onnx(form)) for arch in sorted(TINY) for form in FORMATS]
+)
+def test_a_file_says_how_to_feed_it(saved, tmp_path, arch, form):
+    if form == "onnx":
+        pytest.importorskip("onnxruntime")
+    path = tmp_path / f"out{FORMATS[form].suffix}"
+    written = export(saved / arch, path, format=form)
+    readme, *script = written.guides
+    assert readme.name == f"{path.name}.README.md" and len(script) == (form != "safetensors")
+    metadata, facts = metadata_of(path, form), written.facts()
+    for title, text in written.feeding.items():
+        plain = text.replace("`", "")
+        assert text in readme.read_text() and facts[title] == plain and metadata[title.replace(" ", "_")] == plain
+    assert metadata["arch"] == arch and "from -1 to 1" in metadata["output_values"]
+    if form == "onnx":
+        assert metadata["input"].startswith("input: N") and metadata["output"].startswith("output: Nx3xHxW")
+    if not script:
+        return
+    picture = Image.effect_noise((45, 39), 90).convert("RGB")
+    picture.save(tmp_path / "photo.png")
+    command = [sys.executable, "-W", "ignore", str(script[0]), *([] if arch == "sagan" else [str(tmp_path / "photo.png")]), "fake.png"]
+    # Nothing of this package may be needed.
+    ran = subprocess.run(command, cwd=tmp_path, env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"}, check=True)
+    assert ran.returncode == 0 and "gcc" not in re.findall(r"^(?:import|from) (\w+)", script[0].read_text(), re.MULTILINE)
+    if arch == "sagan":
+        *_, expected = [
+            tmp_path / "generated" / "0000.png",
+            *generate(saved / arch, tmp_path / "generated", count=1, seed=0, device="cpu"),
+        ][:1]
+    else:
+        (expected,) = translate(saved / arch, tmp_path / "photo.png", tmp_path / "expected.png", size=None, device="cpu")
+    assert pixels(expected).shape == pixels(tmp_path / "fake.png").shape
+    assert abs(pixels(expected) - pixels(tmp_path / "fake.png")).max() <= 1
+
+
+def test_files_of_lower_precision_say_how_to_feed_them(saved, tmp_path):
+    pytest.importorskip("onnxruntime")
+    for precision in ("fp16", "int8"):
+        written = export(saved / "sagan", tmp_path / f"{precision}.onnx", precision=precision)
+        assert metadata_of(written.path, "onnx")["input_values"] == "standard normal noise"
+
+
+def test_an_incomplete_call_of_the_script_says_how_to_call_it(saved, tmp_path):
+    *_, script = export(saved / "pix2pix", tmp_path / "out.pt", format="torchscript").guides
+    ran = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
+    assert ran.returncode == 1 and "python out.pt.infer.py IMAGE OUT.png" in ran.stderr

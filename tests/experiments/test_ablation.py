@@ -48,7 +48,7 @@ def test_variants_share_widths_seeds_and_teachers_and_finished_runs_are_not_repe
     measurements = again.measurements()
     assert measurements.to_dict()["gcc"]["l1"] == pytest.approx(l1)
     rows = measurements.rows()
-    assert list(rows) == ["teacher", "pruned-only", "gcc"]
+    assert list(rows) == ["teacher (after training)", "pruned-only", "gcc"]
     assert rows["gcc"]["l1"] == f"{statistics.mean(l1):.4g} ± {statistics.stdev(l1):.2g}"
     assert rows["gcc"]["psnr"].endswith(" dB")
     data, table, picture = again.save()

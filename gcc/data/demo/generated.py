@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from gcc.errors import DataError
-from gcc.recipe import Recipe
+from gcc.recipe import Recipe, image_size
 from gcc.registry.dataset import DatasetSource
 
 
@@ -21,6 +21,8 @@ class GeneratedImages(DatasetSource):
     def __init__(self, root: Path | None, split: str, recipe: Recipe) -> None:
         if root is not None:
             raise DataError(f"the dataset {type(self).__name__.lower()} is generated and reads no folder, but {root} was given")
+        if image_size(recipe) != (recipe.size, recipe.size):
+            raise DataError(f"demo data are squares: give --data, or --size {recipe.size}")
         self.split = split
         self.size = recipe.size
 

@@ -1,0 +1,118 @@
+"""What an exported file says about its inputs and outputs: in its metadata, and in a README and a script beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from gcc.artifacts.config import Artifact
+from gcc.deploy.inputs import Inputs
+from gcc.utils.files import write_text
+from gcc.utils.templates import render
+
+PACKAGES = {"onnx": "onnxruntime", "torchscript": "torch", "pt2": "torch"}
+"""The package that runs a file, by format; other formats hold weights only."""
+
+
+@dataclass(frozen=True)
+class Guide:
+    """How to feed an exported generator.
+
+    Attributes:
+        artifact: the saved generator.
+        inputs: the inputs that the file accepts.
+        format: the file's format.
+    """
+
+    artifact: Artifact
+    inputs: Inputs
+    format: str
+
+    @property
+    def takes_noise(self) -> bool:
+        """Whether the generator takes noise instead of images."""
+        return self.artifact.architecture.takes_noise
+
+    @property
+    def multiple(self) -> int | None:
+        """The number to whose multiples images are padded; None if they are resized to one size."""
+        return self.artifact.architecture.size_multiple if self.inputs.step is not None else None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The height and width to which images are resized if they are not padded."""
+        if self.inputs.step is None:
+            _, height, width = self.inputs.shape
+            return height, width
+        size = self.artifact.recipe.size
+        return self.artifact.architecture.input_size(size, size)
+
+    def facts(self) -> dict[str, str]:
+        """Return names, layout, range, colours, sizes and the resize, by title."""
+        names = ("`input`: ", "`output`: ") if self.format == "onnx" else ("", "")
+        facts = {"input": f"{names[0]}{self.inputs}, float32"}
+        if self.takes_noise:
+            facts["input values"] = "standard normal noise"
+        else:
+            facts["input values"] = "RGB, channels first, from -1 to 1: pixel / 127.5 - 1"
+            facts["other sizes"] = self._resize()
+        if direction := self.artifact.recipe.to_dict().get("direction"):
+            facts["direction"] = f"{direction}: the input is an image {direction[0]}, the output an image {direction[-1]}"
+        facts["output"] = f"{names[1]}Nx3xHxW, float32"
+        facts["output values"] = "RGB, channels first, from -1 to 1: pixel = round((value + 1) * 127.5)"
+        return facts
+
+    def _resize(self) -> str:
+        if self.multiple == 1:
+            return "none: every size is taken as it is"
+        if self.multiple:
+            return f"pad at the right and the bottom by mirroring, to multiples of {self.multiple}, and crop the output"
+        height, width = self.size
+        return f"resize to {width}x{height}, bicubic and anti-aliased"
+
+    def metadata(self) -> dict[str, str]:
+        """Return the facts for a file's metadata, by keys such as `input_values`."""
+        facts = {title.replace(" ", "_"): text.replace("`", "") for title, text in self.facts().items()}
+        return facts | {"producer": f"gan-gcc {version('gan-gcc')}", "arch": self.artifact.arch, "generator": self.artifact.generator}
+
+    @property
+    def has_script(self) -> bool:
+        """Whether a script with numpy, Pillow and the runtime alone can run the file."""
+        shape = self.inputs.shape
+        if self.takes_noise:
+            drawn = self.artifact.architecture.sample_z(np.random.default_rng(0))
+            normal = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+            runs = len(shape) == 1 and drawn is not None and np.array_equal(np.asarray(drawn), normal)
+        else:
+            runs = len(shape) == 3 and shape[0] == 3
+        return self.format in PACKAGES and runs
+
+    def write(self, path: Path) -> list[Path]:
+        """Write `FILE.README.md` and `FILE.infer.py` next to an exported file, and return their paths.
+
+        Raises:
+            OutputError: they cannot be written.
+        """
+        readme, script = (path.with_name(path.name + suffix) for suffix in (".README.md", ".infer.py"))
+        height, width = (0, 0) if self.takes_noise else self.size
+        values = {
+            "file": path.name,
+            "script": script.name if self.has_script else "",
+            "package": PACKAGES.get(self.format, ""),
+            "format": self.format,
+            "noise": self.takes_noise,
+            "length": self.inputs.shape[0],
+            "multiple": self.multiple,
+            "height": height,
+            "width": width,
+            "facts": self.facts(),
+            "what": f"The {self.artifact.role} {self.artifact.generator} of {self.artifact.arch}",
+            "version": version("gan-gcc"),
+        }
+        templates = {readme: "guide.md.j2"} | ({script: "infer.py.j2"} if self.has_script else {})
+        for target, template in templates.items():
+            write_text(target, render("gcc.deploy", template, **values))
+        return list(templates)

@@ -1,0 +1,116 @@
+"""What a user of Python and of notebooks sees: signatures, progress, short texts, tables and the report."""
+
+import inspect
+import io
+import re
+from importlib.metadata import version
+
+import pytest
+from rich.console import Console
+
+import gcc
+from gcc import Compressor, Teacher, Trainer
+from gcc.errors import OutputError
+from gcc.report.html import save_report
+from gcc.training.config import RunOptions
+from gcc.training.display import ProgressDisplay, console_for
+from tests.helpers.families import TINY
+
+
+def compressor(**options):
+    return Compressor(Teacher.create("pix2pix"), device="cpu", **TINY["pix2pix"], **options)
+
+
+@pytest.fixture(scope="module")
+def finished():
+    from gcc.registry import ARCHITECTURES, DATASETS
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DATASETS.load(ARCHITECTURES.load("pix2pix").demo_source), "sizes", {"train": 40, "val": 6, "test": 6})
+        steps = []
+        run = compressor()
+        return run, run.run(steps.append, progress=False), steps
+
+
+@pytest.mark.parametrize("kind", [Compressor, Trainer])
+def test_signatures_show_every_keyword(kind):
+    parameters = inspect.signature(kind).parameters
+    assert [*parameters][:2] == ["teacher", "data"] and {*RunOptions.__annotations__} == {*parameters} - {"teacher", "data", "options"}
+    assert parameters["device"].default == "auto" and repr(parameters["epochs"].default) == "<recipe>"
+    assert parameters["epochs"].annotation is int
+
+
+def test_the_version_is_that_of_the_package():
+    assert gcc.__version__ == version("gan-gcc") and "__version__" in dir(gcc)
+
+
+def test_texts_are_short_and_tables_are_complete(finished):
+    run, result, steps = finished
+    for value in (run, result, run.context.teacher, steps[-1], result.pairs["student"], result.pairs["student"].generators["G"]):
+        assert len(repr(value).splitlines()) <= 5 and max(map(len, repr(value).splitlines())) < 400
+    assert "student" in repr(result) and "pix2pix" in repr(result) and "MACs" in repr(result)
+    assert "pix2pix" in repr(run) and TINY["pix2pix"]["budget"] in repr(run) and "demo data" in repr(run)
+    assert repr(steps[-1]) == f"Step(train, epoch 2/2, step {len(steps) - 2}/4)"
+    assert result._repr_html_().count("<tr>") > 4 and "student" in result._repr_html_()
+    assert "<td>" in run._repr_html_() and "pix2pix" in run.context.teacher._repr_html_()
+
+
+def test_tables_escape_their_texts():
+    teacher = Teacher("pix2pix", {"selector": "<script>"})
+    assert "&lt;script&gt;" in teacher._repr_html_() and "<script>" not in teacher._repr_html_()
+
+
+def test_the_history_is_that_of_the_steps(finished):
+    _, result, steps = finished
+    assert [(line["phase"], line["step"]) for line in result.history if "student/G" in line] == [
+        (step.phase, step.number) for step in steps if step.phase == "train" and step.ends_epoch
+    ]
+    assert steps[-1].values()["student/G"] == float(steps[-1].losses["student"]["G"])
+
+
+def test_a_result_is_reported(finished, tmp_path, monkeypatch):
+    _, result, _ = finished
+    monkeypatch.chdir(tmp_path)
+    page = result.report()
+    assert page.path.name == "report.html" and page.path.read_text() == page.html and "report.html" in repr(page)
+    assert "Losses: 2/2 joint training" in page.html and "&lt;" in page._repr_html_() and "<iframe" in page._repr_html_()
+    result.report()
+    (tmp_path / "notes.html").write_text("mine")
+    with pytest.raises(OutputError, match="is not a report"):
+        result.report("notes.html")
+
+
+def test_a_saved_result_is_the_folder_of_a_run(finished, tmp_path):
+    _, result, _ = finished
+    result.save(tmp_path / "mine")
+    page = save_report([tmp_path / "mine"])
+    assert "Losses: 2/2 joint training" in page.read_text() and "finished" in page.read_text()
+    with pytest.raises(OutputError):
+        result.save(tmp_path / "mine")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "metrics.jsonl").touch()
+    with pytest.raises(OutputError, match="already contains a run"):
+        result.save(tmp_path / "other")
+    assert not (tmp_path / "other" / "student").exists()
+
+
+def test_progress_is_quiet_outside_terminals_and_notebooks(finished, capsys, monkeypatch):
+    assert console_for(None).quiet and console_for(False).quiet and not console_for(True).quiet
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    assert not console_for(None).quiet
+    monkeypatch.undo()
+    _, result, steps = finished
+    with ProgressDisplay(console_for(True)) as display:
+        for step in steps:
+            display.update(step, {"student/G": 1.5})
+    printed = capsys.readouterr()
+    assert not printed.out and re.search(r"2/2 joint training: epoch 2/2, step 4/4, [\d.]+ (it/s|s/it)  student G 1.5", printed.err)
+
+
+def test_a_bar_has_epoch_and_speed(finished):
+    _, _, steps = finished
+    text = io.StringIO()
+    with ProgressDisplay(Console(file=text, force_terminal=True, width=120)) as display:
+        for step in steps:
+            display.update(step, {"student/G": 1.5})
+    assert re.search(r"epoch 2/2.* it/s.*student G 1.5", text.getvalue())

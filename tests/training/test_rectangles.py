@@ -1,0 +1,109 @@
+"""Training on images that are not squares: `--size WxH`."""
+
+import random
+
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from gcc import Compressor, Teacher, load
+from gcc.cli import main
+from gcc.errors import DataError, RecipeError
+from gcc.models.cyclegan import CycleGAN
+from gcc.models.pix2pix import Pix2Pix
+from gcc.recipe import changed
+from gcc.registry import ARCHITECTURES
+from tests.helpers.families import TINY
+
+
+def pairs(root, width, height, count=4):
+    for split in ("train", "val", "test"):
+        (root / split).mkdir(parents=True)
+        for number in range(count):
+            pixels = random.Random(number).randbytes(6 * width * height)
+            Image.frombytes("RGB", (2 * width, height), pixels).save(root / split / f"{number}.png")
+    return root
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments], prog_name="gcc")
+
+
+def flags(arch, names=("epochs", "batch_size", "budget")):
+    settings = [word for name, value in TINY[arch].items() if name not in (*names, "size") for word in ("--set", f"{name}={value}")]
+    return [*settings, *(word for name in names for word in (f"--{name.replace('_', '-')}", TINY[arch][name]))]
+
+
+@pytest.mark.slow
+def test_a_run_on_rectangles_keeps_their_proportions(tmp_path):
+    data = pairs(tmp_path / "data", 64, 32)
+    out = tmp_path / "run"
+    ran = invoke("compress", "--arch", "pix2pix", "--data", data, "--size", "64x32", "--device", "cpu", "--out", out, *flags("pix2pix"))
+    assert ran.exit_code == 0, ran.output
+    assert "64x32 pixels" in ran.output and "proportions" not in ran.output and "1x3x32x64" in ran.output
+    assert "image_width = 64" in (out / "recipe.toml").read_text()
+    assert load(out / "student")(torch.zeros(1, 3, 32, 64)).shape == (1, 3, 32, 64)
+    assert invoke("evaluate", out / "student", "--evaluators", "l1").exit_code == 0
+    assert invoke("translate", out / "student", data / "test", tmp_path / "fake").exit_code == 0
+    with Image.open(tmp_path / "fake" / "0.png") as fake:
+        assert fake.size == (64, 32)
+    resumed = invoke("compress", "--resume", out)
+    assert resumed.exit_code == 0 and "finished" in resumed.output
+
+
+@pytest.mark.parametrize("size", ["32x32", "32"])
+def test_squares_stay_squares(size, tmp_path):
+    data = pairs(tmp_path / "data", 32, 32)
+    ran = invoke("compress", "--arch", "pix2pix", "--data", data, "--size", size, "--dry-run", *flags("pix2pix"))
+    assert ran.exit_code == 0 and "image_width" not in ran.output and "32 pixels" in ran.output
+
+
+def test_batches_have_the_recipes_size(tmp_path):
+    data = pairs(tmp_path / "data", 48, 40)
+    settings = TINY["pix2pix"] | {"size": 32, "image_width": 96, "batch_size": 2}
+    run = Compressor(Teacher.create("pix2pix"), data, device="cpu", **settings)
+    batch = next(run.context.loader.batches(1, 0))
+    assert batch["A"].shape == batch["B"].shape == (2, 3, 32, 96)
+    assert batch["A"].shape[1:] == run.architecture.example_batch()["A"].shape[1:]
+    run.check()
+    assert "of other proportions and resized to 96x32" in run.plan()["images"]
+
+
+def test_a_new_square_size_replaces_a_rectangle():
+    teacher = Teacher("pix2pix", {"size": 64, "image_width": 128})
+    assert teacher.architecture({}).recipe.image_width == 128
+    assert teacher.architecture({"size": 32, "image_width": None}).recipe.image_width is None
+
+
+@pytest.mark.parametrize("family", [Pix2Pix, CycleGAN])
+def test_sizes_fit_the_networks(family):
+    architecture = family(changed(family.demo(), {"size": 64, "image_width": 96}))
+    assert 96 % architecture.size_multiple == 64 % architecture.size_multiple == 0
+    network = architecture.build_generator(architecture.full_widths(4))
+    assert network(architecture.example_input()).shape == (1, 3, 64, 96)
+    with pytest.raises(RecipeError, match="size = 50"):
+        family(changed(family.demo(), {"size": 64, "image_width": 50}))
+
+
+@pytest.mark.parametrize("arch", ["sagan", "srgan"])
+def test_other_families_train_on_squares(arch):
+    ran = invoke("compress", "--arch", arch, "--size", "64x32", "--dry-run")
+    assert ran.exit_code == 2 and f"{arch} trains on squares: give --size N instead of --size WxH" in ran.stderr
+
+
+def test_demo_data_are_squares():
+    with pytest.raises(DataError, match="demo data are squares: give --data, or --size 32"):
+        Compressor(Teacher.create("pix2pix"), device="cpu", image_width=64, **TINY["pix2pix"])
+
+
+@pytest.mark.parametrize("size", ["64x", "x64", "axb", "0x32", "64x32x16", "1e9"])
+def test_other_texts_are_no_sizes(size):
+    ran = invoke("compress", "--arch", "pix2pix", "--size", size, "--dry-run")
+    assert ran.exit_code == 2 and len(ran.stderr.splitlines()) == 2 and "'--size'" in ran.stderr
+
+
+def test_recipes_without_the_field_are_squares():
+    for arch in ARCHITECTURES.names():
+        if arch in TINY:
+            assert getattr(ARCHITECTURES.load(arch).published(), "image_width", None) is None
