@@ -11,7 +11,7 @@ from gcc.artifacts.config import Artifact
 from gcc.artifacts.model import has_discriminators, load_matching_weights, read, read_discriminators, resolve_location
 from gcc.errors import ArtifactError, RecipeError
 from gcc.pruning.prune_width import width_for_budget
-from gcc.recipe import LENGTH_FIELDS, Recipe, changed, current_names
+from gcc.recipe import LENGTH_FIELDS, Recipe, changed, renamed
 from gcc.registry import ARCHITECTURES, Architecture, Networks
 from gcc.utils.arguments import checked_arguments
 from gcc.utils.notebook import html_table
@@ -131,18 +131,20 @@ class Teacher:
         if LENGTH_FIELDS <= {name for name, value in settings.items() if value is not None}:
             raise RecipeError("epochs and steps exclude each other: give the length of the run in one of them")
         own = {name: value for name, value in self.settings.items() if not (name in LENGTH_FIELDS and LENGTH_FIELDS & settings.keys())}
-        settings = {**own, **settings}
-        given = current_names(settings).keys()
+        settings = renamed({**own, **settings})
+        given = {*settings}
+        if "image_width" in given and not hasattr(recipe, "image_width"):
+            raise RecipeError(f"{self.arch} trains on squares: give --size N instead of --size WxH")
+        # Refuses values of another type before they are compared.
+        size = changed(recipe, settings).size
         if "epochs" in given:
             settings.setdefault("steps", None)
         if "lr_alpha" in given:
             settings.setdefault("alpha_reach", 0.0)
-        if settings.get("size", recipe.size) != recipe.size:
+        if size != recipe.size:
             settings = fixed | settings
         if "budget" in given and "mac_counter" not in given:
             settings["mac_counter"] = "exact"
-        if "image_width" in given and not hasattr(recipe, "image_width"):
-            raise RecipeError(f"{self.arch} trains on squares: give --size N instead of --size WxH")
         if "size" in given and "image_width" not in given and hasattr(recipe, "image_width"):
             # The width of a pretrained teacher's rectangles belongs to its own height.
             settings["image_width"] = None

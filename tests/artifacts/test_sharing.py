@@ -105,7 +105,7 @@ def test_an_export_of_an_address_is_written_here(saved, hub, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path / "here")
     push(saved / "pix2pix" / "student", "user/tiny", private=False)
     export("hf://user/tiny@main", format="safetensors")
-    assert [path.name for path in (tmp_path / "here").iterdir()] == ["tiny@main.safetensors"]
+    assert {path.name for path in (tmp_path / "here").iterdir()} == {"tiny@main.safetensors", "tiny@main.safetensors.README.md"}
     assert not [path for path in (tmp_path / "cache").rglob("*.safetensors") if path.name != "model.safetensors"]
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 from collections import namedtuple
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def data(tmp_path):
     return tmp_path / "data"
 
 
-def examine(arch="pix2pix", data=None, out=None, dataset=None, weights=None, **settings):
+def examine(arch="pix2pix", data=None, out=None, dataset=None, weights=MappingProxyType({}), **settings):
     findings = preflight(Teacher.create(arch), TINY[arch] | settings, data, out, dataset=dataset, weights=weights, device="cpu", amp="auto")
     return {finding.title: finding for finding in findings}
 

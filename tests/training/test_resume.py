@@ -129,7 +129,7 @@ def test_another_recipe_is_refused_with_the_fields_that_differ(settings, message
 def test_a_checkpoint_that_was_tampered_with_is_refused(tmp_path):
     stopped(new_run("pix2pix"), 1, tmp_path)
     checkpoint = Checkpoints(tmp_path).newest()
-    with pytest.raises(RunError, match=r"another version \(checkpoint format 0, expected 3\)"):
+    with pytest.raises(RunError, match=r"another version \(checkpoint format 0, expected 4\)"):
         new_run("pix2pix").resume(checkpoint | {"format": 0})
     networks = checkpoint["state"]["pairs"]["search"]["networks"]["generators"]["G"]
     networks["down1.conv.weight"] = torch.zeros(1)
