@@ -116,7 +116,7 @@ def test_a_teacher_without_discriminators_is_a_warning(tmp_path):
     result.save(tmp_path)
 
     def look():
-        arguments = {"dataset": None, "weights": None, "device": "cpu", "amp": "auto"}
+        arguments = {"dataset": None, "device": "cpu", "amp": "auto"}
         findings = preflight(Teacher.load(tmp_path / "teacher"), {}, None, None, **arguments)
         return {finding.title: finding for finding in findings}
 
