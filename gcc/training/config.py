@@ -208,7 +208,7 @@ def shows_options(init: Constructor) -> Constructor:
     possible as further keywords.
     """
     *first, others = inspect.signature(init).parameters.values()
-    defaults = {option.name: option.default for option in fields(RunConfig)} | {"weights": None}
+    defaults = {option.name: option.default for option in fields(RunConfig)} | {"weights": {}}
     kinds = typing.get_type_hints(RunOptions)
     names = [name for name in kinds if name in defaults] + [name for name in kinds if name not in defaults]
     options = [
