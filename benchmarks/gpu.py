@@ -32,6 +32,7 @@ from gcc.models.modules import Widths
 from gcc.training.checkpoint import Checkpoints
 from gcc.training.context import Stream
 from gcc.training.loss_tree import leaves
+from gcc.training.step_runner import GraphedStep
 
 TINY: Mapping[str, Mapping[str, Any]] = {
     "pix2pix": {"size": 32, "ngf": 8, "ndf": 8, "prune_width": 8, "batch_size": 4, "budget": "40%"},
@@ -50,14 +51,18 @@ MODES: Mapping[str, Mapping[str, Any]] = {
     "bf16-deterministic-eager": {"amp": "bf16", "deterministic": True, "eager": True},
     "bf16-deterministic": {"amp": "bf16", "deterministic": True},
     "bf16-compiled": {"amp": "bf16", "compile": True},
-    "float32-compiled": {"amp": "off", "compile": True},
+    "bf16-compiled-graphs": {"amp": "bf16", "compile": True},
+    "float32-compiled-graphs": {"amp": "off", "compile": True},
 }
-"""The options of each mode; float32 is TF32 on a GPU outside of the reference mode."""
+"""The options of each mode; float32 is TF32 on a GPU outside of the reference mode. Modes that end with `-graphs`
+are captured, although runs with these options are not."""
 TOLERANCES = {"float32": 0.15, "bf16": 0.4, "fp16": 0.25}
 """Largest relative error of a network's gradients against the reference mode."""
 GRAPH_TOLERANCE = 0.03
 """Largest relative error of a network's gradients with CUDA graphs, against the same precision without them. Two eager steps differ as
 much, since some kernels add in any order; deterministic ones must agree in every bit."""
+TURNS = 5
+"""How often each mode is timed."""
 LISTED = 25
 """The longest kernels that are listed."""
 Gradients = list[Tensor | None]
@@ -164,13 +169,15 @@ def built(arch: str, scale: str, folder: Path, device: str, mode: Mapping[str, A
 
 def benches(arch: str, scale: str, folder: Path, device: str, modes: Sequence[str], closed: float = 0.0, **recipe: Any) -> dict[str, Bench]:
     """Return a bench for each mode."""
-    made: dict[str, Bench] = {}
+    by_mode: dict[str, Bench] = {}
     widths: Mapping[str, Widths] = {}
     for mode in modes:
         run = built(arch, scale, folder, device, MODES[mode], **recipe)
         widths = widths or run.reachable_widths()
-        made[mode] = Bench(run, widths, closed)
-    return made
+        by_mode[mode] = Bench(run, widths, closed)
+        if mode.endswith("-graphs"):
+            by_mode[mode].step = GraphedStep(run.cooperate)
+    return by_mode
 
 
 def error(values: Gradients, expected: Gradients) -> float:
@@ -267,7 +274,7 @@ def speed(runs: Mapping[str, Bench], record: Record) -> None:
     first = next(iter(runs))
     steps = max(1, min(20, int(0.3 / runs[first].seconds(2))))
     seconds: dict[str, list[float]] = {mode: [] for mode in runs}
-    for _ in range(5):
+    for _ in range(TURNS):
         for mode, bench in runs.items():
             seconds[mode].append(bench.seconds(steps))
     medians = {mode: statistics.median(values) for mode, values in seconds.items()}
@@ -276,11 +283,11 @@ def speed(runs: Mapping[str, Bench], record: Record) -> None:
         record(check="speed", mode=mode, seconds=median, **spread, ratio=medians[first] / median, activations_gb=memory[mode])
 
 
-def peak_of(bench: Bench) -> float:
-    """Return the memory in GB that one eager step, or the capture and its graph, take beside the weights."""
+def peak_of(bench: Bench) -> float | None:
+    """Return the memory in GB that an eager step, or a capture and its graph, takes in addition to the weights; None on a CPU."""
     if bench.run.context.device.type != "cuda":
         bench.train(4)
-        return 0.0
+        return None
     bench.begin(1.0)
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
@@ -314,11 +321,18 @@ def compiled(arch: str, folder: Path, device: str, record: Record, scale: str = 
     """Compiled networks: equal, and how fast."""
     # Dropout off and on would be two programs.
     fields = {"dropout": 0.0} if arch == "pix2pix" else {}
-    runs = benches(arch, scale, folder, device, ["reference", "bf16", "bf16-compiled", "float32-compiled"], **fields)
+    runs = benches(
+        arch,
+        scale,
+        folder,
+        device,
+        ["reference", "bf16", "bf16-compiled", *["bf16-compiled-graphs", "float32-compiled-graphs"] * (device != "cpu")],
+        **fields,
+    )
     equality(runs, record)
     speed(runs, record)
     if device == "cuda":
-        kernels(runs["bf16-compiled"], "bf16-compiled", record)
+        kernels(runs["bf16-compiled-graphs"], "bf16-compiled-graphs", record)
 
 
 def loading(folder: Path, device: str, record: Record) -> None:

@@ -75,6 +75,10 @@ class TrainingError(GccError):
     """Training cannot continue."""
 
 
+class CaptureError(GccError):
+    """A training step cannot be captured as a CUDA graph."""
+
+
 class Interrupted(GccError):
     """A signal stops the run.
 

@@ -52,7 +52,7 @@ def run_command(kind: type[Compressor | Trainer], options: dict[str, Any]) -> No
     teacher, settings = teacher_and_settings(options)
     default_out = Path("runs") / teacher.arch
     if resume:
-        settings = fields_of_run(options["out"] or default_out) | settings
+        settings = _fields_of_run(options["out"] or default_out) | settings
     run = kind(teacher, **run_arguments(options), **settings)
     out = options["out"] or (default_out if resume else fresh_folder(default_out))
     with Session(run, out, schedule) as session:
@@ -143,7 +143,7 @@ def _saved_options(out: Path, command: str, options: dict[str, Any]) -> dict[str
     return load_command(out, command, options, changed) | {"out": out}
 
 
-def fields_of_run(out: Path) -> dict[str, Any]:
+def _fields_of_run(out: Path) -> dict[str, Any]:
     """Return the recipe fields of the run in `out` whose defaults depend on others, and on the version that started the run."""
     if not (out / RECIPE_FILE).exists():
         return {}

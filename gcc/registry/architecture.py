@@ -165,6 +165,9 @@ class Architecture(AcceptsOldNames, abc.ABC, Generic[R]):
 
     # Optional: networks
 
+    supports_cuda_graphs: ClassVar[bool] = True
+    """Whether a CUDA graph may replay a training step. Python code of losses and networks then does not run in every step: random numbers
+    must come from torch's generators, and nothing may depend on a count of steps."""
     channels_last: ClassVar[bool] = False
     """Whether its networks train faster with channels last on a CPU in float32; `benchmarks/step.py` measures it."""
 

@@ -85,7 +85,13 @@ class RunContext:
             )
         self.device = choose_device(config.device)
         self.ranks: Ranks = init_distributed()
-        self.execution = ExecutionConfig.of(config, self.device, self.ranks, channels_last=self.architecture.channels_last)
+        self.execution = ExecutionConfig.of(
+            config,
+            self.device,
+            self.ranks,
+            channels_last=self.architecture.channels_last,
+            supports_cuda_graphs=self.architecture.supports_cuda_graphs,
+        )
         self.weights = Weights(config.weights)
         self._opened = DataSplits(self.architecture, datasets or config.data, config.dataset)
         self.data_name = self._opened.name

@@ -30,6 +30,7 @@ from gcc.training.history import History
 from gcc.training.loss_tree import LossTree, StepLosses, averaged, flattened
 from gcc.training.pair import GANPair
 from gcc.training.result import Result, TrainedPair
+from gcc.training.step_runner import TrainingStep
 from gcc.utils.notebook import html_table
 from gcc.utils.seeds import derive_seed, random_states, restore_random
 
@@ -52,7 +53,7 @@ class Stage:
 
     phase: Phase
     epochs: int
-    step: Callable[..., LossTree]
+    step: TrainingStep
     streams: tuple[Stream, ...]
     pairs: tuple[GANPair, ...] = ()
     most_steps: int | None = None
@@ -225,6 +226,9 @@ class TrainingLoop(abc.ABC):
                     yield step
 
     def _log(self, step: Step) -> None:
+        # Only one process reads the losses within an epoch: the others' clocks differ.
+        if not self.context.ranks.is_main_process:
+            return
         self.history.add(step)
         if self.history.is_due(step):
             self.read_losses(step)
@@ -245,14 +249,14 @@ class TrainingLoop(abc.ABC):
             self.collapse = CollapsePolicy(self.context, self.pairs, self)
             validation, metric = self.context.validation, self.epoch_rule.metric
             self.best = BestCheckpoint(validation, self.pairs, metric) if validation and metric else None
-        step = self.context.execution.runner(stage.step)
+        train = self.context.execution.runner(stage.step)
         for epoch in self._remaining(stage):
             done = self._begin(stage, epoch)
             streams = (self.context.batches(stream, epoch, done) for stream in stage.streams)
             steps = self._last_step(stage, epoch) - done
-            step.begin_epoch(steps)
+            train.begin_epoch(steps)
             for index, batches in enumerate(islice(zip(*streams, strict=True), steps), done + 1):
-                yield self._record(stage, epoch, index, step(*batches))
+                yield self._record(stage, epoch, index, train(*batches))
         for stream in stage.streams:
             self.context.loader.close(stream)
 

@@ -74,8 +74,8 @@ class ScopedOptimizer:
         if self._penalise is not None:
             self.scaler.unscale_(self.optimizer)
             self._penalise()
-        with self._capturable():
-            self.scaler.step(self.optimizer)
+        self._set_capturable()
+        self.scaler.step(self.optimizer)
         self.scaler.update()
         self.zero_grad()
 
@@ -95,13 +95,11 @@ class ScopedOptimizer:
             self.scaler.update()
             self.zero_grad()
 
-    @contextmanager
-    def _capturable(self) -> Iterator[None]:
-        """Let a CUDA graph contain the step, if one is being captured. Torch warns of optimizers that always allow it."""
+    def _set_capturable(self) -> None:
+        """Let a CUDA graph contain the next step if one is being captured. Torch warns of optimizers that always allow it."""
         is_capturing = torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
         for group in self.optimizer.param_groups:
             group["capturable"] = is_capturing
-        yield
 
     def _average(self) -> None:
         self.ranks.average_gradients(parameter.grad for parameter in self.parameters if parameter.grad is not None)

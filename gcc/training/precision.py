@@ -14,7 +14,7 @@ from torch import nn
 from gcc.errors import GccError
 from gcc.models.layers import runs_channels_last
 from gcc.training.config import Amp, RunConfig
-from gcc.training.step_runner import EagerStep, GraphedStep, TrainingStep
+from gcc.training.step_runner import EagerStep, GraphedStep, StepRunner, TrainingStep
 from gcc.training.sync_batchnorm import synchronised
 from gcc.utils import backend
 from gcc.utils.distributed import SINGLE_PROCESS, Ranks
@@ -52,7 +52,9 @@ class ExecutionConfig:
     ranks: Ranks = SINGLE_PROCESS
 
     @classmethod
-    def of(cls, config: RunConfig, device: torch.device, ranks: Ranks, *, channels_last: bool) -> ExecutionConfig:
+    def of(
+        cls, config: RunConfig, device: torch.device, ranks: Ranks, *, channels_last: bool, supports_cuda_graphs: bool = True
+    ) -> ExecutionConfig:
         """Return the execution that a run's options ask for.
 
         Args:
@@ -60,6 +62,7 @@ class ExecutionConfig:
             device: where networks run.
             ranks: the processes that train together.
             channels_last: see `choose`.
+            supports_cuda_graphs: whether the architecture's training step may be a CUDA graph.
 
         Raises:
             GccError: the precision is not available on the device, or the options exclude several processes.
@@ -68,10 +71,12 @@ class ExecutionConfig:
             raise GccError(f"--compile works in one process, and this run has {ranks.world}: leave it out")
         fastest = cls.choose(config.amp, device, channels_last=channels_last)
         execution = replace(cls(device) if config.reference else fastest, ranks=ranks)
-        if config.eager or ranks.is_distributed or config.micro_batch is not None or config.detect_anomaly:
-            # A graph cannot contain a collective over the CPU, the recomputation of micro-batches, or a check of values.
+        is_observed = config.micro_batch is not None or config.detect_anomaly
+        if config.eager or config.compile or ranks.is_distributed or is_observed or not supports_cuda_graphs:
+            # A graph cannot contain a collective over the CPU, the recomputation of micro-batches, or a check of values. Graphs of compiled
+            # networks have not been compared with the reference mode.
             execution = replace(execution, cuda_graphs=False)
-        if config.micro_batch is None and not config.detect_anomaly and not config.compile:
+        if not is_observed and not config.compile:
             return execution
         return replace(
             execution,
@@ -123,7 +128,7 @@ class ExecutionConfig:
             warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
             return torch.compile(network, dynamic=False, **COMPILER)
 
-    def runner(self, step: TrainingStep) -> EagerStep:
+    def runner(self, step: TrainingStep) -> StepRunner:
         """Return how the loop runs a training step."""
         return GraphedStep(step) if self.cuda_graphs else EagerStep(step)
 

@@ -193,7 +193,7 @@ class Session:
             batches = f"batches of {recipe.batch_size} at {size_text(recipe)} pixels" + (f" in micro-batches of {parts}" if parts else "")
             return TrainingError(
                 f"{batches} do not fit into memory: give {'a smaller' if parts else 'a'} --micro-batch, or start anew with a lower "
-                "--batch-size or --size; --amp bf16 takes less, too"
+                "--batch-size or --size; --amp bf16 takes less, too" + (", and so does --eager" if execution.cuda_graphs else "")
             )
         if is_nondeterministic_error(error):
             return GccError(f"--deterministic: {str(error).partition('.')[0]}: leave it out, or train on the CPU")

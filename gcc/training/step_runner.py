@@ -5,19 +5,31 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from gcc.errors import TrainingError, first_line
+from gcc.errors import CaptureError, first_line
 from gcc.registry import Batch
 from gcc.training.loss_tree import LossTree, Path, leaves, nested
+from gcc.utils.renamed import warn_user
 
 TrainingStep = Callable[..., LossTree]
 """Trains on one batch from each stream, and returns the losses."""
 
 WORTH_CAPTURING = 8
 """Steps that an epoch must have left. Capturing takes as long as a few steps that run operator by operator."""
+
+
+class StepRunner(Protocol):
+    """Runs the training steps of a stage."""
+
+    def begin_epoch(self, steps: int) -> None:
+        """Prepare for the `steps` steps that are left in an epoch."""
+
+    def __call__(self, *batches: Batch) -> LossTree:
+        """Train on a batch from each stream."""
 
 
 class EagerStep:
@@ -28,17 +40,17 @@ class EagerStep:
     """
 
     def __init__(self, step: TrainingStep) -> None:
-        self.step = step
+        self._step = step
 
     def begin_epoch(self, steps: int) -> None:
-        """Prepare for the `steps` steps that are left in an epoch."""
+        """Do nothing."""
 
     def __call__(self, *batches: Batch) -> LossTree:
         """Train on a batch from each stream."""
-        return self.step(*batches)
+        return self._step(*batches)
 
 
-class GraphedStep(EagerStep):
+class GraphedStep:
     """Runs most steps of an epoch as one CUDA graph, which keeps the GPU busy without Python.
 
     The first step of an epoch runs operator by operator: optimizers create their state in it, and cuDNN chooses its algorithms. The next
@@ -46,32 +58,34 @@ class GraphedStep(EagerStep):
     such as learning rates and Eq. III's beta, and the addresses of the optimizers' state, which a rollback between two epochs replaces. So
     every epoch captures anew.
 
-    A step that makes the host wait for the device cannot be captured. If the second step of the stage does, all steps run operator by
-    operator, with one warning.
+    A step that makes the host wait for the device cannot be captured. The second step of the first epoch that is long enough shows whether
+    it does; all steps then run operator by operator, with one warning.
 
     Args:
         step: the step.
     """
 
     def __init__(self, step: TrainingStep) -> None:
-        super().__init__(step)
+        self._step = step
         self._waits: bool | None = None
         """Whether the step makes the host wait; None before that is known."""
         self._eager_steps = 0
         self._captured: _Captured | None = None
 
     def begin_epoch(self, steps: int) -> None:
+        """Release the graph of the last epoch, and decide whether this one is long enough for another."""
         self._captured = None
         self._eager_steps = 1 if steps >= WORTH_CAPTURING else steps
 
     def __call__(self, *batches: Batch) -> LossTree:
+        """Train on a batch from each stream."""
         self._eager_steps -= 1
         if self._waits or self._eager_steps >= 0:
-            return self.step(*batches)
+            return self._step(*batches)
         if self._waits is None:
             return self._observed(*batches)
         if self._captured is None:
-            self._captured = _Captured.of(self.step, batches)
+            self._captured = _Captured.of(self._step, batches)
         return self._captured.replay(batches)
 
     def _observed(self, *batches: Batch) -> LossTree:
@@ -81,14 +95,17 @@ class GraphedStep(EagerStep):
             warnings.simplefilter("always")
             torch.cuda.set_sync_debug_mode("warn")
             try:
-                losses = self.step(*batches)
+                losses = self._step(*batches)
             finally:
                 torch.cuda.set_sync_debug_mode(before)
         waits = [warning for warning in caught if "synchronizing CUDA operation" in str(warning.message)]
+        for warning in caught:
+            if warning not in waits:
+                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
         self._waits = bool(waits)
         if waits:
-            where = f"{waits[0].filename}:{waits[0].lineno}"
-            warnings.warn(f"the training step waits for the GPU in {where}, so it is not replayed as a CUDA graph", stacklevel=2)
+            line = f"{waits[0].filename}:{waits[0].lineno}"
+            warn_user(f"the training step waits for the GPU in {line}, so it is not replayed as a CUDA graph", UserWarning)
         return losses
 
 
@@ -113,20 +130,25 @@ class _Captured:
         """Capture a step. Nothing is computed.
 
         Raises:
-            TrainingError: the step cannot be captured.
+            CaptureError: the step cannot be captured.
         """
         inputs = [{name: tensor.clone() for name, tensor in batch.items()} for batch in batches]
-        graph = torch.cuda.CUDAGraph()
+        graph, before = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
         try:
-            # Another thread pins the memory of later batches meanwhile.
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            # Without a stream of its own, a capture would use the device of the process's first one. Another thread pins the memory of
+            # later batches meanwhile.
+            stream = torch.cuda.Stream(before.device)  # type: ignore[no-untyped-call]
+            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
                 paths, values = zip(*leaves(step(*inputs)), strict=True)
                 losses = torch.stack([loss.float() for loss in values])
-        except torch.OutOfMemoryError:
-            raise
         except RuntimeError as error:
-            reason = first_line(error)
-            raise TrainingError(f"the training step cannot be captured as a CUDA graph ({reason}): run it with --eager") from error
+            # A capture that fails to end leaves its stream current.
+            torch.cuda.set_stream(before)
+            cause = _first_cause(error)
+            if isinstance(cause, torch.OutOfMemoryError):
+                raise cause from error
+            message = f"the training step cannot be captured as a CUDA graph ({first_line(cause)}): run it with --eager"
+            raise CaptureError(message) from error
         return cls(graph, inputs, paths, losses)
 
     def replay(self, batches: Sequence[Batch]) -> LossTree:
@@ -135,3 +157,10 @@ class _Captured:
             torch._foreach_copy_(list(inputs.values()), [batch[name] for name in inputs])
         self.graph.replay()
         return nested(dict(zip(self.paths, self.losses.clone().unbind(), strict=True)))
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """Return the error during whose handling the others were raised."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error

@@ -74,6 +74,9 @@ def _fits(value: Any, kind: Any) -> bool:
     if origin is not None:
         if isinstance(value, str | bytes) or not isinstance(value, origin):
             return False
+        if origin is tuple:
+            kinds = parts[:1] * len(value) if parts[-1] is ... else parts
+            return len(value) == len(kinds) and all(map(_fits, value, kinds))
         if isinstance(value, Mapping):
             return all(_fits(key, parts[0]) and _fits(item, parts[1]) for key, item in value.items())
         return not isinstance(value, Collection) or all(_fits(item, parts[0]) for item in value)
@@ -92,6 +95,8 @@ def _described(kind: Any) -> str:
     if origin is Literal:
         *first, last = map(repr, parts)
         return " or ".join([", ".join(first), last] if first else [last])
+    if origin is tuple:
+        return f"a tuple of {' and '.join(_described(part) if part is not ... else 'so on' for part in parts)}"
     if origin is not None:
         described = [_described(part) for part in parts]
         return f"a {origin.__name__.lower()} with {' and '.join(described)} as its items"

@@ -592,7 +592,7 @@ def test_a_discriminator_trains_on_its_pool_and_the_imbalance_reads_new_images()
     _, student = teacher_and_student(pool_size=2)
     first = student.generate(batch(0))
     student.step_D(first, student.discriminate(first))
-    assert torch.equal(student.pools["D"].images, first.pairs["D"].fake)
+    assert torch.equal(student.pools["D"].state_dict()["images"], first.pairs["D"].fake)
     inputs_of_D = []
     student.discriminators["D"].register_forward_hook(lambda module, inputs, output: inputs_of_D.append(inputs[0].detach()))
     fakes = [student.generate(batch(seed)) for seed in range(1, 9)]

@@ -68,7 +68,7 @@ def test_the_scaler_is_enabled_only_for_float16():
     ("options", "expected"),
     [
         ({}, True),
-        ({"compile": True}, True),
+        ({"compile": True}, False),
         ({"eager": True}, False),
         ({"reference": True}, False),
         ({"micro_batch": 2}, False),
@@ -86,3 +86,9 @@ def test_several_processes_run_operator_by_operator(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
     execution = ExecutionConfig.of(RunConfig(), torch.device("cuda"), Ranks(0, 2), channels_last=False)
     assert not execution.cuda_graphs and isinstance(execution.runner(dict), EagerStep)
+
+
+def test_an_architecture_may_exclude_cuda_graphs(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
+    options = {"channels_last": False, "supports_cuda_graphs": False}
+    assert not ExecutionConfig.of(RunConfig(), torch.device("cuda"), SINGLE_PROCESS, **options).cuda_graphs

@@ -2,11 +2,13 @@
 
 import os
 import warnings
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from gcc.errors import TrainingError
+from gcc.errors import CaptureError
 from gcc.training import step_runner
 from gcc.training.step_runner import WORTH_CAPTURING, EagerStep, GraphedStep
 
@@ -86,9 +88,65 @@ def test_a_step_that_waits_for_the_gpu_stays_eager_with_one_warning(no_gpu):
         for _ in range(2):
             runner.begin_epoch(10)
             train(runner, 10)
-    told = [str(warning.message) for warning in caught if "not replayed as a CUDA graph" in str(warning.message)]
-    assert (step.calls, Replayed.captured, len(told)) == (20, 0, 1)
-    assert "test_step_runner.py:" in told[0]
+    messages = [str(warning.message) for warning in caught if "not replayed as a CUDA graph" in str(warning.message)]
+    assert (step.calls, Replayed.captured, len(messages)) == (20, 0, 1)
+    assert "test_step_runner.py:" in messages[0]
+
+
+def test_other_warnings_of_a_step_are_shown(no_gpu):
+    runner = GraphedStep(Step("something else"))
+    runner.begin_epoch(10)
+    with pytest.warns(UserWarning, match="something else") as caught:
+        train(runner, 2)
+    assert len(caught) == 2
+
+
+class Stream:
+    device = torch.device("cuda", 1)
+
+
+@pytest.fixture
+def fake_graphs(monkeypatch):
+    """Let a capture compute on the CPU; return the devices of the captures' streams, and the streams that were set."""
+    devices, streams = [], []
+
+    @contextmanager
+    def capture(graph, stream, capture_error_mode):
+        assert capture_error_mode == "thread_local"
+        try:
+            yield
+        except ValueError as error:
+            raise RuntimeError("the capture failed due to a previous error") from error
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=lambda: None))
+    monkeypatch.setattr(torch.cuda, "current_stream", Stream)
+    monkeypatch.setattr(torch.cuda, "Stream", devices.append)
+    monkeypatch.setattr(torch.cuda, "set_stream", streams.append)
+    monkeypatch.setattr(torch.cuda, "graph", capture)
+    return devices, streams
+
+
+def test_a_replay_reads_the_new_batch_and_its_losses_are_copies(fake_graphs):
+    def step(first, second):
+        return {"student": {"G": first["x"].sum(), "imbalance": {"D": second["x"].sum()}}}
+
+    batches = [[{"x": torch.full((2,), float(number))}, {"x": torch.full((3,), 10.0 * number)}] for number in (1, 2)]
+    captured = step_runner._Captured.of(step, batches[0])
+    captured.graph.replay = lambda: captured.losses.copy_(torch.stack([inputs["x"].sum() for inputs in captured.inputs]))
+    first, second = (captured.replay(batch) for batch in batches)
+    assert first == {"student": {"G": 2, "imbalance": {"D": 30}}} and second == {"student": {"G": 4, "imbalance": {"D": 60}}}
+    assert batches[0][0]["x"].tolist() == [1, 1]
+    assert fake_graphs == ([torch.device("cuda", 1)], [])
+
+
+def test_a_capture_that_fails_names_the_first_cause_and_restores_the_stream(fake_graphs):
+    def step(batch):
+        raise ValueError("operation not permitted when stream is capturing")
+
+    with pytest.raises(CaptureError, match=r"\(operation not permitted when stream is capturing\): run it with --eager"):
+        step_runner._Captured.of(step, [{"x": torch.zeros(1)}])
+    ((stream,),) = fake_graphs[1:]
+    assert isinstance(stream, Stream)
 
 
 @pytest.mark.skipif(not (os.environ.get("GCC_TEST_CUDA") and torch.cuda.is_available()), reason="needs a GPU")
@@ -114,5 +172,5 @@ def test_a_graph_trains_as_the_operators_do():
 
 @pytest.mark.skipif(not (os.environ.get("GCC_TEST_CUDA") and torch.cuda.is_available()), reason="needs a GPU")
 def test_a_step_that_cannot_be_captured_names_the_option():
-    with pytest.raises(TrainingError, match="run it with --eager"):
+    with pytest.raises(CaptureError, match="run it with --eager"):
         step_runner._Captured.of(lambda batch: {"G": batch["x"].sum().cpu()}, [{"x": torch.ones(2, device="cuda")}])

@@ -26,6 +26,9 @@ from gcc.utils.arguments import checked_arguments, require_kind
         (["a"], Collection[str]),
         ((1, 2), Sequence[int]),
         ({"a": "b"}, Mapping[str, str | Path]),
+        ((1, "a"), tuple[int, str]),
+        ((), tuple[int, ...]),
+        ((1, 2, 3), tuple[int, ...]),
         (nn.ReLU(), nn.Module),
         (object(), Any),
     ],
@@ -47,6 +50,8 @@ def test_values_that_fit(value, kind):
         ("layers", Collection[str], "x = 'layers': expected a collection with a string as its items"),
         ([3], Collection[str], "x = [3]: expected a collection with a string as its items"),
         ({"a": 3}, Mapping[str, str], "x = {'a': 3}: expected a mapping with a string and a string as its items"),
+        ((1, 2, 3), tuple[int, int], "x = (1, 2, 3): expected a tuple of a whole number and a whole number"),
+        ([1], tuple[int, ...], "x = [1]: expected a tuple of a whole number and so on"),
         (3, nn.Module, "x = 3: expected an object of type Module"),
     ],
 )
