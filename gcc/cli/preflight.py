@@ -99,8 +99,7 @@ def preflight(
         arguments: other keywords of `Compressor`.
     """
     try:
-        bind = teacher.demo_architecture if data is None else teacher.architecture
-        recipe = bind(settings).recipe.to_dict()
+        recipe = teacher.architecture_for(data, settings).recipe.to_dict()
         if "steps" in recipe:
             del recipe["epochs"]
         run = Compressor(teacher, data, skip_bad=True, **arguments, **recipe)

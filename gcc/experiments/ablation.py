@@ -167,8 +167,7 @@ class Ablation(RunGroup):
 
     @cached_property
     def _first_seed(self) -> int:
-        bind = self.teacher.demo_architecture if self._arguments.get("data") is None else self.teacher.architecture
-        seed: int = bind(self._settings).recipe.seed
+        seed: int = self.teacher.architecture_for(self._arguments.get("data"), self._settings).recipe.seed
         return seed
 
     def _widths(self) -> Path | None:

@@ -75,8 +75,7 @@ class Sweep(RunGroup):
     @cached_property
     def freezes_teacher(self) -> bool:
         """Whether the teacher is frozen while the students train."""
-        bind = self.teacher.demo_architecture if self._arguments.get("data") is None else self.teacher.architecture
-        recipe = bind(self._settings).recipe
+        recipe = self.teacher.architecture_for(self._arguments.get("data"), self._settings).recipe
         if "train_teacher" in self._settings:
             return not recipe.train_teacher
         return self.teacher.has_discriminators or not recipe.reads_teacher_discriminators

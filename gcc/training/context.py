@@ -72,9 +72,9 @@ class RunContext:
         self.teacher = teacher
         self.config = config
         self.arch = teacher.arch
-        self.uses_demo_data = config.data is None and datasets is None
-        bind = teacher.demo_architecture if self.uses_demo_data else teacher.architecture
-        self.architecture: Architecture[Any] = bind(settings)
+        data = datasets or config.data
+        self.uses_demo_data = data is None
+        self.architecture: Architecture[Any] = teacher.architecture_for(data, settings)
         self.recipe: Recipe = self.architecture.recipe
         if not self.recipe.train_teacher:
             _require_frozen(teacher, self.recipe)
@@ -93,7 +93,7 @@ class RunContext:
             supports_cuda_graphs=self.architecture.supports_cuda_graphs,
         )
         self.weights = Weights(config.weights)
-        self._opened = DataSplits(self.architecture, datasets or config.data, config.dataset)
+        self._opened = DataSplits(self.architecture, data, config.dataset)
         self.data_name = self._opened.name
         if self.recipe.steps:
             self.recipe = changed(self.recipe, {"epochs": -(-self.recipe.steps // self.loader.steps)})

@@ -124,6 +124,10 @@ class Teacher:
         family = ARCHITECTURES.load(self.arch)
         return self._bound(family, family.demo(), settings)
 
+    def architecture_for(self, data: object, settings: Mapping[str, Any]) -> Architecture[Any]:
+        """Return the architecture that a run on `data` has: `demo_architecture` if it is None, and `architecture` otherwise."""
+        return self.demo_architecture(settings) if data is None else self.architecture(settings)
+
     def _bound(self, family: type[Architecture[Any]], recipe: Recipe, settings: Mapping[str, Any]) -> Architecture[Any]:
         fixed: dict[str, Any] = {}
         for artifact in self.pretrained.values():
