@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import gc
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
@@ -132,13 +133,18 @@ class RunGroup(abc.ABC):
             if _is_finished(folder, run):
                 continue
             yield title
-            with Session(run, folder, Schedule(keep=0)) as session:
-                session.lock()
-                session.resume()
-                run.check()
-                session.prepare()
-                session.train(console, hint=f"continue with --resume {self.out}")
-            save_report([folder])
+            # The run before this one is part of reference cycles, which would hold its networks on the device.
+            gc.collect()
+            self._train(run, folder, console)
+
+    def _train(self, run: TrainingLoop, folder: Path, console: Console) -> None:
+        with Session(run, folder, Schedule(keep=0)) as session:
+            session.lock()
+            session.resume()
+            run.check()
+            session.prepare()
+            session.train(console, hint=f"continue with --resume {self.out}")
+        save_report([folder])
 
     def save(self) -> list[Path]:
         """Write the measurements (`.json`), the table (`.md`) and a grid of held-out samples (`.png`), and return their paths.

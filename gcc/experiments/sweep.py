@@ -119,9 +119,10 @@ class Sweep(RunGroup):
             yield Member("teacher", folder, Trainer(teacher, **self._arguments, **settings))
             teacher = Teacher.load(folder / TEACHER)
         runs = {budget: self._compressor(teacher, budget) for budget in self.budgets}
-        for budget, run in runs.items():
+        for budget in self.budgets:
+            run = runs.pop(budget)
             run.fixed_widths = self._saved_widths(budget, run)
-            run.same_search = {other: runs[other] for other in runs if other != budget and _search(runs[other]) == _search(run)}
+            run.same_search = {other: later for other, later in runs.items() if _search(later) == _search(run)}
             yield Member(f"budget {budget}", self._folder(budget), run)
 
     def run(self, console: Console | None = None) -> dict[str, dict[str, Measurements]]:
@@ -240,7 +241,7 @@ class _SweepRun(Compressor):
     """A run of a sweep, whose first step also finds the widths of other runs.
 
     Attributes:
-        same_search: the runs whose first step would train the same pair, by budget.
+        same_search: the later runs whose first step would train the same pair, by budget; empty after this run's first step.
 
     Args:
         save_widths: receives the budget, the run and the widths of each of these.
@@ -248,7 +249,7 @@ class _SweepRun(Compressor):
         options: keywords of `Compressor`.
     """
 
-    same_search: Mapping[str, Compressor]
+    same_search: dict[str, Compressor]
 
     def __init__(self, save_widths: Callable[[str, Compressor, Mapping[str, Widths]], None], teacher: Teacher, **options: Any) -> None:
         super().__init__(teacher, **options)
@@ -258,7 +259,8 @@ class _SweepRun(Compressor):
     def search_widths(self, searched: GANPair) -> dict[str, Widths]:
         trained = deepcopy(searched.state_dict()) if self.same_search else {}
         widths = super().search_widths(searched)
-        for budget, run in self.same_search.items():
+        while self.same_search:
+            budget, run = self.same_search.popitem()
             # The gradients that a metric reads may have changed running statistics.
             searched.load_state_dict(trained)
             self._save_widths(budget, run, search_student_widths(run.context, run.metric, searched))

@@ -2,6 +2,7 @@
 
 import io
 import json
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from gcc import Compressor, Sweep, Teacher, Trainer
 from gcc.artifacts.model import read
 from gcc.cli.tables import curve
 from gcc.errors import BudgetError, GccError, OutputError
+from gcc.experiments.ablation import Ablation
 from gcc.registry import MetricKey
 from gcc.report.panels import Curve, framed
 from gcc.report.sweep import SweepRecord, curve_panels, markdown_tables
@@ -115,6 +117,26 @@ def test_a_teacher_can_train_along_as_in_algorithm_1(tmp_path):
         alone = Compressor(Teacher.create("pix2pix"), budget=budget, **options()).run()
         assert same_weights(alone.students, tmp_path / budget / "student")
         assert same_weights(alone.pairs["teacher"].networks(), tmp_path / budget / "teacher")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sweep", "ablation"])
+def test_finished_runs_are_freed_before_the_next_one_trains(kind, tmp_path, monkeypatch):
+    if kind == "sweep":
+        group = sweep(tmp_path, ["40%", "50%", "60%"])
+    else:
+        group = Ablation(Teacher.create("pix2pix"), tmp_path, presets="pruned-only,gcc", seeds=1, options=options(budget="40%"))
+    pairs, left = [], []
+    train_member = type(group)._train
+
+    def train_and_count(self, run, folder, console):
+        left.append(sum(pair() is not None for pair in pairs))
+        train_member(self, run, folder, console)
+        pairs.extend(weakref.ref(pair) for pair in run.pairs.values())
+
+    monkeypatch.setattr(type(group), "_train", train_and_count)
+    train(group)
+    assert len(pairs) > 2 and left == [0] * len(left)
 
 
 def test_a_given_teacher_is_not_trained_again(tmp_path):
