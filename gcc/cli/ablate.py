@@ -24,12 +24,13 @@ def command(**options: Any) -> None:
     """
     from gcc.cli.run import options_of_group, train_group
     from gcc.cli.tables import ablation_table, printer
+    from gcc.evaluation.collection import split_names
     from gcc.experiments.ablation import Ablation
 
     options = options_of_group(options)
     teacher, settings = teacher_and_settings(options)
     out = options["out"] or Path("runs") / f"{teacher.arch}-ablation"
-    ablation = Ablation(teacher, out, presets=options["presets"], seeds=options["seeds"], options=run_arguments(options) | settings)
+    ablation = Ablation(teacher, out, split_names(options["presets"]), seeds=options["seeds"], **run_arguments(options), **settings)
     if train_group(ablation, options):
         printer().print(ablation_table(ablation.measurements().rows()))
         for path in ablation.save():

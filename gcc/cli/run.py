@@ -113,7 +113,7 @@ def options_of_group(options: dict[str, Any]) -> dict[str, Any]:
     return _saved_options(resume, str(click.get_current_context().info_name), options) if resume else options
 
 
-def train_group(group: RunGroup, options: Mapping[str, Any]) -> bool:
+def train_group(group: RunGroup[Any], options: Mapping[str, Any]) -> bool:
     """Print the plan of several runs, train those that are not finished, and return whether all are; a dry run trains none.
 
     Args:

@@ -7,15 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 from gcc.artifacts.model import read
 from gcc.compressor import Compressor
 from gcc.errors import ArtifactError
-from gcc.evaluation.collection import split_names
 from gcc.experiments.runs import Member, RunGroup
 from gcc.registry import MetricKey, unit_of
 from gcc.registry.presets import PRESETS, preset
+from gcc.training.config import RunOptions
 from gcc.training.teacher import Teacher
 
 TEACHER = "teacher"
@@ -72,15 +72,16 @@ class Measurements:
         return "\n".join(lines) + f"\n\n{seeds}, on held-out images.\n"
 
 
-class Ablation(RunGroup):
+class Ablation(RunGroup[Measurements]):
     """Runs of every variant with every seed, each in its own folder `OUT/variant/seed-0`.
 
     The first run searches the widths of all others. The fields of a preset override the options.
 
     Args:
         teacher: of every run.
-        out: folder of the runs.
-        presets: names of the variants, comma-separated. An empty text takes all.
+        out: folder of the runs. Finished runs in it are not repeated, and stopped ones are resumed.
+        presets: names of the variants, such as `["no-global", "gcc"]`. An empty sequence takes all.
+        data: folder of the training images. None takes the architecture's demo data and demo recipe.
         seeds: runs of each variant, with consecutive seeds from the recipe's.
         options: keywords of `Compressor`, with recipe fields.
 
@@ -91,9 +92,18 @@ class Ablation(RunGroup):
     name = "ablation"
     noun = "an ablation"
 
-    def __init__(self, teacher: Teacher, out: Path, *, presets: str, seeds: int, options: Mapping[str, Any]) -> None:
-        super().__init__(teacher, out, options)
-        self.variants = list(dict.fromkeys(split_names(presets))) or list(PRESETS)
+    def __init__(
+        self,
+        teacher: Teacher,
+        out: str | Path,
+        presets: Sequence[str] = (),
+        data: str | Path | None = None,
+        *,
+        seeds: int = 3,
+        **options: Unpack[RunOptions],
+    ) -> None:
+        super().__init__(teacher, out, data, options)
+        self.variants = list(dict.fromkeys(presets)) or list(PRESETS)
         for name in self.variants:
             preset(name)
         self.seeds = seeds
@@ -162,12 +172,12 @@ class Ablation(RunGroup):
             GccError: the recipe, the data or a plugin cannot be used.
         """
         settings = self._settings | dict(PRESETS[variant].settings) | {"seed": self._first_seed + number}
-        widths = self._arguments.get("widths") or self._widths()
-        return Compressor(self.teacher, **{**self._arguments, "widths": widths}, **settings)
+        widths = self.config.widths or self._widths()
+        return Compressor(self.teacher, **{**vars(self.config), "widths": widths}, **settings)
 
     @cached_property
     def _first_seed(self) -> int:
-        seed: int = self.teacher.architecture_for(self._arguments.get("data"), self._settings).recipe.seed
+        seed: int = self.teacher.architecture_for(self.config.data, self._settings).recipe.seed
         return seed
 
     def _widths(self) -> Path | None:

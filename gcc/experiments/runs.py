@@ -6,10 +6,9 @@ import abc
 import gc
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from PIL.Image import Image
 from rich.console import Console
@@ -35,6 +34,10 @@ NOT_COMPARED = ("data", "weights", "workers", "cache")
 """Options that the plan records by their contents, or that do not change the result."""
 
 
+Measured = TypeVar("Measured")
+"""What a group of runs measures."""
+
+
 class Member(NamedTuple):
     """One run with its title and its folder; the run is not started."""
 
@@ -43,16 +46,18 @@ class Member(NamedTuple):
     run: TrainingLoop
 
 
-class RunGroup(abc.ABC):
+class RunGroup(abc.ABC, Generic[Measured]):
     """Several runs in one folder that share their inputs, except their recipes.
 
     Attributes:
         name: what the group is, such as "ablation"; the names of its files begin with it.
         noun: the name with its article.
+        config: the options of every run.
 
     Args:
         teacher: of every run.
-        out: folder of the runs.
+        out: folder of the runs. Finished runs in it are not repeated, and stopped ones are resumed.
+        data: folder of the training images. None takes the architecture's demo data and demo recipe.
         options: keywords of `Compressor`, with recipe fields.
 
     Raises:
@@ -62,14 +67,13 @@ class RunGroup(abc.ABC):
     name: ClassVar[str]
     noun: ClassVar[str]
 
-    def __init__(self, teacher: Teacher, out: Path, options: Mapping[str, Any]) -> None:
+    def __init__(self, teacher: Teacher, out: str | Path, data: str | Path | None, options: Mapping[str, Any]) -> None:
         if is_distributed_launch():
             raise RunError(f"{self.noun} runs in one process: start it without torchrun, or start each run with `gcc compress`")
         self.teacher = teacher
-        self.out = out
-        own = {option.name for option in fields(RunConfig)}
-        self._arguments = {name: value for name, value in options.items() if name in own}
-        self._settings = renamed({name: value for name, value in options.items() if name not in own})
+        self.out = Path(out)
+        self.config, settings = RunConfig.split({"data": data, **options})
+        self._settings = renamed(settings)
 
     @property
     @abc.abstractmethod
@@ -83,6 +87,14 @@ class RunGroup(abc.ABC):
     @abc.abstractmethod
     def folders(self) -> Mapping[str, Path]:
         """Return the folders of the saved generators that are compared, by title."""
+
+    @abc.abstractmethod
+    def measurements(self) -> Measured:
+        """Return the measurements of the finished runs.
+
+        Raises:
+            ArtifactError: a saved generator is missing or damaged.
+        """
 
     @abc.abstractmethod
     def to_dict(self) -> dict[str, Any]:
@@ -118,6 +130,21 @@ class RunGroup(abc.ABC):
             raise OutputError(f"{self.out} contains a single run: choose another --out, which need not exist yet")
         self.first.check()
         self._require_same_inputs()
+
+    def run(self, console: Console | None = None) -> Measured:
+        """Train every run that is not finished, write the results, and return the measurements.
+
+        Args:
+            console: where progress goes; None shows none.
+
+        Raises:
+            GccError: a run is impossible or fails, or the folder contains runs with other inputs.
+        """
+        self.check()
+        for _ in self.runs(console or Console(quiet=True)):
+            pass
+        self.save()
+        return self.measurements()
 
     def runs(self, console: Console) -> Iterator[str]:
         """Train every run that is not finished, and yield its title before it starts.
@@ -179,11 +206,10 @@ class RunGroup(abc.ABC):
         """The inputs that all runs share, except their recipes, as plain JSON values."""
         folder = self.teacher.folder
         saved = sorted(folder.glob("**/*.safetensors")) if folder else []
-        arguments = {name: str(value) for name, value in sorted(self._arguments.items()) if value and name not in NOT_COMPARED}
-        return arguments | {
-            "data": self.first.context.data.train.identity or str(self._arguments.get("data")),
+        return _compared(self.config) | {
+            "data": self.first.context.data.train.identity or str(self.config.data),
             "teacher": {str(path.relative_to(folder)): short_sha256(path) for path in saved} if folder else {},
-            "weights": {name: short_sha256(Path(file)) for name, file in sorted((self._arguments.get("weights") or {}).items())},
+            "weights": {name: short_sha256(Path(file)) for name, file in sorted(self.config.weights.items())},
         }
 
     def _require_same_inputs(self) -> None:
@@ -197,9 +223,15 @@ class RunGroup(abc.ABC):
         if not isinstance(plan, dict):
             raise OutputError(f"{path} is damaged, or not the plan of {self.noun}: choose another --out")
         saved: dict[str, Any] = plan
-        before = {RENAMED_OPTIONS.get(name, name): value for name, value in saved.items()}
+        # Earlier versions left out options that were not given.
+        before = _compared(RunConfig()) | {RENAMED_OPTIONS.get(name, name): value for name, value in saved.items()}
         if names := [name for name in {**self._inputs, **before} if self._inputs.get(name) != before.get(name)]:
             raise OutputError(f"{self.out} contains {self.noun} with another {', '.join(names)}: choose another --out, or use the same")
+
+
+def _compared(config: RunConfig) -> dict[str, Any]:
+    """Return the options that all runs of a folder share, as plain JSON values, without those that are off."""
+    return {name: str(value) for name, value in sorted(vars(config).items()) if value and name not in NOT_COMPARED}
 
 
 def _is_finished(folder: Path, run: TrainingLoop) -> bool:

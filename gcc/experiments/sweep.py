@@ -9,8 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Unpack
 
-from rich.console import Console
-
 from gcc.artifacts.comparison import AS_GIVEN, Measurements
 from gcc.artifacts.config import Artifact
 from gcc.artifacts.model import read
@@ -32,7 +30,7 @@ WIDTHS = "sweep-widths.json"
 """The file with the widths that one run's first step has found for other runs."""
 
 
-class Sweep(RunGroup):
+class Sweep(RunGroup[dict[str, dict[str, Measurements]]]):
     """One teacher, and a student for each budget, each run in its own folder, such as `OUT/25%`.
 
     The teacher is trained once, as `gcc train` does, in `OUT/teacher`, unless a pretrained one is given. It is frozen while the students
@@ -47,6 +45,7 @@ class Sweep(RunGroup):
         teacher: the architecture, its recipe, and pretrained weights if it has any.
         out: folder of the runs. Finished runs in it are not repeated, and stopped ones are resumed.
         budgets: the students' budgets, such as `["10%", "25%"]`.
+        data: folder of the training images. None takes the architecture's demo data and demo recipe.
         options: keywords of `Compressor`, with recipe fields, without `budget`, `widths` and `student`.
 
     Raises:
@@ -59,11 +58,11 @@ class Sweep(RunGroup):
     def __init__(
         self, teacher: Teacher, out: str | Path, budgets: Sequence[str], data: str | Path | None = None, **options: Unpack[RunOptions]
     ) -> None:
-        super().__init__(teacher, Path(out), {"data": data, **options})
+        super().__init__(teacher, out, data, options)
         if isinstance(budgets, str) or not budgets:
             raise BudgetError(f"budgets = {budgets!r}: expected at least one, such as ['10%', '25%']")
         for name in ("widths", "student"):
-            if self._arguments.pop(name, None) is not None:
+            if getattr(self.config, name) is not None:
                 raise GccError(f"a sweep trains a new student for each budget: leave {name} out")
         self._settings.pop("budget", None)
         self.budgets = list(dict.fromkeys("".join(budget.split()) for budget in budgets))
@@ -75,7 +74,7 @@ class Sweep(RunGroup):
     @cached_property
     def freezes_teacher(self) -> bool:
         """Whether the teacher is frozen while the students train."""
-        recipe = self.teacher.architecture_for(self._arguments.get("data"), self._settings).recipe
+        recipe = self.teacher.architecture_for(self.config.data, self._settings).recipe
         if "train_teacher" in self._settings:
             return not recipe.train_teacher
         return self.teacher.has_discriminators or not recipe.reads_teacher_discriminators
@@ -116,7 +115,7 @@ class Sweep(RunGroup):
         if self.trains_teacher_first:
             folder = self.out / TEACHER
             settings = {name: value for name, value in self._settings.items() if name != "train_teacher"}
-            yield Member("teacher", folder, Trainer(teacher, **self._arguments, **settings))
+            yield Member("teacher", folder, Trainer(teacher, **vars(self.config), **settings))
             teacher = Teacher.load(folder / TEACHER)
         runs = {budget: self._compressor(teacher, budget) for budget in self.budgets}
         for budget in self.budgets:
@@ -124,21 +123,6 @@ class Sweep(RunGroup):
             run.fixed_widths = self._saved_widths(budget, run)
             run.same_search = {other: later for other, later in runs.items() if _search(later) == _search(run)}
             yield Member(f"budget {budget}", self._folder(budget), run)
-
-    def run(self, console: Console | None = None) -> dict[str, dict[str, Measurements]]:
-        """Train every run that is not finished, write the report, and return the measurements by generator and title.
-
-        Args:
-            console: where progress goes; None shows none.
-
-        Raises:
-            GccError: a run is impossible or fails, or the folder contains runs with other inputs.
-        """
-        self.check()
-        for _ in self.runs(console or Console(quiet=True)):
-            pass
-        self.save()
-        return self.measurements()
 
     def measurements(self) -> dict[str, dict[str, Measurements]]:
         """Return costs, latency and metrics by generator and title: the teacher's, then those of every budget's student.
@@ -209,7 +193,7 @@ class Sweep(RunGroup):
     def _compressor(self, teacher: Teacher, budget: str) -> _SweepRun:
         frozen = self.freezes_teacher and bool(teacher.pretrained)
         settings = self._settings | {"budget": budget, "train_teacher": not frozen}
-        return _SweepRun(self._save_widths, teacher, **self._arguments, **settings)
+        return _SweepRun(self._save_widths, teacher, **vars(self.config), **settings)
 
     def _folder(self, budget: str) -> Path:
         return self.out / budget

@@ -18,8 +18,8 @@ from tests.helpers.families import TINY
 pytestmark = pytest.mark.usefixtures("small_worlds")
 
 
-def ablation(out, arch="pix2pix", presets="pruned-only,gcc", seeds=2, **settings):
-    return Ablation(Teacher.create(arch), out, presets=presets, seeds=seeds, options={"device": "cpu"} | TINY[arch] | settings)
+def ablation(out, arch="pix2pix", presets=("pruned-only", "gcc"), seeds=2, **settings):
+    return Ablation(Teacher.create(arch), out, presets, seeds=seeds, **{"device": "cpu"} | TINY[arch] | settings)
 
 
 def run(ablation):
@@ -62,7 +62,7 @@ def test_variants_share_widths_seeds_and_teachers_and_finished_runs_are_not_repe
 
 
 def test_each_generator_of_a_family_has_its_own_metrics(tmp_path):
-    one = ablation(tmp_path, arch="cyclegan", presets="gcc", seeds=1, evaluators="fd_effnetlite0")
+    one = ablation(tmp_path, arch="cyclegan", presets=["gcc"], seeds=1, evaluators="fd_effnetlite0")
     run(one)
     values = one.measurements().to_dict()["gcc"]
     assert values.keys() == {"A2B fd_effnetlite0", "B2A fd_effnetlite0"} and len(set(map(tuple, values.values()))) == 2
@@ -77,7 +77,7 @@ def test_a_preset_changes_only_its_own_fields(tmp_path):
 
 
 def test_one_seed_has_no_deviation_and_a_variant_named_twice_runs_once(tmp_path):
-    single = ablation(tmp_path, presets="gcc,gcc", seeds=1)
+    single = ablation(tmp_path, presets=["gcc", "gcc"], seeds=1)
     assert run(single) == ["gcc, seed 0"]
     measurements = single.measurements()
     assert "±" not in measurements.rows()["gcc"]["l1"] and len(measurements.to_dict()["teacher"]["l1"]) == 1
@@ -86,17 +86,32 @@ def test_one_seed_has_no_deviation_and_a_variant_named_twice_runs_once(tmp_path)
 
 def test_runs_with_other_inputs_are_refused(tmp_path):
     out = tmp_path / "out"
-    run(ablation(out, presets="gcc", seeds=1))
-    other = ablation(out, presets="gcc", seeds=1, amp="bf16")
+    run(ablation(out, presets=["gcc"], seeds=1))
+    other = ablation(out, presets=["gcc"], seeds=1, amp="bf16")
     with pytest.raises(OutputError, match="contains an ablation with another amp"):
         other.plan()
     data = tmp_path / "data" / "train"
     data.mkdir(parents=True)
     for number in range(8):
         Image.new("RGB", (64, 32), (number, 0, 0)).save(data / f"{number}.png")
-    other = ablation(out, presets="gcc", seeds=1, data=tmp_path / "data")
+    other = ablation(out, presets=["gcc"], seeds=1, data=tmp_path / "data")
     with pytest.raises(OutputError, match="contains an ablation with another data"):
         other.plan()
+
+
+def test_run_trains_and_writes_everything_and_options_at_their_defaults_are_the_same_inputs(tmp_path):
+    measured = ablation(tmp_path, presets=["gcc"], seeds=1).run()
+    assert json.loads((tmp_path / "ablation.json").read_text())["figures"] == measured.to_dict()
+    assert (tmp_path / "ablation.md").read_text() == measured.to_markdown() and (tmp_path / "ablation.png").is_file()
+    # The command line names every option, and earlier versions wrote those alone that were given.
+    assert run(ablation(tmp_path, presets=["gcc"], seeds=1, amp="auto", on_nan="stop", workers=None, data=None)) == []
+    plan = json.loads((tmp_path / "ablation-plan.json").read_text())
+    for name in ("amp", "on_nan", "on_collapse"):
+        del plan[name]
+    (tmp_path / "ablation-plan.json").write_text(json.dumps(plan))
+    ablation(tmp_path, presets=["gcc"], seeds=1).plan()
+    with pytest.raises(OutputError, match="contains an ablation with another on_nan"):
+        ablation(tmp_path, presets=["gcc"], seeds=1, on_nan="rollback").plan()
 
 
 @pytest.mark.parametrize("plan", ["[]", "3", "null", "no JSON"])
@@ -107,30 +122,30 @@ def test_a_damaged_plan_is_refused(plan, tmp_path):
 
 
 def test_another_first_variant_takes_the_widths_of_a_finished_run(tmp_path):
-    run(ablation(tmp_path, presets="gcc", seeds=1))
-    later = ablation(tmp_path, presets="pruned-only,gcc", seeds=1)
+    run(ablation(tmp_path, presets=["gcc"], seeds=1))
+    later = ablation(tmp_path, presets=["pruned-only", "gcc"], seeds=1)
     assert run(later) == ["pruned-only, seed 0"]
     assert later.measurements().values.keys() == {"teacher", "pruned-only", "gcc"}
 
 
 def test_unknown_variants_are_refused(tmp_path):
     with pytest.raises(RecipeError, match="unknown preset 'all'"):
-        ablation(tmp_path, presets="all")
+        ablation(tmp_path, presets=["all"])
 
 
 def test_a_stopped_run_is_resumed(tmp_path):
     def stop(step):
         raise KeyboardInterrupt
 
-    first = ablation(tmp_path / "whole", presets="gcc", seeds=1)
+    first = ablation(tmp_path / "whole", presets=["gcc"], seeds=1)
     run(first)
-    stopped = ablation(tmp_path / "stopped", presets="gcc", seeds=1)
+    stopped = ablation(tmp_path / "stopped", presets=["gcc"], seeds=1)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Compressor, "monitored", lambda self: stop(None) if "student" in self.pairs and self.epoch == 2 else {})
         run(stopped)
     folder = tmp_path / "stopped" / "gcc" / "seed-0"
     assert (folder / "checkpoints").is_dir() and not (folder / "student").exists()
-    assert run(ablation(tmp_path / "stopped", presets="gcc", seeds=1)) == ["gcc, seed 0"]
+    assert run(ablation(tmp_path / "stopped", presets=["gcc"], seeds=1)) == ["gcc, seed 0"]
     assert not (folder / "replaced").exists()
     weights = [(tmp_path / name / "gcc" / "seed-0" / "student" / "model.safetensors").read_bytes() for name in ("whole", "stopped")]
     assert weights[0] == weights[1]
@@ -143,6 +158,6 @@ def test_the_folder_of_a_single_run_is_refused(tmp_path):
 
 
 def test_changed_recipe_fields_are_named(tmp_path):
-    run(ablation(tmp_path, presets="gcc", seeds=1))
+    run(ablation(tmp_path, presets=["gcc"], seeds=1))
     with pytest.raises(OutputError, match=r"another recipe \(gamma_m was 50.0 and is 5.0\)"):
-        run(ablation(tmp_path, presets="gcc", seeds=1, gamma_m=5.0))
+        run(ablation(tmp_path, presets=["gcc"], seeds=1, gamma_m=5.0))

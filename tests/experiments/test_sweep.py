@@ -125,7 +125,7 @@ def test_finished_runs_are_freed_before_the_next_one_trains(kind, tmp_path, monk
     if kind == "sweep":
         group = sweep(tmp_path, ["40%", "50%", "60%"])
     else:
-        group = Ablation(Teacher.create("pix2pix"), tmp_path, presets="pruned-only,gcc", seeds=1, options=options(budget="40%"))
+        group = Ablation(Teacher.create("pix2pix"), tmp_path, ["pruned-only", "gcc"], seeds=1, **options(budget="40%"))
     pairs, left = [], []
     train_member = type(group)._train
 
