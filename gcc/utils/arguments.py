@@ -60,7 +60,16 @@ def require_kind(name: str, value: Any, kind: Any) -> None:
         GccError: the value does not fit; the message has its name.
     """
     if not _fits(value, kind):
-        raise GccError(f"{name} = {' '.join(reprlib.repr(value).split())}: expected {_described(kind)}")
+        raise GccError(f"{name} = {shown(value)}: expected {_described(kind)}")
+
+
+def shown(value: Any) -> str:
+    """Return a short description of a value in one line, for messages.
+
+    >>> shown([0] * 100)
+    '[0, 0, 0, 0, 0, 0, ...]'
+    """
+    return " ".join(reprlib.repr(value).split())
 
 
 def _fits(value: Any, kind: Any) -> bool:

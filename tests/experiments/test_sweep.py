@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
+from torch.utils.data import DataLoader, TensorDataset
 
 from gcc import Compressor, Sweep, Teacher, Trainer
 from gcc.artifacts.model import read
@@ -220,6 +222,15 @@ def test_what_would_fail_is_refused_before_the_teacher_trains(tmp_path):
         with pytest.raises(GccError, match=f"leave {name} out"):
             sweep(tmp_path, **{name: tmp_path})
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", [Sweep, Ablation])
+def test_a_dataset_is_refused_since_another_process_cannot_compare_it(kind, tmp_path):
+    dataset = TensorDataset(torch.rand(4, 3, 32, 32))
+    for data in (dataset, DataLoader(dataset), {"train": dataset}):
+        with pytest.raises(GccError, match=rf"^data = [^\n]*: expected a folder, since {kind.noun} must find the same data") as error:
+            kind(Teacher.create("pix2pix"), tmp_path, ["gcc"], data, **options())
+        assert "\n" not in str(error.value)
 
 
 def test_another_recipe_or_other_inputs_are_refused(tmp_path):
