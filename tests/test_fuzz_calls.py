@@ -18,7 +18,7 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional
 
-from gcc import Compressor, Teacher, Trainer, bench, export, load, optimize, prune
+from gcc import Compressor, Sweep, Teacher, Trainer, bench, export, load, optimize, prune
 from gcc.cli import Commands, main
 from gcc.errors import GccError
 from gcc.training.config import RunOptions
@@ -212,12 +212,17 @@ STRANGE = [
 ]
 
 
-def test_runs_take_any_option(tmp_path):
-    names = sorted({*typing.get_type_hints(RunOptions), "data", "nothing"})
+def sweep_of(teacher, **options):
+    options.setdefault("budgets", [options.pop("budget")])
+    return Sweep(teacher, "runs", **options).first
+
+
+def test_runs_take_any_option():
+    names = sorted({*typing.get_type_hints(RunOptions), "data", "budgets", "nothing"})
     for number in range(CASES):
         chance = random.Random(f"option {number}")
         chosen = {name: chance.choice(STRANGE) for name in chance.sample(names, 2)}
-        kind = chance.choice([Compressor, Trainer])
+        kind = chance.choice([Compressor, Trainer, sweep_of])
         try:
             kind(Teacher.create("pix2pix"), **{**TINY["pix2pix"], "device": "cpu", **chosen})
         except GccError as error:

@@ -30,6 +30,8 @@ def command(**options: Any) -> None:
     if not options["budgets"]:
         raise GccError("no budget: give one or more, such as --budget 10% --budget 25%")
     teacher, settings = teacher_and_settings({**options, "budget": options["budgets"][0]})
+    # Named above because the counter and the width of a file belong to the file's budget.
+    del settings["budget"]
     out = options["out"] or Path("runs") / f"{teacher.arch}-sweep"
     sweep = Sweep(teacher, out, options["budgets"], **run_arguments(options), **settings)
     if train_group(sweep, options):

@@ -11,12 +11,13 @@ from typing import Any, NamedTuple, Unpack
 
 from gcc.artifacts.model import read
 from gcc.compressor import Compressor
-from gcc.errors import ArtifactError
+from gcc.errors import ArtifactError, GccError
 from gcc.experiments.runs import Member, RunGroup
 from gcc.registry import MetricKey, unit_of
 from gcc.registry.presets import PRESETS, preset
 from gcc.training.config import RunOptions
 from gcc.training.teacher import Teacher
+from gcc.utils.arguments import require_kind
 
 TEACHER = "teacher"
 TRAINED_TEACHER = "teacher (after training)"
@@ -86,7 +87,7 @@ class Ablation(RunGroup[Measurements]):
         options: keywords of `Compressor`, with recipe fields.
 
     Raises:
-        GccError: a preset is unknown, or this process is one of several.
+        GccError: a preset is unknown, an option cannot be used, or this process is one of several.
     """
 
     name = "ablation"
@@ -103,6 +104,12 @@ class Ablation(RunGroup[Measurements]):
         **options: Unpack[RunOptions],
     ) -> None:
         super().__init__(teacher, out, data, options)
+        require_kind("presets", presets, Sequence[str])
+        require_kind("seeds", seeds, int)
+        if seeds < 1:
+            raise GccError(f"seeds = {seeds!r}: expected a whole number from 1 up")
+        if self.config.student is not None:
+            raise GccError("an ablation trains a new student in each run: leave student out")
         self.variants = list(dict.fromkeys(presets)) or list(PRESETS)
         for name in self.variants:
             preset(name)

@@ -26,7 +26,7 @@ from gcc.training.loop import TrainingLoop
 from gcc.training.measure import held_out_grid
 from gcc.training.session import Session
 from gcc.training.teacher import Teacher
-from gcc.utils.arguments import shown
+from gcc.utils.arguments import require_kind, shown
 from gcc.utils.distributed import is_distributed_launch
 from gcc.utils.files import replacing, write_text
 from gcc.utils.weights import short_sha256
@@ -71,6 +71,8 @@ class RunGroup(abc.ABC, Generic[Measured]):
     def __init__(self, teacher: Teacher, out: str | Path, data: str | Path | None, options: Mapping[str, Any]) -> None:
         if is_distributed_launch():
             raise RunError(f"{self.noun} runs in one process: start it without torchrun, or start each run with `gcc compress`")
+        require_kind("teacher", teacher, Teacher)
+        require_kind("out", out, Path)
         if data is not None and not isinstance(data, str | Path):
             raise GccError(f"data = {shown(data)}: expected a folder, since {self.noun} must find the same data when it is resumed")
         self.teacher = teacher

@@ -24,6 +24,7 @@ from gcc.training.pair import GANPair
 from gcc.training.teacher import Teacher
 from gcc.training.teacher_trainer import Trainer
 from gcc.training.width_search import search_student_widths
+from gcc.utils.arguments import require_kind
 from gcc.utils.files import write_text
 
 WIDTHS = "sweep-widths.json"
@@ -59,12 +60,14 @@ class Sweep(RunGroup[dict[str, dict[str, Measurements]]]):
         self, teacher: Teacher, out: str | Path, budgets: Sequence[str], data: str | Path | None = None, **options: Unpack[RunOptions]
     ) -> None:
         super().__init__(teacher, out, data, options)
-        if isinstance(budgets, str) or not budgets:
+        require_kind("budgets", budgets, Sequence[str])
+        if not budgets:
             raise BudgetError(f"budgets = {budgets!r}: expected at least one, such as ['10%', '25%']")
+        if "budget" in self._settings:
+            raise GccError("a sweep trains a student for each of its budgets: leave budget out")
         for name in ("widths", "student"):
             if getattr(self.config, name) is not None:
                 raise GccError(f"a sweep trains a new student for each budget: leave {name} out")
-        self._settings.pop("budget", None)
         self.budgets = list(dict.fromkeys("".join(budget.split()) for budget in budgets))
 
     @cached_property

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from gcc import Compressor, Teacher
 from gcc.artifacts.model import read
-from gcc.errors import OutputError, RecipeError
+from gcc.errors import GccError, OutputError, RecipeError
 from gcc.experiments.ablation import Ablation
 from gcc.registry.presets import PRESETS
 from tests.helpers.families import TINY
@@ -131,6 +131,20 @@ def test_another_first_variant_takes_the_widths_of_a_finished_run(tmp_path):
 def test_unknown_variants_are_refused(tmp_path):
     with pytest.raises(RecipeError, match="unknown preset 'all'"):
         ablation(tmp_path, presets=["all"])
+
+
+def test_arguments_of_other_types_are_refused(tmp_path):
+    for arguments, message in (
+        ({"presets": "gcc"}, "^presets = 'gcc': expected a sequence with a string as its items"),
+        ({"seeds": "3"}, "^seeds = '3': expected a whole number"),
+        ({"seeds": 0}, "^seeds = 0: expected a whole number from 1 up"),
+        ({"out": 3}, "^out = 3: expected a path"),
+        ({"student": tmp_path}, "leave student out"),
+    ):
+        with pytest.raises(GccError, match=message):
+            ablation(**{"out": tmp_path} | arguments)
+    with pytest.raises(GccError, match="^teacher = 'pix2pix': expected an object of type Teacher"):
+        Ablation("pix2pix", tmp_path)
 
 
 def test_a_stopped_run_is_resumed(tmp_path):

@@ -215,12 +215,14 @@ def test_what_would_fail_is_refused_before_the_teacher_trains(tmp_path):
         sweep(tmp_path, ["40%", "0.1%"]).plan()
     with pytest.raises(BudgetError, match="expected `3.0G`"):
         sweep(tmp_path, ["40%", "a/b"]).plan()
-    for budgets in ("40%", []):
-        with pytest.raises(BudgetError, match="expected at least one"):
+    with pytest.raises(BudgetError, match="expected at least one"):
+        sweep(tmp_path, [])
+    for budgets in ("40%", [0.25], 3, None):
+        with pytest.raises(GccError, match="^budgets = .*: expected a sequence with a string as its items"):
             sweep(tmp_path, budgets)
-    for name in ("widths", "student"):
+    for name in ("widths", "student", "budget"):
         with pytest.raises(GccError, match=f"leave {name} out"):
-            sweep(tmp_path, **{name: tmp_path})
+            sweep(tmp_path, **{name: str(tmp_path)})
     assert not any(tmp_path.iterdir())
 
 
