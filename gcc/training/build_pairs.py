@@ -91,9 +91,8 @@ def student_pair(context: RunContext, widths: Mapping[str, Widths], layers: Dist
     generators = student_generators(context, widths)
     discriminators = kind.build_discriminators(context.architecture)
     projections = _projections(context, widths, layers)
-    pair = kind(context.architecture, generators, discriminators, context.execution, context.auxiliary, layers, projections)
-    pair.optimizer_alpha.lr = alpha_rate(context)
-    return pair
+    rate = alpha_rate(context)
+    return kind(context.architecture, generators, discriminators, context.execution, context.auxiliary, layers, projections, rate)
 
 
 def distillation_layers(context: RunContext) -> DistillationLayers:

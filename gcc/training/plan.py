@@ -14,7 +14,7 @@ from gcc.pruning.cost import generator_cost
 from gcc.recipe import LENGTH_FIELDS, Recipe, differences, size_text
 from gcc.training.context import RunContext
 from gcc.training.footprint import networks_on_meta
-from gcc.training.retention import alpha_rate, alpha_reach, sufficient_alpha_rate
+from gcc.training.retention import alpha_range, alpha_rate, sufficient_alpha_rate
 
 if TYPE_CHECKING:
     from gcc.training.checkpoint import CheckpointState
@@ -79,7 +79,11 @@ def compression_plan(run: TrainingLoop, widths: Mapping[str, Widths], expected: 
 def longer_run(run: TrainingLoop, checkpoint: CheckpointState) -> str:
     """Describe how a run that resumes goes on for longer than it was started for. Empty if it does not."""
     before, now = ({name: recipe.get(name) for name in sorted(LENGTH_FIELDS)} for recipe in (checkpoint["recipe"], run.recipe.to_dict()))
-    schedules = "learning rates" + (" and beta = epoch / epochs (Eq. III)" if "student" in run.result_widths else "")
+    schedules = "learning rates"
+    if "student" in run.result_widths:
+        raises_alpha_rate = run.recipe.discriminator == "selective" and run.recipe.alpha_reach
+        schedules += " (also of the retention factors, by alpha_reach)" if raises_alpha_rate else ""
+        schedules += " and beta = epoch / epochs (Eq. III)"
     longer = differences(before, now)
     return f"{longer}; from now on, {schedules} are those of a run of {run.recipe.epochs} epochs" if longer else ""
 
@@ -126,10 +130,10 @@ def _micro_batches(context: RunContext) -> str:
 
 def _alpha_warning(context: RunContext, rate: float) -> Iterator[str]:
     """Yield a warning if retention factors cannot fall to tau with their learning rate."""
-    recipe, reach = context.recipe, alpha_reach(context, rate)
-    if recipe.discriminator == "selective" and reach < 1 - recipe.tau:
+    recipe, distance = context.recipe, alpha_range(context, rate)
+    if recipe.discriminator == "selective" and distance < 1 - recipe.tau:
         yield (
-            f"retention factors start at 1 and can fall by {reach:.2g} in this run, not below tau = {recipe.tau}: no channel of the "
+            f"retention factors start at 1 and can fall by {distance:.2g} in this run, not below tau = {recipe.tau}: no channel of the "
             f"student's discriminator will switch off; train longer, or give --set lr_alpha={sufficient_alpha_rate(context):.2g}"
         )
 

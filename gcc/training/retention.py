@@ -15,12 +15,12 @@ def alpha_rate(context: RunContext) -> float:
     is too low for that, the returned one lets a factor fall by `alpha_reach` times 1 - tau.
     """
     recipe = context.recipe
-    if not recipe.alpha_reach or alpha_reach(context, recipe.lr_alpha) >= 1 - recipe.tau:
+    if not recipe.alpha_reach or alpha_range(context, recipe.lr_alpha) >= 1 - recipe.tau:
         return recipe.lr_alpha
     return max(recipe.lr_alpha, min(MAX_RATE, sufficient_alpha_rate(context)))
 
 
-def alpha_reach(context: RunContext, rate: float) -> float:
+def alpha_range(context: RunContext, rate: float) -> float:
     """Return about how far a retention factor can fall in the whole run with a learning rate."""
     return rate * _effective_steps(context)
 

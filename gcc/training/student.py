@@ -33,6 +33,7 @@ class StudentPair(GANPair):
         auxiliary: frozen networks that task losses read.
         layers: the distillation layers.
         projections: the maps f_l of Eq. 9, by generator.
+        lr_alpha: the learning rate that the retention factors start with.
     """
 
     role = "student"
@@ -46,13 +47,14 @@ class StudentPair(GANPair):
         auxiliary: Networks,
         layers: DistillationLayers,
         projections: Networks,
+        lr_alpha: float,
     ) -> None:
         # Eq. 9 reads features of the teacher's discriminators, not of the student's.
         own_layers = DistillationLayers(layers.generators, {})
         super().__init__(architecture, generators, discriminators, execution, auxiliary, own_layers, projections)
         self.gates = {name: gates(network) for name, network in self.discriminators.items()}
         self.alphas = [gate.alpha for by_path in self.gates.values() for gate in by_path.values()]
-        self.optimizer_alpha = ScopedOptimizer(self.alphas, self.recipe.lr_alpha, (0.9, 0.999), execution)
+        self.optimizer_alpha = ScopedOptimizer(self.alphas, lr_alpha, (0.9, 0.999), execution)
         self.optimizer_alpha.freeze()
         self._chains: dict[str, list[Chain]] = {}
 

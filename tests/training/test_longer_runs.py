@@ -13,11 +13,12 @@ from gcc.cli import main
 from gcc.errors import ArtifactError, RecipeError, RunError
 from gcc.training.checkpoint import Checkpoints
 from gcc.training.loss_tree import flattened
+from gcc.training.plan import longer_run
 from tests.helpers.families import TINY
 
 pytestmark = pytest.mark.usefixtures("small_worlds")
 PIX2PIX = TINY["pix2pix"]
-# Nothing in these recipes depends on the number of epochs, once the search is over.
+# Nothing in these recipes depends on the number of epochs, once the search is over: PIX2PIX gives lr_alpha, so that it is not raised.
 SAME_FOR_ANY_LENGTH = {"lambda_global": 0.0, "decay_fraction": 0.0}
 
 
@@ -66,6 +67,23 @@ def test_a_finished_run_goes_on_like_a_longer_one_if_nothing_depends_on_the_leng
     networks_resumed, losses_resumed = finished(run)
     assert [number for _, number in losses_resumed] == [5, 6, 7, 8]
     assert equal(networks_resumed, long) and losses_resumed == {key: losses[key] for key in losses_resumed}
+
+
+@pytest.mark.parametrize(("reach", "same"), [(0.0, True), (0.05, False)])
+def test_without_lr_alpha_the_rate_of_the_retention_factors_depends_on_the_length_unless_it_is_never_raised(reach, same, tmp_path):
+    own = {name: value for name, value in PIX2PIX.items() if name != "lr_alpha"} | SAME_FOR_ANY_LENGTH | {"alpha_reach": reach}
+
+    def run(epochs):
+        return Compressor(Teacher.create("pix2pix"), **own | {"epochs": epochs})
+
+    state = last_state(run(2), tmp_path)
+    resumed, whole = run(4), run(4)
+    resumed.resume(state)
+    assert equal(finished(resumed)[0], finished(whole)[0]) == same
+    # Two steps in an epoch, and no decay before epoch 100.
+    rate = whole.recipe.lr_alpha if same else reach * (1 - whole.recipe.tau) / 8
+    assert resumed.student.optimizer_alpha.optimizer.param_groups[0]["lr"] == pytest.approx(rate)
+    assert ("also of the retention factors, by alpha_reach" in longer_run(run(4), state)) != same
 
 
 def test_the_remaining_epochs_have_the_learning_rates_and_beta_of_the_longer_run(tmp_path, monkeypatch):

@@ -44,7 +44,8 @@ def teacher_and_student(kind=GANPair, execution=CPU, seed=0, **changes):
     layers = select_layers(architecture, *meta)
     teacher = kind(architecture, generators_T, {"D": architecture.build_discriminator()}, execution, {}, layers)
     gated = {"D": architecture.build_discriminator(lambda channels: ChannelGate(channels, architecture.recipe.tau))}
-    student = StudentPair(architecture, generators_S, gated, execution, {}, layers, build_projections(architecture, meta[0], thin, layers))
+    projections = build_projections(architecture, meta[0], thin, layers)
+    student = StudentPair(architecture, generators_S, gated, execution, {}, layers, projections, architecture.recipe.lr_alpha)
     for alpha in student.alphas:
         with torch.no_grad():
             alpha.copy_(torch.rand_like(alpha))
@@ -524,7 +525,7 @@ def test_without_distillation_layers_only_the_other_losses_are_left():
     architecture = architecture_with()
     widths = architecture.full_widths(4)
     gated = architecture.build_discriminator(lambda channels: ChannelGate(channels, 0.5))
-    student = StudentPair(architecture, {"G": architecture.build_generator(widths)}, {"D": gated}, CPU, {}, NO_LAYERS, {})
+    student = StudentPair(architecture, {"G": architecture.build_generator(widths)}, {"D": gated}, CPU, {}, NO_LAYERS, {}, 0.002)
     teacher = GANPair(architecture, {"G": architecture.build_generator(widths)}, {"D": architecture.build_discriminator()}, CPU)
     assert set(step_G_distilled(teacher, student, batch(1))) == {"G", "L1"}
 
