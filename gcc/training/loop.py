@@ -29,7 +29,7 @@ from gcc.training.footprint import require_memory
 from gcc.training.history import History
 from gcc.training.loss_tree import LossTree, StepLosses, averaged, flattened
 from gcc.training.pair import GANPair
-from gcc.training.result import Result, TrainedPair
+from gcc.training.result import Result
 from gcc.training.step_runner import TrainingStep
 from gcc.utils.notebook import html_table
 from gcc.utils.seeds import derive_seed, random_states, restore_random
@@ -119,7 +119,7 @@ class TrainingLoop(abc.ABC):
         self.epoch = 0
         self.collapse: CollapsePolicy | None = None
         self.best: BestCheckpoint | None = None
-        self.given_teacher: TrainedPair | None = None
+        self.given_teacher: measure.Evaluated | None = None
         self.history = History()
         self._finite = FiniteLosses()
         self._resumed: CheckpointState = {}
@@ -219,7 +219,7 @@ class TrainingLoop(abc.ABC):
     def steps(self) -> Iterator[Step]:
         """Train, one step at a time."""
         with self.context.process_settings():
-            self.given_teacher = measure.measure_given_teacher(self)
+            self.given_teacher = measure.evaluate_given_teacher(self)
             for stage in self.stages():
                 for step in self._train(stage):
                     self._log(step)
