@@ -33,6 +33,7 @@ from gcc.training.result import Result
 from gcc.training.step_runner import TrainingStep
 from gcc.utils.notebook import html_table
 from gcc.utils.seeds import derive_seed, random_states, restore_random
+from gcc.utils.state_tree import on_device
 
 GAN_PHASES = (Phase.TRAIN, Phase.TEACHER)
 """The phases that are watched for collapse, and whose epochs compete for the best one."""
@@ -342,6 +343,7 @@ class TrainingLoop(abc.ABC):
             "state": self.state_dict(),
             "collapse": self.collapse.state_dict() if self.collapse else {},
             "best": self.best.state_dict() if self.best else {},
+            "history": self.history.state_dict(),
             "ranks": self.context.ranks.gather_object(self._rank_state()),
         }
 
@@ -378,6 +380,8 @@ class TrainingLoop(abc.ABC):
                 self.collapse.load_state_dict(collapse)
             if self.best:
                 self.best.load_state_dict(checkpoint["best"])
+            if history := checkpoint.get("history"):
+                self.history.load_state_dict(on_device(history, self.context.device))
             if own:
                 restore_random(own["random"], self.context.device)
         except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:

@@ -211,7 +211,8 @@ class Result(RenamedAttributes):
         grid: held-out samples of every pair in the epoch that is the result.
         other_grids: the same grid with one role in its other epoch, by role, if its best epoch is not the last.
         given: a pretrained teacher before the run trained it further, with its metrics. None if there is none, or no metric.
-        history: the losses and metrics of the run as lines of `metrics.jsonl`; empty if they are in the run's folder already.
+        history: the losses and metrics of the run, before and after it was resumed, as lines of `metrics.jsonl`; empty if they are in the
+            run's folder already.
     """
 
     renamed = {"figures": "measurements", "last_grids": "other_grids", "outcomes": "roles", "places": "paths", "sides": "pairs"}
