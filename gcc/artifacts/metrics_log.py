@@ -64,6 +64,14 @@ class Window:
         self._losses.clear()
         return dict(zip(names, means, strict=True))
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the losses since the last call of `means`, (N,) by name. The device is not synchronised."""
+        return {name: torch.stack(losses) for name, losses in self._losses.items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Load what `state_dict` returned."""
+        self._losses = {name: list(losses.unbind()) for name, losses in state.items()}
+
 
 def line_of(record: Mapping[str, object]) -> str:
     """Return a record as a line of JSON."""

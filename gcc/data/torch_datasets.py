@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random as python_random
 import traceback
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -57,7 +57,7 @@ class TorchDatasets:
         self.name = type(self._datasets["train"]).__name__
         self.options: dict[str, Any] = {}
         if isinstance(train, DataLoader):
-            self.options = {"batch_size": train.batch_size, "workers": train.num_workers}
+            self.options = _loader_options(train)
         least = 1 if len(given) > 1 else 2
         for split, dataset in self._datasets.items():
             if len(dataset) < least:
@@ -200,24 +200,39 @@ class TorchSource(DatasetSource):
 
 def _map_style(data: Any) -> Any:
     """Return the dataset of a user's data; a loader's order and batches are the run's own."""
-    if isinstance(data, DataLoader):
-        dataset = data.dataset
-        batches = type(data.batch_sampler) if data.batch_sampler is not None else BatchSampler
-        shuffles = type(data.sampler) in (RandomSampler, SequentialSampler, DistributedSampler) and batches is BatchSampler
-        if not isinstance(dataset, IterableDataset) and not (shuffles and data.collate_fn is default_collate):
-            raise DataError(
-                f"the DataLoader of {type(dataset).__name__} has its own sampler or collate_fn, which a run cannot resume: give the dataset"
-            )
-        data = dataset
+    dataset = data.dataset if isinstance(data, DataLoader) else data
     if (
-        isinstance(data, IterableDataset)
-        or not (hasattr(data, "__getitem__") and hasattr(data, "__len__"))
-        or isinstance(data, str | bytes)
+        isinstance(dataset, IterableDataset)
+        or not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__"))
+        or isinstance(dataset, str | bytes)
     ):
         raise DataError(
-            f"data is {_described(data)}: expected a folder, or a dataset with __getitem__ and __len__, since runs shuffle and resume"
+            f"data is {_described(dataset)}: expected a folder, or a dataset with __getitem__ and __len__, since runs shuffle and resume"
         )
-    return data
+    if isinstance(data, DataLoader) and not (_takes_every_item_once(data) and data.collate_fn is default_collate):
+        raise DataError(
+            f"the DataLoader of {type(dataset).__name__} has its own sampler or collate_fn, which a run cannot resume: give the dataset"
+        )
+    return dataset
+
+
+def _takes_every_item_once(loader: DataLoader[Any]) -> bool:
+    """Return whether an epoch of a loader is the whole dataset, in its order or shuffled, in batches of one size."""
+    if type(loader.batch_sampler) not in (BatchSampler, type(None)):
+        return False
+    sampler: Any = loader.sampler if loader.batch_sampler is None else cast(BatchSampler, loader.batch_sampler).sampler
+    count = len(cast(Sized, loader.dataset))
+    if type(sampler) is RandomSampler:
+        return not sampler.replacement and sampler.num_samples == len(sampler.data_source) == count
+    if type(sampler) is SequentialSampler:
+        return len(sampler.data_source) == count
+    return type(sampler) is DistributedSampler and len(cast(Sized, sampler.dataset)) == count
+
+
+def _loader_options(loader: DataLoader[Any]) -> dict[str, Any]:
+    """Return the run options of a loader. The batch size is that of its batch sampler; a loader of single items has none."""
+    options = {"workers": loader.num_workers}
+    return options if loader.batch_sampler is None else {"batch_size": cast(BatchSampler, loader.batch_sampler).batch_size} | options
 
 
 @contextmanager

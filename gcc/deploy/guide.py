@@ -44,11 +44,8 @@ class Guide:
     @property
     def size(self) -> tuple[int, int]:
         """The height and width to which images are resized if they are not padded."""
-        if self.inputs.step is None:
-            _, height, width = self.inputs.shape
-            return height, width
-        size = self.artifact.recipe.size
-        return self.artifact.architecture.input_size(size, size)
+        _, height, width = self.inputs.shape
+        return height, width
 
     def facts(self) -> dict[str, str]:
         """Return names, layout, range, colours, sizes and the resize, by title."""

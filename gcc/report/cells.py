@@ -164,13 +164,15 @@ def duration(seconds: float) -> str:
 
 
 def next_steps(record: RunRecord) -> list[NextStep]:
-    """Return commands that use what a run has saved, or that continue it."""
+    """Return commands that use what a run has saved, or that continue it; none without a folder."""
+    if record.folder is None:
+        return []
     if not record.saved:
         words = record.command.split()[:2]
         return [NextStep("continue the run", shell_line(*words, "--resume", record.folder))] if words else []
     teacher = record.folder / TEACHER
     if not record.students:
-        return [NextStep("compress this teacher", shell_line("gcc", "compress", "--teacher", teacher, *_data(record), "--budget", "25%"))]
+        return [NextStep("compress this teacher", shell_line("gcc", "compress", "--teacher", teacher, *_data(teacher), "--budget", "25%"))]
     folder = record.folder / STUDENT
     artifact = next(iter(record.students.values()))
     use = (
@@ -188,8 +190,8 @@ def next_steps(record: RunRecord) -> list[NextStep]:
     ]
 
 
-def _data(record: RunRecord) -> list[str | Path]:
-    known = data_of(record.folder / TEACHER)
+def _data(teacher: Path) -> list[str | Path]:
+    known = data_of(teacher)
     return ["--data", known[0]] if known and known[0] else []
 
 

@@ -97,7 +97,11 @@ def report(runs: Sequence[Path]) -> str:
     """
     if not runs:
         raise RunError("no run to report on: expected at least one folder, such as runs/pix2pix")
-    records = [read_run(folder) for folder in runs]
+    return report_of([read_run(folder) for folder in runs])
+
+
+def report_of(records: Sequence[RunRecord]) -> str:
+    """Return the page on at least one record."""
     are_distinct = len({record.name for record in records}) == len(records)
     names = [record.name if are_distinct else str(record.folder) for record in records]
     title = " and ".join(names) if len(names) < 3 else f"{len(names)} runs"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ from gcc.registry import MetricKey
 
 Numbers = npt.NDArray[np.float64]
 GRID_NAME = re.compile(r"(?P<phase>\w+)_epoch_(?P<epoch>[0-9]{1,9})\.png", re.ASCII)
+HELD_OUT = "held out"
+"""The title of the samples of saved generators."""
 MAX_GRIDS = 4
 """The number of sample grids that are read, evenly spaced over the run."""
 
@@ -89,7 +91,7 @@ class RunRecord:
     """The content of a run's folder; parts are missing if the run is unfinished or trains a teacher only.
 
     Attributes:
-        folder: the run's folder.
+        folder: the run's folder; None for a result that is not saved.
         arch: name of its architecture.
         recipe: the fields of `recipe.toml` without `arch`.
         phases: by name, in the order of the run.
@@ -101,7 +103,7 @@ class RunRecord:
         command: the command line that started it; empty if that is unknown.
     """
 
-    folder: Path
+    folder: Path | None
     arch: str
     recipe: Mapping[str, Any]
     phases: Mapping[str, PhaseRecord]
@@ -120,8 +122,8 @@ class RunRecord:
 
     @property
     def name(self) -> str:
-        """The folder's own name."""
-        return self.folder.resolve().name
+        """The folder's own name; without a folder that of the architecture."""
+        return self.folder.resolve().name if self.folder else self.arch
 
     @property
     def saved(self) -> Mapping[str, Artifact]:
@@ -164,12 +166,12 @@ def read_run(folder: Path) -> RunRecord:
     students, teachers = _read_generators(folder / STUDENT, "student"), _read_generators(folder / TEACHER, "teacher")
     progress = _read_progress(folder / SAMPLES)
     held_out = [artifact.folder / GRID for artifact in (students or teachers).values() if (artifact.folder / GRID).exists()]
-    samples = read_grid(held_out[0], "held out") if held_out else next(reversed(progress), None)
+    samples = read_grid(held_out[0], HELD_OUT) if held_out else next(reversed(progress), None)
     return RunRecord(
         folder,
         arch,
         recipe,
-        _read_phases(folder / METRICS_FILE),
+        phases_of(_lines(folder / METRICS_FILE)),
         students,
         teachers,
         samples,
@@ -185,9 +187,14 @@ def _read_generators(folder: Path, role: Role) -> dict[str, Artifact]:
     return read(folder, role) if is_saved else {}
 
 
-def _read_phases(path: Path) -> dict[str, PhaseRecord]:
+def phases_of(lines: Iterable[Mapping[str, Any]]) -> dict[str, PhaseRecord]:
+    """Return the values of every phase over time.
+
+    Args:
+        lines: those of `metrics.jsonl`.
+    """
     points: dict[str, dict[str, list[tuple[float, float, float]]]] = {}
-    for phase, epoch, step, values in _lines(path):
+    for phase, epoch, step, values in map(_parsed, lines):
         for name, value in values.items():
             points.setdefault(phase, {}).setdefault(name, []).append((step, epoch, value))
     return {phase: _nested({name: Series(*np.array(rows).T) for name, rows in named.items()}) for phase, named in points.items()}
@@ -216,8 +223,8 @@ def _nested(series: Mapping[str, Series]) -> PhaseRecord:
     return record
 
 
-def _lines(path: Path) -> Iterator[tuple[str, float, float, dict[str, float]]]:
-    """Yield phase, epoch, step and values of every line; a last line without an end, cut off when the run was stopped, is skipped."""
+def _lines(path: Path) -> Iterator[Mapping[str, Any]]:
+    """Yield every line, which `_parsed` accepts; a last line without an end, cut off when the run was stopped, is skipped."""
     try:
         *lines, _ = path.read_bytes().split(b"\n")
     except FileNotFoundError:
@@ -226,14 +233,17 @@ def _lines(path: Path) -> Iterator[tuple[str, float, float, dict[str, float]]]:
         raise RunError(f"cannot read {path}: {error.strerror or error}") from error
     for number, line in enumerate(lines, start=1):
         try:
-            yield _parse_line(json.loads(line))
+            content = json.loads(line)
+            _parsed(content)
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
             raise RunError(
                 f"{path}, line {number} is damaged: expected a JSON object of {', '.join(POSITION)} and numbers by name; take the line out"
             ) from error
+        yield content
 
 
-def _parse_line(line: Any) -> tuple[str, float, float, dict[str, float]]:
+def _parsed(line: Any) -> tuple[str, float, float, dict[str, float]]:
+    """Return phase, epoch, step and values of a line."""
     phase, epoch, step = (line[name] for name in POSITION)
     if not isinstance(phase, str):
         raise TypeError(phase)

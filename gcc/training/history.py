@@ -62,5 +62,14 @@ class History:
         lines, self.lines = self.lines, []
         return lines
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return references to the lines and to the losses that are not read yet."""
+        return {"lines": list(self.lines), "unread": self._window.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Load what `state_dict` returned, with its tensors on the device of the run."""
+        self.lines = list(state["lines"])
+        self._window.load_state_dict(state["unread"])
+
     def _append(self, step: Step, values: Mapping[str, float]) -> None:
         self.lines.append({"phase": step.phase, "epoch": step.epoch, "step": step.number, **values})

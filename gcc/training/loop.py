@@ -29,10 +29,11 @@ from gcc.training.footprint import require_memory
 from gcc.training.history import History
 from gcc.training.loss_tree import LossTree, StepLosses, averaged, flattened
 from gcc.training.pair import GANPair
-from gcc.training.result import Result, TrainedPair
+from gcc.training.result import Result
 from gcc.training.step_runner import TrainingStep
 from gcc.utils.notebook import html_table
 from gcc.utils.seeds import derive_seed, random_states, restore_random
+from gcc.utils.state_tree import on_device
 
 GAN_PHASES = (Phase.TRAIN, Phase.TEACHER)
 """The phases that are watched for collapse, and whose epochs compete for the best one."""
@@ -119,7 +120,7 @@ class TrainingLoop(abc.ABC):
         self.epoch = 0
         self.collapse: CollapsePolicy | None = None
         self.best: BestCheckpoint | None = None
-        self.given_teacher: TrainedPair | None = None
+        self.given_teacher: measure.Evaluated | None = None
         self.history = History()
         self._finite = FiniteLosses()
         self._resumed: CheckpointState = {}
@@ -219,7 +220,7 @@ class TrainingLoop(abc.ABC):
     def steps(self) -> Iterator[Step]:
         """Train, one step at a time."""
         with self.context.process_settings():
-            self.given_teacher = measure.measure_given_teacher(self)
+            self.given_teacher = measure.evaluate_given_teacher(self)
             for stage in self.stages():
                 for step in self._train(stage):
                     self._log(step)
@@ -342,6 +343,7 @@ class TrainingLoop(abc.ABC):
             "state": self.state_dict(),
             "collapse": self.collapse.state_dict() if self.collapse else {},
             "best": self.best.state_dict() if self.best else {},
+            "history": self.history.state_dict(),
             "ranks": self.context.ranks.gather_object(self._rank_state()),
         }
 
@@ -378,6 +380,8 @@ class TrainingLoop(abc.ABC):
                 self.collapse.load_state_dict(collapse)
             if self.best:
                 self.best.load_state_dict(checkpoint["best"])
+            if history := checkpoint.get("history"):
+                self.history.load_state_dict(on_device(history, self.context.device))
             if own:
                 restore_random(own["random"], self.context.device)
         except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -18,7 +18,7 @@ from gcc.errors import TrainingError
 from gcc.evaluation.grid import sample_grid
 from gcc.evaluation.split import SplitEvaluation, evaluating_generators, evenly_spaced, load_samples
 from gcc.pruning.budget import LatencyBudget
-from gcc.registry import Networks, Samples
+from gcc.registry import MetricKey, Networks, Samples
 from gcc.training.best import restored
 from gcc.training.context import RunContext
 from gcc.training.result import BestAndLast, GeneratorReport, Result, TrainedPair
@@ -35,6 +35,24 @@ class Timing(NamedTuple):
 
     latency: Latency
     latency_budget: tuple[LatencyBudget, Latency] | None
+
+
+class Evaluated(NamedTuple):
+    """Generators of one role with their metrics.
+
+    Attributes:
+        generators: by name.
+        metrics: by generator and key; empty without a test split.
+        protocols: how each metric was computed, by generator and key.
+        epoch: the epoch that the weights belong to; 0 if they were not trained in this run.
+        epoch_note: which epoch that is, such as `last`. Empty if they were not trained in this run.
+    """
+
+    generators: Networks
+    metrics: Mapping[str, Mapping[MetricKey, float]]
+    protocols: Mapping[str, Mapping[MetricKey, str]]
+    epoch: int = 0
+    epoch_note: str = ""
 
 
 def progress_grid(run: TrainingLoop) -> Image:
@@ -54,8 +72,8 @@ def held_out_grid(context: RunContext, generators: Mapping[str, Networks]) -> Im
     return sample_grid(context.architecture.visuals(batch, samples))
 
 
-def measure_given_teacher(run: TrainingLoop) -> TrainedPair | None:
-    """Return the pretrained teacher as it was given, measured on the test split. None if it does not train further, or without evaluators.
+def evaluate_given_teacher(run: TrainingLoop) -> Evaluated | None:
+    """Return the pretrained teacher as it was given, evaluated on the test split. None if it does not train further, or without evaluators.
 
     Its generators are on the CPU afterwards.
     """
@@ -63,11 +81,10 @@ def measure_given_teacher(run: TrainingLoop) -> TrainedPair | None:
     if not (context.teacher.pretrained and context.recipe.train_teacher and context.evaluators.by_name):
         return None
     generators = {name: artifact.network().to(context.device) for name, artifact in context.teacher.pretrained.items()}
-    timings = _timings(run, {"teacher": generators})["teacher"]
-    pair = _measured(run, "teacher", generators, {}, timings, 0, "", context.test)
-    for network in pair.networks().values():
+    evaluated = _evaluated(generators, context.test)
+    for network in generators.values():
         network.cpu()
-    return pair
+    return evaluated
 
 
 def build_result(run: TrainingLoop) -> Result:
@@ -140,23 +157,18 @@ def _as_read_from_disk(network: nn.Module) -> nn.Module:
 
 def _given_teacher(run: TrainingLoop, timings: Mapping[str, Mapping[str, Timing]]) -> TrainedPair | None:
     """Return the teacher as it was given, with the latency of the trained one: the same network, timed in turns with the student."""
-    if run.given_teacher is None:
-        return None
-    generators = {
-        name: replace(report, latency=timings["teacher"][name].latency, latency_budget=timings["teacher"][name].latency_budget)
-        for name, report in run.given_teacher.generators.items()
-    }
-    return replace(run.given_teacher, generators=generators)
+    return _trained_pair(run, "teacher", run.given_teacher, timings["teacher"]) if run.given_teacher else None
 
 
 def _last(run: TrainingLoop, role: Role, timings: Mapping[str, Timing], test: SplitEvaluation | None) -> TrainedPair:
     pair = run.pairs[role]
     if not pair.trains:
-        return _measured(run, role, pair.generators, pair.discriminators, timings, 0, "", test)
+        return _trained_pair(run, role, _evaluated(pair.generators, test), timings, pair.discriminators)
     best = run.best.best.get(role) if run.best else None
     is_best = run.epoch_rule.selects and best and best.epoch == run.epoch_of_weights
     note = f"last, best by {run.epoch_rule.metric}" if is_best else LAST
-    return _measured(run, role, pair.generators, pair.discriminators, timings, run.epoch_of_weights, note, test)
+    evaluated = _evaluated(pair.generators, test, epoch=run.epoch_of_weights, epoch_note=note)
+    return _trained_pair(run, role, evaluated, timings, pair.discriminators)
 
 
 def _best(run: TrainingLoop, role: Role, timings: Mapping[str, Timing], test: SplitEvaluation | None) -> TrainedPair | None:
@@ -166,36 +178,38 @@ def _best(run: TrainingLoop, role: Role, timings: Mapping[str, Timing], test: Sp
     if best is None or best.epoch == run.epoch_of_weights:
         return None
     generators, discriminators = restored(pair.generators, best.generators), restored(pair.discriminators, best.discriminators)
-    return _measured(run, role, generators, discriminators, timings, best.epoch, f"{BEST} by {run.epoch_rule.metric}", test)
+    evaluated = _evaluated(generators, test, epoch=best.epoch, epoch_note=f"{BEST} by {run.epoch_rule.metric}")
+    return _trained_pair(run, role, evaluated, timings, discriminators)
 
 
-def _measured(
-    run: TrainingLoop,
-    role: Role,
-    generators: Networks,
-    discriminators: Networks,
-    timings: Mapping[str, Timing],
-    epoch: int,
-    epoch_note: str,
-    test: SplitEvaluation | None,
-) -> TrainedPair:
-    context, widths = run.context, run.result_widths[role]
+def _evaluated(generators: Networks, test: SplitEvaluation | None, *, epoch: int = 0, epoch_note: str = "") -> Evaluated:
+    """Return generators in the memory layout in which they are read back from disk, with their metrics on the test split."""
     generators = {name: _as_read_from_disk(network) for name, network in generators.items()}
     metrics = test.evaluate(generators) if test else {}
-    protocols = test.protocols if test else {}
+    return Evaluated(generators, metrics, test.protocols if test else {}, epoch, epoch_note)
+
+
+def _trained_pair(
+    run: TrainingLoop,
+    role: Role,
+    evaluated: Evaluated,
+    timings: Mapping[str, Timing],
+    discriminators: Networks = MappingProxyType({}),
+) -> TrainedPair:
+    context, widths = run.context, run.result_widths[role]
     reports = {
         name: GeneratorReport.of(
             context.architecture,
             network,
             widths[name],
             timings[name].latency,
-            metrics=metrics.get(name, {}),
-            protocols=protocols.get(name, {}),
-            epoch=epoch,
-            epoch_note=epoch_note,
+            metrics=evaluated.metrics.get(name, {}),
+            protocols=evaluated.protocols.get(name, {}),
+            epoch=evaluated.epoch,
+            epoch_note=evaluated.epoch_note,
             latency_budget=timings[name].latency_budget,
         )
-        for name, network in generators.items()
+        for name, network in evaluated.generators.items()
     }
     trained: dict[str, nn.Module] = {name: network.eval() for name, network in discriminators.items()} if role == "teacher" else {}
     generated = {GENERATED: context.config.dataset or context.architecture.demo_source} if context.uses_demo_data else {}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -24,8 +24,9 @@ from gcc.models.modules import Widths
 from gcc.pruning.budget import LatencyBudget
 from gcc.pruning.cost import Cost, generator_cost
 from gcc.registry import ARCHITECTURES, Architecture, MetricKey
-from gcc.report.html import save_report
+from gcc.report.html import report, report_of, require_report_or_new
 from gcc.report.page import ReportPage
+from gcc.report.run_record import HELD_OUT, Grid, RunRecord, phases_of
 from gcc.utils.files import explained, replacing, require_empty, write_text
 from gcc.utils.notebook import html_table
 from gcc.utils.renamed import RenamedAttributes
@@ -135,6 +136,14 @@ class TrainedPair:
         """Return the generators of the family that are not saved in `folder` yet."""
         return [name for name in self.architecture.generators if not (self.path(folder, name) / CONFIG).exists()]
 
+    def artifacts(self, folder: Path, measurements: Mapping[str, Mapping[str, Any]]) -> dict[str, Artifact]:
+        """Return the description of every generator, saved in `folder`, with the measurements of every role by generator."""
+        recipe, environment = self.architecture.recipe, {**self.environment, ORIGIN: ARCHITECTURES.origin(self.arch)}
+        return {
+            name: Artifact(self.path(folder, name), self.role, self.arch, name, recipe, report.widths, measurements[name], environment)
+            for name, report in self.generators.items()
+        }
+
     def save(self, folder: Path, measurements: Mapping[str, Mapping[str, Any]], grid: Image | None) -> None:
         """Write every generator with its configuration and model card.
 
@@ -148,14 +157,11 @@ class TrainedPair:
         """
         if self.discriminators:
             save_discriminators(folder, self.discriminators)
-        environment = {**self.environment, ORIGIN: ARCHITECTURES.origin(self.arch)}
-        for name, report in self.generators.items():
-            path, columns = self.path(folder, name), measurements[name]
-            artifact = Artifact(path, self.role, self.arch, name, self.architecture.recipe, report.widths, columns, environment)
+        for name, artifact in self.artifacts(folder, measurements).items():
             if grid is not None:
-                with replacing(path / GRID) as temporary:
+                with replacing(artifact.folder / GRID) as temporary:
                     grid.save(temporary)
-            save(artifact, report.network, model_card(artifact, columns, GRID if grid else None))
+            save(artifact, self.generators[name].network, model_card(artifact, artifact.measurements, GRID if grid else None))
         if len(self.generators) > 1:
             own = {name: measurements[name][self.role] for name in self.generators}
             write_text(folder / CARD, index_card(self.architecture, self.arch, self.role, own))
@@ -205,7 +211,8 @@ class Result(RenamedAttributes):
         grid: held-out samples of every pair in the epoch that is the result.
         other_grids: the same grid with one role in its other epoch, by role, if its best epoch is not the last.
         given: a pretrained teacher before the run trained it further, with its metrics. None if there is none, or no metric.
-        history: the losses and metrics of the run as lines of `metrics.jsonl`; empty if they are in the run's folder already.
+        history: the losses and metrics of the run, before and after it was resumed, as lines of `metrics.jsonl`; empty if they are in the
+            run's folder already.
     """
 
     renamed = {"figures": "measurements", "last_grids": "other_grids", "outcomes": "roles", "places": "paths", "sides": "pairs"}
@@ -215,6 +222,7 @@ class Result(RenamedAttributes):
     other_grids: Mapping[str, Image] = field(default_factory=dict)
     given: TrainedPair | None = None
     history: Sequence[Mapping[str, Any]] = ()
+    _run_folder: Path | None = field(default=None, init=False, compare=False)
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} of {self._pair.arch}: {' and '.join(self.roles)}"]
@@ -292,6 +300,8 @@ class Result(RenamedAttributes):
                 pair.save(path, self.measurements(), self.grid)
             else:
                 pair.save(path, self._measurements_of_other(pair.role), self.other_grids[pair.role])
+        if (folder / RECIPE_FILE).is_file():
+            object.__setattr__(self, "_run_folder", folder)
 
     def _save_record(self, folder: Path) -> None:
         """Write the recipe and the history."""
@@ -310,17 +320,39 @@ class Result(RenamedAttributes):
     def report(self, path: str | Path = REPORT_FILE) -> ReportPage:
         """Write the report of the run, one HTML file that needs no other, and return it. A notebook shows it in place.
 
+        A saved result reports on its folder. Without one, the page has what the result has, and names no next steps.
+
         Args:
             path: the file; an earlier report in it is replaced.
 
         Raises:
             OutputError: the file cannot be written, or exists and is not a report.
+            GccError: a file in the folder of the saved result is damaged.
         """
-        with TemporaryDirectory() as temporary:
-            folder = Path(temporary) / self._pair.arch
-            self.save(folder)
-            page = save_report([folder], Path(path))
-        return ReportPage(page, page.read_text(encoding="utf-8"))
+        path, folder = Path(path), self._run_folder
+        require_report_or_new(path)
+        html = report([folder]) if folder and (folder / RECIPE_FILE).is_file() else report_of([self._record()])
+        write_text(path, html)
+        return ReportPage(path, html)
+
+    def _record(self) -> RunRecord:
+        """Return the record of a result that is not saved."""
+        measurements, pair = self.measurements(), self._pair
+        artifacts = {role: of_role.artifacts(Path(role), measurements) for role, of_role in self.pairs.items()}
+        png = BytesIO()
+        self.grid.save(png, format="PNG")
+        return RunRecord(
+            folder=None,
+            arch=pair.arch,
+            recipe=pair.architecture.recipe.to_dict(),
+            phases=phases_of(self.history),
+            students=artifacts.get("student", {}),
+            teachers=artifacts.get("teacher", {}),
+            samples=Grid(HELD_OUT, png.getvalue(), *self.grid.size),
+            progress=(),
+            info=None,
+            command="",
+        )
 
     def paths(self, folder: Path) -> dict[str, Path]:
         """Return where below `folder` each pair is saved, by its title in `measurements`."""

@@ -5,7 +5,19 @@ import random
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, WeightedRandomSampler
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+    default_collate,
+)
+from torch.utils.data.distributed import DistributedSampler
 
 from gcc import Compressor, Teacher, Trainer
 from gcc.data.torch_datasets import TorchDatasets
@@ -128,6 +140,47 @@ def test_an_error_in_the_users_code_names_its_line():
 def test_data_of_other_kinds_are_refused(data, message):
     with pytest.raises(DataError, match=message):
         TorchDatasets(data)
+
+
+def loader_of(sampler, **options):
+    return DataLoader(Pairs(20), sampler=sampler, **options)
+
+
+def in_batches(sampler):
+    return DataLoader(Pairs(20), batch_sampler=BatchSampler(sampler, 4, drop_last=False))
+
+
+@pytest.mark.parametrize("loader", [loader_of, in_batches])
+@pytest.mark.parametrize(
+    ("sampler", "takes_every_item_once"),
+    [
+        (SequentialSampler(Pairs(20)), True),
+        (RandomSampler(Pairs(20)), True),
+        (DistributedSampler(Pairs(20), num_replicas=2, rank=0), True),
+        (WeightedRandomSampler([1.0] * 20, 20), False),
+        (SubsetRandomSampler(range(20)), False),
+        (SequentialSampler(range(5)), False),
+        (RandomSampler(range(5)), False),
+        (RandomSampler(range(5), num_samples=20), False),
+        (RandomSampler(Pairs(20), num_samples=5), False),
+        (RandomSampler(Pairs(20), replacement=True), False),
+        (RandomSampler(Pairs(20), replacement=True, num_samples=5), False),
+        (DistributedSampler(Pairs(5), num_replicas=2, rank=0), False),
+        (list(range(20)), False),
+    ],
+)
+def test_a_loader_that_does_not_take_every_item_once_is_refused(loader, sampler, takes_every_item_once):
+    if takes_every_item_once:
+        assert TorchDatasets(loader(sampler)).options["workers"] == 0
+    else:
+        with pytest.raises(DataError, match="has its own sampler or collate_fn, which a run cannot resume"):
+            TorchDatasets(loader(sampler))
+
+
+def test_the_batch_size_of_a_loader_is_that_of_its_batch_sampler():
+    assert TorchDatasets(loader_of(None, batch_size=3, shuffle=True)).options == {"batch_size": 3, "workers": 0}
+    assert TorchDatasets(in_batches(RandomSampler(Pairs(20)))).options == {"batch_size": 4, "workers": 0}
+    assert TorchDatasets(loader_of(None, batch_size=None, collate_fn=default_collate)).options == {"workers": 0}
 
 
 def test_data_that_cannot_be_indexed_are_refused():

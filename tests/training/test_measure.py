@@ -12,6 +12,7 @@ from gcc.artifacts.model import read
 from gcc.evaluation.evaluate import evaluate
 from gcc.report.cells import summary
 from gcc.report.run_record import read_run
+from gcc.training import measure
 from gcc.training.best import snapshots
 from tests.helpers.families import TINY
 
@@ -52,6 +53,19 @@ def test_the_report_compares_the_student_with_the_teacher_as_given(teacher, tmp_
     assert measurements["teacher (as given)"]["latency_ms"] == measurements["teacher"]["latency_ms"]
 
 
+def test_the_teacher_as_given_is_timed_only_with_the_result(teacher, monkeypatch):
+    """It has the latency of the trained teacher, which is the same network."""
+    run, timed = Trainer(teacher, **SETTINGS | {"epochs": 1, "budget": "1ms@cpu"}), []
+    for name in ("measure_in_turns", "measure_optimized_in_turns"):
+        measured = getattr(measure, name)
+        monkeypatch.setattr(measure, name, lambda networks, *rest, now=measured: timed.append(len(networks)) or now(networks, *rest))
+    for _ in run.steps():
+        assert not timed
+    result = run.result()
+    given, trained = (pair.generators["G"] for pair in (result.given, result.pairs["teacher"]))
+    assert timed == [1, 1] and given.latency is trained.latency and given.latency_budget is trained.latency_budget is not None
+
+
 def test_other_teachers_have_one_column(teacher):
     assert Compressor(teacher, train_teacher=False, **SETTINGS).run().given is None
     assert Compressor(teacher, **SETTINGS | {"evaluators": ""}).run().given is None
@@ -66,7 +80,7 @@ def test_measuring_the_teacher_changes_no_bit_and_survives_a_stop(teacher, monke
     resumed = Compressor(teacher, **SETTINGS)
     resumed.resume(checkpoint)
     assert resumed.run().given.generators["G"].metrics == run.result().given.generators["G"].metrics
-    monkeypatch.setattr("gcc.training.measure.measure_given_teacher", lambda run: None)
+    monkeypatch.setattr("gcc.training.measure.evaluate_given_teacher", lambda run: None)
     plain = Compressor(teacher, **SETTINGS)
     assert plain.run().given is None
     for role, pair in run.pairs.items():

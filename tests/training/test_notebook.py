@@ -3,6 +3,9 @@
 import inspect
 import io
 import re
+import shutil
+import tempfile
+from dataclasses import replace
 from importlib.metadata import version
 
 import pytest
@@ -14,6 +17,8 @@ from gcc.errors import OutputError
 from gcc.report.html import save_report
 from gcc.training.config import RunOptions
 from gcc.training.display import ProgressDisplay, console_for
+from gcc.training.result import TrainedPair
+from gcc.training.session import Session
 from tests.helpers.families import TINY
 
 
@@ -78,6 +83,33 @@ def test_a_result_is_reported(finished, tmp_path, monkeypatch):
     (tmp_path / "notes.html").write_text("mine")
     with pytest.raises(OutputError, match="is not a report"):
         result.report("notes.html")
+
+
+def test_the_report_of_a_result_that_is_not_saved_writes_no_weights_and_names_no_folder(finished, tmp_path, monkeypatch):
+    result = replace(finished[1])
+    monkeypatch.setattr(TrainedPair, "save", None)
+    html = result.report(tmp_path / "report.html").html
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+    assert "Next steps" not in html and tempfile.gettempdir() not in html and str(tmp_path) not in html
+    monkeypatch.undo()
+    result.save(tmp_path / "pix2pix")
+    saved = result.report(tmp_path / "report.html").html
+    assert saved == save_report([tmp_path / "pix2pix"]).read_text() and f"gcc evaluate {tmp_path / 'pix2pix' / 'student'}" in saved
+    assert re.sub(r"<section[^>]*>\s*<h2>Next steps</h2>.*?</section>\s*", "", saved, flags=re.DOTALL) == html
+    shutil.rmtree(tmp_path / "pix2pix")
+    assert result.report(tmp_path / "report.html").html == html
+
+
+def test_the_result_of_a_session_reports_on_its_folder(tmp_path):
+    session = Session(Compressor(Teacher.create("pix2pix"), device="cpu", **TINY["pix2pix"]), tmp_path / "run")
+    (tmp_path / "run").mkdir()
+    result = session.train(Console(file=io.StringIO()))
+    assert not result.history
+    result.save(tmp_path / "copy")
+    html = result.report(tmp_path / "report.html").html
+    assert html == save_report([tmp_path / "run"]).read_text() and "Losses: 2/2 joint training" in html
+    without = replace(result).report(tmp_path / "report.html").html
+    assert "Summary" in without and "Samples" in without and "Losses" not in without
 
 
 def test_a_saved_result_is_the_folder_of_a_run(finished, tmp_path):

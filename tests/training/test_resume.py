@@ -146,3 +146,24 @@ def test_another_family_and_other_data_are_refused(tmp_path):
         new_run("cyclegan").resume(checkpoint)
     with pytest.raises(RunError, match="trains on 41 samples, and 40 are there now"):
         new_run("pix2pix").resume(checkpoint | {"samples": 41})
+
+
+@pytest.mark.parametrize("seconds", [-1.0, float("inf")], ids=["every step", "every epoch"])
+@pytest.mark.parametrize("after", [3, 4])
+def test_the_history_goes_on_where_it_stopped(after, seconds, tmp_path, monkeypatch):
+    monkeypatch.setattr("gcc.training.history.SECONDS", seconds)
+    whole, resumed = new_run("pix2pix"), new_run("pix2pix")
+    finished(whole)
+    stopped(new_run("pix2pix"), after, tmp_path)
+    resumed.resume(Checkpoints(tmp_path).newest())
+    finished(resumed)
+    assert resumed.history.lines == whole.history.lines == list(resumed.result().history)
+    assert whole.history.lines[0]["phase"] == "search" and any("val/student/G/psnr" in line for line in whole.history.lines)
+
+
+def test_a_checkpoint_without_a_history_is_resumed(tmp_path):
+    stopped(new_run("pix2pix"), 3, tmp_path)
+    resumed = new_run("pix2pix")
+    resumed.resume({name: value for name, value in Checkpoints(tmp_path).newest().items() if name != "history"})
+    finished(resumed)
+    assert {line["phase"] for line in resumed.history.lines} == {"train"}
