@@ -143,7 +143,7 @@ def _epoch(measurements: Measurements) -> Cell:
     epoch, note = measurements.get("epoch"), measurements.get("epoch_note")
     if note:
         return Cell(f"{epoch} ({note})")
-    return Cell(MISSING if epoch is None else str(epoch or "not trained"))
+    return Cell(MISSING if epoch is None else str(epoch or "as given"))
 
 
 def _metrics(key: MetricKey, values: Sequence[float | None]) -> list[Cell]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,11 @@ def run_command(kind: type[Compressor | Trainer], options: dict[str, Any]) -> No
     teacher, settings = teacher_and_settings(options)
     default_out = Path("runs") / teacher.arch
     if resume:
-        settings = _fields_of_run(options["out"] or default_out) | settings
+        saved = _fields_of_run(options["out"] or default_out)
+        # A run becomes longer only if the user says so.
+        settings = {
+            name: value for name, value in saved.items() if not (name in LENGTH_FIELDS and LENGTH_FIELDS & settings.keys())
+        } | settings
     run = kind(teacher, **run_arguments(options), **settings)
     out = options["out"] or (default_out if resume else fresh_folder(default_out))
     with Session(run, out, schedule) as session:
@@ -126,8 +131,11 @@ def train_group(group: RunGroup[Any], options: Mapping[str, Any]) -> bool:
     printer().print(facts_table(group.plan()))
     if options["dry_run"]:
         return False
+    titles = group.runs(Console(stderr=True))
+    # Refuses runs that do not fit the folder, which then stays as it is.
+    first = next(titles, None)
     save_command(group.out, str(click.get_current_context().info_name), options, command_line(options))
-    for title in group.runs(Console(stderr=True)):
+    for title in chain(filter(None, [first]), titles):
         click.echo(title, err=True)
     return True
 
@@ -148,7 +156,8 @@ def _fields_of_run(out: Path) -> dict[str, Any]:
     if not (out / RECIPE_FILE).exists():
         return {}
     saved = {"alpha_reach": Recipe.alpha_reach} | current_names(read_toml(out / RECIPE_FILE))
-    return {name: saved[name] for name in ("metric", "mac_counter", "prune_width", "alpha_reach") if name in saved}
+    length = "steps" if saved.get("steps") else "epochs"
+    return {name: saved[name] for name in ("metric", "mac_counter", "prune_width", "alpha_reach", length) if name in saved}
 
 
 def _goes_on(out: Path, run: TrainingLoop) -> bool:

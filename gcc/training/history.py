@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from gcc.artifacts.metrics_log import Window
+from gcc.artifacts.metrics_log import Phase, Window
 from gcc.training.loss_tree import LossTree, flattened
 
 if TYPE_CHECKING:
@@ -28,10 +28,14 @@ class History:
         self.lines: list[dict[str, Any]] = []
         self.latest: dict[str, float] = {}
         self._window = Window()
+        self._phase: Phase | None = None
         self._time = time.monotonic()
 
     def add(self, step: Step) -> None:
         """Add the losses of a step. The device is not synchronised."""
+        if step.phase != self._phase:
+            # The last phase's losses are of other networks.
+            self.latest, self._phase = {}, step.phase
         self._window.add(flattened(step.losses))
 
     def is_due(self, step: Step) -> bool:

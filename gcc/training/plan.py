@@ -14,7 +14,7 @@ from gcc.pruning.cost import generator_cost
 from gcc.recipe import LENGTH_FIELDS, Recipe, differences, size_text
 from gcc.training.context import RunContext
 from gcc.training.footprint import networks_on_meta
-from gcc.training.retention import alpha_range, alpha_rate, sufficient_alpha_rate
+from gcc.training.retention import MAX_RATE, alpha_range, alpha_rate, sufficient_alpha_rate
 
 if TYPE_CHECKING:
     from gcc.training.checkpoint import CheckpointState
@@ -132,9 +132,11 @@ def _alpha_warning(context: RunContext, rate: float) -> Iterator[str]:
     """Yield a warning if retention factors cannot fall to tau with their learning rate."""
     recipe, distance = context.recipe, alpha_range(context, rate)
     if recipe.discriminator == "selective" and distance < 1 - recipe.tau:
+        sufficient = sufficient_alpha_rate(context)
         yield (
             f"retention factors start at 1 and can fall by {distance:.2g} in this run, not below tau = {recipe.tau}: no channel of the "
-            f"student's discriminator will switch off; train longer, or give --set lr_alpha={sufficient_alpha_rate(context):.2g}"
+            "student's discriminator will switch off; train longer"
+            + (f", or give --set lr_alpha={sufficient:.2g}" if sufficient <= MAX_RATE else "")
         )
 
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from gcc.cli import Commands, main
 from gcc.cli.errors import warnings_as_lines
 from gcc.cli.options import RENAMED_FLAGS, command_line, config_option, teacher_and_settings
-from gcc.cli.run import fields_of_run
+from gcc.cli.run import _fields_of_run
 from gcc.errors import GccError
 from gcc.training.config import RunConfig
 from gcc.training.teacher import Teacher
@@ -147,14 +147,14 @@ def test_architectures_that_contradict_each_other_are_refused(tmp_path):
 
 
 def test_a_resumed_run_keeps_the_metric_counter_and_width_that_it_started_with(tmp_path):
-    assert fields_of_run(tmp_path) == {}
+    assert _fields_of_run(tmp_path) == {}
     recipe = Teacher.create("pix2pix").architecture({"metric": "l1", "prune_width": 20, "seed": 5}).recipe
     text = recipe.to_toml("pix2pix").replace("mac_counter", "counter")  # as version 0.1 wrote it
     (tmp_path / "recipe.toml").write_text(text)
-    assert fields_of_run(tmp_path) == {"metric": "l1", "mac_counter": "paper", "prune_width": 20, "alpha_reach": 3.0}
+    assert _fields_of_run(tmp_path) == {"metric": "l1", "mac_counter": "paper", "prune_width": 20, "alpha_reach": 3.0}
     # The field that earlier versions did not have is compared by its default.
     (tmp_path / "recipe.toml").write_text(text.replace("alpha_reach = 3.0\n", ""))
-    assert fields_of_run(tmp_path)["alpha_reach"] == 3.0
+    assert _fields_of_run(tmp_path)["alpha_reach"] == 3.0
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def test_the_teacher_as_given_comes_first_with_its_own_metrics(kind, teacher, tm
     assert measurements["teacher (as given)"]["metrics"] == pytest.approx(expected)
     assert measurements["teacher"]["metrics"] != measurements["teacher (as given)"]["metrics"]
     table = comparison(measurements)
-    assert table["epoch"][:2] == ["not trained", "2 (last)"] and "%" not in table["parameters"][0]
+    assert table["epoch"][:2] == ["as given", "2 (last)"] and "%" not in table["parameters"][0]
     result.save(tmp_path / "run")
     assert read(tmp_path / "run" / "teacher")["G"].measurements == measurements
     assert "| teacher (as given) | teacher |" in (tmp_path / "run" / "teacher" / "README.md").read_text()
