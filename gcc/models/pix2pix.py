@@ -183,7 +183,9 @@ class Pix2Pix(Architecture[Pix2PixRecipe]):
     @property
     def note(self) -> str:
         source, target = ("first", "second") if self.recipe.direction == "AtoB" else ("second", "first")
-        return f"the {source} image of each pair, of A and B, is the input, and the {target} one is learnt (direction {self.recipe.direction})"
+        return (
+            f"the {source} image of each pair, of A and B, is the input, and the {target} one is learnt (direction {self.recipe.direction})"
+        )
 
     @property
     def size_multiple(self) -> int:
