@@ -136,7 +136,7 @@ def _alpha_warning(context: RunContext, rate: float) -> Iterator[str]:
         yield (
             f"retention factors start at 1 and can fall by {distance:.2g} in this run, not below tau = {recipe.tau}: no channel of the "
             "student's discriminator will switch off; train longer"
-            + (f", or give --set lr_alpha={sufficient:.2g}" if sufficient <= MAX_RATE else "")
+            + ("" if recipe.alpha_reach and sufficient > MAX_RATE else f", or give --set lr_alpha={sufficient:.2g}")
         )
 
 
