@@ -192,9 +192,12 @@ def tiny(words):
     options = dict(zip(words, words[1:], strict=False))
     if "--resume" in words and "--epochs" in words:
         return [*words, "--epochs", "3"]
-    if words[0] not in ("compress", "train", "ablate", "doctor") or "--resume" in words or words == ["doctor"]:
+    if words[0] not in ("compress", "train", "ablate", "sweep", "doctor") or "--resume" in words or words == ["doctor"]:
         return words
     arch, budget = options.get("--arch"), options.get("--budget", "")
+    if words[0] == "sweep":
+        # Every --budget is a student.
+        words = [word for number, word in enumerate(words) if "--budget" not in words[max(0, number - 1) : number + 1]]
     if "--teacher" in words:
         # A teacher brings its recipe.
         fields = {"size": 32, "epochs": 2, "batch_size": 4, "budget": "60%"}
