@@ -50,7 +50,7 @@ class Sweep(RunGroup[dict[str, dict[str, Measurements]]]):
         options: keywords of `Compressor`, with recipe fields, without `budget`, `widths` and `student`.
 
     Raises:
-        GccError: there is no budget, an option cannot be used, or this process is one of several.
+        GccError: no budget is given, an option cannot be used, or this process is one of several.
     """
 
     name = "sweep"

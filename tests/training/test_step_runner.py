@@ -149,7 +149,10 @@ def test_a_capture_that_fails_names_the_first_cause_and_restores_the_stream(fake
     assert isinstance(stream, Stream)
 
 
-@pytest.mark.skipif(not (os.environ.get("GCC_TEST_CUDA") and torch.cuda.is_available()), reason="needs a GPU")
+@pytest.mark.skipif(
+    not (os.environ.get("GCC_TEST_CUDA") and torch.cuda.is_available()),
+    reason="only a GPU captures CUDA graphs; the other tests use a fake one",
+)
 def test_a_graph_trains_as_the_operators_do():
     results = []
     for kind in (EagerStep, GraphedStep):
@@ -170,7 +173,10 @@ def test_a_graph_trains_as_the_operators_do():
     assert results[0] == results[1]
 
 
-@pytest.mark.skipif(not (os.environ.get("GCC_TEST_CUDA") and torch.cuda.is_available()), reason="needs a GPU")
+@pytest.mark.skipif(
+    not (os.environ.get("GCC_TEST_CUDA") and torch.cuda.is_available()),
+    reason="only a GPU captures CUDA graphs; the other tests use a fake one",
+)
 def test_a_step_that_cannot_be_captured_names_the_option():
     with pytest.raises(CaptureError, match="run it with --eager"):
         step_runner._Captured.of(lambda batch: {"G": batch["x"].sum().cpu()}, [{"x": torch.ones(2, device="cuda")}])
