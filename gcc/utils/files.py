@@ -60,8 +60,8 @@ def write_text(path: Path, text: str) -> None:
 class FolderLock:
     """A lock on a folder, which one process at a time can have.
 
-    The system releases it when the process ends, however it ends. It is not a file, so nothing is left behind. On Windows, and on file systems
-    without such locks, every process can have it.
+    The system releases it when the process ends, however it ends. It is not a file, so nothing is left behind. On Windows, and on file
+    systems without such locks, every process can have it.
 
     Args:
         folder: the folder.
