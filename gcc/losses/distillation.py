@@ -59,15 +59,25 @@ class FeatureHooks:
 
 
 @contextmanager
-def tapped(taps: Mapping[str, Mapping[str, nn.Module]]) -> Iterator[dict[str, dict[str, Tensor]]]:
-    """Store the outputs of modules within this context, by network and module path; a later forward pass replaces an earlier one."""
-    features: dict[str, dict[str, Tensor]] = {name: {} for name in taps}
+def stored_features(hooks: Mapping[str, FeatureHooks]) -> Iterator[dict[str, dict[str, Tensor]]]:
+    """Store the outputs of hooked layers within this context, by network and module path; a later pass replaces an earlier one."""
+    features: dict[str, dict[str, Tensor]] = {name: {} for name in hooks}
     with ExitStack() as stack:
-        for name, layers in taps.items():
-            hooks = FeatureHooks(layers)
-            stack.callback(hooks.remove)
-            stack.enter_context(hooks.storing(features[name]))
+        for name, of_network in hooks.items():
+            stack.enter_context(of_network.storing(features[name]))
         yield features
+
+
+@contextmanager
+def tapped(taps: Mapping[str, Mapping[str, nn.Module]]) -> Iterator[dict[str, dict[str, Tensor]]]:
+    """Do the same with hooks that exist only within this context, on the layers `taps`, by network and module path."""
+    hooks = {name: FeatureHooks(layers) for name, layers in taps.items()}
+    try:
+        with stored_features(hooks) as features:
+            yield features
+    finally:
+        for of_network in hooks.values():
+            of_network.remove()
 
 
 def gram(features: Tensor) -> Tensor:

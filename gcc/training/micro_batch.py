@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -47,7 +47,7 @@ class MicroBatched(nn.Module):
     Args:
         network: the network; its parameters stay where they are.
         execution: the size of a micro-batch, and whether the network is compiled.
-        taps: the layers whose features can be kept, by module path.
+        taps: the layers whose features can be stored, by module path.
     """
 
     def __init__(self, network: nn.Module, execution: ExecutionConfig, taps: Mapping[str, nn.Module]) -> None:
@@ -89,13 +89,3 @@ class MicroBatched(nn.Module):
             first, *others = (buffers[name] for buffers in after)
             # Exact if all are equal.
             buffer.copy_(first + sum((other - first for other in others), torch.zeros_like(first)) / len(after))
-
-
-@contextmanager
-def keep_features(networks: Mapping[str, MicroBatched]) -> Iterator[dict[str, dict[str, Tensor]]]:
-    """Keep the outputs of the tapped layers in this context, by network and module path; a later pass replaces an earlier one."""
-    features: dict[str, dict[str, Tensor]] = {name: {} for name in networks}
-    with ExitStack() as stack:
-        for name, network in networks.items():
-            stack.enter_context(network.taps.storing(features[name]))
-        yield features

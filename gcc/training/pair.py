@@ -17,14 +17,14 @@ from torch import Tensor, nn
 
 from gcc.losses.adversarial import GAN_LOSSES, gradient_penalty, total
 from gcc.losses.coordination import imbalance
-from gcc.losses.distillation import Features, modules_at
+from gcc.losses.distillation import FeatureHooks, Features, modules_at, stored_features
 from gcc.losses.layers import NO_LAYERS, DistillationLayers
 from gcc.models.gate import ChannelGate
 from gcc.recipe import Recipe
 from gcc.registry import Architecture, Batch, Networks, Pair, Samples
 from gcc.training.anomaly import register_anomaly_hooks
 from gcc.training.image_pool import ImagePool
-from gcc.training.micro_batch import MicroBatched, keep_features
+from gcc.training.micro_batch import MicroBatched
 from gcc.training.optimizer import ScopedOptimizer
 from gcc.training.precision import ExecutionConfig
 
@@ -207,13 +207,13 @@ class GANPair:
 
     def generate(self, batch: Batch) -> GeneratorOutput:
         """Run every generator on a batch."""
-        with self.execution.autocast(), keep_features(self._run_generators) as features:
+        with self.execution.autocast(), stored_features(_taps(self._run_generators)) as features:
             samples = self.architecture.generate(self._run_generators, batch)
         return GeneratorOutput(batch, samples, self.architecture.pairs(batch, samples), features)
 
     def discriminate(self, fake: GeneratorOutput) -> DiscriminatorOutput:
         """Run every discriminator on the fake images of this pair or another; gradients reach the generators of `fake`."""
-        with self.execution.autocast(), keep_features(self._run_discriminators) as features:
+        with self.execution.autocast(), stored_features(_taps(self._run_discriminators)) as features:
             logits = {name: self._logits(name, fake.pairs[name].fake) for name in self.discriminators}
         return DiscriminatorOutput(logits, features)
 
@@ -334,6 +334,10 @@ class FrozenPair(GANPair):
 def detached(losses: Mapping[str, Tensor]) -> Losses:
     """Return the losses without their graph."""
     return {name: loss.detach() for name, loss in losses.items()}
+
+
+def _taps(networks: Mapping[str, MicroBatched]) -> dict[str, FeatureHooks]:
+    return {name: network.taps for name, network in networks.items()}
 
 
 def _weights(discriminator: nn.Module) -> Iterator[nn.Parameter]:

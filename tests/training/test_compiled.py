@@ -7,8 +7,9 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from gcc.losses.distillation import stored_features
 from gcc.models.gate import ChannelGate
-from gcc.training.micro_batch import MicroBatched, keep_features
+from gcc.training.micro_batch import MicroBatched
 from gcc.training.precision import ExecutionConfig
 from gcc.utils.backend import compiler_limits
 
@@ -29,7 +30,7 @@ def passes(inner, execution):
             parameter.requires_grad_(name.startswith(trained))
         images = torch.rand(4, 3, 9, 9, generator=torch.Generator().manual_seed(1), requires_grad=True)
         torch.manual_seed(3)
-        with keep_features({"D": wrapped}) as features:
+        with stored_features({"D": wrapped.taps}) as features:
             output = wrapped(images)
         losses = output.square().mean(), features["D"]["2"].sin().mean()
         for loss in losses:

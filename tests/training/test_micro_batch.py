@@ -8,9 +8,10 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from gcc import Compressor, GccError, Teacher
 from gcc.data import loader
+from gcc.losses.distillation import stored_features
 from gcc.training import collapse
 from gcc.training.loss_tree import leaves
-from gcc.training.micro_batch import MicroBatched, keep_features
+from gcc.training.micro_batch import MicroBatched
 from gcc.training.precision import ExecutionConfig
 from tests.helpers.families import TINY
 
@@ -29,7 +30,7 @@ def results(size, norm, batch=7):
     inner = network(norm)
     wrapped = MicroBatched(inner, in_micro_batches(size), {"1": inner[1]})
     images = torch.rand(batch, 3, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64, requires_grad=True)
-    with keep_features({"G": wrapped}) as features:
+    with stored_features({"G": wrapped.taps}) as features:
         output = wrapped(images)
     (output.square().mean() + features["G"]["1"].sin().mean()).backward()
     gradients = {name: parameter.grad for name, parameter in inner.named_parameters()}
@@ -76,7 +77,7 @@ def test_only_the_inputs_are_stored_for_the_backward_pass():
 def test_features_are_kept_only_inside_the_context():
     inner = network(nn.InstanceNorm2d)
     wrapped = MicroBatched(inner, in_micro_batches(2), {"1": inner[1]})
-    with pytest.raises(ZeroDivisionError), keep_features({"G": wrapped}):
+    with pytest.raises(ZeroDivisionError), stored_features({"G": wrapped.taps}):
         raise ZeroDivisionError
     wrapped(torch.rand(3, 3, 8, 8, dtype=torch.float64))
     assert wrapped.taps.features is None
