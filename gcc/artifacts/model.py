@@ -26,6 +26,7 @@ from gcc.errors import ArtifactError
 from gcc.registry import Architecture
 from gcc.utils.arguments import checked_arguments
 from gcc.utils.files import write_text
+from gcc.utils.weights import matching
 
 DISCRIMINATORS = "discriminators.safetensors"
 SHARED = (CONFIG, WEIGHTS, DISCRIMINATORS, CARD, GRID)
@@ -165,12 +166,7 @@ def load_matching_weights(network: nn.Module, saved: nn.Module, folder: Path, ro
     Raises:
         ArtifactError: the shapes differ.
     """
-    source, target = saved.state_dict(), network.state_dict()
-    for name in (*target, *source):
-        actual, expected = (tuple(tensors[name].shape) if name in tensors else "missing" for tensors in (source, target))
-        if actual != expected:
-            raise ArtifactError(f"the {role} in {folder} does not fit this run's recipe: its {name} is {actual}, expected {expected}")
-    network.load_state_dict(source)
+    network.load_state_dict(matching(f"the {role} in {folder}", saved.state_dict(), network.state_dict(), "this run's recipe"))
 
 
 def read_discriminators(folder: Path, architecture: Architecture[Any]) -> dict[str, nn.Module]:

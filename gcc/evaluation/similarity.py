@@ -13,7 +13,7 @@ from gcc.evaluation.ssim import WINDOW, structural_similarity
 from gcc.registry.evaluator import EvalContext, ImageEvaluator
 from gcc.registry.types import EvalSample
 from gcc.utils.optional import needed
-from gcc.utils.weights import matched, short_sha256
+from gcc.utils.weights import read_matching, short_sha256
 
 HINT = "torchvision fetches them (torchvision.models.alexnet(weights='DEFAULT'))"
 LEAST = 31
@@ -39,7 +39,7 @@ class LPIPS(ImageEvaluator):
             warnings.filterwarnings("ignore", category=UserWarning, module="torchvision")
             self._network = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False).to(context.device).requires_grad_(False)
         trunk = _named_as_in_torchvision(self._network.net)
-        for name, tensor in matched(path, trunk, "alexnet of torchvision", beside="classifier.").items():
+        for name, tensor in read_matching(path, trunk, "alexnet of torchvision", ignored_prefixes=("classifier.",)).items():
             trunk[name].copy_(tensor)
         self._weights = f"{path.name} (sha256 {short_sha256(path)})"
 

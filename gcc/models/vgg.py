@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from gcc.utils.weights import Weights, matched
+from gcc.utils.weights import Weights, read_matching
 
 CHANNELS = (64, 128, 256, 512, 512)
 DEPTHS = {"vgg19": (2, 2, 4, 4, 4), "vgg16": (2, 2, 3, 3, 3)}
@@ -64,5 +64,5 @@ def load_vgg(name: str, weights: Weights, alternative: str) -> VGGFeatures:
     path = weights.find(name, f"{name}-*.pth", f"torchvision fetches them (torchvision.models.{name}(weights='DEFAULT')); {alternative}")
     with torch.random.fork_rng(devices=[]):
         network = VGGFeatures(DEPTHS[name])
-    network.load_state_dict(matched(path, network.state_dict(), f"{name} of torchvision", beside="classifier."))
+    network.load_state_dict(read_matching(path, network.state_dict(), f"{name} of torchvision", ignored_prefixes=("classifier.",)))
     return network

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gcc.artifacts.card import CARD
 from gcc.artifacts.config import CONFIG, WEIGHTS
@@ -19,11 +19,9 @@ from gcc.recipe import changed
 from gcc.registry import ARCHITECTURES, StateDictMapping
 from gcc.training.result import GeneratorReport, TrainedPair
 from gcc.utils.files import set_aside
-from gcc.utils.weights import by_prefix, read_state_dicts
+from gcc.utils.weights import by_prefix, listed, matching, read_state_dicts
 
 FILES = (CONFIG, WEIGHTS, CARD)
-MAX_LISTED = 4
-"""The most names that a message lists."""
 
 
 def import_generator(
@@ -68,10 +66,10 @@ def import_generator(
     architecture = family(changed(family.published(), {**_joined_settings(mappings), **settings}))
     widths = architecture.full_widths(architecture.recipe.ngf)
     network = architecture.build_generator(widths)
-    network.load_state_dict(_matched(file, mapping, tensors, network.state_dict()))
+    _load(network, file, tensors, mapping, f"the generator {name} of {arch}")
     trained = {label: architecture.build_discriminator().eval() for label in others}
     for label, (tensors_D, mapping_D) in others.items():
-        trained[label].load_state_dict(_matched(discriminators[label], mapping_D, tensors_D, trained[label].state_dict()))
+        _load(trained[label], discriminators[label], tensors_D, mapping_D, f"the discriminator {label} of {arch}")
     report = GeneratorReport.of(architecture, network, widths, measure_latency(network, architecture.example_input()))
     teacher = TrainedPair("teacher", arch, architecture, {name: report}, trained, environment(torch.device("cpu")))
     _make_room(teacher, out, name, force=force)
@@ -142,14 +140,23 @@ def _find(
         mappings = {name: mapping for name, tensors in state_dicts.items() if (mapping := mapping_of(tensors)) is not None}
         if len(mappings) > 1:
             remedy = "choose one of {} with --key" if kind == "generator" else "save one of {} in a file of its own"
-            raise ArtifactError(f"{file} contains several {kind}s of {arch}: {remedy.format(_some(mappings))}")
+            raise ArtifactError(f"{file} contains several {kind}s of {arch}: {remedy.format(listed(mappings))}")
         for name, mapping in mappings.items():
             return state_dicts[name], mapping
     name, tensors = next(iter(levels[0].items()))
-    keys = f"; it contains {_some(whole)}" if len(whole) > 1 else ""
+    keys = f"; it contains {listed(whole)}" if len(whole) > 1 else ""
     raise ArtifactError(
-        f"{file} is not a {kind} that {arch} knows: {f'in {name}, ' if name else ''}its first tensors are {_some(tensors)}{keys}"
+        f"{file} is not a {kind} that {arch} knows: {f'in {name}, ' if name else ''}its first tensors are {listed(tensors)}{keys}"
     )
+
+
+def _load(network: nn.Module, file: Path, tensors: Mapping[str, Tensor], mapping: StateDictMapping, what: str) -> None:
+    """Load a file's tensors into a network of ours.
+
+    Raises:
+        ArtifactError: they do not fit it.
+    """
+    network.load_state_dict(matching(file, tensors, network.state_dict(), what, modules=mapping.modules, ignored=mapping.ignored))
 
 
 def _make_room(teacher: TrainedPair, out: Path, name: str, *, force: bool) -> None:
@@ -167,34 +174,3 @@ def _make_room(teacher: TrainedPair, out: Path, name: str, *, force: bool) -> No
         if existing and not force:
             raise OutputError(f"{folder} already contains {', '.join(existing)}: choose another folder, or move it aside with --force")
         set_aside(folder, existing)
-
-
-def _matched(file: Path, mapping: StateDictMapping, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the file's tensors by our names, one for each entry of the state dict `wanted`."""
-    matched, used, differences = {}, set(mapping.ignored), []
-    for name, tensor in wanted.items():
-        module, _, leaf = name.rpartition(".")
-        theirs = f"{mapping.modules.get(module, module)}.{leaf}"
-        used.add(theirs)
-        # Files of torch before 0.4.1 do not count batches.
-        value = tensor if leaf == "num_batches_tracked" and theirs not in tensors else tensors.get(theirs)
-        if value is None:
-            differences.append(f"{theirs} is missing")
-        elif value.shape != tensor.shape:
-            differences.append(f"{theirs} is {tuple(value.shape)}, expected {tuple(tensor.shape)}")
-        elif value.is_floating_point() != tensor.is_floating_point():
-            differences.append(f"{theirs} is {value.dtype}, expected {tensor.dtype}")
-        elif not value.isfinite().all():
-            differences.append(f"{theirs} is not finite")
-        else:
-            matched[name] = value
-    differences += [f"{theirs} matches no parameter" for theirs in tensors if theirs not in used]
-    if differences:
-        raise ArtifactError(f"{file} does not fit, in {len(differences)} tensors: {_some(differences)}")
-    return matched
-
-
-def _some(texts: Iterable[str]) -> str:
-    """Return the first texts, and the number of the others."""
-    texts = list(texts)
-    return ", ".join(texts[:MAX_LISTED]) + (f", and {len(texts) - MAX_LISTED} more" if len(texts) > MAX_LISTED else "")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from hashlib import file_digest
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 
 import torch
 from safetensors.torch import load_file
@@ -21,7 +22,9 @@ COMPILED = "_orig_mod."
 """Part that `torch.compile` adds to the names of a module, wherever that is."""
 MAX_DEPTH = 4
 """How deep state_dicts may lie in a checkpoint."""
-COUNTER = ".num_batches_tracked"
+COUNTER = "num_batches_tracked"
+MAX_LISTED = 4
+"""The most names or differences that a message lists."""
 
 
 class Weights:
@@ -133,6 +136,16 @@ def by_prefix(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     return {prefix: _without_wrappers(group) for prefix, group in groups.items()}
 
 
+def listed(texts: Iterable[str], separator: str = ", ") -> str:
+    """Return the first texts in one line, and the number of the others.
+
+    >>> listed("abcdef")
+    'a, b, c, d, and 2 more'
+    """
+    first, others = [*texts][:MAX_LISTED], [*texts][MAX_LISTED:]
+    return separator.join([*first, *([f"and {len(others)} more"] if others else [])])
+
+
 def _state_dicts(state: object, key: str = "", depth: int = 0) -> Iterator[tuple[str, dict[str, Tensor]]]:
     """Yield the mappings from names to tensors inside `state`, with their keys. States of optimizers are by number, not by name."""
     if not isinstance(state, Mapping) or not state or not all(isinstance(name, str) for name in state):
@@ -196,29 +209,67 @@ def _classes(path: Path, error: Exception) -> list[str]:
         return re.findall(r"GLOBAL ([\w.]+)", str(error))
 
 
-def matched(path: Path, wanted: Mapping[str, Tensor], what: str, beside: str = "") -> dict[str, Tensor]:
-    """Return the tensors of a file that fit a network with the state_dict `wanted`.
-
-    The batch counters of batch norms are left out: old files lack them, and evaluation mode does not read them.
+def read_matching(path: Path, expected: Mapping[str, Tensor], what: str, ignored_prefixes: tuple[str, ...] = ()) -> dict[str, Tensor]:
+    """Return the tensors of a file as `read_tensors` reads it, if they are those of a network; see `matching`.
 
     Args:
-        path: as `read_tensors` reads it.
-        wanted: the network's tensors by name; only their shapes matter.
+        path: the file.
+        expected: the network's state_dict.
         what: the network in messages, such as "vgg19 of torchvision".
-        beside: prefix of the names of further tensors that such files may contain.
+        ignored_prefixes: prefixes of the names of further tensors that such files may contain.
 
     Raises:
-        ArtifactError: the file cannot be read, or belongs to another network; the message names the first tensor that differs.
+        ArtifactError: the file cannot be read, or contains another network.
     """
-    tensors = {name: tensor for name, tensor in read_tensors(path).items() if not name.endswith(COUNTER)}
-    names = [name for name in wanted if not name.endswith(COUNTER)]
-    for name in names:
-        shape = tuple(wanted[name].shape)
-        if name not in tensors:
-            raise ArtifactError(f"{path} does not match {what}: it lacks {name}, expected of shape {shape}")
-        if tensors[name].shape != shape:
-            raise ArtifactError(f"{path} does not match {what}: it has {name} of shape {tuple(tensors[name].shape)}, expected {shape}")
-    more = sorted(name for name in tensors.keys() - set(names) if not (beside and name.startswith(beside)))
-    if more:
-        raise ArtifactError(f"{path} does not match {what}: it has {more[0]}")
-    return {name: tensors[name] for name in names}
+    tensors = read_tensors(path)
+    return matching(path, tensors, expected, what, ignored={name for name in tensors if name.startswith(ignored_prefixes)})
+
+
+def matching(
+    source: Path | str,
+    tensors: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
+    what: str,
+    *,
+    modules: Mapping[str, str] = MappingProxyType({}),
+    ignored: Collection[str] = (),
+) -> dict[str, Tensor]:
+    """Return tensors by the names that a network's state_dict has for them, if they fit it one to one.
+
+    Batch counters of batch norms may be missing: files of torch before 0.4.1 have none. The result then has none either.
+
+    Args:
+        source: where the tensors come from, in messages.
+        tensors: the tensors by name.
+        expected: the network's state_dict; only shapes and kinds of numbers matter.
+        what: the network in messages.
+        modules: the module paths in the names of `tensors`, by the network's module path, where they differ.
+        ignored: names of tensors that the network need not have.
+
+    Raises:
+        ArtifactError: the tensors belong to another network, or are not finite.
+    """
+    matches, used, differences = {}, set(ignored), []
+    for name, tensor in expected.items():
+        module, _, leaf = name.rpartition(".")
+        theirs = f"{modules.get(module, module)}.{leaf}".lstrip(".")
+        used.add(theirs)
+        if theirs in tensors:
+            matches[name] = tensors[theirs]
+            differences += [f"{theirs} is {difference}" for difference in _difference(tensors[theirs], tensor)]
+        elif leaf != COUNTER:
+            differences.append(f"{theirs} is missing, expected {tuple(tensor.shape)}")
+    differences += [f"{theirs} matches no parameter" for theirs in tensors if theirs not in used]
+    if differences:
+        raise ArtifactError(f"{source} does not fit {what}: {listed(differences, '; ')}")
+    return matches
+
+
+def _difference(tensor: Tensor, expected: Tensor) -> Iterator[str]:
+    """Yield why a tensor cannot take the place of another, if it cannot."""
+    if tensor.shape != expected.shape:
+        yield f"{tuple(tensor.shape)}, expected {tuple(expected.shape)}"
+    elif tensor.is_floating_point() != expected.is_floating_point():
+        yield f"{tensor.dtype}, expected {expected.dtype}"
+    elif not tensor.isfinite().all():
+        yield "not finite"

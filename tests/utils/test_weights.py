@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from gcc.errors import ArtifactError
-from gcc.utils.weights import matched, read_state_dicts, read_tensors
+from gcc.utils.weights import matching, read_matching, read_state_dicts, read_tensors
 
 
 class Evil:
@@ -122,23 +122,33 @@ def test_torchscript_is_named_and_its_remedy_works(tmp_path, monkeypatch):
     assert read_tensors(Path("weights.pth")).keys() == {"weight", "bias"}
 
 
-def test_a_file_fills_a_network_or_its_first_difference_is_named(tmp_path):
+def test_a_file_fills_a_network_or_its_differences_are_named(tmp_path):
     network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.BatchNorm2d(4))
     state, file = network.state_dict(), tmp_path / "a.pth"
     old = {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
     for content in (state, old, {f"module.{name}": tensor for name, tensor in state.items()}):
         torch.save(content, file)
-        tensors = matched(file, state, "a toy")
-        assert tensors.keys() == old.keys()
+        tensors = read_matching(file, state, "a toy")
+        assert tensors.keys() == {name.removeprefix("module.") for name in content}
         network.load_state_dict(tensors)
     wrong = {
-        "it lacks 0.bias, expected of shape (4,)": {name: tensor for name, tensor in state.items() if name != "0.bias"},
-        "it has 0.weight of shape (4, 3), expected (4, 3, 1, 1)": state | {"0.weight": torch.zeros(4, 3)},
-        "it has fc.weight": state | {"fc.weight": torch.zeros(1), "g": torch.zeros(1)},
+        "0.bias is missing, expected (4,)": {name: tensor for name, tensor in state.items() if name != "0.bias"},
+        "0.weight is (4, 3), expected (4, 3, 1, 1)": state | {"0.weight": torch.zeros(4, 3)},
+        "0.bias is torch.int64, expected torch.float32": state | {"0.bias": torch.zeros(4, dtype=torch.int64)},
+        "0.bias is not finite": state | {"0.bias": torch.full((4,), torch.inf)},
+        "fc.weight matches no parameter; g matches no parameter": state | {"fc.weight": torch.zeros(1), "g": torch.zeros(1)},
+        "1.weight is missing, expected (4,); 1.bias is missing, expected (4,); and 3 more": {"g": torch.zeros(1)},
     }
     for reason, content in wrong.items():
         torch.save(content, file)
-        with pytest.raises(ArtifactError, match=re.escape(f"{file} does not match a toy: {reason}")):
-            matched(file, state, "a toy")
-    torch.save(state | {"fc.weight": torch.zeros(1)}, file)
-    assert matched(file, state, "a toy", beside="fc.").keys() == old.keys()
+        with pytest.raises(ArtifactError, match=re.escape(f"{file} does not fit a toy: ") + ".*" + re.escape(reason)):
+            read_matching(file, state, "a toy")
+    torch.save(old | {"fc.weight": torch.zeros(1)}, file)
+    assert read_matching(file, state, "a toy", ("fc.",)).keys() == old.keys()
+
+
+def test_tensors_match_by_the_paths_of_their_modules():
+    network = torch.nn.Linear(2, 3)
+    tensors = {"main.weight": torch.ones(3, 2), "main.bias": torch.zeros(3), "step": torch.ones(1)}
+    matches = matching("a file", tensors, network.state_dict(), "a toy", modules={"": "main"}, ignored=["step"])
+    assert matches.keys() == {"weight", "bias"} and matches["weight"] is tensors["main.weight"]

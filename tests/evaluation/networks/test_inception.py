@@ -57,11 +57,11 @@ def test_another_networks_file_is_refused(state, tmp_path):
     torch.save(state | {"fc.weight": torch.zeros(1000, 2048)}, tmp_path / "a.pth")
     with pytest.raises(
         ArtifactError,
-        match=r"does not match Inception of torch-fidelity: it has fc\.weight of shape \(1000, 2048\), expected \(1008, 2048\)",
+        match=r"does not fit Inception of torch-fidelity: fc\.weight is \(1000, 2048\), expected \(1008, 2048\)",
     ):
         Inception(context(inception=tmp_path / "a.pth"))
     save_file({"fc.weight": state["fc.weight"]}, tmp_path / "a.safetensors")
-    with pytest.raises(ArtifactError, match=r"it lacks Conv2d_1a_3x3\.conv\.weight"):
+    with pytest.raises(ArtifactError, match=r"Conv2d_1a_3x3\.conv\.weight is missing"):
         Inception(context(inception=tmp_path / "a.safetensors"))
 
 
