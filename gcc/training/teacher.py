@@ -16,6 +16,15 @@ from gcc.registry import ARCHITECTURES, Architecture, Networks
 from gcc.utils.arguments import checked_arguments
 from gcc.utils.notebook import html_table
 
+IMPLIED: Mapping[str, Mapping[str, Any]] = {
+    "budget": {"mac_counter": "exact"},
+    "epochs": {"steps": None},
+    "lr_alpha": {"alpha_reach": 0.0},
+    # The width of a pretrained teacher's rectangles belongs to its own height.
+    "size": {"image_width": None},
+}
+"""Fields that follow from a field in the settings, unless the settings have them, too."""
+
 
 @dataclass(frozen=True, repr=False)
 class Teacher:
@@ -130,29 +139,37 @@ class Teacher:
 
     def _bound(self, family: type[Architecture[Any]], recipe: Recipe, settings: Mapping[str, Any]) -> Architecture[Any]:
         fixed: dict[str, Any] = {}
-        for artifact in self.pretrained.values():
+        if self.pretrained:
+            # All generators of a teacher have the same recipe.
+            artifact = next(iter(self.pretrained.values()))
             recipe, fixed = artifact.recipe, artifact.architecture.fixed_by_weights()
-        if LENGTH_FIELDS <= {name for name, value in settings.items() if value is not None}:
-            raise RecipeError("epochs and steps exclude each other: give the length of the run in one of them")
-        own = {name: value for name, value in self.settings.items() if not (name in LENGTH_FIELDS and LENGTH_FIELDS & settings.keys())}
-        settings = renamed({**own, **settings})
-        given = {*settings}
-        if "image_width" in given and not hasattr(recipe, "image_width"):
-            raise RecipeError(f"{self.arch} trains on squares: give --size N instead of --size WxH")
-        # Refuses values of another type before they are compared.
-        size = changed(recipe, settings).size
-        if "epochs" in given:
-            settings.setdefault("steps", None)
-        if "lr_alpha" in given:
-            settings.setdefault("alpha_reach", 0.0)
-        if size != recipe.size:
-            settings = fixed | settings
-        if "budget" in given and "mac_counter" not in given:
-            settings["mac_counter"] = "exact"
-        if "size" in given and "image_width" not in given and hasattr(recipe, "image_width"):
-            # The width of a pretrained teacher's rectangles belongs to its own height.
-            settings["image_width"] = None
-        recipe = changed(recipe, settings)
-        if given & {"budget", "ngf"} and "prune_width" not in given:
+        settings = self._with_own(settings)
+        _require_possible(self.arch, recipe, settings)
+        has_other_size = changed(recipe, settings).size != recipe.size
+        recipe = changed(recipe, (fixed if has_other_size else {}) | _implied(recipe, settings) | settings)
+        if settings.keys() & {"budget", "ngf"} and "prune_width" not in settings:
             recipe = changed(recipe, {"prune_width": width_for_budget(family(recipe))})
         return family(recipe)
+
+    def _with_own(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the settings, and the teacher's own ones that they do not replace. Any length replaces the teacher's."""
+        replaced = LENGTH_FIELDS if LENGTH_FIELDS & settings.keys() else frozenset()
+        return renamed({name: value for name, value in self.settings.items() if name not in replaced} | {**settings})
+
+
+def _require_possible(arch: str, recipe: Recipe, settings: Mapping[str, Any]) -> None:
+    """Refuse settings that exclude each other, or that the family does not have.
+
+    Raises:
+        RecipeError: both lengths are given, or rectangles to a family that trains on squares.
+    """
+    if all(settings.get(name) is not None for name in LENGTH_FIELDS):
+        raise RecipeError("epochs and steps exclude each other: give the length of the run in one of them")
+    if "image_width" in settings and not hasattr(recipe, "image_width"):
+        raise RecipeError(f"{arch} trains on squares: give --size N instead of --size WxH")
+
+
+def _implied(recipe: Recipe, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that follow from the settings; a field that the family does not have is left out."""
+    implied = [fields for name, fields in IMPLIED.items() if name in settings]
+    return {name: value for fields in implied for name, value in fields.items() if hasattr(recipe, name)}
