@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import abc
 import copy
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
@@ -96,11 +97,23 @@ class ImagesOnDisk(DatasetSource, Generic[F]):
 
     def _fault(self, file: F) -> str:
         """Return why an entry cannot be read; an empty string if it can."""
-        try:
-            self.read(file)
-        except DataError as error:
-            return str(error)
-        return ""
+        return fault(self.read, file)
+
+
+def unreadable(read: Callable[[F], object], files: Sequence[F]) -> dict[F, str]:
+    """Return the files that `read` cannot read, and why."""
+    # Decoders release the GIL.
+    with ThreadPoolExecutor() as pool:
+        return {file: reason for file, reason in zip(files, pool.map(partial(fault, read), files), strict=True) if reason}
+
+
+def fault(read: Callable[[F], object], file: F) -> str:
+    """Return why `read` cannot read a file; an empty string if it can."""
+    try:
+        read(file)
+    except DataError as error:
+        return str(error)
+    return ""
 
 
 def _paths(entry: Any) -> Iterator[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from gcc.data.image_files import ImagesOnDisk
 from gcc.data.inspection import describe_changes, describe_stretching
 from gcc.data.open import open_source
 from gcc.data.torch_datasets import TorchDatasets
-from gcc.errors import DataError
+from gcc.errors import DataError, listed
 from gcc.recipe import image_size
 from gcc.registry import Architecture, DatasetSource
 from gcc.utils.units import with_prefix
@@ -87,9 +87,9 @@ class DataSplits:
         """Read every image once.
 
         Raises:
-            DataError: an image cannot be used.
+            DataError: images cannot be used; the message names them.
         """
-        self._replace(require_readable)
+        require_readable(*self._splits)
         self._inspect()
 
     def drop_unreadable(self) -> None:
@@ -123,19 +123,22 @@ class DataSplits:
         if self.validation is not None:
             counts += f", {len(self.validation)} to choose the best epoch"
         summary = {"data": f"{self.name}: {counts}, {size} pixels"}
-        splits = (self.train, self.validation, self.test)
-        caches = {path for split in splits if split is not None and (path := split.cache_path)}
+        caches = {path for split in self._splits if (path := split.cache_path)}
         if caches:
             bytes_cached = with_prefix(sum(path.stat().st_size for path in caches))
             summary["cache"] = f"{bytes_cached}B of decoded images in {self.store}"
         if self.changes:
             summary["images"] = "; ".join(self.changes)
         if self.left_out:
-            summary["left out"] = "; ".join(self.left_out)
+            summary["left out"] = listed(self.left_out)
         return summary
 
+    @property
+    def _splits(self) -> list[DatasetSource]:
+        return [split for split in (self.train, self.validation, self.test) if split is not None]
+
     def _inspect(self) -> None:
-        sources = [split for split in (self.train, self.validation, self.test) if isinstance(split, ImagesOnDisk)]
+        sources = [split for split in self._splits if isinstance(split, ImagesOnDisk)]
         images = [image for source in sources for image in source.inspect()]
         self.changes = describe_changes(images)
         self.is_lossy = any(image.is_lossy for image in images)
@@ -157,19 +160,31 @@ def without_unreadable(source: DatasetSource) -> tuple[DatasetSource, list[str]]
     """Return a split without the images that cannot be used, and the reason for each of these.
 
     Raises:
-        DataError: no other images exist.
+        DataError: no other images exist; the message names those that cannot be used.
     """
     bad = source.check()
-    return (source.drop({number for number, _ in bad}), [reason for _, reason in bad]) if bad else (source, [])
+    reasons = [reason for _, reason in bad]
+    try:
+        return (source.drop({number for number, _ in bad}) if bad else source), reasons
+    except DataError as error:
+        raise DataError(f"{error}: {listed(reasons)}") from error
 
 
-def require_readable(source: DatasetSource) -> DatasetSource:
-    """Return a split all images of which can be used.
+def require_readable(*sources: DatasetSource) -> None:
+    """Refuse splits with images that cannot be used.
 
     Raises:
-        DataError: an image cannot be used.
+        DataError: there are some; the message names them.
     """
-    if bad := source.check():
-        count = f"{len(bad)} samples cannot be used, such as: " if len(bad) > 1 else ""
-        raise DataError(f"{count}{bad[0][1]} (--skip-bad leaves bad images out)")
-    return source
+    refuse_bad([reason for source in sources for _, reason in source.check()], "samples")
+
+
+def refuse_bad(reasons: Sequence[str], what: str) -> None:
+    """Raise an error if there are reasons why samples or images cannot be used.
+
+    Raises:
+        DataError: there are some; the message lists them.
+    """
+    if reasons:
+        count = f"{len(reasons)} {what} cannot be used: " if len(reasons) > 1 else ""
+        raise DataError(f"{count}{listed(reasons)} (--skip-bad leaves bad images out)")
