@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from gcc.data.cache import PREFIX, SUFFIX, DecodedImages, is_whole, remove_stale, write_decoded
 from gcc.data.inspection import ImageInfo, inspect_images
-from gcc.errors import DataError
+from gcc.errors import DataError, listed
 from gcc.registry.dataset import DatasetSource
 
 F = TypeVar("F")
@@ -114,6 +114,17 @@ def fault(read: Callable[[F], object], file: F) -> str:
     except DataError as error:
         return str(error)
     return ""
+
+
+def refuse_bad(reasons: Sequence[str], what: str = "images") -> None:
+    """Raise an error if there are reasons why samples or images cannot be used.
+
+    Raises:
+        DataError: there are some; the message lists them.
+    """
+    if reasons:
+        count = f"{len(reasons)} {what} cannot be used: " if len(reasons) > 1 else ""
+        raise DataError(f"{count}{listed(reasons)} (--skip-bad leaves bad images out)")
 
 
 def _paths(entry: Any) -> Iterator[Path]:

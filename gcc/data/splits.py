@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gcc.data.image_files import ImagesOnDisk
+from gcc.data.image_files import ImagesOnDisk, refuse_bad
 from gcc.data.inspection import describe_changes, describe_stretching
 from gcc.data.open import open_source
 from gcc.data.torch_datasets import TorchDatasets
@@ -177,14 +177,3 @@ def require_readable(*sources: DatasetSource) -> None:
         DataError: there are some; the message names them.
     """
     refuse_bad([reason for source in sources for _, reason in source.check()], "samples")
-
-
-def refuse_bad(reasons: Sequence[str], what: str) -> None:
-    """Raise an error if there are reasons why samples or images cannot be used.
-
-    Raises:
-        DataError: there are some; the message lists them.
-    """
-    if reasons:
-        count = f"{len(reasons)} {what} cannot be used: " if len(reasons) > 1 else ""
-        raise DataError(f"{count}{listed(reasons)} (--skip-bad leaves bad images out)")

@@ -18,9 +18,9 @@ from gcc.artifacts.config import GENERATED, Artifact
 from gcc.artifacts.hub import is_address
 from gcc.artifacts.model import default_output, environment, read, resolve_location
 from gcc.artifacts.run_folder import data_of
-from gcc.data.image_files import unreadable
+from gcc.data.image_files import refuse_bad, unreadable
 from gcc.data.images import image_files, read_rgb, to_tensor
-from gcc.data.splits import SplitOpener, refuse_bad, require_readable, without_unreadable
+from gcc.data.splits import SplitOpener, require_readable, without_unreadable
 from gcc.errors import DataError, GccError, OutputError, listed
 from gcc.evaluation.collection import EvaluatorCollection, FeatureBuffer, ImageCounts, split_names
 from gcc.evaluation.grid import GRID
@@ -243,7 +243,7 @@ def _evaluate_images(
     fake_files, real_files = _image_files(fake), _image_files(real)
     bad = unreadable(read_rgb, [*fake_files, *real_files])
     if not skip_bad:
-        refuse_bad([*bad.values()], "images")
+        refuse_bad([*bad.values()])
     fake_files, real_files = ([path for path in files if path not in bad] for files in (fake_files, real_files))
     if not real_files:
         raise DataError(f"{real} contains no images: expected the real ones that those of {fake} are compared with")

@@ -198,6 +198,21 @@ def test_images_that_are_not_finite_are_not_written(tmp_path):
     assert not (tmp_path / "b.png").exists()
 
 
+def test_bad_images_are_named_before_anything_is_written(tmp_path):
+    write("srgan", tmp_path / "student")
+    for number in range(3):
+        noise(tmp_path / "in" / f"{number}.png", 8, 8)
+    good = noise(tmp_path / "in" / "4.jpg", 64, 64)
+    (tmp_path / "in" / "5.jpg").write_bytes(good.read_bytes()[:-200])
+    (tmp_path / "in" / "1.png").write_bytes(b"no image")
+    with pytest.raises(GccError, match=r"2 images cannot be used: .*1\.png.*5\.jpg.*--skip-bad"):
+        translated(tmp_path / "student", tmp_path / "in", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    reasons = []
+    written, _ = translated(tmp_path / "student", tmp_path / "in", tmp_path / "out", leave_out=reasons.extend)
+    assert [path.stem for path in written] == ["0", "2", "4"] and len(reasons) == 2
+
+
 def test_a_folder_does_not_become_a_file(tmp_path):
     write("pix2pix", tmp_path / "student")
     folder, file = tmp_path / "photos", tmp_path / "out.png"
