@@ -27,8 +27,8 @@ class ImagesOnDisk(DatasetSource, Generic[F]):
         cache: the decoded images; None if every read decodes the files.
     """
 
-    stretches: ClassVar[bool] = False
-    """Whether images are resized to squares."""
+    resizes: ClassVar[bool] = False
+    """Whether images are resized to the recipe's size."""
 
     files: list[F]
     cache: DecodedImages | None = None
@@ -83,6 +83,11 @@ class ImagesOnDisk(DatasetSource, Generic[F]):
     def inspect(self) -> list[ImageInfo]:
         """Return what is known of every image that can be read before it becomes 8-bit RGB."""
         return inspect_images(path for file in self.files for path in self.rgb_files(file))
+
+    @property
+    def folders(self) -> set[Path]:
+        """The folders that the files lie in."""
+        return {path.parent for file in self.files for path in _paths(file)}
 
     def rgb_files(self, file: F) -> Iterator[Path]:
         """Yield those files of an entry that are read as 8-bit RGB."""

@@ -7,8 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from gcc.data.folders import describe_unread
 from gcc.data.image_files import ImagesOnDisk, refuse_bad
-from gcc.data.inspection import describe_changes, describe_stretching
+from gcc.data.inspection import describe_changes, describe_resizing
 from gcc.data.open import open_source
 from gcc.data.torch_datasets import TorchDatasets
 from gcc.errors import DataError, listed
@@ -64,8 +65,8 @@ class DataSplits:
         validation: samples to rank the epochs on; None if the data has no validation images apart from those of `test`.
         test: the samples that the reported metrics are computed on.
         left_out: the reason for every image that `drop_unreadable` left out.
-        changes: how reading as 8-bit RGB changes the images, as texts; known after `check` or `drop_unreadable`.
-        is_lossy: whether it drops depth, channels or frames.
+        changes: how reading changes the images, and what is not read, as texts; known after `check` or `drop_unreadable`.
+        is_lossy: whether depth, channels, frames, colours or files are lost.
 
     Raises:
         DataError: the folder is missing, empty or of an unknown layout, or its files do not fit.
@@ -140,10 +141,10 @@ class DataSplits:
     def _inspect(self) -> None:
         sources = [split for split in self._splits if isinstance(split, ImagesOnDisk)]
         images = [image for source in sources for image in source.inspect()]
-        self.changes = describe_changes(images)
-        self.is_lossy = any(image.is_lossy for image in images)
-        if any(source.stretches for source in sources):
-            self.changes += describe_stretching(images, self._size)
+        unread = describe_unread({folder for source in sources for folder in source.folders})
+        resizing = describe_resizing(images, self._size) if any(source.resizes for source in sources) else []
+        self.changes = [*describe_changes(images), *resizing, *unread]
+        self.is_lossy = bool(unread) or any(image.is_lossy for image in images)
 
     def _replace(self, change: Callable[[DatasetSource], DatasetSource]) -> None:
         self.train, self.test = change(self.train), change(self.test)

@@ -70,7 +70,7 @@ def test_depth_channels_and_proportions_that_are_lost_are_findings(data):
 
     run = Compressor(Teacher.create("pix2pix"), data, **TINY["pix2pix"])
     assert "images" not in run.plan() and "images" not in images()
-    Image.new("RGB", (60, 32)).save(data / "train" / "0.png")
+    Image.new("RGB", (70, 32)).save(data / "train" / "0.png")
     run.check()
     check(images(), "images", "ok", "1 of 10 images is not square")
     assert run.plan()["images"] == "1 of 10 images is not square and resized to 32x32, which changes the proportions"
@@ -78,8 +78,18 @@ def test_depth_channels_and_proportions_that_are_lost_are_findings(data):
     Image.fromarray(pixels).save(data / "test" / "0.png")
     Image.new("RGBA", (64, 32)).save(data / "val" / "0.png")
     (data / "test" / "1.png").write_bytes(b"no image")
+    (data / "train" / "clip.gif").touch()
     findings = images()
-    check(findings, "images", "warning", "1 of 9 images has more than 8 bits", "multiply the pixels by 16 first", "alpha", "one channel")
+    check(
+        findings,
+        "images",
+        "warning",
+        "1 of 9 images has more than 8 bits",
+        "multiply the pixels by 16 first",
+        "alpha",
+        "one channel",
+        "1 .gif",
+    )
     check(findings, "data", "error", "1.png")
 
 

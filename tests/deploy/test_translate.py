@@ -95,6 +95,8 @@ def test_a_size_that_changes_the_proportions_is_said_once(tmp_path):
     assert len(texts) == 1 and "a.png has 60x40 pixels and is resized to 32x32, which changes its proportions" in texts[0]
     written, texts = translated(tmp_path / "student", tmp_path / "in", tmp_path / "wide", size=(30, 20))
     assert [sized(path) for path in written] == [(30, 20), (30, 20)] and not texts
+    _, (text,) = translated(tmp_path / "student", tmp_path / "in", tmp_path / "large", size=(90, 60))
+    assert "a.png has 60x40 pixels and is resized to 90x60, which adds no detail, perhaps like others" in text
 
 
 def test_an_architecture_of_one_size_says_that_it_stretches(tmp_path, monkeypatch):
@@ -110,6 +112,11 @@ def test_what_is_dropped_is_said_once(tmp_path):
     noise(tmp_path / "in" / "b.png", 8, 8, "L")
     _, (text,) = translated(tmp_path / "student", tmp_path / "in", tmp_path / "out")
     assert "1 of 2 images has a channel beyond" in text and "1 of 2 images has one channel" in text and "output is 8-bit RGB" in text
+    (tmp_path / "in" / "sub").mkdir()
+    for name in ("a.GIF", "sub/b.gif", "c.heic", "notes.txt", "out.gif"):
+        (tmp_path / "in" / name).touch()
+    _, (_, unread) = translated(tmp_path / "student", tmp_path / "in", tmp_path / "in" / "out")
+    assert unread == "4 files of other formats (3 .gif, 1 .heic) are not read: save them as PNG to use them"
 
 
 def test_subfolders_keep_their_names_and_the_output_is_not_read(tmp_path):
