@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 
@@ -99,6 +99,20 @@ def first_line(error: BaseException) -> str:
     'too long'
     """
     return str(error).strip().partition("\n")[0]
+
+
+LISTED = 10
+"""Texts that a message lists."""
+
+
+def listed(texts: Sequence[str]) -> str:
+    """Return the first texts of many, and how many more there are.
+
+    >>> listed([f"{number}.png is empty" for number in range(12)])[-32:]
+    '8.png is empty; 9.png is empty; and 2 more'
+    """
+    more = [f"and {len(texts) - LISTED} more"] if len(texts) > LISTED else []
+    return "; ".join([*texts[:LISTED], *more])
 
 
 SYNONYMS = {"gpu": "cuda", "nvidia": "cuda", "rocm": "cuda"}

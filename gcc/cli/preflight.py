@@ -13,7 +13,7 @@ import torch
 from gcc.artifacts.run_folder import require_free
 from gcc.cli.installation import Finding
 from gcc.compressor import Compressor
-from gcc.errors import DataError, GccError, first_line
+from gcc.errors import DataError, GccError, first_line, listed
 from gcc.models.modules import Widths
 from gcc.pruning.cost import generator_cost
 from gcc.recipe import size_text
@@ -31,8 +31,6 @@ from gcc.utils.memory import free_memory
 
 DRIVER = "nvidia-smi"
 """The program that every GPU driver of NVIDIA includes."""
-NAMED = 3
-"""Bad samples that a finding names."""
 PROCESS_BYTES = 500e6
 """Memory of a process that has only imported torch."""
 OVERHEAD = 2
@@ -103,7 +101,7 @@ def preflight(
         if "steps" in recipe:
             del recipe["epochs"]
         run = Compressor(teacher, data, skip_bad=True, **arguments, **recipe)
-        finding = images(run.context, skip_bad)
+        findings = [samples(run.context, skip_bad), *images(run.context)]
     except DataError as error:
         yield Finding("data", "error", str(error))
         # Check the rest with demo data.
@@ -112,7 +110,7 @@ def preflight(
         yield Finding("run", "error", str(error))
         return
     else:
-        yield finding
+        yield from findings
     context = run.context
     yield finding_of("training", training, run)
     yield finding_of("teacher", weights_of_teacher, context)
@@ -128,18 +126,22 @@ def preflight(
     yield finding_of("disk", disk, context, out)
 
 
-def images(context: RunContext, skip_bad: bool) -> Finding:
+def samples(context: RunContext, skip_bad: bool) -> Finding:
     """Count the samples of each split, without bad ones, and name the bad ones, which are an error unless they are skipped."""
     splits = context.data
-    note = f"; {splits.test.note}" if splits.test.note else ""
-    note += "".join(f"; {change}" for change in splits.changes)
-    if bad := splits.left_out:
-        more = f"; and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
-        text = f"{len(bad)} samples cannot be used: {'; '.join(bad[:NAMED])}{more}"
-        if not skip_bad:
-            return Finding("data", "error", f"{text}: repair them, or leave them out with --skip-bad")
-        note += f"; {text}, and are left out"
-    return Finding("data", "warning" if bad or splits.is_lossy else "ok", splits.summary(size_text(context.recipe))["data"] + note)
+    text = splits.summary(size_text(context.recipe))["data"] + (f"; {splits.test.note}" if splits.test.note else "")
+    if not (bad := splits.left_out):
+        return Finding("data", "ok", text)
+    reasons = f"cannot be used: {listed(bad)}"
+    if not skip_bad:
+        return Finding("data", "error", f"{len(bad)} samples {reasons}: repair them, or leave them out with --skip-bad")
+    return Finding("data", "warning", f"{text}; {len(bad)} are left out, which {reasons}")
+
+
+def images(context: RunContext) -> Iterator[Finding]:
+    """Yield a finding about what reading the images changes, if it changes anything."""
+    if changes := context.data.changes:
+        yield Finding("images", "warning" if context.data.is_lossy else "ok", "; ".join(changes))
 
 
 def training(run: Compressor) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -9,7 +10,6 @@ import click
 from gcc.cli.errors import notice
 from gcc.cli.help_pages import Command
 from gcc.cli.options import PATH, device_option, parse_size, skip_bad_option
-from gcc.errors import GccError
 
 
 @click.command("translate", cls=Command, example="gcc translate runs/pix2pix/student photos translated")
@@ -33,16 +33,20 @@ def command(
     device: str,
     skip_bad: bool,
 ) -> None:
-    """Run a saved generator on an image, or on every image in a folder and its subfolders."""
+    """Run a saved generator on an image, or on every image in a folder and its subfolders.
+
+    All images are read before the first one is written; if some cannot be used, the error names them, and nothing is written.
+    """
+    from gcc.data.image_files import refuse_bad
     from gcc.deploy.translate import translate
 
     if size and keep_size:
         raise click.UsageError("--size and --keep-size exclude each other")
 
-    def leave_out(error: GccError) -> None:
-        if not skip_bad:
-            raise GccError(f"{error} (--skip-bad leaves bad images out)") from error
-        notice(f"left out: {error}")
+    def report(reasons: Sequence[str]) -> None:
+        for reason in reasons:
+            notice(f"left out: {reason}")
 
+    leave_out = report if skip_bad else refuse_bad
     for path in translate(student, source, target, size=size, device=device, pairs=pairs, leave_out=leave_out, inform=notice):
         click.echo(path)

@@ -12,7 +12,7 @@ from gcc.data.hold_out import SPLITS, every_tenth, select_split
 from gcc.data.images import images_below, read_rgb, read_size
 from gcc.data.inspection import ImageInfo
 from gcc.data.paired import PairedImages, same_size
-from gcc.errors import DataError
+from gcc.errors import DataError, listed
 from gcc.recipe import Recipe
 
 LAYOUTS = "expected train/ with images that hold A (left) and B (right) side by side, or A/train/ and B/train/ with images of equal names"
@@ -89,9 +89,10 @@ def _partners(folder_a: Path, folder_b: Path) -> list[Files]:
     a, b = _by_stem(folder_a), _by_stem(folder_b)
     unpaired = [path for stem, path in (a | b).items() if (stem in a) != (stem in b)]
     if unpaired:
-        other = folder_b if unpaired[0].is_relative_to(folder_a) else folder_a
-        more = f" ({len(unpaired)} images lack one)" if len(unpaired) > 1 else ""
-        raise DataError(f"{unpaired[0]} has no partner of the same name in {other}{more}: add it, or remove the image")
+        lacking = [
+            f"{path} has no partner of the same name in {folder_b if path.is_relative_to(folder_a) else folder_a}" for path in unpaired
+        ]
+        raise DataError(f"{listed(lacking)}: add it, or remove the image")
     return [(path, b[stem]) for stem, path in a.items()]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from gcc.data.folders import describe_contents, require_folder
 from gcc.data.hold_out import every_tenth, select_split
 from gcc.data.image_files import ImagesOnDisk
 from gcc.data.images import image_files, read_rgb, resized, to_tensor
+from gcc.data.inspection import ImageInfo
 from gcc.errors import DataError
 from gcc.recipe import Recipe
 
@@ -34,6 +36,7 @@ class CelebA(ImagesOnDisk[Path]):
     """
 
     samples = "images"
+    resizes = True
 
     def __init__(self, root: Path | None, split: str, recipe: Recipe) -> None:
         self.size = recipe.size
@@ -49,6 +52,10 @@ class CelebA(ImagesOnDisk[Path]):
 
     def read(self, file: Path) -> Image.Image:
         return read_rgb(file)
+
+    def inspect(self) -> list[ImageInfo]:
+        # Only the centred square is resized.
+        return [replace(info, size=(min(CROP, *info.size),) * 2) for info in super().inspect()]
 
     def sample(self, index: int, random: np.random.Generator | None) -> dict[str, Tensor]:
         square = _centre(self.images(self.files[index]))

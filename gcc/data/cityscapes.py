@@ -12,9 +12,10 @@ from PIL import Image
 from torch import Tensor
 
 from gcc.data.folders import describe_contents, require_folder
+from gcc.data.image_files import fault
 from gcc.data.images import NEAREST, entries, read_ids, read_rgb, subfolders
 from gcc.data.paired import PairedImages, same_size
-from gcc.errors import DataError
+from gcc.errors import DataError, listed
 from gcc.recipe import Recipe
 
 LABELS: tuple[tuple[str, tuple[int, int, int]], ...] = (
@@ -120,14 +121,7 @@ class Cityscapes(PairedImages[Frame]):
         return super().sample(index, None)
 
     def _fault(self, file: Frame) -> str:
-        fault = super()._fault(file)
-        if fault or file.ids is None:
-            return fault
-        try:
-            train_ids(file.ids)
-        except DataError as error:
-            return str(error)
-        return ""
+        return super()._fault(file) or (fault(train_ids, file.ids) if file.ids else "")
 
 
 def train_ids(path: Path) -> np.ndarray:
@@ -151,12 +145,10 @@ def _frames(root: Path, split: str) -> list[Frame]:
     labels = by_id | _by_frame(folder, COLOURS)
     ids = _by_frame(folder, PREPARED) | by_id
     photos = _by_frame(root / "leftImg8bit" / split, PHOTO)
-    for frame, path in labels.items():
-        if frame not in photos:
-            raise DataError(f"{path} has no photograph {root / 'leftImg8bit' / split / frame}{PHOTO}: add it, or remove the label map")
-    for frame, path in photos.items():
-        if frame not in labels:
-            raise DataError(f"{path} has no label map {folder / frame}{COLOURS}, nor one of label ids: add it, or remove the photograph")
+    lacking = [f"{labels[frame]} has no photograph {root / 'leftImg8bit' / split / frame}{PHOTO}" for frame in labels.keys() - photos]
+    lacking += [f"{photos[frame]} has no label map {folder / frame}{COLOURS}, nor one of label ids" for frame in photos.keys() - labels]
+    if lacking:
+        raise DataError(f"{listed(sorted(lacking))}: add what is missing, or remove the image")
     if not photos:
         raise DataError(f"{root} has no {split} images: {LAYOUT}")
     return [Frame(labels[frame], photos[frame], ids.get(frame)) for frame in photos]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from gcc.data.images import SUFFIXES, entries, files_below, image_files, images_below
+from gcc.data.images import OTHER_SUFFIXES, SUFFIXES, entries, files_below, image_files, images_below
 from gcc.errors import DataError
 
 READ = f"files with the suffixes {', '.join(sorted(SUFFIXES))}"
@@ -43,6 +43,19 @@ def describe_lack(folder: Path) -> str:
     """Return which files a folder without images has, in its subfolders too, and which suffixes are read."""
     others = _suffixes(files_below(folder))
     return f"{f'its files are {others}; ' if others else ''}images are read from {READ}"
+
+
+def describe_unread(folders: Iterable[Path], leave_out: Collection[Path] = ()) -> list[str]:
+    """Return a text about the images in folders and their subfolders whose formats are not read; an empty list if there are none.
+
+    Args:
+        folders: the folders.
+        leave_out: resolved paths of folders that are not entered.
+    """
+    below = {path for folder in folders for path in files_below(folder, leave_out)}
+    unread = [path for path in sorted(below) if path.suffix.lower() in OTHER_SUFFIXES]
+    files = f"{len(unread)} file{'' if len(unread) == 1 else 's'}"
+    return [f"{files} of other formats ({_suffixes(unread)}) are not read: save them as PNG to use them"] if unread else []
 
 
 def _entry(path: Path) -> str:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import abc
 import copy
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from gcc.data.cache import PREFIX, SUFFIX, DecodedImages, is_whole, remove_stale, write_decoded
 from gcc.data.inspection import ImageInfo, inspect_images
-from gcc.errors import DataError
+from gcc.errors import DataError, listed
 from gcc.registry.dataset import DatasetSource
 
 F = TypeVar("F")
@@ -26,8 +27,8 @@ class ImagesOnDisk(DatasetSource, Generic[F]):
         cache: the decoded images; None if every read decodes the files.
     """
 
-    stretches: ClassVar[bool] = False
-    """Whether images are resized to squares."""
+    resizes: ClassVar[bool] = False
+    """Whether images are resized to the recipe's size."""
 
     files: list[F]
     cache: DecodedImages | None = None
@@ -83,6 +84,11 @@ class ImagesOnDisk(DatasetSource, Generic[F]):
         """Return what is known of every image that can be read before it becomes 8-bit RGB."""
         return inspect_images(path for file in self.files for path in self.rgb_files(file))
 
+    @property
+    def folders(self) -> set[Path]:
+        """The folders that the files lie in."""
+        return {path.parent for file in self.files for path in _paths(file)}
+
     def rgb_files(self, file: F) -> Iterator[Path]:
         """Yield those files of an entry that are read as 8-bit RGB."""
         return _paths(file)
@@ -96,11 +102,34 @@ class ImagesOnDisk(DatasetSource, Generic[F]):
 
     def _fault(self, file: F) -> str:
         """Return why an entry cannot be read; an empty string if it can."""
-        try:
-            self.read(file)
-        except DataError as error:
-            return str(error)
-        return ""
+        return fault(self.read, file)
+
+
+def unreadable(read: Callable[[F], object], files: Sequence[F]) -> dict[F, str]:
+    """Return the files that `read` cannot read, and why."""
+    # Decoders release the GIL.
+    with ThreadPoolExecutor() as pool:
+        return {file: reason for file, reason in zip(files, pool.map(partial(fault, read), files), strict=True) if reason}
+
+
+def fault(read: Callable[[F], object], file: F) -> str:
+    """Return why `read` cannot read a file; an empty string if it can."""
+    try:
+        read(file)
+    except DataError as error:
+        return str(error)
+    return ""
+
+
+def refuse_bad(reasons: Sequence[str], what: str = "images") -> None:
+    """Raise an error if there are reasons why samples or images cannot be used.
+
+    Raises:
+        DataError: there are some; the message lists them.
+    """
+    if reasons:
+        count = f"{len(reasons)} {what} cannot be used: " if len(reasons) > 1 else ""
+        raise DataError(f"{count}{listed(reasons)} (--skip-bad leaves bad images out)")
 
 
 def _paths(entry: Any) -> Iterator[Path]:

@@ -20,6 +20,29 @@ T = TypeVar("T")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 """Suffixes of image files, in lower case."""
 
+OTHER_SUFFIXES = frozenset(
+    {
+        ".arw",
+        ".avif",
+        ".cr2",
+        ".dng",
+        ".exr",
+        ".gif",
+        ".hdr",
+        ".heic",
+        ".heif",
+        ".ico",
+        ".jfif",
+        ".jp2",
+        ".jxl",
+        ".nef",
+        ".psd",
+        ".svg",
+        ".tga",
+    }
+)
+"""Suffixes of images that are not read, in lower case."""
+
 BITS_PER_SAMPLE = 258
 """The tag of TIFF."""
 

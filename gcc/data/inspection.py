@@ -1,4 +1,4 @@
-"""What reading image files as 8-bit RGB drops or changes: depth, channels, frames, proportions."""
+"""What reading image files as 8-bit RGB drops or changes: depth, channels, frames, colour space, proportions, size."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ class ImageInfo:
         has_extra_channel: whether it has a band beyond red, green and blue: an alpha channel that is not opaque, or any other band.
         has_frames: whether it has more than one frame.
         is_grey: whether it has a single colour channel.
+        has_other_colours: whether its colour space is another one, such as CMYK.
     """
 
     size: tuple[int, int]
@@ -36,11 +37,12 @@ class ImageInfo:
     has_extra_channel: bool = False
     has_frames: bool = False
     is_grey: bool = False
+    has_other_colours: bool = False
 
     @property
     def is_lossy(self) -> bool:
-        """Whether reading it as 8-bit RGB drops depth, channels or frames."""
-        return bool(self.levels) or self.has_extra_channel or self.has_frames
+        """Whether reading it as 8-bit RGB drops depth, channels, frames or colours."""
+        return bool(self.levels) or self.has_extra_channel or self.has_frames or self.has_other_colours
 
 
 def inspect_images(paths: Iterable[Path]) -> list[ImageInfo]:
@@ -56,17 +58,31 @@ def describe_changes(images: Sequence[ImageInfo]) -> list[str]:
         (lambda image: bool(image.levels), "more than 8 bits per channel, of which the upper 8 are read" + _unused_levels(images)),
         (lambda image: image.has_extra_channel, "a channel beyond red, green and blue (alpha or another band), which is not read"),
         (lambda image: image.has_frames, "more than one frame, of which the first is read"),
+        (lambda image: image.has_other_colours, "colours of another space (CMYK or Lab), which become RGB without a colour profile"),
         (lambda image: image.is_grey, "one channel, which becomes three equal ones"),
     ]
     return [f"{who} {text}" for applies, text in texts if (who := _count(images, applies, "has", "have"))]
 
 
-def describe_stretching(images: Sequence[ImageInfo], size: tuple[int, int]) -> list[str]:
-    """Return a text about the images that lose their proportions if all are resized to a width and a height; an empty list if none do."""
+def describe_resizing(images: Sequence[ImageInfo], size: tuple[int, int]) -> list[str]:
+    """Return texts about the images that lose their proportions or are enlarged if all are resized to a width and a height."""
     width, height = size
-    who = _count(images, lambda image: image.size[0] * height != image.size[1] * width, "is", "are")
     other = "not square" if width == height else "of other proportions"
-    return [f"{who} {other} and resized to {width}x{height}, which changes the proportions"] if who else []
+    texts = [
+        (lambda image: stretches(image.size, size), f"{other} and resized to {width}x{height}, which changes the proportions"),
+        (lambda image: enlarges(image.size, size), f"smaller than {width}x{height} and enlarged, which adds no detail"),
+    ]
+    return [f"{who} {text}" for applies, text in texts if (who := _count(images, applies, "is", "are"))]
+
+
+def stretches(before: tuple[int, int], after: tuple[int, int]) -> bool:
+    """Return whether resizing from one width and height to another changes the proportions."""
+    return before[0] * after[1] != before[1] * after[0]
+
+
+def enlarges(before: tuple[int, int], after: tuple[int, int]) -> bool:
+    """Return whether resizing from one width and height to another enlarges a side."""
+    return before[0] < after[0] or before[1] < after[1]
 
 
 def _count(images: Sequence[ImageInfo], applies: Callable[[ImageInfo], bool], singular: str, plural: str) -> str:
@@ -97,6 +113,7 @@ def _inspect(image: Image.Image) -> ImageInfo:
         has_frames=getattr(image, "n_frames", 1) > 1 and image.format != "MPO",  # A phone's preview is not a frame.
         is_grey=image.mode in ("1", "L", "LA", "La") or image.mode.startswith("I"),
         has_extra_channel=_has_extra_channel(image),
+        has_other_colours=image.mode in ("CMYK", "LAB"),
     )
     return replace(info, levels=int(np.asarray(to_rgb(image)).max()) + 1) if is_deep else info
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from gcc.data.folders import READ, describe_contents, require_folder
+from gcc.data.images import subfolders
 from gcc.errors import DataError, PluginError
 from gcc.recipe import Recipe
 from gcc.registry import DATASETS, DatasetSource
+
+NEARBY = 3
+"""Folders that a message suggests."""
 
 
 def open_source(root: Path | None, samples: str, split: str, recipe: Recipe, demo: str, dataset: str | None = None) -> DatasetSource:
@@ -44,8 +48,14 @@ def _matching(root: Path, samples: str) -> str:
         case []:
             layouts = "; ".join(f"{name}: {_summary(source)}" for name, source in candidates.items())
             skipped = f" (skipped, because they do not work: {', '.join(broken)})" if broken else ""
+            nearby = [
+                str(folder)
+                for folder in (*subfolders(root), root.parent)
+                if any(_matches(source, folder) for source in candidates.values())
+            ]
+            remedy = f" (give --data {' or '.join(nearby[:NEARBY])}, which fits)" if nearby else ""
             raise DataError(
-                f"no dataset of {samples} samples fits {root}, which holds {describe_contents(root)}; images are read from {READ}. "
+                f"no dataset of {samples} samples fits {root}, which holds {describe_contents(root)}{remedy}; images are read from {READ}. "
                 f"Layouts: {layouts}{skipped}"
             )
     raise DataError(f"{root} matches the datasets {' and '.join(matching)}: name one with --dataset")

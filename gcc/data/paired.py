@@ -56,7 +56,7 @@ class PairedImages(ImagesOnDisk[F]):
     """
 
     samples = "paired"
-    stretches = True
+    resizes = True
     resample_A: ClassVar[Image.Resampling] = BICUBIC
     """The filter that resizes image A; label maps need nearest neighbour."""
 

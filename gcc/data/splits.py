@@ -7,11 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gcc.data.image_files import ImagesOnDisk
-from gcc.data.inspection import describe_changes, describe_stretching
+from gcc.data.folders import describe_unread
+from gcc.data.image_files import ImagesOnDisk, refuse_bad
+from gcc.data.inspection import describe_changes, describe_resizing
 from gcc.data.open import open_source
 from gcc.data.torch_datasets import TorchDatasets
-from gcc.errors import DataError
+from gcc.errors import DataError, listed
 from gcc.recipe import image_size
 from gcc.registry import Architecture, DatasetSource
 from gcc.utils.units import with_prefix
@@ -64,8 +65,8 @@ class DataSplits:
         validation: samples to rank the epochs on; None if the data has no validation images apart from those of `test`.
         test: the samples that the reported metrics are computed on.
         left_out: the reason for every image that `drop_unreadable` left out.
-        changes: how reading as 8-bit RGB changes the images, as texts; known after `check` or `drop_unreadable`.
-        is_lossy: whether it drops depth, channels or frames.
+        changes: how reading changes the images, and what is not read, as texts; known after `check` or `drop_unreadable`.
+        is_lossy: whether depth, channels, frames, colours or files are lost.
 
     Raises:
         DataError: the folder is missing, empty or of an unknown layout, or its files do not fit.
@@ -87,9 +88,9 @@ class DataSplits:
         """Read every image once.
 
         Raises:
-            DataError: an image cannot be used.
+            DataError: images cannot be used; the message names them.
         """
-        self._replace(require_readable)
+        require_readable(*self._splits)
         self._inspect()
 
     def drop_unreadable(self) -> None:
@@ -123,24 +124,27 @@ class DataSplits:
         if self.validation is not None:
             counts += f", {len(self.validation)} to choose the best epoch"
         summary = {"data": f"{self.name}: {counts}, {size} pixels"}
-        splits = (self.train, self.validation, self.test)
-        caches = {path for split in splits if split is not None and (path := split.cache_path)}
+        caches = {path for split in self._splits if (path := split.cache_path)}
         if caches:
             bytes_cached = with_prefix(sum(path.stat().st_size for path in caches))
             summary["cache"] = f"{bytes_cached}B of decoded images in {self.store}"
         if self.changes:
             summary["images"] = "; ".join(self.changes)
         if self.left_out:
-            summary["left out"] = "; ".join(self.left_out)
+            summary["left out"] = listed(self.left_out)
         return summary
 
+    @property
+    def _splits(self) -> list[DatasetSource]:
+        return [split for split in (self.train, self.validation, self.test) if split is not None]
+
     def _inspect(self) -> None:
-        sources = [split for split in (self.train, self.validation, self.test) if isinstance(split, ImagesOnDisk)]
+        sources = [split for split in self._splits if isinstance(split, ImagesOnDisk)]
         images = [image for source in sources for image in source.inspect()]
-        self.changes = describe_changes(images)
-        self.is_lossy = any(image.is_lossy for image in images)
-        if any(source.stretches for source in sources):
-            self.changes += describe_stretching(images, self._size)
+        unread = describe_unread({folder for source in sources for folder in source.folders})
+        resizing = describe_resizing(images, self._size) if any(source.resizes for source in sources) else []
+        self.changes = [*describe_changes(images), *resizing, *unread]
+        self.is_lossy = bool(unread) or any(image.is_lossy for image in images)
 
     def _replace(self, change: Callable[[DatasetSource], DatasetSource]) -> None:
         self.train, self.test = change(self.train), change(self.test)
@@ -157,19 +161,20 @@ def without_unreadable(source: DatasetSource) -> tuple[DatasetSource, list[str]]
     """Return a split without the images that cannot be used, and the reason for each of these.
 
     Raises:
-        DataError: no other images exist.
+        DataError: no other images exist; the message names those that cannot be used.
     """
     bad = source.check()
-    return (source.drop({number for number, _ in bad}), [reason for _, reason in bad]) if bad else (source, [])
+    reasons = [reason for _, reason in bad]
+    try:
+        return (source.drop({number for number, _ in bad}) if bad else source), reasons
+    except DataError as error:
+        raise DataError(f"{error}: {listed(reasons)}") from error
 
 
-def require_readable(source: DatasetSource) -> DatasetSource:
-    """Return a split all images of which can be used.
+def require_readable(*sources: DatasetSource) -> None:
+    """Refuse splits with images that cannot be used.
 
     Raises:
-        DataError: an image cannot be used.
+        DataError: there are some; the message names them.
     """
-    if bad := source.check():
-        count = f"{len(bad)} samples cannot be used, such as: " if len(bad) > 1 else ""
-        raise DataError(f"{count}{bad[0][1]} (--skip-bad leaves bad images out)")
-    return source
+    refuse_bad([reason for source in sources for _, reason in source.check()], "samples")

@@ -37,7 +37,7 @@ class Unaligned(ImagesOnDisk[Path]):
     """
 
     samples = "unpaired"
-    stretches = True
+    resizes = True
 
     def __init__(self, root: Path | None, split: str, recipe: Recipe) -> None:
         self.size = image_size(recipe)

@@ -16,7 +16,7 @@ from gcc.artifacts.config import Artifact
 from gcc.artifacts.hub import is_address
 from gcc.artifacts.model import default_output, read, single_generator
 from gcc.artifacts.run_folder import data_of
-from gcc.data.images import image_files, read_rgb, resized, to_tensor
+from gcc.data.images import image_files, resized, to_tensor
 from gcc.data.loader import SampleZ, in_order
 from gcc.data.splits import DataSplits
 from gcc.deploy.formats import FORMATS
@@ -240,9 +240,7 @@ def _image_files(folder: Path) -> list[Path]:
 
 
 def _load_image(artifact: Artifact, file: Path) -> Tensor:
-    image, input_halves = read_rgb(file), InputHalves(artifact, None)
-    if input_halves.holds_both(file, image):
-        image = input_halves.half(file, image)
+    image, _ = InputHalves(artifact, None).read(file)
     height, width = artifact.architecture.input_size(image.height, image.width)
     return to_tensor(resized(image, width, height))[None]
 

@@ -10,7 +10,7 @@ from PIL import Image
 from gcc.artifacts.config import Artifact
 from gcc.artifacts.run_folder import data_of
 from gcc.data.aligned import Aligned, halves
-from gcc.data.images import images_below, read_size
+from gcc.data.images import images_below, read_rgb, read_size
 from gcc.errors import DataError, GccError
 from gcc.recipe import image_size
 
@@ -69,13 +69,16 @@ class InputHalves:
             return True
         return image.size in self._sizes and (self._data is None or self._data_has_pairs)
 
-    def half(self, path: Path, image: Image.Image) -> Image.Image:
-        """Return the half of a side-by-side image that is translated.
+    def read(self, path: Path) -> tuple[Image.Image, bool]:
+        """Return what is translated of an image file, the half or the whole image, and whether it is a half.
 
         Raises:
-            DataError: the width is odd.
+            DataError: the image cannot be read, or holds A and B and its width is odd.
         """
-        return halves(path, image)["AB".index(self.input)]
+        image = read_rgb(path)
+        if self.holds_both(path, image):
+            return halves(path, image)["AB".index(self.input)], True
+        return image, False
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from gcc.artifacts.model import read, single_generator
-from gcc.data.folders import describe_lack
-from gcc.data.images import images_below, read_rgb, resized, to_tensor, write_image
-from gcc.data.inspection import describe_changes, inspect_images
+from gcc.data.folders import describe_lack, describe_unread
+from gcc.data.image_files import refuse_bad, unreadable
+from gcc.data.images import images_below, resized, to_tensor, write_image
+from gcc.data.inspection import describe_changes, enlarges, inspect_images, stretches
 from gcc.deploy.side_by_side import InputHalves
-from gcc.errors import DataError, GccError, first_line
+from gcc.errors import DataError, GccError, first_line, listed
 from gcc.models.modules import require_finite
 from gcc.registry import Architecture
 from gcc.utils.device import choose_device
@@ -24,11 +25,6 @@ from gcc.utils.files import replacing
 
 TILE = 512
 """Height and width of the tiles that large images are split into."""
-
-
-def stop(error: DataError) -> None:
-    """Raise the error: no image may be left out."""
-    raise error
 
 
 def ignore(text: str) -> None:
@@ -43,10 +39,12 @@ def translate(
     size: int | tuple[int, int] | None,
     device: str,
     pairs: bool | None = None,
-    leave_out: Callable[[DataError], None] = stop,
+    leave_out: Callable[[Sequence[str]], None] = refuse_bad,
     inform: Callable[[str], None] = ignore,
 ) -> Iterator[Path]:
     """Run a saved generator on an image file, or on every image of a folder; yield each file when it is written.
+
+    Every image is read once before the first one is translated.
 
     Args:
         student: folder of the saved generator.
@@ -56,11 +54,11 @@ def translate(
             takes it, or its next multiple, to which images are padded.
         device: where to run.
         pairs: whether images hold A and B side by side, so that one half is the input; None decides for each image, see `InputHalves`.
-        leave_out: called with the error if an image cannot be read; the image is left out unless this raises.
-        inform: called once for each thing that is dropped, cut off or stretched, with a text that says so.
+        leave_out: called with the reasons if images cannot be used; they are left out unless this raises.
+        inform: called once for each thing that is not read, dropped, cut off, stretched or enlarged, with a text that says so.
 
     Raises:
-        GccError: the generator or an image cannot be read, the generator takes noise, or the output cannot be written.
+        GccError: the generator or an image cannot be read, no image is left, the generator takes noise, or the output cannot be written.
     """
     artifact = single_generator(read(student))
     architecture = artifact.architecture
@@ -70,26 +68,25 @@ def translate(
     input_halves = InputHalves(artifact, pairs)
     jobs = _jobs(source, target)
     network = artifact.network().to(on_device)
-    if changes := describe_changes(inspect_images(image_file for image_file, _ in jobs)):
+    jobs = _without_bad(jobs, input_halves, leave_out)
+    if changes := describe_changes(inspect_images(jobs)):
         inform(f"{'; '.join(changes)}; the output is 8-bit RGB")
+    for text in describe_unread([source], _folder_left_out(source, target)):
+        inform(text)
     inform_once = _once(inform)
-    for image_file, output in jobs:
-        try:
-            image = read_rgb(image_file)
-            if is_pair := input_halves.holds_both(image_file, image):
-                image = input_halves.half(image_file, image)
-        except DataError as error:
-            leave_out(error)
-            continue
+    for image_file, output in jobs.items():
+        image, is_pair = input_halves.read(image_file)
         if is_pair:
             side = "left" if input_halves.input == "A" else "right"
             text = f"the {side} half, {input_halves.input}, is translated, the input of direction {input_halves.direction}"
             inform_once("pairs", f"{image_file} holds A and B side by side, perhaps like others: {text} (--no-pairs takes whole images)")
         width, height = _target_size(architecture, image.size, size)
-        if width * image.height != height * image.width:
-            reason = "" if size else f"; generators of {artifact.arch} take no other size"
-            sizes = f"{image.width}x{image.height} pixels and is resized to {width}x{height}"
-            inform_once("stretched", f"{image_file} has {sizes}, which changes its proportions, perhaps like others{reason}")
+        reason = "" if size else f"; generators of {artifact.arch} take no other size"
+        sizes = f"{image_file} has {image.width}x{image.height} pixels and is resized to {width}x{height}"
+        if stretches(image.size, (width, height)):
+            inform_once("stretched", f"{sizes}, which changes its proportions, perhaps like others{reason}")
+        if enlarges(image.size, (width, height)):
+            inform_once("enlarged", f"{sizes}, which adds no detail, perhaps like others{reason}")
         tensor = to_tensor(resized(image, width, height))[None].to(on_device)
         with torch.inference_mode():
             fake = padded_run(network, tensor, architecture.size_multiple or 1, architecture.receptive_field_radius)
@@ -173,23 +170,39 @@ def _run(network: nn.Module, image: Tensor, radius: int | None) -> Tensor:
     return fake
 
 
-def _jobs(source: Path, target: Path) -> list[tuple[Path, Path]]:
+def _without_bad(jobs: Mapping[Path, Path], input_halves: InputHalves, leave_out: Callable[[Sequence[str]], None]) -> dict[Path, Path]:
+    """Read every image, and return the jobs without those whose image cannot be used; `leave_out` gets the reasons."""
+    bad = unreadable(input_halves.read, [*jobs])
+    reasons = [*bad.values()]
+    if len(bad) == len(jobs):
+        raise DataError(f"no image can be translated: {listed(reasons)}")
+    if reasons:
+        leave_out(reasons)
+    return {image_file: output for image_file, output in jobs.items() if image_file not in bad}
+
+
+def _folder_left_out(source: Path, target: Path) -> list[Path]:
+    """Return the resolved folder of the output, which is not read if it is another one."""
+    return [target.resolve()] if target.resolve() != source.resolve() else []
+
+
+def _jobs(source: Path, target: Path) -> dict[Path, Path]:
     """Return the images to read, each with the file to write; no image is overwritten."""
     if source.is_file():
-        jobs = [(source, target if target.suffix else target / f"{source.stem}.png")]
+        jobs = {source: target if target.suffix else target / f"{source.stem}.png"}
     elif source.is_dir():
         if target.is_file():
             raise DataError(f"{target} is a file: expected a folder, since {source} is one")
-        images = images_below(source, leave_out=[target.resolve()] if target.resolve() != source.resolve() else [])
-        jobs = [(image, target / image.relative_to(source).with_suffix(".png")) for image in images]
+        images = images_below(source, _folder_left_out(source, target))
+        jobs = {image: target / image.relative_to(source).with_suffix(".png") for image in images}
     else:
         raise DataError(f"there is no image or folder {source}")
     if not jobs:
         raise DataError(f"the folder {source} holds no images: {describe_lack(source)}")
-    if source.is_file() and jobs[0][1].suffix.lower() not in Image.registered_extensions():
+    if source.is_file() and jobs[source].suffix.lower() not in Image.registered_extensions():
         raise DataError(f"{target} does not have the suffix of an image format: expected one such as .png")
-    sources, writers = {image.resolve() for image, _ in jobs}, dict[Path, Path]()
-    for image, output in jobs:
+    sources, writers = {image.resolve() for image in jobs}, dict[Path, Path]()
+    for image, output in jobs.items():
         if output.resolve() in sources:
             raise DataError(f"{image} would overwrite the image {output}: choose another OUTPUT")
         if writers.setdefault(output, image) is not image:

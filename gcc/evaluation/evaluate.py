@@ -18,9 +18,10 @@ from gcc.artifacts.config import GENERATED, Artifact
 from gcc.artifacts.hub import is_address
 from gcc.artifacts.model import default_output, environment, read, resolve_location
 from gcc.artifacts.run_folder import data_of
+from gcc.data.image_files import refuse_bad, unreadable
 from gcc.data.images import image_files, read_rgb, to_tensor
 from gcc.data.splits import SplitOpener, require_readable, without_unreadable
-from gcc.errors import DataError, GccError, OutputError
+from gcc.errors import DataError, GccError, OutputError, listed
 from gcc.evaluation.collection import EvaluatorCollection, FeatureBuffer, ImageCounts, split_names
 from gcc.evaluation.grid import GRID
 from gcc.evaluation.split import SplitEvaluation
@@ -121,7 +122,8 @@ def evaluate(
         if name == "val" and source.note:
             raise DataError(f"{opener.name} has no validation images apart from those of its test split: use --split test")
         if not skip_bad:
-            return require_readable(source)
+            require_readable(source)
+            return source
         source, reasons = without_unreadable(source)
         left_out.extend(reasons)
         return source
@@ -238,8 +240,11 @@ def _evaluate_images(
     _required(names)
     if not real.is_dir():
         raise DataError(f"{real} is {'a file' if real.exists() else 'not a folder'}: expected the folder of the real images")
-    left_out: list[str] = []
-    fake_files, real_files = (_readable(folder, left_out) if skip_bad else _image_files(folder) for folder in (fake, real))
+    fake_files, real_files = _image_files(fake), _image_files(real)
+    bad = unreadable(read_rgb, [*fake_files, *real_files])
+    if not skip_bad:
+        refuse_bad([*bad.values()])
+    fake_files, real_files = ([path for path in files if path not in bad] for files in (fake_files, real_files))
     if not real_files:
         raise DataError(f"{real} contains no images: expected the real ones that those of {fake} are compared with")
 
@@ -247,16 +252,16 @@ def _evaluate_images(
         raise GccError(f"{', '.join(names)}: one of these trains on training images, and {real} is a folder without splits")
 
     paired = any(issubclass(EVALUATORS.load(name), ImageEvaluator) for name in names)
-    if skip_bad and paired:
-        unreadable = {path.stem for path in _image_files(real)} - {path.stem for path in real_files}
-        fake_files = [path for path in fake_files if path.stem not in unreadable]
+    if paired:
+        lacking = {path.stem for path in bad if path.parent == real} - {path.stem for path in real_files}
+        fake_files = [path for path in fake_files if path.stem not in lacking]
     if not fake_files:
         raise DataError(f"{fake} contains no image that can be evaluated")
     counterparts = _counterparts(fake_files, real_files) if paired else {}
     evaluators = EvaluatorCollection(names, EvalContext(weights, device, no_training), paired=paired)
     weights.require_asked()
     metrics = _evaluate_files(evaluators, fake_files, real_files, counterparts)
-    return Evaluation(str(fake), str(real), "", {fake.name: metrics}, environment(device), left_out)
+    return Evaluation(str(fake), str(real), "", {fake.name: metrics}, environment(device), [*bad.values()])
 
 
 def _evaluate_files(
@@ -298,26 +303,13 @@ def _counterparts(fake: Sequence[Path], real: Sequence[Path]) -> dict[Path, Path
     by_name: dict[str, list[Path]] = {}
     for path in real:
         by_name.setdefault(path.stem, []).append(path)
+    if lacking := [path.name for path in fake if path.stem not in by_name]:
+        raise DataError(f"{real[0].parent} has no image with the name of {listed(lacking)}: such metrics compare images of the same name")
     for path in fake:
-        match by_name.get(path.stem, []):
-            case []:
-                raise DataError(f"{real[0].parent} has no image with the name of {path}: such metrics compare images of the same name")
-            case [first, second, *_]:
-                raise DataError(f"{first} and {second.name} have the same name: expected a single real image for {path}")
+        first, *others = by_name[path.stem]
+        if others:
+            raise DataError(f"{first} and {others[0].name} have the same name: expected a single real image for {path}")
     return {path: by_name[path.stem][0] for path in fake}
-
-
-def _readable(folder: Path, left_out: list[str]) -> list[Path]:
-    """Return the image files of a folder that can be read, and append the reasons for the others to `left_out`."""
-    readable = []
-    for path in _image_files(folder):
-        try:
-            read_rgb(path)
-        except DataError as error:
-            left_out.append(str(error))
-        else:
-            readable.append(path)
-    return readable
 
 
 def _image_files(folder: Path) -> list[Path]:

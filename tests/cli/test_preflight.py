@@ -53,33 +53,44 @@ def test_a_run_on_demo_data_can_begin(arch):
 def test_images_are_counted_and_bad_ones_named(data):
     def look():
         run = Compressor(Teacher.create("pix2pix"), data, skip_bad=True, **TINY["pix2pix"])
-        return {"data": doctor.images(run.context, False), "skipping": doctor.images(run.context, True), "training": doctor.training(run)}
+        return {"data": doctor.samples(run.context, False), "skipping": doctor.samples(run.context, True), "training": doctor.training(run)}
 
     check(look(), "data", "ok", "5 samples to train, 3 held out, 2 to choose the best epoch")
     for number in range(4):
         (data / "train" / f"{number}.png").write_bytes(b"no image")
     findings = look()
-    check(findings, "data", "error", "4 samples cannot be used", "0.png", "2.png", "; and 1 more: ", "--skip-bad")
-    assert "3.png" not in findings["data"].text
-    check(findings, "skipping", "warning", "1 samples to train", "4 samples cannot be used", "are left out")
+    check(findings, "data", "error", "4 samples cannot be used", "0.png", "1.png", "2.png", "3.png", "--skip-bad")
+    check(findings, "skipping", "warning", "1 samples to train", "4 are left out, which cannot be used", "3.png")
     check(findings, "training", "warning", "on a CPU: the published recipes need a GPU")
 
 
 def test_depth_channels_and_proportions_that_are_lost_are_findings(data):
     def images():
-        return doctor.images(Compressor(Teacher.create("pix2pix"), data, skip_bad=True, **TINY["pix2pix"]).context, False)
+        return {finding.title: finding for finding in preflight(Teacher.create("pix2pix"), TINY["pix2pix"], data, None)}
 
     run = Compressor(Teacher.create("pix2pix"), data, **TINY["pix2pix"])
-    assert images().status == "ok" and "images" not in run.plan()
-    Image.new("RGB", (60, 32)).save(data / "train" / "0.png")
+    assert "images" not in run.plan() and "images" not in images()
+    Image.new("RGB", (70, 32)).save(data / "train" / "0.png")
     run.check()
-    assert images().status == "ok"
+    check(images(), "images", "ok", "1 of 10 images is not square")
     assert run.plan()["images"] == "1 of 10 images is not square and resized to 32x32, which changes the proportions"
     pixels = np.full((32, 64), 4095, dtype=np.uint16)
     Image.fromarray(pixels).save(data / "test" / "0.png")
     Image.new("RGBA", (64, 32)).save(data / "val" / "0.png")
-    findings = {"data": images()}
-    check(findings, "data", "warning", "1 of 10 images has more than 8 bits", "multiply the pixels by 16 first", "alpha", "one channel")
+    (data / "test" / "1.png").write_bytes(b"no image")
+    (data / "train" / "clip.gif").touch()
+    findings = images()
+    check(
+        findings,
+        "images",
+        "warning",
+        "1 of 9 images has more than 8 bits",
+        "multiply the pixels by 16 first",
+        "alpha",
+        "one channel",
+        "1 .gif",
+    )
+    check(findings, "data", "error", "1.png")
 
 
 def test_the_rest_is_checked_if_the_layout_of_the_data_is_unknown(tmp_path):

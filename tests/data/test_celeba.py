@@ -55,6 +55,7 @@ def test_smaller_images_give_their_largest_centred_square(tmp_path, width, heigh
     expected = np.asarray(picture(5, width, height).crop(box), dtype=np.float64).transpose(2, 0, 1) / 127.5 - 1
     assert np.allclose(real, expected, atol=1e-6)
     assert first(tmp_path, 33).shape == (3, 33, 33)
+    assert CelebA(tmp_path, "train", recipe(33)).inspect()[0].size == (box[2] - box[0], box[3] - box[1])
 
 
 @pytest.mark.parametrize("folder_name", ["", "img_align_celeba", "celeba/img_align_celeba"])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gcc.data.images import read_rgb
-from gcc.data.inspection import describe_changes, describe_stretching, inspect_images
+from gcc.data.inspection import describe_changes, describe_resizing, inspect_images
 
 
 def changes(*paths):
@@ -85,7 +85,8 @@ def save(path, mode, **options):
         ("RGB", ".png", []),
         ("RGB", ".ppm", []),
         ("RGB", ".tif", []),
-        ("CMYK", ".jpg", []),
+        ("CMYK", ".jpg", ["colours of another space (CMYK or Lab), which become RGB"]),
+        ("LAB", ".tif", ["colours of another space (CMYK or Lab), which become RGB"]),
         ("RGBA", ".png", ["a channel beyond red, green and blue"]),
         ("RGBA", ".tif", ["a channel beyond red, green and blue"]),
         ("RGBX", ".tif", ["a channel beyond red, green and blue"]),
@@ -116,9 +117,14 @@ def test_an_opaque_alpha_channel_loses_nothing_and_frames_do(tmp_path):
     ]
 
 
-def test_images_that_are_stretched_are_counted_upright(tmp_path):
+def test_images_that_are_stretched_or_enlarged_are_counted_upright(tmp_path):
     for number, size in enumerate([(8, 8), (8, 6), (6, 8)]):
         Image.new("RGB", size).save(tmp_path / f"{number}.png")
-    (text,) = describe_stretching(inspect_images(tmp_path.glob("*.png")), (32, 32))
-    assert text == "2 of 3 images are not square and resized to 32x32, which changes the proportions"
-    assert describe_stretching(inspect_images([tmp_path / "0.png"]), (32, 32)) == []
+    images = inspect_images(tmp_path.glob("*.png"))
+    stretched = "2 of 3 images are not square and resized to 6x6, which changes the proportions"
+    assert describe_resizing(images, (6, 6)) == [stretched]
+    assert describe_resizing(images, (8, 8)) == [
+        stretched.replace("6x6", "8x8"),
+        "2 of 3 images are smaller than 8x8 and enlarged, which adds no detail",
+    ]
+    assert describe_resizing(inspect_images([tmp_path / "0.png"]), (8, 8)) == []

@@ -89,6 +89,14 @@ def test_no_data_set_recognises_the_folder(register, tmp_path):
     assert "skipped, because they do not work: broken" in message
 
 
+def test_a_folder_one_level_above_or_below_is_suggested(register, tmp_path):
+    facades = side_by_side(tmp_path / "facades", {"train": 3, "test": 1})
+    (tmp_path / "notes").mkdir()
+    for root in (tmp_path, facades / "train"):
+        with pytest.raises(DataError, match=rf"fits {root}, which holds .*\(give --data {facades}, which fits\)"):
+            opened(root)
+
+
 def test_several_data_sets_recognise_the_folder(register, tmp_path):
     register(twin=Twin)
     with pytest.raises(DataError, match=f"{tmp_path} matches the datasets aligned and twin: name one with --dataset"):

@@ -41,12 +41,26 @@ def test_bad_images_of_every_split_are_refused_or_left_out_and_told(tmp_path):
     root = pairs(tmp_path, train=3, val=2, test=2)
     for split in ("train", "val", "test"):
         (root / split / "0.png").write_bytes(b"no image")
-    with pytest.raises(DataError, match="--skip-bad leaves bad images out"):
+    with pytest.raises(
+        DataError, match=r"3 samples cannot be used: .*train.0\.png.*val.0\.png.*test.0\.png.*--skip-bad leaves bad images out"
+    ):
         DataSplits(architecture(), root, None).check()
     splits = DataSplits(architecture(), root, None)
     splits.drop_unreadable()
     assert [len(source) for source in (splits.train, splits.validation, splits.test)] == [2, 1, 1]
     assert len(splits.left_out) == 3 and "0.png" in splits.summary(32)["left out"]
+    (root / "val" / "1.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"none of the 2 samples can be used: .*val.0\.png.*val.1\.png"):
+        DataSplits(architecture(), root, None).drop_unreadable()
+
+
+def test_of_many_bad_images_the_first_are_named_and_the_rest_is_counted(tmp_path):
+    root = pairs(tmp_path, train=12, test=1)
+    for path in (root / "train").iterdir():
+        path.write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"12 samples cannot be used: .*9\.png[^;]*; and 2 more") as error:
+        DataSplits(architecture(), root, None).check()
+    assert str(error.value).count(".png") == 10
 
 
 def test_what_tells_a_split_from_others_is_its_files_and_how_they_are_read(tmp_path):

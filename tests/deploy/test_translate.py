@@ -95,6 +95,8 @@ def test_a_size_that_changes_the_proportions_is_said_once(tmp_path):
     assert len(texts) == 1 and "a.png has 60x40 pixels and is resized to 32x32, which changes its proportions" in texts[0]
     written, texts = translated(tmp_path / "student", tmp_path / "in", tmp_path / "wide", size=(30, 20))
     assert [sized(path) for path in written] == [(30, 20), (30, 20)] and not texts
+    _, (text,) = translated(tmp_path / "student", tmp_path / "in", tmp_path / "large", size=(90, 60))
+    assert "a.png has 60x40 pixels and is resized to 90x60, which adds no detail, perhaps like others" in text
 
 
 def test_an_architecture_of_one_size_says_that_it_stretches(tmp_path, monkeypatch):
@@ -110,6 +112,11 @@ def test_what_is_dropped_is_said_once(tmp_path):
     noise(tmp_path / "in" / "b.png", 8, 8, "L")
     _, (text,) = translated(tmp_path / "student", tmp_path / "in", tmp_path / "out")
     assert "1 of 2 images has a channel beyond" in text and "1 of 2 images has one channel" in text and "output is 8-bit RGB" in text
+    (tmp_path / "in" / "sub").mkdir()
+    for name in ("a.GIF", "sub/b.gif", "c.heic", "notes.txt", "out.gif"):
+        (tmp_path / "in" / name).touch()
+    _, (_, unread) = translated(tmp_path / "student", tmp_path / "in", tmp_path / "in" / "out")
+    assert unread == "4 files of other formats (3 .gif, 1 .heic) are not read: save them as PNG to use them"
 
 
 def test_subfolders_keep_their_names_and_the_output_is_not_read(tmp_path):
@@ -196,6 +203,21 @@ def test_images_that_are_not_finite_are_not_written(tmp_path):
     with pytest.raises(GccError, match="contains NaN or infinite values"):
         list(translate(tmp_path / "student", tmp_path / "a.png", tmp_path / "b.png", size=None, device="cpu"))
     assert not (tmp_path / "b.png").exists()
+
+
+def test_bad_images_are_named_before_anything_is_written(tmp_path):
+    write("srgan", tmp_path / "student")
+    for number in range(3):
+        noise(tmp_path / "in" / f"{number}.png", 8, 8)
+    good = noise(tmp_path / "in" / "4.jpg", 64, 64)
+    (tmp_path / "in" / "5.jpg").write_bytes(good.read_bytes()[:-200])
+    (tmp_path / "in" / "1.png").write_bytes(b"no image")
+    with pytest.raises(GccError, match=r"2 images cannot be used: .*1\.png.*5\.jpg.*--skip-bad"):
+        translated(tmp_path / "student", tmp_path / "in", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    reasons = []
+    written, _ = translated(tmp_path / "student", tmp_path / "in", tmp_path / "out", leave_out=reasons.extend)
+    assert [path.stem for path in written] == ["0", "2", "4"] and len(reasons) == 2
 
 
 def test_a_folder_does_not_become_a_file(tmp_path):
