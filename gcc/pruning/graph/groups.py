@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from gcc.pruning.graph.channel_ids import FIXED, Atoms, Axis
 from gcc.pruning.graph.propagate import ChannelTrace
@@ -177,9 +177,21 @@ def _layer(parameter: str) -> str:
     return parameter
 
 
-def with_named_parts(network: nn.Module, channels: Iterable[Channels]) -> nn.Module:
-    """Return a network that shares the tensors and in which every producer and scale can be read by name, with the gradients of parts."""
-    view = _shallow_copy(network)
+def with_named_parts(network: nn.Module, channels: Iterable[Channels], computed: Mapping[str, Tensor] | None = None) -> nn.Module:
+    """Return a network that shares the tensors and in which every producer and scale can be read by name, with the gradients of parts.
+
+    Args:
+        network: the network.
+        channels: its channel groups.
+        computed: the weights that layers compute in their code, by the name of the parameter that they are stored as.
+    """
+    source = _shallow_copy(network)
+    for parameter, weight in (computed or {}).items():
+        path, _, name = parameter.rpartition(".")
+        layer = source.get_submodule(path)
+        layer.register_buffer(name + EFFECTIVE, weight)
+        layer.register_buffer(name + GRADIENT, _gradient_by_product(weight, network.get_parameter(parameter)))
+    view = _shallow_copy(source)
     for part in (part for one in channels for part in one.parts):
         path, _, name = part.name.rpartition(".")
         whole = network.get_parameter(part.parameter)
@@ -188,12 +200,19 @@ def with_named_parts(network: nn.Module, channels: Iterable[Channels]) -> nn.Mod
         piece.grad = None if whole.grad is None else whole.grad.index_select(part.dim, positions)
         layer = view.get_submodule(path)
         layer.register_parameter(name, piece)
-        weight = effective_weight(network, part.parameter)
+        weight = effective_weight(source, part.parameter)
         if weight is not whole:
             layer.register_buffer(name + EFFECTIVE, weight.detach().index_select(part.dim, positions))
-            gradient = effective_gradient(network, part.parameter)
+            gradient = effective_gradient(source, part.parameter)
             layer.register_buffer(name + GRADIENT, None if gradient is None else gradient.index_select(part.dim, positions))
     return view
+
+
+@torch.no_grad()
+def _gradient_by_product(weight: Tensor, stored: Tensor) -> Tensor:
+    """Return the gradient by a weight that is `stored` times factors, from the gradient by `stored`; zero where the weight is."""
+    gradient = torch.zeros_like(stored) if stored.grad is None else stored.grad
+    return torch.where(weight == 0, 0, gradient * stored / torch.where(weight == 0, 1, weight))
 
 
 def _shallow_copy(module: nn.Module) -> nn.Module:

@@ -20,7 +20,7 @@ from gcc.errors import GccError
 from gcc.models.modules import CONVOLUTIONS
 from gcc.pruning.graph.aten_graph import Graph, arguments, describe_call, operator_name, owner
 from gcc.pruning.graph.channel_ids import Atoms, Axis, Layout, fixed
-from gcc.pruning.graph.rules import RULES, Call, Roles, Rule, RuleOutput
+from gcc.pruning.graph.rules import RULES, WEIGHT_RULES, Call, Roles, Rule, RuleOutput
 
 OPAQUE = (nn.MultiheadAttention,)
 """Modules whose sizes are too entangled to be cut: channels that enter or leave them are kept."""
@@ -74,6 +74,7 @@ class ChannelTrace:
         roles: what layers do with atoms.
         nodes: layouts by node of the graph.
         tensors: layouts of the parameters and buffers that the graph reads.
+        weights: the nodes that depend on parameters and buffers alone.
         stored_sizes: the dimensions whose size a module stores, by the module's path and the attribute.
 
     Raises:
@@ -95,6 +96,7 @@ class ChannelTrace:
         self.roles = Roles()
         self.nodes: Nodes = {}
         self.tensors: list[NamedLayout] = []
+        self.weights: set[fx.Node] = set()
         self._opaque = {path for path, module in graph.network.named_modules() if isinstance(module, OPAQUE)} | set(leave)
         self._layouts: dict[str, Layout] = {}
         for one in self.graphs:
@@ -119,6 +121,7 @@ class ChannelTrace:
             self.nodes[node] = fixed(shape)
             return
         assert name is not None
+        self.weights.add(node)
         first = first_names.get(name, name)
         if first in self._layouts:
             self.nodes[node] = self._layouts[first]
@@ -131,6 +134,8 @@ class ChannelTrace:
         self.tensors.append(NamedLayout(name, layout))
 
     def _follow(self, node: fx.Node) -> RuleOutput:
+        if node.all_input_nodes and self.weights.issuperset(node.all_input_nodes):
+            self.weights.add(node)
         if node.target is operator.getitem:
             layouts = self.nodes[node.args[0]]  # type: ignore[index]
             return layouts[node.args[1]] if isinstance(layouts, list) else layouts  # type: ignore[index]
@@ -140,10 +145,11 @@ class ChannelTrace:
         value = node.meta.get("val")
         tensors = [value] if isinstance(value, Tensor) else list(value or ()) if isinstance(value, list | tuple) else []
         call = Call(name, inputs, [tensor.shape for tensor in tensors], self.atoms, self.roles)
-        if self._is_opaque(node) or name not in self._rules:
+        rules = {**self._rules, **WEIGHT_RULES} if node in self.weights else self._rules
+        if self._is_opaque(node) or name not in rules:
             return self._fix_all(node, call)
         try:
-            return self._rules[name](call)
+            return rules[name](call)
         except (IndexError, KeyError, TypeError, ValueError) as error:
             raise GccError(
                 f"{describe_call(node)}: channels cannot be followed through this operator with such arguments ({error}); {HINT}"

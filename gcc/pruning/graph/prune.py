@@ -17,6 +17,7 @@ from gcc.models.modules import without_autocast
 from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import Cost, cost_of
 from gcc.pruning.graph.aten_graph import Graph, calls_before_error
+from gcc.pruning.graph.computed_weights import computed_weights
 from gcc.pruning.graph.gains import changed_numbers, fold_gains
 from gcc.pruning.graph.groups import Channels, Selection, find_channels, with_named_parts
 from gcc.pruning.graph.propagate import ChannelTrace
@@ -97,7 +98,7 @@ def prune(
     shapes = shapes_of(generator)
     full = _full_cost(shapes, inputs)
     groups = with_min_channels([one.group for one in channels], min_keep_ratio)
-    scores = score_groups(with_named_parts(generator, channels), groups, importance)
+    scores = score_groups(with_named_parts(generator, channels, computed_weights(trace.graph)), groups, importance)
 
     def narrowed(network: nn.Module, widths: Mapping[str, int]) -> nn.Module:
         return cut(network, trace, Selection(trace.atoms, channels, {name: range(width) for name, width in widths.items()}))

@@ -10,8 +10,9 @@ as a constant. The rules assume that it is computed; the trial cut that follows 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -190,9 +191,24 @@ def _scaled(call: Call) -> Layout:
 
 def weight_norm(call: Call) -> Layout:
     """Compute a weight whose slices in one dimension have given norms; the norm of a slice is that of its kept part."""
-    direction, dim = call["v"], call["dim"]
-    call.tie(direction[dim], "g", dim=dim)
+    direction, gain, dim = call["v"], call["g"], call["dim"]
+    if gain:  # A weight has a single norm, a number without dimensions, if `dim` is None.
+        call.tie(direction[dim], "g", dim=dim)
     return tuple(direction)
+
+
+def combined_weights(call: Call) -> Layout:
+    """Combine weights, such as a kernel and a mask or gains: positions are those of the largest, of a parameter rather than a buffer."""
+
+    def rank(layout: Layout) -> tuple[int, list[int]]:
+        return -math.prod(map(len, layout)), [int(axis[0]) for axis in layout]
+
+    return call.atoms.together(sorted(call.tensors, key=rank))
+
+
+def product_of_weights(call: Call) -> Layout:
+    """Multiply weights, as spectral norm does to find their norm; such a product computes no features."""
+    return product(replace(call, roles=Roles()))
 
 
 def prelu(call: Call) -> Layout:
@@ -651,6 +667,12 @@ RULES: dict[str, Rule] = {
     **_rules(numbered, "arange linspace eye tril_indices triu_indices"),
     **_rules(checked, "_assert_tensor_metadata _assert_scalar _assert_async sym_constrain_range_for_size"),
 }
+
+WEIGHT_RULES: dict[str, Rule] = {
+    **{name: combined_weights for name, rule in RULES.items() if rule is elementwise},
+    **{name: product_of_weights for name, rule in RULES.items() if rule is product},
+}
+"""Rules for operators that compute a weight from parameters and buffers alone."""
 
 TRUNK_SIZED_HEADS: dict[str, Rule] = RULES | _rules(regrouped_with_trunk_sized_heads, "view reshape unflatten")
 """The same rules for attention whose heads are as wide as their share of the features that they are computed from."""

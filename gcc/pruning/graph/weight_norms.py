@@ -50,13 +50,14 @@ def restore(module: Any, expected: Tensor) -> None:
     tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     for name, tensor in tensors.items():
         if name.endswith((".original0", "weight_g")):
-            dims = [dim for dim, size in enumerate(tensor.shape) if size == 1]
-            norms = [torch.linalg.vector_norm(weight, dim=dims, keepdim=True) for weight in (expected, current)]
+            # A single norm of the whole weight is a number without dimensions.
+            dims = [dim for dim, size in enumerate(tensor.shape) if size == 1] if tensor.ndim else [*range(expected.ndim)]
+            norms = [torch.linalg.vector_norm(weight, dim=dims, keepdim=tensor.ndim > 0) for weight in (expected, current)]
             # Where the weight is zero, its norm becomes zero, and its direction does not matter, but must not be zero.
             is_zero = norms[0] == 0
             tensor.data.copy_(torch.where(is_zero, 0, tensor * norms[0] / norms[1]))
             direction = tensors[name.replace(".original0", ".original1").replace("weight_g", "weight_v")]
-            direction.data.copy_(torch.where(is_zero & (direction == 0).all(dims, keepdim=True), 1, direction))
+            direction.data.copy_(torch.where(is_zero & (direction == 0).all(dims, keepdim=tensor.ndim > 0), 1, direction))
         elif name.endswith(("._u", "weight_u")):
             tensor.mul_((current * current).sum() / (current * expected).sum())
     weight_of(module)

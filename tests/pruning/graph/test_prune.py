@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.nn.utils.parametrizations import weight_norm
+from torch.nn.utils import prune as masks
+from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 import gcc
 from gcc.deploy.latency import Latency
@@ -360,6 +361,47 @@ def test_rescaled_storage_prunes_the_same_channels():
     assert smaller.last.in_channels == 4
     x = torch.randn(2, 3, 16, 16)
     torch.testing.assert_close(smaller(x), network(x), rtol=1e-4, atol=1e-5)
+
+
+class ScaledConvolution(nn.Conv2d):
+    """A convolution whose code multiplies its weight by learned gains, in either order."""
+
+    def __init__(self, inputs, outputs, gain_first):
+        super().__init__(inputs, outputs, 3, padding=1)
+        self.gain, self.gain_first = nn.Parameter(torch.rand(outputs, 1, 1, 1) + 0.01), gain_first
+
+    def forward(self, x):
+        weight = self.gain * self.weight if self.gain_first else self.weight * self.gain
+        return nn.functional.conv2d(x, weight, self.bias, padding=1)
+
+
+def masked(layer):
+    with torch.no_grad():
+        return masks.random_unstructured(layer, "weight", amount=0.5)
+
+
+@pytest.mark.parametrize(
+    ("layer", "computed"),
+    [
+        (lambda: ScaledConvolution(3, 16, True), lambda layer: layer.gain * layer.weight),
+        (lambda: ScaledConvolution(3, 16, False), lambda layer: layer.gain * layer.weight),
+        (lambda: masked(conv(3, 16)), lambda layer: layer.weight_orig * layer.weight_mask),
+        (lambda: spectral_norm(conv(3, 16), dim=1), lambda layer: layer.weight),
+        (lambda: weight_norm(conv(3, 16), dim=None), lambda layer: layer.weight),
+    ],
+    ids=["gain first", "gain last", "pruning mask", "spectral norm of the inputs", "one norm for all"],
+)
+def test_a_weight_that_is_computed_ranks_by_its_value_and_stays(layer, computed):
+    torch.manual_seed(0)
+    network = nn.Sequential(layer(), nn.ReLU(), conv(16, 3)).eval()
+    # A later layer under the same kind of norm must not be read as one that produces these channels.
+    network[2] = spectral_norm(network[2], dim=1).eval()
+    weight = computed(network[0]).detach()
+    kept = weight.abs().sum((1, 2, 3)).topk(8).indices.sort().values
+    smaller = gcc.prune(network, IMAGE, "l1", "50%")
+    assert torch.equal(smaller[0].bias, network[0].bias[kept])
+    smaller(IMAGE)
+    torch.testing.assert_close(computed(smaller[0]), weight[kept], rtol=1e-4, atol=1e-6)
 
 
 class Masked(nn.Module):
