@@ -17,6 +17,7 @@ from gcc.models.modules import without_autocast
 from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import Cost, cost_of
 from gcc.pruning.graph.aten_graph import Graph, calls_before_error
+from gcc.pruning.graph.elsewhere import require_equal_elsewhere
 from gcc.pruning.graph.gains import changed_numbers, fold_gains
 from gcc.pruning.graph.groups import Channels, Selection, find_channels, with_named_parts
 from gcc.pruning.graph.propagate import ChannelTrace
@@ -123,7 +124,8 @@ def prune(
     require_same_graph(trace, selection, graph)
     folded = fold_gains(smaller, trace.graph, graph) if weights == "inherited" else set()
     require_equal(generator, smaller, trace, selection, graph, *inputs, folded=folded)
-    require_same_training(generator, smaller, *inputs)
+    require_equal_elsewhere(generator, smaller, trace, selection, graph, *inputs, folded=folded)
+    require_same_training(generator, smaller, trace, selection, graph, *inputs, folded=folded)
     if weights == "fresh":
         reset(smaller)
     else:
