@@ -70,6 +70,14 @@ class Selection:
             if one.group.name in kept:
                 self._is_kept[np.delete(one.units, list(kept[one.group.name]))] = False
 
+    def continued(self, atoms: Atoms) -> Selection | None:
+        """Return the same selection for a copy of the atoms, some of which may be tied since; None if ties join kept and removed ones."""
+        axis = np.arange(len(self._atoms))
+        is_kept, roots = self.mask(axis), atoms.roots(axis)
+        other = Selection(atoms, (), {})
+        other._is_kept[roots[~is_kept]] = False
+        return other if other._is_kept[roots[is_kept]].all() else None
+
     def mask(self, axis: Axis) -> NDArray[np.bool_]:
         """Return whether each position is kept."""
         mask: NDArray[np.bool_] = self._is_kept[self._atoms.roots(axis)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Collection, Mapping
+from copy import copy, deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,14 +101,29 @@ class ChannelTrace:
         self._opaque = {path for path, module in graph.network.named_modules() if isinstance(module, OPAQUE)} | set(leave)
         self._layouts: dict[str, Layout] = {}
         for one in self.graphs:
-            first_names = _first_names(one.network)
-            for node, kind, name in one.inputs():
-                self._enter(node, kind, name, first_names)
-            for node in one.calls:
-                self.nodes[node] = self._follow(node)
-            for node in one.outputs():
-                self.atoms.fix(*self.layout(node))
+            self._follow_graph(one)
         self.stored_sizes = self._stored_sizes() if follow_attributes else {}
+
+    def continued(self, graph: Graph) -> ChannelTrace:
+        """Return the trace of another graph of the network, of another shape or mode, whose parameters have the same atoms.
+
+        Raises:
+            GccError: channels enter an operator without a rule.
+        """
+        other = copy(self)
+        other.graph, other.graphs, other.atoms, other.roles = graph, [graph], deepcopy(self.atoms), Roles()
+        other.nodes, other.tensors, other._layouts = {}, list(self.tensors), dict(self._layouts)
+        other._follow_graph(graph)
+        return other
+
+    def _follow_graph(self, graph: Graph) -> None:
+        first_names = _first_names(graph.network)
+        for node, kind, name in graph.inputs():
+            self._enter(node, kind, name, first_names)
+        for node in graph.calls:
+            self.nodes[node] = self._follow(node)
+        for node in graph.outputs():
+            self.atoms.fix(*self.layout(node))
 
     def layout(self, node: fx.Node) -> Layout:
         """Return the layout of the tensor that a node returns."""

@@ -18,6 +18,7 @@ from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import Cost, cost_of
 from gcc.pruning.graph.aten_graph import Graph, calls_before_error
 from gcc.pruning.graph.computed_weights import computed_weights
+from gcc.pruning.graph.elsewhere import require_equal_elsewhere
 from gcc.pruning.graph.gains import changed_numbers, fold_gains
 from gcc.pruning.graph.groups import Channels, Selection, find_channels, with_named_parts
 from gcc.pruning.graph.propagate import ChannelTrace
@@ -124,7 +125,8 @@ def prune(
     require_same_graph(trace, selection, graph)
     folded = fold_gains(smaller, trace.graph, graph) if weights == "inherited" else set()
     require_equal(generator, smaller, trace, selection, graph, *inputs, folded=folded)
-    require_same_training(generator, smaller, *inputs)
+    require_equal_elsewhere(generator, smaller, trace, selection, graph, *inputs, folded=folded)
+    require_same_training(generator, smaller, trace, selection, graph, *inputs, folded=folded)
     if weights == "fresh":
         reset(smaller)
     else:

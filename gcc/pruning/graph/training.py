@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind
 from torch.utils._pytree import tree_map_only
 
 from gcc.errors import GccError
 from gcc.models.calls import Arguments, copies, copy_of, located_errors, tensors_in
 from gcc.pruning.graph.aten_graph import Graph
+from gcc.pruning.graph.elsewhere import carried_over
+from gcc.pruning.graph.groups import Selection
+from gcc.pruning.graph.masked import Reference, repeatable, selected
+from gcc.pruning.graph.propagate import ChannelTrace, named_tensors
+from gcc.pruning.graph.redraw import POWER_ITERATION, redrawn
+from gcc.pruning.graph.verify import TOLERANCE, compare, float64_copy, float64_samples, largest_difference, outputs_of, random_samples
 
 HINT = (
     "the layer runs, or reads other channels, in training mode alone, and cannot be followed: name the layers that it reads in `leave`, or "
     "prune the generator without it"
 )
+
+
+PREFIX = "in training mode, "
 
 
 @dataclass(frozen=True)
@@ -58,24 +69,111 @@ def training_graph(network: nn.Module, graph: Graph, *inputs: Any) -> TrainingGr
         return None
 
 
-def require_same_training(network: nn.Module, smaller: nn.Module, *inputs: Any) -> None:
-    """Refuse a smaller network that fails in training mode, or returns tensors of other shapes there, if the full network does not.
+def require_same_training(
+    network: nn.Module,
+    smaller: nn.Module,
+    trace: ChannelTrace,
+    selection: Selection,
+    graph: Graph,
+    *inputs: Any,
+    folded: Collection[fx.Node] = (),
+) -> None:
+    """Refuse a smaller network that does not train as the full one: one step, with random weights.
+
+    The arguments are those of `require_equal`. A network that does not run in training mode is not checked. Under spectral norm, and with
+    random numbers such as those of dropout, only shapes and gradients are.
 
     Raises:
-        GccError: it does; the message names the layer.
+        GccError: the smaller network fails, returns something else than the full one without the removed channels, has no gradient where
+            the full network has one, or its norms collect other statistics.
     """
-    samples = _trainable_inputs(network, inputs)
-    if samples is None:
+    examples = _trainable_inputs(network, inputs)
+    if examples is None:
         return
-    expected = _shapes(copy_of(network).train(), samples)
-    trial = copy_of(smaller).train()
+    samples = random_samples(examples)
+    full, small = redrawn(network, smaller, trace, selection, graph, folded)
+    _require_same_shapes(full, small, samples)
+    _require_gradients(full, small, samples)
+    reference = _reference(replace(Reference.of(trace, selection, graph, folded), training=True), network, smaller, full, samples)
+    if reference is not None:
+        compare(reference, full, small, samples, PREFIX)
+        _require_same_statistics(reference, full, small, samples)
+
+
+def _require_same_shapes(full: nn.Module, small: nn.Module, samples: Arguments) -> None:
+    expected = _shapes(copy_of(full).train(), samples)
+    trial = copy_of(small).train()
     try:
         with located_errors(trial, HINT):
             shapes = _shapes(trial, samples)
     except GccError as error:
-        raise GccError(f"in training mode the pruned generator fails: {error}") from error
+        raise GccError(f"{PREFIX}the pruned generator fails: {error}") from error
     if shapes != expected:
-        raise GccError(f"in training mode the pruned generator returns shapes {shapes}, expected {expected}: {HINT}")
+        raise GccError(f"{PREFIX}the pruned generator returns shapes {shapes}, expected {expected}: {HINT}")
+
+
+def _require_gradients(full: nn.Module, small: nn.Module, samples: Arguments) -> None:
+    """Check that a parameter has a finite gradient if the full network's has one."""
+    gradients, parameters = _gradients(small, samples), dict(small.named_parameters())
+    for name, expected in _gradients(full, samples).items():
+        gradient = gradients.get(name)
+        if gradient is None or gradient.shape != parameters[name].shape or (expected.isfinite().all() and not gradient.isfinite().all()):
+            fault = "no gradient" if gradient is None else "a gradient of another shape, or one that is not finite"
+            raise GccError(f"{PREFIX}{name} of the pruned generator has {fault}, expected one as in the full generator: {HINT}")
+
+
+def _gradients(network: nn.Module, samples: Arguments) -> dict[str, Tensor]:
+    """Return the gradients after one step by the names of the parameters; none if no output can be differentiated."""
+    trial = copy_of(network).train()
+    trial.zero_grad()
+    with repeatable(), torch.enable_grad():
+        terms = [output.square().mean() for output in tensors_in(trial(*copies(samples))) if output.requires_grad]
+        if terms:
+            # What a network changes in place may be needed for its gradients.
+            with suppress(RuntimeError):
+                torch.stack(terms).sum().backward()  # type: ignore[no-untyped-call]
+    return {name: parameter.grad for name, parameter in trial.named_parameters() if parameter.grad is not None}
+
+
+def _reference(reference: Reference, network: nn.Module, smaller: nn.Module, full: nn.Module, samples: Arguments) -> Reference | None:
+    """Return what the smaller network must compute in training mode; None if that depends on random numbers or cannot be followed."""
+    outputs = outputs_of(full, samples, training=True)
+    if any(name.endswith(POWER_ITERATION) for name in named_tensors(full)) or not _are_close(
+        outputs_of(full, samples, training=True, seed=1), outputs
+    ):
+        return None
+    with suppress(GccError):
+        if _are_close(reference.unmasked().run(full, samples)[0], outputs):
+            return reference
+    return carried_over(reference, network, smaller, samples, PREFIX, training=True)
+
+
+def _are_close(ones: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
+    return len(ones) == len(others) and all(
+        largest_difference(one, other) <= TOLERANCE * float(other.double().abs().max()) for one, other in zip(ones, others, strict=True)
+    )
+
+
+def _require_same_statistics(reference: Reference, full: nn.Module, small: nn.Module, samples: Arguments) -> None:
+    """Check that buffers such as running statistics become those of the full network's channels that are kept."""
+    statistics: list[tuple[str, Tensor, Tensor]] = []
+    # Code may name a precision itself and fail in another one.
+    with suppress(Exception):
+        statistics = _statistics(reference, float64_copy(full), float64_copy(small), float64_samples(samples))
+    for name, value, expected in statistics:
+        if not _are_close([value], [expected]):
+            raise GccError(f"{PREFIX}{name} of the pruned generator changes otherwise than in the full generator: {HINT}")
+
+
+def _statistics(reference: Reference, full: nn.Module, small: nn.Module, samples: Arguments) -> list[tuple[str, Tensor, Tensor]]:
+    """Return the buffers after a forward pass: name, value in the smaller network, value in the full one for the kept channels."""
+    with repeatable():
+        small.train()(*copies(samples))
+    tensors, buffers = reference.run(full, samples)[1], dict(small.named_buffers())
+    of_channels = [tensor for tensor in reference.trace.tensors if tensor.name in buffers and buffers[tensor.name].is_floating_point()]
+    return [
+        (tensor.name, buffers[tensor.name], selected(tensors[tensor.name], tensor.layout, reference.selection)) for tensor in of_channels
+    ]
 
 
 def _trainable_inputs(network: nn.Module, inputs: Arguments) -> Arguments | None:

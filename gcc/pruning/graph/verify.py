@@ -1,36 +1,33 @@
 """Checks that a cut is correct: the smaller network runs the same operators with the expected shapes and returns the same outputs.
 
-Both networks run on random input, the full one with every removed channel set to zero after every operator; the outputs must be equal up to
-rounding. A few operators, such as layer norm, combine channels other than by sums; they get only the channels that are kept, as in the
-smaller network. Weights under spectral or weight norm are those that the full network computes with, although what is kept of them has a
-different norm.
+Both networks run on random input, with the given parameters and with random ones: parameters such as a gain of zero hide what is behind
+them. The full network runs with every removed channel set to zero after every operator. The outputs must be equal up to rounding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import math
+from collections.abc import Collection
+from contextlib import suppress
 from itertools import zip_longest
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
-from torch.export.graph_signature import InputKind
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from gcc.errors import GccError
 from gcc.models.calls import Arguments, copies, copy_of, tensors_in
-from gcc.models.modules import without_autocast
-from gcc.pruning.graph.aten_graph import Graph, arguments, describe_call, operator_name
-from gcc.pruning.graph.channel_ids import Layout
+from gcc.pruning.graph.aten_graph import Graph, describe_call
 from gcc.pruning.graph.groups import Selection
-from gcc.pruning.graph.propagate import HINT, ChannelTrace, named_tensors
-from gcc.pruning.graph.rules import RULES, STATISTICS, RuleOutput, elementwise
-from gcc.pruning.graph.weight_norms import reparametrised_layers
-from gcc.utils.backend import float32_precision
+from gcc.pruning.graph.masked import Reference, layouts_of, repeatable
+from gcc.pruning.graph.propagate import ChannelTrace
+from gcc.pruning.graph.redraw import redrawn
 
-TOLERANCE = 1e-4
+TOLERANCE, TOLERANCE_IN_FLOAT64 = 1e-4, 1e-6
 """Largest difference of an output, as a share of the largest output, that is attributed to the order of sums."""
-
+VISIBLE = 10
+"""The removed channels must make at least this many times the difference that is tolerated; else a comparison proves nothing."""
 
 NO_CONSTANTS = "write sizes as -1 or take them from shapes, not as constants, or name the layer in `leave`"
 
@@ -50,7 +47,7 @@ def require_same_graph(trace: ChannelTrace, selection: Selection, graph: Graph, 
     for node, other in zip_longest((full or trace.graph).steps(), graph.steps()):
         if node is None or other is None or node.target != other.target:
             raise GccError(f"{describe_call(node or other)}: with fewer channels the code runs other operators from here; {NO_CONSTANTS}")
-        expected = [[selection.size(axis) for axis in layout] for layout in _layouts(trace.nodes[node])]
+        expected = [[selection.size(axis) for axis in layout] for layout in layouts_of(trace.nodes[node])]
         shapes = [list(tensor.shape) for tensor in tree_leaves(other.meta.get("val")) if isinstance(tensor, Tensor)]
         if shapes and expected != shapes:
             raise GccError(f"{describe_call(node)}: with fewer channels this returns {shapes}, expected {expected}; {NO_CONSTANTS}")
@@ -77,128 +74,114 @@ def require_equal(
         inputs: example arguments of both; floating-point tensors are replaced by random ones of their shape, others are used as they are.
 
     Raises:
-        GccError: an output differs by more than rounding errors.
+        GccError: an output differs by more than rounding errors, or none depends on the removed channels.
     """
-    random = torch.Generator().manual_seed(0)
+    reference = Reference.of(trace, selection, graph, folded)
+    samples = random_samples(inputs)
+    pairs = {"": (network, smaller), "with random weights, ": redrawn(network, smaller, trace, selection, graph, folded)}
+    proofs = [compare(reference, *pair, samples, prefix) for prefix, pair in pairs.items()]
+    if not all(map(max, zip(*proofs, strict=True))):
+        raise GccError(
+            "the pruned generator cannot be proven: an output is not finite, or is the same with and without the removed channels, whether "
+            "the weights are the given or random ones; expected an output that shows them: prune the generator without the last operators, "
+            "such as a rounding or a clamp"
+        )
+
+
+def random_samples(inputs: Arguments, seed: int = 0) -> Arguments:
+    """Return arguments with random numbers for those in floating-point tensors."""
+    random = torch.Generator().manual_seed(seed)
     samples: Arguments = tree_map_only(
         Tensor, lambda tensor: torch.randn(tensor.shape, generator=random).to(tensor) if tensor.is_floating_point() else tensor, inputs
     )
-    with torch.no_grad(), without_autocast(), float32_precision(), torch.random.fork_rng():
-        torch.manual_seed(0)
-        outputs = tensors_in(copy_of(smaller).eval()(*copies(samples)))
-        torch.manual_seed(0)
-        references = _MaskedNetwork(trace, selection, graph, network, folded)(*samples)
-    for reference, output in zip(references, outputs, strict=True):
-        scale = float(reference.abs().max())
-        difference = float((reference - output).abs().max()) if reference.shape == output.shape else float("inf")
-        if not difference <= TOLERANCE * scale:
-            raise GccError(
-                f"the pruned generator differs by {difference:.2g} from the full one without these channels, whose outputs reach "
-                f"{scale:.2g}: expected a generator that returns the same for the same input, and whose graph shows its channels"
-            )
+    return samples
 
 
-class _MaskedNetwork(fx.Interpreter):
-    """Runs the full network's graph with zeros at every position that is removed.
+class Outcome(NamedTuple):
+    """How one output of the smaller network compares with the reference.
 
-    A number that the code computes from a width, such as the square root in attention, is taken from the smaller network.
+    Attributes:
+        difference: largest difference between the two.
+        effect: largest difference that the removed channels make to the full network.
+        scale: largest value of the reference.
+        depends: whether the reference is computed from tensors with removed channels.
+        tolerance: share of the scale that is attributed to rounding.
     """
 
-    def __init__(self, trace: ChannelTrace, selection: Selection, graph: Graph, network: nn.Module, folded: Collection[fx.Node]) -> None:
-        super().__init__(trace.graph.module)
-        self.trace, self.selection, self.network = trace, selection, network
-        self.counterparts = dict(zip(trace.graph.steps(), graph.steps(), strict=True))
-        self.folded = folded
-        self.unmasked = _weight_norm_nodes(trace, network)
+    difference: float
+    effect: float
+    scale: float
+    depends: bool
+    tolerance: float
 
-    def __call__(self, *samples: Any) -> Sequence[Tensor]:
-        tensors = named_tensors(self.network)
-        constants = self.trace.graph.program.constants
-        user_inputs = iter(tree_leaves(samples))
-        inputs = [
-            next(user_inputs) if kind is InputKind.USER_INPUT else (tensors[name] if name in tensors else constants[name])
-            for _, kind, name in self.trace.graph.inputs()
-        ]
-        return tensors_in(self.run(*copies(tuple(inputs))))
+    @property
+    def is_equal(self) -> bool:
+        """Whether the outputs are equal up to rounding, as far as the reference is finite."""
+        return not math.isfinite(self.scale) or self.difference <= self.tolerance * self.scale
 
-    def run_node(self, n: fx.Node) -> Any:
-        try:
-            return self._run_masked(n)
-        except RuntimeError as error:
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            raise GccError(f"{describe_call(n)}: the full generator cannot be compared with the pruned one: {reason}; {HINT}") from error
-
-    def _run_masked(self, n: fx.Node) -> Any:
-        if n in self.unmasked:
-            return super().run_node(n)
-        if n not in self.counterparts or n in self.folded or not isinstance(n.target, torch._ops.OpOverload):
-            return self._masked(super().run_node(n), self.trace.nodes.get(n))
-        name = operator_name(n)
-        uneven = name in STATISTICS and not (name == "group_norm" and arguments(n)["num_groups"] > 1)
-        if not uneven and RULES.get(name) is not elementwise:
-            return self._masked(super().run_node(n), self.trace.nodes[n])
-        value: Callable[[fx.Node], Any] = (lambda node: self._selected(self.env[node], node)) if uneven else self.env.__getitem__
-        other = self.counterparts[n]
-        output = n.target(*_mixed(n.args, other.args, value), **_mixed(dict(n.kwargs), dict(other.kwargs), value))
-        return self._among_zeros(output, n) if uneven else self._masked(output, self.trace.nodes[n])
-
-    def _masked(self, value: Any, layouts: RuleOutput | None) -> Any:
-        """Set removed positions to zero, in place if the tensor owns its memory, so that views of it change as well."""
-        if isinstance(value, list | tuple):
-            return [self._masked(item, layout) for item, layout in zip(value, _layouts(layouts), strict=True)] if layouts else value
-        if not isinstance(value, Tensor) or not isinstance(layouts, tuple):
-            return value
-        for dim, axis in enumerate(layouts):
-            is_kept = self.selection.mask(axis)
-            if not is_kept.all():
-                removed = torch.from_numpy(~is_kept).to(value.device).view([-1 if other == dim else 1 for other in range(value.ndim)])
-                expanded = any(step == 0 and size > 1 for step, size in zip(value.stride(), value.shape, strict=True))
-                value = value.masked_fill(removed, 0) if expanded else value.masked_fill_(removed, 0)
-        return value
-
-    def _selected(self, value: Any, node: fx.Node) -> Any:
-        """Return the kept positions of a tensor."""
-        layout = self.trace.nodes[node]
-        if isinstance(value, Tensor) and isinstance(layout, tuple):
-            for dim, axis in enumerate(layout):
-                value = value.index_select(dim, torch.tensor(self.selection.positions(axis), device=value.device))
-        return value
-
-    def _among_zeros(self, value: Any, node: fx.Node) -> Any:
-        """Return the outputs for the kept positions at these positions of the full output, with zeros elsewhere."""
-        values = list(value) if isinstance(value, list | tuple) else [value]
-        # A `view` that follows needs the strides of the full network; those of statistics with one position, or none, do not matter.
-        strides = node.meta["val"].stride() if isinstance(value, Tensor) and isinstance(node.meta.get("val"), Tensor) else None
-        full = [self._scattered(item, layout, strides) for item, layout in zip(values, _layouts(self.trace.nodes[node]), strict=True)]
-        return full[0] if isinstance(value, Tensor) else full
-
-    def _scattered(self, value: Tensor, layout: Layout, strides: Sequence[int] | None) -> Tensor:
-        for dim, axis in enumerate(layout):
-            shape = [len(axis) if other == dim else size for other, size in enumerate(value.shape)]
-            value = value.new_zeros(shape).index_copy(dim, torch.tensor(self.selection.positions(axis), device=value.device), value)
-        return value if strides is None else value.new_empty_strided(value.shape, strides).copy_(value)
+    @property
+    def is_proof(self) -> bool:
+        """Whether a wrong cut would have made a difference."""
+        return math.isfinite(self.scale) and (not self.depends or self.effect > VISIBLE * self.tolerance * self.scale)
 
 
-def _weight_norm_nodes(trace: ChannelTrace, network: nn.Module) -> set[fx.Node]:
-    """Return the nodes that compute weights under spectral or weight norm; these are as in the full network."""
-    names = {name for names in reparametrised_layers(network).values() for name in names}
-    nodes = {node for node, _, name in trace.graph.inputs() if name in names}
-    for node in trace.graph.calls:
-        if node.all_input_nodes and nodes.issuperset(node.all_input_nodes):
-            nodes.add(node)
-    return nodes
+def compare(reference: Reference, network: nn.Module, smaller: nn.Module, samples: Arguments, prefix: str = "") -> list[bool]:
+    """Compare the outputs of a smaller network with the reference, in float64 if the parameters' precision is too coarse.
+
+    Args:
+        reference: what the smaller network must compute.
+        network: the full network.
+        smaller: the smaller network.
+        samples: arguments of both.
+        prefix: the start of the message of an error.
+
+    Returns:
+        For each output, whether the comparison proves anything: a wrong cut would have made a difference.
+
+    Raises:
+        GccError: an output differs by more than rounding errors.
+    """
+    outcomes = _outcomes(reference, network, smaller, samples, TOLERANCE)
+    if not all(one.is_equal and one.is_proof for one in outcomes):
+        # Code may name a precision itself and fail in another one.
+        with suppress(Exception):
+            widened = float64_copy(network), float64_copy(smaller), float64_samples(samples)
+            outcomes = _outcomes(reference, *widened, TOLERANCE_IN_FLOAT64)
+    for one in outcomes:
+        if not one.is_equal:
+            raise GccError(
+                f"{prefix}the pruned generator differs by {one.difference:.2g} from the full one without these channels, whose outputs "
+                f"reach {one.scale:.2g}: expected a generator that returns the same for the same input, and whose graph shows its channels"
+            )
+    return [one.is_proof for one in outcomes]
 
 
-def _layouts(output: RuleOutput | None) -> list[Layout]:
-    return [] if output is None else output if isinstance(output, list) else [output]
+def _outcomes(reference: Reference, network: nn.Module, smaller: nn.Module, samples: Arguments, tolerance: float) -> list[Outcome]:
+    expected, _ = reference.run(network, samples)
+    full, outputs = (outputs_of(one, samples, training=reference.training) for one in (network, smaller))
+    return [
+        Outcome(largest_difference(one, output), largest_difference(one, unmasked), float(one.double().abs().max()), depends, tolerance)
+        for one, output, unmasked, depends in zip(expected, outputs, full, reference.depends(), strict=True)
+    ]
 
 
-def _mixed(arg: Any, other: Any, value: Callable[[fx.Node], Any]) -> Any:
-    """Return a call's arguments: tensors from `value`, everything else from the other network's call."""
-    if isinstance(arg, fx.Node):
-        return value(arg)
-    if isinstance(arg, dict):
-        return {name: _mixed(item, other[name], value) for name, item in arg.items()}
-    if isinstance(arg, list | tuple) and any(isinstance(item, fx.Node) for item in arg):
-        return [_mixed(item, counterpart, value) for item, counterpart in zip(arg, other, strict=True)]
-    return other
+def outputs_of(network: nn.Module, samples: Arguments, *, training: bool = False, seed: int = 0) -> list[Tensor]:
+    """Return the outputs of a copy of a network in evaluation or training mode, with the same random numbers for each seed."""
+    with repeatable(seed):
+        return tensors_in(copy_of(network).train(training)(*copies(samples)))
+
+
+def largest_difference(one: Tensor, other: Tensor) -> float:
+    """Return the largest difference of two tensors; infinity if their shapes differ."""
+    return float((one.double() - other.double()).abs().max()) if one.shape == other.shape else math.inf
+
+
+def float64_copy(network: nn.Module) -> nn.Module:
+    """Return a copy of a network in float64."""
+    return copy_of(network).double()
+
+
+def float64_samples(samples: Arguments) -> Arguments:
+    """Return arguments in float64."""
+    tensors: Arguments = tree_map_only(Tensor, lambda tensor: tensor.double() if tensor.is_floating_point() else tensor, samples)
+    return tensors

@@ -496,7 +496,7 @@ def test_a_head_for_training_that_cannot_be_followed_is_refused_by_its_name():
         GccError, match=r"fewer in training mode, layer 'early' .* in test_prune.py:\d+ `return .*self.early\(features.view"
     ):
         gcc.prune(Supervised(resized=True), IMAGE, "l1", "50%")
-    with pytest.raises(GccError, match=r"in training mode the pruned generator fails: layer 'early' \(Conv2d\)"):
+    with pytest.raises(GccError, match=r"in training mode, the pruned generator fails: layer 'early' \(Conv2d\)"):
         gcc.prune(Chosen(), IMAGE, "l1", "50%")
 
 

@@ -1,0 +1,152 @@
+"""Wrong cuts that a comparison with the given weights, at the example's shape and in evaluation mode, does not find."""
+
+import pytest
+import torch
+from torch import nn
+
+import gcc
+from gcc.errors import GccError
+from gcc.pruning.graph.aten_graph import Graph
+from gcc.pruning.graph.rules import RULES, first
+from gcc.pruning.graph.training import require_same_training
+from tests.helpers.graph_toys import Composed, conv
+from tests.pruning.graph.test_operators import Cut
+
+IMAGE = torch.zeros(1, 3, 8, 8)
+
+
+def zeroed(layer):
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def gained(gain):
+    """Return a network with a branch that swaps its channels, multiplied by a gain."""
+
+    def run(self, x):
+        features = self.stem(x)
+        branch = torch.flip(torch.tanh(self.branch(features)), [1])
+        return self.out(features + self.layers[0] * self.last(branch))
+
+    network = Composed(run, stem=conv(3, 8), branch=conv(8, 6), last=conv(6, 8), out=conv(8, 3))
+    network.layers = nn.ParameterList([torch.full((8, 1, 1), gain)])
+    return network
+
+
+HIDDEN = {
+    "a gain of zero": ("flip", first, lambda: gained(0.0)),
+    "a layer scale of a millionth": ("flip", first, lambda: gained(1e-6)),
+    "a head of zeros": (
+        "flip",
+        first,
+        lambda: Composed(lambda self, x: self.out(torch.flip(self.stem(x), [1])), stem=conv(3, 8), out=zeroed(conv(8, 3))),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_a_wrong_rule_does_not_hide_behind_the_given_weights(name, monkeypatch):
+    operator, rule, build = HIDDEN[name]
+    torch.manual_seed(0)
+    network = build()
+    assert gcc.prune(network, IMAGE, "l1", "60%")(IMAGE).shape[1] == 3
+    monkeypatch.setitem(RULES, operator, rule)
+    with pytest.raises(GccError, match="with random weights, the pruned generator differs"):
+        gcc.prune(network, IMAGE, "l1", "60%")
+
+
+def by_batch(self, x):
+    features = self.stem(x)
+    levels = features.mean((2, 3))
+    levels = levels.view(-1, 8).softmax(-1).view(x.shape[0], -1) if x.shape[0] > 1 else levels.softmax(-1)
+    return self.out(features * levels[..., None, None])
+
+
+def by_size(self, x):
+    features = self.stem(x)
+    if x.shape[2] > 8:
+        features = features + features[:, :4].mean(1, keepdim=True)
+    return self.out(features)
+
+
+def by_a_layer_for_large_images(self, x):
+    features = self.stem(x)
+    return self.out(self.large(features) if x.shape[2] > 8 else features)
+
+
+def by_area(self, x):
+    features = self.stem(x)
+    return self.out(features.roll(int(x.shape[2] > 8), 1)) if x.shape[2] > 8 else self.out(features)
+
+
+ELSEWHERE = {"batch": by_batch, "size": by_size, "layer": by_a_layer_for_large_images, "order": by_area}
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_a_constant_that_matters_at_another_shape_is_found(name):
+    torch.manual_seed(0)
+    network = Composed(ELSEWHERE[name], stem=conv(3, 8), large=conv(8, 8), out=conv(8, 3))
+    with pytest.raises(GccError, match=r"on inputs of .*\(\d+, 3, \d+, 8\)"):
+        gcc.prune(network, IMAGE, "l1", "60%")
+
+
+class InTraining(nn.Module):
+    """Does something else in training mode."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind, self.stem, self.norm, self.out = kind, conv(3, 8), nn.BatchNorm2d(8), conv(8, 3)
+        self.register_buffer("shift", torch.arange(8.0)[:, None, None])
+
+    def forward(self, x):
+        features = self.norm(self.stem(x))
+        if self.training and self.kind == "buffer":
+            features = features + self.shift[: features.shape[1]]
+        if self.training and self.kind == "order":
+            features = features + features.roll(1, 1)
+        return self.out(features)
+
+
+@pytest.mark.parametrize("kind", ["buffer", "order"])
+def test_what_training_alone_does_to_channels_is_compared(kind):
+    with pytest.raises(GccError, match="in training mode, the pruned generator"):
+        gcc.prune(InTraining(kind), IMAGE, "l1", "60%")
+
+
+class Detached(nn.Conv2d):
+    def forward(self, x):
+        return self._conv_forward(x, self.weight.detach(), self.bias)
+
+
+def detach(network):
+    network[3].__class__ = Detached
+
+
+def forget(network):
+    network[1].momentum = 0.5
+
+
+@pytest.mark.parametrize(("damage", "told"), [(detach, "3.weight .* has no gradient"), (forget, "1.running_mean .* changes otherwise")])
+def test_gradients_and_statistics_are_those_of_the_full_network(damage, told):
+    one = Cut(nn.Sequential(conv(3, 8), nn.BatchNorm2d(8), nn.ReLU(), conv(8, 3)), IMAGE)
+    rest = (one.trace, one.selection, Graph(one.smaller, IMAGE), IMAGE)
+    require_same_training(one.network, one.smaller, *rest)
+    damage(one.smaller)
+    with pytest.raises(GccError, match=told):
+        require_same_training(one.network, one.smaller, *rest)
+
+
+def blind(scale):
+    return Composed(lambda self, x: self.out(self.stem(x).relu()) * scale, stem=conv(3, 8), out=conv(8, 3))
+
+
+@pytest.mark.parametrize("scale", [0.0, float("nan")])
+def test_an_output_that_shows_nothing_proves_nothing(scale):
+    with pytest.raises(GccError, match="cannot be proven: an output is not finite, or is the same"):
+        gcc.prune(blind(scale), IMAGE, "l1", "60%")
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e18])
+def test_outputs_may_be_small_or_large(scale):
+    assert gcc.prune(blind(scale), IMAGE, "l1", "60%").stem.out_channels < 8
