@@ -223,14 +223,17 @@ def _followed_channels(generator: nn.Module, inputs: Arguments, leave: Collectio
 
 
 def _require_independent(generator: nn.Module, inputs: Arguments, trace: ChannelTrace, channels: Collection[Channels]) -> None:
-    """Check that the code runs if only one group loses a channel: sizes that are equal by chance then differ.
+    """Check that the code runs if some groups lose a channel and others do not: sizes that are equal by chance then differ.
+
+    In each trial, those groups lose a channel whose number has a certain binary digit. So any two groups differ in one of the trials.
 
     Raises:
         GccError: it does not.
     """
     shapes = shapes_of(generator)
-    for one in channels:
-        smaller = cut(shapes, trace, Selection(trace.atoms, channels, {one.group.name: range(one.group.channels - 1)}))
+    for digit in range(len(channels).bit_length()):
+        narrower = [one.group for number, one in enumerate(channels, start=1) if number >> digit & 1]
+        smaller = cut(shapes, trace, Selection(trace.atoms, channels, {group.name: range(group.channels - 1) for group in narrower}))
         with located_errors(smaller, NO_CONSTANTS):
             cost_of(smaller, *inputs)
 

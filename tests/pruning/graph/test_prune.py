@@ -631,6 +631,38 @@ def test_a_size_that_a_module_stores_is_followed():
     assert smaller.unembed.width == smaller.stem.out_channels < 24 and network.unembed.width == 24
 
 
+class Chained(nn.Module):
+    """Layers of one width, some of which share a module that stores it."""
+
+    def __init__(self, storing):
+        super().__init__()
+        self.layers, self.out = nn.ModuleList([conv(3, 12), conv(12, 12), conv(12, 12)]), conv(12, 3)
+        self.storing, self.unembed = storing, Unembed(12)
+
+    def forward(self, x):
+        for number, layer in enumerate(self.layers):
+            x = layer(x)
+            if number in self.storing:
+                x = self.unembed(x.flatten(2).transpose(1, 2), x.shape[2:])
+        return self.out(x)
+
+
+@pytest.mark.parametrize("storing", [(0, 1), (0, 2), (1, 2)])
+def test_a_size_that_two_widths_equal_by_chance_is_refused(storing):
+    with pytest.raises(GccError, match=r"layer 'unembed' \(Unembed\)"):
+        gcc.prune(Chained(storing), IMAGE, "l1", "50%")
+
+
+def test_sizes_of_many_groups_are_followed_in_few_trials(monkeypatch):
+    trials = []
+    monkeypatch.setattr("gcc.pruning.graph.prune.cost_of", lambda network, *inputs: trials.append(network) or cost_of(network, *inputs))
+    torch.manual_seed(0)
+    network = nn.Sequential(conv(3, 12), *(conv(12, 12) for _ in range(12)), Chained((0,)))
+    network[-1].layers[0] = conv(12, 12)
+    smaller = gcc.prune(network, IMAGE, "l1", "80%")
+    assert smaller[-1].unembed.width < 12 and len(trials) < 18
+
+
 class Literal(nn.Module):
     def forward(self, x, size):
         return x.transpose(1, 2).view(x.shape[0], 24, *size)
