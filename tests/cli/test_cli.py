@@ -144,7 +144,7 @@ def test_a_finished_run_of_version_0_1_is_recognised(compressed, tmp_path):
     command.write_text(json.dumps(saved))
     result = run("compress", "--resume", out)
     assert result.exit_code == 0 and "is finished: there is nothing to resume" in result.stdout and result.stderr == ""
-    assert "is finished, with another recipe: seed was 0 and is 7" in refused("compress", "--resume", out, "--seed", "7")
+    assert "contains a run of another recipe (seed was 0 and is 7)" in refused("compress", "--resume", out, "--seed", "7")
 
 
 def test_an_existing_run_is_not_overwritten(compressed):
@@ -450,6 +450,23 @@ def test_sweep_prints_every_student_and_the_curve_and_resumes(small_worlds, tmp_
     assert run("sweep", "--resume", out).stdout.partition("psnr (")[2] == again.stdout.partition("psnr (")[2]
     assert "was started by `gcc sweep`" in refused("compress", "--resume", out)
     assert "contains no run" in refused("sweep", "--resume", tmp_path)
+    for folder, command in ((out / "40%", "compress"), (out / "teacher", "train")):
+        assert f"is a run of `gcc sweep`: resume it with `gcc sweep --resume {out}`" in refused(command, "--resume", folder)
+    runs = f"{out} contains the runs 40%, 60%, 80%, teacher: name one, such as {out / '40%'}"
+    for arguments in (
+        ("translate", out, "x", "y"),
+        *((name, out) for name in ("evaluate", "bench", "export", "inspect")),
+        ("report", out, out),
+    ):
+        assert runs in refused(*arguments)
+    assert "contains the runs" not in run("compress", "--teacher", out, "--budget", "40%", "--dry-run").output
+    assert "(size was 32 and is 64)" in refused("sweep", "--resume", out, "--size", "64", "--dry-run")
+    page = (out / "report.html").read_bytes()
+    assert run("report", out, "--out", tmp_path / "again.html").exit_code == 0 and (tmp_path / "again.html").read_bytes() == page
+    (out / "sweep.json").write_text("[]")
+    assert "is damaged" in refused("report", out)
+    (out / "sweep.json").unlink()
+    assert f"is not finished: continue it with `gcc sweep --resume {out}`" in refused("report", out)
     # A student of the sweep is evaluated on the data of the sweep.
     evaluated = run("evaluate", out / "40%" / "student", "--evaluators", "psnr")
     assert evaluated.exit_code == 0 and "6 images" in evaluated.output
@@ -458,7 +475,7 @@ def test_sweep_prints_every_student_and_the_curve_and_resumes(small_worlds, tmp_
 def test_ablate_prints_a_row_per_variant_and_the_paths_of_its_files(small_worlds, tmp_path):
     settings = [f"--set={key}={value}" for key, value in TINY["pix2pix"].items()]
     command = ("ablate", "--arch", "pix2pix", *settings, "--presets", "pruned-only,gcc", "--seeds", "1", "--out", str(tmp_path / "a"))
-    assert "2 variants of 1 runs each" in run(*command, "--dry-run").output and not (tmp_path / "a").exists()
+    assert "2 variants of 1 run each" in run(*command, "--dry-run").output and not (tmp_path / "a").exists()
     result = run(*command)
     assert result.exit_code == 0 and "gcc, seed 0" in result.stderr
     for text in ("teacher", "pruned-only", "gcc", "ablation.md"):
