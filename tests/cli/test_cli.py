@@ -17,6 +17,7 @@ from PIL import Image
 from gcc import load
 from gcc.cli import main
 from gcc.data.images import to_tensor
+from gcc.experiments.runs import RunGroup
 from tests.helpers.families import TINY
 from tests.helpers.foreign_networks import ResNet
 
@@ -472,7 +473,7 @@ def test_sweep_prints_every_student_and_the_curve_and_resumes(small_worlds, tmp_
     assert evaluated.exit_code == 0 and "6 images" in evaluated.output
 
 
-def test_ablate_prints_a_row_per_variant_and_the_paths_of_its_files(small_worlds, tmp_path):
+def test_ablate_prints_a_row_per_variant_and_the_paths_of_its_files(small_worlds, tmp_path, monkeypatch):
     settings = [f"--set={key}={value}" for key, value in TINY["pix2pix"].items()]
     command = ("ablate", "--arch", "pix2pix", *settings, "--presets", "pruned-only,gcc", "--seeds", "1", "--out", str(tmp_path / "a"))
     assert "2 variants of 1 run each" in run(*command, "--dry-run").output and not (tmp_path / "a").exists()
@@ -485,3 +486,10 @@ def test_ablate_prints_a_row_per_variant_and_the_paths_of_its_files(small_worlds
     assert again.stdout.endswith(table) and "seed 0" not in again.stderr
     resumed = run("ablate", "--resume", str(tmp_path / "a"))
     assert resumed.stdout.endswith(table) and "seed 0" not in resumed.stderr
+
+    def press_ctrl_c(group):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunGroup, "save", press_ctrl_c)
+    stopped = run("ablate", "--resume", str(tmp_path / "a"))
+    assert stopped.exit_code == 130 and f"gcc: stopped: continue with `gcc ablate --resume {tmp_path / 'a'}`" in stopped.stderr
