@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 from gcc.errors import RecipeError, suggestion
 from gcc.utils.renamed import warn_user
+from gcc.utils.units import counted
 
 R = TypeVar("R", bound="Recipe")
 T = TypeVar("T")
@@ -346,9 +347,29 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
     >>> differences({"tau": 0.5, "size": 64}, {"tau": 0.3, "size": 64})
     'tau was 0.5 and is 0.3'
+    >>> differences({"epochs": 2, "steps": 130}, {"epochs": 4, "steps": None})
+    'the length was 130 steps and is 4 epochs'
     """
     names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-    return "; ".join(f"{name} was {before.get(name)} and is {now.get(name)}" for name in names)
+    units = [name for name in names if name in LENGTH_FIELDS]
+    texts = [f"{name} was {_or_unset(before.get(name))} and is {_or_unset(now.get(name))}" for name in names if name not in units]
+    if "steps" in units:
+        texts.insert(0, f"the length was {_length_text(before)} and is {_length_text(now)}")
+    elif units:
+        texts.insert(0, f"epochs was {before.get('epochs')} and is {now.get('epochs')}")
+    return "; ".join(texts)
+
+
+def saved_length(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the field that the length of a saved run was given in; a run also saves the epochs that its steps took."""
+    unit = "steps" if settings.get("steps") else "epochs"
+    return {unit: settings[unit]} if unit in settings else {}
+
+
+def training_steps(settings: Mapping[str, Any], steps_per_epoch: int) -> int:
+    """Return the steps of a run's last stage."""
+    steps: int = settings.get("steps") or settings["epochs"] * steps_per_epoch
+    return steps
 
 
 def differs_in_length_only(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
@@ -370,6 +391,15 @@ def __getattr__(name: str) -> Any:
 def _toml(value: bool | int | float | str) -> str:
     # JSON writes numbers, booleans and escaped strings as TOML reads them, except DEL.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _length_text(settings: Mapping[str, Any]) -> str:
+    ((unit, number),) = saved_length(settings).items()
+    return counted(number, unit.removesuffix("s"))
+
+
+def _or_unset(value: Any) -> Any:
+    return "not set" if value is None else value
 
 
 def _optional(kind: Any) -> tuple[Any, bool]:

@@ -143,7 +143,7 @@ def _parse(folder: Path, config: Any) -> Artifact:
     widths = _parse_widths(architecture, config["widths"])
     _require_memory(architecture, widths)
     measurements = {
-        _parse_text("column of measurements", column): _parse_measurements(column, values)
+        _parse_text("column of measurements", column): parse_measurements(column, values)
         for column, values in _parse_mapping(SAVED_MEASUREMENTS, config[SAVED_MEASUREMENTS]).items()
     }
     return Artifact(folder, config["role"], arch, config["generator"], architecture.recipe, widths, measurements, environment)
@@ -198,7 +198,12 @@ def _parse_mapping(name: str, value: Any) -> dict[str, Any]:
     return value
 
 
-def _parse_measurements(column: str, value: Any) -> dict[str, Any]:
+def parse_measurements(column: str, value: Any) -> dict[str, Any]:
+    """Return the measurements of a column, as JSON gives them back.
+
+    Raises:
+        ArtifactError: they are damaged.
+    """
     measurements = _parse_mapping(f"measurements of {column}", value)
     required = (*MEASUREMENT_TEXTS, *MEASUREMENT_NUMBERS, "metrics")
     if measurements.keys() - OPTIONAL_MEASUREMENTS != set(required):

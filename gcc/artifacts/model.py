@@ -20,7 +20,7 @@ from torch import nn
 from gcc.artifacts.card import CARD, GRID
 from gcc.artifacts.config import CONFIG, WEIGHTS, Artifact, Role, read_config
 from gcc.artifacts.hub import Address, fetch, is_address
-from gcc.artifacts.run_folder import COMMAND_FILE, RECIPE_FILE, STUDENT, TEACHER
+from gcc.artifacts.run_folder import COMMAND_FILE, RECIPE_FILE, STUDENT, TEACHER, choice_of_runs, runs_in
 from gcc.artifacts.tensors import load_network, save_network
 from gcc.errors import ArtifactError
 from gcc.registry import Architecture
@@ -63,7 +63,8 @@ def single_generator(artifacts: Mapping[str, Artifact]) -> Artifact:
 def resolve_location(location: str | Path, role: Role | None = None) -> Path:
     """Return the local folder of saved generators; files on the Hub are downloaded after their `config.json` is validated.
 
-    A run's folder means its student, or its teacher if it has no student or `role` says so.
+    A run's folder means its student, or its teacher if it has no student or `role` says so. A sweep's folder means its teacher, if `role`
+    says so.
 
     Args:
         location: a folder, or an address such as `hf://user/name`.
@@ -71,13 +72,10 @@ def resolve_location(location: str | Path, role: Role | None = None) -> Path:
 
     Raises:
         GccError: `huggingface_hub` is not installed.
-        ArtifactError: the address does not exist, cannot be reached, or has no saved generator.
+        ArtifactError: the address does not exist, cannot be reached, or has no saved generator, or the folder contains several runs.
     """
     if not is_address(location):
-        folder = Path(location)
-        names = (STUDENT, TEACHER) if role is None else (role,)
-        of_run = () if (folder / CONFIG).is_file() else (folder / name for name in names)
-        return next((path for path in of_run if path.is_dir()), folder)
+        return _local_folder(Path(location), role)
     address = Address.parse(str(location))
     repository = fetch(address, [CONFIG, f"*/{CONFIG}"])
     folder = repository / address.folder
@@ -88,6 +86,18 @@ def resolve_location(location: str | Path, role: Role | None = None) -> Path:
         read_config(path)
     shared = [path.relative_to(repository) / name for path in dict.fromkeys((folder, *folders)) for name in SHARED]
     return fetch(address, [escape(path.as_posix()) for path in shared]) / address.folder
+
+
+def _local_folder(folder: Path, role: Role | None) -> Path:
+    """Return the folder of saved generators that a local folder means; see `resolve_location`."""
+    if (folder / CONFIG).is_file():
+        return folder
+    if runs := runs_in(folder):
+        if role == TEACHER and folder / TEACHER in runs:
+            return folder / TEACHER / TEACHER
+        raise ArtifactError(choice_of_runs(folder, runs))
+    names = (STUDENT, TEACHER) if role is None else (role,)
+    return next((path for name in names if (path := folder / name).is_dir()), folder)
 
 
 def shared_files(folder: Path) -> list[Path]:

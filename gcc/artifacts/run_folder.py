@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +31,8 @@ RESULTS = (STUDENT, TEACHER, BEST, LAST, REPORT_FILE)
 """What a run writes when it ends."""
 RUN_FILES = (RECIPE_FILE, COMMAND_FILE, METRICS_FILE, INFO_FILE, SAMPLES, CHECKPOINTS, FINAL_STATE, *RESULTS, TENSORBOARD)
 """Everything that a run writes."""
+NAMED = 8
+"""The most runs that a message names."""
 PATH_OPTIONS = ("data", "teacher", "recipe", "widths", "student")
 """Command-line options that name files or folders."""
 PER_CALL_OPTIONS = ("out", "force", "dry_run")
@@ -90,6 +92,20 @@ def is_finished(out: Path) -> bool:
     return any((out / role).exists() for role in (STUDENT, TEACHER)) and not (out / CHECKPOINTS).exists()
 
 
+def runs_in(folder: Path) -> list[Path]:
+    """Return the runs in the folder of a sweep, an ablation or other runs; an empty list for the folder of a run itself."""
+    if (folder / RECIPE_FILE).is_file():
+        return []
+    return sorted(path.parent for pattern in ("*", "*/*") for path in folder.glob(f"{pattern}/{RECIPE_FILE}"))
+
+
+def choice_of_runs(folder: Path, runs: Sequence[Path]) -> str:
+    """Return why the folder of several runs cannot be used, and what to name instead."""
+    names = [str(run.relative_to(folder)) for run in runs]
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"{folder} contains the runs {', '.join(names[:NAMED])}{more}: name one, such as {runs[0]}"
+
+
 def _existing_files(out: Path) -> list[str]:
     return [name for name in RUN_FILES if (out / name).exists()]
 
@@ -131,6 +147,8 @@ def load_command(out: Path, command: str, options: Mapping[str, Any], given: Col
         content = json.loads(path.read_text(encoding="utf-8"))
         saved_command, saved = content["command"], {RENAMED_KEYS.get(name, name): value for name, value in dict(content["options"]).items()}
     except (FileNotFoundError, NotADirectoryError) as error:
+        if group := _group_of(out):
+            raise RunError(f"{out} is a run of `gcc {group[1]}`: resume it with `gcc {group[1]} --resume {group[0]}`") from error
         raise RunError(
             f"{out} contains no run that can be resumed: it has no {COMMAND_FILE}; expected the folder of an unfinished run"
         ) from error
@@ -141,6 +159,16 @@ def load_command(out: Path, command: str, options: Mapping[str, Any], given: Col
     known = {name: _option(path, name, saved[name]) for name in options if name in saved}
     repeated = {name: (*value, *options[name]) for name, value in known.items() if isinstance(value, tuple)}
     return {**options, **{name: value for name, value in known.items() if name not in given}, **repeated}
+
+
+def _group_of(out: Path) -> tuple[Path, str] | None:
+    """Return the folder and the command of the sweep or the ablation that a run belongs to; None if it belongs to none."""
+    for folder in out.parents[:2] if (out / RECIPE_FILE).exists() else ():
+        try:
+            return folder, str(json.loads((folder / COMMAND_FILE).read_text(encoding="utf-8"))["command"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            continue
+    return None
 
 
 def command_line_of(out: Path) -> str:

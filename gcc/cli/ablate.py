@@ -23,7 +23,7 @@ def command(**options: Any) -> None:
     Called again, it continues with the first unfinished run.
     """
     from gcc.cli.run import options_of_group, train_group
-    from gcc.cli.tables import ablation_table, printer
+    from gcc.cli.tables import ablation_table
     from gcc.evaluation.collection import split_names
     from gcc.experiments.ablation import Ablation
 
@@ -31,7 +31,4 @@ def command(**options: Any) -> None:
     teacher, settings = teacher_and_settings(options)
     out = options["out"] or Path("runs") / f"{teacher.arch}-ablation"
     ablation = Ablation(teacher, out, split_names(options["presets"]), seeds=options["seeds"], **run_arguments(options), **settings)
-    if train_group(ablation, options):
-        printer().print(ablation_table(ablation.measurements().rows()))
-        for path in ablation.save():
-            click.echo(path)
+    train_group(ablation, options, lambda: ablation_table(ablation.measurements().rows()))

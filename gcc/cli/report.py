@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from gcc.artifacts.run_folder import REPORT_FILE
 from gcc.cli.help_pages import Command
 from gcc.cli.options import PATH
 
@@ -14,10 +15,15 @@ from gcc.cli.options import PATH
 @click.argument("runs", metavar="RUN...", type=PATH, nargs=-1, required=True)
 @click.option("--out", metavar="FILE", type=PATH, help="Output page  [default: report.html in RUN; in the current folder for several runs]")
 def command(runs: tuple[Path, ...], out: Path | None) -> None:
-    """Write the report of a run again, or compare several runs on one page.
+    """Write the report of a run or a sweep again, or compare several runs on one page.
 
     The report is a single HTML file that needs no network access.
     """
     from gcc.report.html import save_report
+    from gcc.report.sweep import is_sweep, read_sweep, save_sweep_report
 
-    click.echo(save_report(runs, out))
+    first, *others = runs
+    if is_sweep(first) and not others:
+        click.echo(save_sweep_report(out or first / REPORT_FILE, read_sweep(first)))
+    else:
+        click.echo(save_report(runs, out))

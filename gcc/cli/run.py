@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from gcc.artifacts.hub import is_address
 from gcc.artifacts.run_folder import PATH_OPTIONS, RECIPE_FILE, STUDENT, TENSORBOARD, is_finished, load_command, require_free, save_command
 from gcc.cli.options import command_line, run_arguments, set_by_user, teacher_and_settings
 from gcc.cli.tables import facts_table, printer, summary
 from gcc.compressor import Compressor
-from gcc.errors import GccError, RunError
+from gcc.errors import GccError, Interrupted, RunError
 from gcc.experiments.runs import RunGroup
-from gcc.recipe import LENGTH_FIELDS, Recipe, current_names, differences, differs_in_length_only, read_toml, with_new_fields
+from gcc.recipe import LENGTH_FIELDS, Recipe, current_names, read_toml, saved_length
 from gcc.report.html import save_report
 from gcc.training.checkpoint import Schedule
-from gcc.training.loop import TrainingLoop
+from gcc.training.longer import is_longer
 from gcc.training.plan import longer_run
 from gcc.training.progress import no_logger
 from gcc.training.session import Session
@@ -69,7 +70,7 @@ def run_command(kind: type[Compressor | Trainer], options: dict[str, Any]) -> No
 def _start_or_resume(session: Session, command: str, options: dict[str, Any], resume: str | None) -> None:
     """Run a session from its beginning or its newest checkpoint; `resume` is the value of --resume."""
     run, out = session.run, session.out
-    if resume and is_finished(out) and not _goes_on(out, run):
+    if resume and is_finished(out) and not is_longer(run, out):
         click.echo(f"the run in {out} is finished: there is nothing to resume")
         return
     if resume and not session.resume():
@@ -118,26 +119,36 @@ def options_of_group(options: dict[str, Any]) -> dict[str, Any]:
     return _saved_options(resume, str(click.get_current_context().info_name), options) if resume else options
 
 
-def train_group(group: RunGroup[Any], options: Mapping[str, Any]) -> bool:
-    """Print the plan of several runs, train those that are not finished, and return whether all are; a dry run trains none.
+def train_group(group: RunGroup[Any], options: Mapping[str, Any], results: Callable[[], RenderableType]) -> None:
+    """Print the plan of several runs, train those that are not finished, and print their results; a dry run prints the plan only.
 
     Args:
         group: the runs.
         options: of the command.
+        results: returns what is printed at the end.
 
     Raises:
         GccError: a run is impossible or fails, or the folder contains other runs.
+        Interrupted: Ctrl-C stops the command, within a run or between two.
     """
-    printer().print(facts_table(group.plan()))
+    console = printer()
+    console.print(facts_table(group.plan()))
     if options["dry_run"]:
-        return False
+        return
     titles = group.runs(Console(stderr=True))
     # Refuses runs that do not fit the folder, which then stays as it is.
     first = next(titles, None)
     save_command(group.out, str(click.get_current_context().info_name), options, command_line(options))
-    for title in chain(filter(None, [first]), titles):
-        click.echo(title, err=True)
-    return True
+    try:
+        for title in chain(filter(None, [first]), titles):
+            click.echo(title, err=True)
+        # Write the files first: the next print may end the program with a broken pipe.
+        paths = group.save()
+    except KeyboardInterrupt as error:
+        raise Interrupted(f"stopped: {group.hint}", signal.SIGINT) from error
+    console.print(results())
+    for path in paths:
+        click.echo(path)
 
 
 def _saved_options(out: Path, command: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -156,20 +167,4 @@ def _fields_of_run(out: Path) -> dict[str, Any]:
     if not (out / RECIPE_FILE).exists():
         return {}
     saved = {"alpha_reach": Recipe.alpha_reach} | current_names(read_toml(out / RECIPE_FILE))
-    length = "steps" if saved.get("steps") else "epochs"
-    return {name: saved[name] for name in ("metric", "mac_counter", "prune_width", "alpha_reach", length) if name in saved}
-
-
-def _goes_on(out: Path, run: TrainingLoop) -> bool:
-    """Return whether a finished run is longer now.
-
-    Raises:
-        RunError: its recipe differs in something else, or it is shorter.
-    """
-    saved = with_new_fields(run.recipe, current_names(read_toml(out / RECIPE_FILE)))
-    recipe, steps = run.recipe.to_dict() | {"arch": run.arch}, run.context.loader.steps
-    changes = differences(saved, recipe)
-    is_longer = run.context.training_steps > (saved.get("steps") or saved["epochs"] * steps)
-    if changes and not (is_longer and differs_in_length_only(saved, recipe)):
-        raise RunError(f"the run in {out} is finished, with another recipe: {changes}; choose another --out")
-    return bool(changes)
+    return {name: saved[name] for name in ("metric", "mac_counter", "prune_width", "alpha_reach") if name in saved} | saved_length(saved)

@@ -23,8 +23,9 @@ def command(**options: Any) -> None:
     with every student, as in `gcc compress`. Called again, the command continues with the first unfinished run.
     """
     from gcc.cli.run import options_of_group, train_group
-    from gcc.cli.tables import printer, sweep_tables
+    from gcc.cli.tables import sweep_tables
     from gcc.experiments.sweep import Sweep
+    from gcc.report.sweep import read_sweep
 
     options = options_of_group(options)
     if not options["budgets"]:
@@ -34,7 +35,4 @@ def command(**options: Any) -> None:
     del settings["budget"]
     out = options["out"] or Path("runs") / f"{teacher.arch}-sweep"
     sweep = Sweep(teacher, out, options["budgets"], **run_arguments(options), **settings)
-    if train_group(sweep, options):
-        printer().print(sweep_tables(sweep.record()))
-        for path in sweep.save():
-            click.echo(path)
+    train_group(sweep, {**options, "budgets": tuple(sweep.budgets)}, lambda: sweep_tables(read_sweep(sweep.out)))

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple, Unpack
 from gcc.artifacts.model import read
 from gcc.compressor import Compressor
 from gcc.errors import ArtifactError, GccError
-from gcc.experiments.runs import Member, RunGroup
+from gcc.experiments.runs import Member, RunGroup, given_twice
 from gcc.registry import MetricKey, unit_of
 from gcc.registry.presets import PRESETS, preset
 from gcc.training.config import RunOptions
 from gcc.training.teacher import Teacher
 from gcc.utils.arguments import require_kind
+from gcc.utils.units import counted
 
 TEACHER = "teacher"
 TRAINED_TEACHER = "teacher (after training)"
@@ -91,6 +92,7 @@ class Ablation(RunGroup[Measurements]):
     """
 
     name = "ablation"
+    command = "ablate"
     noun = "an ablation"
 
     def __init__(
@@ -111,6 +113,7 @@ class Ablation(RunGroup[Measurements]):
         if self.config.student is not None:
             raise GccError("an ablation trains a new student in each run: leave student out")
         self.variants = list(dict.fromkeys(presets)) or list(PRESETS)
+        self._merged = given_twice(presets)
         for name in self.variants:
             preset(name)
         self.seeds = seeds
@@ -123,7 +126,8 @@ class Ablation(RunGroup[Measurements]):
     def plan(self) -> dict[str, str]:
         self.check()
         variants = {name: PRESETS[name].summary for name in self.variants}
-        return self.first.plan() | variants | {"runs": f"{len(self.variants)} variants of {self.seeds} runs each", "output": str(self.out)}
+        runs = f"{counted(len(self.variants), 'variant')} of {counted(self.seeds, 'run')} each{self._merged}"
+        return self.first.plan() | variants | {"runs": runs, "output": str(self.out)}
 
     def members(self) -> Iterator[Member]:
         for number in range(self.seeds):

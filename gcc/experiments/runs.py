@@ -5,7 +5,8 @@ from __future__ import annotations
 import abc
 import gc
 import json
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
@@ -15,13 +16,14 @@ from rich.console import Console
 
 from gcc.artifacts.config import Role
 from gcc.artifacts.model import read
-from gcc.artifacts.run_folder import RECIPE_FILE, RENAMED_OPTIONS, is_finished
+from gcc.artifacts.run_folder import FINAL_STATE, RECIPE_FILE, RENAMED_OPTIONS, is_finished
 from gcc.compressor import Compressor
 from gcc.errors import GccError, OutputError, RunError
-from gcc.recipe import current_names, differences, read_toml, renamed, with_new_fields
+from gcc.recipe import differences, renamed
 from gcc.report.html import save_report
 from gcc.training.checkpoint import Schedule
 from gcc.training.config import RunConfig
+from gcc.training.longer import is_longer
 from gcc.training.loop import TrainingLoop
 from gcc.training.measure import held_out_grid
 from gcc.training.session import Session
@@ -31,6 +33,8 @@ from gcc.utils.distributed import is_distributed_launch
 from gcc.utils.files import replacing, write_text
 from gcc.utils.weights import short_sha256
 
+FINGERPRINTS = {"data": "other data", "teacher": "another teacher", "weights": "other weights"}
+"""Inputs that the plan records by their contents, and how a message names a change."""
 NOT_COMPARED = ("data", "weights", "workers", "cache")
 """Options that the plan records by their contents, or that do not change the result."""
 
@@ -52,7 +56,9 @@ class RunGroup(abc.ABC, Generic[Measured]):
 
     Attributes:
         name: what the group is, such as "ablation"; the names of its files begin with it.
+        command: the command that trains it.
         noun: the name with its article.
+        keep: the number of checkpoints to keep of a finished run, so that it can go on for more epochs.
         config: the options of every run.
 
     Args:
@@ -66,7 +72,9 @@ class RunGroup(abc.ABC, Generic[Measured]):
     """
 
     name: ClassVar[str]
+    command: ClassVar[str]
     noun: ClassVar[str]
+    keep: ClassVar[int] = 0
 
     def __init__(self, teacher: Teacher, out: str | Path, data: str | Path | None, options: Mapping[str, Any]) -> None:
         if is_distributed_launch():
@@ -170,12 +178,12 @@ class RunGroup(abc.ABC, Generic[Measured]):
             self._train(run, folder, console)
 
     def _train(self, run: TrainingLoop, folder: Path, console: Console) -> None:
-        with Session(run, folder, Schedule(keep=0)) as session:
+        with Session(run, folder, Schedule(keep=self.keep)) as session:
             session.lock()
             session.resume()
             run.check()
             session.prepare()
-            session.train(console, hint=f"continue with --resume {self.out}")
+            session.train(console, hint=self.hint)
         save_report([folder])
 
     def save(self) -> list[Path]:
@@ -200,6 +208,11 @@ class RunGroup(abc.ABC, Generic[Measured]):
                 for title, folder in self.folders().items()
             },
         )
+
+    @property
+    def hint(self) -> str:
+        """How to resume the runs."""
+        return f"continue with `gcc {self.command} --resume {self.out}`"
 
     @property
     def _plan_file(self) -> Path:
@@ -230,8 +243,30 @@ class RunGroup(abc.ABC, Generic[Measured]):
         saved: dict[str, Any] = plan
         # Earlier versions left out options that were not given.
         before = _compared(RunConfig()) | {RENAMED_OPTIONS.get(name, name): value for name, value in saved.items()}
-        if names := [name for name in {**self._inputs, **before} if self._inputs.get(name) != before.get(name)]:
-            raise OutputError(f"{self.out} contains {self.noun} with another {', '.join(names)}: choose another --out, or use the same")
+        changed = {name for name in {**self._inputs, **before} if self._inputs.get(name) != before.get(name)}
+        _, folder, run = next(self.members())
+        try:
+            _is_finished(folder, run)
+        except OutputError as error:
+            # Fields such as size change the data, too, and the kind of the data changes fields of the recipe.
+            prefix = "the data differ, or are read in another way: " if "data" in changed else ""
+            raise OutputError(f"{prefix}{error}") from error
+        if changed:
+            others = [text for name, text in FINGERPRINTS.items() if name in changed]
+            options = sorted(changed.difference(FINGERPRINTS))
+            was, now = ({name: values.get(name) for name in options} for values in (before, self._inputs))
+            texts = ", ".join(filter(None, [*others, differences(was, now)]))
+            raise OutputError(f"{self.out} contains {self.noun} with other inputs ({texts}): choose another --out, or use the same inputs")
+
+
+def given_twice(names: Sequence[str]) -> str:
+    """Return a remark on names that are given more than once.
+
+    >>> given_twice(["25%", "50%", "25%"]), given_twice(["25%", "50%"])
+    (' (25% is given more than once, and trained once)', '')
+    """
+    repeated = [name for name, number in Counter(names).items() if number > 1]
+    return f" ({', '.join(repeated)} {'is' if len(repeated) == 1 else 'are'} given more than once, and trained once)" if repeated else ""
 
 
 def _compared(config: RunConfig) -> dict[str, Any]:
@@ -243,13 +278,14 @@ def _is_finished(folder: Path, run: TrainingLoop) -> bool:
     """Return whether a folder contains the run, finished.
 
     Raises:
-        OutputError: it contains a run of another recipe.
+        OutputError: it contains a run of another recipe, or one that is longer or cannot become so.
     """
     if not (folder / RECIPE_FILE).exists():
         return False
-    saved = with_new_fields(run.recipe, current_names(read_toml(folder / RECIPE_FILE)))
-    if changes := differences(saved, {"arch": run.arch, **run.recipe.to_dict()}):
-        raise OutputError(f"{folder} contains a run of another recipe ({changes}): choose another --out, or use the same recipe")
+    if is_longer(run, folder):
+        if is_finished(folder) and not (folder / FINAL_STATE).exists():
+            raise OutputError(f"{folder} cannot go on: its last state is not kept; choose another --out for a longer run")
+        return False
     role: Role = "student" if "student" in run.result_widths else "teacher"
     try:
         return is_finished(folder) and set(read(folder / role)) == set(run.architecture.generators)

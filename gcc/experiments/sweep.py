@@ -12,13 +12,14 @@ from typing import Any, Unpack
 from gcc.artifacts.comparison import AS_GIVEN, Measurements
 from gcc.artifacts.config import Artifact
 from gcc.artifacts.model import read
-from gcc.artifacts.run_folder import REPORT_FILE, STUDENT, TEACHER
+from gcc.artifacts.run_folder import RECIPE_FILE, REPORT_FILE, STUDENT, TEACHER, is_finished
 from gcc.compressor import Compressor
 from gcc.deploy.latency import Latency, measure_in_turns
 from gcc.errors import BudgetError, GccError
-from gcc.experiments.runs import Member, RunGroup
+from gcc.experiments.runs import Member, RunGroup, given_twice
 from gcc.models.modules import Widths
-from gcc.report.sweep import SweepRecord, markdown_tables, save_sweep_report
+from gcc.recipe import LENGTH_FIELDS, read_toml, saved_length
+from gcc.report.sweep import markdown_tables, read_sweep, save_sweep_report, teacher_text
 from gcc.training.config import RunOptions
 from gcc.training.pair import GANPair
 from gcc.training.teacher import Teacher
@@ -26,6 +27,7 @@ from gcc.training.teacher_trainer import Trainer
 from gcc.training.width_search import search_student_widths
 from gcc.utils.arguments import require_kind
 from gcc.utils.files import write_text
+from gcc.utils.units import counted
 
 WIDTHS = "sweep-widths.json"
 """The file with the widths that one run's first step has found for other runs."""
@@ -53,8 +55,9 @@ class Sweep(RunGroup[dict[str, dict[str, Measurements]]]):
         GccError: no budget is given, an option cannot be used, or this process is one of several.
     """
 
-    name = "sweep"
+    name = command = "sweep"
     noun = "a sweep"
+    keep = 1
 
     def __init__(
         self, teacher: Teacher, out: str | Path, budgets: Sequence[str], data: str | Path | None = None, **options: Unpack[RunOptions]
@@ -68,7 +71,9 @@ class Sweep(RunGroup[dict[str, dict[str, Measurements]]]):
         for name in ("widths", "student"):
             if getattr(self.config, name) is not None:
                 raise GccError(f"a sweep trains a new student for each budget: leave {name} out")
-        self.budgets = list(dict.fromkeys("".join(budget.split()) for budget in budgets))
+        given = ["".join(budget.split()) for budget in budgets]
+        self.budgets = list(dict.fromkeys(given))
+        self._merged = given_twice(given)
 
     @cached_property
     def first(self) -> Compressor:
@@ -100,25 +105,15 @@ class Sweep(RunGroup[dict[str, dict[str, Measurements]]]):
         plans = {budget: run.plan() for budget, run in zip(self.budgets, self._planned, strict=True)}
         own = ("pruned from", "budget", "channels")
         shared = {title: fact for title, fact in plans[self.budgets[0]].items() if title not in own}
+        teacher = teacher_text(self._trainer.recipe.epochs if self.trains_teacher_first else None, is_frozen=self.freezes_teacher)
         each = {budget: "; ".join(plan[title] for title in own) for budget, plan in plans.items()}
-        return (
-            shared
-            | each
-            | {"runs": f"{self._teacher_text}; {len(self.budgets)} student{'s' if len(self.budgets) > 1 else ''}", "output": str(self.out)}
-        )
-
-    @property
-    def _teacher_text(self) -> str:
-        if self.trains_teacher_first:
-            return f"one teacher, trained for {self.first.recipe.epochs} epochs and then frozen"
-        return "one teacher, frozen" if self.freezes_teacher else "the teacher trains along with every student"
+        return shared | each | {"runs": f"{teacher}; {counted(len(self.budgets), 'student')}{self._merged}", "output": str(self.out)}
 
     def members(self) -> Iterator[Member]:
         teacher = self.teacher
         if self.trains_teacher_first:
             folder = self.out / TEACHER
-            settings = {name: value for name, value in self._settings.items() if name != "train_teacher"}
-            yield Member("teacher", folder, Trainer(teacher, **vars(self.config), **settings))
+            yield Member("teacher", folder, self._trainer)
             teacher = Teacher.load(folder / TEACHER)
         runs = {budget: self._compressor(teacher, budget) for budget in self.budgets}
         for budget in self.budgets:
@@ -157,17 +152,6 @@ class Sweep(RunGroup[dict[str, dict[str, Measurements]]]):
             name: measure_in_turns([generators[name].network().to(device) for generators in artifacts], example) for name in artifacts[0]
         }
 
-    def record(self) -> SweepRecord:
-        """Return what the report shows.
-
-        Raises:
-            ArtifactError: a student is missing or damaged.
-        """
-        first = next(iter(self._students()[self.budgets[0]].values()))
-        recipe = first.recipe.to_dict()
-        about = [f"{recipe['size']} pixels", f"{recipe['epochs']} epochs", f"seed {recipe['seed']}", self._teacher_text]
-        return SweepRecord(self.out, first.arch, about, self.measurements(), first.recipe.mac_counter, first.environment)
-
     def folders(self) -> dict[str, Path]:
         teacher = self.out / TEACHER if self.trains_teacher_first else self._folder(self.budgets[0])
         return {TEACHER: teacher / TEACHER} | {budget: self._folder(budget) / STUDENT for budget in self.budgets}
@@ -185,13 +169,21 @@ class Sweep(RunGroup[dict[str, dict[str, Measurements]]]):
             OutputError: a file cannot be written.
             ArtifactError: a saved generator is missing or damaged.
         """
-        data, table, picture = super().save()
-        return [data, table, picture, save_sweep_report(self.out / REPORT_FILE, self.record(), picture)]
+        return [*super().save(), save_sweep_report(self.out / REPORT_FILE, read_sweep(self.out))]
 
     @cached_property
     def _planned(self) -> list[_SweepRun]:
         """A run per budget, not started, with the teacher as it was given."""
         return [self._compressor(self.teacher, budget) for budget in self.budgets]
+
+    @cached_property
+    def _trainer(self) -> Trainer:
+        """The run that trains the teacher alone; a finished one is not trained for longer, so that all students have the same teacher."""
+        folder = self.out / TEACHER
+        length = saved_length(read_toml(folder / RECIPE_FILE)) if is_finished(folder) else {}
+        dropped = {"train_teacher"} | (LENGTH_FIELDS if length else set())
+        settings = {name: value for name, value in self._settings.items() if name not in dropped}
+        return Trainer(self.teacher, **vars(self.config), **settings, **length)
 
     def _compressor(self, teacher: Teacher, budget: str) -> _SweepRun:
         frozen = self.freezes_teacher and bool(teacher.pretrained)

@@ -19,7 +19,7 @@ from gcc.artifacts.comparison import ROLES
 from gcc.artifacts.config import CONFIG, Artifact, Role
 from gcc.artifacts.metrics_log import POSITION, Phase
 from gcc.artifacts.model import read
-from gcc.artifacts.run_folder import METRICS_FILE, RECIPE_FILE, SAMPLES, STUDENT, TEACHER, command_line_of
+from gcc.artifacts.run_folder import METRICS_FILE, RECIPE_FILE, SAMPLES, STUDENT, TEACHER, choice_of_runs, command_line_of, runs_in
 from gcc.artifacts.run_info import RunInfo, read_info
 from gcc.errors import RunError
 from gcc.recipe import read_toml
@@ -155,9 +155,11 @@ def read_run(folder: Path) -> RunRecord:
         ArtifactError: a saved generator is damaged.
         PluginError: the architecture of a saved generator is not installed.
     """
+    if runs := runs_in(folder):
+        raise RunError(choice_of_runs(folder, runs))
     if not (folder / RECIPE_FILE).is_file():
         raise RunError(
-            f"{folder} has no {RECIPE_FILE}, so it is not a run's folder: expected the --out folder of `gcc compress`{_example(folder)}"
+            f"{folder} has no {RECIPE_FILE}, so it is not a run's folder: expected the --out folder of `gcc compress`, such as runs/pix2pix"
         )
     recipe = read_toml(folder / RECIPE_FILE)
     arch = recipe.pop("arch", None)
@@ -281,9 +283,3 @@ def read_grid(path: Path, title: str) -> Grid:
         raise
     except Exception as error:  # Decoders raise exceptions of every type on damaged files.
         raise RunError(f"cannot read the sample grid {path}: it is damaged or not a PNG file ({error}); take it out") from error
-
-
-def _example(folder: Path) -> str:
-    """Return an example of a run's folder: the first one below `folder`, such as an ablation's, else the usual one."""
-    runs = sorted(path.parent for depth in ("*", "*/*") for path in folder.glob(f"{depth}/{RECIPE_FILE}"))
-    return f", such as {runs[0] if runs else 'runs/pix2pix'}"

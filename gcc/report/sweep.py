@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,17 +10,23 @@ from pathlib import Path
 import numpy as np
 
 from gcc.artifacts.comparison import Measurements, by_protocol, comparison, comparison_rows, direction, latency_note
-from gcc.artifacts.run_folder import STUDENT, command_line_of
+from gcc.artifacts.config import parse_measurements
+from gcc.artifacts.model import read
+from gcc.artifacts.run_folder import RECIPE_FILE, STUDENT, TEACHER, command_line_of
 from gcc.artifacts.run_info import read_info
+from gcc.errors import ArtifactError, RunError, first_line
 from gcc.pruning.budget import Budget, LatencyBudget
-from gcc.recipe import MacCounter
+from gcc.recipe import MacCounter, Recipe, read_toml, size_text
 from gcc.registry import unit_of
 from gcc.report.cells import COSTS, Column, Fact, NextStep, Summary, duration, limited, picture, shell_line
 from gcc.report.html import Plot, Section, page, plot, require_report_or_new
 from gcc.report.panels import Curve, Panel, framed
-from gcc.report.run_record import read_grid
+from gcc.report.run_record import HELD_OUT, read_grid
 from gcc.utils.files import write_text
+from gcc.utils.units import counted
 
+MEASUREMENTS, PLAN, SAMPLES = "sweep.json", "sweep-plan.json", "sweep.png"
+"""The files of a sweep that its page is written from, and the one that is written first."""
 Columns = Mapping[str, Mapping[str, Measurements]]
 """Measurements by generator and title: the teacher first, then the students by budget."""
 
@@ -45,23 +52,69 @@ class SweepRecord:
     environment: Mapping[str, str]
 
 
-def save_sweep_report(path: Path, record: SweepRecord, samples: Path) -> Path:
+def is_sweep(folder: Path) -> bool:
+    """Return whether a folder contains a sweep."""
+    return (folder / PLAN).is_file()
+
+
+def read_sweep(folder: Path) -> SweepRecord:
+    """Return the content of a sweep's folder.
+
+    Raises:
+        RunError: the sweep is not finished, or a file of it is damaged.
+        GccError: a saved generator is damaged, or its architecture is not installed.
+    """
+    path = folder / MEASUREMENTS
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        columns = {
+            name: {title: parse_measurements(title, values) for title, values in measured.items()} for name, measured in content.items()
+        }
+        _, budget, *_ = next(iter(columns.values()))
+    except FileNotFoundError as error:
+        raise RunError(f"the sweep in {folder} is not finished: continue it with `gcc sweep --resume {folder}`") from error
+    except (OSError, ValueError, AttributeError, StopIteration, RecursionError, ArtifactError) as error:
+        raise RunError(f"{path} is damaged ({first_line(error)}): write it again with `gcc sweep --resume {folder}`") from error
+    student = next(iter(read(folder / budget, "student").values()))
+    return SweepRecord(folder, student.arch, _about(folder, student.recipe), columns, student.recipe.mac_counter, student.environment)
+
+
+def teacher_text(epochs: int | None, *, is_frozen: bool) -> str:
+    """Describe the teacher of a sweep.
+
+    Args:
+        epochs: those that the sweep trains it for, alone; None if it was given, or trains along with the students.
+        is_frozen: whether it is frozen while the students train.
+    """
+    if epochs is not None:
+        return f"one teacher, trained for {counted(epochs, 'epoch')} and then frozen"
+    return "one teacher, frozen" if is_frozen else "the teacher trains along with every student"
+
+
+def _about(folder: Path, recipe: Recipe) -> list[str]:
+    """Return a few words each about the runs, by the recipe of a student."""
+    teacher = folder / TEACHER / RECIPE_FILE
+    epochs = read_toml(teacher)["epochs"] if teacher.is_file() else None
+    length = counted(recipe.epochs, "epoch")
+    return [f"{size_text(recipe)} pixels", length, f"seed {recipe.seed}", teacher_text(epochs, is_frozen=not recipe.train_teacher)]
+
+
+def save_sweep_report(path: Path, record: SweepRecord) -> Path:
     """Write the page of a sweep, and return its path.
 
     Args:
         path: the file.
         record: its content.
-        samples: a PNG file with held-out samples of all students.
 
     Raises:
-        RunError: `samples` cannot be read.
+        RunError: the picture with samples of all students cannot be read.
         OutputError: the file cannot be written, or exists and is not a report.
     """
     name = record.folder.resolve().name
     sections = [
         Section("Quality over cost", "On held-out images; each mark is a student with its budget.", "plots", [_plots(record)]),
         Section("Students", "", "summary", [_summaries(record.columns)]),
-        Section("Samples", "", "samples", [[picture(read_grid(samples, "held out"))]]),
+        Section("Samples", "", "samples", [[picture(read_grid(record.folder / SAMPLES, HELD_OUT))]]),
         Section("Run", "", "run", [_run(record)]),
         Section("Next steps", "", "steps", [_next_steps(record)]),
         Section("Environment", "", "facts", [[Fact(name, value) for name, value in record.environment.items()]]),

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from gcc.artifacts.run_folder import CHECKPOINTS, FINAL_STATE
 from gcc.errors import GccError, RunError
-from gcc.recipe import differences, differs_in_length_only, with_new_fields
+from gcc.recipe import differences, differs_in_length_only, training_steps, with_new_fields
 from gcc.training.context import RunContext
 from gcc.utils.files import explained, replacing
 from gcc.utils.state_tree import flatten_state, to_safetensors, unflatten_state
@@ -180,8 +180,9 @@ def require_resumable(checkpoint: CheckpointState, context: RunContext) -> None:
             f"the run to resume trains on {checkpoint['samples']} samples, and {len(context.data.train)} are there now: "
             "bring its data back, or start a new one"
         )
-    if context.training_steps < (before.get("steps") or before["epochs"] * context.loader.steps):
-        raise RunError(f"the run to resume is longer: {differences(before, now)}; a run can go on for more epochs, not for fewer")
+    least = training_steps(before, context.loader.steps)
+    if context.training_steps < least:
+        raise RunError(f"the run to resume is longer ({differences(before, now)}): a run may only grow, so give at least {least} steps")
     world = len(checkpoint["ranks"])
     filled = any(any(pools.values()) for pools in checkpoint["state"]["pools"].values())
     if filled and world != ranks.world:

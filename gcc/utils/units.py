@@ -1,8 +1,17 @@
-"""Counts with decimal prefixes."""
+"""Counts as text."""
 
 from __future__ import annotations
 
 EXPONENTS = {"K": 3, "M": 6, "G": 9, "T": 12}
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with what it counts.
+
+    >>> counted(1, "epoch"), counted(3, "epoch")
+    ('1 epoch', '3 epochs')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def with_prefix(value: float) -> str:

@@ -17,6 +17,7 @@ from PIL import Image
 from gcc import load
 from gcc.cli import main
 from gcc.data.images import to_tensor
+from gcc.experiments.runs import RunGroup
 from tests.helpers.families import TINY
 from tests.helpers.foreign_networks import ResNet
 
@@ -144,7 +145,7 @@ def test_a_finished_run_of_version_0_1_is_recognised(compressed, tmp_path):
     command.write_text(json.dumps(saved))
     result = run("compress", "--resume", out)
     assert result.exit_code == 0 and "is finished: there is nothing to resume" in result.stdout and result.stderr == ""
-    assert "is finished, with another recipe: seed was 0 and is 7" in refused("compress", "--resume", out, "--seed", "7")
+    assert "contains a run of another recipe (seed was 0 and is 7)" in refused("compress", "--resume", out, "--seed", "7")
 
 
 def test_an_existing_run_is_not_overwritten(compressed):
@@ -450,15 +451,32 @@ def test_sweep_prints_every_student_and_the_curve_and_resumes(small_worlds, tmp_
     assert run("sweep", "--resume", out).stdout.partition("psnr (")[2] == again.stdout.partition("psnr (")[2]
     assert "was started by `gcc sweep`" in refused("compress", "--resume", out)
     assert "contains no run" in refused("sweep", "--resume", tmp_path)
+    for folder, command in ((out / "40%", "compress"), (out / "teacher", "train")):
+        assert f"is a run of `gcc sweep`: resume it with `gcc sweep --resume {out}`" in refused(command, "--resume", folder)
+    runs = f"{out} contains the runs 40%, 60%, 80%, teacher: name one, such as {out / '40%'}"
+    for arguments in (
+        ("translate", out, "x", "y"),
+        *((name, out) for name in ("evaluate", "bench", "export", "inspect")),
+        ("report", out, out),
+    ):
+        assert runs in refused(*arguments)
+    assert "contains the runs" not in run("compress", "--teacher", out, "--budget", "40%", "--dry-run").output
+    assert "(size was 32 and is 64)" in refused("sweep", "--resume", out, "--size", "64", "--dry-run")
+    page = (out / "report.html").read_bytes()
+    assert run("report", out, "--out", tmp_path / "again.html").exit_code == 0 and (tmp_path / "again.html").read_bytes() == page
+    (out / "sweep.json").write_text("[]")
+    assert "is damaged" in refused("report", out)
+    (out / "sweep.json").unlink()
+    assert f"is not finished: continue it with `gcc sweep --resume {out}`" in refused("report", out)
     # A student of the sweep is evaluated on the data of the sweep.
     evaluated = run("evaluate", out / "40%" / "student", "--evaluators", "psnr")
     assert evaluated.exit_code == 0 and "6 images" in evaluated.output
 
 
-def test_ablate_prints_a_row_per_variant_and_the_paths_of_its_files(small_worlds, tmp_path):
+def test_ablate_prints_a_row_per_variant_and_the_paths_of_its_files(small_worlds, tmp_path, monkeypatch):
     settings = [f"--set={key}={value}" for key, value in TINY["pix2pix"].items()]
     command = ("ablate", "--arch", "pix2pix", *settings, "--presets", "pruned-only,gcc", "--seeds", "1", "--out", str(tmp_path / "a"))
-    assert "2 variants of 1 runs each" in run(*command, "--dry-run").output and not (tmp_path / "a").exists()
+    assert "2 variants of 1 run each" in run(*command, "--dry-run").output and not (tmp_path / "a").exists()
     result = run(*command)
     assert result.exit_code == 0 and "gcc, seed 0" in result.stderr
     for text in ("teacher", "pruned-only", "gcc", "ablation.md"):
@@ -468,3 +486,10 @@ def test_ablate_prints_a_row_per_variant_and_the_paths_of_its_files(small_worlds
     assert again.stdout.endswith(table) and "seed 0" not in again.stderr
     resumed = run("ablate", "--resume", str(tmp_path / "a"))
     assert resumed.stdout.endswith(table) and "seed 0" not in resumed.stderr
+
+    def press_ctrl_c(group):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunGroup, "save", press_ctrl_c)
+    stopped = run("ablate", "--resume", str(tmp_path / "a"))
+    assert stopped.exit_code == 130 and f"gcc: stopped: continue with `gcc ablate --resume {tmp_path / 'a'}`" in stopped.stderr

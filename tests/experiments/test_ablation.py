@@ -88,15 +88,19 @@ def test_runs_with_other_inputs_are_refused(tmp_path):
     out = tmp_path / "out"
     run(ablation(out, presets=["gcc"], seeds=1))
     other = ablation(out, presets=["gcc"], seeds=1, amp="bf16")
-    with pytest.raises(OutputError, match="contains an ablation with another amp"):
+    with pytest.raises(OutputError, match=r"contains an ablation with other inputs \(amp was auto and is bf16\)"):
         other.plan()
     data = tmp_path / "data" / "train"
     data.mkdir(parents=True)
     for number in range(8):
         Image.new("RGB", (64, 32), (number, 0, 0)).save(data / f"{number}.png")
     other = ablation(out, presets=["gcc"], seeds=1, data=tmp_path / "data")
-    with pytest.raises(OutputError, match="contains an ablation with another data"):
+    with pytest.raises(OutputError, match=r"^the data differ, or are read in another way: .* another recipe \(decay_fraction was"):
         other.plan()
+    demo = ablation(out, presets=["gcc"], seeds=1)
+    demo._inputs["data"] = "another fingerprint"
+    with pytest.raises(OutputError, match=r"contains an ablation with other inputs \(other data\)"):
+        demo.plan()
 
 
 def test_run_trains_and_writes_everything_and_options_at_their_defaults_are_the_same_inputs(tmp_path):
@@ -110,7 +114,7 @@ def test_run_trains_and_writes_everything_and_options_at_their_defaults_are_the_
         del plan[name]
     (tmp_path / "ablation-plan.json").write_text(json.dumps(plan))
     ablation(tmp_path, presets=["gcc"], seeds=1).plan()
-    with pytest.raises(OutputError, match="contains an ablation with another on_nan"):
+    with pytest.raises(OutputError, match="on_nan was stop and is rollback"):
         ablation(tmp_path, presets=["gcc"], seeds=1, on_nan="rollback").plan()
 
 

@@ -18,7 +18,7 @@ from gcc.errors import BudgetError, GccError, OutputError
 from gcc.experiments.ablation import Ablation
 from gcc.registry import MetricKey
 from gcc.report.panels import Curve, framed
-from gcc.report.sweep import SweepRecord, curve_panels, markdown_tables
+from gcc.report.sweep import SweepRecord, curve_panels, markdown_tables, read_sweep
 from tests.helpers.families import TINY
 
 L1 = MetricKey.parse("l1")
@@ -141,6 +141,26 @@ def test_finished_runs_are_freed_before_the_next_one_trains(kind, tmp_path, monk
     assert len(pairs) > 2 and left == [0] * len(left)
 
 
+@pytest.mark.slow
+def test_a_longer_sweep_trains_its_students_on_with_the_same_teacher(tmp_path):
+    train(sweep(tmp_path))
+    teacher = (tmp_path / "teacher" / "teacher" / "model.safetensors").read_bytes()
+    assert train(sweep(tmp_path, epochs=3)) == ["budget 40%", "budget 60%"] and train(sweep(tmp_path, epochs=3)) == []
+    assert (tmp_path / "teacher" / "teacher" / "model.safetensors").read_bytes() == teacher
+    assert sweep(tmp_path, epochs=3).plan()["runs"].startswith("one teacher, trained for 2 epochs")
+    for budget in ("40%", "60%"):
+        assert read(tmp_path / budget / "student")["G"].recipe.epochs == 3
+    with pytest.raises(OutputError, match=r"contains a longer run \(epochs was 3 and is 1\): a run may only grow, so give at least"):
+        train(sweep(tmp_path, epochs=1))
+    (tmp_path / "40%" / "checkpoint.safetensors").unlink()
+    with pytest.raises(OutputError, match="40% cannot go on: its last state is not kept"):
+        train(sweep(tmp_path, epochs=4))
+
+
+def test_a_budget_given_twice_is_named(tmp_path):
+    assert sweep(tmp_path, ["40%", "60%", " 40%"]).plan()["runs"].endswith("2 students (40% is given more than once, and trained once)")
+
+
 def test_a_given_teacher_is_not_trained_again(tmp_path):
     Trainer(Teacher.create("pix2pix"), **options()).run().save(tmp_path / "given")
     own = Sweep(Teacher.load(tmp_path / "given" / "teacher"), tmp_path / "out", ["40%"], **options())
@@ -162,7 +182,7 @@ def test_the_curve_and_the_table_have_every_student(tmp_path):
     assert list(measured) == ["A2B", "B2A"] and [*measured["A2B"]] == ["teacher", "40%,60%", "90%"]
     saved = {name: read(tmp_path / name / "student")["A2B"].measurements["student"] for name in own.budgets}
     assert {name: measured["A2B"][name]["exact_macs"] for name in own.budgets} == {n: one["exact_macs"] for n, one in saved.items()}
-    panels = curve_panels(own.record())
+    panels = curve_panels(read_sweep(tmp_path))
     assert [panel.title for panel in panels] == [f"{name} fd_effnetlite0 (lower is better)" for name in ("A2B", "B2A")]
     student, teacher = panels[0].curves
     assert student.x.tolist() == [measured["A2B"][name]["exact_macs"] for name in own.budgets] and student.notes == ["40%,60%", "90%"]
@@ -237,7 +257,7 @@ def test_a_dataset_is_refused_since_another_process_cannot_compare_it(kind, tmp_
 
 def test_another_recipe_or_other_inputs_are_refused(tmp_path):
     train(sweep(tmp_path))
-    with pytest.raises(OutputError, match="contains a sweep with another amp"):
+    with pytest.raises(OutputError, match=r"contains a sweep with other inputs \(amp was auto and is bf16\)"):
         sweep(tmp_path, amp="bf16").plan()
     with pytest.raises(OutputError, match=r"another recipe \(lr_g was"):
         train(sweep(tmp_path, lr_g=1e-3))

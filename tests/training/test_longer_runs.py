@@ -121,7 +121,7 @@ def test_a_run_that_went_on_and_was_stopped_ends_bit_equal(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"epochs": 1}, "is longer: epochs was 2 and is 1; a run can go on for more epochs, not for fewer"),
+        ({"epochs": 1}, r"is longer \(epochs was 2 and is 1\): a run may only grow, so give at least "),
         ({"epochs": 4, "tau": 0.25}, "another recipe: epochs was 2 and is 4; tau was 0.5 and is 0.25"),
     ],
 )
@@ -195,7 +195,7 @@ def test_a_run_of_steps_is_resumed_and_goes_on_for_more(tmp_path):
     # It ended in the middle of its second epoch.
     longer.resume(last_state(trainer(3), tmp_path / "short"))
     assert equal(finished(longer)[0], whole[0])
-    with pytest.raises(RunError, match="is longer: "):
+    with pytest.raises(RunError, match=r"is longer \("):
         trainer(4).resume(Checkpoints(tmp_path / "stopped").newest())
 
 
@@ -290,7 +290,7 @@ def test_the_command_line_goes_on_and_trains_a_student_further(tmp_path):
     assert by_steps.exit_code == 0, by_steps.output
     assert read(out / "student")["G"].recipe.steps == 9
     fewer = run("compress", "--resume", out, "--epochs", 3)
-    assert "is finished, with another recipe: epochs was 5 and is 3; steps was 9 and is None" in fewer.stderr
+    assert "contains a longer run (the length was 9 steps and is 3 epochs): a run may only grow, so give at least 9 steps" in fewer.stderr
     (out / FINAL_STATE).unlink()
     lost = run("compress", "--resume", out, "--epochs", 9)
     assert f"its last state is not kept; train its student further with --student {out / 'student'}" in lost.stderr
