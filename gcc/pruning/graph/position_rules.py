@@ -85,19 +85,29 @@ def put_along(call: Call) -> Layout:
 
 
 def put(call: Call) -> Layout:
-    """Write the positions of some leading dimensions, which are fixed, by index tensors.
+    """Write the positions of some dimensions by index tensors, which fix them, or a number by a mask.
 
     Raises:
-        ValueError: a mask, which may index several dimensions.
+        ValueError: several index tensors of several dimensions, or of dimensions that are not adjacent.
     """
     tensor, indices = call["self"], call["indices"]
     dims = [dim for dim, index in enumerate(indices) if index is not None]
-    if dims[-1] - dims[0] >= len(dims) or any(index is not None and len(index) > 1 for index in indices):
-        raise ValueError("masks, or dimensions that are not adjacent")
+    first, last = dims[0], dims[-1]
+    if len(dims) == 1 and _is_mask(indices[first], tensor[first:]) and call["values"] == ():
+        for axis, masked in zip(tensor[first:], indices[first], strict=False):
+            call.atoms.tie(axis, masked)
+        return tensor  # type: ignore[no-any-return]
+    if last - first >= len(dims) or any(index is not None and len(index) > 1 for index in indices):
+        raise ValueError("several dimensions")
     index = call.atoms.together([indices[dim] for dim in dims])
-    call.atoms.fix(*(tensor[dim] for dim in dims), *index)
-    call.atoms.together([(*tensor[: dims[0]], *fixed(map(len, index)), *tensor[dims[-1] + 1 :]), call["values"]])
+    call.atoms.fix(*tensor[first : last + 1], *index)
+    call.atoms.together([(*tensor[:first], *fixed(map(len, index)), *tensor[last + 1 :]), call["values"]])
     return tensor  # type: ignore[no-any-return]
+
+
+def _is_mask(index: Layout, indexed: Layout) -> bool:
+    """Return whether an index has the sizes of a mask; index tensors of several dimensions hardly ever have these."""
+    return len(index) > 1 and [len(axis) for axis in index] == [len(axis) for axis in indexed[: len(index)]]
 
 
 def windows(call: Call) -> Layout:

@@ -415,6 +415,7 @@ def written(x):
     x[:, :, torch.tensor([0, 3])] = 0
     x[:, :, :, torch.tensor([1, 2])] *= 2
     x[:, :, 0] = 1.0
+    x[x < 0] = 0
     return x
 
 

@@ -398,21 +398,6 @@ def test_a_weight_that_is_computed_ranks_by_its_value_and_stays(layer, computed)
     torch.testing.assert_close(computed(smaller[0]), weight[kept], rtol=1e-4, atol=1e-6)
 
 
-class Masked(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.mask = torch.ones(1, 3, 1, 1)
-        self.body = nn.Sequential(conv(3, 8), conv(8, 3))
-
-    def forward(self, x):
-        return self.body(x * self.mask)
-
-
-def test_tensors_that_are_no_buffers_are_told():
-    with pytest.raises(GccError, match="registered as buffers"):
-        gcc.prune(Masked(), IMAGE, "l1", "80%")
-
-
 class Shared(nn.Module):
     """A layer with two names, and two layers with one weight."""
 
