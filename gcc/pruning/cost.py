@@ -72,6 +72,14 @@ def _on_meta(tensor: Tensor) -> Tensor:
     return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
 
 
+def _all_on_meta(arguments: Any) -> Any:
+    """Return the arguments of a function; tensors that are not registered as buffers join the others on the meta device."""
+    tensors = tensors_in(arguments)
+    if all(tensor.is_meta for tensor in tensors) or not any(tensor.is_meta for tensor in tensors):
+        return arguments
+    return tree_map_only(Tensor, lambda tensor: tensor if tensor.is_meta else tensor.to("meta"), arguments)
+
+
 def generator_cost(architecture: Architecture[Any], widths: Mapping[str, int]) -> Cost:
     """Return the cost of a generator of these widths at the architecture's example input."""
     with torch.device("meta"):
@@ -104,6 +112,7 @@ class _ProductCounter(TorchFunctionMode):
                 image, weight = _named(args, kwargs, "input", "weight")
                 self.macs += (image if func in TRANSPOSED_CONVOLUTION else output).numel() * math.prod(weight.shape[1:])
             return output
+        args, kwargs = _all_on_meta((args, kwargs))
         if func in PRODUCTLESS:
             return func(*args, **kwargs)
         return self._counted_by_torch(func, args, kwargs)

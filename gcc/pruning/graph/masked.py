@@ -21,10 +21,11 @@ from gcc.errors import GccError
 from gcc.models.calls import Arguments, copies, tensors_in
 from gcc.models.modules import without_autocast
 from gcc.pruning.graph.aten_graph import Graph, arguments, describe_call, operator_name
+from gcc.pruning.graph.call import RuleOutput
 from gcc.pruning.graph.channel_ids import Layout
 from gcc.pruning.graph.groups import Selection
 from gcc.pruning.graph.propagate import HINT, ChannelTrace, named_tensors
-from gcc.pruning.graph.rules import RULES, STATISTICS, RuleOutput, elementwise
+from gcc.pruning.graph.rules import RULES, STATISTICS, elementwise
 from gcc.pruning.graph.weight_norms import reparametrised_layers
 from gcc.utils.backend import float32_precision
 

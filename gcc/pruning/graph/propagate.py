@@ -8,7 +8,7 @@ can be removed. `channel_ids` explains these words.
 from __future__ import annotations
 
 import operator
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -16,12 +16,14 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind
+from torch.utils._pytree import tree_leaves
 
 from gcc.errors import GccError
 from gcc.models.modules import CONVOLUTIONS
 from gcc.pruning.graph.aten_graph import Graph, arguments, describe_call, operator_name, owner
+from gcc.pruning.graph.call import Call, Roles, Rule, RuleOutput
 from gcc.pruning.graph.channel_ids import Atoms, Axis, Layout, fixed
-from gcc.pruning.graph.rules import RULES, WEIGHT_RULES, Call, Roles, Rule, RuleOutput
+from gcc.pruning.graph.rules import RULES, WEIGHT_RULES
 
 OPAQUE = (nn.MultiheadAttention,)
 """Modules whose sizes are too entangled to be cut: channels that enter or leave them are kept."""
@@ -77,9 +79,10 @@ class ChannelTrace:
         tensors: layouts of the parameters and buffers that the graph reads.
         weights: the nodes that depend on parameters and buffers alone.
         stored_sizes: the dimensions whose size a module stores, by the module's path and the attribute.
+        walls: the calls of operators without a rule that prunable channels enter; these channels are kept.
 
     Raises:
-        GccError: channels that could be removed enter an operator without a rule; the message names the layer.
+        GccError: the size of a tensor depends on values; the message names the layer.
     """
 
     def __init__(
@@ -98,6 +101,7 @@ class ChannelTrace:
         self.nodes: Nodes = {}
         self.tensors: list[NamedLayout] = []
         self.weights: set[fx.Node] = set()
+        self.walls: list[fx.Node] = []
         self._opaque = {path for path, module in graph.network.named_modules() if isinstance(module, OPAQUE)} | set(leave)
         self._layouts: dict[str, Layout] = {}
         for one in self.graphs:
@@ -155,21 +159,20 @@ class ChannelTrace:
         if node.target is operator.getitem:
             layouts = self.nodes[node.args[0]]  # type: ignore[index]
             return layouts[node.args[1]] if isinstance(layouts, list) else layouts  # type: ignore[index]
-        if not isinstance(node.target, torch._ops.OpOverload):
-            raise GccError(f"{describe_call(node)}: channels cannot be followed through this operator; {HINT}")
-        name, inputs = operator_name(node), {name: self._as_layouts(value) for name, value in arguments(node).items()}
         value = node.meta.get("val")
-        tensors = [value] if isinstance(value, Tensor) else list(value or ()) if isinstance(value, list | tuple) else []
-        call = Call(name, inputs, [tensor.shape for tensor in tensors], self.atoms, self.roles)
+        shapes = [tensor.shape for tensor in tree_leaves(value) if isinstance(tensor, Tensor)]
+        if not all(isinstance(size, int) for shape in shapes for size in shape):
+            raise GccError(f"{describe_call(node)}: the size of what this returns depends on the values of a tensor; {HINT}")
         rules = {**self._rules, **WEIGHT_RULES} if node in self.weights else self._rules
-        if self._is_opaque(node) or name not in rules:
-            return self._fix_all(node, call)
+        rule = None if self._is_opaque(node) else rules.get(operator_name(node))
+        if rule is None or not isinstance(node.target, torch._ops.OpOverload):
+            return self._wall(node, shapes)
+        inputs = {name: self._as_layouts(value) for name, value in arguments(node).items()}
         try:
-            return rules[name](call)
-        except (IndexError, KeyError, TypeError, ValueError) as error:
-            raise GccError(
-                f"{describe_call(node)}: channels cannot be followed through this operator with such arguments ({error}); {HINT}"
-            ) from error
+            output = rule(Call(operator_name(node), inputs, shapes, self.atoms, self.roles))
+        except (IndexError, KeyError, TypeError, ValueError):
+            return self._wall(node, shapes)
+        return output if not shapes or _sizes(output) == [list(shape) for shape in shapes] else self._wall(node, shapes)
 
     def _as_layouts(self, value: Any) -> Any:
         """Return an argument with layouts instead of tensors."""
@@ -177,13 +180,13 @@ class ChannelTrace:
             return [self._as_layouts(item) for item in value]
         return self.nodes[value] if isinstance(value, fx.Node) else value
 
-    def _fix_all(self, node: fx.Node, call: Call) -> RuleOutput:
+    def _wall(self, node: fx.Node, shapes: Sequence[Sequence[int]]) -> RuleOutput:
         """Return the layouts of a call that is not followed: all positions that enter it are fixed."""
-        axes = [axis for tensor in call.tensors for axis in tensor]
+        axes = [axis for one in node.all_input_nodes for layout in _layouts(self.nodes[one]) for axis in layout]
         if not self._is_opaque(node) and any(self.atoms.prunable(axis) for axis in axes):
-            raise GccError(f"{describe_call(node)}: channels cannot be followed through this operator; {HINT}")
+            self.walls.append(node)
         self.atoms.fix(*axes)
-        layouts = [fixed(shape) for shape in call.shapes]
+        layouts = [fixed(shape) for shape in shapes]
         return layouts[0] if isinstance(node.meta.get("val"), Tensor) else layouts
 
     def _stored_sizes(self) -> dict[tuple[str, str], list[Axis]]:
@@ -202,6 +205,14 @@ class ChannelTrace:
     def _is_opaque(self, node: fx.Node) -> bool:
         path = owner(node)[0]
         return any(path == opaque or path.startswith(f"{opaque}.") for opaque in self._opaque)
+
+
+def _layouts(output: RuleOutput) -> list[Layout]:
+    return output if isinstance(output, list) else [output]
+
+
+def _sizes(output: RuleOutput) -> list[list[int]]:
+    return [[len(axis) for axis in layout] for layout in _layouts(output)]
 
 
 def _parent(name: str) -> str:

@@ -16,7 +16,7 @@ from gcc.models.calls import Arguments, arguments_of, located_errors, shapes_of,
 from gcc.models.modules import without_autocast
 from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import Cost, cost_of
-from gcc.pruning.graph.aten_graph import Graph, calls_before_error
+from gcc.pruning.graph.aten_graph import Graph, calls_before_error, describe_call
 from gcc.pruning.graph.computed_weights import computed_weights
 from gcc.pruning.graph.elsewhere import require_equal_elsewhere
 from gcc.pruning.graph.gains import changed_numbers, fold_gains
@@ -127,6 +127,7 @@ def prune(
     require_equal(generator, smaller, trace, selection, graph, *inputs, folded=folded)
     require_equal_elsewhere(generator, smaller, trace, selection, graph, *inputs, folded=folded)
     require_same_training(generator, smaller, trace, selection, graph, *inputs, folded=folded)
+    _warn_of_walls(trace)
     if weights == "fresh":
         reset(smaller)
     else:
@@ -134,11 +135,24 @@ def prune(
     return smaller
 
 
+def _warn_of_walls(trace: ChannelTrace) -> None:
+    lines = list(dict.fromkeys(map(describe_call, trace.walls)))
+    if lines:
+        warn_user(
+            f"channels that enter these operators are kept, because pruning has no rule for them: {_listed(lines)}. "
+            "To prune these channels as well, write the code with other operators",
+            PruningWarning,
+        )
+
+
+def _listed(lines: Sequence[str]) -> str:
+    return "; ".join(lines[:LISTED]) + (f"; and {len(lines) - LISTED} more" if len(lines) > LISTED else "")
+
+
 def _warn_of_changed_numbers(lines: Sequence[str]) -> None:
     if lines:
-        places = "; ".join(lines[:LISTED]) + (f"; and {len(lines) - LISTED} more" if len(lines) > LISTED else "")
         warn_user(
-            f"the pruned generator computes with other numbers, because its code derives them from widths: {places}. "
+            f"the pruned generator computes with other numbers, because its code derives them from widths: {_listed(lines)}. "
             "It differs from the full one there even without the removed channels: train it, or name the layers in `leave`",
             PruningWarning,
         )

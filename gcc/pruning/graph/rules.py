@@ -1,8 +1,8 @@
 """The effect of every ATen operator on channels: one table of rules.
 
 A rule receives the operator's arguments by name, with a channel layout in place of each tensor. It ties channels that must be removed
-together, fixes channels that must be kept, and returns the layout of the output. An operator that `RULES` does not name is not followed: if
-channels that could be removed enter it, the generator is refused.
+together, fixes channels that must be kept, and returns the layout of the output. An operator that `RULES` does not name, or whose rule
+raises an error, is a wall: all channels that enter it are kept.
 
 If an operator such as `view` or `split` reads a size from a width, the graph does not show whether the module computes that size or has it
 as a constant. The rules assume that it is computed; the trial cut that follows finds the constants.
@@ -11,73 +11,14 @@ as a constant. The rules assume that it is computed; the trial cut that follows 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from gcc.pruning.graph import position_rules as positions
+from gcc.pruning.graph.call import Call, Roles, Rule, RuleOutput
 from gcc.pruning.graph.channel_ids import FIXED, Atoms, Axis, Layout, fixed
-
-RuleOutput = Layout | list[Layout]
-"""The layout of an operator's output, or one layout for each of its outputs."""
-
-
-@dataclass
-class Roles:
-    """What layers do with atoms, apart from tying them.
-
-    Attributes:
-        outputs: the output dimensions of the weights of convolutions, linear layers and embeddings.
-        scales: the dimensions of the scales of norms.
-        linear_inputs: the input of each linear layer, by the first atom of its output.
-    """
-
-    outputs: list[Axis] = field(default_factory=list)
-    scales: list[Axis] = field(default_factory=list)
-    linear_inputs: dict[int, Axis] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Call:
-    """One call of an operator in the graph.
-
-    Attributes:
-        name: name of the operator, without namespace, overload and the underscore of an in-place operator.
-        arguments: arguments by their name in the schema, including defaults, with layouts for tensors.
-        shapes: shapes of the output tensors.
-        atoms: the network's atoms.
-        roles: the roles of these atoms.
-    """
-
-    name: str
-    arguments: Mapping[str, Any]
-    shapes: Sequence[Sequence[int]]
-    atoms: Atoms
-    roles: Roles
-
-    def __getitem__(self, name: str) -> Any:
-        return self.arguments[name]
-
-    @property
-    def shape(self) -> Sequence[int]:
-        """The shape of the output."""
-        return self.shapes[0]
-
-    @property
-    def tensors(self) -> list[Layout]:
-        """The layouts of all tensors among the arguments, including those in lists."""
-        values = [item for value in self.arguments.values() for item in (value if isinstance(value, list) else [value])]
-        return [value for value in values if isinstance(value, tuple)]
-
-    def tie(self, axis: Axis, *others: str, dim: int = 0) -> None:
-        """Tie a dimension to that of other arguments, if they are not None."""
-        for name in others:
-            if self.arguments[name] is not None:
-                self.atoms.tie(axis, self.arguments[name][dim])
-
-
-Rule = Callable[[Call], RuleOutput]
 
 
 def elementwise(call: Call) -> Layout:
@@ -135,15 +76,23 @@ def _product(call: Call, left: Layout, right: Layout) -> Layout:
 
 
 def einsum(call: Call) -> Layout:
-    """Sum products by Einstein's convention; dimensions with one letter are tied."""
+    """Sum products by Einstein's convention; dimensions with one letter are tied, and those of an ellipsis are broadcast."""
     inputs, arrow, output = call["equation"].replace(" ", "").partition("->")
-    letters: dict[str, Axis] = {}
+    axes: dict[str, list[Axis]] = {}
+    ellipses: list[Layout] = []
     for term, tensor in zip(inputs.split(","), call["tensors"], strict=True):
-        for letter, axis in zip(term, tensor, strict=True):
-            call.atoms.tie(letters.setdefault(letter, axis), axis)
+        before, dots, after = term.partition("...")
+        last = len(tensor) - len(after)
+        for letter, axis in zip(before + after, (*tensor[: len(before)], *tensor[last:]), strict=True):
+            axes.setdefault(letter, []).append(axis)
+        if dots:
+            ellipses.append(tensor[len(before) : last])
+    letters = {letter: call.atoms.together([(axis,) for axis in ones])[0] for letter, ones in axes.items()}
     if not arrow:
-        output = "".join(sorted(letter for letter in letters if inputs.count(letter) == 1))
-    return tuple(letters[letter] for letter in output)
+        output = "..." * bool(ellipses) + "".join(sorted(letter for letter in letters if inputs.count(letter) == 1))
+    before, dots, after = output.partition("...")
+    middle = call.atoms.together(ellipses) if dots and ellipses else ()
+    return (*(letters[letter] for letter in before), *middle, *(letters[letter] for letter in after))
 
 
 def attention(call: Call) -> Layout:
@@ -248,6 +197,11 @@ def concatenation(call: Call) -> Layout:
     dim = call["dim"] % len(tensors[0])
     rest = call.atoms.together([_without(tensor, dim) for tensor in tensors])
     return (*rest[:dim], np.concatenate([tensor[dim] for tensor in tensors]), *rest[dim:])
+
+
+def horizontal(call: Call) -> Layout:
+    """Concatenate tensors along the second dimension, and vectors along their only one."""
+    return concatenation(replace(call, arguments={**call.arguments, "dim": min(1, len(call["tensors"][0]) - 1)}))
 
 
 def stack(call: Call) -> Layout:
@@ -489,13 +443,6 @@ def flipped(call: Call) -> Layout:
     return tuple(axis[::-1] if dim in dims else axis for dim, axis in enumerate(tensor))
 
 
-def rolled(call: Call) -> Layout:
-    """Rotate some dimensions, or all of them; these are fixed."""
-    tensor = call["self"]
-    call.atoms.fix(*(tensor[dim] for dim in call["dims"] or range(len(tensor))))
-    return tuple(tensor)
-
-
 def unfolded(call: Call) -> Layout:
     """Return every patch of an image as a column, in which a channel has one row for each position of the patch."""
     *batch, channels, _, _ = call["self"]
@@ -597,9 +544,10 @@ def _rules(rule: Rule, names: str) -> dict[str, Rule]:
 
 STATISTICS = frozenset(
     "layer_norm rms_norm group_norm softmax _softmax log_softmax mean var std var_mean std_mean amax amin max min median prod logsumexp "
-    "scaled_dot_product_attention".split()
+    "scaled_dot_product_attention linalg_inv inverse linalg_pinv linalg_solve linalg_cholesky linalg_qr linalg_svd linalg_eigh".split()
 )
-"""Operators that combine channels other than by sums: their output for some channels is not a part of their output for all of them."""
+"""Operators that combine channels other than by sums, so that their output for some channels is not a part of their output for all of them,
+and those that fail on zeros."""
 
 RULES: dict[str, Rule] = {
     **_rules(
@@ -611,7 +559,11 @@ RULES: dict[str, Rule] = {
         "clamp_min clamp_max clip nan_to_num positive logical_not bitwise_not isnan isfinite isinf zero "
         "zeros_like ones_like full_like empty_like rand_like randn_like bernoulli normal uniform fill copy "
         "add sub subtract rsub mul multiply div divide true_divide floor_divide remainder fmod pow float_power maximum minimum atan2 "
-        "where masked_fill addcmul addcdiv lerp eq ne lt le gt ge logical_and logical_or logical_xor max.other min.other",
+        "where masked_fill addcmul addcdiv lerp eq ne lt le gt ge logical_and logical_or logical_xor max.other min.other "
+        "real imag complex polar angle conj conj_physical _conj resolve_conj resolve_neg "
+        "asinh acosh atanh logit sinc erfinv lgamma digamma deg2rad rad2deg logaddexp hypot copysign heaviside xlogy fmax fmin fix "
+        "special_expit special_erf special_log1p special_expm1 special_logit special_xlogy special_sinc "
+        "isneginf isposinf signbit bitwise_and bitwise_or bitwise_xor randint_like isclose fake_quantize_per_tensor_affine",
     ),
     **_rules(convolution, "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d"),
     **_rules(linear, "linear"),
@@ -625,12 +577,13 @@ RULES: dict[str, Rule] = {
     **_rules(weight_norm, "_weight_norm"),
     **_rules(prelu, "prelu"),
     **_rules(embedding, "embedding"),
-    **_rules(first, "softmax _softmax log_softmax type_as"),
+    **_rules(first, "softmax _softmax _safe_softmax log_softmax type_as cumsum"),
     **_rules(
         reduction,
         "mean sum var std var_mean std_mean amax amin max min median prod norm linalg_vector_norm frobenius_norm logsumexp any all",
     ),
     **_rules(concatenation, "cat concat concatenate"),
+    **_rules(horizontal, "hstack"),
     **_rules(stack, "stack"),
     **_rules(split, "chunk split split_with_sizes tensor_split"),
     **_rules(unbind, "unbind"),
@@ -648,7 +601,6 @@ RULES: dict[str, Rule] = {
     **_rules(repeated, "repeat tile"),
     **_rules(interleaved, "repeat_interleave"),
     **_rules(flipped, "flip"),
-    **_rules(rolled, "roll"),
     **_rules(unfolded, "im2col"),
     **_rules(folded, "col2im"),
     **_rules(shuffled, "pixel_shuffle"),
@@ -659,12 +611,44 @@ RULES: dict[str, Rule] = {
         "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d "
         "adaptive_max_pool1d adaptive_max_pool2d max_pool2d_with_indices upsample_nearest1d upsample_nearest2d upsample_nearest3d "
         "_upsample_nearest_exact1d _upsample_nearest_exact2d upsample_linear1d upsample_bilinear2d upsample_bicubic2d upsample_trilinear3d "
-        "_upsample_bilinear2d_aa _upsample_bicubic2d_aa reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d",
+        "_upsample_bilinear2d_aa _upsample_bicubic2d_aa reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d "
+        "adaptive_max_pool3d max_pool3d_with_indices reflection_pad3d replication_pad3d",
     ),
-    **_rules(sampled, "grid_sampler grid_sampler_2d"),
+    **_rules(sampled, "grid_sampler grid_sampler_2d grid_sampler_3d"),
+    **_rules(
+        positions.along,
+        "cumprod cummax cummin logcumsumexp topk sort argsort msort kthvalue mode nanmedian argmax argmin roll rot90 diff fft_fftshift "
+        "fft_ifftshift fft_fft fft_ifft fft_rfft fft_irfft fft_hfft fft_ihfft fft_fft2 fft_ifft2 fft_rfft2 fft_irfft2 fft_hfft2 fft_ihfft2 "
+        "fft_fftn fft_ifftn fft_rfftn fft_irfftn fft_hfftn fft_ihfftn linalg_norm linalg_matrix_norm nuclear_norm",
+    ),
+    **_rules(
+        positions.matrices,
+        "tril triu linalg_inv inverse linalg_pinv linalg_qr linalg_svd linalg_svdvals linalg_eig linalg_eigh linalg_eigvals "
+        "linalg_eigvalsh linalg_cholesky linalg_solve linalg_lstsq linalg_det det linalg_slogdet slogdet logdet linalg_matrix_exp "
+        "matrix_exp linalg_matrix_power matrix_power linalg_solve_triangular linalg_lu_factor cov",
+    ),
+    **_rules(positions.spectrogram, "stft istft"),
+    **_rules(positions.gathered, "gather take_along_dim scatter scatter_add scatter_reduce"),
+    **_rules(positions.put_along, "index_add index_copy index_fill index_reduce"),
+    **_rules(positions.put, "index_put"),
+    **_rules(positions.windows, "unfold"),
+    **_rules(positions.bucket, "bucketize isin"),
+    **_rules(positions.mesh, "meshgrid"),
+    **_rules(positions.outer, "outer ger"),
+    **_rules(positions.distances, "cdist"),
+    **_rules(positions.contracted, "cosine_similarity dist linalg_vecdot"),
+    **_rules(positions.tensordot, "tensordot"),
+    **_rules(positions.one_hot, "one_hot"),
+    **_rules(positions.diagonal, "diagonal linalg_diagonal"),
+    **_rules(positions.diagonal_matrix, "diag_embed"),
+    **_rules(positions.as_complex, "view_as_complex"),
+    **_rules(positions.as_real, "view_as_real"),
     **_rules(padded, "pad constant_pad_nd"),
     **_rules(created, "zeros ones full empty rand randn new_zeros new_ones new_full new_empty new_empty_strided scalar_tensor"),
-    **_rules(numbered, "arange linspace eye tril_indices triu_indices"),
+    **_rules(
+        numbered,
+        "arange linspace logspace eye tril_indices triu_indices randperm randint hann_window hamming_window fft_fftfreq fft_rfftfreq",
+    ),
     **_rules(checked, "_assert_tensor_metadata _assert_scalar _assert_async sym_constrain_range_for_size"),
 }
 

@@ -10,16 +10,17 @@ from torch.nn import functional
 
 from gcc.errors import GccError
 from gcc.pruning.graph.aten_graph import Graph
+from gcc.pruning.graph.call import Call, Roles
 from gcc.pruning.graph.channel_ids import Atoms, fixed
 from gcc.pruning.graph.groups import Selection, find_channels, with_named_parts
 from gcc.pruning.graph.propagate import ChannelTrace, named_tensors
 from gcc.pruning.graph.reset import reset
-from gcc.pruning.graph.rules import RULES, Call, Roles
+from gcc.pruning.graph.rules import RULES
 from gcc.pruning.graph.slice import cut
 from gcc.pruning.graph.verify import require_equal, require_same_graph
 from gcc.pruning.groups import find_groups
 from gcc.registry import ARCHITECTURES
-from tests.helpers.graph_toys import CONSTRUCTS, Composed, attended, between, built, conv
+from tests.helpers.graph_toys import CONSTRUCTS, Composed, attended, built, conv
 
 # What is left of these channels gives something else than all of them with zeros among them: statistics over channels, widths in formulas.
 UNEVEN = {
@@ -409,9 +410,72 @@ def test_scales_of_one_norm_over_several_groups_are_read_apart():
     assert scales == {"one": [network.norm.weight[3:7].tolist()], "two": [network.norm.weight[7:].tolist()]}
 
 
-def test_operators_that_no_rule_names_are_followed_where_no_channel_enters_them():
-    def fourier(self, x):
-        return self.layers(torch.fft.rfft2(x).abs())
+def written(x):
+    x = x.clone()
+    x[:, :, torch.tensor([0, 3])] = 0
+    x[:, :, :, torch.tensor([1, 2])] *= 2
+    x[:, :, 0] = 1.0
+    x[x < 0] = 0
+    return x
 
-    network = Composed(fourier, layers=between(nn.ReLU()))
-    assert [one.group.channels for one in find_channels(ChannelTrace(Graph(network, torch.zeros(1, 3, 6, 6))))] == [8]
+
+def spectra(x):
+    window = torch.hann_window(16)
+    signals = x.flatten(2)[0]
+    spectrum = torch.stft(signals, 16, window=window, return_complex=True)
+    return x + spectrum.abs().mean((1, 2))[:, None, None] + torch.istft(spectrum, 16, window=window)[:, :1, None]
+
+
+# What runs between two convolutions; channels pass, and only the positions are combined.
+POSITIONS = {
+    "real fft": lambda x: torch.fft.irfft2(torch.fft.rfft2(x) * 0.5, s=x.shape[-2:]),
+    "fft": lambda x: torch.fft.fft2(x).real + torch.fft.fftn(x, dim=(2, 3)).abs() + torch.fft.fftshift(x, dim=3),
+    "phase and amplitude": lambda x: torch.polar(torch.fft.fft2(x).abs(), torch.fft.fft2(x).angle()).real,
+    "complex numbers": lambda x: torch.view_as_complex(torch.view_as_real(torch.complex(x, x)).contiguous()).imag,
+    "stft": spectra,
+    "cumulative": lambda x: x.cumsum(2) + x.cumsum(1) + x.cumprod(-1) + x.cummax(2).values,
+    "topk": lambda x: x * x.topk(2, -1).values.sum(-1, keepdim=True),
+    "sort": lambda x: x.sort(2)[0] + x.argsort(3) * 0.1,
+    "argmax": lambda x: x * x.flatten(2).argmax(-1)[..., None, None] + x.argmin(2, keepdim=True),
+    "gather": lambda x: x.gather(2, x.argsort(2)) + x.take_along_dim(x.argsort(3), 3),
+    "scatter": lambda x: torch.zeros_like(x).scatter_(3, x.argsort(3), x) + x.scatter_add(2, x.argsort(2), x),
+    "index add": lambda x: x.index_add(2, torch.tensor([0, 4]), x[:, :, 1:3]),
+    "index put": written,
+    "roll": lambda x: x.roll((1, 2), (2, 3)) + x.rot90(1, (2, 3)),
+    "windows": lambda x: x.unfold(2, 2, 2).unfold(3, 2, 2).mean((-1, -2)),
+    "buckets": lambda x: torch.bucketize(x, torch.tensor([0.0, 1.0])) * x,
+    "triangles": lambda x: x.tril() + x.triu(1) * 2,
+    "inverse": lambda x: torch.linalg.inv(x + 90 * torch.eye(6)) * 90,
+    "distances": lambda x: x + torch.cdist(x.flatten(2).mT, x.flatten(2).mT).mean((1, 2))[:, None, None, None],
+    "cosine": lambda x: x * functional.cosine_similarity(x, x.flip(2), dim=1)[:, None],
+    "diagonals": lambda x: x + torch.diag_embed(x.diagonal(dim1=2, dim2=3)),
+    "ellipsis": lambda x: torch.einsum("...chw,...cHw->...chw", x, x) + torch.einsum("ncii->nc", x)[..., None, None],
+    "norms": lambda x: x / x.norm(dim=1, keepdim=True) + torch.linalg.norm(x, dim=(2, 3))[..., None, None],
+    "one hot": lambda x: x + functional.one_hot((x > 0).long(), 2).float().sum(-1),
+    "mesh": lambda x: x + torch.meshgrid(torch.arange(6.0), torch.arange(6.0), indexing="ij")[0],
+    "outer product": lambda x: x + torch.outer(x.mean((0, 2, 3)), torch.ones(6))[None, :, :, None],
+    "joined": lambda x: torch.hstack([x, x])[:, : x.shape[1]],
+}
+
+
+@pytest.mark.parametrize("name", POSITIONS)
+def test_operators_over_positions_let_channels_pass(name):
+    torch.manual_seed(0)
+    middle = POSITIONS[name]
+    network = Composed(lambda self, x: self.out(middle(self.stem(x))), stem=conv(3, 8), out=conv(8, 3)).eval()
+    one = Cut(network, torch.zeros(2, 3, 6, 6))
+    assert {group.group.name: group.group.channels for group in one.channels} == {"stem": 8} and not one.trace.walls
+    one.prove()
+    if name not in ("sort", "argmax", "inverse"):
+        one.compare()
+
+
+@pytest.mark.parametrize("wall", [lambda x: torch.fft.fft(x, dim=1).real, lambda x: x[:, :1] + x.as_strided(x.shape, x.stride())])
+def test_channels_that_are_combined_with_each_other_are_kept(wall):
+    network = Composed(
+        lambda self, x: self.out(wall(self.inner(self.stem(x)))), stem=conv(3, 8), inner=nn.Conv2d(8, 6, 1), out=conv(6, 3)
+    ).eval()
+    one = Cut(network, torch.zeros(1, 3, 6, 6))
+    assert {group.group.name: group.group.channels for group in one.channels} == {"stem": 8}
+    one.prove()
+    one.compare()

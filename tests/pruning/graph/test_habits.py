@@ -1,0 +1,94 @@
+"""Generators written in ways that are common in published code."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+import gcc
+from tests.helpers.graph_toys import Composed, conv
+from tests.pruning.graph.test_operators import Cut
+
+CACHE = {}
+
+
+def blurred(self, x):
+    kernel = self.kernels[0].expand(x.shape[1], 1, 3, 3)
+    return functional.conv2d(x, kernel, padding=1, groups=x.shape[1]) * self.numbers["gain"]
+
+
+def cached(self, x):
+    key = tuple(x.shape[2:])
+    if key not in CACHE:
+        CACHE[key] = torch.linspace(0, 1, x.shape[3])
+    return x * CACHE[key]
+
+
+def sampled(self, x):
+    return functional.grid_sample(x, torch.zeros(x.shape[0], *x.shape[2:], 2), align_corners=True) + x
+
+
+def checkpointed(self, x):
+    return checkpoint(lambda features: features.relu() * 2, x, use_reentrant=False)
+
+
+def without_gradient(self, x):
+    with torch.no_grad():
+        gain = x.mean((2, 3), keepdim=True).sigmoid()
+    return x * gain
+
+
+def in_full_precision(self, x):
+    with torch.autocast("cpu", enabled=False):
+        return x.float() * 2
+
+
+def resized(self, x):
+    return functional.interpolate(functional.interpolate(x, scale_factor=0.5), size=(int(x.shape[2] * 1.0), x.shape[3]))
+
+
+def run_at_two_sizes(self, x):
+    return self.inner(x) + functional.interpolate(self.inner(functional.avg_pool2d(x, 2)), scale_factor=2)
+
+
+def by_name(self, x):
+    return self.parallel(self.table["inner"](x))
+
+
+def styled_once(self, x):
+    return x * self.map(self.code)[:, :, None, None]
+
+
+def gated_by_hand(self, x):
+    tokens = x.flatten(2).mT
+    state = torch.zeros(x.shape[0], self.hidden.in_features)
+    for step in range(3):
+        forget, update = (self.input(tokens[:, step]) + self.hidden(state)).chunk(2, -1)
+        state = torch.sigmoid(forget) * state + torch.tanh(update)
+    return x + self.back(state)[:, :, None, None]
+
+
+HABITS = {
+    "tensors in lists": (blurred, lambda: {"kernels": [torch.rand(1, 1, 3, 3)], "numbers": {"gain": torch.rand(1)}}),
+    "global cache": (cached, dict),
+    "tensors without a device": (sampled, dict),
+    "checkpoint": (checkpointed, dict),
+    "no gradient": (without_gradient, dict),
+    "autocast": (in_full_precision, dict),
+    "computed size": (resized, dict),
+    "two sizes": (run_at_two_sizes, lambda: {"inner": conv(8, 8)}),
+    "containers": (by_name, lambda: {"table": nn.ModuleDict({"inner": conv(8, 8)}), "parallel": nn.DataParallel(conv(8, 8))}),
+    "batches of two sizes": (styled_once, lambda: {"map": nn.Linear(4, 8), "code": nn.Parameter(torch.randn(1, 4))}),
+    "gated cell": (gated_by_hand, lambda: {"input": nn.Linear(8, 12), "hidden": nn.Linear(6, 12), "back": nn.Linear(6, 8)}),
+}
+
+
+@pytest.mark.parametrize("name", HABITS)
+def test_common_habits_are_pruned_and_equal_to_the_network_with_zeros(name):
+    torch.manual_seed(0)
+    run, layers = HABITS[name]
+    network = Composed(lambda self, x: self.out(run(self, self.stem(x)).relu()), stem=conv(3, 8), out=conv(8, 3), **layers()).eval()
+    example = torch.zeros(2, 3, 8, 8)
+    assert gcc.prune(network, example, "l1", "60%").stem.out_channels < 8
+    Cut(network, example).compare()
