@@ -14,11 +14,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.export import Dim, ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map, tree_map_only
 
+from gcc.errors import GccError
 from gcc.models.calls import copies, copy_of, describe_shapes, is_from_torch, located_errors
 from gcc.pruning.graph.rules import RULES
+
+SIZE_CHECKS = ("_assert_scalar", "sym_constrain_range", "sym_constrain_range_for_size")
+"""Operators that check sizes which are variables."""
 
 
 class Graph:
@@ -38,16 +44,8 @@ class Graph:
             trial = copy_of(network).train(training)
             with located_errors(trial, f"expected a generator that runs on {describe_shapes(inputs)}"):
                 trial(*copies(inputs))
-            self.network = copy_of(network).train(training)
-            warnings.filterwarnings("ignore", "The tensor attribute")
-            # Dynamo, which exports code that is not Python, warns of its own use of torch.
-            warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"torch\.")
-            with (
-                located_errors(self.network, "expected code that torch.export can follow, independent of the values of the input"),
-                _Data(),
-                _silenced(),
-            ):
-                self.program = torch.export.export(self.network, copies(inputs))
+        self.network = copy_of(network).train(training)
+        self.program = _exported(self.network, copies(inputs), None)
         self.module = self.program.graph_module
         _inline(self.module)
         self.calls = _live(self.module.graph)
@@ -59,13 +57,64 @@ class Graph:
             yield nodes[spec.arg.name], spec.kind, spec.target
 
     def steps(self) -> list[fx.Node]:
-        """Return the calls that a graph of other widths has as well: torch omits `contiguous` if it has no effect."""
-        return [node for node in self.calls if operator_name(node) != "contiguous"]
+        """Return the calls that a graph of other widths has as well: torch omits some calls if they have no effect."""
+        return _steps(self.calls)
 
     def outputs(self) -> list[fx.Node]:
         """Return the nodes of the network's outputs."""
         (output,) = [node for node in self.module.graph.nodes if node.op == "output"]
         return list(output.all_input_nodes)
+
+    def variants(self) -> Iterator[tuple[fx.GraphModule, list[fx.Node]]]:
+        """Yield the same operators as modules that hold the network's tensors, each with its nodes for `steps()`, the most general first.
+
+        The first one runs on any batch size and any image size for which the network runs these operators, the second one on any image
+        size, the last one on the example's sizes. What torch cannot export, or what consists of other operators, is left out.
+        """
+        example, _ = self.program.example_inputs
+        of_any_size = tree_map(lambda leaf: dict.fromkeys(range(leaf.ndim), Dim.AUTO) if isinstance(leaf, Tensor) else None, example)
+        for inputs, sizes in ((tree_map_only(Tensor, _doubled, example), of_any_size), (example, of_any_size), (example, None)):
+            try:
+                module = _exported(copy_of(self.network), copies(inputs), sizes).module()
+            except GccError:
+                continue
+            _inline(module)
+            steps = [node for node in _steps(_live(module.graph)) if not _is_size(node)]
+            if [node.target for node in steps] == [node.target for node in self.steps()]:
+                yield module, steps
+
+
+def _exported(network: nn.Module, inputs: tuple[Any, ...], sizes: Any) -> ExportedProgram:
+    """Export a network, with the sizes of `sizes` as variables; None if all are constants."""
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The tensor attribute")
+        # Dynamo, which exports code that is not Python, warns of its own use of torch.
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"torch\.")
+        with (
+            located_errors(network, "expected code that torch.export can follow, independent of the values of the input"),
+            _Data(),
+            _silenced(),
+        ):
+            return torch.export.export(network, inputs, dynamic_shapes=sizes)
+
+
+def _steps(calls: Iterable[fx.Node]) -> list[fx.Node]:
+    return [node for node in calls if operator_name(node) not in ("contiguous", "alias") and not _is_whole_range(node)]
+
+
+def _is_whole_range(node: fx.Node) -> bool:
+    """Return whether a call returns a whole dimension of its input. Sizes that are variables have the same text if they are equal."""
+    return operator_name(node) == "slice" and str(node.meta["val"].shape) == str(node.all_input_nodes[0].meta["val"].shape)
+
+
+def _doubled(tensor: Tensor) -> Tensor:
+    return torch.cat([tensor, tensor]) if tensor.ndim else tensor
+
+
+def _is_size(node: fx.Node) -> bool:
+    """Return whether a call computes with sizes, or checks them."""
+    name = operator_name(node)
+    return name in SIZE_CHECKS or isinstance(node.meta.get("val"), torch.SymInt | torch.SymFloat | torch.SymBool)
 
 
 @contextmanager

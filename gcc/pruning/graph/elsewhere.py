@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_map, tree_map_only
 from gcc.errors import GccError
 from gcc.models.calls import Arguments, copies, copy_of, describe_shapes, located_errors, tensors_in
 from gcc.pruning.graph.aten_graph import Graph
+from gcc.pruning.graph.graph_form import OtherSizesError, PrunedGraph
 from gcc.pruning.graph.groups import Selection
 from gcc.pruning.graph.masked import CallArguments, Reference, repeatable, takes_numbers
 from gcc.pruning.graph.propagate import ChannelTrace
@@ -43,7 +44,7 @@ def require_equal_elsewhere(
     """
     full, small = redrawn(network, smaller, trace, selection, graph, folded)
     _require_same_batches(full, small, inputs)
-    samples = next((one for one in _other_sizes(random_samples(inputs)) if _runs(full, one)), None)
+    samples = next((one for one in _other_sizes(random_samples(inputs)) if _runs(full, one) and _takes(small, one)), None)
     if samples is None:
         return
     prefix = f"on inputs of {describe_shapes(samples)}, "
@@ -134,7 +135,7 @@ def _require_same_batches(full: nn.Module, small: nn.Module, inputs: Arguments) 
     """
     halves = [random_samples(inputs, seed) for seed in range(2)]
     batch = tree_map(lambda *items: torch.cat(items) if isinstance(items[0], Tensor) and items[0].ndim else items[0], *halves)
-    if not _runs(full, batch):
+    if not _runs(full, batch) or not _takes(small, batch):
         return
     prefix = f"on inputs of {describe_shapes(batch)}, "
     outputs = _outputs_of_smaller(small, batch, prefix)
@@ -172,6 +173,16 @@ def _runs(network: nn.Module, samples: Arguments) -> bool:
         outputs_of(network, samples)
         return True
     return False
+
+
+def _takes(smaller: nn.Module, samples: Arguments) -> bool:
+    """Return whether a smaller network takes inputs of these sizes; one that runs its graph says if it does not."""
+    if isinstance(smaller, PrunedGraph):
+        try:
+            outputs_of(smaller, samples)
+        except OtherSizesError:
+            return False
+    return True
 
 
 def _outputs_of_smaller(smaller: nn.Module, samples: Arguments, prefix: str) -> list[Tensor]:

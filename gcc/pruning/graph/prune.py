@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from operator import itemgetter
 from typing import Any, Literal
@@ -12,7 +15,7 @@ from torch import Tensor, nn
 
 from gcc.deploy.latency import measure_optimized
 from gcc.errors import GccError, PruningWarning, suggestion
-from gcc.models.calls import Arguments, arguments_of, located_errors, shapes_of, unwrapped
+from gcc.models.calls import Arguments, arguments_of, located_errors, require_values, shapes_of, unwrapped
 from gcc.models.modules import without_autocast
 from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import Cost, cost_of
@@ -20,12 +23,13 @@ from gcc.pruning.graph.aten_graph import Graph, calls_before_error, describe_cal
 from gcc.pruning.graph.computed_weights import computed_weights
 from gcc.pruning.graph.elsewhere import require_equal_elsewhere
 from gcc.pruning.graph.gains import changed_numbers, fold_gains
+from gcc.pruning.graph.graph_form import graph_forms
 from gcc.pruning.graph.groups import Channels, Selection, find_channels, with_named_parts
 from gcc.pruning.graph.propagate import ChannelTrace
 from gcc.pruning.graph.reset import reset
 from gcc.pruning.graph.rules import RULES, TRUNK_SIZED_HEADS
 from gcc.pruning.graph.slice import cut
-from gcc.pruning.graph.training import require_same_training, training_graph
+from gcc.pruning.graph.training import graph_for_training, require_same_training, training_graph
 from gcc.pruning.graph.verify import NO_CONSTANTS, require_equal, require_same_graph
 from gcc.pruning.importance import score_groups
 from gcc.pruning.search import find_widths, warn_of_narrow_layers, with_min_channels
@@ -92,17 +96,21 @@ def prune(
     _check_shares(min_keep_ratio, round_to)
     inputs = arguments_of(example_input)
     generator, wrapper = unwrapped(generator)
+    require_values(generator, inputs)
     _check_generator(generator)
     leave = _checked_paths(generator, wrapper, leave)
     limit, importance = _parsed_budget(budget, inputs), _loaded_metric(metric, generator)
-    trace, channels = _followed_channels(generator, inputs, leave)
+    followed = _followed(generator, inputs, leave)
+    _require_countable(followed, mac_counter)
+    trace, channels = followed.trace, followed.channels
     shapes = shapes_of(generator)
     full = _full_cost(shapes, inputs)
     groups = with_min_channels([one.group for one in channels], min_keep_ratio)
     scores = score_groups(with_named_parts(generator, channels, computed_weights(trace.graph)), groups, importance)
 
     def narrowed(network: nn.Module, widths: Mapping[str, int]) -> nn.Module:
-        return cut(network, trace, Selection(trace.atoms, channels, {name: range(width) for name, width in widths.items()}))
+        selection = Selection(trace.atoms, channels, {name: range(width) for name, width in widths.items()})
+        return followed.cut(network, selection)
 
     def cost(widths: Mapping[str, int]) -> Cost:
         smaller = narrowed(shapes, widths)
@@ -120,7 +128,7 @@ def prune(
     warn_of_narrow_layers({group.name: group.channels for group in groups}, widths, "the generator")
     best = {name: _most_important(score, widths[name]) for name, score in scores.items() if score is not None}
     selection = Selection(trace.atoms, channels, best)
-    smaller = cut(generator, trace, selection)
+    smaller = followed.cut(generator, selection)
     graph = Graph(smaller, *inputs)
     require_same_graph(trace, selection, graph)
     folded = fold_gains(smaller, trace.graph, graph) if weights == "inherited" else set()
@@ -202,38 +210,92 @@ def _full_cost(shapes: nn.Module, inputs: Arguments) -> Cost:
         return cost_of(shapes, *inputs)
 
 
+def _require_countable(followed: Followed, mac_counter: MacCounter) -> None:
+    if mac_counter == "paper" and followed.runs_graph:
+        raise GccError("mac_counter='paper' counts layers, and the pruned generator runs its graph: expected mac_counter='exact'")
+
+
 def _most_important(score: Tensor, width: int) -> list[int]:
     """Return the indices of the `width` most important channels, in ascending order."""
     return sorted(score.argsort(descending=True, stable=True)[:width].tolist())
 
 
-def _followed_channels(generator: nn.Module, inputs: Arguments, leave: Collection[str]) -> tuple[ChannelTrace, list[Channels]]:
-    """Return the channel groups of a generator by the first way to follow its sizes for which a trial cut succeeds.
+@dataclass(frozen=True)
+class Followed:
+    """The channels of a generator, and how it is cut.
+
+    Attributes:
+        trace: the trace of its graph.
+        channels: its channel groups.
+        cut: returns a copy of the generator, or of a copy on another device, that has only the selected positions.
+        runs_graph: whether such a copy runs the generator's graph in place of its code.
+    """
+
+    trace: ChannelTrace
+    channels: list[Channels]
+    cut: Callable[[nn.Module, Selection], nn.Module]
+    runs_graph: bool
+
+
+def _followed(generator: nn.Module, inputs: Arguments, leave: Collection[str]) -> Followed:
+    """Return the first way to follow and cut the channels of a generator for which a trial cut succeeds.
+
+    Its own code runs with fewer channels if possible; else its graph does, with other constants.
 
     Raises:
-        GccError: none does; the error is that of the cut that came furthest in the generator's code.
+        GccError: no way does; the error is that of the cut that came furthest in the generator's code.
     """
     graph = Graph(generator, *inputs)
     training = training_graph(generator, graph, *inputs)
     errors: list[tuple[int, GccError]] = []
     for follow_attributes, rules in product((False, True), (RULES, TRUNK_SIZED_HEADS)):
         trace = ChannelTrace(graph, leave, rules, training.graph if training else None, follow_attributes)
-        channels = find_channels(trace)
-        if not channels:
-            raise GccError("no channel of this generator can be pruned: expected a convolution or linear layer between two others")
-        selection = Selection(trace.atoms, channels, {one.group.name: range(one.group.channels - 1) for one in channels})
-        smaller = cut(generator, trace, selection)
+        followed = Followed(trace, _found_channels(trace), partial(cut, trace), False)
+        smaller, selection = _trial(generator, followed)
         try:
             _require_same_code(smaller, inputs, trace, selection)
             if trace.stored_sizes:
-                _require_independent(generator, inputs, trace, channels)
+                _require_independent(generator, inputs, trace, followed.channels)
             if training is not None:
                 _require_same_code(smaller, training.inputs, trace, selection, training.graph)
         except GccError as error:
             errors.append((calls_before_error(smaller, *inputs), error))
         else:
-            return trace, channels
-    raise max(errors, key=itemgetter(0))[1]
+            return followed
+    _, reason = max(errors, key=itemgetter(0))
+    for followed in _followed_graphs(generator, graph, inputs, leave):
+        warn_user(f"the pruned generator runs its graph, not its code, which contains sizes as constants: {reason}", PruningWarning)
+        return followed
+    raise reason
+
+
+def _followed_graphs(generator: nn.Module, graph: Graph, inputs: Arguments, leave: Collection[str]) -> Iterator[Followed]:
+    """Yield the ways to cut the graph of a generator, with other constants, for which a trial cut succeeds; the most general one first."""
+    with suppress(GccError):
+        training = graph_for_training(generator, graph, *inputs)
+        trace = ChannelTrace(graph, leave, RULES, training.graph if training else None)
+        for form in graph_forms(trace):
+            followed = Followed(trace, _found_channels(trace), form.cut, True)
+            smaller, selection = _trial(generator, followed)
+            with suppress(GccError):
+                _require_same_code(smaller, inputs, trace, selection)
+                if training is not None:
+                    _require_same_code(smaller, training.inputs, trace, selection, training.graph)
+                yield followed
+
+
+def _found_channels(trace: ChannelTrace) -> list[Channels]:
+    channels = find_channels(trace)
+    if not channels:
+        raise GccError("no channel of this generator can be pruned: expected a convolution or linear layer between two others")
+    return channels
+
+
+def _trial(generator: nn.Module, followed: Followed) -> tuple[nn.Module, Selection]:
+    """Return the generator without the first and the last channel of every group, without one of two channels, and its selection."""
+    kept = {one.group.name: range(one.group.channels > 2, one.group.channels - 1) for one in followed.channels}
+    selection = Selection(followed.trace.atoms, followed.channels, kept)
+    return followed.cut(generator, selection), selection
 
 
 def _require_independent(generator: nn.Module, inputs: Arguments, trace: ChannelTrace, channels: Collection[Channels]) -> None:
@@ -247,7 +309,7 @@ def _require_independent(generator: nn.Module, inputs: Arguments, trace: Channel
     shapes = shapes_of(generator)
     for digit in range(len(channels).bit_length()):
         narrower = [one.group for number, one in enumerate(channels, start=1) if number >> digit & 1]
-        smaller = cut(shapes, trace, Selection(trace.atoms, channels, {group.name: range(group.channels - 1) for group in narrower}))
+        smaller = cut(trace, shapes, Selection(trace.atoms, channels, {group.name: range(group.channels - 1) for group in narrower}))
         with located_errors(smaller, NO_CONSTANTS):
             cost_of(smaller, *inputs)
 
@@ -255,7 +317,7 @@ def _require_independent(generator: nn.Module, inputs: Arguments, trace: Channel
 def _require_same_code(
     smaller: nn.Module, inputs: Arguments, trace: ChannelTrace, selection: Selection, training: Graph | None = None
 ) -> None:
-    """Check that the code runs the same operators with one channel less in every group; this finds sizes that are constants.
+    """Check that the code runs the same operators with fewer channels in every group; this finds sizes that are constants.
 
     In training mode the expected operators are those of `training`.
 
@@ -266,5 +328,5 @@ def _require_same_code(
     try:
         graph = Graph(smaller, *inputs, training=training is not None)
     except GccError as error:
-        raise GccError(f"with a channel fewer{mode}, {error}; {NO_CONSTANTS}") from error
+        raise GccError(f"with fewer channels{mode}, {error}; {NO_CONSTANTS}") from error
     require_same_graph(trace, selection, graph, training)

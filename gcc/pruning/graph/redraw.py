@@ -43,7 +43,7 @@ def redrawn(
         is_drawn = isinstance(tensor, nn.Parameter) or (name in of_channels and not name.endswith(POWER_ITERATION))
         if is_drawn and tensor.is_floating_point():
             tensor.copy_(_drawn(tensor, random))
-    shorter = named_tensors(cut(full, trace, selection))
+    shorter = named_tensors(cut(trace, full, selection))
     for name, tensor in named_tensors(small).items():
         if name in shorter:
             tensor.copy_(shorter[name])

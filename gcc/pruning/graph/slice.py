@@ -20,12 +20,12 @@ Sizes = Sequence[int]
 
 
 @torch.no_grad()
-def cut(network: nn.Module, trace: ChannelTrace, selection: Selection) -> nn.Module:
+def cut(trace: ChannelTrace, network: nn.Module, selection: Selection) -> nn.Module:
     """Return a copy of a network that has only the selected positions.
 
     Args:
+        trace: the trace of the network's graph.
         network: the traced network or a copy of it, on any device; it is not changed.
-        trace: the trace of its graph.
         selection: the positions to keep.
     """
     smaller = copy_of(network)

@@ -69,6 +69,24 @@ def training_graph(network: nn.Module, graph: Graph, *inputs: Any) -> TrainingGr
         return None
 
 
+def graph_for_training(network: nn.Module, graph: Graph, *inputs: Any) -> TrainingGraph | None:
+    """Return the graph of a network in training mode if it runs there and has other operators or constants than in evaluation mode.
+
+    Raises:
+        GccError: it runs in training mode, but torch cannot export it.
+    """
+    samples = _trainable_inputs(network, inputs)
+    if samples is None:
+        return None
+    training = Graph(network, *samples, training=True)
+    return None if _constants(graph) == _constants(training) else TrainingGraph(training, samples)
+
+
+def _constants(graph: Graph) -> list[tuple[Any, Any, Any]]:
+    """Return every operator of a graph with its arguments, without the tensors."""
+    return [(node.target, *tree_map_only(fx.Node, lambda _: None, (node.args, node.kwargs))) for node in graph.steps()]
+
+
 def require_same_training(
     network: nn.Module,
     smaller: nn.Module,

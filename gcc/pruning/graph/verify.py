@@ -18,7 +18,8 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from gcc.errors import GccError
 from gcc.models.calls import Arguments, copies, copy_of, tensors_in
-from gcc.pruning.graph.aten_graph import Graph, describe_call
+from gcc.pruning.graph.aten_graph import Graph, arguments, describe_call, operator_name
+from gcc.pruning.graph.graph_form import GROUPED, Sizes
 from gcc.pruning.graph.groups import Selection
 from gcc.pruning.graph.masked import Reference, layouts_of, repeatable
 from gcc.pruning.graph.propagate import ChannelTrace
@@ -51,6 +52,10 @@ def require_same_graph(trace: ChannelTrace, selection: Selection, graph: Graph, 
         shapes = [list(tensor.shape) for tensor in tree_leaves(other.meta.get("val")) if isinstance(tensor, Tensor)]
         if shapes and expected != shapes:
             raise GccError(f"{describe_call(node)}: with fewer channels this returns {shapes}, expected {expected}; {NO_CONSTANTS}")
+        if operator_name(node) in GROUPED:
+            groups = GROUPED[operator_name(node)](Sizes(node, node, trace, selection))
+            if not groups.items() <= arguments(other).items():
+                raise GccError(f"{describe_call(node)}: with fewer channels this needs {groups}; {NO_CONSTANTS}")
 
 
 def require_equal(

@@ -56,7 +56,7 @@ class Cut:
             for one in self.channels
         }
         self.selection = Selection(self.trace.atoms, self.channels, self.chosen)
-        self.smaller = cut(network, self.trace, self.selection)
+        self.smaller = cut(self.trace, network, self.selection)
 
     def prove(self):
         graph = Graph(self.smaller, self.example)

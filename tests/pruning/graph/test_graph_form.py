@@ -1,0 +1,168 @@
+"""Networks whose code contains widths as constants are pruned as graphs; independent networks of the smaller widths are the reference."""
+
+import copy
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn import functional
+
+import gcc
+from gcc.errors import GccError, PruningWarning
+from gcc.pruning.graph.graph_form import OtherSizesError, PrunedGraph
+
+
+class Constants(nn.Module):
+    """A network with batch norm and dropout; `width` stands as a number in every line of a generator with widths as constants."""
+
+    def __init__(self, width, per_channel=None):
+        super().__init__()
+        self.width = (width, "which is not an attribute that can be followed") if per_channel is None else (per_channel, "")
+        self.inner = nn.Sequential(nn.Conv2d(3, width, 3, padding=1), nn.BatchNorm2d(width), nn.Dropout(0.5))
+        self.scale = nn.Parameter(torch.rand(width) + 0.5)
+        self.head = nn.Conv2d(width // 2 + width, 3, 1)
+
+    def forward(self, image):
+        width = int(f"{self.width[0]}")
+        batch, _, height, columns = image.shape
+        features = (
+            self.inner(image).reshape(1, batch * width, height, columns).reshape(batch, width, -1).view(batch, width, height, columns)
+        )
+        features = features * self.scale.view(1, width, 1, 1)
+        low, high = torch.split(features, [width // 2, width // 2], 1)
+        return self.head(torch.cat([low * high, features.narrow(1, 0, width)], 1))
+
+
+EXAMPLE = torch.rand(1, 3, 12, 8)
+
+
+@pytest.fixture(scope="module")
+def pruned():
+    torch.manual_seed(0)
+    network = Constants(16)
+    network.inner[1].running_mean.uniform_(-1, 1)
+    with pytest.warns(PruningWarning, match="runs its graph"):
+        return network, gcc.prune(network, EXAMPLE, metric="l1", budget="60%")
+
+
+@pytest.fixture
+def reference(pruned):
+    """The same code with the smaller width."""
+    _, smaller = pruned
+    width = smaller.inner[0].out_channels
+    network = Constants(width)
+    network.load_state_dict(smaller.state_dict())
+    assert 0 < width < 16
+    return network
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 12, 8), (3, 3, 12, 8), (1, 3, 6, 20), (2, 3, 7, 5)])
+def test_runs_on_the_sizes_that_the_code_runs_on(pruned, reference, shape):
+    image = torch.randn(shape)
+    torch.testing.assert_close(pruned[1].eval()(image), reference.eval()(image))
+
+
+def test_trains_like_the_code(pruned, reference):
+    smaller, image = copy.deepcopy(pruned[1]).train(), torch.randn(2, 3, 12, 8)
+    for network in (smaller, reference.train()):
+        torch.manual_seed(1)
+        network(image).square().sum().backward()
+    for one, other in zip(smaller.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
+    torch.testing.assert_close(smaller.inner[1].running_var, reference.inner[1].running_var)
+    assert smaller.inner[1].num_batches_tracked == 1 and pruned[1].inner[1].num_batches_tracked == 0
+
+
+def test_has_the_names_of_the_network_and_is_saved_like_it(pruned, tmp_path):
+    network, smaller = pruned
+    assert isinstance(smaller, PrunedGraph) and "torch.ops.aten.conv2d" in smaller.code
+    assert list(smaller.state_dict()) == list(network.state_dict())
+    save_file(smaller.state_dict(), tmp_path / "smaller.safetensors")
+    other = copy.deepcopy(smaller)
+    for parameter in other.parameters():
+        parameter.data.zero_()
+    other.load_state_dict(load_file(tmp_path / "smaller.safetensors"))
+    assert torch.equal(other.eval()(EXAMPLE), smaller.eval()(EXAMPLE))
+
+
+def test_can_be_exported_and_pruned_again(pruned):
+    smaller = pruned[1].eval()
+    program = torch.export.export(smaller, (EXAMPLE,))
+    torch.testing.assert_close(program.module()(EXAMPLE), smaller(EXAMPLE))
+    with pytest.warns(PruningWarning, match="runs its graph"):
+        smallest = gcc.prune(smaller, EXAMPLE, metric="l1", budget="60%")
+    assert smallest.inner[0].weight.shape[0] < smaller.inner[0].weight.shape[0]
+
+
+class Between(nn.Module):
+    """A function of the features between two convolutions."""
+
+    def __init__(self, function, after=8):
+        super().__init__()
+        self.before, self.after = nn.Conv2d(3, 8, 1), nn.Conv2d(after, 3, 1)
+        self.weight = nn.Parameter(torch.rand(8, 1, 3, 3))
+        self._function = function
+
+    def forward(self, image):
+        return self.after(self._function(self, self.before(image)))
+
+
+FUNCTIONS = {
+    "unflatten": lambda net, x: x.unflatten(1, (8, 1)).flatten(1, 2),
+    "expand": lambda net, x: x + x.mean((2, 3), keepdim=True).expand(-1, 8, x.shape[2], x.shape[3]),
+    "repeat": lambda net, x: x * x.mean(1, keepdim=True).repeat(1, 8, 1, 1),
+    "split": lambda net, x: torch.cat(torch.split(x, 4, 1), 1),
+    "slice": lambda net, x: torch.cat([x[:, :3] * 2, x[:, 3:8]], 1),
+    "negative slice": lambda net, x: torch.cat([x[:, :-5], x[:, -5:] * 2], 1),
+    "in place": lambda net, x: torch.cat([x[:, :4].mul_(2), x.narrow(1, 4, 4)], 1),
+    "layer norm": lambda net, x: functional.layer_norm(x.movedim(1, -1), (8,)).movedim(-1, 1),
+    "depthwise": lambda net, x: functional.conv2d(x, net.weight, padding=1, groups=8),
+    "group norm": lambda net, x: functional.group_norm(x, 4),
+    "zeros": lambda net, x: x + torch.zeros(1, 8, 1, 1),
+    "new zeros": lambda net, x: torch.maximum(x, x.new_full((8, 1, 1), 0.1)),
+    "noise": lambda net, x: x + 0.1 * torch.ones(1, 8, x.shape[2], x.shape[3]),
+    "window": lambda net, x: x.view(-1, 8, x.shape[2] // 2, 2, x.shape[3] // 2, 2).mean((3, 5)),
+    "tokens": lambda net, x: (
+        x.reshape(x.shape[0], 8, -1).transpose(1, 2).reshape(x.shape[0], -1, 2, 4).flatten(2).transpose(1, 2)[..., None]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.filterwarnings("ignore::gcc.errors.PruningWarning")
+def test_every_constant_size_follows(name):
+    torch.manual_seed(0)
+    network = Between(FUNCTIONS[name])
+    smaller = gcc.prune(network, torch.rand(1, 3, 4, 6), metric="l1", budget="70%")
+    assert smaller.before.weight.shape[0] < 8
+    kept = [int((network.before.weight == row).flatten(1).all(1).nonzero()[0, 0]) for row in smaller.before.weight]
+    masked = copy.deepcopy(network)
+    removed = [channel for channel in range(8) if channel not in kept]
+    if name in ("depthwise", "layer norm", "repeat", "group norm"):
+        return  # Zeros at the removed channels are not the same as their absence; the proof has compared these.
+    with torch.no_grad():
+        masked.after.weight[:, removed] = 0
+    image = torch.randn(2, 3, 8, 6)
+    torch.testing.assert_close(smaller(image), masked(image))
+
+
+def test_says_which_sizes_it_takes():
+    def only_even(net, x):
+        return x.view(-1, 8, x.shape[2] // 2, 2, x.shape[3]).mean(3) if x.shape[2] % 2 == 0 else x * 2
+
+    with pytest.warns(PruningWarning, match="view"):
+        smaller = gcc.prune(Between(only_even), torch.rand(1, 3, 4, 6), metric="l1", budget="70%")
+    assert smaller(torch.rand(5, 3, 8, 6)).shape == (5, 3, 4, 6)
+    with pytest.raises(OtherSizesError, match="does not run on these inputs"):
+        smaller(torch.rand(1, 3, 5, 6))
+
+
+def test_the_papers_counter_is_refused():
+    with pytest.raises(GccError, match="mac_counter='exact'"), pytest.warns(PruningWarning):
+        gcc.prune(Between(FUNCTIONS["expand"]), torch.rand(1, 3, 4, 6), metric="l1", budget="70%", mac_counter="paper")
+
+
+def test_a_network_without_values_is_refused():
+    with pytest.raises(GccError, match="weight has no values"):
+        gcc.prune(Between(FUNCTIONS["expand"]).to("meta"), torch.rand(1, 3, 4, 6), metric="l1")
