@@ -23,9 +23,18 @@ def _plain(outputs: Any) -> Any:
     return vars(outputs) if hasattr(outputs, "__dict__") and not isinstance(outputs, Tensor | dict | tuple | list) else outputs
 
 
+def copied(network: nn.Module) -> nn.Module:
+    """Return a copy; weights that hooks compute before every pass, which cannot be copied with their history, lose it."""
+    for module in network.modules():
+        for name, value in vars(module).items():
+            if isinstance(value, Tensor) and value.grad_fn is not None:
+                vars(module)[name] = value.detach()
+    return copy.deepcopy(network)
+
+
 def evaluated(network: nn.Module, inputs: Sequence[Any]) -> list[Tensor]:
     with torch.no_grad():
-        return called(copy.deepcopy(network).eval(), inputs)
+        return called(copied(network).eval(), inputs)
 
 
 def shapes(tensors: Sequence[Tensor]) -> list[tuple[int, ...]]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .network import Network
+from .repositories import REPOSITORIES
 from .restoration import RESTORATION
 from .vision import CI, TIMM, TORCHVISION
 
-ZOO = {network.name: network for network in (*RESTORATION, *TORCHVISION, *TIMM)}
+ZOO = {network.name: network for network in (*RESTORATION, *TORCHVISION, *TIMM, *REPOSITORIES)}
 
 
 def chosen(names: Sequence[str]) -> list[Network]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import io
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from .calls import called, close, evaluated, other_batch, other_size, shapes
+from .calls import called, close, copied, evaluated, other_batch, other_size, shapes
 from .macs import products, total, untouched_share
 from .masked import equals_masked
 
@@ -34,7 +33,7 @@ def first_line(error: BaseException) -> str:
 
 def cost(original: nn.Module, pruned: nn.Module, inputs: Inputs) -> dict[str, Any]:
     """Return the share of multiply-accumulates that is left, and the share of these in products that lost nothing."""
-    before, after = products(copy.deepcopy(original), inputs), products(copy.deepcopy(pruned), inputs)
+    before, after = products(copied(original), inputs), products(copied(pruned), inputs)
     return {"macs": total(before), "share": total(after) / max(1, total(before)), "untouched": untouched_share(before, after)}
 
 
@@ -118,7 +117,7 @@ def _exported(network: nn.Module, inputs: Inputs) -> list[Tensor]:
 
     file = io.BytesIO()
     torch.onnx.export(
-        copy.deepcopy(network).eval(),
+        copied(network).eval(),
         tree_map_only(Tensor, torch.clone, inputs),
         file,
         dynamo=True,
@@ -151,7 +150,7 @@ def _same_shapes(expected: Sequence[Tensor], outputs: Sequence[Tensor]) -> str:
 
 def _gradients(network: nn.Module, inputs: Inputs) -> dict[str, bool]:
     """Return which parameters get a gradient in a training step, and whether it is finite."""
-    trained = copy.deepcopy(network).train()
+    trained = copied(network).train()
     trained.zero_grad(set_to_none=True)
     outputs = [tensor for tensor in called(trained, inputs) if tensor.requires_grad]
     torch.stack([(tensor.float() / (tensor.detach().abs().max() + 1e-6)).square().mean() for tensor in outputs]).sum().backward()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .calls import close, evaluated
+from .calls import close, copied, evaluated
 
 TOLERANCE = 1e-3
 MIXING = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
@@ -22,7 +21,7 @@ def equals_masked(original: nn.Module, pruned: nn.Module, inputs: Sequence[Any])
     Every parameter of the pruned network must be a part of the original's: the rows, columns and so on that it kept. The others are set to
     zero. What cannot be compared this way is reported as not checked: other names or values of parameters, statistics over channels.
     """
-    reference = copy.deepcopy(original).eval()
+    reference = copied(original).eval()
     kept = dict(pruned.named_parameters())
     with torch.no_grad():
         for name, parameter in reference.named_parameters():

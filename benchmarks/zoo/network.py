@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+from unittest.mock import MagicMock
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -25,11 +29,13 @@ class Repository:
         name: owner and name at GitHub.
         commit: the commit.
         paths: folders that its modules are imported from.
+        unneeded: packages that its modules import and its networks do not use.
     """
 
     name: str
     commit: str
     paths: tuple[str, ...] = (".",)
+    unneeded: tuple[str, ...] = ()
 
     @property
     def folder(self) -> str:
@@ -44,6 +50,7 @@ class Repository:
         if repositories is None or not (repositories / self.folder).is_dir():
             raise FileNotFoundError(f"{self.name} at {self.commit[:12]} is not at --repos/{self.folder}")
         sys.path[:0] = [str(repositories / self.folder / path) for path in self.paths]
+        sys.modules.update((name, MagicMock(__path__=[], __spec__=ModuleSpec(name, None))) for name in self.unneeded)
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,21 @@ def attribute(path: str) -> Any:
     """Import what `module:attribute` names."""
     module, _, name = path.partition(":")
     return getattr(importlib.import_module(module), name)
+
+
+def defined(path: str, name: str, **names: Any) -> Any:
+    """Return a class or function of a script, without running the script.
+
+    Args:
+        path: the script, from one of the folders that modules are imported from.
+        name: the class.
+        names: what the class reads from the script.
+    """
+    file = next(Path(folder, path) for folder in sys.path if Path(folder, path).is_file())
+    definitions = [node for node in ast.parse(file.read_text()).body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+    scope = {"nn": nn, "torch": torch, "F": nn.functional, "np": np, "__name__": "script", **names}
+    exec(compile(ast.Module(definitions, []), str(file), "exec"), scope)
+    return scope[name]
 
 
 def noise(*shapes: tuple[int, ...]) -> Callable[[], tuple[Tensor, ...]]:

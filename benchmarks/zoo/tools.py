@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .calls import copied
 from .macs import products, total
 
 SEARCH_STEPS = 8
@@ -30,7 +30,7 @@ def torch_pruning(network: nn.Module, inputs: tuple[Any, ...]) -> nn.Module:
     import torch_pruning as peer
 
     def pruned(ratio: float) -> nn.Module:
-        smaller = copy.deepcopy(network)
+        smaller = copied(network)
         importance = peer.importance.MagnitudeImportance(p=1)
         peer.pruner.MagnitudePruner(
             smaller, inputs, importance, global_pruning=True, pruning_ratio=ratio, ignored_layers=output_layers(smaller, inputs)
@@ -50,7 +50,7 @@ def half_by_ratio(network: nn.Module, inputs: tuple[Any, ...], pruned: Callable[
     Raises:
         ValueError: none of the ratios reaches half.
     """
-    full = total(products(copy.deepcopy(network), inputs))
+    full = total(products(copied(network), inputs))
     low, high, best = 0.0, 1.0, None
     for _ in range(SEARCH_STEPS):
         ratio = (low + high) / 2
