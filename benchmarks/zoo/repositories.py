@@ -45,7 +45,7 @@ ANIMEGAN = Repository("bryandlee/animegan2-pytorch", "25d7b017267208dfaf34026aa3
 LIGHTWEIGHT = Repository(
     "lucidrains/lightweight-gan",
     "efbec4570b7cb715e05058eccc518dc1a5753523",
-    unneeded=("adabelief_pytorch", "kornia", "kornia.filters", "tqdm"),
+    unneeded=("adabelief_pytorch", "tqdm"),
 )
 WAV2LIP = Repository("Rudrabha/Wav2Lip", "5c90fa9b4a2c2a37d0b4ebf7633ac41534eb9941")
 EDGECONNECT = Repository("knazeri/edge-connect", "3142579785c5c8cc92ad655616d40f4f52fc7ec1")
@@ -215,7 +215,7 @@ def fomm_tensors() -> tuple[Any, ...]:
     def jacobian() -> Any:
         return torch.eye(2).repeat(1, 10, 1, 1) + 0.01 * torch.rand(1, 10, 2, 2)
 
-    return torch.rand(1, 3, 64, 64), keypoints(), jacobian(), keypoints(), jacobian()
+    return torch.rand(1, 3, 128, 128), keypoints(), jacobian(), keypoints(), jacobian()
 
 
 def basicsr(module: str, name: str, **arguments: Any) -> nn.Module:
@@ -255,10 +255,10 @@ def progan() -> nn.Module:
     return generator
 
 
-def lama_saic() -> nn.Module:
-    even, none = {"ratio_gin": 0, "ratio_gout": 0, "enable_lfu": False}, {"ratio_gin": 0.75, "ratio_gout": 0.75, "enable_lfu": False}
+def lama_saic(ratio: float) -> nn.Module:
+    plain, mixed = {"ratio_gin": 0, "ratio_gout": 0, "enable_lfu": False}, {"ratio_gin": ratio, "ratio_gout": ratio, "enable_lfu": False}
     return attribute("saicinpainting.training.modules.ffc:FFCResNetGenerator")(
-        4, 3, ngf=32, n_blocks=4, add_out_act="sigmoid", init_conv_kwargs=even, downsample_conv_kwargs=even, resnet_conv_kwargs=none
+        4, 3, ngf=32, n_blocks=4, add_out_act="sigmoid", init_conv_kwargs=plain, downsample_conv_kwargs=plain, resnet_conv_kwargs=mixed
     )
 
 
@@ -337,6 +337,7 @@ REPOSITORIES = [
     ),
     Network("StarGAN", STARGAN, "model:Generator", noise((1, 3, 32, 32), (1, 5))),
     Network("StarGANv2", STARGAN2, "core.model:Generator", noise((1, 3, 64, 64), (1, 64)), {"img_size": 64, "w_hpf": 0}),
+    Network("StarGANv2-hpf-celeba", STARGAN2, "core.model:Generator", noise((1, 3, 64, 64), (1, 64)), {"img_size": 64, "w_hpf": 1}),
     Network("HiFi-GAN-V1", HIFIGAN, "models:Generator", noise((1, 80, 8)), {"h": HIFIGAN_V1}),
     Network("HiFi-GAN-V3", HIFIGAN, "models:Generator", noise((1, 80, 8)), {"h": HIFIGAN_V3}),
     Network("BigVGAN", BIGVGAN, "bigvgan:BigVGAN", noise((1, 80, 4)), {"h": BIGVGAN_BASE}),
@@ -424,5 +425,6 @@ REPOSITORIES = [
         noise((1, 8, 64)),
         {"style_dim": 64, "channels": [128, 128, 64]},
     ),
-    Network("LaMa-saic", LAMA, lama_saic, image(64, 4)),
+    Network("LaMa-saic", LAMA, later(lama_saic, 0.75), image(64, 4)),
+    Network("LaMa-regular", LAMA, later(lama_saic, 0.0), image(64, 4)),
 ]

@@ -41,7 +41,20 @@ def torch_pruning(network: nn.Module, inputs: tuple[Any, ...]) -> nn.Module:
 
 
 def torch_kirigami(network: nn.Module, inputs: tuple[Any, ...]) -> nn.Module:
-    raise NotImplementedError
+    """Prune by magnitude to a share of the parameters."""
+    from torch_kirigami import DependencyGraph
+    from torch_kirigami.pruning import Greedy, GroupMagnitude, ParameterBudget, Pruner
+
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+
+    def pruned(ratio: float) -> nn.Module:
+        smaller = copied(network)
+        pruner = Pruner(smaller, graph=DependencyGraph.build(smaller, args=inputs))
+        budget = ParameterBudget(max_params=int((1 - ratio) * parameters))
+        smaller, _ = pruner.prune(pruner.discover_candidates(), budget=budget, strategy=Greedy(GroupMagnitude(p=1)))
+        return smaller
+
+    return half_by_ratio(network, inputs, pruned)
 
 
 def half_by_ratio(network: nn.Module, inputs: tuple[Any, ...], pruned: Callable[[float], nn.Module]) -> nn.Module:
