@@ -1,0 +1,77 @@
+"""The original network with zeros where channels were removed, found by the values that the pruned network kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .calls import close, copied, evaluated
+
+TOLERANCE = 1e-3
+MIXING = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+"""Layers whose statistics change with the number of channels."""
+
+
+def equals_masked(original: nn.Module, pruned: nn.Module, inputs: Sequence[Any]) -> str:
+    """Compare a pruned network with the original whose removed channels are zero.
+
+    Every parameter of the pruned network must be a part of the original's: the rows, columns and so on that it kept. The others are set to
+    zero. What cannot be compared this way is reported as not checked: other names or values of parameters, statistics over channels.
+    """
+    reference = copied(original).eval()
+    kept = dict(pruned.named_parameters())
+    with torch.no_grad():
+        for name, parameter in reference.named_parameters():
+            if name not in kept:
+                return f"not checked: {name} is not in the pruned network"
+            positions = kept_positions(parameter, kept[name])
+            if positions is None:
+                return f"not checked: {name} is not a part of the original's"
+            mask = torch.zeros_like(parameter, dtype=torch.bool)
+            mask[torch.meshgrid(*positions, indexing="ij")] = True
+            parameter.masked_fill_(~mask, 0)
+    outputs, references = evaluated(pruned, inputs), evaluated(reference, inputs)
+    if close(outputs, references, TOLERANCE):
+        return "yes"
+    if any(isinstance(module, MIXING) for module in original.modules()):
+        return "not checked: statistics over channels"
+    return "not checked: the outputs differ" if _mixes(original) else "no: the outputs differ"
+
+
+def _mixes(network: nn.Module) -> bool:
+    """Tell whether attention or a norm of its own class may compute with widths or over channels."""
+    classes = {type(module) for module in network.modules() if not isinstance(module, nn.modules.batchnorm._NormBase)}
+    return any(word in kind.__name__.lower() for kind in classes for word in ("norm", "att", "mean", "equal", "modulated"))
+
+
+def kept_positions(full: Tensor, part: Tensor) -> list[Tensor] | None:
+    """Return, for each dimension, the positions of `full` that `part` consists of; None if there are none, or if they are not unique.
+
+    >>> full = torch.arange(12.0).reshape(3, 4)
+    >>> [positions.tolist() for positions in kept_positions(full, full[[0, 2]][:, [1, 3]])]
+    [[0, 2], [1, 3]]
+    """
+    if full.ndim != part.ndim or any(one < other for one, other in zip(full.shape, part.shape, strict=True)) or not part.numel():
+        return None
+    if full.shape == part.shape:
+        return [torch.arange(size) for size in full.shape] if torch.equal(full, part) else None
+    if full.ndim == 1:
+        # If a value occurs twice, both are kept: the rows and columns that surround the removed one are zero.
+        return [torch.isin(full.detach(), part.detach()).nonzero().flatten()] if torch.isin(part, full).all() else None
+    values, order = full.detach().flatten().sort()
+    found = torch.searchsorted(values, part.detach().flatten().contiguous()).clamp(max=len(values) - 1)
+    if not torch.equal(values[found], part.detach().flatten()):
+        return None
+    indices = torch.unravel_index(order[found], full.shape)
+    positions = []
+    for dim, index in enumerate(indices):
+        # Values that occur twice give a wrong position now and then: the most frequent one of each slice is right.
+        slices = index.reshape(part.shape).movedim(dim, 0).reshape(part.shape[dim], -1)
+        positions.append(slices.mode(1).values)
+    chosen = full.detach()
+    for dim, index in enumerate(positions):
+        chosen = chosen.index_select(dim, index)
+    return positions if torch.equal(chosen, part.detach()) else None

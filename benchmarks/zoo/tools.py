@@ -1,0 +1,103 @@
+"""The tools: each prunes a network to half the multiply-accumulates of its example."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .calls import copied
+from .macs import products, total
+
+SEARCH_STEPS = 8
+"""Ratios that are tried for tools that take a ratio of channels instead of a budget."""
+
+
+def ours(network: nn.Module, inputs: tuple[Any, ...]) -> nn.Module:
+    import gcc
+    from gcc.errors import PruningWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PruningWarning)
+        return gcc.prune(network, inputs, metric="l1", budget="50%")
+
+
+def torch_pruning(network: nn.Module, inputs: tuple[Any, ...]) -> nn.Module:
+    """Prune by magnitude over all layers; layers that produce an output stay."""
+    import torch_pruning as peer
+
+    def pruned(ratio: float) -> nn.Module:
+        smaller = copied(network)
+        importance = peer.importance.MagnitudeImportance(p=1)
+        peer.pruner.MagnitudePruner(
+            smaller, inputs, importance, global_pruning=True, pruning_ratio=ratio, ignored_layers=output_layers(smaller, inputs)
+        ).step()
+        return smaller
+
+    return half_by_ratio(network, inputs, pruned)
+
+
+def torch_kirigami(network: nn.Module, inputs: tuple[Any, ...]) -> nn.Module:
+    """Prune by magnitude to a share of the parameters."""
+    from torch_kirigami import DependencyGraph
+    from torch_kirigami.pruning import Greedy, GroupMagnitude, ParameterBudget, Pruner
+
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+
+    def pruned(ratio: float) -> nn.Module:
+        smaller = copied(network)
+        pruner = Pruner(smaller, graph=DependencyGraph.build(smaller, args=inputs))
+        budget = ParameterBudget(max_params=int((1 - ratio) * parameters))
+        smaller, _ = pruner.prune(pruner.discover_candidates(), budget=budget, strategy=Greedy(GroupMagnitude(p=1)))
+        return smaller
+
+    return half_by_ratio(network, inputs, pruned)
+
+
+def half_by_ratio(network: nn.Module, inputs: tuple[Any, ...], pruned: Callable[[float], nn.Module]) -> nn.Module:
+    """Return the largest network within half the multiply-accumulates that a bisection over ratios of channels finds.
+
+    Raises:
+        ValueError: none of the ratios reaches half.
+    """
+    full = total(products(copied(network), inputs))
+    low, high, best = 0.0, 1.0, None
+    for _ in range(SEARCH_STEPS):
+        ratio = (low + high) / 2
+        smaller = pruned(ratio)
+        if total(products(smaller, inputs)) <= full / 2:
+            best, high = smaller, ratio
+        else:
+            low = ratio
+    if best is None:
+        raise ValueError(f"no ratio up to {low:.2f} reaches half the multiply-accumulates")
+    return best
+
+
+def output_layers(network: nn.Module, inputs: tuple[Any, ...]) -> list[nn.Module]:
+    """Return the layers whose outputs are the network's outputs, or the last one that runs if none is."""
+    storage: dict[int, nn.Module] = {}
+    last: list[nn.Module] = []
+
+    def remember(module: nn.Module, args: Any, output: Any) -> None:
+        if isinstance(output, Tensor):
+            storage[output.data_ptr()] = module
+            last[:] = [module]
+
+    layers = [module for module in network.modules() if isinstance(module, nn.Linear | nn.modules.conv._ConvNd)]
+    hooks = [module.register_forward_hook(remember) for module in layers]
+    with torch.no_grad():
+        outputs = torch.utils._pytree.tree_leaves(network(*inputs))
+    for hook in hooks:
+        hook.remove()
+    return [storage[tensor.data_ptr()] for tensor in outputs if isinstance(tensor, Tensor) and tensor.data_ptr() in storage] or last
+
+
+TOOLS: dict[str, Callable[[nn.Module, tuple[Any, ...]], nn.Module]] = {
+    "ours": ours,
+    "torch-pruning": torch_pruning,
+    "torch-kirigami": torch_kirigami,
+}
