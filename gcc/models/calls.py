@@ -40,7 +40,8 @@ def arguments_of(example: Any) -> Arguments:
             f"example_input has {fault}: {name}; expected a tensor, or a tuple with one item for each argument "
             "of the generator: tensors, numbers, text, None, or lists and dictionaries of these"
         )
-    if not all(tensor.numel() for tensor in tensors_in(inputs)):
+    tensors = tensors_in(inputs)
+    if not any(tensor.numel() for tensor in tensors) or any(tensor.ndim and not len(tensor) for tensor in tensors):
         raise GccError("example_input is empty: expected one sample or more")
     return inputs
 

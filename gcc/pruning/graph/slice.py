@@ -36,9 +36,9 @@ def cut(trace: ChannelTrace, network: nn.Module, selection: Selection) -> nn.Mod
     for module in smaller.modules():
         for table in (module._parameters, module._buffers):
             table.update((name, shorter[id(tensor)]) for name, tensor in table.items() if id(tensor) in shorter)  # type: ignore[misc]
-    for path, sizes in _sizes(trace, selection).items():
-        module = smaller.get_submodule(path)
-        for name, value in sizes.items():
+    sizes = _sizes(trace, selection)
+    for path, module in smaller.named_modules():
+        for name, value in (sizes[path] if path in sizes else _sizes_of_weight(module)).items():
             setattr(module, name, value)
     for (path, name), axes in trace.stored_sizes.items():
         widths = {selection.size(axis) for axis in axes}
@@ -82,6 +82,17 @@ def _sizes(trace: ChannelTrace, selection: Selection) -> dict[str, dict[str, Any
             before, after = ([selection.size(axis) for axis in trace.layout(end)] for end in (node.all_input_nodes[0], node))
             attributes[path] = sizes(module, before, after)
     return attributes
+
+
+def _sizes_of_weight(module: nn.Module) -> dict[str, Any]:
+    """Return the attributes of a layer whose weight other code uses: it does not run itself."""
+    weight = module._parameters.get("weight")
+    if weight is None or not isinstance(module, (nn.Linear, *CONVOLUTIONS)):
+        return {}
+    if isinstance(module, nn.Linear):
+        return {"in_features": weight.shape[1], "out_features": weight.shape[0]}
+    inputs, outputs = (0, 1) if module.transposed else (1, 0)
+    return {"in_channels": weight.shape[inputs], "out_channels": weight.shape[outputs]} if module.groups == 1 else {}
 
 
 def _convolution(module: Any, before: Sizes, after: Sizes) -> dict[str, Any]:

@@ -787,3 +787,30 @@ def test_messages_name_no_options_of_the_command_line_and_no_teacher(settings):
     with pytest.raises(GccError) as caught:
         gcc.prune(**{"generator": chain(), "example_input": IMAGE, "metric": "l1", "budget": "50%", "min_keep_ratio": 0.9} | settings)
     assert "--" not in str(caught.value) and "teacher" not in str(caught.value)
+
+
+def test_a_layer_whose_weight_other_code_uses_stores_its_sizes():
+    torch.manual_seed(0)
+    network = Composed(
+        lambda self, x: self.out(functional.conv2d(functional.conv2d(x, self.first.weight), self.second.weight, padding=1)),
+        first=conv(3, 12, 1),
+        second=nn.Conv2d(12, 8, 3),
+        out=conv(8, 3),
+    )
+    smaller = gcc.prune(network, IMAGE, "l1", "50%")
+    for layer in (smaller.first, smaller.second):
+        assert (layer.out_channels, layer.in_channels) == layer.weight.shape[:2] and smaller.first.out_channels < 12
+
+
+class Unlabelled(nn.Sequential):
+    """A generator with an input for labels, of which there are none."""
+
+    def forward(self, x, labels):
+        return super().forward(x)
+
+
+def test_an_input_without_values_beside_the_image_is_taken():
+    network = Unlabelled(conv(3, 12), conv(12, 3))
+    assert gcc.prune(network, (IMAGE, torch.zeros(1, 0)), "l1", "50%")[0].out_channels < 12
+    with pytest.raises(GccError, match="example_input is empty"):
+        gcc.prune(network, (IMAGE[:0], torch.zeros(1, 0)), "l1", "50%")
