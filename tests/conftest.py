@@ -7,6 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.helpers.families import small_demo_data
+
 if not os.environ.get("GCC_TEST_CUDA"):
     # Tests compare bits, which `--device auto` would compute on a GPU in half precision. Programs that tests start inherit this.
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
@@ -21,13 +23,10 @@ def _one_thread_and_wide_output():
 
 
 @pytest.fixture
-def small_worlds(monkeypatch):
+def small_worlds():
     """Demo data of so few samples that a run takes two steps per epoch of 20."""
-    from gcc.registry import ARCHITECTURES, DATASETS
-
-    for arch in ARCHITECTURES.names():
-        source = DATASETS.load(ARCHITECTURES.load(arch).demo_source)
-        monkeypatch.setattr(source, "sizes", {"train": 40, "val": 6, "test": 6})
+    with small_demo_data():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ from gcc.registry import ARCHITECTURES
 from gcc.training.checkpoint import Checkpoints
 from tests.helpers.families import TINY
 
-CASES = int(os.environ.get("GCC_FUZZ", "300"))
+CASES = int(os.environ.get("GCC_FUZZ", "100"))
 SECONDS, MEGABYTES = 5.0, 700
 """What one case may take, and what all of a kind together may add to the peak of memory: the largest image that is read takes 540 MB."""
 STRANGE = [None, True, False, 0, -1, 1, 2**31, 2**63, -(2**63), 10**400, 1e308, -0.0, float("nan"), float("inf")]

@@ -159,14 +159,14 @@ def no_z(random):
 # From Python 3.12 on, a fork of a process with threads warns; the worker processes use none.
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize("start", ["fork", "spawn"])
-def test_workers_map_the_file_themselves(start, tmp_path):
+def test_a_worker_maps_the_file_itself(start, tmp_path):
     pictures(tmp_path / "train", 40, 600, 400)
     source = open_source(tmp_path, "paired", "train", SimpleNamespace(size=16), "streets", "aligned").cached(tmp_path / STORE)
     plain = opened(tmp_path)
     source.sample(0, None)
     assert len(pickle.dumps(source)) < 20_000 < source.cache_path.stat().st_size
     keys = [(index, (5, index)) for index in range(4)]
-    loader = DataLoader(_Samples(source, no_z), sampler=keys, batch_size=None, num_workers=2, multiprocessing_context=start)
+    loader = DataLoader(_Samples(source, no_z), sampler=keys, batch_size=None, num_workers=1, multiprocessing_context=start)
     for (index, seed), sample in zip(keys, loader, strict=True):
         expected = plain.sample(index, np.random.default_rng(seed))
         assert all(sample[key].equal(expected[key]) for key in expected)

@@ -16,15 +16,22 @@ from gcc.artifacts.model import read
 from gcc.cli.evaluate import command
 from gcc.errors import DataError, GccError, OutputError
 from gcc.evaluation.evaluate import Evaluation, Metric, evaluate, evaluation_path, free_path, save_evaluation
-from tests.helpers.families import TINY
+from tests.helpers.families import TINY, small_demo_data
 
 pytestmark = pytest.mark.usefixtures("small_worlds")
 
 
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
+    with small_demo_data():
+        Compressor(Teacher.create("pix2pix"), **TINY["pix2pix"]).run().save(folder)
+    return folder
+
+
 @pytest.fixture
-def saved(tmp_path):
-    Compressor(Teacher.create("pix2pix"), **TINY["pix2pix"]).run().save(tmp_path / "run")
-    return tmp_path / "run"
+def saved(finished_run, tmp_path):
+    return shutil.copytree(finished_run, tmp_path / "run")
 
 
 def images(folder, count, seed, names=None, size=24):
@@ -113,7 +120,7 @@ def test_a_value_that_is_not_finite_is_null_and_other_files_stay(tmp_path):
 
 
 def test_all_generators_of_a_family_are_needed(tmp_path):
-    Compressor(Teacher.create("cyclegan"), **TINY["cyclegan"]).run().save(tmp_path)
+    Compressor(Teacher.create("cyclegan"), **TINY["cyclegan"] | {"epochs": 1}).run().save(tmp_path)
     with pytest.raises(GccError, match="lacks the generator B2A: give the folder of all generators"):
         evaluate(tmp_path / "student" / "A2B", evaluators="fd_effnetlite0")
     with pytest.raises(GccError, match="no evaluators"):

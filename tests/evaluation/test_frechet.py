@@ -133,16 +133,16 @@ def test_a_missing_package_is_named_with_the_extra(kind, monkeypatch):
 def test_the_distance_grows_with_noise():
     evaluator = FDEffNetLite0(context())
     extract = evaluator.extractor(context())
-    photos = streets(32)
+    photos = streets(16)
     random = torch.Generator().manual_seed(0)
 
     def features_of(images):
         with torch.no_grad():
             return extract(((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8))
 
-    real = features_of(photos[16:])
-    noise = torch.randn(photos[:16].shape, generator=random)
-    fake = [features_of(photos[:16] + deviation * noise) for deviation in (0, 0.15, 0.6)]
+    real = features_of(photos[8:])
+    noise = torch.randn(photos[:8].shape, generator=random)
+    fake = [features_of(photos[:8] + deviation * noise) for deviation in (0, 0.15, 0.6)]
     distances = [evaluator.distance(images, real) for images in fake]
     assert distances == sorted(distances) and distances[-1] > 2 * distances[0]
     kids = [KID(context()).distance(images, real) for images in fake]

@@ -104,6 +104,7 @@ def test_it_is_stored_for_later_runs_and_otherwise_trained(trained, store, monke
         raise RuntimeError("trains")
 
     monkeypatch.setattr(small_segmenter, "train_segmenter", fresh)
+    monkeypatch.setattr(Streets, "sizes", Lasting.sizes)
     for other in (source("val"), source(size=64), Streets(None, "train", SimpleNamespace(size=32))):
         with pytest.raises(RuntimeError, match="trains"):
             ready(context(other, store))

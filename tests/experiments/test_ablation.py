@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import statistics
 
 import pytest
@@ -13,7 +14,7 @@ from gcc.artifacts.model import read
 from gcc.errors import GccError, OutputError, RecipeError
 from gcc.experiments.ablation import Ablation
 from gcc.registry.presets import PRESETS
-from tests.helpers.families import TINY
+from tests.helpers.families import TINY, small_demo_data
 
 pytestmark = pytest.mark.usefixtures("small_worlds")
 
@@ -24,6 +25,20 @@ def ablation(out, arch="pix2pix", presets=("pruned-only", "gcc"), seeds=2, **set
 
 def run(ablation):
     return list(ablation.runs(Console(file=io.StringIO())))
+
+
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory):
+    """A finished ablation of one run of the variant gcc."""
+    folder = tmp_path_factory.mktemp("finished")
+    with small_demo_data():
+        ablation(folder, presets=["gcc"], seeds=1).run()
+    return folder
+
+
+@pytest.fixture
+def finished(finished_run, tmp_path):
+    return shutil.copytree(finished_run, tmp_path / "finished")
 
 
 def test_variants_share_widths_seeds_and_teachers_and_finished_runs_are_not_repeated(tmp_path):
@@ -62,7 +77,7 @@ def test_variants_share_widths_seeds_and_teachers_and_finished_runs_are_not_repe
 
 
 def test_each_generator_of_a_family_has_its_own_metrics(tmp_path):
-    one = ablation(tmp_path, arch="cyclegan", presets=["gcc"], seeds=1, evaluators="fd_effnetlite0")
+    one = ablation(tmp_path, arch="cyclegan", presets=["gcc"], seeds=1, evaluators="fd_effnetlite0", epochs=1)
     run(one)
     values = one.measurements().to_dict()["gcc"]
     assert values.keys() == {"A2B fd_effnetlite0", "B2A fd_effnetlite0"} and len(set(map(tuple, values.values()))) == 2
@@ -84,38 +99,36 @@ def test_one_seed_has_no_deviation_and_a_variant_named_twice_runs_once(tmp_path)
     assert "One run each" in single.save()[1].read_text()
 
 
-def test_runs_with_other_inputs_are_refused(tmp_path):
-    out = tmp_path / "out"
-    run(ablation(out, presets=["gcc"], seeds=1))
-    other = ablation(out, presets=["gcc"], seeds=1, amp="bf16")
+def test_runs_with_other_inputs_are_refused(finished, tmp_path):
+    other = ablation(finished, presets=["gcc"], seeds=1, amp="bf16")
     with pytest.raises(OutputError, match=r"contains an ablation with other inputs \(amp was auto and is bf16\)"):
         other.plan()
     data = tmp_path / "data" / "train"
     data.mkdir(parents=True)
     for number in range(8):
         Image.new("RGB", (64, 32), (number, 0, 0)).save(data / f"{number}.png")
-    other = ablation(out, presets=["gcc"], seeds=1, data=tmp_path / "data")
+    other = ablation(finished, presets=["gcc"], seeds=1, data=tmp_path / "data")
     with pytest.raises(OutputError, match=r"^the data differ, or are read in another way: .* another recipe \(decay_fraction was"):
         other.plan()
-    demo = ablation(out, presets=["gcc"], seeds=1)
+    demo = ablation(finished, presets=["gcc"], seeds=1)
     demo._inputs["data"] = "another fingerprint"
     with pytest.raises(OutputError, match=r"contains an ablation with other inputs \(other data\)"):
         demo.plan()
 
 
-def test_run_trains_and_writes_everything_and_options_at_their_defaults_are_the_same_inputs(tmp_path):
-    measured = ablation(tmp_path, presets=["gcc"], seeds=1).run()
-    assert json.loads((tmp_path / "ablation.json").read_text())["figures"] == measured.to_dict()
-    assert (tmp_path / "ablation.md").read_text() == measured.to_markdown() and (tmp_path / "ablation.png").is_file()
+def test_run_trains_and_writes_everything_and_options_at_their_defaults_are_the_same_inputs(finished):
+    measured = ablation(finished, presets=["gcc"], seeds=1).measurements()
+    assert json.loads((finished / "ablation.json").read_text())["figures"] == measured.to_dict()
+    assert (finished / "ablation.md").read_text() == measured.to_markdown() and (finished / "ablation.png").is_file()
     # The command line names every option, and earlier versions wrote those alone that were given.
-    assert run(ablation(tmp_path, presets=["gcc"], seeds=1, amp="auto", on_nan="stop", workers=None, data=None)) == []
-    plan = json.loads((tmp_path / "ablation-plan.json").read_text())
+    assert run(ablation(finished, presets=["gcc"], seeds=1, amp="auto", on_nan="stop", workers=None, data=None)) == []
+    plan = json.loads((finished / "ablation-plan.json").read_text())
     for name in ("amp", "on_nan", "on_collapse"):
         del plan[name]
-    (tmp_path / "ablation-plan.json").write_text(json.dumps(plan))
-    ablation(tmp_path, presets=["gcc"], seeds=1).plan()
+    (finished / "ablation-plan.json").write_text(json.dumps(plan))
+    ablation(finished, presets=["gcc"], seeds=1).plan()
     with pytest.raises(OutputError, match="on_nan was stop and is rollback"):
-        ablation(tmp_path, presets=["gcc"], seeds=1, on_nan="rollback").plan()
+        ablation(finished, presets=["gcc"], seeds=1, on_nan="rollback").plan()
 
 
 @pytest.mark.parametrize("plan", ["[]", "3", "null", "no JSON"])
@@ -125,9 +138,8 @@ def test_a_damaged_plan_is_refused(plan, tmp_path):
         ablation(tmp_path, seeds=1).plan()
 
 
-def test_another_first_variant_takes_the_widths_of_a_finished_run(tmp_path):
-    run(ablation(tmp_path, presets=["gcc"], seeds=1))
-    later = ablation(tmp_path, presets=["pruned-only", "gcc"], seeds=1)
+def test_another_first_variant_takes_the_widths_of_a_finished_run(finished):
+    later = ablation(finished, presets=["pruned-only", "gcc"], seeds=1)
     assert run(later) == ["pruned-only, seed 0"]
     assert later.measurements().values.keys() == {"teacher", "pruned-only", "gcc"}
 
@@ -151,12 +163,10 @@ def test_arguments_of_other_types_are_refused(tmp_path):
         Ablation("pix2pix", tmp_path)
 
 
-def test_a_stopped_run_is_resumed(tmp_path):
+def test_a_stopped_run_is_resumed(finished, tmp_path):
     def stop(step):
         raise KeyboardInterrupt
 
-    first = ablation(tmp_path / "whole", presets=["gcc"], seeds=1)
-    run(first)
     stopped = ablation(tmp_path / "stopped", presets=["gcc"], seeds=1)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Compressor, "monitored", lambda self: stop(None) if "student" in self.pairs and self.epoch == 2 else {})
@@ -165,7 +175,7 @@ def test_a_stopped_run_is_resumed(tmp_path):
     assert (folder / "checkpoints").is_dir() and not (folder / "student").exists()
     assert run(ablation(tmp_path / "stopped", presets=["gcc"], seeds=1)) == ["gcc, seed 0"]
     assert not (folder / "replaced").exists()
-    weights = [(tmp_path / name / "gcc" / "seed-0" / "student" / "model.safetensors").read_bytes() for name in ("whole", "stopped")]
+    weights = [(out / "gcc" / "seed-0" / "student" / "model.safetensors").read_bytes() for out in (finished, tmp_path / "stopped")]
     assert weights[0] == weights[1]
 
 
@@ -175,7 +185,6 @@ def test_the_folder_of_a_single_run_is_refused(tmp_path):
         ablation(tmp_path).plan()
 
 
-def test_changed_recipe_fields_are_named(tmp_path):
-    run(ablation(tmp_path, presets=["gcc"], seeds=1))
+def test_changed_recipe_fields_are_named(finished):
     with pytest.raises(OutputError, match=r"another recipe \(gamma_m was 50.0 and is 5.0\)"):
-        run(ablation(tmp_path, presets=["gcc"], seeds=1, gamma_m=5.0))
+        run(ablation(finished, presets=["gcc"], seeds=1, gamma_m=5.0))
