@@ -128,7 +128,8 @@ class Recipe(metaclass=_AcceptsOldFields):
     """The epoch that is the result: `last`, or the best one on the validation images by the evaluator that is named here; `auto` takes the
     first perceptual evaluator (such as `lpips`, `fid` or `miou`), and the last epoch if there is none."""
     evaluate_every: int = 5
-    """Epochs between two evaluations on the validation images."""
+    """Epochs between two evaluations on the validation images; the last epoch is always evaluated. If this is above 1, a run that goes on
+    for more epochs has evaluated the former last one as well, and may choose another best epoch than a run of the full length."""
 
     epochs: int = 100
     """Epochs of the second step, E in Algorithm 1 (Table I, const and decay together)."""
