@@ -12,7 +12,7 @@ import tomllib
 import types
 import typing
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
@@ -129,7 +129,8 @@ class Recipe(metaclass=_AcceptsOldFields):
     """The epoch that is the result: `last`, or the best one on the validation images by the evaluator that is named here; `auto` takes the
     first perceptual evaluator (such as `lpips`, `fid` or `miou`), and the last epoch if there is none."""
     evaluate_every: int = 5
-    """Epochs between two evaluations on the validation images."""
+    """Epochs between two evaluations on the validation images; the last epoch is always evaluated. If this is above 1, a run that goes on
+    for more epochs has evaluated the former last one as well, and may choose another best epoch than a run of the full length."""
 
     epochs: int = 100
     """Epochs of the second step, E in Algorithm 1 (Table I, const and decay together)."""
@@ -274,7 +275,7 @@ def changed(recipe: R, settings: Mapping[str, Any]) -> R:
         RecipeError: a field is unknown, or its value has the wrong type or is out of range.
     """
     kinds = fields(type(recipe))
-    settings = renamed(settings)
+    settings = with_size_fields(renamed(settings))
     for name in settings:
         if name not in kinds:
             raise RecipeError(f"unknown recipe field {name!r}{suggestion(name, kinds)}")
@@ -338,8 +339,49 @@ def image_size(recipe: Recipe) -> tuple[int, int]:
 
 def size_text(recipe: Recipe) -> str:
     """Return the size of the training images as `--size` takes it, such as `256` or `512x256`."""
-    width, height = image_size(recipe)
-    return str(height) if width == height else f"{width}x{height}"
+    return _text_of_size(*image_size(recipe))
+
+
+def nearest_sizes(recipe: Recipe, multiple: int, least: int) -> str:
+    """Return the nearest sizes, down and up, of which both sides are multiples of a number and at least `least`.
+
+    >>> nearest_sizes(Recipe(size=100), 32, 32), nearest_sizes(Recipe(size=20), 4, 32)
+    ('96 or 128', '32')
+    """
+    first = -(-least // multiple)
+    lower = _text_of_size(*(max(first, side // multiple) * multiple for side in image_size(recipe)))
+    upper = _text_of_size(*(max(first, -(-side // multiple)) * multiple for side in image_size(recipe)))
+    return lower if lower == upper else f"{lower} or {upper}"
+
+
+def size_fields(size: int | str | Sequence[int]) -> dict[str, int]:
+    """Return the recipe fields of a size; a square leaves the width of rectangles out, which not every family has.
+
+    Args:
+        size: a number, a text as `--size` takes it, or a width and a height.
+
+    Raises:
+        RecipeError: it is not a size.
+
+    >>> size_fields(256), size_fields("512x256"), size_fields((512, 256))
+    ({'size': 256}, {'size': 256, 'image_width': 512}, {'size': 256, 'image_width': 512})
+    """
+    text = "x".join(map(str, size)) if isinstance(size, list | tuple) else str(size)
+    first, cross, second = text.lower().partition("x")
+    try:
+        width, height = int(first), int(second if cross else first)
+    except ValueError:
+        raise RecipeError(f"size = {size!r}: expected a whole number, or a width and a height such as 640x480") from None
+    return {"size": height} | ({"image_width": width} if width != height else {})
+
+
+def with_size_fields(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with a size of any form as the fields that it means.
+
+    Raises:
+        RecipeError: it is not a size.
+    """
+    return {**settings, **(size_fields(settings["size"]) if "size" in settings else {})}
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
@@ -400,6 +442,10 @@ def _length_text(settings: Mapping[str, Any]) -> str:
 
 def _or_unset(value: Any) -> Any:
     return "not set" if value is None else value
+
+
+def _text_of_size(width: int, height: int) -> str:
+    return str(height) if width == height else f"{width}x{height}"
 
 
 def _optional(kind: Any) -> tuple[Any, bool]:

@@ -25,7 +25,7 @@ from gcc.cli.options import PATH, device_option, parse_weights, skip_bad_option,
 )
 @click.option("--dataset", metavar="NAME", help="Dataset plugin that reads --data  [default: found by the layout]")
 @weights_option
-@click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Images per batch  [default: as in the recipe]")
+@click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Images per batch  [default: as in the recipe, at most 64]")
 @device_option
 @skip_bad_option
 @click.option("--out", metavar="FILE.json", type=PATH, help="File for the metrics  [default: next to the generator or the images]")

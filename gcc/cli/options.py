@@ -64,16 +64,6 @@ def checked_size(context: click.Context, parameter: click.Parameter, value: str 
     return value
 
 
-def size_fields(size: str) -> dict[str, Any]:
-    """Return the recipe fields of a size; a square leaves the width of rectangles out, which not every family has.
-
-    >>> size_fields("256"), size_fields("512x256")
-    ({'size': 256}, {'size': 256, 'image_width': 512})
-    """
-    width, _, height = str(size).lower().partition("x")
-    return {"size": int(height or width)} | ({"image_width": int(width)} if height and height != width else {})
-
-
 TRAINING_FIELDS: Mapping[str, Mapping[str, Any]] = {
     "evaluators": {"metavar": "NAMES", "help": "Evaluators, comma-separated, see `gcc list`."},
     "direction": {"type": click.Choice(["AtoB", "BtoA"]), "help": "Which image of a pair is the input."},
@@ -265,7 +255,7 @@ def teacher_and_settings(options: Mapping[str, Any]) -> tuple[Teacher, dict[str,
     Raises:
         GccError: a source cannot be read, or two of them name different architectures.
     """
-    from gcc.recipe import LENGTH_FIELDS, read_toml, renamed
+    from gcc.recipe import LENGTH_FIELDS, read_toml, renamed, size_fields
     from gcc.registry.presets import preset
     from gcc.training.teacher import Teacher
 

@@ -33,6 +33,8 @@ from gcc.utils.weights import Weights
 
 FAKE, REAL = "fake", "real"
 """Keys of the images of a folder and of their counterparts in a batch."""
+LARGEST_BATCH = 64
+"""The largest batch that a saved recipe may ask for; it would otherwise decide alone how much memory an evaluation takes."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def evaluate(
         dataset: name of the data set plugin that reads `data`; None chooses it by the folder's layout.
         weights: files of trained weights by the name of their network.
         device: where to run.
-        batch_size: images in a batch; None takes the recipe's. Images of a folder are read one at a time.
+        batch_size: images in a batch; None takes the recipe's, at most 64. Images of a folder are read one at a time.
         skip_bad: leave out images that cannot be read instead of raising an error.
 
     Raises:
@@ -132,6 +134,7 @@ def evaluate(
     context = EvalContext(files, on_device, cache(partial(opened, "train")), opener.store)
     collection = EvaluatorCollection(names, context, paired=architecture.paired)
     files.require_asked()
+    batch_size = batch_size or min(architecture.recipe.batch_size, LARGEST_BATCH)
     evaluation = SplitEvaluation(collection, architecture, source, batch_size)
     evaluation.check()
     values = evaluation.evaluate({name: artifact.network().to(on_device) for name, artifact in artifacts.items()})

@@ -30,7 +30,8 @@ class MeanIoU(ImageEvaluator):
     classes: int
 
     def __init__(self, context: EvalContext) -> None:
-        require_torchmetrics()
+        with needed("mean IoU", "torchmetrics"):
+            import torchmetrics.functional.classification  # noqa: F401 - only checks that it is installed
 
     @abc.abstractmethod
     def segment(self, images: Tensor, height: int, width: int) -> Tensor:
@@ -50,16 +51,6 @@ class MeanIoU(ImageEvaluator):
 
     def aggregate(self, observations: Tensor) -> float:
         return mean_iou(observations.sum(0))
-
-
-def require_torchmetrics() -> None:
-    """Check that torchmetrics is installed.
-
-    Raises:
-        GccError: it is not installed.
-    """
-    with needed("mean IoU", "torchmetrics"):
-        import torchmetrics.functional.classification  # noqa: F401 - only checks that it is installed
 
 
 def confusions(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:

@@ -75,8 +75,7 @@ class CycleGAN(Architecture[CycleGANRecipe]):
 
     def __init__(self, recipe: CycleGANRecipe) -> None:
         super().__init__(recipe)
-        for side in image_size(recipe):
-            require_size(side)
+        require_size(recipe)
 
     @property
     def size_multiple(self) -> int:

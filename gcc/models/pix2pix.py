@@ -24,7 +24,7 @@ from gcc.models.resnet import (
     resnet_taps,
     resnet_widths,
 )
-from gcc.recipe import LARGEST_SIZE, NON_NEGATIVE, MacCounter, Recipe, image_size, size_text
+from gcc.recipe import LARGEST_SIZE, NON_NEGATIVE, MacCounter, Recipe, image_size, nearest_sizes, size_text
 from gcc.registry.architecture import Architecture
 from gcc.registry.types import Batch, EvalSample, Gate, Networks, Pair, Samples, StateDictMapping, Taps, Width, no_gate
 
@@ -165,10 +165,10 @@ class Pix2Pix(Architecture[Pix2PixRecipe]):
         self.depth = recipe.depth or min(DEEPEST, (common & -common).bit_length() - 1)
         levels = max(self.depth, SHALLOWEST)
         if recipe.generator == "unet" and common % (1 << levels):
+            nearest = nearest_sizes(recipe, 1 << levels, 1 << levels)
             sides = f"size = {size_text(recipe)}: Pix2Pix's U-Net of {levels} levels expects"
-            raise RecipeError(f"{sides} {'a multiple' if width == height else 'multiples'} of {1 << levels}, such as 256")
-        require_size(width)
-        require_size(height)
+            raise RecipeError(f"{sides} {'a multiple' if width == height else 'multiples'} of {1 << levels}, such as {nearest}")
+        require_size(recipe)
 
     @classmethod
     def published(cls) -> Pix2PixRecipe:

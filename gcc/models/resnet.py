@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from gcc.errors import RecipeError
 from gcc.models.external_weights import foreign_norm, is_kernel
 from gcc.models.layers import Norm, ReflectionPad, Residual, norm_layer
-from gcc.recipe import BELOW_ONE, Recipe
+from gcc.recipe import BELOW_ONE, Recipe, image_size, nearest_sizes, size_text
 from gcc.registry.types import StateDictMapping, Width
 
 RESNET_RANGES = {**Recipe.ranges, "n_blocks": (1, 100), "dropout": BELOW_ONE}
@@ -79,16 +79,21 @@ class ResNetGenerator(nn.Module):
 
 STRIDE = 4
 """Generators halve their input twice."""
+SMALLEST = 32
+"""The smallest height and width of training images."""
 
 
-def require_size(size: int) -> None:
+def require_size(recipe: Recipe) -> None:
     """Refuse image sizes that cannot be halved twice.
 
     Raises:
-        RecipeError: the size is too small, or not a multiple of 4.
+        RecipeError: a side is too small, or not a multiple of 4.
     """
-    if size < 32 or size % STRIDE:
-        raise RecipeError(f"size = {size}: a ResNet generator expects a multiple of 4 from 32 up, such as 256")
+    if any(side < SMALLEST or side % STRIDE for side in image_size(recipe)):
+        raise RecipeError(
+            f"size = {size_text(recipe)}: a ResNet generator expects multiples of {STRIDE} from {SMALLEST} up, such as "
+            f"{nearest_sizes(recipe, STRIDE, SMALLEST)}"
+        )
 
 
 def resnet_widths(base: int, count: int) -> dict[str, Width]:

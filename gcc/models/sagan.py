@@ -107,7 +107,8 @@ class SAGAN(Architecture[SAGANRecipe]):
     def __init__(self, recipe: SAGANRecipe) -> None:
         super().__init__(recipe)
         if recipe.size < 32 or recipe.size & (recipe.size - 1):
-            raise RecipeError(f"size = {recipe.size}: SAGAN expects a power of two from 32 up, such as 64 or 128")
+            lower = max(32, 1 << recipe.size.bit_length() - 1)
+            raise RecipeError(f"size = {recipe.size}: SAGAN expects a power of two from 32 up, such as {lower} or {2 * lower}")
         self.levels = recipe.size.bit_length() - 3
 
     @classmethod

@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate, mse_loss
 from gcc.errors import RecipeError
 from gcc.models.layers import Residual
 from gcc.models.vgg import load_vgg
-from gcc.recipe import LARGEST_SIZE, NON_NEGATIVE, GanMode, MacCounter, Recipe, Schedule
+from gcc.recipe import LARGEST_SIZE, NON_NEGATIVE, GanMode, MacCounter, Recipe, Schedule, nearest_sizes
 from gcc.registry.architecture import Architecture
 from gcc.registry.types import Batch, EvalSample, Gate, Networks, Pair, Samples, Taps, Width, no_gate
 from gcc.utils.weights import Weights
@@ -131,7 +131,8 @@ class SRGAN(Architecture[SRGANRecipe]):
     def __init__(self, recipe: SRGANRecipe) -> None:
         super().__init__(recipe)
         if recipe.size < 16 or recipe.size % recipe.scale:
-            raise RecipeError(f"size = {recipe.size}: expected a multiple of {recipe.scale}, the scale, from 16 up, such as 96")
+            nearest = nearest_sizes(recipe, recipe.scale, 16)
+            raise RecipeError(f"size = {recipe.size}: expected a multiple of {recipe.scale}, the scale, from 16 up, such as {nearest}")
         self.doublings = recipe.scale.bit_length() - 1
 
     @property

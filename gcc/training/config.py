@@ -126,9 +126,12 @@ def choices_of(name: str) -> tuple[str, ...]:
 
 
 class RecipeOptions(TypedDict, total=False):
-    """The recipe fields that all families share, as keywords; a family's own fields go to `Teacher.create`."""
+    """The recipe fields that all families share, as keywords; a family's own fields go to `Teacher.create`.
 
-    size: int
+    A size may also be a text such as "512x256", or a width and a height.
+    """
+
+    size: int | str | tuple[int, int]
     ngf: int
     ndf: int
     metric: str

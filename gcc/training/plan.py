@@ -35,14 +35,14 @@ def training_plan(run: TrainingLoop) -> dict[str, str]:
     """Return the plan of any run, by title."""
     context = run.context
     notes = [note for note in (context.architecture.note, context.teacher_note, _other_data(context), context.data.test.note) if note]
-    batches = f"batches of {context.recipe.batch_size}{_micro_batches(context)}"
+    steps = f"{context.loader.steps} steps{_end(context.recipe)}"
     return {
         **context.data.summary(size_text(context.recipe)),
         **({"note": "; ".join(notes)} if notes else {}),
         "device": f"{context.device}, {str(context.execution.dtype).removeprefix('torch.')}"
         + (", compiled" if context.execution.compile else "")
         + (f", {context.ranks.world} processes" if context.ranks.is_distributed else ""),
-        "training": f"{' + '.join(run.epochs_of_stages())} epochs of {context.loader.steps} steps{_end(context.recipe)}, {batches}",
+        "training": f"{' + '.join(run.epochs_of_stages())} epochs of {steps}, {_batches(context)}",
         "result": str(run.epoch_rule),
     }
 
@@ -117,6 +117,13 @@ def _other_data(context: RunContext) -> str:
     folder = context.teacher.folder
     known = data_of(folder) if folder and context.uses_demo_data else None
     return f"the teacher was trained on {known[0]}, and this run uses demo data: give --data" if known and known[0] else ""
+
+
+def _batches(context: RunContext) -> str:
+    """Return the size of the batches; a dataset that is smaller than a batch is one batch."""
+    size, samples = context.recipe.batch_size, len(context.data.train)
+    smaller = f"batches of {samples} instead of {size}, because there are only {samples} training samples"
+    return (smaller if samples < size else f"batches of {size}") + _micro_batches(context)
 
 
 def _micro_batches(context: RunContext) -> str:

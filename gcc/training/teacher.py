@@ -11,7 +11,7 @@ from gcc.artifacts.config import Artifact
 from gcc.artifacts.model import has_discriminators, load_matching_weights, read, read_discriminators, resolve_location
 from gcc.errors import ArtifactError, RecipeError
 from gcc.pruning.prune_width import width_for_budget
-from gcc.recipe import LENGTH_FIELDS, Recipe, changed, renamed
+from gcc.recipe import LENGTH_FIELDS, Recipe, changed, renamed, with_size_fields
 from gcc.registry import ARCHITECTURES, Architecture, Networks
 from gcc.utils.arguments import checked_arguments
 from gcc.utils.notebook import html_table
@@ -152,9 +152,10 @@ class Teacher:
         return family(recipe)
 
     def _with_own(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the settings, and the teacher's own ones that they do not replace. Any length replaces the teacher's."""
-        replaced = LENGTH_FIELDS if LENGTH_FIELDS & settings.keys() else frozenset()
-        return renamed({name: value for name, value in self.settings.items() if name not in replaced} | {**settings})
+        """Return the settings, and the teacher's own ones that they do not replace. Any length or size replaces the teacher's."""
+        replaced = set(LENGTH_FIELDS if LENGTH_FIELDS & settings.keys() else ()) | ({"image_width"} if "size" in settings else set())
+        own = {name: value for name, value in with_size_fields(self.settings).items() if name not in replaced}
+        return renamed(own | with_size_fields(settings))
 
 
 def _require_possible(arch: str, recipe: Recipe, settings: Mapping[str, Any]) -> None:

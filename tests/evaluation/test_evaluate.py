@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from gcc import Compressor, Teacher, Trainer
 from gcc.artifacts.model import read
 from gcc.cli.evaluate import command
+from gcc.data.loader import in_order
 from gcc.errors import DataError, GccError, OutputError
 from gcc.evaluation.evaluate import Evaluation, Metric, evaluate, evaluation_path, free_path, save_evaluation
 from tests.helpers.families import TINY, small_demo_data
@@ -53,6 +54,18 @@ def test_a_saved_generator_has_the_metrics_of_its_run(saved, tmp_path):
     save_evaluation(tmp_path / "e.json", evaluate(saved / "student", evaluators="psnr"))
     saved_json = json.loads((tmp_path / "e.json").read_text())
     assert list(saved_json["metrics"]["G"]) == ["psnr"] and saved_json["split"] == "test" and "torch" in saved_json["environment"]
+
+
+def test_the_batch_size_in_a_file_is_bounded_and_that_of_the_user_is_not(saved, monkeypatch):
+    config = next((saved / "student").glob("**/config.json"))
+    contents = json.loads(config.read_text())
+    contents["recipe"]["batch_size"] = 10**9
+    config.write_text(json.dumps(contents))
+    sizes = []
+    monkeypatch.setattr("gcc.evaluation.split.in_order", lambda *given: sizes.append(given[3]) or in_order(*given))
+    for batch_size, expected in ((None, 64), (100, 100)):
+        evaluate(saved / "student", evaluators="l1", batch_size=batch_size)
+        assert sizes[-1] == expected
 
 
 def test_images_of_the_same_names_are_compared_one_by_one(tmp_path):

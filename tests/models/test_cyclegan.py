@@ -90,7 +90,7 @@ def test_no_scale_in_any_norm_unless_batch():
 
 @pytest.mark.parametrize(
     ("settings", "says"),
-    [({"size": 50}, "multiple of 4"), ({"n_blocks": 0}, "n_blocks"), ({"dropout": 1.0}, "dropout"), ({"lambda_A": -1.0}, "lambda_A")],
+    [({"size": 50}, "multiples of 4"), ({"n_blocks": 0}, "n_blocks"), ({"dropout": 1.0}, "dropout"), ({"lambda_A": -1.0}, "lambda_A")],
 )
 def test_bad_recipes_are_refused(settings, says):
     with pytest.raises(RecipeError, match=says):

@@ -25,3 +25,11 @@ def test_a_teacher_that_stays_as_it_is_is_not_trained(tmp_path):
     run.result().save(tmp_path)
     with pytest.raises(GccError, match="train_teacher = false leaves nothing to train"):
         Trainer(Teacher.load(tmp_path / "teacher"), **TINY["pix2pix"], train_teacher=False)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "text"), [(40, "batches of 40"), (50, "batches of 40 instead of 50, because there are only 40 training samples")]
+)
+def test_the_plan_says_if_the_dataset_is_smaller_than_a_batch(batch_size, text, few_pairs):
+    run = Trainer(Teacher.create("pix2pix"), few_pairs, **TINY["pix2pix"] | {"batch_size": batch_size})
+    assert run.plan()["training"].endswith(f"epochs of 1 steps, {text}")

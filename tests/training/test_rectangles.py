@@ -86,6 +86,38 @@ def test_sizes_fit_the_networks(family):
         family(changed(family.demo(), {"size": 64, "image_width": 50}))
 
 
+@pytest.mark.parametrize("size", ["96x64", (96, 64), [96, 64]])
+def test_python_takes_a_width_and_a_height(size):
+    wide = {"size": 64, "image_width": 96}
+    assert changed(Pix2Pix.demo(), {"size": size}) == changed(Pix2Pix.demo(), wide)
+    settings = {name: value for name, value in TINY["pix2pix"].items() if name != "size"}
+    assert Teacher.create("pix2pix", size=size).architecture(settings).recipe == Teacher("pix2pix", wide).architecture(settings).recipe
+    replaced = Teacher.create("pix2pix", size=size).architecture({"size": "32x32"}).recipe
+    assert (replaced.size, replaced.image_width) == (32, None)
+
+
+@pytest.mark.parametrize("size", ["64x", "a", (64,) * 3, (), None, True, 64.5])
+def test_python_refuses_what_is_no_size(size):
+    with pytest.raises(RecipeError, match="size = .*expected a whole number, or a width and a height such as 640x480"):
+        Teacher.create("pix2pix").architecture({"size": size})
+
+
+@pytest.mark.parametrize(
+    ("arch", "settings", "message"),
+    [
+        ("pix2pix", {"size": "100x64"}, "size = 100x64: .* multiples of 32, such as 96x64 or 128x64$"),
+        ("pix2pix", {"size": 300, "depth": 7}, "a multiple of 128, such as 256 or 384$"),
+        ("pix2pix", {"size": 50, "generator": "resnet"}, "multiples of 4 from 32 up, such as 48 or 52$"),
+        ("cyclegan", {"size": "30x66"}, "size = 30x66: .* such as 32x64 or 32x68$"),
+        ("srgan", {"size": 50}, "from 16 up, such as 48 or 52$"),
+        ("sagan", {"size": 100}, "from 32 up, such as 64 or 128$"),
+    ],
+)
+def test_a_size_that_does_not_fit_names_the_nearest_that_do(arch, settings, message):
+    with pytest.raises(RecipeError, match=message):
+        Teacher.create(arch).architecture(settings)
+
+
 @pytest.mark.parametrize("arch", ["sagan", "srgan"])
 def test_other_families_train_on_squares(arch):
     ran = invoke("compress", "--arch", arch, "--size", "64x32", "--dry-run")
