@@ -18,8 +18,10 @@ from gcc import load
 from gcc.cli import main
 from gcc.data.images import to_tensor
 from gcc.experiments.runs import RunGroup
-from tests.helpers.families import TINY
+from tests.helpers.families import TINY, small_demo_data
 from tests.helpers.foreign_networks import ResNet
+
+pytestmark = pytest.mark.usefixtures("small_worlds")
 
 
 def settings(arch):
@@ -52,7 +54,8 @@ def pairs(folder, count, size=(64, 32), split="train"):
 @pytest.fixture(scope="module")
 def compressed(tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "run"
-    result = run("compress", "--arch", "pix2pix", "--metric", "slimming", *PIX2PIX, "--out", out)
+    with small_demo_data():
+        result = run("compress", "--arch", "pix2pix", "--metric", "slimming", *PIX2PIX, "--out", out)
     assert result.exit_code == 0, result.output
     return out, result
 
@@ -382,12 +385,19 @@ def test_ctrl_c_ends_with_its_own_exit_code(tmp_path):
     assert process.returncode == 130 and "continue with --resume" in stderr and "Traceback" not in stderr
 
 
-@pytest.fixture
-def small_run(tmp_path, small_worlds):
-    out = tmp_path / "run"
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("finished") / "run"
     settings = [f"--set={key}={value}" for key, value in TINY["pix2pix"].items()]
-    assert run("compress", "--arch", "pix2pix", *settings, "--out", str(out)).exit_code == 0
+    with small_demo_data():
+        assert run("compress", "--arch", "pix2pix", *settings, "--out", str(out)).exit_code == 0
     return out, settings
+
+
+@pytest.fixture
+def small_run(finished_run, tmp_path):
+    out, settings = finished_run
+    return shutil.copytree(out, tmp_path / "run"), settings
 
 
 def test_evaluate_prints_metrics_with_their_protocols_and_writes_json(small_run):
@@ -430,10 +440,10 @@ def test_the_widths_of_a_student_replace_the_search(small_run, tmp_path):
     assert phases == {"train"}
 
 
-def test_sweep_prints_every_student_and_the_curve_and_resumes(small_worlds, tmp_path):
+def test_sweep_prints_every_student_and_the_curve_and_resumes(tmp_path):
     out, budgets = tmp_path / "s", ("--budget", "40%", "--budget", "80%")
-    recipe = tmp_path / "own.toml"
-    recipe.write_text('arch = "pix2pix"\n' + "".join(f"{key} = {json.dumps(value)}\n" for key, value in TINY["pix2pix"].items()))
+    recipe, tiny = tmp_path / "own.toml", TINY["pix2pix"] | {"epochs": 1}
+    recipe.write_text('arch = "pix2pix"\n' + "".join(f"{key} = {json.dumps(value)}\n" for key, value in tiny.items()))
     command = ("sweep", "--recipe", recipe, "--evaluators", "psnr", "--device", "cpu", "--out", out)
     assert "--budget 10% --budget 25%" in refused(*command)
     dry = run(*command, *budgets, "--dry-run")
@@ -473,7 +483,7 @@ def test_sweep_prints_every_student_and_the_curve_and_resumes(small_worlds, tmp_
     assert evaluated.exit_code == 0 and "6 images" in evaluated.output
 
 
-def test_ablate_prints_a_row_per_variant_and_the_paths_of_its_files(small_worlds, tmp_path, monkeypatch):
+def test_ablate_prints_a_row_per_variant_and_the_paths_of_its_files(tmp_path, monkeypatch):
     settings = [f"--set={key}={value}" for key, value in TINY["pix2pix"].items()]
     command = ("ablate", "--arch", "pix2pix", *settings, "--presets", "pruned-only,gcc", "--seeds", "1", "--out", str(tmp_path / "a"))
     assert "2 variants of 1 run each" in run(*command, "--dry-run").output and not (tmp_path / "a").exists()
