@@ -30,7 +30,7 @@ def test_every_family_fulfils_the_contract(arch, tmp_path):
         ("cyclegan", {"norm": "batch"}),
         ("sagan", {"size": 64}),
         ("srgan", {"scale": 2}),
-        ("srgan", {"scale": 8}),
+        pytest.param("srgan", {"scale": 8}, marks=pytest.mark.slow),
     ],
 )
 def test_other_generators_of_a_family_fulfil_it_too(arch, settings, tmp_path):
