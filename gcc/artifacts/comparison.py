@@ -14,8 +14,8 @@ Measurements = Mapping[str, Any]
 """What `GeneratorReport.measurements` returns: the costs, latency and metrics of one generator as plain values."""
 ROLES = ("teacher", "student")
 """The titles of the columns of the result; other columns are variants of them, such as `student (best)`."""
-AS_GIVEN = "teacher (as given)"
-"""The title of the column of a pretrained teacher before the run trained it further. It is the first one, to which others are compared."""
+AS_GIVEN = {role: f"{role} (as given)" for role in ROLES}
+"""The titles of the columns of generators before the run trained them further, by role. Others are compared with the teacher as given."""
 MAX_SPREAD = 1.5
 """The ratio of the 90th percentile to the median from which latencies cannot be compared."""
 MISSING = "-"

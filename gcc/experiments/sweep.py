@@ -131,7 +131,7 @@ class Sweep(RunGroup[dict[str, dict[str, Measurements]]]):
         columns: dict[str, dict[str, Measurements]] = {}
         for budget, students in self._students().items():
             for name, student in students.items():
-                reference = AS_GIVEN if AS_GIVEN in student.measurements else TEACHER
+                reference = AS_GIVEN[TEACHER] if AS_GIVEN[TEACHER] in student.measurements else TEACHER
                 columns.setdefault(name, {reference: student.measurements[reference]})[budget] = student.measurements[STUDENT]
         return {name: self._timed(name, measured) for name, measured in columns.items()}
 

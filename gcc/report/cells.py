@@ -264,7 +264,7 @@ def _tiles(artifact: Artifact, budget: Budget | LatencyBudget | None) -> list[Ti
     """Return the most important results of a student: its share of the teacher's costs, its speed-up, and its first metric."""
     if budget is None:
         return []
-    title = AS_GIVEN if AS_GIVEN in artifact.measurements else "teacher"
+    title = AS_GIVEN["teacher"] if AS_GIVEN["teacher"] in artifact.measurements else "teacher"
     teacher, student = artifact.measurements[title], artifact.measurements["student"]
     rows = {row.key: row for row in comparison_rows({title: teacher, "student": student})}
     first = limited(budget, artifact.recipe.mac_counter)

@@ -106,7 +106,7 @@ class TrainingLoop(abc.ABC):
         pairs: the pairs that train now, by role; "search" is the pair of the first step.
         epoch: the current epoch of the current phase, counted from 1.
         collapse: the policy that watches for collapse, during the adversarial phases.
-        given_teacher: a pretrained teacher as it was before the run trained it further, with its metrics. None if there is none.
+        given: generators as they were before the run trained them further, with their metrics, by role.
         best: the best epoch of each pair, if validation images rank them.
         history: the losses and metrics so far.
 
@@ -120,7 +120,7 @@ class TrainingLoop(abc.ABC):
         self.epoch = 0
         self.collapse: CollapsePolicy | None = None
         self.best: BestCheckpoint | None = None
-        self.given_teacher: measure.Evaluated | None = None
+        self.given: dict[Role, measure.Evaluated] = {}
         self.history = History()
         self._finite = FiniteLosses()
         self._resumed: CheckpointState = {}
@@ -220,7 +220,7 @@ class TrainingLoop(abc.ABC):
     def steps(self) -> Iterator[Step]:
         """Train, one step at a time."""
         with self.context.process_settings():
-            self.given_teacher = measure.evaluate_given_teacher(self)
+            self.given = measure.evaluate_given(self)
             for stage in self.stages():
                 for step in self._train(stage):
                     self._log(step)

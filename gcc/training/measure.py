@@ -10,7 +10,7 @@ import torch
 from PIL.Image import Image
 from torch import nn
 
-from gcc.artifacts.config import GENERATED, Role
+from gcc.artifacts.config import GENERATED, Artifact, Role
 from gcc.artifacts.model import environment
 from gcc.artifacts.run_folder import BEST, LAST
 from gcc.deploy.latency import Latency, measure_in_turns, measure_optimized_in_turns
@@ -20,6 +20,7 @@ from gcc.evaluation.split import SplitEvaluation, evaluating_generators, evenly_
 from gcc.pruning.budget import LatencyBudget
 from gcc.registry import MetricKey, Networks, Samples
 from gcc.training.best import restored
+from gcc.training.build_pairs import saved_student
 from gcc.training.context import RunContext
 from gcc.training.result import BestAndLast, GeneratorReport, Result, TrainedPair
 
@@ -72,15 +73,28 @@ def held_out_grid(context: RunContext, generators: Mapping[str, Networks]) -> Im
     return sample_grid(context.architecture.visuals(batch, samples))
 
 
-def evaluate_given_teacher(run: TrainingLoop) -> Evaluated | None:
-    """Return the pretrained teacher as it was given, evaluated on the test split. None if it does not train further, or without evaluators.
+def evaluate_given(run: TrainingLoop) -> dict[Role, Evaluated]:
+    """Return the generators that the run trains further, as they were given, with their metrics on the test split, by role.
 
-    Its generators are on the CPU afterwards.
+    There are none without evaluators. They are on the CPU afterwards.
     """
-    context = run.context
-    if not (context.teacher.pretrained and context.recipe.train_teacher and context.evaluators.by_name):
-        return None
-    generators = {name: artifact.network().to(context.device) for name, artifact in context.teacher.pretrained.items()}
+    if not run.context.evaluators.by_name:
+        return {}
+    return {role: _evaluated_as_given(run.context, artifacts) for role, artifacts in _trained_further(run.context).items()}
+
+
+def _trained_further(context: RunContext) -> dict[Role, Mapping[str, Artifact]]:
+    """Return the saved generators that a run trains further, by role and name."""
+    given: dict[Role, Mapping[str, Artifact]] = {}
+    if context.teacher.pretrained and context.recipe.train_teacher:
+        given["teacher"] = context.teacher.pretrained
+    if context.config.student is not None:
+        given["student"] = saved_student(context, context.config.student)
+    return given
+
+
+def _evaluated_as_given(context: RunContext, artifacts: Mapping[str, Artifact]) -> Evaluated:
+    generators = {name: artifact.network().to(context.device) for name, artifact in artifacts.items()}
     evaluated = _evaluated(generators, context.test)
     for network in generators.values():
         network.cpu()
@@ -98,8 +112,7 @@ def build_result(run: TrainingLoop) -> Result:
     results = {role: pair.result.networks() for role, pair in roles.items()}
     others = {role: results | {role: pair.other.networks()} for role, pair in roles.items() if pair.differs}
     grids = {role: held_out_grid(run.context, networks) for role, networks in others.items()}
-    given = _given_teacher(run, timings)
-    return Result(roles, held_out_grid(run.context, results), grids, given, tuple(run.history.lines))
+    return Result(roles, held_out_grid(run.context, results), grids, _given(run, timings), tuple(run.history.lines))
 
 
 def partial_result(run: TrainingLoop, error: Exception) -> Result | None:
@@ -124,7 +137,7 @@ def partial_result(run: TrainingLoop, error: Exception) -> Result | None:
     }
     roles: dict[str, BestAndLast] = {role: BestAndLast(pair, pair) for role, pair in pairs.items()}
     grid = held_out_grid(run.context, {role: pair.networks() for role, pair in pairs.items()})
-    return Result(roles, grid, given=_given_teacher(run, timings))
+    return Result(roles, grid, given=_given(run, timings))
 
 
 def _timings_of_pairs(run: TrainingLoop) -> dict[str, dict[str, Timing]]:
@@ -155,9 +168,9 @@ def _as_read_from_disk(network: nn.Module) -> nn.Module:
     return network.to(memory_format=torch.contiguous_format)
 
 
-def _given_teacher(run: TrainingLoop, timings: Mapping[str, Mapping[str, Timing]]) -> TrainedPair | None:
-    """Return the teacher as it was given, with the latency of the trained one: the same network, timed in turns with the student."""
-    return _trained_pair(run, "teacher", run.given_teacher, timings["teacher"]) if run.given_teacher else None
+def _given(run: TrainingLoop, timings: Mapping[str, Mapping[str, Timing]]) -> dict[Role, TrainedPair]:
+    """Return generators as they were given, by role, with the latency of the trained ones: the same networks, timed in turns."""
+    return {role: _trained_pair(run, role, evaluated, timings[role]) for role, evaluated in run.given.items()}
 
 
 def _last(run: TrainingLoop, role: Role, timings: Mapping[str, Timing], test: SplitEvaluation | None) -> TrainedPair:

@@ -210,7 +210,7 @@ class Result(RenamedAttributes):
         roles: the trained pairs by role, "teacher" and "student". A run that trains only a teacher has no student.
         grid: held-out samples of every pair in the epoch that is the result.
         other_grids: the same grid with one role in its other epoch, by role, if its best epoch is not the last.
-        given: a pretrained teacher before the run trained it further, with its metrics. None if there is none, or no metric.
+        given: pairs before the run trained them further, with their metrics, by role. Empty if there are none, or no metrics.
         history: the losses and metrics of the run, before and after it was resumed, as lines of `metrics.jsonl`; empty if they are in the
             run's folder already.
     """
@@ -220,7 +220,7 @@ class Result(RenamedAttributes):
     roles: Mapping[str, BestAndLast]
     grid: Image
     other_grids: Mapping[str, Image] = field(default_factory=dict)
-    given: TrainedPair | None = None
+    given: Mapping[Role, TrainedPair] = field(default_factory=dict)
     history: Sequence[Mapping[str, Any]] = ()
     _run_folder: Path | None = field(default=None, init=False, compare=False)
 
@@ -273,9 +273,13 @@ class Result(RenamedAttributes):
     def measurements(self) -> dict[str, dict[str, dict[str, Any]]]:
         """Return costs, latency and metrics by generator and role.
 
-        The other epoch has a title such as `student (best)`. A pretrained teacher that was trained further comes first, as it was given.
+        The other epoch has a title such as `student (best)`. A pair that was trained further comes after itself as it was given.
         """
-        columns = ({AS_GIVEN: self.given} if self.given else {}) | self._columns()
+        columns: dict[str, TrainedPair] = {}
+        for title, pair in self._columns().items():
+            if pair.role == title and pair.role in self.given:
+                columns[AS_GIVEN[title]] = self.given[pair.role]
+            columns[title] = pair
         generators = next(iter(columns.values())).generators
         return {name: {title: pair.generators[name].measurements() for title, pair in columns.items()} for name in generators}
 
@@ -363,7 +367,7 @@ class Result(RenamedAttributes):
         """Return the measurements saved with a pair's other epoch: its own as `role`, beside those of the results."""
         other, measurements = self.roles[role], {}
         for name, columns in self.measurements().items():
-            results = {title: values for title, values in columns.items() if title in (AS_GIVEN, *self.roles)}
+            results = {title: values for title, values in columns.items() if title in (*AS_GIVEN.values(), *self.roles)}
             measurements[name] = results | {role: columns[f"{role} ({other.other_title})"], f"{role} ({other.selected})": columns[role]}
         return measurements
 

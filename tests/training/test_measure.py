@@ -1,4 +1,4 @@
-"""A pretrained teacher that is trained further is measured as it was given, and the student is compared with that first."""
+"""Generators that are trained further are measured as they were given, and the student is compared with such a teacher first."""
 
 import copy
 import json
@@ -62,14 +62,26 @@ def test_the_teacher_as_given_is_timed_only_with_the_result(teacher, monkeypatch
     for _ in run.steps():
         assert not timed
     result = run.result()
-    given, trained = (pair.generators["G"] for pair in (result.given, result.pairs["teacher"]))
+    given, trained = (pair.generators["G"] for pair in (result.given["teacher"], result.pairs["teacher"]))
     assert timed == [1, 1] and given.latency is trained.latency and given.latency_budget is trained.latency_budget is not None
 
 
+def test_a_student_that_is_trained_further_has_a_column_as_given(teacher, tmp_path):
+    Compressor(teacher, **SETTINGS | {"epochs": 1}).run().save(tmp_path)
+    result = Compressor(Teacher.create("pix2pix"), student=tmp_path / "student", **SETTINGS).run()
+    measurements = result.measurements()["G"]
+    assert list(measurements) == ["teacher", "student (as given)", "student"]
+    given, trained = measurements["student (as given)"], measurements["student"]
+    expected = {key: metric.value for key, metric in evaluate(tmp_path / "student").metrics["G"].items()}
+    assert given["metrics"] == pytest.approx(expected) and given["metrics"] != trained["metrics"]
+    assert given["latency_ms"] == trained["latency_ms"]
+    assert comparison(measurements)["epoch"] == ["2 (last)", "as given", "2 (last)"]
+
+
 def test_other_teachers_have_one_column(teacher):
-    assert Compressor(teacher, train_teacher=False, **SETTINGS).run().given is None
-    assert Compressor(teacher, **SETTINGS | {"evaluators": ""}).run().given is None
-    assert Compressor(Teacher.create("pix2pix"), **SETTINGS).run().given is None
+    assert Compressor(teacher, train_teacher=False, **SETTINGS).run().given == {}
+    assert Compressor(teacher, **SETTINGS | {"evaluators": ""}).run().given == {}
+    assert Compressor(Teacher.create("pix2pix"), **SETTINGS).run().given == {}
 
 
 def test_measuring_the_teacher_changes_no_bit_and_survives_a_stop(teacher, monkeypatch):
@@ -79,10 +91,10 @@ def test_measuring_the_teacher_changes_no_bit_and_survives_a_stop(teacher, monke
             checkpoint = copy.deepcopy(run.checkpoint(step))
     resumed = Compressor(teacher, **SETTINGS)
     resumed.resume(checkpoint)
-    assert resumed.run().given.generators["G"].metrics == run.result().given.generators["G"].metrics
-    monkeypatch.setattr("gcc.training.measure.evaluate_given_teacher", lambda run: None)
+    assert resumed.run().given["teacher"].generators["G"].metrics == run.result().given["teacher"].generators["G"].metrics
+    monkeypatch.setattr("gcc.training.measure.evaluate_given", lambda run: {})
     plain = Compressor(teacher, **SETTINGS)
-    assert plain.run().given is None
+    assert plain.run().given == {}
     for role, pair in run.pairs.items():
         expected = snapshots(plain.pairs[role].generators)["G"]
         assert all(torch.equal(value, expected[key]) for key, value in snapshots(pair.generators)["G"].items())
