@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -86,6 +87,17 @@ def generator_cost(architecture: Architecture[Any], widths: Mapping[str, int]) -
         return cost_of(architecture.build_generator(widths), architecture.example_input())
 
 
+@cache
+def _may_multiply(operator: torch._ops.OpOverload) -> bool:
+    """Return whether torch's own counter counts an operator, or other operators that it consists of."""
+    from torch.utils.flop_counter import flop_registry
+
+    return operator.overloadpacket in flop_registry or torch._C._dispatch_has_kernel_for_dispatch_key(
+        operator.name(),  # type: ignore[no-untyped-call]
+        "CompositeImplicitAutograd",
+    )
+
+
 class _ProductCounter(TorchFunctionMode):
     """Counts the multiply-accumulates of every convolution and matrix product.
 
@@ -113,7 +125,7 @@ class _ProductCounter(TorchFunctionMode):
                 self.macs += (image if func in TRANSPOSED_CONVOLUTION else output).numel() * math.prod(weight.shape[1:])
             return output
         args, kwargs = _all_on_meta((args, kwargs))
-        if func in PRODUCTLESS:
+        if func in PRODUCTLESS or (isinstance(func, torch._ops.OpOverload) and not _may_multiply(func)):
             return func(*args, **kwargs)
         return self._counted_by_torch(func, args, kwargs)
 

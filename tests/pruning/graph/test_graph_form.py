@@ -10,6 +10,7 @@ from torch.nn import functional
 
 import gcc
 from gcc.errors import GccError, PruningWarning
+from gcc.pruning.cost import cost_of
 from gcc.pruning.graph.graph_form import OtherSizesError, PrunedGraph
 
 
@@ -166,3 +167,7 @@ def test_the_papers_counter_is_refused():
 def test_a_network_without_values_is_refused():
     with pytest.raises(GccError, match="weight has no values"):
         gcc.prune(Between(FUNCTIONS["expand"]).to("meta"), torch.rand(1, 3, 4, 6), metric="l1")
+
+
+def test_costs_what_the_code_of_this_width_costs(pruned, reference):
+    assert cost_of(pruned[1], EXAMPLE).macs == cost_of(reference, EXAMPLE).macs
