@@ -117,8 +117,10 @@ class _ProductCounter(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
+        if isinstance(func, torch._ops.OpOverload):
+            args, kwargs = tree_map_only(torch.device, lambda _: torch.device("meta"), (args, kwargs))
         if func in SHAPE_KEEPING and args:
-            return args[0].new_empty(args[0].shape)
+            return torch.empty_like(args[0])
         if func in OUTPUTS and (output := _output(OUTPUTS[func], args, kwargs)) is not None:
             if func not in CONCATENATION:
                 image, weight = _named(args, kwargs, "input", "weight")

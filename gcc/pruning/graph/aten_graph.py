@@ -27,6 +27,10 @@ SIZE_CHECKS = ("_assert_scalar", "sym_constrain_range", "sym_constrain_range_for
 """Operators that check sizes which are variables."""
 
 
+BLOCKS = ("wrap_with_set_grad_enabled", "wrap_with_autocast")
+"""Operators that run a nested graph as it is."""
+
+
 class Graph:
     """The operators that a network runs on an example, in order.
 
@@ -214,6 +218,8 @@ def _inline(module: fx.GraphModule) -> None:
         inner = next((arg for arg in node.args if isinstance(arg, fx.Node) and arg.op == "get_attr"), None)
         if node.op != "call_function" or not isinstance(node.target, torch._ops.HigherOrderOperator) or inner is None:
             continue
+        if operator_name(node) not in BLOCKS:
+            raise GccError(f"{describe_call(node)}: what this code does depends on the values of a tensor")
         graph_module = getattr(module, str(inner.target))
         _inline(graph_module)
         inputs = node.args[node.args.index(inner) + 1 :]

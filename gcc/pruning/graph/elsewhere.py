@@ -160,7 +160,7 @@ def _other_sizes(samples: Arguments) -> Iterator[Arguments]:
 
 def _stretched(tensor: Tensor, stretch: tuple[float, float]) -> Tensor:
     """Return a tensor (N, C, H, W, ...) or (N, C, L) with its content repeated up to a larger size."""
-    first = 2 if tensor.ndim > 3 else tensor.ndim - 1
+    first = 2 if tensor.ndim > 3 else max(tensor.ndim - 1, 0)
     for dim, factor in zip(range(first, tensor.ndim), stretch, strict=False):
         size = round(tensor.shape[dim] * factor) if tensor.ndim > 2 else tensor.shape[dim]
         tensor = torch.cat([tensor, tensor.flip(dim)], dim).narrow(dim, 0, size)

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import fx, nn
-from torch.utils._pytree import TreeSpec, tree_leaves, tree_unflatten
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from gcc.errors import GccError
 from gcc.pruning.graph.aten_graph import SIZE_CHECKS, Graph, arguments, operator_name
@@ -27,11 +28,13 @@ class Program:
 
     Attributes:
         run: the function; it takes the module that holds the tensors, and the flat inputs, and returns the flat outputs.
+        inputs: the structure of the positional and keyword arguments.
         outputs: the structure of the outputs.
         code: its source.
     """
 
     run: Callable[..., Sequence[Any]]
+    inputs: TreeSpec
     outputs: TreeSpec
     code: str
 
@@ -52,7 +55,9 @@ class _SizeCheck(nn.Module):
         self._guards = guards
 
     def forward(self, *inputs: Any) -> None:
-        """Check the inputs."""
+        """Check the inputs; an exported program has the check of its own export."""
+        if torch.compiler.is_exporting():
+            return
         try:
             self._guards(*inputs)
         except AssertionError as error:
@@ -80,9 +85,17 @@ class PrunedGraph(nn.Module):
         self.train(network.training)
 
     def forward(self, *inputs: Any, **keywords: Any) -> Any:
-        """Run the graph of the current mode."""
+        """Run the graph of the current mode.
+
+        Raises:
+            OtherSizesError: the graph does not run on inputs of these sizes.
+            GccError: the arguments are not given as in the example.
+        """
         program = self._training if self.training else self._evaluation
-        return tree_unflatten(program.run(self, *tree_leaves((inputs, keywords))), program.outputs)
+        values, structure = tree_flatten((inputs, keywords))
+        if structure != program.inputs:
+            raise GccError(f"the pruned graph takes arguments like those of the example, {program.inputs}; got {structure}")
+        return tree_unflatten(program.run(self, *values), program.outputs)
 
     @property
     def code(self) -> str:
@@ -94,16 +107,19 @@ class PrunedGraph(nn.Module):
         for node in module.graph.nodes:
             if node.op == "call_module" or (node.op == "get_attr" and not _has(self, node.target)):
                 value = _attribute(module, node.target)
-                node.target = f"_{mode}_{node.target.replace('.', '_')}"
+                node.target = f"_{node.target.replace('.', '_')}"
                 if isinstance(value, nn.Module):
+                    node.target += f"_{mode}"
                     self.add_module(node.target, _SizeCheck(value))
-                else:
-                    self.register_buffer(node.target, value, persistent=False)
-        outputs = module._out_spec
-        assert outputs is not None
+                    continue
+                if _has(self, node.target) and not torch.equal(_attribute(self, node.target), value):
+                    node.target += f"_{mode}"
+                self.register_buffer(node.target, value, persistent=False)
+        inputs, outputs = module._in_spec, module._out_spec
+        assert inputs is not None and outputs is not None
         module.graph.set_codegen(fx.graph.CodeGen())
         module.recompile()
-        return Program(type(module).forward, outputs, module.code)
+        return Program(type(module).forward, inputs, outputs, module.code)
 
 
 def _has(module: nn.Module, path: str) -> bool:
@@ -155,7 +171,7 @@ def _with_sizes(graph: Graph, variant: Variant, trace: ChannelTrace, selection: 
     output = (copied := fx.Graph()).graph_copy(module.graph, copies)
     copied.output(output)
     smaller = fx.GraphModule(module, copied)
-    smaller._out_spec = module._out_spec
+    smaller._in_spec, smaller._out_spec = module._in_spec, module._out_spec
     for node, step in zip(graph.steps(), steps, strict=True):
         rule = SIZES.get(operator_name(node))
         if rule is not None:

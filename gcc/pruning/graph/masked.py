@@ -108,6 +108,7 @@ class _MaskedNetwork(fx.Interpreter):
 
     def __init__(self, reference: Reference, network: nn.Module) -> None:
         super().__init__(reference.trace.graph.module)
+        self.extra_traceback = False
         self.trace, self.selection = reference.trace, reference.selection
         self.counterparts, self.folded = reference.counterparts, reference.folded
         self.training = reference.training

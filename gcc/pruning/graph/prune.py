@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gcc.deploy.latency import measure_optimized
-from gcc.errors import GccError, PruningWarning, suggestion
+from gcc.errors import GccError, PruningWarning, first_line, suggestion
 from gcc.models.calls import Arguments, arguments_of, located_errors, require_values, shapes_of, unwrapped
 from gcc.models.modules import without_autocast
 from gcc.pruning.budget import Budget, LatencyBudget
@@ -29,7 +28,7 @@ from gcc.pruning.graph.propagate import ChannelTrace
 from gcc.pruning.graph.reset import reset
 from gcc.pruning.graph.rules import RULES, TRUNK_SIZED_HEADS
 from gcc.pruning.graph.slice import cut
-from gcc.pruning.graph.training import graph_for_training, require_same_training, training_graph
+from gcc.pruning.graph.training import graph_for_training, require_same_steps, require_same_training, training_graph
 from gcc.pruning.graph.verify import NO_CONSTANTS, require_equal, require_same_graph
 from gcc.pruning.importance import score_groups
 from gcc.pruning.search import find_widths, warn_of_narrow_layers, with_min_channels
@@ -137,7 +136,8 @@ def prune(
     require_same_training(generator, smaller, trace, selection, graph, *inputs, folded=folded)
     _warn_of_walls(trace)
     if weights == "fresh":
-        reset(smaller)
+        with located_errors(smaller, "expected a reset_parameters that takes its sizes from the parameters"):
+            reset(smaller)
     else:
         _warn_of_changed_numbers(changed_numbers(trace.graph, graph, folded))
     return smaller
@@ -263,25 +263,37 @@ def _followed(generator: nn.Module, inputs: Arguments, leave: Collection[str]) -
         else:
             return followed
     _, reason = max(errors, key=itemgetter(0))
-    for followed in _followed_graphs(generator, graph, inputs, leave):
-        warn_user(f"the pruned generator runs its graph, not its code, which contains sizes as constants: {reason}", PruningWarning)
-        return followed
-    raise reason
+    try:
+        followed = _followed_graph(generator, graph, inputs, leave)
+    except Exception as error:  # torch.export and a user's module can raise anything.
+        raise GccError(f"{reason}; and the graph of the generator cannot be used in its place: {first_line(error)}") from error
+    warn_user(f"the pruned generator runs its graph, not its code, which contains sizes as constants: {reason}", PruningWarning)
+    return followed
 
 
-def _followed_graphs(generator: nn.Module, graph: Graph, inputs: Arguments, leave: Collection[str]) -> Iterator[Followed]:
-    """Yield the ways to cut the graph of a generator, with other constants, for which a trial cut succeeds; the most general one first."""
-    with suppress(GccError):
-        training = graph_for_training(generator, graph, *inputs)
-        trace = ChannelTrace(graph, leave, RULES, training.graph if training else None)
-        for form in graph_forms(trace):
-            followed = Followed(trace, _found_channels(trace), form.cut, True)
-            smaller, selection = _trial(generator, followed)
-            with suppress(GccError):
-                _require_same_code(smaller, inputs, trace, selection)
-                if training is not None:
-                    _require_same_code(smaller, training.inputs, trace, selection, training.graph)
-                yield followed
+def _followed_graph(generator: nn.Module, graph: Graph, inputs: Arguments, leave: Collection[str]) -> Followed:
+    """Return the most general way to cut the graph of a generator, with other constants, for which a trial cut succeeds.
+
+    Raises:
+        GccError: no way does; the error is that of the last one.
+    """
+    training = graph_for_training(generator, graph, *inputs)
+    trace = ChannelTrace(graph, leave, RULES, training.graph if training else None)
+    channels = _found_channels(trace)
+    failure = GccError("torch cannot export it in this form")
+    for form in graph_forms(trace):
+        followed = Followed(trace, channels, form.cut, True)
+        smaller, selection = _trial(generator, followed)
+        try:
+            _require_same_code(smaller, inputs, trace, selection)
+            if training is not None:
+                _require_same_code(smaller, training.inputs, trace, selection, training.graph)
+            require_same_steps(generator, form.cut(generator, Selection(trace.atoms, channels, {})), inputs)
+        except GccError as error:
+            failure = error
+        else:
+            return followed
+    raise failure
 
 
 def _found_channels(trace: ChannelTrace) -> list[Channels]:

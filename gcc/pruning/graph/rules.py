@@ -423,7 +423,7 @@ def expanded(call: Call) -> Layout:
 
 def repeated(call: Call) -> Layout:
     """Repeat a tensor along its dimensions."""
-    tensor, repeats = call["self"], call["repeats"]
+    tensor, repeats = call["self"], call.arguments.get("repeats") or call["dims"]
     new = len(repeats) - len(tensor)
     grown = call.atoms.fresh(call.shape)
     tiles = zip(tensor, repeats[new:], grown[new:], strict=True)

@@ -83,8 +83,40 @@ def graph_for_training(network: nn.Module, graph: Graph, *inputs: Any) -> Traini
 
 
 def _constants(graph: Graph) -> list[tuple[Any, Any, Any]]:
-    """Return every operator of a graph with its arguments, without the tensors."""
-    return [(node.target, *tree_map_only(fx.Node, lambda _: None, (node.args, node.kwargs))) for node in graph.steps()]
+    """Return every operator of a graph with its arguments, and the names of tensors."""
+    return [(node.target, *tree_map_only(fx.Node, str, (node.args, node.kwargs))) for node in graph.steps()]
+
+
+def require_same_steps(network: nn.Module, graph: nn.Module, inputs: Arguments) -> None:
+    """Refuse the graph of a network that does not train like its code, in evaluation mode or in training mode.
+
+    A graph has no blocks without gradients, no backward functions of the user's own and no numbers that Python draws.
+
+    Raises:
+        GccError: outputs or gradients of one step with random input differ.
+    """
+    samples = random_samples(_trainable_inputs(network, inputs) or inputs)
+    for training in (False, True):
+        expected, results = (_step(one, samples, training) for one in (network, graph))
+        if expected is not None and (results is None or not _are_close(results, expected)):
+            raise GccError(
+                "its outputs or gradients are not those of the code, which computes without gradients, with other gradients than torch, "
+                "or with numbers that Python draws"
+            )
+
+
+def _step(network: nn.Module, samples: Arguments, training: bool) -> list[Tensor] | None:
+    """Return outputs and gradients, zero for a parameter without one; None if the network does not run."""
+    trial = copy_of(network).train(training)
+    trial.zero_grad()
+    with suppress(Exception), repeatable(), torch.enable_grad():
+        outputs = [output for output in tensors_in(trial(*copies(samples))) if output.is_floating_point()]
+        terms = [output.square().mean() for output in outputs if output.requires_grad]
+        if terms:
+            torch.stack(terms).sum().backward()  # type: ignore[no-untyped-call]
+        gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in trial.parameters()]
+        return [*(output.detach() for output in outputs), *gradients]
+    return None
 
 
 def require_same_training(

@@ -1,6 +1,7 @@
 """Networks whose code contains widths as constants are pruned as graphs; independent networks of the smaller widths are the reference."""
 
 import copy
+import random
 
 import pytest
 import torch
@@ -89,8 +90,10 @@ def test_has_the_names_of_the_network_and_is_saved_like_it(pruned, tmp_path):
 
 def test_can_be_exported_and_pruned_again(pruned):
     smaller = pruned[1].eval()
-    program = torch.export.export(smaller, (EXAMPLE,))
-    torch.testing.assert_close(program.module()(EXAMPLE), smaller(EXAMPLE))
+    dims = {0: torch.export.Dim("n"), 2: torch.export.Dim("h"), 3: torch.export.Dim("w")}
+    program = torch.export.export(smaller, (torch.cat([EXAMPLE, EXAMPLE]),), dynamic_shapes=((dims,),))
+    other = torch.rand(3, 3, 20, 10)
+    torch.testing.assert_close(program.module()(other), smaller(other))
     with pytest.warns(PruningWarning, match="runs its graph"):
         smallest = gcc.prune(smaller, EXAMPLE, metric="l1", budget="60%")
     assert smallest.inner[0].weight.shape[0] < smaller.inner[0].weight.shape[0]
@@ -110,6 +113,7 @@ class Between(nn.Module):
 
 
 FUNCTIONS = {
+    "constant of a device": lambda net, x: x.view(-1, 8, x.shape[2], x.shape[3]) * torch.tensor(2, device="cpu").to("cpu", torch.int64),
     "unflatten": lambda net, x: x.unflatten(1, (8, 1)).flatten(1, 2),
     "expand": lambda net, x: x + x.mean((2, 3), keepdim=True).expand(-1, 8, x.shape[2], x.shape[3]),
     "repeat": lambda net, x: x * x.mean(1, keepdim=True).repeat(1, 8, 1, 1),
@@ -157,6 +161,39 @@ def test_says_which_sizes_it_takes():
     assert smaller(torch.rand(5, 3, 8, 6)).shape == (5, 3, 4, 6)
     with pytest.raises(OtherSizesError, match="does not run on these inputs"):
         smaller(torch.rand(1, 3, 5, 6))
+
+
+class StraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(context, x):
+        return x.round()
+
+    @staticmethod
+    def backward(context, gradient):
+        return gradient
+
+
+def frozen(net, x):
+    with torch.no_grad():
+        return x.view(-1, 8, x.shape[2], x.shape[3]) * 1
+
+
+TRAINED_OTHERWISE = {
+    "no gradients": frozen,
+    "own gradients": lambda net, x: StraightThrough.apply(x.view(-1, 8, x.shape[2], x.shape[3])),
+    "random numbers of Python": lambda net, x: x.view(-1, 8, x.shape[2], x.shape[3]) * random.random(),
+}
+
+
+@pytest.mark.parametrize("name", TRAINED_OTHERWISE)
+def test_code_that_its_graph_does_not_train_like_is_refused(name):
+    with pytest.raises(GccError, match="cannot be used in its place: its outputs or gradients are not those of the code"):
+        gcc.prune(Between(TRAINED_OTHERWISE[name]), torch.rand(1, 3, 4, 6), metric="l1", budget="70%")
+
+
+def test_arguments_are_those_of_the_example(pruned):
+    with pytest.raises(GccError, match="takes arguments like those of the example"):
+        pruned[1](image=EXAMPLE)
 
 
 def test_the_papers_counter_is_refused():
