@@ -61,8 +61,10 @@ def prune(
 ) -> nn.Module:
     """Return a smaller copy of a generator: the largest within the budget that keeps its most important channels.
 
-    The generator's graph shows which channels go together; nothing needs to be declared. The copy is compared, in evaluation mode and on
-    random input, with the full generator whose removed channels are set to zero. It is returned only if the outputs are equal.
+    The generator's graph shows which channels go together; nothing needs to be declared. The copy is compared, on random input, with the
+    full generator whose removed channels are set to zero: with its own and with random weights, on the example and on other sizes, and in
+    one step of training. It is returned only if the outputs are equal. If the generator's code contains widths as constants, the result is
+    a `PrunedGraph` in place of a copy of the generator.
 
     >>> import torch
     >>> from torch import nn
