@@ -200,11 +200,12 @@ def owner(node: fx.Node) -> tuple[str, str]:
 def describe_call(node: fx.Node) -> str:
     """Describe a call for a message: its layer, its operator and the line of the module's code."""
     path, kind = owner(node)
-    return f"layer {path or 'the network itself'!r} ({kind}), {operator_name(node)}{_line(node.meta.get('stack_trace') or '')}"
+    return f"layer {path or 'the network itself'!r} ({kind}), {operator_name(node)}{line_of_code(node)}"
 
 
-def _line(stack: str) -> str:
-    lines = re.findall(r'File "(.+)", line (\d+), in .+', stack)
+def line_of_code(node: fx.Node) -> str:
+    """Return the line of the module's code that makes a call, after its file and number; empty if it is unknown."""
+    lines = re.findall(r'File "(.+)", line (\d+), in .+', node.meta.get("stack_trace") or "")
     users = [(file, number) for file, number in lines if not is_from_torch(file)]
     if not users:
         return ""

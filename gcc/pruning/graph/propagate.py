@@ -8,6 +8,7 @@ can be removed. `channel_ids` explains these words.
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Collection, Mapping, Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from torch.utils._pytree import tree_leaves
 
 from gcc.errors import GccError
 from gcc.models.modules import CONVOLUTIONS
-from gcc.pruning.graph.aten_graph import Graph, arguments, describe_call, operator_name, owner
+from gcc.pruning.graph.aten_graph import Graph, arguments, describe_call, line_of_code, operator_name, owner
 from gcc.pruning.graph.call import Call, Roles, Rule, RuleOutput
 from gcc.pruning.graph.channel_ids import Atoms, Axis, Layout, fixed
 from gcc.pruning.graph.rules import RULES, WEIGHT_RULES
@@ -190,7 +191,10 @@ class ChannelTrace:
         return layouts[0] if isinstance(node.meta.get("val"), Tensor) else layouts
 
     def _stored_sizes(self) -> dict[tuple[str, str], list[Axis]]:
-        """Return the attributes of the user's modules that equal a size of a tensor that these modules give another shape."""
+        """Return the attributes of the user's modules that equal a size of a tensor that these modules give another shape.
+
+        If the line of code names some of them, others have this value by chance.
+        """
         sizes: dict[tuple[str, str], list[Axis]] = {}
         for node in (node for graph in self.graphs for node in graph.calls if operator_name(node) in RESHAPING):
             path = owner(node)[0]
@@ -198,7 +202,7 @@ class ChannelTrace:
             if type(module).__module__.partition(".")[0] != "torch":
                 for axis in (axis for axis in self.layout(node) if self.atoms.prunable(axis)):
                     names = [name for name, value in vars(module).items() if type(value) is int and value == len(axis)]
-                    for name in names:
+                    for name in set(re.findall(r"\w+", line_of_code(node))).intersection(names) or names:
                         sizes.setdefault((path, name), []).append(axis)
         return sizes
 

@@ -595,7 +595,7 @@ class Unembed(nn.Module):
 
     def __init__(self, width):
         super().__init__()
-        self.width = width
+        self.width = self.steps = width
 
     def forward(self, x, size):
         return x.transpose(1, 2).view(x.shape[0], self.width, *size)
@@ -619,6 +619,7 @@ def test_a_size_that_a_module_stores_is_followed():
     network = Windowed(Unembed(24))
     smaller = gcc.prune(network, IMAGE, "l1", "50%")
     assert smaller.unembed.width == smaller.stem.out_channels < 24 and network.unembed.width == 24
+    assert smaller.unembed.steps == 24
 
 
 class Chained(nn.Module):
