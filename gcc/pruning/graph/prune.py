@@ -10,10 +10,10 @@ from operator import itemgetter
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from gcc.deploy.latency import measure_optimized
-from gcc.errors import GccError, PruningWarning, first_line, suggestion
+from gcc.errors import BudgetError, GccError, PluginError, PruningWarning, TrainingError, first_line, suggestion
 from gcc.models.calls import Arguments, arguments_of, located_errors, require_values, shapes_of, unwrapped
 from gcc.models.modules import without_autocast
 from gcc.pruning.budget import Budget, LatencyBudget
@@ -40,6 +40,8 @@ from gcc.utils.renamed import renamed_keywords, warn_user
 WeightSource = Literal["inherited", "fresh"]
 LISTED = 3
 """The most lines of code that a warning lists."""
+FINAL = (BudgetError, PluginError, TrainingError)
+"""Errors for which there is no other way to prune a generator."""
 PRECISE = (torch.float32, torch.float64)
 """Types in which the outputs of the pruned generator can be compared."""
 
@@ -101,48 +103,142 @@ def prune(
     _check_generator(generator)
     leave = _checked_paths(generator, wrapper, leave)
     limit, importance = _parsed_budget(budget, inputs), _loaded_metric(metric, generator)
-    followed = _followed(generator, inputs, leave)
-    _require_countable(followed, mac_counter)
-    trace, channels = followed.trace, followed.channels
-    shapes = shapes_of(generator)
-    full = _full_cost(shapes, inputs)
-    groups = with_min_channels([one.group for one in channels], min_keep_ratio)
-    scores = score_groups(with_named_parts(generator, channels, computed_weights(trace.graph)), groups, importance)
-
-    def narrowed(network: nn.Module, widths: Mapping[str, int]) -> nn.Module:
-        selection = Selection(trace.atoms, channels, {name: range(width) for name, width in widths.items()})
-        return followed.cut(network, selection)
-
-    def cost(widths: Mapping[str, int]) -> Cost:
-        smaller = narrowed(shapes, widths)
-        with located_errors(smaller, NO_CONSTANTS):
-            return cost_of(smaller, *inputs)
-
-    widths = find_widths(
-        groups,
-        scores,
-        limit.resolve(full, mac_counter),
-        cost,
-        lambda widths, runtime: measure_optimized(narrowed(generator, widths), inputs[0], runtime).median_ms,
-        round_to,
-    )
-    warn_of_narrow_layers({group.name: group.channels for group in groups}, widths, "the generator")
-    best = {name: _most_important(score, widths[name]) for name, score in scores.items() if score is not None}
-    selection = Selection(trace.atoms, channels, best)
-    smaller = followed.cut(generator, selection)
-    graph = Graph(smaller, *inputs)
-    require_same_graph(trace, selection, graph)
-    folded = fold_gains(smaller, trace.graph, graph) if weights == "inherited" else set()
-    require_equal(generator, smaller, trace, selection, graph, *inputs, folded=folded)
-    require_equal_elsewhere(generator, smaller, trace, selection, graph, *inputs, folded=folded)
-    require_same_training(generator, smaller, trace, selection, graph, *inputs, folded=folded)
-    _warn_of_walls(trace)
+    request = _Request(generator, inputs, limit, importance, mac_counter, min_keep_ratio, round_to, weights)
+    graph = Graph(generator, *inputs)
+    try:
+        result = request.fulfilled(_followed_code(generator, graph, inputs, leave))
+    except FINAL:
+        raise
+    except GccError as reason:
+        result = _fulfilled_by_graph(request, graph, leave, reason)
+    _warn_of_walls(result.followed.trace)
     if weights == "fresh":
-        with located_errors(smaller, "expected a reset_parameters that takes its sizes from the parameters"):
-            reset(smaller)
+        with located_errors(result.smaller, "expected a reset_parameters that takes its sizes from the parameters"):
+            reset(result.smaller)
     else:
-        _warn_of_changed_numbers(changed_numbers(trace.graph, graph, folded))
-    return smaller
+        _warn_of_changed_numbers(changed_numbers(result.followed.trace.graph, result.graph, result.folded))
+    return result.smaller
+
+
+@dataclass(frozen=True)
+class Followed:
+    """The channels of a generator, and how it is cut.
+
+    Attributes:
+        trace: the trace of its graph.
+        channels: its channel groups.
+        cut: returns a copy of the generator, or of a copy on another device, that has only the selected positions.
+        runs_graph: whether such a copy runs the generator's graph in place of its code.
+    """
+
+    trace: ChannelTrace
+    channels: list[Channels]
+    cut: Callable[[nn.Module, Selection], nn.Module]
+    runs_graph: bool
+
+
+@dataclass(frozen=True)
+class _Result:
+    """A pruned generator that is proven.
+
+    Attributes:
+        smaller: the generator.
+        followed: how it was cut.
+        graph: its graph.
+        folded: calls of the full graph whose numbers its weights contain.
+    """
+
+    smaller: nn.Module
+    followed: Followed
+    graph: Graph
+    folded: set[fx.Node]
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What a generator is pruned to; the attributes are the checked arguments of `prune`."""
+
+    generator: nn.Module
+    inputs: Arguments
+    limit: Budget | LatencyBudget
+    importance: ImportanceMetric
+    mac_counter: MacCounter
+    min_keep_ratio: float
+    round_to: int
+    weights: WeightSource
+
+    def fulfilled(self, followed: Followed) -> _Result:
+        """Return the pruned generator that is cut in a given way.
+
+        Raises:
+            GccError: the pruned generator is not proven.
+            BudgetError: the budget is out of reach.
+        """
+        generator, inputs, trace = self.generator, self.inputs, followed.trace
+        selection = self._selected(followed)
+        smaller = followed.cut(generator, selection)
+        graph = Graph(smaller, *inputs)
+        require_same_graph(trace, selection, graph)
+        folded = fold_gains(smaller, trace.graph, graph) if self.weights == "inherited" else set()
+        require_equal(generator, smaller, trace, selection, graph, *inputs, folded=folded)
+        require_equal_elsewhere(generator, smaller, trace, selection, graph, *inputs, folded=folded)
+        require_same_training(generator, smaller, trace, selection, graph, *inputs, folded=folded)
+        return _Result(smaller, followed, graph, folded)
+
+    def _selected(self, followed: Followed) -> Selection:
+        """Return the most important channels within the budget."""
+        trace, channels = followed.trace, followed.channels
+        shapes = shapes_of(self.generator)
+        full = _full_cost(shapes, self.inputs)
+        groups = with_min_channels([one.group for one in channels], self.min_keep_ratio)
+        scores = score_groups(with_named_parts(self.generator, channels, computed_weights(trace.graph)), groups, self.importance)
+
+        def narrowed(network: nn.Module, widths: Mapping[str, int]) -> nn.Module:
+            return followed.cut(network, Selection(trace.atoms, channels, {name: range(width) for name, width in widths.items()}))
+
+        def cost(widths: Mapping[str, int]) -> Cost:
+            smaller = narrowed(shapes, widths)
+            with located_errors(smaller, NO_CONSTANTS):
+                return cost_of(smaller, *self.inputs)
+
+        widths = find_widths(
+            groups,
+            scores,
+            self.limit.resolve(full, self.mac_counter),
+            cost,
+            lambda widths, runtime: measure_optimized(narrowed(self.generator, widths), self.inputs[0], runtime).median_ms,
+            self.round_to,
+        )
+        warn_of_narrow_layers({group.name: group.channels for group in groups}, widths, "the generator")
+        best = {name: _most_important(score, widths[name]) for name, score in scores.items() if score is not None}
+        return Selection(trace.atoms, channels, best)
+
+
+def _fulfilled_by_graph(request: _Request, graph: Graph, leave: Collection[str], reason: GccError) -> _Result:
+    """Return the pruned generator that runs its graph.
+
+    Args:
+        request: what it is pruned to.
+        graph: the generator's graph.
+        leave: paths of modules to leave as they are.
+        reason: why its own code cannot run.
+
+    Raises:
+        GccError: its graph cannot be cut or is not proven, either; both reasons are given.
+        BudgetError: the budget is out of reach.
+    """
+    if request.mac_counter == "paper":
+        raise GccError(f"{reason}; its graph could be pruned, but mac_counter='paper' counts layers: expected mac_counter='exact'")
+    try:
+        result = request.fulfilled(_followed_graph(request.generator, graph, request.inputs, leave))
+    except FINAL:
+        raise
+    except Exception as error:  # torch.export and a user's module can raise anything.
+        if str(error) == str(reason):
+            raise reason from None
+        raise GccError(f"{reason}; and the graph of the generator cannot be used in its place: {first_line(error)}") from error
+    warn_user(f"the pruned generator runs its graph, not its code, which contains sizes as constants: {reason}", PruningWarning)
+    return result
 
 
 def _warn_of_walls(trace: ChannelTrace) -> None:
@@ -212,42 +308,17 @@ def _full_cost(shapes: nn.Module, inputs: Arguments) -> Cost:
         return cost_of(shapes, *inputs)
 
 
-def _require_countable(followed: Followed, mac_counter: MacCounter) -> None:
-    if mac_counter == "paper" and followed.runs_graph:
-        raise GccError("mac_counter='paper' counts layers, and the pruned generator runs its graph: expected mac_counter='exact'")
-
-
 def _most_important(score: Tensor, width: int) -> list[int]:
     """Return the indices of the `width` most important channels, in ascending order."""
     return sorted(score.argsort(descending=True, stable=True)[:width].tolist())
 
 
-@dataclass(frozen=True)
-class Followed:
-    """The channels of a generator, and how it is cut.
-
-    Attributes:
-        trace: the trace of its graph.
-        channels: its channel groups.
-        cut: returns a copy of the generator, or of a copy on another device, that has only the selected positions.
-        runs_graph: whether such a copy runs the generator's graph in place of its code.
-    """
-
-    trace: ChannelTrace
-    channels: list[Channels]
-    cut: Callable[[nn.Module, Selection], nn.Module]
-    runs_graph: bool
-
-
-def _followed(generator: nn.Module, inputs: Arguments, leave: Collection[str]) -> Followed:
-    """Return the first way to follow and cut the channels of a generator for which a trial cut succeeds.
-
-    Its own code runs with fewer channels if possible; else its graph does, with other constants.
+def _followed_code(generator: nn.Module, graph: Graph, inputs: Arguments, leave: Collection[str]) -> Followed:
+    """Return the first way to follow the channels of a generator for which its own code runs with fewer channels.
 
     Raises:
         GccError: no way does; the error is that of the cut that came furthest in the generator's code.
     """
-    graph = Graph(generator, *inputs)
     training = training_graph(generator, graph, *inputs)
     errors: list[tuple[int, GccError]] = []
     for follow_attributes, rules in product((False, True), (RULES, TRUNK_SIZED_HEADS)):
@@ -264,13 +335,7 @@ def _followed(generator: nn.Module, inputs: Arguments, leave: Collection[str]) -
             errors.append((calls_before_error(smaller, *inputs), error))
         else:
             return followed
-    _, reason = max(errors, key=itemgetter(0))
-    try:
-        followed = _followed_graph(generator, graph, inputs, leave)
-    except Exception as error:  # torch.export and a user's module can raise anything.
-        raise GccError(f"{reason}; and the graph of the generator cannot be used in its place: {first_line(error)}") from error
-    warn_user(f"the pruned generator runs its graph, not its code, which contains sizes as constants: {reason}", PruningWarning)
-    return followed
+    raise max(errors, key=itemgetter(0))[1]
 
 
 def _followed_graph(generator: nn.Module, graph: Graph, inputs: Arguments, leave: Collection[str]) -> Followed:
