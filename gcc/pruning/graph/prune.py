@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import product
-from operator import itemgetter
 from typing import Any, Literal
 
 import torch
@@ -18,18 +15,16 @@ from gcc.models.calls import Arguments, arguments_of, located_errors, require_va
 from gcc.models.modules import without_autocast
 from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import Cost, cost_of
-from gcc.pruning.graph.aten_graph import Graph, calls_before_error, describe_call
+from gcc.pruning.graph.aten_graph import Graph, describe_call
 from gcc.pruning.graph.computed_weights import computed_weights
 from gcc.pruning.graph.elsewhere import require_equal_elsewhere
 from gcc.pruning.graph.gains import changed_numbers, fold_gains
-from gcc.pruning.graph.graph_form import graph_forms
-from gcc.pruning.graph.groups import Channels, Selection, find_channels, with_named_parts
+from gcc.pruning.graph.groups import Selection, with_named_parts
 from gcc.pruning.graph.propagate import ChannelTrace
 from gcc.pruning.graph.reset import reset
-from gcc.pruning.graph.rules import RULES, TRUNK_SIZED_HEADS
-from gcc.pruning.graph.slice import cut
-from gcc.pruning.graph.training import graph_for_training, require_same_steps, require_same_training, training_graph
+from gcc.pruning.graph.training import require_same_training
 from gcc.pruning.graph.verify import NO_CONSTANTS, require_equal, require_same_graph
+from gcc.pruning.graph.ways import Followed, followed_code, followed_graph
 from gcc.pruning.importance import score_groups
 from gcc.pruning.search import find_widths, warn_of_narrow_layers, with_min_channels
 from gcc.recipe import MacCounter
@@ -106,7 +101,7 @@ def prune(
     request = _Request(generator, inputs, limit, importance, mac_counter, min_keep_ratio, round_to, weights)
     graph = Graph(generator, *inputs)
     try:
-        result = request.fulfilled(_followed_code(generator, graph, inputs, leave))
+        result = request.fulfilled(followed_code(generator, graph, inputs, leave))
     except FINAL:
         raise
     except GccError as reason:
@@ -118,23 +113,6 @@ def prune(
     else:
         _warn_of_changed_numbers(changed_numbers(result.followed.trace.graph, result.graph, result.folded))
     return result.smaller
-
-
-@dataclass(frozen=True)
-class Followed:
-    """The channels of a generator, and how it is cut.
-
-    Attributes:
-        trace: the trace of its graph.
-        channels: its channel groups.
-        cut: returns a copy of the generator, or of a copy on another device, that has only the selected positions.
-        runs_graph: whether such a copy runs the generator's graph in place of its code.
-    """
-
-    trace: ChannelTrace
-    channels: list[Channels]
-    cut: Callable[[nn.Module, Selection], nn.Module]
-    runs_graph: bool
 
 
 @dataclass(frozen=True)
@@ -230,7 +208,7 @@ def _fulfilled_by_graph(request: _Request, graph: Graph, leave: Collection[str],
     if request.mac_counter == "paper":
         raise GccError(f"{reason}; its graph could be pruned, but mac_counter='paper' counts layers: expected mac_counter='exact'")
     try:
-        result = request.fulfilled(_followed_graph(request.generator, graph, request.inputs, leave))
+        result = request.fulfilled(followed_graph(request.generator, graph, request.inputs, leave))
     except FINAL:
         raise
     except Exception as error:  # torch.export and a user's module can raise anything.
@@ -311,101 +289,3 @@ def _full_cost(shapes: nn.Module, inputs: Arguments) -> Cost:
 def _most_important(score: Tensor, width: int) -> list[int]:
     """Return the indices of the `width` most important channels, in ascending order."""
     return sorted(score.argsort(descending=True, stable=True)[:width].tolist())
-
-
-def _followed_code(generator: nn.Module, graph: Graph, inputs: Arguments, leave: Collection[str]) -> Followed:
-    """Return the first way to follow the channels of a generator for which its own code runs with fewer channels.
-
-    Raises:
-        GccError: no way does; the error is that of the cut that came furthest in the generator's code.
-    """
-    training = training_graph(generator, graph, *inputs)
-    errors: list[tuple[int, GccError]] = []
-    for follow_attributes, rules in product((False, True), (RULES, TRUNK_SIZED_HEADS)):
-        trace = ChannelTrace(graph, leave, rules, training.graph if training else None, follow_attributes)
-        followed = Followed(trace, _found_channels(trace), partial(cut, trace), False)
-        smaller, selection = _trial(generator, followed)
-        try:
-            _require_same_code(smaller, inputs, trace, selection)
-            if trace.stored_sizes:
-                _require_independent(generator, inputs, trace, followed.channels)
-            if training is not None:
-                _require_same_code(smaller, training.inputs, trace, selection, training.graph)
-        except GccError as error:
-            errors.append((calls_before_error(smaller, *inputs), error))
-        else:
-            return followed
-    raise max(errors, key=itemgetter(0))[1]
-
-
-def _followed_graph(generator: nn.Module, graph: Graph, inputs: Arguments, leave: Collection[str]) -> Followed:
-    """Return the most general way to cut the graph of a generator, with other constants, for which a trial cut succeeds.
-
-    Raises:
-        GccError: no way does; the error is that of the last one.
-    """
-    training = graph_for_training(generator, graph, *inputs)
-    trace = ChannelTrace(graph, leave, RULES, training.graph if training else None)
-    channels = _found_channels(trace)
-    failure = GccError("torch cannot export it in this form")
-    for form in graph_forms(trace):
-        followed = Followed(trace, channels, form.cut, True)
-        smaller, selection = _trial(generator, followed)
-        try:
-            _require_same_code(smaller, inputs, trace, selection)
-            if training is not None:
-                _require_same_code(smaller, training.inputs, trace, selection, training.graph)
-            require_same_steps(generator, form.cut(generator, Selection(trace.atoms, channels, {})), inputs)
-        except GccError as error:
-            failure = error
-        else:
-            return followed
-    raise failure
-
-
-def _found_channels(trace: ChannelTrace) -> list[Channels]:
-    channels = find_channels(trace)
-    if not channels:
-        raise GccError("no channel of this generator can be pruned: expected a convolution or linear layer between two others")
-    return channels
-
-
-def _trial(generator: nn.Module, followed: Followed) -> tuple[nn.Module, Selection]:
-    """Return the generator without the first and the last channel of every group, without one of two channels, and its selection."""
-    kept = {one.group.name: range(one.group.channels > 2, one.group.channels - 1) for one in followed.channels}
-    selection = Selection(followed.trace.atoms, followed.channels, kept)
-    return followed.cut(generator, selection), selection
-
-
-def _require_independent(generator: nn.Module, inputs: Arguments, trace: ChannelTrace, channels: Collection[Channels]) -> None:
-    """Check that the code runs if some groups lose a channel and others do not: sizes that are equal by chance then differ.
-
-    In each trial, those groups lose a channel whose number has a certain binary digit. So any two groups differ in one of the trials.
-
-    Raises:
-        GccError: it does not.
-    """
-    shapes = shapes_of(generator)
-    for digit in range(len(channels).bit_length()):
-        narrower = [one.group for number, one in enumerate(channels, start=1) if number >> digit & 1]
-        smaller = cut(trace, shapes, Selection(trace.atoms, channels, {group.name: range(group.channels - 1) for group in narrower}))
-        with located_errors(smaller, NO_CONSTANTS):
-            cost_of(smaller, *inputs)
-
-
-def _require_same_code(
-    smaller: nn.Module, inputs: Arguments, trace: ChannelTrace, selection: Selection, training: Graph | None = None
-) -> None:
-    """Check that the code runs the same operators with fewer channels in every group; this finds sizes that are constants.
-
-    In training mode the expected operators are those of `training`.
-
-    Raises:
-        GccError: it does not.
-    """
-    mode = "" if training is None else " in training mode"
-    try:
-        graph = Graph(smaller, *inputs, training=training is not None)
-    except GccError as error:
-        raise GccError(f"with fewer channels{mode}, {error}; {NO_CONSTANTS}") from error
-    require_same_graph(trace, selection, graph, training)

@@ -647,7 +647,7 @@ def test_a_size_that_two_widths_equal_by_chance_makes_a_graph(storing):
 
 def test_sizes_of_many_groups_are_followed_in_few_trials(monkeypatch):
     trials = []
-    monkeypatch.setattr("gcc.pruning.graph.prune.cost_of", lambda network, *inputs: trials.append(network) or cost_of(network, *inputs))
+    monkeypatch.setattr("gcc.pruning.graph.ways.cost_of", lambda network, *inputs: trials.append(network) or cost_of(network, *inputs))
     torch.manual_seed(0)
     network = nn.Sequential(conv(3, 12), *(conv(12, 12) for _ in range(12)), Chained((0,)))
     network[-1].layers[0] = conv(12, 12)
