@@ -108,7 +108,7 @@ LISTED = 10
 def listed(texts: Sequence[str]) -> str:
     """Return the first texts of many, and how many more there are.
 
-    >>> listed([f"{number}.png is empty" for number in range(12)])[-32:]
+    >>> listed([f"{number}.png is empty" for number in range(12)])[-42:]
     '8.png is empty; 9.png is empty; and 2 more'
     """
     more = [f"and {len(texts) - LISTED} more"] if len(texts) > LISTED else []
