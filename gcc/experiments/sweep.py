@@ -105,7 +105,7 @@ class Sweep(RunGroup[dict[str, dict[str, Measurements]]]):
         plans = {budget: run.plan() for budget, run in zip(self.budgets, self._planned, strict=True)}
         own = ("pruned from", "budget", "channels")
         shared = {title: fact for title, fact in plans[self.budgets[0]].items() if title not in own}
-        teacher = teacher_text(self._trainer.recipe.epochs if self.trains_teacher_first else None, is_frozen=self.freezes_teacher)
+        teacher = teacher_text(self._trainer().recipe.epochs if self.trains_teacher_first else None, is_frozen=self.freezes_teacher)
         each = {budget: "; ".join(plan[title] for title in own) for budget, plan in plans.items()}
         return shared | each | {"runs": f"{teacher}; {counted(len(self.budgets), 'student')}{self._merged}", "output": str(self.out)}
 
@@ -113,7 +113,7 @@ class Sweep(RunGroup[dict[str, dict[str, Measurements]]]):
         teacher = self.teacher
         if self.trains_teacher_first:
             folder = self.out / TEACHER
-            yield Member("teacher", folder, self._trainer)
+            yield Member("teacher", folder, self._trainer())
             teacher = Teacher.load(folder / TEACHER)
         runs = {budget: self._compressor(teacher, budget) for budget in self.budgets}
         for budget in self.budgets:
@@ -176,9 +176,8 @@ class Sweep(RunGroup[dict[str, dict[str, Measurements]]]):
         """A run per budget, not started, with the teacher as it was given."""
         return [self._compressor(self.teacher, budget) for budget in self.budgets]
 
-    @cached_property
     def _trainer(self) -> Trainer:
-        """The run that trains the teacher alone; a finished one is not trained for longer, so that all students have the same teacher."""
+        """Return the run that trains the teacher alone; a finished one is not trained for longer, so that all students have the same teacher."""
         folder = self.out / TEACHER
         length = saved_length(read_toml(folder / RECIPE_FILE)) if is_finished(folder) else {}
         dropped = {"train_teacher"} | (LENGTH_FIELDS if length else set())
