@@ -177,7 +177,10 @@ class Sweep(RunGroup[dict[str, dict[str, Measurements]]]):
         return [self._compressor(self.teacher, budget) for budget in self.budgets]
 
     def _trainer(self) -> Trainer:
-        """Return the run that trains the teacher alone; a finished one is not trained for longer, so that all students have the same teacher."""
+        """Return the run that trains the teacher alone.
+
+        A finished one is not trained for longer, so that all students have the same teacher.
+        """
         folder = self.out / TEACHER
         length = saved_length(read_toml(folder / RECIPE_FILE)) if is_finished(folder) else {}
         dropped = {"train_teacher"} | (LENGTH_FIELDS if length else set())
