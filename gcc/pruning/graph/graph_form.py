@@ -38,6 +38,10 @@ class Program:
     outputs: TreeSpec
     code: str
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Program:
+        """Return the same program: it does not change, and holds no tensors."""
+        return self
+
 
 class OtherSizesError(GccError):
     """A graph cannot run on inputs of these sizes."""
