@@ -20,7 +20,7 @@ def extra(name: str, factory: str, example: Callable[[], tuple[Any, ...]], **arg
 
 
 def mat() -> nn.Module:
-    """The generator itself: what is around it holds a tensor of double precision that is no buffer."""
+    """The generator without its wrapper, which holds a double-precision tensor that is not a buffer."""
     generator = attribute("spandrel_extra_arches.architectures.MAT.__arch.MAT:Generator")
     return generator(z_dim=512, c_dim=0, w_dim=512, img_resolution=256, img_channels=3)
 

@@ -77,7 +77,7 @@ class Graph:
         """
         example, _ = self.program.example_inputs
         of_any_size = tree_map(lambda leaf: dict.fromkeys(range(leaf.ndim), Dim.AUTO) if isinstance(leaf, Tensor) else None, example)
-        for inputs, sizes in ((tree_map_only(Tensor, _doubled, example), of_any_size), (example, of_any_size), (example, None)):
+        for inputs, sizes in ((tree_map_only(Tensor, doubled, example), of_any_size), (example, of_any_size), (example, None)):
             try:
                 module = _exported(copy_of(self.network), copies(inputs), sizes).module()
             except GccError:
@@ -111,7 +111,8 @@ def _is_whole_range(node: fx.Node) -> bool:
     return operator_name(node) == "slice" and str(node.meta["val"].shape) == str(node.all_input_nodes[0].meta["val"].shape)
 
 
-def _doubled(tensor: Tensor) -> Tensor:
+def doubled(tensor: Tensor) -> Tensor:
+    """Return a batch of twice the samples; a scalar stays."""
     return torch.cat([tensor, tensor]) if tensor.ndim else tensor
 
 

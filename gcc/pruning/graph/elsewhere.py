@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -16,9 +16,7 @@ from gcc.errors import GccError
 from gcc.models.calls import Arguments, copies, copy_of, describe_shapes, located_errors, tensors_in
 from gcc.pruning.graph.aten_graph import Graph
 from gcc.pruning.graph.graph_form import OtherSizesError, PrunedGraph
-from gcc.pruning.graph.groups import Selection
-from gcc.pruning.graph.masked import CallArguments, Reference, repeatable, takes_numbers
-from gcc.pruning.graph.propagate import ChannelTrace
+from gcc.pruning.graph.masked import CallArguments, Candidate, Reference, repeatable, takes_numbers
 from gcc.pruning.graph.redraw import redrawn
 from gcc.pruning.graph.verify import NO_CONSTANTS, TOLERANCE, compare, largest_difference, outputs_of, random_samples, require_same_graph
 
@@ -26,32 +24,22 @@ STRETCHES = ((1.5, 1), (2, 1), (2, 2))
 """By how much the height and the width of the example grow; the first that the full network takes is compared."""
 
 
-def require_equal_elsewhere(
-    network: nn.Module,
-    smaller: nn.Module,
-    trace: ChannelTrace,
-    selection: Selection,
-    graph: Graph,
-    *inputs: Any,
-    folded: Collection[fx.Node] = (),
-) -> None:
+def require_equal_elsewhere(candidate: Candidate) -> None:
     """Compare two networks, with random weights, on a larger batch and on inputs of another size, if the full network takes these.
-
-    The arguments are those of `require_equal`.
 
     Raises:
         GccError: the smaller network fails there, or returns something else than the full one without the removed channels.
     """
-    full, small = redrawn(network, smaller, trace, selection, graph, folded)
-    _require_same_batches(full, small, inputs)
-    samples = next((one for one in _other_sizes(random_samples(inputs)) if _runs(full, one) and _takes(small, one)), None)
+    full, small = redrawn(candidate)
+    _require_same_batches(full, small, candidate.inputs)
+    samples = next((one for one in _other_sizes(random_samples(candidate.inputs)) if _runs(full, one) and _takes(small, one)), None)
     if samples is None:
         return
     prefix = f"on inputs of {describe_shapes(samples)}, "
     expected, outputs = outputs_of(full, samples), _outputs_of_smaller(small, samples, prefix)
     if _shapes(outputs) != _shapes(expected):
         raise GccError(f"{prefix}the pruned generator returns {_shapes(outputs)}, expected {_shapes(expected)}: {NO_CONSTANTS}")
-    other = carried_over(Reference.of(trace, selection, graph, folded), network, smaller, samples, prefix)
+    other = carried_over(candidate.reference, candidate.network, candidate.smaller, samples, prefix)
     if other is not None:
         compare(other, full, small, samples, prefix)
 

@@ -92,6 +92,34 @@ class Reference:
         return [node in reached for node in self.trace.graph.outputs()]
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """A smaller network that is to be proven.
+
+    Attributes:
+        network: the full network.
+        smaller: the smaller network; its parameters and buffers have the names of the full one.
+        trace: the trace of the full network.
+        selection: the positions that the smaller network has.
+        graph: the graph of the smaller network.
+        inputs: example arguments of both.
+        folded: calls of the full graph whose numbers the weights of the smaller network contain.
+    """
+
+    network: nn.Module
+    smaller: nn.Module
+    trace: ChannelTrace
+    selection: Selection
+    graph: Graph
+    inputs: Arguments
+    folded: Collection[fx.Node] = ()
+
+    @property
+    def reference(self) -> Reference:
+        """What the smaller network must compute."""
+        return Reference.of(self.trace, self.selection, self.graph, self.folded)
+
+
 @contextmanager
 def repeatable(seed: int = 0) -> Iterator[None]:
     """Compute without gradients, in full precision and with the same random numbers each time."""

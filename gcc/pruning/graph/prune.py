@@ -20,6 +20,7 @@ from gcc.pruning.graph.computed_weights import computed_weights
 from gcc.pruning.graph.elsewhere import require_equal_elsewhere
 from gcc.pruning.graph.gains import changed_numbers, fold_gains
 from gcc.pruning.graph.groups import Selection, with_named_parts
+from gcc.pruning.graph.masked import Candidate
 from gcc.pruning.graph.propagate import ChannelTrace
 from gcc.pruning.graph.reset import reset
 from gcc.pruning.graph.training import require_same_training
@@ -36,7 +37,7 @@ WeightSource = Literal["inherited", "fresh"]
 LISTED = 3
 """The most lines of code that a warning lists."""
 FINAL = (BudgetError, PluginError, TrainingError)
-"""Errors for which there is no other way to prune a generator."""
+"""Errors that pruning the graph in place of the code would not avoid."""
 PRECISE = (torch.float32, torch.float64)
 """Types in which the outputs of the pruned generator can be compared."""
 
@@ -158,9 +159,9 @@ class _Request:
         graph = Graph(smaller, *inputs)
         require_same_graph(trace, selection, graph)
         folded = fold_gains(smaller, trace.graph, graph) if self.weights == "inherited" else set()
-        require_equal(generator, smaller, trace, selection, graph, *inputs, folded=folded)
-        require_equal_elsewhere(generator, smaller, trace, selection, graph, *inputs, folded=folded)
-        require_same_training(generator, smaller, trace, selection, graph, *inputs, folded=folded)
+        candidate = Candidate(generator, smaller, trace, selection, graph, inputs, folded)
+        for require in (require_equal, require_equal_elsewhere, require_same_training):
+            require(candidate)
         return _Result(smaller, followed, graph, folded)
 
     def _selected(self, followed: Followed) -> Selection:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from gcc.models.calls import copy_of
-from gcc.pruning.graph.aten_graph import Graph
 from gcc.pruning.graph.gains import fold_gains
-from gcc.pruning.graph.groups import Selection
-from gcc.pruning.graph.propagate import ChannelTrace, named_tensors
+from gcc.pruning.graph.masked import Candidate
+from gcc.pruning.graph.propagate import named_tensors
 from gcc.pruning.graph.slice import cut
 
 LEAST = 0.5
@@ -23,32 +20,21 @@ POWER_ITERATION = ("._u", "._v", "weight_u", "weight_v")
 
 
 @torch.no_grad()
-def redrawn(
-    network: nn.Module, smaller: nn.Module, trace: ChannelTrace, selection: Selection, graph: Graph, folded: Collection[fx.Node]
-) -> tuple[nn.Module, nn.Module]:
-    """Return copies of both networks with random parameters and statistics, equal where the smaller network keeps them.
-
-    Args:
-        network: the full network.
-        smaller: the smaller network; its parameters and buffers have the names of the full one.
-        trace: the trace of the full network.
-        selection: the positions that the smaller network has.
-        graph: the graph of the smaller network.
-        folded: calls of the full graph whose numbers the weights of the smaller network contain.
-    """
+def redrawn(candidate: Candidate) -> tuple[nn.Module, nn.Module]:
+    """Return copies of both networks with random parameters and statistics, equal where the smaller network keeps them."""
     random = torch.Generator().manual_seed(0)
-    full, small = copy_of(network), copy_of(smaller)
-    of_channels = {tensor.name for tensor in trace.tensors}
+    full, small = copy_of(candidate.network), copy_of(candidate.smaller)
+    of_channels = {tensor.name for tensor in candidate.trace.tensors}
     for name, tensor in {id(tensor): (name, tensor) for name, tensor in named_tensors(full).items()}.values():
         is_drawn = isinstance(tensor, nn.Parameter) or (name in of_channels and not name.endswith(POWER_ITERATION))
         if is_drawn and tensor.is_floating_point():
             tensor.copy_(_drawn(tensor, random))
-    shorter = named_tensors(cut(trace, full, selection))
+    shorter = named_tensors(cut(candidate.trace, full, candidate.selection))
     for name, tensor in named_tensors(small).items():
         if name in shorter:
             tensor.copy_(shorter[name])
-    if folded:
-        fold_gains(small, trace.graph, graph)
+    if candidate.folded:
+        fold_gains(small, candidate.trace.graph, candidate.graph)
     return full, small
 
 

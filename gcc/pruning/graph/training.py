@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,11 +14,10 @@ from torch.utils._pytree import tree_map_only
 
 from gcc.errors import GccError
 from gcc.models.calls import Arguments, copies, copy_of, located_errors, tensors_in
-from gcc.pruning.graph.aten_graph import Graph
+from gcc.pruning.graph.aten_graph import Graph, doubled
 from gcc.pruning.graph.elsewhere import carried_over
-from gcc.pruning.graph.groups import Selection
-from gcc.pruning.graph.masked import Reference, repeatable, selected
-from gcc.pruning.graph.propagate import ChannelTrace, named_tensors
+from gcc.pruning.graph.masked import Candidate, Reference, repeatable, selected
+from gcc.pruning.graph.propagate import named_tensors
 from gcc.pruning.graph.redraw import POWER_ITERATION, redrawn
 from gcc.pruning.graph.verify import TOLERANCE, compare, float64_copy, float64_samples, largest_difference, outputs_of, random_samples
 
@@ -119,32 +118,24 @@ def _step(network: nn.Module, samples: Arguments, training: bool) -> list[Tensor
     return None
 
 
-def require_same_training(
-    network: nn.Module,
-    smaller: nn.Module,
-    trace: ChannelTrace,
-    selection: Selection,
-    graph: Graph,
-    *inputs: Any,
-    folded: Collection[fx.Node] = (),
-) -> None:
+def require_same_training(candidate: Candidate) -> None:
     """Refuse a smaller network that does not train as the full one: one step, with random weights.
 
-    The arguments are those of `require_equal`. A network that does not run in training mode is not checked. Under spectral norm, and with
+    A network that does not run in training mode is not checked. Under spectral norm, and with
     random numbers such as those of dropout, only shapes and gradients are.
 
     Raises:
         GccError: the smaller network fails, returns something else than the full one without the removed channels, has no gradient where
             the full network has one, or its norms collect other statistics.
     """
-    examples = _trainable_inputs(network, inputs)
+    examples = _trainable_inputs(candidate.network, candidate.inputs)
     if examples is None:
         return
     samples = random_samples(examples)
-    full, small = redrawn(network, smaller, trace, selection, graph, folded)
+    full, small = redrawn(candidate)
     _require_same_shapes(full, small, samples)
     _require_gradients(full, small, samples)
-    reference = _reference(replace(Reference.of(trace, selection, graph, folded), training=True), network, smaller, full, samples)
+    reference = _reference(replace(candidate.reference, training=True), candidate.network, candidate.smaller, full, samples)
     if reference is not None:
         compare(reference, full, small, samples, PREFIX)
         _require_same_statistics(reference, full, small, samples)
@@ -228,17 +219,13 @@ def _statistics(reference: Reference, full: nn.Module, small: nn.Module, samples
 
 def _trainable_inputs(network: nn.Module, inputs: Arguments) -> Arguments | None:
     """Return arguments on which a network runs in training mode, with two samples if it does not run with one; None if there are none."""
-    for samples in (inputs, tree_map_only(Tensor, _doubled, inputs)):
+    for samples in (inputs, tree_map_only(Tensor, doubled, inputs)):
         try:
             _shapes(copy_of(network).train(), samples)
         except Exception:  # A user's module can raise anything.
             continue
         return tuple(samples)
     return None
-
-
-def _doubled(tensor: Tensor) -> Tensor:
-    return torch.cat([tensor, tensor]) if tensor.ndim else tensor
 
 
 def _shapes(network: nn.Module, inputs: Arguments) -> list[tuple[int, ...]]:

@@ -7,13 +7,12 @@ them. The full network runs with every removed channel set to zero after every o
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
 from contextlib import suppress
 from itertools import zip_longest
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from gcc.errors import GccError
@@ -21,7 +20,7 @@ from gcc.models.calls import Arguments, copies, copy_of, tensors_in
 from gcc.pruning.graph.aten_graph import Graph, arguments, describe_call, operator_name
 from gcc.pruning.graph.graph_form import GROUPED, Sizes
 from gcc.pruning.graph.groups import Selection
-from gcc.pruning.graph.masked import Reference, layouts_of, repeatable
+from gcc.pruning.graph.masked import Candidate, Reference, layouts_of, repeatable
 from gcc.pruning.graph.propagate import ChannelTrace
 from gcc.pruning.graph.redraw import redrawn
 
@@ -58,32 +57,15 @@ def require_same_graph(trace: ChannelTrace, selection: Selection, graph: Graph, 
                 raise GccError(f"{describe_call(node)}: with fewer channels this needs {groups}; {NO_CONSTANTS}")
 
 
-def require_equal(
-    network: nn.Module,
-    smaller: nn.Module,
-    trace: ChannelTrace,
-    selection: Selection,
-    graph: Graph,
-    *inputs: Any,
-    folded: Collection[fx.Node] = (),
-) -> None:
+def require_equal(candidate: Candidate) -> None:
     """Compare the smaller network, on random input, with the full network whose removed channels are set to zero.
-
-    Args:
-        network: the full network.
-        smaller: the smaller network.
-        trace: the trace of the full network.
-        selection: the positions that the smaller network has.
-        graph: the graph of the smaller network.
-        folded: calls of the full graph whose numbers the weights of the smaller network contain.
-        inputs: example arguments of both; floating-point tensors are replaced by random ones of their shape, others are used as they are.
 
     Raises:
         GccError: an output differs by more than rounding errors, or none depends on the removed channels.
     """
-    reference = Reference.of(trace, selection, graph, folded)
-    samples = random_samples(inputs)
-    pairs = {"": (network, smaller), "with random weights, ": redrawn(network, smaller, trace, selection, graph, folded)}
+    reference = candidate.reference
+    samples = random_samples(candidate.inputs)
+    pairs = {"": (candidate.network, candidate.smaller), "with random weights, ": redrawn(candidate)}
     proofs = [compare(reference, *pair, samples, prefix) for prefix, pair in pairs.items()]
     if not all(map(max, zip(*proofs, strict=True))):
         raise GccError(

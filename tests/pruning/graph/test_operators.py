@@ -13,6 +13,7 @@ from gcc.pruning.graph.aten_graph import Graph
 from gcc.pruning.graph.call import Call, Roles
 from gcc.pruning.graph.channel_ids import Atoms, fixed
 from gcc.pruning.graph.groups import Selection, find_channels, with_named_parts
+from gcc.pruning.graph.masked import Candidate
 from gcc.pruning.graph.propagate import ChannelTrace, named_tensors
 from gcc.pruning.graph.reset import reset
 from gcc.pruning.graph.rules import RULES
@@ -61,7 +62,7 @@ class Cut:
     def prove(self):
         graph = Graph(self.smaller, self.example)
         require_same_graph(self.trace, self.selection, graph)
-        require_equal(self.network, self.smaller, self.trace, self.selection, graph, self.example)
+        require_equal(Candidate(self.network, self.smaller, self.trace, self.selection, graph, (self.example,)))
 
     @torch.no_grad()
     def zeroed(self):

@@ -8,6 +8,7 @@ import gcc
 from gcc.errors import GccError, PruningWarning
 from gcc.pruning.graph.aten_graph import Graph
 from gcc.pruning.graph.graph_form import OtherSizesError
+from gcc.pruning.graph.masked import Candidate
 from gcc.pruning.graph.rules import RULES, first
 from gcc.pruning.graph.training import require_same_training
 from tests.helpers.graph_toys import Composed, conv
@@ -142,11 +143,11 @@ def forget(network):
 @pytest.mark.parametrize(("damage", "told"), [(detach, "3.weight .* has no gradient"), (forget, "1.running_mean .* changes otherwise")])
 def test_gradients_and_statistics_are_those_of_the_full_network(damage, told):
     one = Cut(nn.Sequential(conv(3, 8), nn.BatchNorm2d(8), nn.ReLU(), conv(8, 3)), IMAGE)
-    rest = (one.trace, one.selection, Graph(one.smaller, IMAGE), IMAGE)
-    require_same_training(one.network, one.smaller, *rest)
+    candidate = Candidate(one.network, one.smaller, one.trace, one.selection, Graph(one.smaller, IMAGE), (IMAGE,))
+    require_same_training(candidate)
     damage(one.smaller)
     with pytest.raises(GccError, match=told):
-        require_same_training(one.network, one.smaller, *rest)
+        require_same_training(candidate)
 
 
 def blind(scale):
