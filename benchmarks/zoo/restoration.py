@@ -36,6 +36,7 @@ def gfpgan_example() -> tuple[Any, ...]:
 
 
 TRANSFORMER: dict[str, Any] = {"window_size": 8, "mlp_ratio": 2}
+LIGHT = TRANSFORMER | {"upscale": 2, "embed_dim": 60, "depths": [6] * 4, "num_heads": [6] * 4, "upsampler": "pixelshuffledirect"}
 RESTORATION = [
     spandrel(
         "SwinIR-M-real",
@@ -52,23 +53,13 @@ RESTORATION = [
         "SwinIR-S",
         "SwinIR:SwinIR",
         image(16),
-        **TRANSFORMER,
-        upscale=2,
-        embed_dim=60,
-        depths=[6] * 4,
-        num_heads=[6] * 4,
-        upsampler="pixelshuffledirect",
+        **LIGHT,
     ),
     spandrel(
         "Swin2SR",
         "Swin2SR:Swin2SR",
         image(16),
-        **TRANSFORMER,
-        upscale=2,
-        embed_dim=60,
-        depths=[6] * 4,
-        num_heads=[6] * 4,
-        upsampler="pixelshuffledirect",
+        **LIGHT,
     ),
     spandrel("GFPGAN", "GFPGAN:GFPGAN", gfpgan_example, out_size=128, channel_multiplier=1, narrow=0.5),
     spandrel(
