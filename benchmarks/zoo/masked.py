@@ -30,9 +30,9 @@ def equals_masked(original: nn.Module, pruned: nn.Module, inputs: Sequence[Any])
             positions = kept_positions(parameter, kept[name])
             if positions is None:
                 return f"not checked: {name} is not a part of the original's"
-            mask = torch.zeros_like(parameter, dtype=torch.bool)
-            mask[torch.meshgrid(*positions, indexing="ij")] = True
-            parameter.masked_fill_(~mask, 0)
+            removed = torch.ones_like(parameter, dtype=torch.bool)
+            removed[torch.meshgrid(*positions, indexing="ij") if positions else ()] = False
+            parameter.masked_fill_(removed, 0)
     outputs, references = evaluated(pruned, inputs), evaluated(reference, inputs)
     if close(outputs, references, TOLERANCE):
         return "yes"

@@ -41,7 +41,10 @@ class PhasedTranspose2d(nn.Module):
         self.bias = transposed.bias
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map (N, C, H, W) to (N, C', 2 H, 2 W)."""
+        """Map (N, C, H, W) to (N, C', 2 H, 2 W), or (C, H, W) to (C', 2 H, 2 W)."""
+        if features.ndim == 3:
+            image: Tensor = self(features[None])
+            return image[0]
         n, channels, height, width = features.shape
         if height * width <= FEW_PIXELS:
             # For a large kernel at few positions, a matrix product is faster than a convolution.

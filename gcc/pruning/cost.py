@@ -5,7 +5,8 @@ as the paper's tables do, by the rules of thop, which hooks modules of known typ
 type torch changes, and counts a transposed convolution on its output grid.
 
 Only shapes matter, so one forward pass on the meta device gives both counts. The functions that generators mostly use are not even run
-there: their output shapes follow from simple rules. This avoids the meta kernels, and the second that torch takes to load them.
+there: their output shapes follow from simple rules. This avoids the meta kernels, and the second that torch takes to load them. Code that
+does not run on the meta device, because it asks for the device of its input, gets fake tensors, which have no values but a device.
 """
 
 from __future__ import annotations
@@ -58,19 +59,36 @@ def cost_of(network: nn.Module, *examples: Any) -> Cost:
 
     The first dimension of the first tensor is the number of samples.
     """
-    on_meta = {name: _on_meta(tensor) for name, tensor in tensors_of(network).items() if not tensor.is_meta}
-    exact, paper = _ProductCounter(), _PaperCounter()
-    with torch.no_grad(), evaluating(network), paper.watching(network), exact:
-        torch.func.functional_call(network, on_meta, tree_map_only(Tensor, _on_meta, examples), tie_weights=False)
     tensors = tensors_in(examples)
+    try:
+        exact, paper = _products(network, examples, META)
+    except Exception:  # The network's code can raise anything; what fails again is raised.
+        if tensors[0].is_meta:
+            raise
+        from torch._subclasses import FakeTensorMode
+
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            exact, paper = _products(network, examples, tensors[0].device)
     samples = tensors[0].shape[0] if tensors[0].ndim else 1
     parameters = sum(parameter.numel() for parameter in network.parameters())
     resolution = " and ".join("x".join(map(str, tensor.shape)) for tensor in tensors)
-    return Cost(exact.macs // samples, paper.macs // samples, parameters, resolution)
+    return Cost(exact // samples, paper // samples, parameters, resolution)
 
 
-def _on_meta(tensor: Tensor) -> Tensor:
-    return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
+META = torch.device("meta")
+
+
+def _products(network: nn.Module, examples: tuple[Any, ...], device: torch.device) -> tuple[int, int]:
+    """Return the multiply-accumulates of a forward pass on a device by the exact and by the paper's counter."""
+
+    def empty(tensor: Tensor) -> Tensor:
+        return torch.empty(tensor.shape, dtype=tensor.dtype, device=device)
+
+    tensors = {name: empty(tensor) for name, tensor in tensors_of(network).items() if not tensor.is_meta or device != META}
+    exact, paper = _ProductCounter(device), _PaperCounter()
+    with torch.no_grad(), evaluating(network), paper.watching(network), exact:
+        torch.func.functional_call(network, tensors, tree_map_only(Tensor, empty, examples), tie_weights=False)
+    return exact.macs, paper.macs
 
 
 def _all_on_meta(arguments: Any) -> Any:
@@ -105,8 +123,9 @@ class _ProductCounter(TorchFunctionMode):
     counts the products they consist of.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
         super().__init__()
+        self.device = device
         self.macs = 0
 
     def __torch_function__(
@@ -118,7 +137,7 @@ class _ProductCounter(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if isinstance(func, torch._ops.OpOverload):
-            args, kwargs = tree_map_only(torch.device, lambda _: torch.device("meta"), (args, kwargs))
+            args, kwargs = tree_map_only(torch.device, lambda _: self.device, (args, kwargs))
         if func in SHAPE_KEEPING and args:
             return torch.empty_like(args[0])
         if func in OUTPUTS and (output := _output(OUTPUTS[func], args, kwargs)) is not None:

@@ -214,3 +214,13 @@ def test_arguments_may_be_constants_and_containers():
 
     cost = cost_of(Several(4, 5), None, {"image": torch.zeros(2, 4)}, 0.5)
     assert (cost.macs, cost.resolution) == (20, "2x4")
+
+
+def test_code_that_asks_for_the_device_is_counted():
+    class OnCpu(nn.Linear):
+        def forward(self, image):
+            if image.device.type != "cpu":
+                raise RuntimeError("the kernel of other devices is not compiled")
+            return super().forward(image)
+
+    assert cost_of(OnCpu(4, 5).to("meta"), torch.zeros(2, 4)).macs == 20

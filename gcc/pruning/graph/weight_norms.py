@@ -30,7 +30,7 @@ def reparametrised_layers(network: nn.Module) -> dict[str, list[str]]:
             parametrizations: Any = module.parametrizations
             if any(isinstance(norm, PARAMETRISED) for norm in parametrizations.weight):
                 layers[path] = [f"{path}.{name}".lstrip(".") for name in tensors if name.startswith("parametrizations.weight.")]
-        elif {"weight_orig", "weight_g"} & set(module._parameters):
+        elif any(isinstance(hook, HOOKS) for hook in module._forward_pre_hooks.values()):
             layers[path] = [f"{path}.{name}".lstrip(".") for name in HOOKED if name in tensors]
     return layers
 

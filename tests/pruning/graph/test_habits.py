@@ -69,6 +69,24 @@ def gated_by_hand(self, x):
     return x + self.back(state)[:, :, None, None]
 
 
+def by_inner(self, x):
+    return self.inner(x)
+
+
+def on_cpu_alone(self, x):
+    if x.device.type != "cpu":
+        raise RuntimeError("the kernel of other devices is not compiled")
+    return x * 2
+
+
+def scaled_by_a_hook(layer):
+    """Return a layer whose weight a hook of one's own computes before every pass."""
+    layer.register_parameter("weight_orig", nn.Parameter(layer.weight.data))
+    del layer._parameters["weight"]
+    layer.register_forward_pre_hook(lambda module, _: setattr(module, "weight", module.weight_orig * 0.5))
+    return layer
+
+
 HABITS = {
     "tensors in lists": (blurred, lambda: {"kernels": [torch.rand(1, 1, 3, 3)], "numbers": {"gain": torch.rand(1)}}),
     "global cache": (cached, dict),
@@ -80,6 +98,8 @@ HABITS = {
     "two sizes": (run_at_two_sizes, lambda: {"inner": conv(8, 8)}),
     "containers": (by_name, lambda: {"table": nn.ModuleDict({"inner": conv(8, 8)}), "parallel": nn.DataParallel(conv(8, 8))}),
     "batches of two sizes": (styled_once, lambda: {"map": nn.Linear(4, 8), "code": nn.Parameter(torch.randn(1, 4))}),
+    "hook of one's own": (by_inner, lambda: {"inner": scaled_by_a_hook(conv(8, 8))}),
+    "one device alone": (on_cpu_alone, dict),
     "gated cell": (gated_by_hand, lambda: {"input": nn.Linear(8, 12), "hidden": nn.Linear(6, 12), "back": nn.Linear(6, 8)}),
 }
 
