@@ -72,10 +72,14 @@ def resolve_location(location: str | Path, role: Role | None = None) -> Path:
 
     Raises:
         GccError: `huggingface_hub` is not installed.
-        ArtifactError: the address does not exist, cannot be reached, or has no saved generator, or the folder contains several runs.
+        ArtifactError: the address does not exist, cannot be reached, or has no saved generator, or the folder contains several runs or
+            cannot be read.
     """
     if not is_address(location):
-        return _local_folder(Path(location), role)
+        try:
+            return _local_folder(Path(location), role)
+        except OSError as error:
+            raise ArtifactError(f"cannot read {location}: {error.strerror}; expected the folder of a saved generator") from error
     address = Address.parse(str(location))
     repository = fetch(address, [CONFIG, f"*/{CONFIG}"])
     folder = repository / address.folder

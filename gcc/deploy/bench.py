@@ -76,6 +76,8 @@ def bench(
     selected = [_runtime(name) for name in runtimes]
     if not selected:
         raise GccError(f"no device: name some of {', '.join(RUNTIMES)}")
+    if any(number < 1 for number in (*batch_sizes, *sizes)):
+        raise GccError(f"batch sizes {[*batch_sizes]}, sizes {[*sizes]}: expected numbers from 1 up")
     generators = []
     for location in (against, student):
         if location is None:

@@ -51,7 +51,7 @@ class PhasedTranspose2d(nn.Module):
             phases = self.weight @ unfold(features, 2, padding=1)
         else:
             phases = conv2d(features, self.weight.view(-1, channels, 2, 2), padding=1)
-        phases = phases.reshape(n, 2, 2, -1, height + 1, width + 1)
+        phases = phases.reshape(n, 2, 2, len(self.weight) // 4, height + 1, width + 1)
         # The taps of an odd pixel start one pixel later.
         rows = [torch.stack([phases[:, y, x, :, y : y + height, x : x + width] for x in (0, 1)], -1) for y in (0, 1)]
         image = torch.stack(rows, 3).flatten(4).flatten(2, 3)

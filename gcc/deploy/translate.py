@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from gcc.artifacts.config import CONFIG
 from gcc.artifacts.model import read, single_generator
 from gcc.data.folders import describe_lack, describe_unread
 from gcc.data.image_files import refuse_bad, unreadable
@@ -193,6 +194,8 @@ def _jobs(source: Path, target: Path) -> dict[Path, Path]:
     elif source.is_dir():
         if target.is_file():
             raise DataError(f"{target} is a file: expected a folder, since {source} is one")
+        if (target / CONFIG).is_file():
+            raise DataError(f"{target} contains a saved generator: expected another folder for images")
         images = images_below(source, _folder_left_out(source, target))
         jobs = {image: target / image.relative_to(source).with_suffix(".png") for image in images}
     else:

@@ -242,6 +242,11 @@ def test_unknown_tensors_are_refused_by_name(saved, change, says):
         load(saved)
 
 
+def test_a_path_that_is_too_long_is_reported():
+    with pytest.raises(ArtifactError, match=r"cannot read x+: File name too long"):
+        load("x" * 300)
+
+
 def test_a_missing_generator_is_reported(tmp_path):
     with pytest.raises(ArtifactError, match="not a folder"):
         load(tmp_path / "nothing")

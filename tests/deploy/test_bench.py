@@ -73,6 +73,11 @@ def test_invalid_options_are_refused(saved, options, message):
         raise GccError(result.stderr)
 
 
+def test_numbers_below_one_are_refused(saved):
+    with pytest.raises(GccError, match=r"batch sizes \[0\], sizes \[8, -1\]: expected numbers from 1 up"):
+        next(bench(saved / "cyclegan", batch_sizes=(0,), sizes=(8, -1)))
+
+
 def test_the_command_prints_a_table_and_writes_json(saved, tmp_path):
     write("cyclegan", tmp_path / "teacher")
     arguments = ["bench", str(saved / "cyclegan"), "--against", str(tmp_path / "teacher"), "--json", str(tmp_path / "bench.json")]

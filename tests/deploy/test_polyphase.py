@@ -27,6 +27,7 @@ def test_four_phases_are_the_transposed_convolution(size, bias):
     expected = transposed_by_loops(image, layer.weight.detach(), layer.bias)
     torch.testing.assert_close(PhasedTranspose2d(layer)(image), expected)
     torch.testing.assert_close(PhasedTranspose2d(layer)(image[1]), expected[1])
+    assert PhasedTranspose2d(layer)(image[:0]).shape == expected[:0].shape
 
 
 @pytest.mark.parametrize(

@@ -228,3 +228,11 @@ def test_a_folder_does_not_become_a_file(tmp_path):
     file.touch()
     with pytest.raises(GccError, match=r"out\.png is a file: expected a folder"):
         next(translate(tmp_path / "student", folder, file, size=None, device="cpu"))
+
+
+def test_a_saved_generator_keeps_its_files(tmp_path):
+    write("pix2pix", tmp_path / "student")
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "photos/samples.png")
+    with pytest.raises(GccError, match=r"student contains a saved generator: expected another folder"):
+        next(translate(tmp_path / "student", tmp_path / "photos", tmp_path / "student", size=None, device="cpu"))

@@ -90,7 +90,7 @@ class Graph:
 
 def _exported(network: nn.Module, inputs: tuple[Any, ...], sizes: Any) -> ExportedProgram:
     """Export a network, with the sizes of `sizes` as variables; None if all are constants."""
-    with torch.no_grad(), warnings.catch_warnings():
+    with torch.enable_grad(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The tensor attribute")
         # Dynamo, which exports code that is not Python, warns of its own use of torch.
         warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"torch\.")
@@ -215,7 +215,7 @@ def line_of_code(node: fx.Node) -> str:
 
 
 def _inline(module: fx.GraphModule) -> None:
-    """Replace calls of nested graphs, such as those of a network's own `no_grad` blocks, by the nested nodes."""
+    """Replace calls of nested graphs by the nested nodes. The inputs of a network's own `no_grad` block are detached."""
     for node in list(module.graph.nodes):
         inner = next((arg for arg in node.args if isinstance(arg, fx.Node) and arg.op == "get_attr"), None)
         if node.op != "call_function" or not isinstance(node.target, torch._ops.HigherOrderOperator) or inner is None:
@@ -227,6 +227,8 @@ def _inline(module: fx.GraphModule) -> None:
         inputs = node.args[node.args.index(inner) + 1 :]
         placeholders = [other for other in graph_module.graph.nodes if other.op == "placeholder"]
         with module.graph.inserting_before(node):
+            if node.args[0] is False:
+                inputs = tuple(_detached(module.graph, tensor) for tensor in inputs)
             outputs = module.graph.graph_copy(graph_module.graph, dict(zip(placeholders, inputs, strict=True)))
         for user in list(node.users):
             user.replace_all_uses_with(outputs[user.args[1]])  # type: ignore[index]
@@ -234,6 +236,15 @@ def _inline(module: fx.GraphModule) -> None:
         module.graph.erase_node(node)
         module.graph.erase_node(inner)
     module.recompile()
+
+
+def _detached(graph: fx.Graph, node: Any) -> Any:
+    """Insert the call that detaches a tensor; a size stays."""
+    if not isinstance(node.meta["val"], Tensor):
+        return node
+    detached = graph.call_function(torch.ops.aten.detach.default, (node,))
+    detached.meta = dict(node.meta)
+    return detached
 
 
 def _live(graph: fx.Graph) -> list[fx.Node]:

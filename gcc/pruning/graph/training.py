@@ -19,7 +19,7 @@ from gcc.pruning.graph.elsewhere import carried_over
 from gcc.pruning.graph.masked import Candidate, Reference, repeatable, selected
 from gcc.pruning.graph.propagate import named_tensors
 from gcc.pruning.graph.redraw import POWER_ITERATION, redrawn
-from gcc.pruning.graph.verify import TOLERANCE, compare, float64_copy, float64_samples, largest_difference, outputs_of, random_samples
+from gcc.pruning.graph.verify import TOLERANCE, compare, float64_copy, float64_samples, largest_difference, random_samples
 
 HINT = (
     "the layer runs, or reads other channels, in training mode alone, and cannot be followed: name the layers that it reads in `leave`, or "
@@ -89,7 +89,7 @@ def _constants(graph: Graph) -> list[tuple[Any, Any, Any]]:
 def require_same_steps(network: nn.Module, graph: nn.Module, inputs: Arguments) -> None:
     """Refuse the graph of a network that does not train like its code, in evaluation mode or in training mode.
 
-    A graph has no blocks without gradients, no backward functions of the user's own and no numbers that Python draws.
+    A graph has no backward functions of the user's own and no numbers that Python draws.
 
     Raises:
         GccError: outputs or gradients of one step with random input differ.
@@ -99,8 +99,8 @@ def require_same_steps(network: nn.Module, graph: nn.Module, inputs: Arguments) 
         expected, results = (_step(one, samples, training) for one in (network, graph))
         if expected is not None and (results is None or not _are_close(results, expected)):
             raise GccError(
-                "its outputs or gradients are not those of the code, which computes without gradients, with other gradients than torch, "
-                "or with numbers that Python draws"
+                "its outputs or gradients are not those of the code, which computes with other gradients than torch, or with numbers that "
+                "Python draws"
             )
 
 
@@ -178,15 +178,22 @@ def _gradients(network: nn.Module, samples: Arguments) -> dict[str, Tensor]:
 
 def _reference(reference: Reference, network: nn.Module, smaller: nn.Module, full: nn.Module, samples: Arguments) -> Reference | None:
     """Return what the smaller network must compute in training mode; None if that depends on random numbers or cannot be followed."""
-    outputs = outputs_of(full, samples, training=True)
-    if any(name.endswith(POWER_ITERATION) for name in named_tensors(full)) or not _are_close(
-        outputs_of(full, samples, training=True, seed=1), outputs
-    ):
+    expected = _trained(full, samples)
+    if any(name.endswith(POWER_ITERATION) for name in named_tensors(full)) or not _are_close(_trained(full, samples, seed=1), expected):
         return None
     with suppress(GccError):
-        if _are_close(reference.unmasked().run(full, samples)[0], outputs):
+        outputs, tensors = reference.unmasked().run(full, samples)
+        if _are_close([*outputs, *(tensors[name] for name, _ in full.named_buffers())], expected):
             return reference
     return carried_over(reference, network, smaller, samples, PREFIX, training=True)
+
+
+def _trained(network: nn.Module, samples: Arguments, seed: int = 0) -> list[Tensor]:
+    """Return the outputs of a network in training mode, and its buffers after that."""
+    trial = copy_of(network).train()
+    with repeatable(seed):
+        outputs = tensors_in(trial(*copies(samples)))
+    return [*outputs, *trial.buffers()]
 
 
 def _are_close(ones: Sequence[Tensor], others: Sequence[Tensor]) -> bool:

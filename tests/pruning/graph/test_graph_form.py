@@ -173,13 +173,7 @@ class StraightThrough(torch.autograd.Function):
         return gradient
 
 
-def frozen(net, x):
-    with torch.no_grad():
-        return x.view(-1, 8, x.shape[2], x.shape[3]) * 1
-
-
 TRAINED_OTHERWISE = {
-    "no gradients": frozen,
     "own gradients": lambda net, x: StraightThrough.apply(x.view(-1, 8, x.shape[2], x.shape[3])),
     "random numbers of Python": lambda net, x: x.view(-1, 8, x.shape[2], x.shape[3]) * random.random(),
 }
@@ -189,6 +183,41 @@ TRAINED_OTHERWISE = {
 def test_code_that_its_graph_does_not_train_like_is_refused(name):
     with pytest.raises(GccError, match="cannot be used in its place: its outputs or gradients are not those of the code"):
         gcc.prune(Between(TRAINED_OTHERWISE[name]), torch.rand(1, 3, 4, 6), metric="l1", budget="70%")
+
+
+class NormedByHand(nn.Conv2d):
+    """A spectral norm whose power iteration has no gradient and changes a buffer in training."""
+
+    def __init__(self, *arguments, **keywords):
+        super().__init__(*arguments, **keywords)
+        self.register_buffer("u", torch.randn(1, self.out_channels))
+
+    def forward(self, x):
+        matrix = self.weight.view(self.weight.shape[0], -1)
+        with torch.no_grad():
+            v = nn.functional.normalize(self.u @ matrix)
+            u = nn.functional.normalize(v @ matrix.mT)
+            if self.training:
+                self.u[:] = u
+        return nn.functional.conv2d(x, self.weight / (v @ matrix.mT @ u.mT).squeeze(), self.bias, padding=1)
+
+
+def test_blocks_without_gradients_stay_blocks_without_gradients():
+    torch.manual_seed(0)
+    network = Between(lambda net, x: net.inner(x.view(-1, 8, x.shape[2], x.shape[3])))
+    network.inner = NormedByHand(8, 8, 3)
+    with pytest.warns(PruningWarning, match="view"):
+        smaller = gcc.prune(network, torch.rand(1, 3, 4, 6), metric="l1", budget="70%")
+    before = {name: tensor.clone() for name, tensor in smaller.state_dict().items()}
+    layer, image = smaller.inner, torch.rand(2, 3, 4, 6)
+    smaller.train()(image).square().sum().backward()
+
+    expected = NormedByHand(layer.in_channels, layer.out_channels, 3).train()
+    expected.load_state_dict({name.removeprefix("inner."): value for name, value in before.items() if name.startswith("inner.")})
+    smaller.after(expected(smaller.before(image))).square().sum().backward()
+    torch.testing.assert_close(layer.u, expected.u)
+    assert not layer.u.requires_grad
+    torch.testing.assert_close(layer.weight.grad, expected.weight.grad)
 
 
 def test_arguments_are_those_of_the_example(pruned):
