@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import remove_spectral_norm, remove_weight_norm
+from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 from .calls import close, copied, evaluated
 
 TOLERANCE = 1e-3
 MIXING = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 """Layers whose statistics change with the number of channels."""
+NORMS = (".weight_g", ".original0")
+"""Ends of the names of the parameters that are the norms of weight norm."""
 
 
 def equals_masked(original: nn.Module, pruned: nn.Module, inputs: Sequence[Any]) -> str:
     """Compare a pruned network with the original whose removed channels are zero.
 
     Every parameter of the pruned network must be a part of the original's: the rows, columns and so on that it kept. The others are set to
-    zero. What cannot be compared this way is reported as not checked: other names or values of parameters, statistics over channels.
+    zero. A weight under spectral or weight norm is the one that the original computes. What cannot be compared this way is reported as not
+    checked: other names or values of parameters, statistics over channels.
     """
-    reference = copied(original).eval()
-    kept = dict(pruned.named_parameters())
+    reference, kept = without_norms(original), dict(pruned.named_parameters())
+    weights = dict(reference.named_parameters())
     with torch.no_grad():
-        for name, parameter in reference.named_parameters():
+        for name, parameter in original.named_parameters():
+            if name.endswith(NORMS):
+                continue
             if name not in kept:
                 return f"not checked: {name} is not in the pruned network"
             positions = kept_positions(parameter, kept[name])
@@ -32,7 +40,7 @@ def equals_masked(original: nn.Module, pruned: nn.Module, inputs: Sequence[Any])
                 return f"not checked: {name} is not a part of the original's"
             removed = torch.ones_like(parameter, dtype=torch.bool)
             removed[torch.meshgrid(*positions, indexing="ij") if positions else ()] = False
-            parameter.masked_fill_(removed, 0)
+            weights[computed(name)].masked_fill_(removed, 0)
     outputs, references = evaluated(pruned, inputs), evaluated(reference, inputs)
     if close(outputs, references, TOLERANCE):
         return "yes"
@@ -41,10 +49,32 @@ def equals_masked(original: nn.Module, pruned: nn.Module, inputs: Sequence[Any])
     return "not checked: the outputs differ" if _mixes(original) else "no: the outputs differ"
 
 
+def without_norms(network: nn.Module) -> nn.Module:
+    """Return a copy in evaluation mode whose weights are those that spectral and weight norm compute."""
+    network = copied(network).eval()
+    for module in network.modules():
+        for hook in [*module._forward_pre_hooks.values()]:
+            remove = {"SpectralNorm": remove_spectral_norm, "WeightNorm": remove_weight_norm}.get(type(hook).__name__)
+            if remove is not None:
+                remove(module)  # type: ignore[operator]
+        if is_parametrized(module, "weight"):
+            remove_parametrizations(module, "weight")
+    return network
+
+
+def computed(name: str) -> str:
+    """Return the name of the weight that is computed from a parameter.
+
+    >>> computed("up.parametrizations.weight.original1"), computed("up.weight_orig"), computed("up.bias")
+    ('up.weight', 'up.weight', 'up.bias')
+    """
+    return re.sub(r"parametrizations\.weight\.original1?$|weight_(orig|v)$", "weight", name)
+
+
 def _mixes(network: nn.Module) -> bool:
     """Tell whether attention or a norm of its own class may compute with widths or over channels."""
     classes = {type(module) for module in network.modules() if not isinstance(module, nn.modules.batchnorm._NormBase)}
-    return any(word in kind.__name__.lower() for kind in classes for word in ("norm", "att", "mean", "equal", "modulated"))
+    return any(word in kind.__name__.lower() for kind in classes for word in ("norm", "att", "mean", "equal", "modulated", "iln"))
 
 
 def kept_positions(full: Tensor, part: Tensor) -> list[Tensor] | None:

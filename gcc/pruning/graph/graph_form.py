@@ -183,6 +183,8 @@ def _with_sizes(graph: Graph, variant: Variant, trace: ChannelTrace, selection: 
     for node in list(copied.nodes):
         if node.op == "call_function" and operator_name(node) in SIZE_CHECKS:
             copied.erase_node(node)
+    # A call that the output does not depend on is not traced, so its sizes may not fit.
+    copied.eliminate_dead_code()
     smaller.recompile()
     return smaller
 

@@ -52,14 +52,21 @@ def cut(trace: ChannelTrace, network: nn.Module, selection: Selection) -> nn.Mod
 
 
 def _weights(trace: ChannelTrace) -> dict[str, Layout]:
-    """Return the layouts of the weights that layers compute with."""
+    """Return the layouts of the weights that layers compute with, by the layer's first path."""
     calls = [
         node
         for graph in trace.graphs
         for node in graph.calls
         if operator_name(node) in ATTRIBUTES and arguments(node).get("weight") is not None
     ]
-    return {owner(node)[0]: trace.layout(arguments(node)["weight"]) for node in calls}
+    first = _first_paths(trace.graph.network)
+    return {first[owner(node)[0]]: trace.layout(arguments(node)["weight"]) for node in calls}
+
+
+def _first_paths(network: nn.Module) -> dict[str, str]:
+    """Return the first path of every module by each of its paths."""
+    first: dict[int, str] = {}
+    return {path: first.setdefault(id(module), path) for path, module in network.named_modules(remove_duplicate=False)}
 
 
 def _shortened(tensor: Tensor, layout: Layout, selection: Selection) -> Tensor:
@@ -72,15 +79,16 @@ def _shortened(tensor: Tensor, layout: Layout, selection: Selection) -> Tensor:
 
 
 def _sizes(trace: ChannelTrace, selection: Selection) -> dict[str, dict[str, Any]]:
-    """Return the new values of the attributes in which layers store sizes, by the layer's path."""
+    """Return the new values of the attributes in which layers store sizes, by the layer's first path."""
     attributes: dict[str, dict[str, Any]] = {}
+    first = _first_paths(trace.graph.network)
     for node in (node for graph in trace.graphs for node in graph.calls):
         kinds, sizes = ATTRIBUTES.get(operator_name(node), ((), _none))
         path = owner(node)[0]
         module = trace.graph.network.get_submodule(path)
         if isinstance(module, kinds):
             before, after = ([selection.size(axis) for axis in trace.layout(end)] for end in (node.all_input_nodes[0], node))
-            attributes[path] = sizes(module, before, after)
+            attributes[first[path]] = sizes(module, before, after)
     return attributes
 
 

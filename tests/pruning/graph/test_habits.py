@@ -7,6 +7,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 import gcc
+from gcc.errors import PruningWarning
 from tests.helpers.graph_toys import Composed, conv
 from tests.pruning.graph.test_operators import Cut
 
@@ -112,3 +113,37 @@ def test_common_habits_are_pruned_and_equal_to_the_network_with_zeros(name):
     example = torch.zeros(2, 3, 8, 8)
     assert gcc.prune(network, example, "l1", "60%").stem.out_channels < 8
     Cut(network, example).compare()
+
+
+def test_a_layer_with_two_paths_states_its_sizes():
+    torch.manual_seed(0)
+    backbone = nn.Sequential(conv(3, 8), nn.BatchNorm2d(8))
+    network = Composed(lambda self, x: self.out(self.stages(x)), backbone=backbone, stages=nn.Sequential(*backbone), out=conv(8, 3)).eval()
+    smaller = gcc.prune(network, torch.zeros(2, 3, 8, 8), "l1", "60%")
+    assert smaller.backbone[1] is smaller.stages[1]
+    assert smaller.backbone[0].out_channels == smaller.backbone[1].num_features == len(smaller.backbone[1].weight) < 8
+
+
+def test_a_layer_that_the_output_does_not_depend_on_is_left_out():
+    """The last layer of a WaveNet returns a residual that nothing reads."""
+    torch.manual_seed(0)
+
+    def skips(self, x):
+        self.unread(x) + x
+        return self.out(x)
+
+    network = Composed(lambda self, x: skips(self, self.stem(x)), stem=conv(3, 8), unread=conv(8, 8), out=conv(8, 3)).eval()
+    with pytest.warns(PruningWarning, match="layer 'unread'"):
+        smaller = gcc.prune(network, torch.zeros(2, 3, 8, 8), "l1", "30%")
+    width = smaller.stem.out_channels
+    plain = nn.Sequential(conv(3, width), conv(width, 3))
+    plain.load_state_dict(
+        {
+            f"{place}.{name}": smaller.state_dict()[f"{layer}.{name}"]
+            for place, layer in ((0, "stem"), (1, "out"))
+            for name in ("weight", "bias")
+        }
+    )
+    image = torch.rand(1, 3, 8, 8)
+    torch.testing.assert_close(smaller(image), plain(image))
+    assert width < 8
