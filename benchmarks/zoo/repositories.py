@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
-from types import SimpleNamespace
+import importlib
+import sys
+from types import ModuleType, SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .network import Network, Repository, attribute, defined, image, noise
 
@@ -52,7 +54,7 @@ EDGECONNECT = Repository("knazeri/edge-connect", "3142579785c5c8cc92ad655616d40f
 AOTGAN = Repository("researchmm/AOT-GAN-for-Inpainting", "2cd1afd8fdfabb101c678f6062d14bc7d302509e", ("src",))
 MIGAN = Repository("Picsart-AI-Research/MI-GAN", "ca4df2ebd1d2c657896a0fac33c7daff6f5d94e6", ("lib/model_zoo",))
 BASICSR = Repository(
-    "XPixelGroup/BasicSR", "8d56e3a045f9fb3e1d8872f92ee4a4f07f886b0a", unneeded=("cv2", "tqdm", "requests", "lmdb", "basicsr.version")
+    "XPixelGroup/BasicSR", "8d56e3a045f9fb3e1d8872f92ee4a4f07f886b0a", unneeded=("cv2", "tqdm", "requests", "lmdb")
 )
 UNET = Repository("milesial/Pytorch-UNet", "21d7850f2af30a9695bbeea75f3136aa538cfc4a")
 EXAMPLES = Repository(
@@ -126,7 +128,13 @@ def cut(factory: str, **arguments: Any) -> nn.Module:
     return attribute(f"models.networks:{factory}")(3, 3, norm_layer=NORM, **arguments)
 
 
+def stay_on_cpu() -> None:
+    """Let code that moves tensors to a GPU in its forward pass run on the CPU, in this process."""
+    Tensor.cuda = lambda tensor, *_: tensor  # type: ignore[assignment, method-assign]
+
+
 def cut_stylegan2() -> nn.Module:
+    stay_on_cpu()
     options = SimpleNamespace(crop_size=64, load_size=64, stylegan2_G_num_downsampling=1, netG="stylegan2", ngf=32)
     return attribute("models.stylegan_networks:StyleGAN2Generator")(3, 3, ngf=32, n_blocks=6, opt=options)
 
@@ -219,6 +227,9 @@ def fomm_tensors() -> tuple[Any, ...]:
 
 
 def basicsr(module: str, name: str, **arguments: Any) -> nn.Module:
+    """Its package imports a module that its installation writes."""
+    sys.modules["basicsr.version"] = ModuleType("basicsr.version")
+    vars(sys.modules["basicsr.version"]).update(__version__="", __gitsha__="")
     return attribute(f"basicsr.archs.{module}:{name}")(**arguments)
 
 
@@ -265,7 +276,8 @@ def lama_saic(ratio: float) -> nn.Module:
 def lptn() -> nn.Module:
     """On the CPU: the device of its filters is a default argument."""
     attribute("LPTN_arch:Lap_Pyramid_Conv").gauss_kernel.__defaults__ = (torch.device("cpu"), 3)
-    return attribute("LPTN_arch:LPTN")()
+    with patch.object(nn.Module, "cuda", lambda module: module):
+        return attribute("LPTN_arch:LPTN")()
 
 
 def lightweight() -> nn.Module:
@@ -276,6 +288,9 @@ def lightweight() -> nn.Module:
 
 
 def mbistft() -> nn.Module:
+    """Its code imports a function by the name that it had in older versions of SciPy."""
+    stay_on_cpu()
+    vars(importlib.import_module("scipy.signal"))["kaiser"] = attribute("scipy.signal.windows:kaiser")
     return attribute("models:Multiband_iSTFT_Generator")(80, "1", [3, 7, 11], [[1, 3, 5]] * 3, [4, 4], 256, [16, 16], 16, 4, 4)
 
 
