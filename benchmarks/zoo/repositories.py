@@ -53,9 +53,7 @@ WAV2LIP = Repository("Rudrabha/Wav2Lip", "5c90fa9b4a2c2a37d0b4ebf7633ac41534eb99
 EDGECONNECT = Repository("knazeri/edge-connect", "3142579785c5c8cc92ad655616d40f4f52fc7ec1")
 AOTGAN = Repository("researchmm/AOT-GAN-for-Inpainting", "2cd1afd8fdfabb101c678f6062d14bc7d302509e", ("src",))
 MIGAN = Repository("Picsart-AI-Research/MI-GAN", "ca4df2ebd1d2c657896a0fac33c7daff6f5d94e6", ("lib/model_zoo",))
-BASICSR = Repository(
-    "XPixelGroup/BasicSR", "8d56e3a045f9fb3e1d8872f92ee4a4f07f886b0a", unneeded=("cv2", "tqdm", "requests", "lmdb")
-)
+BASICSR = Repository("XPixelGroup/BasicSR", "8d56e3a045f9fb3e1d8872f92ee4a4f07f886b0a", unneeded=("cv2", "tqdm", "requests", "lmdb"))
 UNET = Repository("milesial/Pytorch-UNet", "21d7850f2af30a9695bbeea75f3136aa538cfc4a")
 EXAMPLES = Repository(
     "pytorch/examples", "77f55b912142e11fcfdf5b530231fb9c52f181e8", ("super_resolution", "fast_neural_style/neural_style", ".")

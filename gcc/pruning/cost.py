@@ -24,7 +24,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
-from gcc.models.calls import tensors_in
+from gcc.models.calls import HoldingAssertions, tensors_in
 from gcc.models.modules import evaluating, tensors_of
 from gcc.registry.architecture import Architecture
 from gcc.utils.units import with_prefix
@@ -86,7 +86,7 @@ def _products(network: nn.Module, examples: tuple[Any, ...], device: torch.devic
 
     tensors = {name: empty(tensor) for name, tensor in tensors_of(network).items() if not tensor.is_meta or device != META}
     exact, paper = _ProductCounter(device), _PaperCounter()
-    with torch.no_grad(), evaluating(network), paper.watching(network), exact:
+    with torch.no_grad(), evaluating(network), paper.watching(network), exact, HoldingAssertions():
         torch.func.functional_call(network, tensors, tree_map_only(Tensor, empty, examples), tie_weights=False)
     return exact.macs, paper.macs
 
@@ -141,7 +141,7 @@ class _ProductCounter(TorchFunctionMode):
         if func in SHAPE_KEEPING and args:
             return torch.empty_like(args[0])
         if func in OUTPUTS and (output := _output(OUTPUTS[func], args, kwargs)) is not None:
-            if func not in CONCATENATION:
+            if func in CONVOLUTION or func in TRANSPOSED_CONVOLUTION:
                 image, weight = _named(args, kwargs, "input", "weight")
                 self.macs += (image if func in TRANSPOSED_CONVOLUTION else output).numel() * math.prod(weight.shape[1:])
             return output
@@ -197,6 +197,8 @@ PRODUCTLESS = frozenset(
     ]
 )
 CONCATENATION = frozenset([torch.cat, torch.concat])
+INVERSE_STFT: frozenset[Callable[..., Any]] = frozenset([torch.istft, Tensor.istft, torch.ops.aten.istft.default])
+"""Functions whose kernel reads values of the window."""
 CONVOLUTION = frozenset([functional.conv1d, functional.conv2d, functional.conv3d])
 TRANSPOSED_CONVOLUTION = frozenset([functional.conv_transpose1d, functional.conv_transpose2d, functional.conv_transpose3d])
 
@@ -211,6 +213,24 @@ def _concatenated(tensors: Sequence[Tensor], dim: int = 0) -> Tensor | None:
     if dim < 0 or len(rests) > 1:
         return None
     return first.new_empty([*first.shape[:dim], sum(tensor.shape[dim] for tensor in tensors), *first.shape[dim + 1 :]])
+
+
+def _signal(
+    input: Tensor,
+    n_fft: int,
+    hop_length: int | None = None,
+    win_length: int | None = None,
+    window: Tensor | None = None,
+    center: bool = True,
+    normalized: bool = False,
+    onesided: bool | None = None,
+    length: int | None = None,
+    return_complex: bool = False,
+) -> Tensor | None:
+    if return_complex:
+        return None
+    samples = (input.shape[-1] - 1) * (hop_length or n_fft // 4) + (0 if center else n_fft)
+    return input.new_empty([*input.shape[:-2], samples if length is None else length], dtype=input.dtype.to_real())
 
 
 def _convolved(
@@ -255,6 +275,7 @@ def _spatial(dimensions: int, *settings: Sizes) -> Iterator[list[int]]:
 
 OUTPUTS: dict[Callable[..., Any], Callable[..., Tensor | None]] = {
     **dict.fromkeys(CONCATENATION, _concatenated),
+    **dict.fromkeys(INVERSE_STFT, _signal),
     **dict.fromkeys(CONVOLUTION, _convolved),
     **dict.fromkeys(TRANSPOSED_CONVOLUTION, _transposed),
 }

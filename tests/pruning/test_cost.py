@@ -224,3 +224,18 @@ def test_code_that_asks_for_the_device_is_counted():
             return super().forward(image)
 
     assert cost_of(OnCpu(4, 5).to("meta"), torch.zeros(2, 4)).macs == 20
+
+
+@pytest.mark.parametrize(("center", "length"), [(True, None), (True, 70), (False, None)])
+def test_an_inverse_stft_costs_nothing_and_has_torchs_shape(center, length):
+    class Vocoder(nn.Linear):
+        def forward(self, frames):
+            spectrum = torch.complex(frames, frames)
+            signal = torch.istft(spectrum, 16, 4, window=torch.ones(16, device=frames.device), center=center, length=length)
+            self.shape = signal.shape
+            return super().forward(signal[..., :10])
+
+    network, frames = Vocoder(10, 2), torch.rand(3, 9, 20)
+    network(frames)
+    expected = network.shape
+    assert cost_of(network, frames).macs == 20 and network.shape == expected

@@ -80,6 +80,11 @@ def on_cpu_alone(self, x):
     return x * 2
 
 
+def asserted(self, x):
+    assert (x.abs() >= 0).all(), "not a number"
+    return x * 2
+
+
 def scaled_by_a_hook(layer):
     """Return a layer whose weight a hook of one's own computes before every pass."""
     layer.register_parameter("weight_orig", nn.Parameter(layer.weight.data))
@@ -100,6 +105,7 @@ HABITS = {
     "containers": (by_name, lambda: {"table": nn.ModuleDict({"inner": conv(8, 8)}), "parallel": nn.DataParallel(conv(8, 8))}),
     "batches of two sizes": (styled_once, lambda: {"map": nn.Linear(4, 8), "code": nn.Parameter(torch.randn(1, 4))}),
     "hook of one's own": (by_inner, lambda: {"inner": scaled_by_a_hook(conv(8, 8))}),
+    "assertions about values": (asserted, dict),
     "one device alone": (on_cpu_alone, dict),
     "gated cell": (gated_by_hand, lambda: {"input": nn.Linear(8, 12), "hidden": nn.Linear(6, 12), "back": nn.Linear(6, 8)}),
 }
