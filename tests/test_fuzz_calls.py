@@ -1,6 +1,6 @@
 """Whatever a user passes: public functions and commands succeed, or refuse it with a `GccError`, and change nothing of the user's.
 
-`GCC_FUZZ=2000 pytest tests/test_fuzz_calls.py` runs that many cases of each kind.
+`GCC_FUZZ=2000 pytest --timeout 0 tests/test_fuzz_calls.py` runs that many cases of each kind.
 """
 
 import hashlib
