@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
+from gcc.pruning.graph.graph_form import OtherSizesError
+
 from .calls import called, close, copied, evaluated, other_batch, other_size, shapes
 from .macs import products, total, untouched_share
 from .masked import equals_masked
@@ -38,11 +40,13 @@ def cost(original: nn.Module, pruned: nn.Module, inputs: Inputs) -> dict[str, An
 
 
 def verdict(check: Check, original: nn.Module, pruned: nn.Module, inputs: Inputs) -> str:
-    """Return a check's answer; an exception is a no."""
+    """Return a check's answer; an exception is a no, unless the network says that it does not take these sizes."""
     try:
         return check(original, pruned, inputs)
     except Inapplicable as reason:
         return f"not applicable: {reason}"
+    except OtherSizesError as reason:
+        return f"refused: {reason}"
     except Exception as error:
         return f"no: {first_line(error)}"
 

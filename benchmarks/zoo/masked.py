@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import remove_spectral_norm, remove_weight_norm
 from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from .calls import close, copied, evaluated
 
 TOLERANCE = 1e-3
-MIXING = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
-"""Layers whose statistics change with the number of channels."""
+MIXING = {"mean", "var", "var_mean", "std", "linalg_vector_norm", "native_layer_norm", "native_group_norm", "rms_norm", "_softmax"}
+"""Operators whose output for one channel may depend on the number of channels."""
 NORMS = (".weight_g", ".original0")
 """Ends of the names of the parameters that are the norms of weight norm."""
 
@@ -44,9 +45,8 @@ def equals_masked(original: nn.Module, pruned: nn.Module, inputs: Sequence[Any])
     outputs, references = evaluated(pruned, inputs), evaluated(reference, inputs)
     if close(outputs, references, TOLERANCE):
         return "yes"
-    if any(isinstance(module, MIXING) for module in original.modules()):
-        return "not checked: statistics over channels"
-    return "not checked: the outputs differ" if _mixes(original) else "no: the outputs differ"
+    mixing = operators(original, inputs) & MIXING
+    return f"not checked: {', '.join(sorted(mixing))} may combine channels" if mixing else "no: the outputs differ"
 
 
 def without_norms(network: nn.Module) -> nn.Module:
@@ -71,10 +71,23 @@ def computed(name: str) -> str:
     return re.sub(r"parametrizations\.weight\.original1?$|weight_(orig|v)$", "weight", name)
 
 
-def _mixes(network: nn.Module) -> bool:
-    """Tell whether attention or a norm of its own class may compute with widths or over channels."""
-    classes = {type(module) for module in network.modules() if not isinstance(module, nn.modules.batchnorm._NormBase)}
-    return any(word in kind.__name__.lower() for kind in classes for word in ("norm", "att", "mean", "equal", "modulated", "iln"))
+class _Operators(TorchDispatchMode):
+    """Collects the names of the operators that run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.add(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+def operators(network: nn.Module, inputs: Sequence[Any]) -> set[str]:
+    """Return the names of the operators that a network runs."""
+    with _Operators() as collected:
+        evaluated(network, inputs)
+    return collected.names
 
 
 def kept_positions(full: Tensor, part: Tensor) -> list[Tensor] | None:

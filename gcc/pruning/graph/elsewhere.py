@@ -17,20 +17,23 @@ from gcc.models.calls import Arguments, copies, copy_of, describe_shapes, locate
 from gcc.pruning.graph.aten_graph import Graph
 from gcc.pruning.graph.graph_form import OtherSizesError, PrunedGraph
 from gcc.pruning.graph.masked import CallArguments, Candidate, Reference, repeatable, takes_numbers
-from gcc.pruning.graph.redraw import redrawn
 from gcc.pruning.graph.verify import NO_CONSTANTS, TOLERANCE, compare, largest_difference, outputs_of, random_samples, require_same_graph
 
 STRETCHES = ((1.5, 1), (2, 1), (2, 2))
 """By how much the height and the width of the example grow; the first that the full network takes is compared."""
 
 
-def require_equal_elsewhere(candidate: Candidate) -> None:
+def require_equal_elsewhere(candidate: Candidate, random: Candidate) -> None:
     """Compare two networks, with random weights, on a larger batch and on inputs of another size, if the full network takes these.
+
+    Args:
+        candidate: both networks.
+        random: the same with random weights.
 
     Raises:
         GccError: the smaller network fails there, or returns something else than the full one without the removed channels.
     """
-    full, small = redrawn(candidate)
+    full, small = random.network, random.smaller
     _require_same_batches(full, small, candidate.inputs)
     samples = next((one for one in _other_sizes(random_samples(candidate.inputs)) if _runs(full, one) and _takes(small, one)), None)
     if samples is None:

@@ -24,7 +24,7 @@ from gcc.pruning.graph.masked import Candidate
 from gcc.pruning.graph.propagate import ChannelTrace
 from gcc.pruning.graph.reset import reset
 from gcc.pruning.graph.training import require_same_training
-from gcc.pruning.graph.verify import NO_CONSTANTS, require_equal, require_same_graph
+from gcc.pruning.graph.verify import NO_CONSTANTS, require_equal, require_same_graph, with_random_weights
 from gcc.pruning.graph.ways import Followed, followed_code, followed_graph
 from gcc.pruning.importance import score_groups
 from gcc.pruning.search import find_widths, warn_of_narrow_layers, with_min_channels
@@ -160,8 +160,9 @@ class _Request:
         require_same_graph(trace, selection, graph)
         folded = fold_gains(smaller, trace.graph, graph) if self.weights == "inherited" else set()
         candidate = Candidate(generator, smaller, trace, selection, graph, inputs, folded)
+        random = with_random_weights(candidate)
         for require in (require_equal, require_equal_elsewhere, require_same_training):
-            require(candidate)
+            require(candidate, random)
         return _Result(smaller, followed, graph, folded)
 
     def _selected(self, followed: Followed) -> Selection:

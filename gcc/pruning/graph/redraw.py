@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -20,8 +22,8 @@ POWER_ITERATION = ("._u", "._v", "weight_u", "weight_v")
 
 
 @torch.no_grad()
-def redrawn(candidate: Candidate) -> tuple[nn.Module, nn.Module]:
-    """Return copies of both networks with random parameters and statistics, equal where the smaller network keeps them."""
+def redrawn(candidate: Candidate) -> Candidate:
+    """Return a candidate of copies of both networks with random parameters and statistics, equal where the smaller network keeps them."""
     random = torch.Generator().manual_seed(0)
     full, small = copy_of(candidate.network), copy_of(candidate.smaller)
     of_channels = {tensor.name for tensor in candidate.trace.tensors}
@@ -35,7 +37,7 @@ def redrawn(candidate: Candidate) -> tuple[nn.Module, nn.Module]:
             tensor.copy_(shorter[name])
     if candidate.folded:
         fold_gains(small, candidate.trace.graph, candidate.graph)
-    return full, small
+    return replace(candidate, network=full, smaller=small)
 
 
 def _drawn(values: Tensor, random: torch.Generator) -> Tensor:

@@ -18,7 +18,7 @@ from gcc.pruning.graph.aten_graph import Graph, doubled
 from gcc.pruning.graph.elsewhere import carried_over
 from gcc.pruning.graph.masked import Candidate, Reference, repeatable, selected
 from gcc.pruning.graph.propagate import named_tensors
-from gcc.pruning.graph.redraw import POWER_ITERATION, redrawn
+from gcc.pruning.graph.redraw import POWER_ITERATION
 from gcc.pruning.graph.verify import TOLERANCE, compare, float64_copy, float64_samples, largest_difference, random_samples
 
 HINT = (
@@ -118,11 +118,15 @@ def _step(network: nn.Module, samples: Arguments, training: bool) -> list[Tensor
     return None
 
 
-def require_same_training(candidate: Candidate) -> None:
+def require_same_training(candidate: Candidate, random: Candidate) -> None:
     """Refuse a smaller network that does not train as the full one: one step, with random weights.
 
-    A network that does not run in training mode is not checked. Under spectral norm, and with
-    random numbers such as those of dropout, only shapes and gradients are.
+    A network that does not run in training mode is not checked. Under spectral norm, and with random numbers such as those of dropout,
+    only shapes and gradients are.
+
+    Args:
+        candidate: both networks.
+        random: the same with random weights.
 
     Raises:
         GccError: the smaller network fails, returns something else than the full one without the removed channels, has no gradient where
@@ -132,7 +136,7 @@ def require_same_training(candidate: Candidate) -> None:
     if examples is None:
         return
     samples = random_samples(examples)
-    full, small = redrawn(candidate)
+    full, small = random.network, random.smaller
     _require_same_shapes(full, small, samples)
     _require_gradients(full, small, samples)
     reference = _reference(replace(candidate.reference, training=True), candidate.network, candidate.smaller, full, samples)

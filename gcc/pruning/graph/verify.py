@@ -28,6 +28,8 @@ TOLERANCE, TOLERANCE_IN_FLOAT64 = 1e-4, 1e-6
 """Largest difference of an output, as a share of the largest output, that is attributed to the order of sums."""
 VISIBLE = 10
 """The removed channels must make at least this many times the difference that is tolerated; else a comparison proves nothing."""
+NUDGE, CHAOTIC = 1e-6, 0.1
+"""A network is chaotic if inputs that differ by a share of `NUDGE` give outputs that differ by a share of `CHAOTIC`."""
 
 NO_CONSTANTS = "write sizes as -1 or take them from shapes, not as constants, or name the layer in `leave`"
 
@@ -57,16 +59,29 @@ def require_same_graph(trace: ChannelTrace, selection: Selection, graph: Graph, 
                 raise GccError(f"{describe_call(node)}: with fewer channels this needs {groups}; {NO_CONSTANTS}")
 
 
-def require_equal(candidate: Candidate) -> None:
+def with_random_weights(candidate: Candidate) -> Candidate:
+    """Return the candidate with random weights, or as it is if random weights let rounding errors grow until they change the outputs."""
+    random = redrawn(candidate)
+    samples = random_samples(candidate.inputs)
+    nudged = tree_map_only(Tensor, lambda tensor: tensor * (1 + NUDGE) if tensor.is_floating_point() else tensor, samples)
+    pairs = zip(*(outputs_of(random.network, one) for one in (samples, nudged)), strict=True)
+    is_chaotic = any(largest_difference(one, other) > CHAOTIC * float(one.double().abs().max()) for one, other in pairs if one.numel())
+    return candidate if is_chaotic else random
+
+
+def require_equal(candidate: Candidate, random: Candidate) -> None:
     """Compare the smaller network, on random input, with the full network whose removed channels are set to zero.
+
+    Args:
+        candidate: both networks.
+        random: the same with random weights.
 
     Raises:
         GccError: an output differs by more than rounding errors, or none depends on the removed channels.
     """
-    reference = candidate.reference
-    samples = random_samples(candidate.inputs)
-    pairs = {"": (candidate.network, candidate.smaller), "with random weights, ": redrawn(candidate)}
-    proofs = [compare(reference, *pair, samples, prefix) for prefix, pair in pairs.items()]
+    reference, samples = candidate.reference, random_samples(candidate.inputs)
+    pairs = {"": candidate, "with random weights, ": random}
+    proofs = [compare(reference, one.network, one.smaller, samples, prefix) for prefix, one in pairs.items()]
     if not all(map(max, zip(*proofs, strict=True))):
         raise GccError(
             "the pruned generator cannot be proven: an output is not finite, or is the same with and without the removed channels, whether "

@@ -18,7 +18,7 @@ from gcc.pruning.graph.propagate import ChannelTrace, named_tensors
 from gcc.pruning.graph.reset import reset
 from gcc.pruning.graph.rules import RULES
 from gcc.pruning.graph.slice import cut
-from gcc.pruning.graph.verify import require_equal, require_same_graph
+from gcc.pruning.graph.verify import require_equal, require_same_graph, with_random_weights
 from gcc.pruning.groups import find_groups
 from gcc.registry import ARCHITECTURES
 from tests.helpers.graph_toys import CONSTRUCTS, Composed, attended, built, conv
@@ -62,7 +62,8 @@ class Cut:
     def prove(self):
         graph = Graph(self.smaller, self.example)
         require_same_graph(self.trace, self.selection, graph)
-        require_equal(Candidate(self.network, self.smaller, self.trace, self.selection, graph, (self.example,)))
+        candidate = Candidate(self.network, self.smaller, self.trace, self.selection, graph, (self.example,))
+        require_equal(candidate, with_random_weights(candidate))
 
     @torch.no_grad()
     def zeroed(self):

@@ -11,6 +11,7 @@ from gcc.pruning.graph.graph_form import OtherSizesError
 from gcc.pruning.graph.masked import Candidate
 from gcc.pruning.graph.rules import RULES, first
 from gcc.pruning.graph.training import require_same_training
+from gcc.pruning.graph.verify import with_random_weights
 from tests.helpers.graph_toys import Composed, conv
 from tests.pruning.graph.test_operators import Cut
 
@@ -144,10 +145,29 @@ def forget(network):
 def test_gradients_and_statistics_are_those_of_the_full_network(damage, told):
     one = Cut(nn.Sequential(conv(3, 8), nn.BatchNorm2d(8), nn.ReLU(), conv(8, 3)), IMAGE)
     candidate = Candidate(one.network, one.smaller, one.trace, one.selection, Graph(one.smaller, IMAGE), (IMAGE,))
-    require_same_training(candidate)
+    require_same_training(candidate, with_random_weights(candidate))
     damage(one.smaller)
     with pytest.raises(GccError, match=told):
-        require_same_training(candidate)
+        require_same_training(candidate, with_random_weights(candidate))
+
+
+def test_random_weights_that_amplify_rounding_errors_prove_nothing():
+    """A sine of large numbers, for the given weights of small ones."""
+
+    class Sine(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.zeros(8, 1, 1))
+
+        def forward(self, x):
+            return torch.sin(x.float() * 1e6 * self.scale + x.float())
+
+    network = nn.Sequential(conv(3, 8), Sine(), conv(8, 3))
+    smaller = gcc.prune(network, IMAGE, "l1", "60%")
+    candidate = Cut(network, IMAGE)
+    graph = Graph(candidate.smaller, IMAGE)
+    candidate = Candidate(network, candidate.smaller, candidate.trace, candidate.selection, graph, (IMAGE,))
+    assert smaller[0].out_channels < 8 and with_random_weights(candidate) is candidate
 
 
 def blind(scale):
