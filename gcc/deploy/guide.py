@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from gcc.artifacts.config import Artifact
 from gcc.deploy.inputs import Inputs
+from gcc.deploy.side_by_side import InputHalves
 from gcc.utils.files import write_text
 from gcc.utils.templates import render
 
@@ -36,6 +38,11 @@ class Guide:
         """Whether the generator takes noise instead of images."""
         return self.artifact.architecture.takes_noise
 
+    @cached_property
+    def halves(self) -> InputHalves:
+        """Which images hold A and B side by side, and which half is the input."""
+        return InputHalves(self.artifact, None)
+
     @property
     def multiple(self) -> int | None:
         """The number to whose multiples images are padded; None if they are resized to one size."""
@@ -58,6 +65,9 @@ class Guide:
             facts["other sizes"] = self._resize()
         if direction := self.artifact.recipe.to_dict().get("direction"):
             facts["direction"] = f"{direction}: the input is an image {direction[0]}, the output an image {direction[-1]}"
+        if self.halves.sizes:
+            sizes = " or ".join(f"{width}x{height}" for width, height in sorted(self.halves.sizes))
+            facts["pairs"] = f"an image of {sizes} pixels holds A and B side by side: the {self.halves.side} half is the input"
         facts["output"] = f"{names[1]}Nx3xHxW, float32"
         facts["output values"] = "RGB, channels first, from -1 to 1: pixel = round((value + 1) * 127.5)"
         return facts
@@ -105,6 +115,9 @@ class Guide:
             "multiple": self.multiple,
             "height": height,
             "width": width,
+            "half": self.halves.input,
+            "side": self.halves.side,
+            "pair_sizes": sorted(self.halves.sizes),
             "facts": self.facts(),
             "what": f"The {self.artifact.role} {self.artifact.generator} of {self.artifact.arch}",
             "version": version("gan-gcc"),

@@ -38,6 +38,7 @@ class InputHalves:
     Attributes:
         input: which half is translated, A (left) or B (right); empty if the generator does not translate pairs.
         direction: the recipe's direction, such as "BtoA".
+        sizes: widths and heights of images that hold A and B wherever they lie.
 
     Raises:
         GccError: `pairs` is chosen for a generator that does not translate pairs.
@@ -52,10 +53,12 @@ class InputHalves:
         data, dataset = data_of(artifact.folder) or (None, None)
         self._data = data.resolve() if data and data.is_dir() else None
         self._data_has_pairs = bool(self._data and dataset in (None, ALIGNED) and _is_side_by_side(self._data))
-        width, height = image_size(artifact.recipe)
-        self._sizes = {(2 * width, height)}
-        if self._data and self._data_has_pairs:
-            self._sizes.add(read_size(images_below(self._data / "train")[0]))
+        self.sizes: set[tuple[int, int]] = set()
+        if self.input and (self._data is None or self._data_has_pairs):
+            width, height = image_size(artifact.recipe)
+            self.sizes.add((2 * width, height))
+        if self.input and self._data and self._data_has_pairs:
+            self.sizes.add(read_size(images_below(self._data / "train")[0]))
 
     def holds_both(self, path: Path, image: Image.Image) -> bool:
         """Return whether an image, read from `path`, holds A and B."""
@@ -67,7 +70,12 @@ class InputHalves:
             return self._data_has_pairs
         if width >= 2 * height and any(root.name not in ("A", "B") and _is_side_by_side(root) for root in roots):
             return True
-        return image.size in self._sizes and (self._data is None or self._data_has_pairs)
+        return image.size in self.sizes
+
+    @property
+    def side(self) -> str:
+        """The side of a pair that is translated, left or right."""
+        return "left" if self.input == "A" else "right"
 
     def read(self, path: Path) -> tuple[Image.Image, bool]:
         """Return what is translated of an image file, the half or the whole image, and whether it is a half.

@@ -78,8 +78,7 @@ def translate(
     for image_file, output in jobs.items():
         image, is_pair = input_halves.read(image_file)
         if is_pair:
-            side = "left" if input_halves.input == "A" else "right"
-            text = f"the {side} half, {input_halves.input}, is translated, the input of direction {input_halves.direction}"
+            text = f"the {input_halves.side} half, {input_halves.input}, is translated, the input of direction {input_halves.direction}"
             inform_once("pairs", f"{image_file} holds A and B side by side, perhaps like others: {text} (--no-pairs takes whole images)")
         width, height = _target_size(architecture, image.size, size)
         reason = "" if size else f"; generators of {artifact.arch} take no other size"

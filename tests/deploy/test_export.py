@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import re
+import runpy
 import subprocess
 import sys
 
@@ -230,6 +231,25 @@ def test_a_file_says_how_to_feed_it(saved, tmp_path, arch, form):
     else:
         (expected,) = translate(saved / arch, tmp_path / "photo.png", tmp_path / "expected.png", size=None, device="cpu")
     assert pixels(expected).shape == pixels(tmp_path / "fake.png").shape
+    assert abs(pixels(expected) - pixels(tmp_path / "fake.png")).max() <= 1
+
+
+@pytest.mark.parametrize(("direction", "start"), [("AtoB", 0), ("BtoA", 32)])
+def test_the_script_translates_the_half_that_translate_takes(tmp_path, direction, start):
+    pytest.importorskip("onnxruntime")
+    write("pix2pix", tmp_path / "student", direction=direction)
+    written = export(tmp_path / "student", tmp_path / "out.onnx")
+    assert written.feeding["pairs"].startswith("an image of 64x32 pixels holds A and B side by side")
+    pair = tmp_path / "pair.png"
+    Image.effect_noise((64, 32), 90).convert("RGB").save(pair)
+    script = runpy.run_path(str(written.guides[1]))
+    half = Image.open(pair).crop((start, 0, start + 32, 32))
+    assert np.array_equal(script["read"](pair, None), script["read"](pair, True))
+    assert np.array_equal(script["read"](pair, None)[0].transpose(1, 2, 0), np.asarray(half, np.float32) / 127.5 - 1)
+    assert script["read"](pair, False).shape == (1, 3, 32, 64)
+    (expected,) = translate(tmp_path / "student", pair, tmp_path / "expected.png", size=None, device="cpu")
+    ran = subprocess.run([sys.executable, str(written.guides[1]), str(pair), str(tmp_path / "fake.png")], capture_output=True, text=True)
+    assert ran.returncode == 0 and f"half, {direction[0]}, is translated" in ran.stderr
     assert abs(pixels(expected) - pixels(tmp_path / "fake.png")).max() <= 1
 
 
