@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -179,13 +180,29 @@ def command_line_of(out: Path) -> str:
         return ""
 
 
-def data_of(folder: Path) -> tuple[Path | None, str | None] | None:
-    """Return the data folder and the dataset of the run that saved a generator in `folder`; None if they are unknown."""
+@dataclass(frozen=True)
+class RunData:
+    """The data of a run.
+
+    Attributes:
+        folder: the folder of the images; None for generated data.
+        dataset: the dataset that reads it; None if the layout determines it.
+        skip_bad: whether images that cannot be read are left out.
+    """
+
+    folder: Path | None
+    dataset: str | None
+    skip_bad: bool = False
+
+
+def data_of(folder: Path) -> RunData | None:
+    """Return the data of the run that saved a generator in `folder`; None if it is unknown."""
     for parent in folder.resolve().parents:
         if (parent / COMMAND_FILE).is_file():
             try:
                 options = json.loads((parent / COMMAND_FILE).read_text(encoding="utf-8"))["options"]
-                return options["data"] and Path(options["data"]), options["dataset"]
+                data = options["data"] and Path(options["data"])
+                return RunData(data, options["dataset"], bool(options.get("skip_bad")))
             except (OSError, ValueError, KeyError, TypeError, RecursionError):
                 break
     return None

@@ -222,7 +222,9 @@ def _samples(artifact: Artifact, calibration: str | Path | None) -> _Samples:
     data = data_of(artifact.folder)
     if data is None:
         raise GccError(f"{artifact.folder} is not in the folder of a run, so its data is unknown: give input images with --calibration DIR")
-    splits = DataSplits(architecture, *data)
+    splits = DataSplits(architecture, data.folder, data.dataset)
+    if data.skip_bad:
+        splits.drop_unreadable()
     key = eval_samples_on_meta(architecture, architecture.example_batch())[artifact.generator].source
     train, test = (
         [batch[key] for batch in _evenly_spaced_batches(source, architecture.sample_z)] for source in (splits.train, splits.test)

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from gcc.artifacts.config import Artifact
-from gcc.artifacts.run_folder import data_of
+from gcc.artifacts.run_folder import RunData, data_of
 from gcc.data.aligned import Aligned, halves
 from gcc.data.images import images_below, read_rgb, read_size
 from gcc.errors import DataError, GccError
@@ -50,9 +50,9 @@ class InputHalves:
         if pairs and not self.input:
             raise GccError(f"{artifact.folder} does not translate one half of a pair to the other: leave --pairs out")
         self._pairs = pairs
-        data, dataset = data_of(artifact.folder) or (None, None)
-        self._data = data.resolve() if data and data.is_dir() else None
-        self._data_has_pairs = bool(self._data and dataset in (None, ALIGNED) and _is_side_by_side(self._data))
+        known = data_of(artifact.folder) or RunData(None, None)
+        self._data = known.folder.resolve() if known.folder and known.folder.is_dir() else None
+        self._data_has_pairs = bool(self._data and known.dataset in (None, ALIGNED) and _is_side_by_side(self._data))
         self.sizes: set[tuple[int, int]] = set()
         if self.input and (self._data is None or self._data_has_pairs):
             width, height = image_size(artifact.recipe)

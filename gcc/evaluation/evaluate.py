@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from itertools import count
 from pathlib import Path
@@ -17,7 +17,7 @@ from torch import Tensor
 from gcc.artifacts.config import GENERATED, Artifact
 from gcc.artifacts.hub import is_address
 from gcc.artifacts.model import default_output, environment, read, resolve_location
-from gcc.artifacts.run_folder import data_of
+from gcc.artifacts.run_folder import RunData, data_of
 from gcc.data.image_files import refuse_bad, unreadable
 from gcc.data.images import image_files, read_rgb, to_tensor
 from gcc.data.splits import SplitOpener, require_readable, without_unreadable
@@ -97,7 +97,8 @@ def evaluate(
         weights: files of trained weights by the name of their network.
         device: where to run.
         batch_size: images in a batch; None takes the recipe's, at most 64. Images of a folder are read one at a time.
-        skip_bad: leave out images that cannot be read instead of raising an error.
+        skip_bad: leave out images that cannot be read instead of raising an error. If the generator's run left them out, its data is
+            always read so.
 
     Raises:
         GccError: the subject, the data, the evaluators or the weights cannot be used.
@@ -116,7 +117,9 @@ def evaluate(
     if missing:
         raise GccError(f"{subject} lacks the generator {', '.join(missing)}: give the folder of all generators, such as {subject.parent}")
     names = _required(split_names(evaluators or architecture.recipe.evaluators))
-    opener = SplitOpener(architecture, *_data_of(next(iter(artifacts.values())), data, dataset))
+    chosen = _data_of(next(iter(artifacts.values())), data, dataset)
+    opener = SplitOpener(architecture, chosen.folder, chosen.dataset)
+    skip_bad = skip_bad or chosen.skip_bad
     left_out: list[str] = []
 
     def opened(name: str) -> DatasetSource:
@@ -142,21 +145,20 @@ def evaluate(
     return Evaluation(str(subject), opener.name, split, metrics, environment(on_device), left_out)
 
 
-def _data_of(artifact: Artifact, data: Path | None, dataset: str | None) -> tuple[Path | None, str | None]:
-    """Return the data folder and the dataset to evaluate a generator on: those that the user gives, else those of its run.
+def _data_of(artifact: Artifact, data: Path | None, dataset: str | None) -> RunData:
+    """Return the data to evaluate a generator on: those that the user gives, else those of its run.
 
     Raises:
         GccError: they are unknown, or the folder is not there any more.
     """
     if data is not None or (dataset is not None and DATASETS.load(dataset).generated):
-        return data, dataset
+        return RunData(data, dataset)
     if known := data_of(artifact.folder):
-        folder, of_run = known
-        if folder is not None and not folder.exists():
-            raise DataError(f"{folder}, the data of the run of {artifact.folder}, does not exist: give its present place with --data")
-        return folder, dataset or of_run
+        if known.folder is not None and not known.folder.exists():
+            raise DataError(f"{known.folder}, the data of the run of {artifact.folder}, does not exist: give its present path with --data")
+        return replace(known, dataset=dataset or known.dataset)
     if generated := artifact.environment.get(GENERATED):
-        return None, generated
+        return RunData(None, generated)
     raise GccError(
         f"{artifact.folder} is not in the folder of a run, so its data is unknown: give --data DIR, or --dataset "
         f"{artifact.architecture.demo_source} for generated data"

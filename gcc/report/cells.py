@@ -192,7 +192,7 @@ def next_steps(record: RunRecord) -> list[NextStep]:
 
 def _data(teacher: Path) -> list[str | Path]:
     known = data_of(teacher)
-    return ["--data", known[0]] if known and known[0] else []
+    return ["--data", known.folder] if known and known.folder else []
 
 
 def shell_line(*words: str | Path) -> str:

@@ -116,7 +116,7 @@ def _other_data(context: RunContext) -> str:
     """Return a note if a teacher of a user's data would train further on demo data. Empty if not, or if its data is unknown."""
     folder = context.teacher.folder
     known = data_of(folder) if folder and context.uses_demo_data else None
-    return f"the teacher was trained on {known[0]}, and this run uses demo data: give --data" if known and known[0] else ""
+    return f"the teacher was trained on {known.folder}, and this run uses demo data: give --data" if known and known.folder else ""
 
 
 def _batches(context: RunContext) -> str:

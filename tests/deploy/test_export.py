@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 
@@ -105,6 +106,16 @@ def test_lower_precision_costs_some_quality(saved, tmp_path, precision, least, s
         expected, output = (read_onnx(path)(torch.linspace(-1, 1, 3072).view(1, 3, 32, 32)) for path in (exact.path, lower.path))
     assert (expected - output).abs().max() > 0 and lower.error > exact.error
     assert logging.root.manager.disable == logging.NOTSET
+
+
+def test_the_images_that_a_run_skipped_measure_no_ranges(saved, few_pairs, tmp_path):
+    pytest.importorskip("onnxruntime")
+    data = shutil.copytree(few_pairs, tmp_path / "data")
+    (data / "test" / "0.png").write_bytes(b"no image")
+    write("pix2pix", tmp_path / "run" / "student")
+    options = {"data": str(data), "dataset": None, "skip_bad": True}
+    (tmp_path / "run" / "command.json").write_text(json.dumps({"command": "compress", "options": options}))
+    assert export(tmp_path / "run" / "student", precision="fp16").loss.samples == f"3 test images of {data}"
 
 
 def weights_of(path):

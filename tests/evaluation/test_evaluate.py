@@ -210,8 +210,9 @@ def test_files_of_version_0_1_call_the_metrics_figures(tmp_path):
     assert free_path(path, evaluation).name == "e-2.json"
 
 
-def command_of(run, data):
-    (run / "command.json").write_text(json.dumps({"command": "compress", "options": {"data": data and str(data), "dataset": None}}))
+def command_of(run, data, **options):
+    options = {"data": data and str(data), "dataset": None} | options
+    (run / "command.json").write_text(json.dumps({"command": "compress", "options": options}))
 
 
 def test_a_generator_is_evaluated_on_the_data_of_its_run(saved, few_pairs, tmp_path):
@@ -225,8 +226,21 @@ def test_a_generator_is_evaluated_on_the_data_of_its_run(saved, few_pairs, tmp_p
     demo = evaluate(saved / "student", evaluators="l1")
     assert demo.data == on_demo.data == "demo data (streets, generated)" and demo.metrics == on_demo.metrics
     command_of(saved, tmp_path / "moved")
-    with pytest.raises(DataError, match="moved, the data of the run of .*student, does not exist: give its present place with --data"):
+    with pytest.raises(DataError, match="moved, the data of the run of .*student, does not exist: give its present path with --data"):
         evaluate(saved / "student", evaluators="l1")
+
+
+def test_a_run_that_skipped_bad_images_is_evaluated_without_them(saved, few_pairs, tmp_path):
+    data = shutil.copytree(few_pairs, tmp_path / "data")
+    (data / "test" / "0.png").write_bytes(b"no image")
+    command_of(saved, data)
+    with pytest.raises(DataError, match=r"0\.png.*--skip-bad"):
+        evaluate(saved / "student", evaluators="l1")
+    command_of(saved, data, skip_bad=True)
+    evaluation = evaluate(saved / "student", evaluators="l1")
+    assert evaluation.metrics["G"]["l1"].protocol.startswith("3 images") and "0.png" in evaluation.left_out[0]
+    with pytest.raises(DataError, match=r"0\.png.*--skip-bad"):
+        evaluate(saved / "student", data, evaluators="l1")
 
 
 def test_demo_data_evaluates_generators_of_demo_runs_only(few_pairs, tmp_path):
