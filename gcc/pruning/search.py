@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from gcc.deploy.latency import measure_optimized
 from gcc.deploy.runtime_names import Runtime
-from gcc.errors import BudgetError, PruningWarning, TrainingError
+from gcc.errors import BudgetError, TrainingError
 from gcc.models.build import generator_on_meta
 from gcc.pruning.budget import LatencyBudget, Limit
 from gcc.pruning.cost import Cost, generator_cost
@@ -26,15 +26,12 @@ from gcc.pruning.importance import ONCE, score_groups
 from gcc.registry.architecture import Architecture
 from gcc.registry.importance import ImportanceMetric
 from gcc.registry.types import Group
-from gcc.utils.renamed import warn_user
 from gcc.utils.units import with_prefix
 
 NEAR_ENOUGH = 0.01
 """Share of the budget that the search may leave unused although other removals might use more of it."""
 NEAR_ENOUGH_IN_TIME = 0.1
 """The same for a latency: times scatter, and one measurement takes about a second."""
-NARROW = 0.1
-"""Share of its channels below which a layer is narrow."""
 ATTEMPTS = 10
 """Most searches for a latency; each corrects its limit by the time that the previous result took."""
 CORRECTION = 0.98
@@ -209,26 +206,6 @@ def search_latency(
         f"lower limit, found networks that took {min(times):.4g} ms to {max(times):.4g} ms when timed again; end other programs, or give a "
         "larger budget"
     )
-
-
-def warn_of_narrow_layers(full: Mapping[str, int], widths: Mapping[str, int], generator: str) -> None:
-    """Warn if a layer keeps less than a tenth of its channels, or a level vanishes.
-
-    Args:
-        full: channels before pruning, by width name.
-        widths: channels after pruning; 0 if the level is left out.
-        generator: whose widths these are, for the message.
-    """
-    gone = [name for name, channels in full.items() if channels and not widths[name]]
-    narrow = [f"{name} {widths[name]} of {channels}" for name, channels in full.items() if 0 < widths[name] < NARROW * channels]
-    facts = [f"leaves few channels: {', '.join(narrow)}"] if narrow else []
-    facts += [f"removes the levels {', '.join(gone)}"] if gone else []
-    if facts:
-        warn_user(
-            f"pruning {generator} {', and '.join(facts)}; min_keep_ratio = {NARROW} would keep a tenth of every layer, and another metric "
-            "or a larger budget may keep more",
-            PruningWarning,
-        )
 
 
 def drop_empty_levels(architecture: Architecture[Any], groups: Sequence[Group], widths: Mapping[str, int]) -> dict[str, int]:

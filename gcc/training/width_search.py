@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from gcc.models.modules import Widths
+from gcc.pruning.choice_warnings import warn_of_narrow_layers
 from gcc.pruning.importance import ONCE, random_gradients
-from gcc.pruning.search import prune_family, warn_of_narrow_layers
+from gcc.pruning.search import prune_family
 from gcc.registry import ImportanceMetric, Networks
 from gcc.training.build_pairs import saved_student, teacher_networks
 from gcc.training.context import RunContext, Stream

@@ -1,5 +1,3 @@
-import warnings
-
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -7,7 +5,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from gcc.deploy.latency import Latency
-from gcc.errors import BudgetError, PluginError, PruningWarning, TrainingError
+from gcc.errors import BudgetError, PluginError, TrainingError
 from gcc.models.build import generator_on_meta
 from gcc.models.pix2pix import Pix2Pix, Pix2PixRecipe
 from gcc.pruning.budget import Budget, LatencyBudget
@@ -20,7 +18,6 @@ from gcc.pruning.search import (
     prune_family,
     search_latency,
     search_widths,
-    warn_of_narrow_layers,
 )
 from gcc.registry.types import Group
 from tests.helpers.pruning_toys import TOYS
@@ -382,19 +379,3 @@ def test_l1_takes_about_the_same_share_of_layers_with_unequal_numbers_of_inputs(
         widths = prune_family(UNET, network, 8, metric, limit).widths
         shares[type(metric)] = min(width / full[name] for name, width in widths.items())
     assert shares[L1Norm] > 0.2 and shares[PaperL1Norm] < 0.1
-
-
-@pytest.mark.parametrize(
-    ("widths", "told"),
-    [
-        ({"a": 3, "b": 100}, "leaves few channels: a 3 of 32; "),
-        ({"a": 4, "b": 0}, "generator G removes the levels b; "),
-        ({"a": 1, "b": 0}, "leaves few channels: a 1 of 32, and removes the levels b; "),
-        ({"a": 4, "b": 10}, None),
-    ],
-)
-def test_narrow_layers_and_levels_that_vanish_are_reported(recwarn, widths, told):
-    warnings.simplefilter("always", PruningWarning)
-    warn_of_narrow_layers({"a": 32, "b": 100}, widths, "generator G")
-    assert [told in str(warning.message) for warning in recwarn] == ([True] if told else [])
-    assert all(warning.filename == __file__ for warning in recwarn)

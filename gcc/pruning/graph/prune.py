@@ -14,6 +14,7 @@ from gcc.errors import BudgetError, GccError, PluginError, PruningWarning, Train
 from gcc.models.calls import Arguments, arguments_of, located_errors, require_values, shapes_of, unwrapped
 from gcc.models.modules import without_autocast
 from gcc.pruning.budget import Budget, LatencyBudget
+from gcc.pruning.choice_warnings import warn_of_narrow_layers, warn_of_ties, warn_of_unranked_layers
 from gcc.pruning.cost import Cost, cost_of
 from gcc.pruning.graph.aten_graph import Graph, describe_call
 from gcc.pruning.graph.computed_weights import computed_weights
@@ -27,7 +28,7 @@ from gcc.pruning.graph.training import require_same_training
 from gcc.pruning.graph.verify import NO_CONSTANTS, require_equal, require_same_graph, with_random_weights
 from gcc.pruning.graph.ways import Followed, followed_code, followed_graph
 from gcc.pruning.importance import score_groups
-from gcc.pruning.search import find_widths, warn_of_narrow_layers, with_min_channels
+from gcc.pruning.search import find_widths, with_min_channels
 from gcc.recipe import MacCounter
 from gcc.registry import METRICS, ImportanceMetric
 from gcc.utils.arguments import checked_arguments
@@ -190,6 +191,8 @@ class _Request:
             self.round_to,
         )
         warn_of_narrow_layers({group.name: group.channels for group in groups}, widths, "the generator")
+        warn_of_ties(scores, widths, "the generator")
+        warn_of_unranked_layers(scores, "the generator")
         best = {name: _most_important(score, widths[name]) for name, score in scores.items() if score is not None}
         return Selection(trace.atoms, channels, best)
 
