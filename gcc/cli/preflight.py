@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +17,7 @@ from gcc.compressor import Compressor
 from gcc.errors import DataError, GccError, first_line, listed
 from gcc.models.modules import Widths
 from gcc.pruning.cost import generator_cost
-from gcc.recipe import size_text
+from gcc.recipe import image_size, size_text
 from gcc.training.best import EpochRule
 from gcc.training.build_pairs import teacher_networks
 from gcc.training.checkpoint import DEFAULT_SCHEDULE
@@ -33,6 +34,8 @@ DRIVER = "nvidia-smi"
 """The program that every GPU driver of NVIDIA includes."""
 PROCESS_BYTES = 500e6
 """Memory of a process that has only imported torch."""
+TRIAL = 0.01
+"""Share of the epochs and pixels of the published recipe below which a run only tries things out."""
 OVERHEAD = 2
 """A process may use this many times the bytes of its tensors: kernels need workspace, and allocators keep freed memory. At the published
 sizes, 1.4 to 1.7 times were measured on a CPU."""
@@ -112,6 +115,8 @@ def preflight(
     else:
         yield from findings
     context = run.context
+    if note := context.architecture.note:
+        yield Finding("note", "ok", note)
     yield finding_of("training", training, run)
     yield finding_of("teacher", weights_of_teacher, context)
     yield finding_of("losses", weights_of_losses, context)
@@ -148,9 +153,15 @@ def training(run: Compressor) -> Finding:
     """Return the length of training, and warn if the hardware or the recipe does not suit it."""
     facts = run.plan()
     warnings = [facts["warning"]] if "warning" in facts else []
-    if run.context.device.type == "cpu" and run.context.data.store is not None:
+    if not warnings and run.context.device.type == "cpu" and run.context.data.store is not None and not _is_trial(run.context):
         warnings.append("on a CPU: the published recipes need a GPU; to try it out, use fewer --epochs or a smaller --size")
     return Finding("training", "warning" if warnings else "ok", "; ".join([facts["training"], *warnings]))
+
+
+def _is_trial(context: RunContext) -> bool:
+    """Return whether a run is much shorter than the published one, so that a CPU is enough for it."""
+    recipe, published = context.recipe, type(context.architecture).published()
+    return bool(recipe.epochs * math.prod(image_size(recipe)) < TRIAL * published.epochs * math.prod(image_size(published)))
 
 
 def weights_of_teacher(context: RunContext) -> Finding:

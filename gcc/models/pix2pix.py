@@ -182,10 +182,8 @@ class Pix2Pix(Architecture[Pix2PixRecipe]):
 
     @property
     def note(self) -> str:
-        source, target = ("first", "second") if self.recipe.direction == "AtoB" else ("second", "first")
-        return (
-            f"the {source} image of each pair, of A and B, is the input, and the {target} one is learnt (direction {self.recipe.direction})"
-        )
+        source, target = ("A (left)", "B (right)") if self.recipe.direction == "AtoB" else ("B (right)", "A (left)")
+        return f"direction {self.recipe.direction}: of each pair, {source} is the input, and {target} is learnt"
 
     @property
     def size_multiple(self) -> int:
