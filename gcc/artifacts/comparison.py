@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gcc.recipe import Recipe
 from gcc.registry import EVALUATORS, MetricKey, unit_of
 from gcc.utils.units import with_prefix
 
@@ -82,6 +83,11 @@ def comparison_rows(columns: Mapping[str, Measurements]) -> list[Row]:
         values = [measurements["metrics"].get(key) for measurements in measured]
         rows.append(Row(key, f"{key}, held out {direction(key)}".rstrip(), _metrics(key, values)))
     return rows
+
+
+def pruned_from(recipe: Recipe) -> str:
+    """Return which generator the pruned shares of a student's layers refer to."""
+    return f"of a generator of width {recipe.prune_width}; the teacher has width {recipe.ngf}"
 
 
 def direction(key: MetricKey) -> str:

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor, nn
 
+from gcc.artifacts.comparison import pruned_from
 from gcc.artifacts.model import read
 from gcc.cli.tables import comparison_table, facts_table, pruning_bars
 from gcc.models.build import generator_on_meta
@@ -54,7 +55,8 @@ def inspect_saved(folder: Path) -> Iterator[RenderableType]:
         if artifact.measurements:
             yield comparison_table("measured when it was saved", artifact.measurements)
         if artifact.role == "student":
-            yield pruning_bars(artifact.widths, architecture.full_widths(artifact.recipe.prune_width))
+            full = architecture.full_widths(artifact.recipe.prune_width)
+            yield pruning_bars(artifact.widths, full, pruned_from(artifact.recipe))
 
 
 def layer_table(architecture: Architecture[Any], widths: Widths) -> Table:

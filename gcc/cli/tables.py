@@ -14,7 +14,7 @@ from rich.text import Text
 from gcc.artifacts.comparison import Measurements, by_protocol, comparison, latency_note
 from gcc.registry import Listing
 from gcc.report.panels import Panel
-from gcc.report.sweep import SweepRecord, curve_panels
+from gcc.report.sweep import SweepRecord, curve_panels, next_steps
 from gcc.utils.units import with_prefix
 
 BAR = 40
@@ -102,10 +102,12 @@ def ablation_table(rows: Mapping[str, Mapping[str, str]]) -> Table:
 
 
 def sweep_tables(record: SweepRecord) -> RenderableType:
-    """Return a table per generator with a column per student, the protocols of the metrics, and quality over cost."""
+    """Return a table per generator with a column per student, protocols, quality over cost, the students' folders and the next steps."""
     tables = [comparison_table(f"{record.arch} {generator}", measured) for generator, measured in record.columns.items()]
     curves = [curve(panel) for panel in curve_panels(record)]
-    return Group(*tables, facts_table(_notes(record.columns)), *curves)
+    folders = {f"student {budget} saved in": str(folder) for budget, folder in record.students.items()}
+    steps = {f"to {step.purpose}": step.command for step in next_steps(record)}
+    return Group(*tables, facts_table(_notes(record.columns)), *curves, facts_table(folders | steps))
 
 
 def curve(panel: Panel) -> Text:
@@ -150,9 +152,17 @@ def _notes(measurements: Mapping[str, Mapping[str, Measurements]]) -> dict[str, 
     return notes | {"latency": warning} if warning else notes
 
 
-def pruning_bars(widths: Mapping[str, int], full: Mapping[str, int]) -> Table:
-    """Return a bar per layer with the share of its channels that was pruned, in the network's order (Figure III of the paper)."""
-    table = Table(title="pruned share of each layer's channels", title_justify="left", title_style="bold", box=None, pad_edge=False)
+def pruning_bars(widths: Mapping[str, int], full: Mapping[str, int], source: str) -> Table:
+    """Return a bar per layer with the share of its channels that was pruned, in the network's order (Figure III of the paper).
+
+    Args:
+        widths: the channels of the student.
+        full: those of the generator that was pruned.
+        source: says which generator that is.
+    """
+    table = Table(
+        title=f"pruned share of each layer's channels, {source}", title_justify="left", title_style="bold", box=None, pad_edge=False
+    )
     for heading in ("layer", "kept", "pruned", ""):
         table.add_column(heading, justify="right" if heading in ("kept", "pruned") else "left")
     for name, channels in full.items():

@@ -129,10 +129,13 @@ class Sweep(RunGroup[dict[str, dict[str, Measurements]]]):
             ArtifactError: a student is missing or damaged.
         """
         columns: dict[str, dict[str, Measurements]] = {}
+        trained = read(self.folders()[TEACHER]) if self.trains_teacher_first else {}
         for budget, students in self._students().items():
             for name, student in students.items():
                 reference = AS_GIVEN[TEACHER] if AS_GIVEN[TEACHER] in student.measurements else TEACHER
-                columns.setdefault(name, {reference: student.measurements[reference]})[budget] = student.measurements[STUDENT]
+                # The students' runs know the teacher that the sweep has trained as a given one.
+                epoch = _epoch(trained[name].measurements[TEACHER]) if name in trained else {}
+                columns.setdefault(name, {reference: {**student.measurements[reference], **epoch}})[budget] = student.measurements[STUDENT]
         return {name: self._timed(name, measured) for name, measured in columns.items()}
 
     def _timed(self, name: str, measured: Mapping[str, Measurements]) -> dict[str, Measurements]:
@@ -246,6 +249,11 @@ class _SweepRun(Compressor):
             searched.load_state_dict(trained)
             self._save_widths(budget, run, search_student_widths(run.context, run.metric, searched))
         return widths
+
+
+def _epoch(measurements: Measurements) -> Measurements:
+    """Return which epoch the measurements are of."""
+    return {key: value for key, value in measurements.items() if key in ("epoch", "epoch_note")}
 
 
 def _plain(run: Compressor) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from gcc.artifacts.comparison import AS_GIVEN, ROLES, Measurements, by_protocol, comparison_rows, latency_note
+from gcc.artifacts.comparison import AS_GIVEN, ROLES, Measurements, by_protocol, comparison_rows, latency_note, pruned_from
 from gcc.artifacts.config import Artifact
 from gcc.artifacts.run_folder import STUDENT, TEACHER, data_of
 from gcc.artifacts.run_info import RunInfo
@@ -95,9 +95,10 @@ class PrunedLayer:
 
 @dataclass(frozen=True)
 class PrunedGenerator:
-    """The layers of a student generator."""
+    """The layers of a student generator, and which generator they were pruned from."""
 
     name: str
+    source: str
     layers: Sequence[PrunedLayer]
 
 
@@ -215,7 +216,9 @@ def samples(record: RunRecord) -> list[Picture]:
 
 def pruning(record: RunRecord) -> list[PrunedGenerator]:
     """Return the share of pruned channels of every layer of the student generators (Figure III)."""
-    return [PrunedGenerator(student.generator, _pruned_layers(student)) for student in record.students.values()]
+    return [
+        PrunedGenerator(student.generator, pruned_from(student.recipe), _pruned_layers(student)) for student in record.students.values()
+    ]
 
 
 def recipe(record: RunRecord, differing: Collection[str]) -> list[Fact]:

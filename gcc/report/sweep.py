@@ -51,6 +51,12 @@ class SweepRecord:
     counter: MacCounter
     environment: Mapping[str, str]
 
+    @property
+    def students(self) -> dict[str, Path]:
+        """The folders of the students, by budget."""
+        _, *budgets = next(iter(self.columns.values()))
+        return {budget: self.folder / budget / STUDENT for budget in budgets}
+
 
 def is_sweep(folder: Path) -> bool:
     """Return whether a folder contains a sweep."""
@@ -116,7 +122,7 @@ def save_sweep_report(path: Path, record: SweepRecord) -> Path:
         Section("Students", "", "summary", [_summaries(record.columns)]),
         Section("Samples", "", "samples", [[picture(read_grid(record.folder / SAMPLES, HELD_OUT))]]),
         Section("Run", "", "run", [_run(record)]),
-        Section("Next steps", "", "steps", [_next_steps(record)]),
+        Section("Next steps", "", "steps", [next_steps(record)]),
         Section("Environment", "", "facts", [[Fact(name, value) for name, value in record.environment.items()]]),
     ]
     require_report_or_new(path)
@@ -166,15 +172,15 @@ def _run(record: SweepRecord) -> list[Fact]:
     return [Fact(name, value) for name, value in facts.items() if value]
 
 
-def _next_steps(record: SweepRecord) -> list[NextStep]:
+def next_steps(record: SweepRecord) -> list[NextStep]:
     """Return commands that add a student, and compare and measure those that are there."""
-    columns = next(iter(record.columns.values()))
-    _, *budgets = columns
-    runs = [record.folder / budget for budget in budgets]
+    students = [*record.students.values()]
     return [
         NextStep("train one more student", shell_line("gcc", "sweep", "--resume", record.folder, "--budget", "75%")),
-        NextStep("compare the runs", shell_line("gcc", "report", *runs, "--out", record.folder / "runs.html")),
-        NextStep("measure quality again", shell_line("gcc", "evaluate", runs[0] / STUDENT)),
+        NextStep(
+            "compare the runs", shell_line("gcc", "report", *(student.parent for student in students), "--out", record.folder / "runs.html")
+        ),
+        NextStep("measure quality again", shell_line("gcc", "evaluate", students[0])),
     ]
 
 

@@ -453,8 +453,12 @@ def test_sweep_prints_every_student_and_the_curve_and_resumes(tmp_path):
     result = run(*command, *budgets)
     assert result.exit_code == 0, result.output
     assert [line for line in result.stderr.splitlines() if ":" not in line] == ["teacher", "budget 40%", "budget 80%"]
-    for text in ("pix2pix G", "MACs", "parameters", "latency", "psnr (higher is better)", "● 80%", str(out / "report.html")):
+    for text in ("pix2pix G", "MACs", "parameters", "latency", "psnr (higher is better)", "● 80%", "1 (last)", str(out / "report.html")):
         assert text in result.stdout, text
+    assert "as given" not in result.stdout
+    for budget in ("40%", "80%"):
+        assert re.search(rf"^student {budget} saved in +{re.escape(str(out / budget / 'student'))}", result.stdout, re.MULTILINE)
+    assert f"gcc evaluate {out / '40%' / 'student'}" in result.stdout
     again = run("sweep", "--resume", out, "--budget", "60%")
     assert again.exit_code == 0, again.output
     assert [line for line in again.stderr.splitlines() if ":" not in line] == ["budget 60%"] and "● 60%" in again.stdout

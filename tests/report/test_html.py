@@ -186,6 +186,7 @@ def test_latencies_that_scatter_are_marked(page):
 
 def test_the_pruned_share_of_each_layer_is_shown(page):
     assert re.search(r"down2\s*50%\s*4/8", page.words)
+    assert re.search(r"Shares of a generator of width \d+; the teacher has width \d+", page.words)
     widths = [attributes["style"] for name, attributes in page.elements if name == "i" and "width" in attributes.get("style", "")]
     assert "width:50.0%" in widths
 
