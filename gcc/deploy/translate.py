@@ -20,12 +20,15 @@ from gcc.data.inspection import describe_changes, enlarges, inspect_images, stre
 from gcc.deploy.side_by_side import InputHalves
 from gcc.errors import DataError, GccError, first_line, listed
 from gcc.models.modules import require_finite
+from gcc.recipe import image_size, size_text
 from gcc.registry import Architecture
 from gcc.utils.device import choose_device
 from gcc.utils.files import replacing
 
 TILE = 512
 """Height and width of the tiles that large images are split into."""
+MAX_SCALE = 2
+"""The ratio of an image's width or height to that of the training images from which the user is informed."""
 
 
 def ignore(text: str) -> None:
@@ -56,7 +59,8 @@ def translate(
         device: where to run.
         pairs: whether images hold A and B side by side, so that one half is the input; None decides for each image, see `InputHalves`.
         leave_out: called with the reasons if images cannot be used; they are left out unless this raises.
-        inform: called once for each thing that is not read, dropped, cut off, stretched or enlarged, with a text that says so.
+        inform: called once for each thing that is not read, dropped, cut off, stretched, enlarged or of another scale than the training
+            images, with a text that says so.
 
     Raises:
         GccError: the generator or an image cannot be read, no image is left, the generator takes noise, or the output cannot be written.
@@ -87,6 +91,10 @@ def translate(
             inform_once("stretched", f"{sizes}, which changes its proportions, perhaps like others{reason}")
         if enlarges(image.size, (width, height)):
             inform_once("enlarged", f"{sizes}, which adds no detail, perhaps like others{reason}")
+        if not _is_of_scale(architecture, (width, height)):
+            trained = size_text(architecture.recipe)
+            text = f"{image_file} is translated at {width}x{height} pixels, perhaps like others, but the generator was trained at {trained}"
+            inform_once("scale", f"{text}: it may not know structures of this scale (--size {trained} resizes images)")
         tensor = to_tensor(resized(image, width, height))[None].to(on_device)
         with torch.inference_mode():
             fake = padded_run(network, tensor, architecture.size_multiple or 1, architecture.receptive_field_radius)
@@ -104,6 +112,15 @@ def _target_size(architecture: Architecture[Any], original: tuple[int, int], siz
     width, height = original
     height, width = architecture.input_size(height, width)
     return width, height
+
+
+def _is_of_scale(architecture: Architecture[Any], size: tuple[int, int]) -> bool:
+    """Return whether a width and a height are similar to those that the training images were resized to."""
+    if architecture.receptive_field_radius is not None:
+        # Families that translate in tiles train on crops, whose size says nothing about the scale.
+        return True
+    ratios = [side / trained for side, trained in zip(size, image_size(architecture.recipe), strict=True)]
+    return max(ratios) <= MAX_SCALE and min(ratios) * MAX_SCALE >= 1
 
 
 def _once(inform: Callable[[str], None]) -> Callable[[str, str], None]:

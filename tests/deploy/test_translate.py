@@ -77,7 +77,7 @@ def test_sizes_are_kept_by_padding_to_the_next_multiple(tmp_path, arch, multiple
     network = write(arch, tmp_path / "student")
     source = noise(tmp_path / "a.png", width, height)
     (written,), texts = translated(tmp_path / "student", source, tmp_path / "b.png")
-    assert sized(written) == (width, height) and not texts
+    assert sized(written) == (width, height) and all("was trained at 32" in text for text in texts)
     right, bottom = -width % multiple, -height % multiple
     mode = "reflect" if right < width and bottom < height else "edge"
     padded = np.pad(written_pixels(source), ((0, bottom), (0, right), (0, 0)), mode).astype(np.float32)
@@ -95,8 +95,20 @@ def test_a_size_that_changes_the_proportions_is_said_once(tmp_path):
     assert len(texts) == 1 and "a.png has 60x40 pixels and is resized to 32x32, which changes its proportions" in texts[0]
     written, texts = translated(tmp_path / "student", tmp_path / "in", tmp_path / "wide", size=(30, 20))
     assert [sized(path) for path in written] == [(30, 20), (30, 20)] and not texts
-    _, (text,) = translated(tmp_path / "student", tmp_path / "in", tmp_path / "large", size=(90, 60))
+    _, (text, _) = translated(tmp_path / "student", tmp_path / "in", tmp_path / "large", size=(90, 60))
     assert "a.png has 60x40 pixels and is resized to 90x60, which adds no detail, perhaps like others" in text
+
+
+@pytest.mark.parametrize(("arch", "size", "differs"), [("cyclegan", (64, 16), False), ("cyclegan", (68, 32), True),
+                                                       ("cyclegan", (32, 12), True), ("srgan", (80, 80), False)])  # fmt: skip
+def test_images_of_another_scale_than_in_training_are_named_once(tmp_path, arch, size, differs):
+    write(arch, tmp_path / "student")
+    for name in "ab":
+        noise(tmp_path / "in" / f"{name}.png", *size)
+    _, texts = translated(tmp_path / "student", tmp_path / "in", tmp_path / "out")
+    assert [f"a.png is translated at {size[0]}x{size[1]} pixels" in text and "--size 32 resizes" in text for text in texts] == [
+        True
+    ] * differs
 
 
 def test_an_architecture_of_one_size_says_that_it_stretches(tmp_path, monkeypatch):
