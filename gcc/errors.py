@@ -131,6 +131,15 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     return f" (known: {', '.join(known)})" if known else " (there are none)"
 
 
+def share_suggestion(value: object) -> str:
+    """Return `` (did you mean '25%'?)`` for a number above 0 and up to 1 where a share is expected as text; empty for other values.
+
+    >>> share_suggestion(0.25)
+    " (did you mean '25%'?)"
+    """
+    return f" (did you mean '{100 * value:g}%'?)" if isinstance(value, float) and 0 < value <= 1 else ""
+
+
 def __getattr__(name: str) -> Any:
     if name != "near":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
-from gcc.errors import RecipeError, suggestion
+from gcc.errors import RecipeError, share_suggestion, suggestion
 from gcc.utils.renamed import warn_user
 from gcc.utils.units import counted
 
@@ -478,7 +478,7 @@ def _checked(name: str, value: Any, kind: Any) -> Any:
     else:
         fits = isinstance(value, inner)
     if not fits:
-        raise RecipeError(f"{name} = {value!r}: expected {_describe(kind)}")
+        raise RecipeError(f"{name} = {value!r}: expected {_describe(kind)}{share_suggestion(value) if inner is str else ''}")
     return value
 
 

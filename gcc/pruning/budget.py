@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from gcc.deploy.runtime_names import RUNTIMES, Runtime
-from gcc.errors import BudgetError
+from gcc.errors import BudgetError, share_suggestion
 from gcc.utils.units import EXPONENTS, with_prefix
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Budget:
         """
         match = PATTERN.fullmatch(text.strip())
         if match is None:
-            raise BudgetError(f"budget {text!r}: expected {FORMS}")
+            raise BudgetError(f"budget {text!r}: expected {FORMS}{share_suggestion(_number(text))}")
         number, unit, params = match.groups()
         share = unit == "%"
         # Python reads the decimal exponent exactly; a product with 1e9 would round.
@@ -85,7 +85,7 @@ class Budget:
         LatencyBudget(milliseconds=8.0, runtime='cpu')
         """
         if not isinstance(text, str):
-            raise BudgetError(f"budget {text!r}: expected text such as {FORMS}")
+            raise BudgetError(f"budget {text!r}: expected text such as {FORMS}{share_suggestion(text)}")
         parts = text.split(",")
         if len(parts) not in (1, len(generators)):
             alternative = f", or {len(generators)} joined by commas for {', '.join(generators)}" if len(generators) > 1 else ""
@@ -165,3 +165,11 @@ class LatencyBudget:
     def plan(self, teacher: Cost, counter: MacCounter) -> str:
         """Describe the budget in words."""
         return f"{self.milliseconds:.4g} ms for one sample by {self.runtime}, as measured on this machine"
+
+
+def _number(text: str) -> float | None:
+    """Return the number that a text is; None if it is not a number."""
+    try:
+        return float(text)
+    except ValueError:
+        return None

@@ -13,11 +13,15 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 
-from gcc.errors import GccError
+from gcc.errors import GccError, share_suggestion
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+OWN_MODULE = (
+    "for a module of your own, `gcc.prune` returns a smaller one, `gcc.optimize` a faster one, `torch.onnx.export` and "
+    "`torch.export.export` export it, and `torch.utils.benchmark` times it"
+)
 DESCRIPTIONS: Mapping[Any, str] = {
     type(None): "None",
     bool: "True or False",
@@ -60,7 +64,7 @@ def require_kind(name: str, value: Any, kind: Any) -> None:
         GccError: the value does not fit; the message has its name.
     """
     if not _fits(value, kind):
-        raise GccError(f"{name} = {shown(value)}: expected {_described(kind)}")
+        raise GccError(f"{name} = {shown(value)}: expected {_described(kind)}{_advice(value, kind)}")
 
 
 def shown(value: Any) -> str:
@@ -94,6 +98,16 @@ def _fits(value: Any, kind: Any) -> bool:
     if kind is Path:
         return isinstance(value, str | os.PathLike)
     return isinstance(value, kind)
+
+
+def _advice(value: Any, kind: Any) -> str:
+    """Return what to do about two frequent mistakes: a share as a number, and a module instead of its folder."""
+    if _fits(Path(), kind) and hasattr(value, "state_dict"):
+        return f" of a saved generator; {OWN_MODULE}"
+    if not (_fits("", kind) or _fits([""], kind)):
+        return ""
+    values = value if isinstance(value, list | tuple) else [value]
+    return next(filter(None, map(share_suggestion, values)), "")
 
 
 def _described(kind: Any) -> str:

@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gcc.errors import BudgetError
+from gcc.errors import BudgetError, GccError
+from gcc.models.pix2pix import Pix2Pix
 from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import Cost
+from gcc.recipe import changed
 from gcc.utils.units import with_prefix
 
 TEACHER = Cost(6_048_186_368, 18_146_500_608, 54_000_000, "1x3x256x256")
@@ -65,6 +67,15 @@ def test_malformed_text_says_what_was_given_and_expected(text):
     assert repr(text) in str(error.value)
     for form in ("3.0G", "900M", "25%", "2.5Mparams"):
         assert form in str(error.value)
+
+
+@pytest.mark.parametrize("parse", [Budget.parse, lambda text: changed(Pix2Pix.published(), {"budget": float(text)})])
+def test_a_share_as_a_number_suggests_a_percentage(parse):
+    with pytest.raises(GccError, match=r"did you mean '12\.5%'\?"):
+        parse("0.125")
+    with pytest.raises(GccError, match="expected") as error:
+        parse("12.5")
+    assert "did you mean" not in str(error.value)
 
 
 @given(st.text(max_size=12))

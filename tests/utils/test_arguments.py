@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+import gcc
 from gcc.errors import GccError
 from gcc.utils.arguments import checked_arguments, require_kind
 
@@ -53,12 +54,21 @@ def test_values_that_fit(value, kind):
         ((1, 2, 3), tuple[int, int], "x = (1, 2, 3): expected a tuple of a whole number and a whole number"),
         ([1], tuple[int, ...], "x = [1]: expected a tuple of a whole number and so on"),
         (3, nn.Module, "x = 3: expected an object of type Module"),
+        (0.25, str, "x = 0.25: expected a string (did you mean '25%'?)"),
+        ([0.1, 0.25], Sequence[str], "x = [0.1, 0.25]: expected a sequence with a string as its items (did you mean '10%'?)"),
+        ((0.5,), Sequence[int], "x = (0.5,): expected a sequence with a whole number as its items"),
     ],
 )
 def test_values_that_do_not(value, kind, message):
     with pytest.raises(GccError) as error:
         require_kind("x", value, kind)
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize("call", [gcc.load, gcc.export, lambda module: [*gcc.bench("x", module)]])
+def test_a_module_in_place_of_its_folder_is_refused_with_what_suits_it(call):
+    with pytest.raises(GccError, match=r"expected a path.* of a saved generator; for a module of your own, `gcc\.prune` returns"):
+        call(nn.ReLU())
 
 
 def test_a_message_has_one_line():
