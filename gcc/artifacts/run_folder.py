@@ -62,7 +62,10 @@ def require_free(out: Path, *, force: bool, inputs: Iterable[Path]) -> None:
     if existing and not any((out / mark).exists() for mark in (RECIPE_FILE, COMMAND_FILE)):
         raise OutputError(f"{out} contains {', '.join(existing)} and no {RECIPE_FILE}, so it is not a run's folder: choose another --out")
     if existing and not force:
-        raise OutputError(f"{out} already contains a run ({', '.join(existing)}): choose another --out, or move it aside with --force")
+        go_on = "" if is_finished(out) else "continue it with --resume auto, "
+        raise OutputError(
+            f"{out} already contains a run ({', '.join(existing)}): {go_on}choose another --out, or move it aside with --force"
+        )
     for path in inputs:
         if existing and path.resolve().is_relative_to(out.resolve()):
             raise OutputError(f"{out} contains {path}, which this run reads: choose another --out")
@@ -91,6 +94,11 @@ def claim(out: Path, *, needs: int) -> Path | None:
 def is_finished(out: Path) -> bool:
     """Return whether a folder contains a run that ended normally: its results exist, and its checkpoints are deleted."""
     return any((out / role).exists() for role in (STUDENT, TEACHER)) and not (out / CHECKPOINTS).exists()
+
+
+def has_stopped(out: Path) -> bool:
+    """Return whether a folder contains a run that can go on: it has a checkpoint and has not finished."""
+    return (out / CHECKPOINTS).is_dir() and (out / COMMAND_FILE).is_file()
 
 
 def runs_in(folder: Path) -> list[Path]:
@@ -156,7 +164,7 @@ def load_command(out: Path, command: str, options: Mapping[str, Any], given: Col
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RunError(f"{path} is damaged: resume with `--resume auto`, --out {out} and the options of the run") from error
     if saved_command != command:
-        raise RunError(f"{out} was started by `gcc {saved_command}`: resume it with that command")
+        raise RunError(f"{out} was started by `gcc {saved_command}`: resume it with `gcc {saved_command} --resume {out}`")
     known = {name: _option(path, name, saved[name]) for name in options if name in saved}
     repeated = {name: (*value, *options[name]) for name, value in known.items() if isinstance(value, tuple)}
     return {**options, **{name: value for name, value in known.items() if name not in given}, **repeated}

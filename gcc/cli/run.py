@@ -13,7 +13,18 @@ import click
 from rich.console import Console, RenderableType
 
 from gcc.artifacts.hub import is_address
-from gcc.artifacts.run_folder import PATH_OPTIONS, RECIPE_FILE, STUDENT, TENSORBOARD, is_finished, load_command, require_free, save_command
+from gcc.artifacts.run_folder import (
+    PATH_OPTIONS,
+    RECIPE_FILE,
+    STUDENT,
+    TENSORBOARD,
+    has_stopped,
+    is_finished,
+    load_command,
+    require_free,
+    save_command,
+)
+from gcc.cli.errors import notice
 from gcc.cli.options import command_line, run_arguments, set_by_user, teacher_and_settings
 from gcc.cli.tables import facts_table, printer, summary
 from gcc.compressor import Compressor
@@ -61,6 +72,8 @@ def run_command(kind: type[Compressor | Trainer], options: dict[str, Any]) -> No
         } | settings
     run = kind(teacher, **run_arguments(options), **settings)
     out = options["out"] or (default_out if resume else fresh_folder(default_out))
+    if out not in (options["out"], default_out) and has_stopped(default_out):
+        notice(f"{default_out} contains a run that has not finished, which --resume auto continues; this is another run, in {out}")
     with Session(run, out, schedule) as session:
         if not options["dry_run"]:
             session.lock()

@@ -33,7 +33,7 @@ def test_repeatable_options_are_added(tmp_path):
 
 def test_another_command_is_named(tmp_path):
     save_command(tmp_path, "train", OPTIONS)
-    with pytest.raises(RunError, match="started by `gcc train`: resume it with that command"):
+    with pytest.raises(RunError, match=f"started by `gcc train`: resume it with `gcc train --resume {tmp_path}`"):
         load_command(tmp_path, "compress", NONE_GIVEN, [])
 
 

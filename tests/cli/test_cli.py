@@ -103,6 +103,20 @@ def test_compress_writes_all_its_files_and_prints_all_its_results(compressed):
         assert grid.width > 4 * 32
 
 
+def test_a_repeated_command_names_the_run_that_has_stopped(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = ("compress", "--arch", "pix2pix", *PIX2PIX, "--dry-run")
+    (tmp_path / "runs" / "pix2pix").mkdir(parents=True)
+    assert "--resume" not in run(*command).stderr
+    (tmp_path / "runs" / "pix2pix" / "checkpoints").mkdir()
+    (tmp_path / "runs" / "pix2pix" / "command.json").touch()
+    result = run(*command)
+    assert result.exit_code == 0
+    assert "runs/pix2pix contains a run that has not finished, which --resume auto continues; this is another run, in runs/pix2pix-2" in (
+        result.stderr
+    )
+
+
 def test_a_run_ends_with_its_report(compressed):
     out, result = compressed
     assert re.search(rf"^report +{re.escape(str(out / 'report.html'))}$", result.stdout.strip(), re.MULTILINE)
@@ -463,7 +477,7 @@ def test_sweep_prints_every_student_and_the_curve_and_resumes(tmp_path):
     assert again.exit_code == 0, again.output
     assert [line for line in again.stderr.splitlines() if ":" not in line] == ["budget 60%"] and "● 60%" in again.stdout
     assert run("sweep", "--resume", out).stdout.partition("psnr (")[2] == again.stdout.partition("psnr (")[2]
-    assert "was started by `gcc sweep`" in refused("compress", "--resume", out)
+    assert f"was started by `gcc sweep`: resume it with `gcc sweep --resume {out}`" in refused("compress", "--resume", out)
     assert "contains no run" in refused("sweep", "--resume", tmp_path)
     for folder, command in ((out / "40%", "compress"), (out / "teacher", "train")):
         assert f"is a run of `gcc sweep`: resume it with `gcc sweep --resume {out}`" in refused(command, "--resume", folder)
