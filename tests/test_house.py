@@ -1,6 +1,7 @@
 """The house: imports run one way, families are reached through the registry alone, and nothing is unpickled."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,25 @@ def test_no_family_is_named_outside_its_own_file():
         if not module.startswith("gcc.models."):
             texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
             assert not texts & names, f"{module} names {texts & names}"
+
+
+def texts(tree):
+    """Yield the texts of a module apart from its docstrings; the values in a formatted one are left out."""
+    within = {
+        id(part) for node in ast.walk(tree) if isinstance(node, ast.Expr | ast.JoinedStr) for part in ast.walk(node) if part is not node
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(part.value if isinstance(part, ast.Constant) else "VALUE" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in within:
+            yield node.value
+
+
+def test_messages_of_the_library_name_keywords_and_whole_commands_but_no_flags():
+    for module, tree in MODULES.items():
+        if room(f"{module}.") not in ("cli", "report"):
+            flags = [text for text in texts(tree) if re.search(r"(?<!\S)\(?--[a-z]", re.sub("`gcc [^`]*`", "", text))]
+            assert not flags, f"{module}: the command line turns `keyword=value` into a flag: {flags}"
 
 
 def test_nothing_is_pickled():

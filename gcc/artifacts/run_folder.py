@@ -60,17 +60,17 @@ def require_free(out: Path, *, force: bool, inputs: Iterable[Path]) -> None:
     with explained(out):
         existing = _existing_files(out)
     if existing and not any((out / mark).exists() for mark in (RECIPE_FILE, COMMAND_FILE)):
-        raise OutputError(f"{out} contains {', '.join(existing)} and no {RECIPE_FILE}, so it is not a run's folder: choose another --out")
+        raise OutputError(f"{out} contains {', '.join(existing)} and no {RECIPE_FILE}, so it is not a run's folder: choose another `out`")
     if existing and not force:
-        go_on = "" if is_finished(out) else "continue it with --resume auto, "
+        go_on = "" if is_finished(out) else "continue it with `resume=auto`, "
         raise OutputError(
-            f"{out} already contains a run ({', '.join(existing)}): {go_on}choose another --out, or move it aside with --force"
+            f"{out} already contains a run ({', '.join(existing)}): {go_on}choose another `out`, or move it aside with `force`"
         )
     for path in inputs:
         if existing and path.resolve().is_relative_to(out.resolve()):
-            raise OutputError(f"{out} contains {path}, which this run reads: choose another --out")
+            raise OutputError(f"{out} contains {path}, which this run reads: choose another `out`")
         if out.resolve() == path.resolve():
-            raise OutputError(f"{out} is what this run reads: choose another --out")
+            raise OutputError(f"{out} is what this run reads: choose another `out`")
 
 
 def claim(out: Path, *, needs: int) -> Path | None:
@@ -162,7 +162,7 @@ def load_command(out: Path, command: str, options: Mapping[str, Any], given: Col
             f"{out} contains no run that can be resumed: it has no {COMMAND_FILE}; expected the folder of an unfinished run"
         ) from error
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise RunError(f"{path} is damaged: resume with `--resume auto`, --out {out} and the options of the run") from error
+        raise RunError(f"{path} is damaged: resume with `resume=auto`, `out={out}` and the options of the run") from error
     if saved_command != command:
         raise RunError(f"{out} was started by `gcc {saved_command}`: resume it with `gcc {saved_command} --resume {out}`")
     known = {name: _option(path, name, saved[name]) for name in options if name in saved}

@@ -1,4 +1,4 @@
-"""What a command reports on standard error: each error and each renamed thing in one line."""
+"""What a command reports on standard error: each error and each renamed thing in one line, with flags in place of keywords."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 import click
 
+from gcc.cli.flags import with_flags
 from gcc.errors import GccError, Interrupted, PruningWarning
 
 STOPPED = 130
@@ -44,7 +45,7 @@ def errors_as_lines() -> Iterator[None]:
         raise click.exceptions.Exit(error.exit_code) from error
     except GccError as error:
         rank = "" if is_main_process() else f" in process {os.environ['RANK']}"
-        click.echo(f"gcc: error{rank}: {printable(str(error))}", err=True)
+        click.echo(f"gcc: error{rank}: {printable(with_flags(str(error)))}", err=True)
         raise click.exceptions.Exit(error.exit_code) from error
     except OSError as error:
         # For example, standard output on a full disk. Errors about the files of a run are `OutputError`s.
@@ -108,7 +109,7 @@ def _plugin_of(filename: str) -> str | None:
 def notice(text: str) -> None:
     """Print a line on standard error; if several processes run the command, only the main process does."""
     if is_main_process():
-        click.echo(f"gcc: {text}", err=True)
+        click.echo(f"gcc: {with_flags(text)}", err=True)
 
 
 def printable(text: str) -> str:

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gcc.artifacts.comparison import Measurements, by_protocol, comparison, latency_note
+from gcc.cli.flags import with_flags
 from gcc.registry import Listing
 from gcc.report.panels import Panel
 from gcc.report.sweep import SweepRecord, curve_panels, next_steps
@@ -50,7 +51,7 @@ def facts_table(facts: Mapping[str, str]) -> Table:
     """Return two columns: titles and values."""
     table = Table.grid(padding=(0, 2))
     for title, value in facts.items():
-        table.add_row(Text(title, style="bold"), Text(value))
+        table.add_row(Text(title, style="bold"), Text(with_flags(value)))
     return table
 
 

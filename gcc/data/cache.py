@@ -119,7 +119,7 @@ def write_decoded(path: Path, entries: Sequence[Any], files: Iterable[Path], rea
             reason = error.__cause__.strerror if isinstance(error.__cause__, OSError) else None
             raise OutputError(
                 f"cannot keep decoded images in {path.parent}, which takes {needs:,} bytes: {reason or error}; "
-                "make room there and let it be written, or leave --cache out"
+                "make room there and let it be written, or leave `cache` out"
             ) from error
 
 
@@ -188,5 +188,5 @@ def _as_tuple(images: Images) -> tuple[Image.Image, ...]:
     """
     group = images if isinstance(images, tuple) else (images,)
     if not all(isinstance(image, Image.Image) and image.mode == "RGB" for image in group):
-        raise DataError("this dataset reads something other than RGB images, and only these can be cached: leave --cache out")
+        raise DataError("this dataset reads something other than RGB images, and only these can be cached: leave `cache` out")
     return group

@@ -129,7 +129,7 @@ def refuse_bad(reasons: Sequence[str], what: str = "images") -> None:
     """
     if reasons:
         count = f"{len(reasons)} {what} cannot be used: " if len(reasons) > 1 else ""
-        raise DataError(f"{count}{listed(reasons)} (--skip-bad leaves bad images out)")
+        raise DataError(f"{count}{listed(reasons)} (`skip_bad=True` leaves bad images out)")
 
 
 def _paths(entry: Any) -> Iterator[Path]:

@@ -35,7 +35,7 @@ def open_source(root: Path | None, samples: str, split: str, recipe: Recipe, dem
         dataset = _matching(require_folder(root), samples)
     source = DATASETS.load(dataset)
     if source.samples != samples:
-        raise DataError(f"the dataset {dataset!r} gives {source.samples!r} samples: expected {samples!r}; name another with --dataset")
+        raise DataError(f"the dataset {dataset!r} gives {source.samples!r} samples: expected {samples!r}; name another with `dataset`")
     return source(root, split, recipe)
 
 
@@ -53,12 +53,12 @@ def _matching(root: Path, samples: str) -> str:
                 for folder in (*subfolders(root), root.parent)
                 if any(_matches(source, folder) for source in candidates.values())
             ]
-            remedy = f" (give --data {' or '.join(nearby[:NEARBY])}, which fits)" if nearby else ""
+            remedy = f" (give {' or '.join(f'`data={folder}`' for folder in nearby[:NEARBY])}, which fits)" if nearby else ""
             raise DataError(
                 f"no dataset of {samples} samples fits {root}, which holds {describe_contents(root)}{remedy}; images are read from {READ}. "
                 f"Layouts: {layouts}{skipped}"
             )
-    raise DataError(f"{root} matches the datasets {' and '.join(matching)}: name one with --dataset")
+    raise DataError(f"{root} matches the datasets {' and '.join(matching)}: name one with `dataset`")
 
 
 def _candidates(samples: str) -> tuple[dict[str, type[DatasetSource]], list[str]]:

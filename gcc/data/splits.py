@@ -111,7 +111,7 @@ class DataSplits:
         """
         store = self.store
         if store is None:
-            raise DataError(f"{self.name} needs no decoding: leave --cache out")
+            raise DataError(f"{self.name} needs no decoding: leave `cache` out")
         self._replace(lambda source: source.cached(store))
 
     def summary(self, size: int | str) -> dict[str, str]:

@@ -90,7 +90,7 @@ def bench(
     for name, _, _, shapes in others:
         if shapes != reference[3]:
             taken = (f"{title} takes {'x'.join(map(str, shape))}" for title, shape in ((name, shapes[0]), (reference[0], reference[3][0])))
-            remedy = "leave out --against" if sizes or len(shapes[0]) != len(reference[3][0]) else "give a --size that both accept"
+            remedy = "leave out `against`" if sizes or len(shapes[0]) != len(reference[3][0]) else "give `sizes` that both accept"
             raise GccError(f"times on different inputs cannot be compared, and {' and '.join(taken)}: {remedy}")
     for runtime in selected:
         device = device_of(runtime)

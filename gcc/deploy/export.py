@@ -132,9 +132,9 @@ def export(
         raise GccError(f"format {format!r} is unknown{suggestion(format, FORMATS)}")
     file_format = FORMATS[format]
     if precision != "fp32" and format != "onnx":
-        raise GccError(f"--precision {precision} requires --format onnx, not {format}: leave it out")
+        raise GccError(f'`precision="{precision}"` requires `format="onnx"`, not {format}: leave it out')
     if calibration is not None and precision == "fp32":
-        raise GccError("--calibration requires lower precision: give --precision fp16 or int8, or leave it out")
+        raise GccError('`calibration` requires lower precision: give `precision="fp16"` or `precision="int8"`, or leave it out')
     artifact = single_generator(read(Path(student)))
     default = Path(student) if is_address(student) else artifact.folder
     path = default_output(default, file_format.suffix) if out is None else Path(out)
@@ -173,7 +173,7 @@ def _require_output(path: Path, artifact: Artifact, suffix: str) -> None:
     if path.is_dir():
         raise OutputError(f"{path} is a folder: expected a file, such as {path / ('generator' + suffix)}")
     if path.exists() and path.resolve().parent == artifact.folder.resolve():
-        raise OutputError(f"{path} is part of the saved generator: choose another --out")
+        raise OutputError(f"{path} is part of the saved generator: choose another `out`")
 
 
 def _compare(network: nn.Module, exported: nn.Module, inputs: Inputs) -> tuple[float, float]:
@@ -212,7 +212,7 @@ def _samples(artifact: Artifact, calibration: str | Path | None) -> _Samples:
     if architecture.takes_noise:
         if calibration is not None:
             raise GccError(
-                f"{artifact.folder} is a generator of the family {artifact.arch}, which takes noise, not images: leave --calibration out"
+                f"{artifact.folder} is a generator of the family {artifact.arch}, which takes noise, not images: leave `calibration` out"
             )
         inputs = [noise(architecture, [number], seed=0) for number in range(2 * SAMPLES)]
         return _Samples(inputs[:SAMPLES], inputs[SAMPLES:], f"{SAMPLES} inputs of noise that the ranges were not measured on")
@@ -221,7 +221,7 @@ def _samples(artifact: Artifact, calibration: str | Path | None) -> _Samples:
         return _Samples(images[::2], images[1::2], f"{len(images) // 2} images of {calibration} that the ranges were not measured on")
     data = data_of(artifact.folder)
     if data is None:
-        raise GccError(f"{artifact.folder} is not in the folder of a run, so its data is unknown: give input images with --calibration DIR")
+        raise GccError(f"{artifact.folder} is not in the folder of a run, so its data is unknown: give input images with `calibration`")
     splits = DataSplits(architecture, data.folder, data.dataset)
     if data.skip_bad:
         splits.drop_unreadable()

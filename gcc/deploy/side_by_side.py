@@ -48,7 +48,7 @@ class InputHalves:
         self.direction = str(artifact.recipe.to_dict().get("direction", "")) if artifact.architecture.samples == PAIRED else ""
         self.input = self.direction[:1]
         if pairs and not self.input:
-            raise GccError(f"{artifact.folder} does not translate one half of a pair to the other: leave --pairs out")
+            raise GccError(f"{artifact.folder} does not translate one half of a pair to the other: leave `pairs` out")
         self._pairs = pairs
         known = data_of(artifact.folder) or RunData(None, None)
         self._data = known.folder.resolve() if known.folder and known.folder.is_dir() else None

@@ -83,7 +83,7 @@ def translate(
         image, is_pair = input_halves.read(image_file)
         if is_pair:
             text = f"the {input_halves.side} half, {input_halves.input}, is translated, the input of direction {input_halves.direction}"
-            inform_once("pairs", f"{image_file} holds A and B side by side, perhaps like others: {text} (--no-pairs takes whole images)")
+            inform_once("pairs", f"{image_file} holds A and B side by side, perhaps like others: {text} (`pairs=False` takes whole images)")
         width, height = _target_size(architecture, image.size, size)
         reason = "" if size else f"; generators of {artifact.arch} take no other size"
         sizes = f"{image_file} has {image.width}x{image.height} pixels and is resized to {width}x{height}"
@@ -94,7 +94,7 @@ def translate(
         if not _is_of_scale(architecture, (width, height)):
             trained = size_text(architecture.recipe)
             text = f"{image_file} is translated at {width}x{height} pixels, perhaps like others, but the generator was trained at {trained}"
-            inform_once("scale", f"{text}: it may not know structures of this scale (--size {trained} resizes images)")
+            inform_once("scale", f"{text}: it may not know structures of this scale (`size={trained}` resizes images)")
         tensor = to_tensor(resized(image, width, height))[None].to(on_device)
         with torch.inference_mode():
             fake = padded_run(network, tensor, architecture.size_multiple or 1, architecture.receptive_field_radius)
@@ -182,7 +182,7 @@ def _run(network: nn.Module, image: Tensor, radius: int | None) -> Tensor:
         fake: Tensor = network(image) if radius is None else in_tiles(network, image, radius)
     except RuntimeError as error:
         size = f"{image.shape[3]}x{image.shape[2]}"
-        raise GccError(f"the generator cannot run at {size} pixels ({first_line(error)}): give another --size") from error
+        raise GccError(f"the generator cannot run at {size} pixels ({first_line(error)}): give another `size`") from error
     require_finite(fake)
     return fake
 

@@ -62,7 +62,7 @@ class EvaluatorCollection:
         self.extractors: dict[str, Extractor] = {}
         for extractor in dict.fromkeys(evaluator.extractor for evaluator in self.by_name.values() if isinstance(evaluator, SetEvaluator)):
             if extractor.name in self.extractors:
-                raise PluginError(f"two extractors are called {extractor.name}: give --evaluators that need one of them")
+                raise PluginError(f"two extractors are called {extractor.name}: give `evaluators` that need one of them")
             self.extractors[extractor.name] = extractor(context)
 
     def check(self, sample: EvalSample, fake: int, real: int) -> None:

@@ -106,7 +106,7 @@ def evaluate(
     files, on_device = Weights(weights), choose_device(device)
     if holds_images(subject):
         if dataset or split != "test":
-            raise GccError(f"{subject} contains images, which are compared with the folder of real ones: leave --dataset and --split out")
+            raise GccError(f"{subject} contains images, which are compared with the folder of real ones: leave `dataset` and `split` out")
         return _evaluate_images(subject, data, split_names(evaluators), files, on_device, skip_bad=skip_bad)
     if subject.is_dir() and not any(subject.glob("**/config.json")):
         raise DataError(f"{subject} contains neither images nor a saved generator; its subfolders are not searched for images")
@@ -125,7 +125,7 @@ def evaluate(
     def opened(name: str) -> DatasetSource:
         source = opener.open(name)
         if name == "val" and source.note:
-            raise DataError(f"{opener.name} has no validation images apart from those of its test split: use --split test")
+            raise DataError(f'{opener.name} has no validation images apart from those of its test split: use `split="test"`')
         if not skip_bad:
             require_readable(source)
             return source
@@ -155,13 +155,13 @@ def _data_of(artifact: Artifact, data: Path | None, dataset: str | None) -> RunD
         return RunData(data, dataset)
     if known := data_of(artifact.folder):
         if known.folder is not None and not known.folder.exists():
-            raise DataError(f"{known.folder}, the data of the run of {artifact.folder}, does not exist: give its present path with --data")
+            raise DataError(f"{known.folder}, the data of the run of {artifact.folder}, does not exist: give its present path with `data`")
         return replace(known, dataset=dataset or known.dataset)
     if generated := artifact.environment.get(GENERATED):
         return RunData(None, generated)
     raise GccError(
-        f"{artifact.folder} is not in the folder of a run, so its data is unknown: give --data DIR, or --dataset "
-        f"{artifact.architecture.demo_source} for generated data"
+        f"{artifact.folder} is not in the folder of a run, so its data is unknown: give `data`, or "
+        f'`dataset="{artifact.architecture.demo_source}"` for generated data'
     )
 
 
@@ -182,9 +182,9 @@ def evaluation_path(subject: Path, split: str, out: Path | None) -> Path:
         raise OutputError(f"{path} is a folder: expected a file, such as {path / 'evaluation.json'}")
     above = next(parent for parent in path.absolute().parents if parent.exists())
     if not above.is_dir():
-        raise OutputError(f"{above} is a file, so that {path} cannot be written: choose another --out")
+        raise OutputError(f"{above} is a file, so that {path} cannot be written: choose another `out`")
     if path.exists() and not _is_evaluation(path):
-        raise OutputError(f"{path} already exists and contains no metrics: choose another --out, or move it away")
+        raise OutputError(f"{path} already exists and contains no metrics: choose another `out`, or move it away")
     return path
 
 
@@ -233,7 +233,7 @@ def _is_evaluation(path: Path) -> bool:
 
 def _required(names: list[str]) -> list[str]:
     if not names:
-        raise GccError(f"no evaluators: name some with --evaluators, of {', '.join(EVALUATORS.names())}")
+        raise GccError(f"no evaluators: name some with `evaluators`, of {', '.join(EVALUATORS.names())}")
     return names
 
 
@@ -241,7 +241,7 @@ def _evaluate_images(
     fake: Path, real: Path | None, names: list[str], weights: Weights, device: torch.device, *, skip_bad: bool
 ) -> Evaluation:
     if real is None:
-        raise GccError(f"{fake} contains images: give the folder of the real ones with --data")
+        raise GccError(f"{fake} contains images: give the folder of the real ones with `data`")
     _required(names)
     if not real.is_dir():
         raise DataError(f"{real} is {'a file' if real.exists() else 'not a folder'}: expected the folder of the real images")

@@ -56,7 +56,7 @@ def labelled_pairs(source: DatasetSource, most: int) -> LabelledPairs:
         faults.append(f"in {key} {len(palette)} colours that each have {RARE:.2%} of the pixels cover {covered:.1%}")
     raise DataError(
         f"miou_small trains on label maps in flat colours: expected at most {COLOURS} that cover more than {FLAT:.0%} of the pixels,"
-        f" and {'; '.join(faults)}; save label maps without loss, and choose a --size at which they keep their colours"
+        f" and {'; '.join(faults)}; save label maps without loss, and choose a `size` at which they keep their colours"
     )
 
 

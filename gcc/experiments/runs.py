@@ -140,7 +140,7 @@ class RunGroup(abc.ABC, Generic[Measured]):
             GccError: a run is impossible, or the folder contains runs with other data, another teacher or other options.
         """
         if (self.out / RECIPE_FILE).exists():
-            raise OutputError(f"{self.out} contains a single run: choose another --out, which need not exist yet")
+            raise OutputError(f"{self.out} contains a single run: choose another `out`, which need not exist yet")
         self.first.check()
         self._require_same_inputs()
 
@@ -239,7 +239,7 @@ class RunGroup(abc.ABC, Generic[Measured]):
         except (OSError, ValueError):
             plan = None
         if not isinstance(plan, dict):
-            raise OutputError(f"{path} is damaged, or not the plan of {self.noun}: choose another --out")
+            raise OutputError(f"{path} is damaged, or not the plan of {self.noun}: choose another `out`")
         saved: dict[str, Any] = plan
         # Earlier versions left out options that were not given.
         before = _compared(RunConfig()) | {RENAMED_OPTIONS.get(name, name): value for name, value in saved.items()}
@@ -256,7 +256,7 @@ class RunGroup(abc.ABC, Generic[Measured]):
             options = sorted(changed.difference(FINGERPRINTS))
             was, now = ({name: values.get(name) for name in options} for values in (before, self._inputs))
             texts = ", ".join(filter(None, [*others, differences(was, now)]))
-            raise OutputError(f"{self.out} contains {self.noun} with other inputs ({texts}): choose another --out, or use the same inputs")
+            raise OutputError(f"{self.out} contains {self.noun} with other inputs ({texts}): choose another `out`, or use the same inputs")
 
 
 def given_twice(names: Sequence[str]) -> str:
@@ -284,7 +284,7 @@ def _is_finished(folder: Path, run: TrainingLoop) -> bool:
         return False
     if is_longer(run, folder):
         if is_finished(folder) and not (folder / FINAL_STATE).exists():
-            raise OutputError(f"{folder} cannot go on: its last state is not kept; choose another --out for a longer run")
+            raise OutputError(f"{folder} cannot go on: its last state is not kept; choose another `out` for a longer run")
         return False
     role: Role = "student" if "student" in run.result_widths else "teacher"
     try:

@@ -19,7 +19,7 @@ from gcc.registry.types import Batch, EvalSample, Gate, Networks, Pair, Samples,
 from gcc.utils.weights import Weights
 
 BLOCKS = 16
-ALTERNATIVE = "--set perceptual=pixel and --set perceptual=none need no weights"
+ALTERNATIVE = '`perceptual="pixel"` and `perceptual="none"` need no weights'
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -84,7 +84,7 @@ def prune_family(
     try:
         widths = find_widths(groups, scores, limit, cost, milliseconds, round_to)
     except BudgetError as error:
-        raise BudgetError(f"{error}, or prune a generator of another width (--prune-width)") from error
+        raise BudgetError(f"{error}, or prune a generator of another width (`prune_width`)") from error
     widths = drop_empty_levels(architecture, groups, widths)
     return Pruned(widths, generator_cost(architecture, widths))
 

@@ -96,7 +96,7 @@ class DatasetSource(AcceptsOldNames, abc.ABC):
             DataError: an image cannot be read, or this source has no cache.
             OutputError: there is no space for the file, or it cannot be written.
         """
-        raise DataError(f"the dataset {type(self).__name__} cannot cache decoded images: leave --cache out")
+        raise DataError(f"the dataset {type(self).__name__} cannot cache decoded images: leave `cache` out")
 
     @property
     def cache_path(self) -> Path | None:

@@ -143,7 +143,7 @@ def require_report_or_new(path: Path) -> None:
     with explained(path), path.open("rb") as file:
         start = file.read(MARKER_END)
     if MARKER.encode() not in start:
-        raise OutputError(f"{path} exists already, and is not a report: choose another --out, or move it aside")
+        raise OutputError(f"{path} exists already, and is not a report: choose another `out`, or move it aside")
 
 
 def _sections(records: Sequence[RunRecord]) -> Iterator[Section]:

@@ -159,7 +159,7 @@ def read_run(folder: Path) -> RunRecord:
         raise RunError(choice_of_runs(folder, runs))
     if not (folder / RECIPE_FILE).is_file():
         raise RunError(
-            f"{folder} has no {RECIPE_FILE}, so it is not a run's folder: expected the --out folder of `gcc compress`, such as runs/pix2pix"
+            f"{folder} has no {RECIPE_FILE}, so it is not a run's folder: expected the output of `gcc compress`, such as runs/pix2pix"
         )
     recipe = read_toml(folder / RECIPE_FILE)
     arch = recipe.pop("arch", None)

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from gcc.errors import TrainingError
 from gcc.training.loss_tree import LossTree, Path, leaves
 
-UNSTABLE = "lower lr_g and lr_d with --set, or use --amp off"
+UNSTABLE = 'give lower `lr_g=...` and `lr_d=...`, or use `amp="off"`'
 """What to do about values that are not finite."""
 
 
 def not_finite(losses: Sequence[Path], number: int, where: str) -> str:
     """Return the message about losses that are not finite since step `number`."""
     names = ", ".join(map("/".join, losses))
-    return f"{names} is not finite at {where}, since step {number}: {UNSTABLE}; --detect-anomaly names a layer that causes it"
+    return f"{names} is not finite at {where}, since step {number}: {UNSTABLE}; `detect_anomaly=True` names a layer that causes it"
 
 
 class FiniteLosses:

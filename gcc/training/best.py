@@ -54,7 +54,7 @@ class EpochRule:
             return cls(wanted, True, f"result_epoch = {wanted}")
         if perceptual := [name for name in names if EVALUATORS.load(name).perceptual]:
             return cls(perceptual[0], True, "a perceptual metric selects")
-        return cls(names[0], False, f"no perceptual metric among {', '.join(names)} selects another; --set result_epoch={names[0]} would")
+        return cls(names[0], False, f"no perceptual metric among {', '.join(names)} selects another; `result_epoch={names[0]}` would")
 
     def __str__(self) -> str:
         epoch = f"the best epoch by {self.metric} on the validation images" if self.selects else "the last epoch"

@@ -278,7 +278,7 @@ class CollapsePolicy:
             if paths:
                 raise TrainingError(not_finite(paths, number, f"epoch {epoch}{again}"))
             listed = "; ".join(f"{role}: {sign}" for role, sign in signs.items())
-            raise TrainingError(f"training collapsed in epoch {epoch}{again}: {listed}; lower lr_d with --set, or raise --budget")
+            raise TrainingError(f"training collapsed in epoch {epoch}{again}: {listed}; give a lower `lr_d=...`, or a larger `budget`")
         self._rollbacks += 1
         self.rolled_back = True
         self.trained.load_state_dict(self._last_good_state)

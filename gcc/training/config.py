@@ -63,7 +63,7 @@ class RunConfig:
     """
 
     data: Path | None = _option(None, "Training images in their usual layout  [default: demo data]", "DIR")
-    dataset: str | None = _option(None, "Dataset plugin that reads --data  [default: found by the layout]", "NAME")
+    dataset: str | None = _option(None, "Dataset plugin that reads the data  [default: found by the layout]", "NAME")
     weights: Mapping[str, str | Path] = field(
         default_factory=dict,
         metadata={"help": "Trained weights of a network, such as vgg19 or inception.", "metavar": "NAME=FILE", "minimum": None},
@@ -96,12 +96,12 @@ class RunConfig:
                 object.__setattr__(self, option.name, Path(value))
         object.__setattr__(self, "weights", dict(self.weights))
         if self.widths is not None and self.student is not None:
-            raise GccError(f"the student in {self.student} has its own widths: leave out --widths or --student")
+            raise GccError(f"the student in {self.student} has its own widths: leave out `widths` or `student`")
         if self.reference and self.amp in ("bf16", "fp16"):
-            raise GccError(f"the reference mode runs in float32: leave out --reference or --amp {self.amp}")
-        excluded = [f"--{name.replace('_', '-')}" for name in ("reference", "micro_batch", "detect_anomaly") if getattr(self, name)]
+            raise GccError(f'the reference mode runs in float32: leave out `reference` or `amp="{self.amp}"`')
+        excluded = [f"`{name}`" for name in ("reference", "micro_batch", "detect_anomaly") if getattr(self, name)]
         if self.compile and excluded:
-            raise GccError(f"--compile needs whole, unobserved networks: leave out --compile or {' and '.join(excluded)}")
+            raise GccError(f"`compile` needs whole, unobserved networks: leave out `compile` or {' and '.join(excluded)}")
 
     @classmethod
     def split(cls, options: Mapping[str, Any]) -> tuple[RunConfig, dict[str, Any]]:

@@ -81,7 +81,7 @@ class RunContext:
         choices = ("auto", "last", *split_names(self.recipe.evaluators))
         if self.recipe.result_epoch not in choices:
             raise RecipeError(
-                f"result_epoch = {self.recipe.result_epoch!r}: expected {', '.join(choices)}; a metric that selects must be in --evaluators"
+                f"result_epoch = {self.recipe.result_epoch!r}: expected {', '.join(choices)}; a metric that selects must be in `evaluators`"
             )
         self.device = choose_device(config.device)
         self.ranks: Ranks = init_distributed()
@@ -253,9 +253,9 @@ def _require_frozen(teacher: Teacher, recipe: Recipe) -> None:
         RecipeError: it cannot.
     """
     if not teacher.pretrained:
-        raise RecipeError("train_teacher = false needs a trained teacher, and this one is not pretrained: give one with --teacher")
+        raise RecipeError("train_teacher = false needs a trained teacher, and this one is not pretrained: give one with `teacher`")
     if recipe.reads_teacher_discriminators and not teacher.has_discriminators:
         raise RecipeError(
             f"train_teacher = false needs a teacher with trained discriminators, and {teacher.folder} has none: import them with "
-            "gcc import --discriminator, or use no loss that reads them (--set lambda_distill_d=0 --set lambda_global=0)"
+            "`gcc import --discriminator`, or use no loss that reads them (`lambda_distill_d=0`, `lambda_global=0`)"
         )

@@ -42,7 +42,7 @@ def require_memory(context: RunContext) -> None:
     if free is not None and needed > free:
         raise GccError(
             f"the teacher pair and its optimizers take {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free: "
-            "lower ngf and ndf with --set"
+            "give lower `ngf=...` and `ndf=...`"
         )
 
 

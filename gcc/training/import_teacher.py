@@ -58,7 +58,7 @@ def import_generator(
     if name not in family.generators:
         raise GccError(f"{arch} has no generator {name!r}{suggestion(name, family.generators)}")
     if discriminators and set(discriminators) != set(family.discriminators):
-        flags = " ".join(f"--discriminator {missing}=FILE" for missing in family.discriminators if missing not in discriminators)
+        flags = " ".join(f"`discriminator={missing}=FILE`" for missing in family.discriminators if missing not in discriminators)
         raise GccError(f"{arch} has the discriminators {', '.join(family.discriminators)}: give a file for each, here {flags}")
     tensors, mapping = _find(file, arch, "generator", family.map_state_dict, key)
     others = {label: _find(path, arch, "discriminator", family.map_discriminator_state_dict) for label, path in discriminators.items()}
@@ -105,9 +105,9 @@ def discriminator_files(arch: str, texts: Iterable[str]) -> dict[str, Path]:
         if not (equals and name in names):
             name, path = names[0], text
             if len(names) > 1:
-                raise GccError(f"--discriminator {text}: {arch} has several, so name it, such as --discriminator {name}={text}")
+                raise GccError(f"`discriminator={text}`: {arch} has several, so name it, such as `discriminator={name}={text}`")
         if name in files:
-            raise GccError(f"--discriminator {text}: the discriminator {name} is given twice")
+            raise GccError(f"`discriminator={text}`: the discriminator {name} is given twice")
         files[name] = Path(path)
     return files
 
@@ -139,7 +139,7 @@ def _find(
     for state_dicts in levels:
         mappings = {name: mapping for name, tensors in state_dicts.items() if (mapping := mapping_of(tensors)) is not None}
         if len(mappings) > 1:
-            remedy = "choose one of {} with --key" if kind == "generator" else "save one of {} in a file of its own"
+            remedy = "choose one of {} with `key`" if kind == "generator" else "save one of {} in a file of its own"
             raise ArtifactError(f"{file} contains several {kind}s of {arch}: {remedy.format(listed(mappings))}")
         for name, mapping in mappings.items():
             return state_dicts[name], mapping
@@ -172,5 +172,5 @@ def _make_room(teacher: TrainedPair, out: Path, name: str, *, force: bool) -> No
     for folder, names in ((path, FILES), (out, (DISCRIMINATORS,) if replaces else ())):
         existing = [file for file in names if (folder / file).exists()]
         if existing and not force:
-            raise OutputError(f"{folder} already contains {', '.join(existing)}: choose another folder, or move it aside with --force")
+            raise OutputError(f"{folder} already contains {', '.join(existing)}: choose another folder, or move it aside with `force`")
         set_aside(folder, existing)

@@ -116,7 +116,7 @@ def _other_data(context: RunContext) -> str:
     """Return a note if a teacher of a user's data would train further on demo data. Empty if not, or if its data is unknown."""
     folder = context.teacher.folder
     known = data_of(folder) if folder and context.uses_demo_data else None
-    return f"the teacher was trained on {known.folder}, and this run uses demo data: give --data" if known and known.folder else ""
+    return f"the teacher was trained on {known.folder}, and this run uses demo data: give `data`" if known and known.folder else ""
 
 
 def _batches(context: RunContext) -> str:
@@ -143,11 +143,11 @@ def _alpha_warning(context: RunContext, rate: float) -> Iterator[str]:
         yield (
             f"retention factors start at 1 and can fall by {distance:.2g} in this run, not below tau = {recipe.tau}: no channel of the "
             "student's discriminator will switch off; train longer"
-            + ("" if recipe.alpha_reach and sufficient > MAX_RATE else f", or give --set lr_alpha={sufficient:.2g}")
+            + ("" if recipe.alpha_reach and sufficient > MAX_RATE else f", or give `lr_alpha={sufficient:.2g}`")
         )
 
 
 def _target_warning(recipe: Recipe) -> Iterator[str]:
     """Yield a warning if steps end a run in its first epoch, in which the target of Eq. 7 never changes."""
     if recipe.steps and recipe.epochs == 1 and recipe.lambda_global and recipe.discriminator != "none":
-        yield "the run ends in its first epoch, so that L_target (Eq. II) keeps its first value (beta = 1); give more --steps"
+        yield "the run ends in its first epoch, so that L_target (Eq. II) keeps its first value (beta = 1); give more `steps`"

@@ -68,7 +68,7 @@ class ExecutionConfig:
             GccError: the precision is not available on the device, or the options exclude several processes.
         """
         if config.compile and ranks.is_distributed:
-            raise GccError(f"--compile works in one process, and this run has {ranks.world}: leave it out")
+            raise GccError(f"`compile` works in one process, and this run has {ranks.world}: leave it out")
         fastest = cls.choose(config.amp, device, channels_last=channels_last)
         execution = replace(cls(device) if config.reference else fastest, ranks=ranks)
         is_observed = config.micro_batch is not None or config.detect_anomaly
@@ -102,7 +102,7 @@ class ExecutionConfig:
             raise GccError(f"amp {amp!r}: expected {', '.join(get_args(Amp))}")
         on_cpu = device.type == "cpu"
         if amp == "fp16" and on_cpu:
-            raise GccError("--amp fp16 needs a GPU: on the CPU use bf16 or off")
+            raise GccError('`amp="fp16"` needs a GPU: on the CPU use bf16 or off')
         if amp == "auto":
             amp = "off" if on_cpu else "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
         dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "off": torch.float32}[amp]

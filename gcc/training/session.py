@@ -122,7 +122,7 @@ class Session:
             Interrupted: a signal asked the run to stop; a checkpoint is saved.
             GccError: training failed, or the folder cannot be written.
         """
-        hint = hint or f"continue with --resume {self.out}"
+        hint = hint or f"continue with `resume={self.out}`"
         checkpoints, ranks = Checkpoints(self.out, self.schedule.keep), self.run.context.ranks
         progress: ProgressLog | None = None
         clock = RunClock(self.out, processors(self.run.context.device))
@@ -192,15 +192,15 @@ class Session:
             parts = execution.micro_batch
             batches = f"batches of {recipe.batch_size} at {size_text(recipe)} pixels" + (f" in micro-batches of {parts}" if parts else "")
             return TrainingError(
-                f"{batches} do not fit into memory: give {'a smaller' if parts else 'a'} --micro-batch, or start anew with a lower "
-                "--batch-size or --size; --amp bf16 takes less, too" + (", and so does --eager" if execution.cuda_graphs else "")
+                f"{batches} do not fit into memory: give {'a smaller' if parts else 'a'} `micro_batch`, or start anew with a lower "
+                '`batch_size` or `size`; `amp="bf16"` takes less, too' + (", and so does `eager=True`" if execution.cuda_graphs else "")
             )
         if is_nondeterministic_error(error):
-            return GccError(f"--deterministic: {str(error).partition('.')[0]}: leave it out, or train on the CPU")
+            return GccError(f"`deterministic`: {str(error).partition('.')[0]}: leave it out, or train on the CPU")
         if is_compile_error(error):
-            return GccError(f"--compile: {first_line(error)}: leave it out")
+            return GccError(f"`compile`: {first_line(error)}: leave it out")
         if reader_died(error):
-            return DataError("a process that reads images was killed: if memory is short, give fewer --workers")
+            return DataError("a process that reads images was killed: if memory is short, give fewer `workers`")
         if self.run.context.ranks.is_distributed and is_peer_lost(error):
             return RunError("another process of this run has exited; see its error message")
         return None

@@ -147,7 +147,7 @@ class _Captured:
             cause = _first_cause(error)
             if isinstance(cause, torch.OutOfMemoryError):
                 raise cause from error
-            message = f"the training step cannot be captured as a CUDA graph ({first_line(cause)}): run it with --eager"
+            message = f"the training step cannot be captured as a CUDA graph ({first_line(cause)}): run it with `eager=True`"
             raise CaptureError(message) from error
         return cls(graph, inputs, paths, losses)
 

@@ -167,7 +167,7 @@ def _require_possible(arch: str, recipe: Recipe, settings: Mapping[str, Any]) ->
     if all(settings.get(name) is not None for name in LENGTH_FIELDS):
         raise RecipeError("epochs and steps exclude each other: give the length of the run in one of them")
     if "image_width" in settings and not hasattr(recipe, "image_width"):
-        raise RecipeError(f"{arch} trains on squares: give --size N instead of --size WxH")
+        raise RecipeError(f"{arch} trains on squares: give `size=N` instead of a width and a height")
 
 
 def _implied(recipe: Recipe, settings: Mapping[str, Any]) -> dict[str, Any]:

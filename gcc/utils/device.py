@@ -28,7 +28,7 @@ def choose_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and is_distributed_launch():
         if name != "cuda":
-            raise GccError(f"each process of a run uses a different GPU: omit --device {name}")
+            raise GccError(f'each process of a run uses a different GPU: omit `device="{name}"`')
         name = f"cuda:{os.environ.get(LOCAL_RANK, '0')}"
     try:
         device = torch.device(name)

@@ -55,7 +55,7 @@ class Ranks:
         """
         if samples % self.world:
             raise RecipeError(
-                f"batches of {samples} cannot be shared by {self.world} processes: give a --batch-size that is a multiple of {self.world}, "
+                f"batches of {samples} cannot be shared by {self.world} processes: give a `batch_size` that is a multiple of {self.world}, "
                 "which counts the samples of all processes together"
             )
         size = samples // self.world

@@ -132,7 +132,7 @@ def require_room(out: Path, *, needs: int) -> None:
         free = shutil.disk_usage(out).free
         if free < needs:
             raise OutputError(
-                f"{out} has {free / 1e6:.0f} MB free, and the run will write about {needs / 1e6:.0f} MB: choose another --out"
+                f"{out} has {free / 1e6:.0f} MB free, and the run will write about {needs / 1e6:.0f} MB: choose another `out`"
             )
 
 

@@ -59,10 +59,10 @@ class Weights:
         matches = sorted(folder.glob(cached))
         if not matches:
             others = sorted(self.files.keys() - self.asked)
-            named = f", and --weights gives those of {', '.join(others)}" if others else ""
+            named = f", and `weights` gives those of {', '.join(others)}" if others else ""
             raise GccError(
                 f"the weights of {name} are needed, and {folder} has none ({cached}){named}: name a file with "
-                f"--weights {name}=FILE; {remedy}"
+                f'`weights={{"{name}": "FILE"}}`; {remedy}'
             )
         return matches[-1]
 
@@ -74,7 +74,7 @@ class Weights:
         """
         for name in sorted(self.files.keys() - self.asked):
             known = f"of that name reads weights{suggestion(name, self.asked)}" if self.asked else "reads weights here"
-            raise GccError(f"--weights {name}={self.files[name]}: no network {known}")
+            raise GccError(f'`weights={{"{name}": "{self.files[name]}"}}`: no network {known}')
 
 
 def short_sha256(path: Path) -> str:

@@ -113,7 +113,7 @@ def test_the_rest_is_checked_if_the_layout_of_the_data_is_unknown(tmp_path):
     findings = examine(data=tmp_path, budget="1%", evaluators="fid")
     check(findings, "data", "error", "no dataset of paired samples fits")
     check(findings, "budget", "error", "can be pruned to between")
-    check(findings, "evaluators", "error", "--weights inception=FILE")
+    check(findings, "evaluators", "error", '`weights={"inception": "FILE"}`')
     check(findings, "memory", "ok")
 
 
@@ -123,7 +123,7 @@ def test_missing_and_unused_weights_are_errors(tmp_path, monkeypatch):
 
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
     lacking = doctor.finding_of("losses", doctor.weights_of_losses, context("srgan", perceptual="vgg19"))
-    assert lacking.status == "error" and "the weights of vgg19 are needed" in lacking.text and "--weights vgg19=FILE" in lacking.text
+    assert lacking.status == "error" and "the weights of vgg19 are needed" in lacking.text and '`weights={"vgg19": "FILE"}`' in lacking.text
     assert doctor.weights_of_losses(context("srgan")).status == "ok"
     unread = doctor.finding_of("evaluators", doctor.evaluators, context("pix2pix", weights={"vgg": "x.pth"}))
     assert unread.status == "error" and "no network reads weights here" in unread.text

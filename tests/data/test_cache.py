@@ -189,7 +189,7 @@ def test_no_room_is_told_in_bytes_before_anything_is_written(tmp_path, monkeypat
     size = source.cached(tmp_path / STORE).cache_path.stat().st_size
     shutil.rmtree(tmp_path / STORE)
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=size - 1))
-    with pytest.raises(OutputError, match=rf"takes {size:,} bytes: {size - 1:,} are free; make room .*--cache"):
+    with pytest.raises(OutputError, match=rf"takes {size:,} bytes: {size - 1:,} are free; make room .*`cache`"):
         source.cached(tmp_path / STORE)
     assert list((tmp_path / STORE).iterdir()) == []
 
@@ -197,7 +197,7 @@ def test_no_room_is_told_in_bytes_before_anything_is_written(tmp_path, monkeypat
 def test_a_folder_that_cannot_be_written_is_told_with_the_bytes_that_it_needs(tmp_path):
     source = pairs(tmp_path)
     (tmp_path / STORE).write_text("in the way")
-    with pytest.raises(OutputError, match=r"takes [\d,]+ bytes: File exists; .* or leave --cache out"):
+    with pytest.raises(OutputError, match=r"takes [\d,]+ bytes: File exists; .* or leave `cache` out"):
         source.cached(tmp_path / STORE)
 
 
@@ -221,7 +221,7 @@ def test_what_is_no_rgb_image_is_refused(tmp_path):
 
 
 def test_generated_data_has_nothing_to_decode():
-    with pytest.raises(DataError, match="needs no decoding: leave --cache out"):
+    with pytest.raises(DataError, match="needs no decoding: leave `cache` out"):
         splits("pix2pix", None).cache()
 
 

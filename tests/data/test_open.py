@@ -93,13 +93,13 @@ def test_a_folder_one_level_above_or_below_is_suggested(register, tmp_path):
     facades = side_by_side(tmp_path / "facades", {"train": 3, "test": 1})
     (tmp_path / "notes").mkdir()
     for root in (tmp_path, facades / "train"):
-        with pytest.raises(DataError, match=rf"fits {root}, which holds .*\(give --data {facades}, which fits\)"):
+        with pytest.raises(DataError, match=rf"fits {root}, which holds .*\(give `data={facades}`, which fits\)"):
             opened(root)
 
 
 def test_several_data_sets_recognise_the_folder(register, tmp_path):
     register(twin=Twin)
-    with pytest.raises(DataError, match=f"{tmp_path} matches the datasets aligned and twin: name one with --dataset"):
+    with pytest.raises(DataError, match=f"{tmp_path} matches the datasets aligned and twin: name one with `dataset`"):
         opened(side_by_side(tmp_path, {"train": 3}))
 
 

@@ -42,7 +42,7 @@ def test_bad_images_of_every_split_are_refused_or_left_out_and_told(tmp_path):
     for split in ("train", "val", "test"):
         (root / split / "0.png").write_bytes(b"no image")
     with pytest.raises(
-        DataError, match=r"3 samples cannot be used: .*train.0\.png.*val.0\.png.*test.0\.png.*--skip-bad leaves bad images out"
+        DataError, match=r"3 samples cannot be used: .*train.0\.png.*val.0\.png.*test.0\.png.*`skip_bad=True` leaves bad images out"
     ):
         DataSplits(architecture(), root, None).check()
     splits = DataSplits(architecture(), root, None)

@@ -90,12 +90,12 @@ def test_the_command_prints_a_table_and_writes_json(saved, tmp_path):
 
 def test_different_inputs_are_not_compared(saved, tmp_path):
     write("cyclegan", tmp_path / "larger", size=64)
-    with pytest.raises(GccError, match=r"cyclegan takes 3x32x32 and .*larger takes 3x64x64: give a --size that both accept"):
+    with pytest.raises(GccError, match=r"cyclegan takes 3x32x32 and .*larger takes 3x64x64: give `sizes` that both accept"):
         list(bench(saved / "cyclegan", tmp_path / "larger"))
     timings = rows(list(bench(saved / "cyclegan", tmp_path / "larger", sizes=(32,))))
     assert timings[0]["speed_up"] is None and timings[1]["speed_up"] == timings[0]["median_ms"] / timings[1]["median_ms"]
     for sizes in ((), (32,)):
-        with pytest.raises(GccError, match=r"takes 128: leave out --against|size 32: this generator takes Nx128"):
+        with pytest.raises(GccError, match=r"takes 128: leave out `against`|size 32: this generator takes Nx128"):
             list(bench(saved / "cyclegan", saved / "sagan", sizes=sizes))
 
 

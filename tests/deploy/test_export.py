@@ -127,7 +127,7 @@ def weights_of(path):
 def test_noise_measures_generators_from_noise(saved, tmp_path):
     pytest.importorskip("onnxruntime")
     assert "inputs of noise" in export(saved / "sagan", tmp_path / "out.onnx", precision="int8").loss.samples
-    with pytest.raises(GccError, match="takes noise, not images: leave --calibration out"):
+    with pytest.raises(GccError, match="takes noise, not images: leave `calibration` out"):
         export(saved / "sagan", tmp_path / "out.onnx", precision="int8", calibration=tmp_path)
 
 
@@ -146,8 +146,8 @@ def test_the_data_of_the_run_measures_its_generators(saved, tmp_path, small_worl
     ("options", "error", "message"),
     [
         ({"format": "tflite"}, GccError, "format 'tflite' is unknown"),
-        ({"format": "pt2", "precision": "fp16"}, GccError, "precision fp16 requires --format onnx"),
-        ({"calibration": "images"}, GccError, "--calibration requires lower precision"),
+        ({"format": "pt2", "precision": "fp16"}, GccError, '`precision="fp16"` requires `format="onnx"`'),
+        ({"calibration": "images"}, GccError, "`calibration` requires lower precision"),
         ({"out": "out.bin"}, OutputError, "expected a file such as .*out.onnx"),
         ({"precision": "int8", "calibration": "nowhere"}, DataError, "contains 0 images"),
     ],

@@ -106,7 +106,7 @@ def test_images_of_another_scale_than_in_training_are_named_once(tmp_path, arch,
     for name in "ab":
         noise(tmp_path / "in" / f"{name}.png", *size)
     _, texts = translated(tmp_path / "student", tmp_path / "in", tmp_path / "out")
-    assert [f"a.png is translated at {size[0]}x{size[1]} pixels" in text and "--size 32 resizes" in text for text in texts] == [
+    assert [f"a.png is translated at {size[0]}x{size[1]} pixels" in text and "`size=32` resizes" in text for text in texts] == [
         True
     ] * differs
 
@@ -205,7 +205,7 @@ def test_only_families_of_pairs_take_halves(tmp_path):
     noise(tmp_path / "data" / "train" / "0.png", 64, 32)
     (written,), texts = translated(tmp_path / "student", pair, tmp_path / "out.png")
     assert sized(written) == (64, 32) and not texts
-    with pytest.raises(GccError, match="leave --pairs out"):
+    with pytest.raises(GccError, match="leave `pairs` out"):
         translated(tmp_path / "student", pair, tmp_path / "out.png", pairs=True)
 
 
@@ -224,7 +224,7 @@ def test_bad_images_are_named_before_anything_is_written(tmp_path):
     good = noise(tmp_path / "in" / "4.jpg", 64, 64)
     (tmp_path / "in" / "5.jpg").write_bytes(good.read_bytes()[:-200])
     (tmp_path / "in" / "1.png").write_bytes(b"no image")
-    with pytest.raises(GccError, match=r"2 images cannot be used: .*1\.png.*5\.jpg.*--skip-bad"):
+    with pytest.raises(GccError, match=r"2 images cannot be used: .*1\.png.*5\.jpg.*`skip_bad=True`"):
         translated(tmp_path / "student", tmp_path / "in", tmp_path / "out")
     assert not (tmp_path / "out").exists()
     reasons = []

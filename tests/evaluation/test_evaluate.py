@@ -86,14 +86,14 @@ def test_sets_of_images_need_no_names_in_common(tmp_path):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda t: evaluate(t / "fake", evaluators="l1"), "give the folder of the real ones with --data"),
+        (lambda t: evaluate(t / "fake", evaluators="l1"), "give the folder of the real ones with `data`"),
         (lambda t: evaluate(t / "fake", t / "empty", evaluators="l1"), "contains no images"),
         (lambda t: evaluate(t / "fake", t / "real"), "no evaluators"),
         (lambda t: evaluate(t / "fake", t / "other", evaluators="l1"), "has no image with the name of .*0.png"),
         (lambda t: evaluate(t / "fake", t / "large", evaluators="l1"), "differ in size"),
         (lambda t: evaluate(t / "fake", t / "real", evaluators="miou_small"), "one of these trains on training images"),
         (lambda t: evaluate(t / "fake", t / "real", evaluators="l1", weights={"vgg": "x"}), "no network reads weights here"),
-        (lambda t: evaluate(t / "fake", t / "real", evaluators="l1", split="val"), "leave --dataset and --split out"),
+        (lambda t: evaluate(t / "fake", t / "real", evaluators="l1", split="val"), "leave `dataset` and `split` out"),
         (lambda t: evaluate(t / "fake", t / "twice", evaluators="l1"), "0.jpg and 0.png have the same name"),
         (lambda t: evaluate(t / "single", t / "real", evaluators="fd_effnetlite0"), "expected 2 or more of each, got 1 fake and 2 real"),
         (lambda t: evaluate(t / "nowhere"), "expected one with config.json"),
@@ -226,7 +226,7 @@ def test_a_generator_is_evaluated_on_the_data_of_its_run(saved, few_pairs, tmp_p
     demo = evaluate(saved / "student", evaluators="l1")
     assert demo.data == on_demo.data == "demo data (streets, generated)" and demo.metrics == on_demo.metrics
     command_of(saved, tmp_path / "moved")
-    with pytest.raises(DataError, match="moved, the data of the run of .*student, does not exist: give its present path with --data"):
+    with pytest.raises(DataError, match="moved, the data of the run of .*student, does not exist: give its present path with `data`"):
         evaluate(saved / "student", evaluators="l1")
 
 
@@ -234,18 +234,18 @@ def test_a_run_that_skipped_bad_images_is_evaluated_without_them(saved, few_pair
     data = shutil.copytree(few_pairs, tmp_path / "data")
     (data / "test" / "0.png").write_bytes(b"no image")
     command_of(saved, data)
-    with pytest.raises(DataError, match=r"0\.png.*--skip-bad"):
+    with pytest.raises(DataError, match=r"0\.png.*`skip_bad=True`"):
         evaluate(saved / "student", evaluators="l1")
     command_of(saved, data, skip_bad=True)
     evaluation = evaluate(saved / "student", evaluators="l1")
     assert evaluation.metrics["G"]["l1"].protocol.startswith("3 images") and "0.png" in evaluation.left_out[0]
-    with pytest.raises(DataError, match=r"0\.png.*--skip-bad"):
+    with pytest.raises(DataError, match=r"0\.png.*`skip_bad=True`"):
         evaluate(saved / "student", data, evaluators="l1")
 
 
 def test_demo_data_evaluates_generators_of_demo_runs_only(few_pairs, tmp_path):
     Trainer(Teacher.create("pix2pix"), few_pairs, **TINY["pix2pix"]).run().save(tmp_path)
-    with pytest.raises(GccError, match="its data is unknown: give --data DIR, or --dataset streets for generated data"):
+    with pytest.raises(GccError, match='its data is unknown: give `data`, or `dataset="streets"` for generated data'):
         evaluate(tmp_path / "teacher", evaluators="l1")
     assert evaluate(tmp_path / "teacher", dataset="streets", evaluators="l1").data == "demo data (streets, generated)"
 

@@ -57,7 +57,7 @@ def test_lpips_leaves_random_numbers_alone(alexnet):
 
 def test_weights_of_alexnet_that_are_missing_or_of_another_network(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    with pytest.raises(GccError, match=r"alexnet are needed.*--weights alexnet=FILE; torchvision fetches them"):
+    with pytest.raises(GccError, match=r'alexnet are needed.*`weights=\{"alexnet": "FILE"\}`; torchvision fetches them'):
         LPIPS(context())
     torch.save(torchvision.models.vgg11(weights=None).features.state_dict(), tmp_path / "vgg.pth")
     with pytest.raises(

@@ -50,7 +50,7 @@ def test_files_of_other_networks_are_refused(vgg16, tmp_path):
 
 def test_torchs_cache_is_looked_into_and_its_absence_is_told(vgg16, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    with pytest.raises(GccError, match="--weights vgg16=FILE; .*otherwise"):
+    with pytest.raises(GccError, match=r'`weights=\{"vgg16": "FILE"\}`; .*otherwise'):
         load_vgg("vgg16", Weights(), "otherwise")
     (tmp_path / "checkpoints").mkdir()
     torch.save(named(vgg16), tmp_path / "checkpoints" / "vgg16-397923af.pth")

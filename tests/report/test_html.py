@@ -315,7 +315,7 @@ class TestSaving:
     @pytest.mark.parametrize("text", ["", "<!doctype html><p>mine", "x" * 10_000])
     def test_other_files_are_not_overwritten(self, runs, tmp_path, text):
         (tmp_path / "mine.html").write_text(text)
-        with pytest.raises(OutputError, match=r"mine.html exists already, and is not a report: choose another --out"):
+        with pytest.raises(OutputError, match=r"mine.html exists already, and is not a report: choose another `out`"):
             save_report(runs[2:], tmp_path / "mine.html")
         assert (tmp_path / "mine.html").read_text() == text
 

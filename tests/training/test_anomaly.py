@@ -57,7 +57,7 @@ def test_the_layer_that_returns_them_is_named():
     with torch.no_grad():
         observed[0].bias.fill_(-1e4)
     with pytest.raises(
-        TrainingError, match=r"^student/generators/G: layer 1\.1 \(Logarithm\) returns values that are not finite: lower lr_g"
+        TrainingError, match=r"^student/generators/G: layer 1\.1 \(Logarithm\) returns values that are not finite: give lower `lr_g"
     ):
         observed(torch.ones(2, 3))
 

@@ -36,7 +36,7 @@ def test_a_healthy_run_is_not_reported():
 
 
 def test_stop_names_the_epoch_the_signs_and_what_to_do():
-    with pytest.raises(TrainingError, match=r"collapsed in epoch \d: .*student: .*lower lr_d"):
+    with pytest.raises(TrainingError, match=r"collapsed in epoch \d: .*student: .*lower `lr_d"):
         for _ in run(on_collapse="stop").steps():
             pass
 
@@ -76,7 +76,7 @@ def test_losses_that_are_not_finite_are_rolled_back_too():
 
 def test_losses_that_are_not_finite_stop_the_run_by_default_even_if_a_collapse_is_rolled_back():
     compressor = run(on_collapse="rollback", discriminator="selective", gan_mode="hinge", lr_g=2e-3, lr_d=5e-4, epochs=8)
-    with pytest.raises(TrainingError, match="student/.* is not finite at epoch 6, since step 26: lower lr_g"):
+    with pytest.raises(TrainingError, match="student/.* is not finite at epoch 6, since step 26: give lower `lr_g"):
         for step in compressor.steps():
             if step.phase == "train" and step.ends_epoch and step.epoch == 5:
                 with torch.no_grad():

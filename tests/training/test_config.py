@@ -14,12 +14,12 @@ from gcc.training.config import RecipeOptions, RunConfig, RunOptions, choices_of
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"reference": True, "amp": "bf16"}, "leave out --reference or --amp bf16"),
-        ({"reference": True, "amp": "fp16"}, "leave out --reference or --amp fp16"),
-        ({"compile": True, "reference": True}, "leave out --compile or --reference$"),
-        ({"compile": True, "micro_batch": 2}, "leave out --compile or --micro-batch$"),
-        ({"compile": True, "detect_anomaly": True}, "leave out --compile or --detect-anomaly$"),
-        ({"compile": True, "reference": True, "micro_batch": 1}, "leave out --compile or --reference and --micro-batch$"),
+        ({"reference": True, "amp": "bf16"}, 'leave out `reference` or `amp="bf16"`'),
+        ({"reference": True, "amp": "fp16"}, 'leave out `reference` or `amp="fp16"`'),
+        ({"compile": True, "reference": True}, "leave out `compile` or `reference`$"),
+        ({"compile": True, "micro_batch": 2}, "leave out `compile` or `micro_batch`$"),
+        ({"compile": True, "detect_anomaly": True}, "leave out `compile` or `detect_anomaly`$"),
+        ({"compile": True, "reference": True, "micro_batch": 1}, "leave out `compile` or `reference` and `micro_batch`$"),
     ],
 )
 def test_options_that_exclude_each_other_are_refused(options, message):

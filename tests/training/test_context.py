@@ -41,7 +41,7 @@ def test_bad_images_are_left_out_without_a_check(data, kind):
 def test_without_skip_bad_a_bad_image_is_an_error(data):
     with pytest.raises(DataError, match="1.png"):
         new_run(data).check()
-    with pytest.raises(DataError, match=r"1\.png.*--skip-bad"):
+    with pytest.raises(DataError, match=r"1\.png.*`skip_bad=True`"):
         new_run(data, cache=True).check()
 
 

@@ -97,7 +97,7 @@ def test_nothing_is_overwritten(tmp_path):
     (out / "A2B").mkdir(parents=True)
     (out / "A2B" / "README.md").write_text("mine")
     (out / "discriminators.safetensors").write_text("of other generators")
-    with pytest.raises(OutputError, match=r"already contains README\.md: .*--force"):
+    with pytest.raises(OutputError, match=r"already contains README\.md: .*`force`"):
         imported("cyclegan", tmp_path / "G.pth", out)
     imported("cyclegan", tmp_path / "G.pth", out, force=True)
     assert (out / "A2B" / "replaced" / "README.md").read_text() == "mine"
@@ -297,7 +297,7 @@ def test_a_teacher_without_discriminators_stays_frozen_where_no_loss_reads_them(
     imported("pix2pix", tmp_path / "G.pth", tmp_path / "teacher")
     teacher = Teacher.load(tmp_path / "teacher")
     if not is_possible:
-        with pytest.raises(RecipeError, match=r"has none: import them with gcc import --discriminator, or use no loss"):
+        with pytest.raises(RecipeError, match=r"has none: import them with `gcc import --discriminator`, or use no loss"):
             Compressor(teacher, **FROZEN | settings)
         return
     run = Compressor(teacher, **FROZEN | settings)

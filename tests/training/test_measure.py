@@ -105,6 +105,6 @@ def test_the_plan_warns_of_demo_data_for_a_teacher_of_other_data(teacher, few_pa
     for data, warns in ((few_pairs, True), (None, False)):
         command.write_text(json.dumps({"command": "train", "options": {"data": data and str(data), "dataset": None}}))
         note = Compressor(teacher, **SETTINGS).plan().get("note", "")
-        assert (f"trained on {few_pairs}, and this run uses demo data: give --data" in note) == warns
+        assert (f"trained on {few_pairs}, and this run uses demo data: give `data`" in note) == warns
     command.write_text(json.dumps({"command": "train", "options": {"data": str(few_pairs), "dataset": None}}))
     assert "demo data" not in Compressor(teacher, few_pairs, **SETTINGS).plan().get("note", "")

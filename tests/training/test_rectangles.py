@@ -121,11 +121,11 @@ def test_a_size_that_does_not_fit_names_the_nearest_that_do(arch, settings, mess
 @pytest.mark.parametrize("arch", ["sagan", "srgan"])
 def test_other_families_train_on_squares(arch):
     ran = invoke("compress", "--arch", arch, "--size", "64x32", "--dry-run")
-    assert ran.exit_code == 2 and f"{arch} trains on squares: give --size N instead of --size WxH" in ran.stderr
+    assert ran.exit_code == 2 and f"{arch} trains on squares: give --size N instead of a width and a height" in ran.stderr
 
 
 def test_demo_data_are_squares():
-    with pytest.raises(DataError, match="demo data are squares: give --data, or --size 32"):
+    with pytest.raises(DataError, match="demo data are squares: give `data`, or `size=32`"):
         Compressor(Teacher.create("pix2pix"), device="cpu", image_width=64, **TINY["pix2pix"])
 
 

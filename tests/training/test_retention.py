@@ -19,7 +19,7 @@ def compressor(**settings):
 def test_a_short_run_warns_that_no_channel_can_close_and_says_the_value_that_would_do():
     # Two epochs of two steps, in which a factor must fall from 1 to tau = 0.5; the value lets it fall three times as far.
     warning = compressor(lr_alpha=1e-5).plan()["warning"]
-    assert "can fall by 4e-05 in this run" in warning and warning.endswith("train longer, or give --set lr_alpha=0.38")
+    assert "can fall by 4e-05 in this run" in warning and warning.endswith("train longer, or give `lr_alpha=0.38`")
     assert "warning" not in compressor(lr_alpha=0.38).plan()
 
 

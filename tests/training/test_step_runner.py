@@ -143,7 +143,7 @@ def test_a_capture_that_fails_names_the_first_cause_and_restores_the_stream(fake
     def step(batch):
         raise ValueError("operation not permitted when stream is capturing")
 
-    with pytest.raises(CaptureError, match=r"\(operation not permitted when stream is capturing\): run it with --eager"):
+    with pytest.raises(CaptureError, match=r"\(operation not permitted when stream is capturing\): run it with `eager=True`"):
         step_runner._Captured.of(step, [{"x": torch.zeros(1)}])
     ((stream,),) = fake_graphs[1:]
     assert isinstance(stream, Stream)
@@ -178,5 +178,5 @@ def test_a_graph_trains_as_the_operators_do():
     reason="only a GPU captures CUDA graphs; the other tests use a fake one",
 )
 def test_a_step_that_cannot_be_captured_names_the_option():
-    with pytest.raises(CaptureError, match="run it with --eager"):
+    with pytest.raises(CaptureError, match="run it with `eager=True`"):
         step_runner._Captured.of(lambda batch: {"G": batch["x"].sum().cpu()}, [{"x": torch.ones(2, device="cuda")}])

@@ -86,7 +86,7 @@ def test_shares_are_equal_and_together_the_batch(samples, world):
 
 
 def test_a_batch_that_cannot_be_shared_is_refused():
-    with pytest.raises(RecipeError, match="batches of 5 cannot be shared by 2 processes: give a --batch-size that is a multiple of 2"):
+    with pytest.raises(RecipeError, match="batches of 5 cannot be shared by 2 processes: give a `batch_size` that is a multiple of 2"):
         Ranks(1, 2).shard(5)
 
 
@@ -155,7 +155,7 @@ def in_the_way_of_torchrun(monkeypatch):
 
 def test_one_gpu_named_for_several_processes_is_refused(monkeypatch):
     in_the_way_of_torchrun(monkeypatch)
-    with pytest.raises(GccError, match="each process of a run uses a different GPU: omit --device cuda:1"):
+    with pytest.raises(GccError, match='each process of a run uses a different GPU: omit `device="cuda:1"`'):
         choose_device("cuda:1")
 
 

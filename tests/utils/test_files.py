@@ -62,10 +62,10 @@ def a_run(folder):
 
 
 def test_a_held_run_is_refused_unless_forced(tmp_path):
-    with pytest.raises(OutputError, match=r"already contains a run \(recipe.toml, student\): choose another --out, .*--force"):
+    with pytest.raises(OutputError, match=r"already contains a run \(recipe.toml, student\): choose another `out`, .*`force`"):
         require_free(a_run(tmp_path), force=False, inputs=[])
     (tmp_path / "checkpoints").mkdir()
-    with pytest.raises(OutputError, match=r"\(recipe.toml, checkpoints, student\): continue it with --resume auto, choose"):
+    with pytest.raises(OutputError, match=r"\(recipe.toml, checkpoints, student\): continue it with `resume=auto`, choose"):
         require_free(tmp_path, force=False, inputs=[])
     require_free(tmp_path, force=True, inputs=[])
     require_free(tmp_path / "new", force=False, inputs=[tmp_path])

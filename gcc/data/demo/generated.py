@@ -22,7 +22,7 @@ class GeneratedImages(DatasetSource):
         if root is not None:
             raise DataError(f"the dataset {type(self).__name__.lower()} is generated and reads no folder, but {root} was given")
         if image_size(recipe) != (recipe.size, recipe.size):
-            raise DataError(f"demo data are squares: give --data, or --size {recipe.size}")
+            raise DataError(f"demo data are squares: give `data`, or `size={recipe.size}`")
         self.split = split
         self.size = recipe.size
 

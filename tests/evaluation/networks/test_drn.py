@@ -152,7 +152,7 @@ def test_missing_weights_and_labels_are_reported_before_any_work(state, file, tm
     cityscapes(tmp_path / "data", label_ids=False)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     source = Cityscapes(tmp_path / "data", "train", recipe(32))
-    with pytest.raises(GccError, match=r"drn-d-105 are needed.*--weights drn-d-105=FILE; download .* from http://go\.yf\.io"):
+    with pytest.raises(GccError, match=r'drn-d-105 are needed.*`weights=\{"drn-d-105": "FILE"\}`; download .* from http://go\.yf\.io'):
         CityscapesMIoU(context(source))
     with pytest.raises(GccError, match=r"expected the data set 'cityscapes' with gtFine/<split>/<city>/<frame>_gtFine_labelIds\.png"):
         CityscapesMIoU(context(source, drn_d_105=file))

@@ -45,7 +45,7 @@ def test_features_are_torch_fidelitys(files, monkeypatch):
 def test_files_of_both_programs_are_found_in_torchs_cache(name, files, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     with pytest.raises(
-        GccError, match=r"inception are needed.*--weights inception=FILE; download weights-inception-2015-12-05-6726825d\.pth"
+        GccError, match=r'inception are needed.*`weights=\{"inception": "FILE"\}`; download weights-inception-2015-12-05-6726825d\.pth'
     ):
         Inception(context())
     (tmp_path / "checkpoints").mkdir()

@@ -1,0 +1,36 @@
+import pytest
+from click.testing import CliRunner
+
+from gcc.cli import main
+from gcc.cli.flags import with_flags
+from gcc.errors import DataError
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("leave `cache` out", "leave --cache out"),
+        ("`skip_bad=True` leaves bad images out", "--skip-bad leaves bad images out"),
+        ("(`pairs=False` takes whole images)", "(--no-pairs takes whole images)"),
+        ('`weights={"vgg19": "FILE"}`; see', "--weights vgg19=FILE; see"),
+        ('`amp="bf16"`, or a smaller `batch_size`', "--amp bf16, or a smaller --batch-size"),
+        ("give a lower `lr_d=...`", "give a lower --set lr_d=..."),
+        ("`data=a b/c`", "--data a b/c"),
+        ("give `sizes` that both accept", "give --size that both accept"),
+        (
+            "expected `3.0G`, see `gcc list`, or name the layers in `leave`",
+            "expected `3.0G`, see `gcc list`, or name the layers in `leave`",
+        ),
+    ],
+)
+def test_keywords_become_flags(message, expected):
+    assert with_flags(message) == expected
+
+
+def test_errors_of_commands_name_flags(monkeypatch, tmp_path):
+    def refuse(*arguments, **keywords):
+        raise DataError("1.png is damaged (`skip_bad=True` leaves bad images out)")
+
+    monkeypatch.setattr("gcc.deploy.translate.translate", refuse)
+    result = CliRunner().invoke(main, ["translate", "a", "b", "c"])
+    assert result.exit_code == 2 and result.stderr == "gcc: error: 1.png is damaged (--skip-bad leaves bad images out)\n"
