@@ -106,13 +106,20 @@ LISTED = 10
 
 
 def listed(texts: Sequence[str]) -> str:
-    """Return the first texts of many, and how many more there are.
+    """Return the first texts of many, and how many more there are; what several say after a colon is said once.
 
     >>> listed([f"{number}.png is empty" for number in range(12)])[-42:]
     '8.png is empty; 9.png is empty; and 2 more'
+    >>> listed(["1.png is empty: remove it", "2.png is small: enlarge it", "3.png is empty: remove it"])
+    '1.png is empty, 3.png is empty: remove it; 2.png is small: enlarge it'
     """
+    subjects: dict[str, list[str]] = {}
+    for text in texts[:LISTED]:
+        subject, colon, rest = text.partition(": ")
+        subjects.setdefault(colon + rest or text, []).append(subject)
+    parts = [", ".join(same) + (end if end.startswith(": ") else "") for end, same in subjects.items()]
     more = [f"and {len(texts) - LISTED} more"] if len(texts) > LISTED else []
-    return "; ".join([*texts[:LISTED], *more])
+    return "; ".join([*parts, *more])
 
 
 SYNONYMS = {"gpu": "cuda", "nvidia": "cuda", "rocm": "cuda"}

@@ -100,13 +100,16 @@ def direction(key: MetricKey) -> str:
 
 def latency_note(columns: Iterable[Measurements]) -> str:
     """Return a warning if the latencies scatter so much that their ratios mean little; an empty string if they do not."""
-    spreads = [values["latency_p90_ms"] / values["latency_ms"] for values in columns if values["latency_ms"]]
-    if max(spreads, default=0.0) <= MAX_SPREAD:
+    note = spread_note((values["latency_ms"], values["latency_p90_ms"]) for values in columns)
+    return note and f"{note}; `gcc bench STUDENT --against TEACHER` measures again"
+
+
+def spread_note(latencies: Iterable[tuple[float, float]]) -> str:
+    """Return a warning if times scatter too much to be compared, given medians and 90th percentiles; an empty string if they do not."""
+    spread = max((p90 / median for median, p90 in latencies if median), default=0.0)
+    if spread <= MAX_SPREAD:
         return ""
-    return (
-        f"a tenth of the passes took at least {max(spreads):.1f} times the median, so the machine was busy and the ratios are unreliable; "
-        "`gcc bench STUDENT --against TEACHER` measures again"
-    )
+    return f"a tenth of the passes took at least {spread:.1f} times the median, so the machine was busy and the ratios are unreliable"
 
 
 def by_protocol(columns: Iterable[Measurements]) -> dict[str, list[MetricKey]]:

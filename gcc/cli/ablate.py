@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from gcc.cli.help_pages import Command
-from gcc.cli.options import group_options, run_arguments, run_options, search_options, teacher_and_settings
+from gcc.cli.options import group_options, require_inputs, run_arguments, run_options, search_options, teacher_and_settings
 
 
 @click.command("ablate", cls=Command, example="gcc ablate --arch pix2pix --data datasets/facades --seeds 3")
@@ -22,6 +22,7 @@ def command(**options: Any) -> None:
 
     Called again, it continues with the first unfinished run.
     """
+    require_inputs(options)
     from gcc.cli.run import options_of_group, train_group
     from gcc.cli.tables import ablation_table
     from gcc.evaluation.collection import split_names

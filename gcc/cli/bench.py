@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from gcc.cli.errors import notice
 from gcc.cli.help_pages import Command
 from gcc.cli.options import PATH
 from gcc.errors import GccError
@@ -25,6 +26,7 @@ LARGEST = 1 << 16
 @click.option("--json", "out", metavar="FILE", type=PATH, help="Also write the timings to this file.")
 def command(student: Path, against: Path | None, batch_sizes: str, sizes: str, devices: str, out: Path | None) -> None:
     """Measure latency, throughput and memory of a saved generator, optimised for inference."""
+    from gcc.artifacts.comparison import spread_note
     from gcc.cli.tables import printer, timings_table
     from gcc.deploy.bench import bench, rows, save_rows
     from gcc.evaluation.collection import split_names
@@ -32,6 +34,8 @@ def command(student: Path, against: Path | None, batch_sizes: str, sizes: str, d
     shapes = {"batch_sizes": parse_numbers("--batch-size", batch_sizes), "sizes": parse_numbers("--size", sizes)}
     timings = rows([*bench(student, against, runtimes=split_names(devices), **shapes)])
     printer().print(timings_table(timings))
+    if note := spread_note((timing["median_ms"], timing["p90_ms"]) for timing in timings):
+        notice(f"{note}; measure again")
     if out:
         save_rows(out, timings)
         click.echo(f"timings saved in {out}")

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from gcc.cli.help_pages import Command
-from gcc.cli.options import folder_options, run_options, search_options, student_options
+from gcc.cli.options import folder_options, require_inputs, run_options, search_options, student_options
 
 
 @click.command("compress", cls=Command, example="gcc compress --arch pix2pix --data datasets/facades --direction BtoA --budget 25%")
@@ -20,6 +20,7 @@ def command(**options: Any) -> None:
 
     Without --data it runs on demo data, which takes minutes on a CPU.
     """
+    require_inputs(options)
     from gcc.cli.run import run_command
     from gcc.compressor import Compressor
 

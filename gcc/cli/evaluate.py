@@ -11,7 +11,7 @@ import click
 
 from gcc.cli.errors import notice
 from gcc.cli.help_pages import Command
-from gcc.cli.options import PATH, device_option, parse_weights, skip_bad_option, weights_option
+from gcc.cli.options import PATH, device_option, parse_weights, require_inputs, skip_bad_option, weights_option
 
 
 @click.command("evaluate", cls=Command, example="gcc evaluate runs/pix2pix/student --evaluators l1,psnr")
@@ -31,6 +31,7 @@ from gcc.cli.options import PATH, device_option, parse_weights, skip_bad_option,
 @click.option("--out", metavar="FILE.json", type=PATH, help="File for the metrics  [default: next to the generator or the images]")
 def command(subject: Path, data: Path | None, weights: tuple[str, ...], out: Path | None, **options: Any) -> None:
     """Measure the quality of saved generators on a dataset, or of a folder of images against real ones."""
+    require_inputs({"data": data})
     from rich.text import Text
 
     from gcc.cli.tables import metrics_table, printer

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gcc.artifacts.run_folder import RENAMED_OPTIONS
+from gcc.artifacts.hub import is_address
+from gcc.artifacts.run_folder import PATH_OPTIONS, RENAMED_OPTIONS
 from gcc.cli.errors import notice
 from gcc.errors import GccError
 from gcc.training.config import RunConfig, choices_of
@@ -218,6 +219,18 @@ def with_current_names(command: click.Command, arguments: Iterable[str]) -> list
         if argument == "--":
             break
     return [*current, *rest]
+
+
+def require_inputs(options: Mapping[str, Any]) -> None:
+    """Refuse files and folders that do not exist, before a command imports torch.
+
+    Raises:
+        GccError: one does not exist.
+    """
+    for name in PATH_OPTIONS:
+        path = options.get(name)
+        if path and not is_address(path) and not Path(path).exists():
+            raise GccError(f"{flag(name)} {path}: there is no such file or folder")
 
 
 def set_by_user(names: Collection[str]) -> set[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from gcc.cli.help_pages import Command
-from gcc.cli.options import group_options, run_arguments, run_options, sweep_options, teacher_and_settings
+from gcc.cli.options import group_options, require_inputs, run_arguments, run_options, sweep_options, teacher_and_settings
 from gcc.errors import GccError
 
 
@@ -22,6 +22,7 @@ def command(**options: Any) -> None:
     The teacher is trained once, or given with --teacher, and frozen while the students train. With --set train_teacher=true it trains along
     with every student, as in `gcc compress`. Called again, the command continues with the first unfinished run.
     """
+    require_inputs(options)
     from gcc.cli.run import options_of_group, train_group
     from gcc.cli.tables import sweep_tables
     from gcc.experiments.sweep import Sweep

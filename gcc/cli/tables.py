@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -27,11 +29,24 @@ PIPED = 200
 """Columns of a line if standard output is not a terminal."""
 
 
+class Piped:
+    """Standard output that is not a terminal: lines end without blanks, which only pad the columns of a table."""
+
+    def write(self, text: str) -> int:
+        sys.stdout.write(re.sub(r" +$", "", text, flags=re.MULTILINE))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stdout, name)
+
+
 def printer() -> Console:
     """Return a console for standard output. Lines are not wrapped early if it is piped, so that `grep` finds whole rows."""
     console = Console()
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = PIPED
+    if not console.is_terminal:
+        console.file = cast(IO[str], Piped())
+        if "COLUMNS" not in os.environ:
+            console.width = PIPED
     return console
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from gcc.cli.help_pages import Command
-from gcc.cli.options import folder_options, run_options
+from gcc.cli.options import folder_options, require_inputs, run_options
 
 
 @click.command("train", cls=Command, example="gcc train --arch pix2pix --data datasets/facades")
@@ -18,6 +18,7 @@ def command(**options: Any) -> None:
 
     Without --data it trains on demo data.
     """
+    require_inputs(options)
     from gcc.cli.run import run_command
     from gcc.training.teacher_trainer import Trainer
 

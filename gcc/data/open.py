@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from gcc.data.folders import READ, describe_contents, require_folder
@@ -36,7 +37,12 @@ def open_source(root: Path | None, samples: str, split: str, recipe: Recipe, dem
     source = DATASETS.load(dataset)
     if source.samples != samples:
         raise DataError(f"the dataset {dataset!r} gives {source.samples!r} samples: expected {samples!r}; name another with `dataset`")
-    return source(root, split, recipe)
+    try:
+        return source(root, split, recipe)
+    except DataError as error:
+        if root is None or source.generated or _matches(source, root) or not (remedy := _remedy(root, [source])):
+            raise
+        raise DataError(f"{error}{remedy}") from error
 
 
 def _matching(root: Path, samples: str) -> str:
@@ -48,14 +54,9 @@ def _matching(root: Path, samples: str) -> str:
         case []:
             layouts = "; ".join(f"{name}: {_summary(source)}" for name, source in candidates.items())
             skipped = f" (skipped, because they do not work: {', '.join(broken)})" if broken else ""
-            nearby = [
-                str(folder)
-                for folder in (*subfolders(root), root.parent)
-                if any(_matches(source, folder) for source in candidates.values())
-            ]
-            remedy = f" (give {' or '.join(f'`data={folder}`' for folder in nearby[:NEARBY])}, which fits)" if nearby else ""
+            contents = f"{describe_contents(root)}{_remedy(root, candidates.values())}"
             raise DataError(
-                f"no dataset of {samples} samples fits {root}, which holds {describe_contents(root)}{remedy}; images are read from {READ}. "
+                f"no dataset of {samples} samples fits {root}, which holds {contents}; images are read from {READ}. "
                 f"Layouts: {layouts}{skipped}"
             )
     raise DataError(f"{root} matches the datasets {' and '.join(matching)}: name one with `dataset`")
@@ -73,6 +74,13 @@ def _candidates(samples: str) -> tuple[dict[str, type[DatasetSource]], list[str]
             if source.samples == samples and not source.generated:
                 candidates[name] = source
     return candidates, broken
+
+
+def _remedy(root: Path, sources: Iterable[type[DatasetSource]]) -> str:
+    """Return which folders within or above `root` fit one of the datasets; empty if none does."""
+    folders = [*subfolders(root), root.parent] if root.is_dir() else []
+    nearby = [f"`data={folder}`" for folder in folders if any(_matches(source, folder) for source in sources)]
+    return f" (give {' or '.join(nearby[:NEARBY])}, which fits)" if nearby else ""
 
 
 def _matches(source: type[DatasetSource], root: Path) -> bool:

@@ -18,8 +18,9 @@ from gcc.artifacts.config import GENERATED, Artifact
 from gcc.artifacts.hub import is_address
 from gcc.artifacts.model import default_output, environment, read, resolve_location
 from gcc.artifacts.run_folder import RunData, data_of
+from gcc.data.folders import describe_unread
 from gcc.data.image_files import refuse_bad, unreadable
-from gcc.data.images import image_files, read_rgb, to_tensor
+from gcc.data.images import image_files, images_below, read_rgb, to_tensor
 from gcc.data.splits import SplitOpener, require_readable, without_unreadable
 from gcc.errors import DataError, GccError, OutputError, listed
 from gcc.evaluation.collection import EvaluatorCollection, FeatureBuffer, ImageCounts, split_names
@@ -29,6 +30,7 @@ from gcc.registry import DATASETS, EVALUATORS, DatasetSource, EvalContext, EvalS
 from gcc.utils.device import choose_device
 from gcc.utils.distributed import SINGLE_PROCESS
 from gcc.utils.files import write_text
+from gcc.utils.units import counted
 from gcc.utils.weights import Weights
 
 FAKE, REAL = "fake", "real"
@@ -62,7 +64,7 @@ class Evaluation:
         split: split of the data set; empty for a folder of images.
         metrics: by generator and key.
         environment: the device and the versions of packages.
-        left_out: why images were left out.
+        left_out: which images were left out, and why.
     """
 
     subject: str
@@ -266,7 +268,15 @@ def _evaluate_images(
     evaluators = EvaluatorCollection(names, EvalContext(weights, device, no_training), paired=paired)
     weights.require_asked()
     metrics = _evaluate_files(evaluators, fake_files, real_files, counterparts)
-    return Evaluation(str(fake), str(real), "", {fake.name: metrics}, environment(device), [*bad.values()])
+    unread = [text for folder in (fake, real) for text in _describe_unread(folder)]
+    return Evaluation(str(fake), str(real), "", {fake.name: metrics}, environment(device), [*bad.values(), *unread])
+
+
+def _describe_unread(folder: Path) -> list[str]:
+    """Return a text each about images of `folder` that are not read: those of its subfolders, and those of other formats."""
+    below = len(images_below(folder)) - len(image_files(folder))
+    in_subfolders = [f"{counted(below, 'image')} in subfolders of {folder}, which are not searched"] if below else []
+    return [*in_subfolders, *(f"in {folder}, {text}" for text in describe_unread([folder]))]
 
 
 def _evaluate_files(

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
-from gcc.models.external_weights import map_patch_discriminator
+from gcc.models.external_weights import PATCH, map_patch_discriminator
 from gcc.models.layers import Norm, PatchDiscriminator, initialise_normal
 from gcc.models.resnet import (
+    IMPORTABLE,
     RESNET_RANGES,
     STRIDE,
     Blocks,
@@ -70,6 +71,7 @@ class CycleGAN(Architecture[CycleGANRecipe]):
     # Each discriminator gets the images of its domain.
     discriminators = ("A", "B")
     samples = "unpaired"
+    importable = {"generator": IMPORTABLE, "discriminator": PATCH}
     paired = False
     demo_source = "worlds"
 

@@ -9,6 +9,9 @@ from torch import Tensor
 from gcc.models.layers import Norm
 from gcc.registry.types import StateDictMapping
 
+PATCH = "the 70x70 PatchGAN of pytorch-CycleGAN-and-pix2pix with model.0.weight to model.11.weight"
+"""What `map_patch_discriminator` reads, for messages."""
+
 
 def is_kernel(tensors: Mapping[str, Tensor], name: str) -> bool:
     """Return whether there is a tensor of that name with the four dimensions of a convolution's weight."""

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
 from gcc.errors import RecipeError
-from gcc.models.external_weights import foreign_norm, is_kernel, map_patch_discriminator
+from gcc.models.external_weights import PATCH, foreign_norm, is_kernel, map_patch_discriminator
 from gcc.models.layers import Norm, PatchDiscriminator, initialise_normal, norm_layer
 from gcc.models.resnet import (
+    IMPORTABLE,
     RESNET_RANGES,
     STRIDE,
     Blocks,
@@ -155,6 +156,10 @@ class Pix2Pix(Architecture[Pix2PixRecipe]):
     """Pix2Pix: paired image translation, U-Net generator and conditional PatchGAN."""
 
     samples = "paired"
+    importable = {
+        "generator": f"the U-Net of pytorch-CycleGAN-and-pix2pix with model.model.0.weight, or {IMPORTABLE}",
+        "discriminator": PATCH,
+    }
     demo_source = "streets"
 
     def __init__(self, recipe: Pix2PixRecipe) -> None:

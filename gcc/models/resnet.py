@@ -111,6 +111,10 @@ def resnet_taps(count: int) -> tuple[str, ...]:
     return ("down2.2", *(f"block{-(-third * count // 3)}" for third in (1, 2, 3)))
 
 
+IMPORTABLE = "the ResNet of pytorch-CycleGAN-and-pix2pix with model.1.weight and model.10.conv_block.1.weight"
+"""What `map_resnet_state_dict` reads, for messages."""
+
+
 def map_resnet_state_dict(tensors: Mapping[str, Tensor]) -> StateDictMapping | None:
     """Return how to read the ResNet generator of pytorch-CycleGAN-and-pix2pix, whose layers are numbered; None if it is not that."""
     if not (is_kernel(tensors, "model.1.weight") and is_kernel(tensors, "model.10.conv_block.1.weight")):

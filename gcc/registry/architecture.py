@@ -48,6 +48,9 @@ class Architecture(AcceptsOldNames, abc.ABC, Generic[R]):
     paired: ClassVar[bool] = True
     """Whether every generated image has a true counterpart that it can be compared with."""
 
+    importable: ClassVar[Mapping[str, str]] = {}
+    """What `gcc import` reads of other programs, for messages: the network and its first tensor, for "generator" and "discriminator"."""
+
     # Recipes
 
     @classmethod

@@ -145,9 +145,10 @@ def _find(
             return state_dicts[name], mapping
     name, tensors = next(iter(levels[0].items()))
     keys = f"; it contains {listed(whole)}" if len(whole) > 1 else ""
-    raise ArtifactError(
-        f"{file} is not a {kind} that {arch} knows: {f'in {name}, ' if name else ''}its first tensors are {listed(tensors)}{keys}"
-    )
+    readable = ARCHITECTURES.load(arch).importable.get(kind)
+    expected = f"expected {readable}" if readable else f"{arch} reads no {kind} of other programs"
+    first = f"{f'in {name}, ' if name else ''}its first tensors are {listed(tensors)}{keys}"
+    raise ArtifactError(f"{file} is not a {kind} that {arch} knows: {first}; {expected}")
 
 
 def _load(network: nn.Module, file: Path, tensors: Mapping[str, Tensor], mapping: StateDictMapping, what: str) -> None:

@@ -103,6 +103,12 @@ def test_compress_writes_all_its_files_and_prints_all_its_results(compressed):
         assert grid.width > 4 * 32
 
 
+def test_piped_lines_end_without_blanks(compressed):
+    out, result = compressed
+    for text in (result.stdout, run("inspect", out / "student").stdout):
+        assert len(text.splitlines()) > 20 and not [line for line in text.splitlines() if line != line.rstrip()]
+
+
 def test_a_repeated_command_names_the_run_that_has_stopped(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     command = ("compress", "--arch", "pix2pix", *PIX2PIX, "--dry-run")
@@ -336,7 +342,7 @@ def test_version_names_what_matters():
         (["--arch", "pix2pix", "--device", "cpu", "--amp", "fp16"], "--amp fp16 needs a GPU"),
         (["--arch", "pix2pix", "--recipe", "nowhere.toml"], "nowhere.toml"),
         (["--arch", "pix2pix", "--teacher", "nowhere"], "nowhere"),
-        (["--arch", "pix2pix", "--data", "nowhere"], "no folder nowhere"),
+        (["--arch", "pix2pix", "--data", "nowhere"], "--data nowhere: there is no such file or folder"),
         (["--arch", "pix2pix", "--dataset", "aligned"], "folder"),
         (["--arch", "pix2pix", "--out", "/proc/run"], "cannot write /proc/run"),
         (["--arch", "pix2pix", "--evaluators", "psrn"], "unknown evaluator 'psrn' (did you mean 'psnr'"),
@@ -344,7 +350,7 @@ def test_version_names_what_matters():
         (["--arch", "pix2pix", "--weights", "vgg19"], "expected NAME=FILE, such as --weights vgg19=FILE"),
         (["--arch", "pix2pix", "--weights", "vgg19=x.pth"], "no network reads weights here"),
         (["--arch", "pix2pix", "--preset", "no-gobal"], "did you mean 'no-global'"),
-        (["--arch", "pix2pix", "--widths", "nowhere"], "nowhere is not a folder"),
+        (["--arch", "pix2pix", "--widths", "nowhere"], "--widths nowhere: there is no such"),
         (["--arch", "srgan", "--size", "16"], "16x16 pixels is too small for PSNR and SSIM"),
     ],
 )

@@ -95,6 +95,8 @@ def test_a_folder_one_level_above_or_below_is_suggested(register, tmp_path):
     for root in (tmp_path, facades / "train"):
         with pytest.raises(DataError, match=rf"fits {root}, which holds .*\(give `data={facades}`, which fits\)"):
             opened(root)
+        with pytest.raises(DataError, match=rf"{root} holds .*: expected train/.*\(give `data={facades}`, which fits\)"):
+            opened(root, "aligned")
 
 
 def test_several_data_sets_recognise_the_folder(register, tmp_path):

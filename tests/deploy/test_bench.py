@@ -107,6 +107,14 @@ def test_the_speed_up_does_not_depend_on_how_a_folder_is_written(saved, tmp_path
         assert reference["speed_up"] is None and timed["speed_up"] > 0
 
 
+def test_latencies_that_scatter_are_named(saved, monkeypatch):
+    for p90, expected in ((1.4, ""), (3.0, "gcc: a tenth of the passes took at least 3.0 times the median, so the machine was busy")):
+        latency = Latency(1.0, p90, "cpu", 1)
+        monkeypatch.setattr("gcc.deploy.bench.measure_in_turns", lambda networks, example, latency=latency: [latency])
+        result = CliRunner().invoke(main, ["bench", str(saved / "cyclegan")])
+        assert result.exit_code == 0 and result.stderr.startswith(expected) and bool(result.stderr) == bool(expected)
+
+
 def test_devices_and_numbers_may_have_spaces(saved, tmp_path):
     arguments = ["bench", str(saved / "cyclegan"), "--device", "cpu, cpu", "--batch-size", "1, 2", "--json", str(tmp_path / "bench.json")]
     assert CliRunner().invoke(main, arguments, catch_exceptions=False).exit_code == 0

@@ -230,6 +230,16 @@ def test_a_generator_is_evaluated_on_the_data_of_its_run(saved, few_pairs, tmp_p
         evaluate(saved / "student", evaluators="l1")
 
 
+def test_images_that_are_not_read_are_named(tmp_path):
+    fake, real = images(tmp_path / "fake", 3, 0), images(tmp_path / "real", 3, 1)
+    assert evaluate(fake, real, evaluators="l1").left_out == []
+    images(fake / "more", 2, 2)
+    (real / "a.gif").touch()
+    below, other = evaluate(fake, real, evaluators="l1").left_out
+    assert below == f"2 images in subfolders of {fake}, which are not searched"
+    assert other.startswith(f"in {real}, 1 file of other formats (1 .gif) are not read")
+
+
 def test_a_run_that_skipped_bad_images_is_evaluated_without_them(saved, few_pairs, tmp_path):
     data = shutil.copytree(few_pairs, tmp_path / "data")
     (data / "test" / "0.png").write_bytes(b"no image")

@@ -130,11 +130,11 @@ def test_the_log_has_the_metrics_of_an_epoch_with_a_warning(tmp_path, monkeypatc
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (MemoryError(), "batches of 20 at 32 pixels do not fit into memory: give a --micro-batch, or start anew"),
+        (MemoryError(), "batches of 20 at 32 pixels do not fit into memory: give a `micro_batch`, or start anew"),
         (torch.OutOfMemoryError("CUDA out of memory"), "do not fit into memory"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "do not fit into memory"),
         (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), "a process that reads images was killed"),
-        (torch._dynamo.exc.TorchDynamoException("no C++ compiler\nmuch more"), "--compile: no C\\+\\+ compiler: leave it out"),
+        (torch._dynamo.exc.TorchDynamoException("no C++ compiler\nmuch more"), "`compile`: no C\\+\\+ compiler: leave it out"),
         (RuntimeError("a defect"), "a defect"),
     ],
     ids=["memory", "cuda", "allocator", "reader", "compiler", "other"],
