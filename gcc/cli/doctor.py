@@ -10,6 +10,7 @@ import click
 from gcc.cli.flags import with_flags
 from gcc.cli.help_pages import Command
 from gcc.cli.options import run_arguments, run_options, search_options, set_by_user, student_options, teacher_and_settings
+from gcc.cli.wrapping import terminal_width, wrapped
 
 if TYPE_CHECKING:
     from gcc.cli.installation import Finding
@@ -49,6 +50,6 @@ def print_findings(findings: Iterable[Finding]) -> bool:
     passed = True
     for finding in findings:
         status = click.style(f"{finding.status:8}", fg=COLOURS[finding.status])
-        click.echo(f"{status} {finding.title:12} {with_flags(finding.text)}")
+        click.echo(f"{status} {finding.title:12}{wrapped(with_flags(finding.text), terminal_width())}")
         passed = passed and finding.status != "error"
     return passed
