@@ -24,7 +24,7 @@ def command(**options: Any) -> None:
     """
     require_inputs(options)
     from gcc.cli.run import options_of_group, train_group
-    from gcc.cli.tables import sweep_tables
+    from gcc.cli.tables import printer, sweep_tables
     from gcc.experiments.sweep import Sweep
     from gcc.report.sweep import read_sweep
 
@@ -36,4 +36,4 @@ def command(**options: Any) -> None:
     del settings["budget"]
     out = options["out"] or Path("runs") / f"{teacher.arch}-sweep"
     sweep = Sweep(teacher, out, options["budgets"], **run_arguments(options), **settings)
-    train_group(sweep, {**options, "budgets": tuple(sweep.budgets)}, lambda: sweep_tables(read_sweep(sweep.out)))
+    train_group(sweep, {**options, "budgets": tuple(sweep.budgets)}, lambda: sweep_tables(read_sweep(sweep.out), printer().width))

@@ -25,7 +25,7 @@ from gcc.utils.units import with_prefix
 BAR = 40
 """Columns of the longest bar."""
 CURVE_COLUMNS, CURVE_ROWS = 60, 12
-"""The size of a curve."""
+"""The size of a curve, if the terminal is wide enough."""
 POINT = "●"
 PIPED = 200
 """Columns of a line if standard output is not a terminal."""
@@ -119,32 +119,38 @@ def ablation_table(rows: Mapping[str, Mapping[str, str]]) -> Fitting:
     return Fitting(table)
 
 
-def sweep_tables(record: SweepRecord) -> RenderableType:
-    """Return a table per generator with a column per student, protocols, quality over cost, the students' folders and the next steps."""
+def sweep_tables(record: SweepRecord, width: int) -> RenderableType:
+    """Return a table per generator with a column per student, protocols, quality over cost, the students' folders and the next steps.
+
+    Args:
+        record: the sweep.
+        width: columns of the terminal.
+    """
     tables = [comparison_table(f"{record.arch} {generator}", measured) for generator, measured in record.columns.items()]
-    curves = [curve(panel) for panel in curve_panels(record)]
+    curves = [curve(panel, width) for panel in curve_panels(record)]
     folders = {f"student {budget} saved in": str(folder) for budget, folder in record.students.items()}
     steps = {f"to {step.purpose}": step.command for step in next_steps(record)}
     return Group(*tables, facts_table(_notes(record.columns)), *curves, facts_table(folders | steps))
 
 
-def curve(panel: Panel) -> Text:
-    """Return the points of a panel drawn in text, each with its note, or with the label of its curve."""
-    rows = [[" "] * CURVE_COLUMNS for _ in range(CURVE_ROWS)]
+def curve(panel: Panel, width: int = PIPED) -> Text:
+    """Return the points of a panel drawn in text of a width, each with its note, or with the label of its curve."""
     (left, right), (low, high) = panel.x_range, panel.y_range
+    labels = {0: f"{high:.4g} {panel.unit}".rstrip(), CURVE_ROWS - 1: f"{low:.4g} {panel.unit}".rstrip()}
+    label_width = max(map(len, labels.values()))
+    columns = max(CURVE_COLUMNS // 3, min(CURVE_COLUMNS, width - label_width - len(f" │  {panel.across}")))
+    rows = [[" "] * columns for _ in range(CURVE_ROWS)]
     for line in panel.curves:
         for x, y, note in zip(line.x.tolist(), line.y.tolist(), line.notes or [line.label] * len(line.x), strict=True):
-            column = round((x - left) / (right - left or 1.0) * (CURVE_COLUMNS - 1))
+            column = round((x - left) / (right - left or 1.0) * (columns - 1))
             row = round((high - y) / (high - low) * (CURVE_ROWS - 1))
-            text = f"{POINT} {note}" if column + len(note) + 2 <= CURVE_COLUMNS else f"{note} {POINT}"
+            text = f"{POINT} {note}" if column + len(note) + 2 <= columns else f"{note} {POINT}"
             start = column if text.startswith(POINT) else column + 1 - len(text)
             rows[row][max(0, start) : start + len(text)] = text
-    labels = {0: f"{high:.4g} {panel.unit}".rstrip(), CURVE_ROWS - 1: f"{low:.4g} {panel.unit}".rstrip()}
-    width = max(map(len, labels.values()))
-    lines = [f"{labels.get(number, ''):>{width}} │ {''.join(row).rstrip()}" for number, row in enumerate(rows)]
-    scale = f"{with_prefix(left)}{with_prefix(right):>{CURVE_COLUMNS - len(with_prefix(left))}} {panel.across}"
-    axis = f"{' ' * width} └{'─' * (CURVE_COLUMNS + 1)}"
-    return Text("\n".join((panel.title, *lines, axis, f"{' ' * (width + 3)}{scale}")) + "\n", no_wrap=True)
+    lines = [f"{labels.get(number, ''):>{label_width}} │ {''.join(row).rstrip()}" for number, row in enumerate(rows)]
+    scale = f"{with_prefix(left)}{with_prefix(right):>{columns - len(with_prefix(left))}} {panel.across}"
+    axis = f"{' ' * label_width} └{'─' * (columns + 1)}"
+    return Text("\n".join((panel.title, *lines, axis, f"{' ' * (label_width + 3)}{scale}")) + "\n", no_wrap=True)
 
 
 def summary(arch: str, measurements: Mapping[str, Mapping[str, Measurements]], folders: Mapping[str, Path], out: Path) -> RenderableType:

@@ -228,6 +228,8 @@ def test_the_curve_in_the_terminal_is_where_its_values_are():
     places = [rows[note].index("●") for note in rows]
     assert places[0] < places[1] < places[2] and places[2] - places[0] == 59
     assert lines[-1].split() == ["0", "100", "MACs"] and "3.12 dB" in lines[1]
+    narrow = curve(panel, 45).plain.splitlines()
+    assert max(map(len, narrow)) <= 45 and narrow[-1].split() == lines[-1].split() and sum("●" in line for line in narrow) == 3
 
 
 def test_what_would_fail_is_refused_before_the_teacher_trains(tmp_path):
