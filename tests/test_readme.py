@@ -96,7 +96,7 @@ def test_any_generator_is_pruned(page, share):
 
 @pytest.mark.parametrize(("page", "option"), sorted(OPTIONS))
 def test_every_option_is_known_to_a_command(page, option):
-    known = {opt for command in every_command(main) for parameter in command.params for opt in parameter.opts}
+    known = {opt for command in every_command(main) for parameter in command.params for opt in (*parameter.opts, *parameter.secondary_opts)}
     assert option in known | {"--help", "--version"} | set(get_args_parser()._option_string_actions) | OTHER_PROGRAMS
 
 

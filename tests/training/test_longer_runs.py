@@ -246,7 +246,7 @@ def test_a_student_is_trained_further_from_its_widths_and_weights_alone(saved_st
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"widths": "elsewhere"}, GccError, "leave out --widths or --student"),
+        ({"widths": "elsewhere"}, GccError, "leave out `widths` or `student`"),
         ({"norm": "instance", "metric": "l1"}, ArtifactError, "the student in .* does not fit this run's recipe"),
         ({"size": 64}, ArtifactError, "contains no widths for this pix2pix's generator G: expected down1, .*, down6"),
     ],
