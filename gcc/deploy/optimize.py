@@ -159,8 +159,9 @@ def _use_channels_last(network: nn.Module, example: Arguments) -> None:
     """Store convolutions with channels last, if the network runs so: its code may view features as contiguous ones."""
     if not runs_channels_last(network):
         return
-    network.to(memory_format=torch.channels_last)
     try:
+        # Weights of convolutions over volumes have other layouts.
+        network.to(memory_format=torch.channels_last)
         copy_of(network)(*copies(example))
     except RuntimeError:
         network.to(memory_format=torch.contiguous_format)

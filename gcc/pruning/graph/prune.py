@@ -108,6 +108,7 @@ def prune(
     except GccError as reason:
         result = _fulfilled_by_graph(request, graph, leave, reason)
     _warn_of_walls(result.followed.trace)
+    _warn_of_unread_layers(result.followed.trace, leave)
     if weights == "fresh":
         with located_errors(result.smaller, "expected a reset_parameters that takes its sizes from the parameters"):
             reset(result.smaller)
@@ -227,6 +228,21 @@ def _warn_of_walls(trace: ChannelTrace) -> None:
         warn_user(
             f"channels that enter these operators are kept, because pruning has no rule for them: {_listed(lines)}. "
             "To prune these channels as well, write the code with other operators",
+            PruningWarning,
+        )
+
+
+def _warn_of_unread_layers(trace: ChannelTrace, leave: Collection[str]) -> None:
+    """Warn of layers whose parameters `forward` does not read: other methods may apply them to channels that are removed."""
+    read = {name: False for name, _ in trace.graph.network.named_parameters()}
+    for graph in trace.graphs:
+        read |= {name: True for node, _, name in graph.inputs() if name in read and node.users}
+    unread = dict.fromkeys(name.rpartition(".")[0] for name, is_read in read.items() if not is_read)
+    layers = [layer for layer in unread if not any(f"{layer}.".startswith(f"{path}.") for path in leave)]
+    if layers:
+        warn_user(
+            f"forward does not read these layers, so they stay as they are: {_listed([*map(repr, layers)])}. If another method applies "
+            "them to features, name the layers that compute these features in `leave`; naming these layers too ends this warning",
             PruningWarning,
         )
 
