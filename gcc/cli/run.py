@@ -14,7 +14,7 @@ from rich.console import Console, RenderableType
 
 from gcc.artifacts.hub import is_address
 from gcc.artifacts.run_folder import PATH_OPTIONS, RECIPE_FILE, STUDENT, TENSORBOARD, is_finished, load_command, require_free, save_command
-from gcc.cli.options import command_line, run_arguments, set_by_user, teacher_and_settings
+from gcc.cli.options import command_line, run_arguments, say_what_is_replaced, set_by_user, teacher_and_settings
 from gcc.cli.tables import facts_table, printer, summary
 from gcc.compressor import Compressor
 from gcc.errors import GccError, Interrupted, RunError
@@ -45,6 +45,7 @@ def run_command(kind: type[Compressor | Trainer], options: dict[str, Any]) -> No
     Raises:
         GccError: an option, the data, the folder or the machine does not allow the run, or training fails.
     """
+    typed = dict(options)
     command, resume = str(click.get_current_context().info_name), options.pop("resume")
     if resume not in (None, AUTO):
         options = _saved_options(Path(resume), command, options)
@@ -52,6 +53,7 @@ def run_command(kind: type[Compressor | Trainer], options: dict[str, Any]) -> No
         require_tensorboard()
     schedule = Schedule.parse(options["checkpoint_every"], options["keep_checkpoints"])
     teacher, settings = teacher_and_settings(options)
+    say_what_is_replaced(typed)
     default_out = Path("runs") / teacher.arch
     if resume:
         saved = _fields_of_run(options["out"] or default_out)

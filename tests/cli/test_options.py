@@ -139,6 +139,21 @@ def test_later_sources_of_recipe_fields_win_under_old_and_present_names(tmp_path
     }
 
 
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("--epochs 1 --set epochs=7", "gcc: --epochs 1 replaces --set epochs=7"),
+        ("--size 64 --set size=32", "gcc: --size 64 replaces --set size=32"),
+        ("--set tau=0.1 --set tau=0.2", "gcc: --set tau=0.2 replaces --set tau=0.1"),
+        ("--epochs 1 --set epochs=1", ""),
+    ],
+)
+def test_a_value_that_another_one_replaces_costs_one_line(words, line, tmp_path):
+    arguments = ["compress", "--arch", "pix2pix", "--dry-run", "--size", "32", "--set", "ngf=4", "--set", "ndf=4", "--budget", "60%"]
+    result = CliRunner().invoke(main, [*arguments, "--set", "prune_width=4", *words.split()])
+    assert result.exit_code == 0 and [text for text in result.stderr.splitlines() if "replaces" in text] == ([line] if line else [])
+
+
 def test_architectures_that_contradict_each_other_are_refused(tmp_path):
     (tmp_path / "recipe.toml").write_text('arch = "srgan"\n')
     with pytest.raises(GccError, match="is for srgan, but --arch is pix2pix"):
