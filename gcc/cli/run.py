@@ -14,6 +14,7 @@ from rich.console import Console, RenderableType
 
 from gcc.artifacts.hub import is_address
 from gcc.artifacts.run_folder import PATH_OPTIONS, RECIPE_FILE, STUDENT, TENSORBOARD, is_finished, load_command, require_free, save_command
+from gcc.cli.errors import notice
 from gcc.cli.options import command_line, run_arguments, say_what_is_replaced, set_by_user, teacher_and_settings
 from gcc.cli.tables import facts_table, printer, summary
 from gcc.compressor import Compressor
@@ -161,6 +162,11 @@ def _saved_options(out: Path, command: str, options: dict[str, Any]) -> dict[str
     if changed & LENGTH_FIELDS:
         # A run that counts epochs may go on for a number of steps, and the other way round.
         changed |= LENGTH_FIELDS
+    before = load_command(out, command, options, changed - {"data"})["data"]
+    if "data" in changed and before is not None and before.resolve() != options["data"].resolve():
+        notice(
+            f"the run has trained on {before}, and goes on with {options['data']}: metrics and losses before and after are of other images"
+        )
     return load_command(out, command, options, changed) | {"out": out}
 
 
