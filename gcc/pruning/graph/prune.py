@@ -173,6 +173,7 @@ class _Request:
         full = _full_cost(shapes, self.inputs)
         groups = with_min_channels([one.group for one in channels], self.min_keep_ratio)
         scores = score_groups(with_named_parts(self.generator, channels, computed_weights(trace.graph)), groups, self.importance)
+        _require_finite(scores)
 
         def narrowed(network: nn.Module, widths: Mapping[str, int]) -> nn.Module:
             return followed.cut(network, Selection(trace.atoms, channels, {name: range(width) for name, width in widths.items()}))
@@ -293,6 +294,14 @@ def _loaded_metric(name: str, generator: nn.Module) -> ImportanceMetric:
     if metric.gradient_batches and all(parameter.grad is None for parameter in generator.parameters()):
         raise GccError(f"metric {name!r} reads gradients, and no parameter has one: call backward() on a loss before")
     return metric
+
+
+def _require_finite(scores: Mapping[str, Tensor | None]) -> None:
+    for name, score in scores.items():
+        if score is not None and not score.isfinite().all():
+            raise GccError(
+                f"the importance of the channels of {name!r} is not finite: expected finite weights and gradients"
+            )
 
 
 def _full_cost(shapes: nn.Module, inputs: Arguments) -> Cost:

@@ -166,6 +166,13 @@ def test_layers_that_only_other_methods_apply_are_named():
     gcc.prune(network, IMAGE, metric="l1", budget="60%", leave=["project"])
 
 
+def test_weights_that_are_not_finite_are_named_by_their_layer():
+    network = nn.Sequential(nn.utils.parametrizations.weight_norm(conv(3, 8)), conv(8, 3))
+    nn.init.zeros_(network[0].parametrizations.weight.original1)  # The norm divides by zero.
+    with pytest.raises(GccError, match="the importance of the channels of '0' is not finite: expected finite weights"):
+        gcc.prune(network, IMAGE, metric="l1", budget="60%")
+
+
 def test_the_operator_that_keeps_every_channel_is_named():
     network = Composed(lambda self, x: self.out(self.drop(self.stem(x))), stem=conv(3, 8), drop=nn.FeatureAlphaDropout(), out=conv(8, 3))
     with pytest.raises(GccError, match=r"no channel .* can be pruned: pruning has no rule for layer 'drop' \(FeatureAlphaDropout\)"):
