@@ -299,9 +299,7 @@ def _loaded_metric(name: str, generator: nn.Module) -> ImportanceMetric:
 def _require_finite(scores: Mapping[str, Tensor | None]) -> None:
     for name, score in scores.items():
         if score is not None and not score.isfinite().all():
-            raise GccError(
-                f"the importance of the channels of {name!r} is not finite: expected finite weights and gradients"
-            )
+            raise GccError(f"the importance of the channels of {name!r} is not finite: expected finite weights and gradients")
 
 
 def _full_cost(shapes: nn.Module, inputs: Arguments) -> Cost:

@@ -171,11 +171,12 @@ def _gradients(network: nn.Module, samples: Arguments) -> dict[str, Tensor]:
     """Return the gradients after one step by the names of the parameters; none if no output can be differentiated."""
     trial = copy_of(network).train()
     trial.zero_grad()
-    # A network may change in place what is needed for its gradients, or views that torch then refuses.
-    with suppress(RuntimeError), repeatable(), torch.enable_grad():
+    with repeatable(), torch.enable_grad():
         terms = [output.square().mean() for output in tensors_in(trial(*copies(samples))) if output.requires_grad]
         if terms:
-            torch.stack(terms).sum().backward()  # type: ignore[no-untyped-call]
+            # What a network changes in place may be needed for its gradients.
+            with suppress(RuntimeError):
+                torch.stack(terms).sum().backward()  # type: ignore[no-untyped-call]
     return {name: parameter.grad for name, parameter in trial.named_parameters() if parameter.grad is not None}
 
 
