@@ -9,7 +9,15 @@ import click
 
 from gcc.cli.flags import with_flags
 from gcc.cli.help_pages import Command
-from gcc.cli.options import run_arguments, run_options, search_options, set_by_user, student_options, teacher_and_settings
+from gcc.cli.options import (
+    run_arguments,
+    run_options,
+    say_what_is_replaced,
+    search_options,
+    set_by_user,
+    student_options,
+    teacher_and_settings,
+)
 from gcc.cli.wrapping import terminal_width, wrapped
 
 if TYPE_CHECKING:
@@ -40,6 +48,7 @@ def command(**options: Any) -> None:
         passed = print_findings(machine(options["device"], options["amp"]))
         if set_by_user(options) - OF_MACHINE:
             teacher, settings = teacher_and_settings(options)
+            say_what_is_replaced(options)
             arguments = run_arguments(options | {"dry_run": True})
             passed = print_findings(preflight(teacher, settings, out=options["out"], **arguments)) and passed
     click.get_current_context().exit(0 if passed else 1)

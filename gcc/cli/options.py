@@ -262,6 +262,26 @@ def run_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
     return arguments
 
 
+def say_what_is_replaced(options: Mapping[str, Any]) -> None:
+    """Print a line for each recipe field of the command line that has two values; flags win over `--set`, and later ones over earlier ones.
+
+    Args:
+        options: those of the command line alone, without what a resumed run has saved.
+    """
+    from gcc.recipe import renamed, size_fields
+
+    assigned: dict[str, str] = {}
+    for assignment in options["assignments"]:
+        for name, value in renamed(parse_assignments([assignment])).items():
+            if assigned.get(name, value) != value:
+                notice(f"--set {name}={value} replaces --set {name}={assigned[name]}")
+            assigned[name] = value
+    flags = {name: options[name] for name in set_by_user({*TRAINING_FIELDS, *SEARCH_FIELDS} & options.keys())}
+    for name, value in (flags | (size_fields(flags["size"]) if "size" in flags else {})).items():
+        if str(value) != assigned.get(name, str(value)):
+            notice(f"{flag(name)} {flags.get(name, value)} replaces --set {name}={assigned[name]}")
+
+
 def teacher_and_settings(options: Mapping[str, Any]) -> tuple[Teacher, dict[str, Any]]:
     """Return the teacher, and the recipe fields from a file, a preset, `--set` and flags, where the later source wins.
 

@@ -58,6 +58,15 @@ def describe_unread(folders: Iterable[Path], leave_out: Collection[Path] = ()) -
     return [f"{files} of other formats ({_suffixes(unread)}) are not read: save them as PNG to use them"] if unread else []
 
 
+def describe_other_folders(root: Path, folders: Collection[Path]) -> list[str]:
+    """Return a text about the images below `root` that lie in other folders than those that are read; an empty list if there are none."""
+    counts = Counter(path.parent for path in images_below(root) if path.parent not in folders)
+    others = [f"{folder.relative_to(root)}/ ({_images(count)})" for folder, count in counts.items()]
+    return (
+        [f"no split of this layout reads {_first(others)}: for training, validation or test, rename or move the folder"] if others else []
+    )
+
+
 def _entry(path: Path) -> str:
     if not path.is_dir():
         return path.name

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from gcc.data.colour_profiles import differs_from_srgb
 from gcc.data.images import bits_of, read_with, to_rgb, upright_size
 from gcc.errors import DataError
 
@@ -30,6 +31,7 @@ class ImageInfo:
         has_frames: whether it has more than one frame.
         is_grey: whether it has a single colour channel.
         has_other_colours: whether its colour space is another one, such as CMYK.
+        has_profile: whether its colour profile means visibly other colours than sRGB.
     """
 
     size: tuple[int, int]
@@ -38,11 +40,12 @@ class ImageInfo:
     has_frames: bool = False
     is_grey: bool = False
     has_other_colours: bool = False
+    has_profile: bool = False
 
     @property
     def is_lossy(self) -> bool:
         """Whether reading it as 8-bit RGB drops depth, channels, frames or colours."""
-        return bool(self.levels) or self.has_extra_channel or self.has_frames or self.has_other_colours
+        return bool(self.levels) or self.has_extra_channel or self.has_frames or self.has_other_colours or self.has_profile
 
 
 def inspect_images(paths: Iterable[Path]) -> list[ImageInfo]:
@@ -59,6 +62,7 @@ def describe_changes(images: Sequence[ImageInfo]) -> list[str]:
         (lambda image: image.has_extra_channel, "a channel beyond red, green and blue (alpha or another band), which is not read"),
         (lambda image: image.has_frames, "more than one frame, of which the first is read"),
         (lambda image: image.has_other_colours, "colours of another space (CMYK or Lab), which become RGB without a colour profile"),
+        (lambda image: image.has_profile, "a colour profile other than sRGB (such as Adobe RGB or Display P3), which is not applied"),
         (lambda image: image.is_grey, "one channel, which becomes three equal ones"),
     ]
     return [f"{who} {text}" for applies, text in texts if (who := _count(images, applies, "has", "have"))]
@@ -108,12 +112,16 @@ def _inspected(path: Path) -> ImageInfo | None:
 
 def _inspect(image: Image.Image) -> ImageInfo:
     is_deep = bits_of(image) > 8  # Before anything decodes the image.
+    is_grey = image.mode in ("1", "L", "LA", "La") or image.mode.startswith("I")
+    has_other_colours = image.mode in ("CMYK", "LAB")
+    profile = image.info.get("icc_profile")
     info = ImageInfo(
         size=upright_size(image),
         has_frames=getattr(image, "n_frames", 1) > 1 and image.format != "MPO",  # A phone's preview is not a frame.
-        is_grey=image.mode in ("1", "L", "LA", "La") or image.mode.startswith("I"),
+        is_grey=is_grey,
         has_extra_channel=_has_extra_channel(image),
-        has_other_colours=image.mode in ("CMYK", "LAB"),
+        has_other_colours=has_other_colours,
+        has_profile=bool(profile) and not has_other_colours and differs_from_srgb(profile, channels=1 if is_grey else 3),
     )
     return replace(info, levels=int(np.asarray(to_rgb(image)).max()) + 1) if is_deep else info
 

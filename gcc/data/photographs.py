@@ -12,7 +12,7 @@ from torch import Tensor
 from gcc.data.folders import describe_contents, require_folder
 from gcc.data.hold_out import every_tenth, select_split
 from gcc.data.image_files import ImagesOnDisk
-from gcc.data.images import image_files, read_rgb, resized, subfolders, to_tensor
+from gcc.data.images import image_files, images_below, read_rgb, resized, subfolders, to_tensor
 from gcc.errors import DataError, RecipeError
 from gcc.recipe import Recipe
 
@@ -28,7 +28,7 @@ Photograph = tuple[Path, str]
 
 
 class Photographs(ImagesOnDisk[Photograph]):
-    """Photographs in `train/`, or directly inside; `val/` and `test/` may contain named sets such as `test/Set5/`.
+    """Photographs in `train/` and its subfolders, or directly inside; `val/` and `test/` may contain named sets such as `test/Set5/`.
 
     A sample is `hr`, (3, H, W), and `lr`, (3, H / f, W / f), in [-1, 1] with f = `recipe.scale`: for training a random crop of S x S
     pixels, S = `recipe.size`, else the whole image, cut at the right and the bottom to a multiple of f. The folders of COCO and DIV2K are
@@ -83,10 +83,11 @@ class Photographs(ImagesOnDisk[Photograph]):
 
 def _files(root: Path, split: str) -> list[Photograph]:
     for folder in (root / name for name in FOLDERS[split]):
-        sets = [] if split == "train" else subfolders(folder)
-        files = [(path, "") for path in image_files(folder)] + [
-            (path, test_set.name) for test_set in sets for path in image_files(test_set)
-        ]
+        if split == "train":
+            files = [(path, "") for path in (image_files(folder) if folder == root else images_below(folder))]
+        else:
+            sets = [(path, test_set.name) for test_set in subfolders(folder) for path in image_files(test_set)]
+            files = [(path, "") for path in image_files(folder)] + sets
         if files:
             return files
     return []

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gcc.data.folders import describe_unread
+from gcc.data.folders import describe_other_folders, describe_unread
 from gcc.data.image_files import ImagesOnDisk, refuse_bad
 from gcc.data.inspection import describe_changes, describe_resizing
 from gcc.data.open import open_source
@@ -76,6 +76,7 @@ class DataSplits:
     def __init__(self, architecture: Architecture[Any], root: Path | TorchDatasets | None, dataset: str | None) -> None:
         opener = root.bind(architecture) if isinstance(root, TorchDatasets) else SplitOpener(architecture, root, dataset)
         self.name, self.store = opener.name, opener.store
+        self._root = root if isinstance(root, Path) else None
         self._size = image_size(architecture.recipe)
         self.left_out: list[str] = []
         self.changes: list[str] = []
@@ -141,7 +142,10 @@ class DataSplits:
     def _inspect(self) -> None:
         sources = [split for split in self._splits if isinstance(split, ImagesOnDisk)]
         images = [image for source in sources for image in source.inspect()]
-        unread = describe_unread({folder for source in sources for folder in source.folders})
+        folders = {folder for source in sources for folder in source.folders}
+        unread = describe_unread(folders)
+        if self._root is not None and sources:
+            unread += describe_other_folders(self._root, folders)
         resizing = describe_resizing(images, self._size) if any(source.resizes for source in sources) else []
         self.changes = [*describe_changes(images), *resizing, *unread]
         self.is_lossy = bool(unread) or any(image.is_lossy for image in images)

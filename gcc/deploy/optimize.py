@@ -7,12 +7,15 @@ import time
 from collections.abc import Sequence
 from copy import deepcopy
 from functools import partial
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import remove_spectral_norm, remove_weight_norm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 from torch.utils._pytree import tree_flatten, tree_map_only
 
 from gcc.deploy.polyphase import PhasedTranspose2d, is_upsampling_x2
@@ -31,6 +34,7 @@ from gcc.models.calls import (
 from gcc.models.layers import runs_channels_last
 from gcc.models.module_trace import ModuleTrace
 from gcc.models.modules import without_autocast
+from gcc.models.tensor_reads import TensorReads
 from gcc.utils.arguments import checked_arguments
 from gcc.utils.backend import float32_precision
 
@@ -48,18 +52,17 @@ MAX_TIME_RATIO = 0.9
 def optimize(network: nn.Module, example: Any) -> nn.Module:
     """Return a faster copy of a network that computes the same; for inference only.
 
-    Folds batch norms into the convolutions before them, applies parametrisations such as spectral norm, removes dropout, and stores
-    convolutions with channels last. On a CPU it measures, for inputs like `example`, whether channels last is faster, and which transposed
-    convolutions are faster as plain ones. It compares the copy with the network on `example`, in float32 if their precision is lower,
-    before it returns it.
+    Folds batch norms into the convolutions before them if nothing else reads these or the norms, applies spectral and weight norm, removes
+    dropout, and stores convolutions with channels last. On a CPU it measures, for inputs like `example`, whether channels last is faster,
+    and which transposed convolutions are faster as plain ones. It compares the copy with the network on `example`, in float32 if their
+    precision is lower, before it returns it.
 
     Args:
         network: such as `load("runs/pix2pix/student")`; it is not changed. It may return any number of tensors, in tuples or dictionaries.
         example: an input, (N, ...), on its device, such as `torch.randn(1, 3, 256, 256)`, or a tuple of all arguments; it is not changed.
 
     Raises:
-        GccError: the network does not run on the example, or the copy computes something else, because the network reads a convolution's
-            output outside its batch norm.
+        GccError: the network does not run on the example, or the copy computes something else, because the network is random.
     """
     folded = copy = fold(network, example)
     example = arguments_of(example)
@@ -97,21 +100,13 @@ def fold(network: nn.Module, example: Any) -> nn.Module:
         located_errors(trial, f"expected a network that runs on {describe_shapes(example)}"),
     ):
         trial(*copies(example))
-    copy = copy_of(network).eval().requires_grad_(False)
+    copy = copy_of(network).eval()
     for module in copy.modules():
-        if is_parametrized(module):
-            # A copy shares its class with the original, so removal would affect the original too: give the copy a new class.
-            module.__class__ = type(type(module).__name__, type(module).__bases__, dict(vars(type(module))))
-            for name in list(module.parametrizations):  # type: ignore[arg-type]
-                remove_parametrizations(module, name)
-    with float32_precision():
-        trace = ModuleTrace(copy, example)
-    for path, module in trace.modules.items():
-        before = trace.producer(path)
-        if isinstance(module, nn.BatchNorm2d) and before and _is_foldable(trace.modules[before]):
-            _fold(trace.modules[before], module, path)
-            _replace(copy, path, nn.Identity())
-        elif isinstance(module, nn.Dropout | nn.Dropout2d):
+        _apply_reparametrisations(module)
+    copy.requires_grad_(False)
+    _fold_norms(copy, example)
+    for path, module in copy.named_modules():
+        if isinstance(module, nn.Dropout | nn.Dropout2d):
             _replace(copy, path, nn.Identity())
     _use_channels_last(copy, example)
     _require_equal(network, copy, example)
@@ -164,24 +159,62 @@ def _use_channels_last(network: nn.Module, example: Arguments) -> None:
     """Store convolutions with channels last, if the network runs so: its code may view features as contiguous ones."""
     if not runs_channels_last(network):
         return
-    network.to(memory_format=torch.channels_last)
     try:
+        # Weights of convolutions over volumes have other layouts.
+        network.to(memory_format=torch.channels_last)
         copy_of(network)(*copies(example))
     except RuntimeError:
         network.to(memory_format=torch.contiguous_format)
 
 
-def _is_foldable(module: nn.Module) -> bool:
-    return isinstance(module, nn.Conv2d) or (isinstance(module, nn.ConvTranspose2d) and module.groups == 1)
+def _apply_reparametrisations(module: nn.Module) -> None:
+    """Store the weights that a module computes under spectral or weight norm, by parametrisation or by hooks, as plain ones."""
+    if is_parametrized(module):
+        # A copy shares its class with the original, so removal would affect the original too: give the copy a new class.
+        module.__class__ = type(type(module).__name__, type(module).__bases__, dict(vars(type(module))))
+        for name in list(module.parametrizations):  # type: ignore[arg-type]
+            remove_parametrizations(module, name)
+    for hook in list(module._forward_pre_hooks.values()):
+        if isinstance(hook, SpectralNorm):
+            remove_spectral_norm(module, hook.name)
+        elif isinstance(hook, WeightNorm):
+            remove_weight_norm(module, hook.name)
+
+
+def _fold_norms(network: nn.Module, example: Arguments) -> None:
+    """Fold batch norms into the convolutions before them, and replace them by identities."""
+    reads = TensorReads()
+    with float32_precision(), reads:
+        trace = ModuleTrace(network, example)
+    for path, norm in trace.modules.items():
+        before = trace.producer(path)
+        convolution = trace.modules[before] if before else None
+        if _has_running_statistics(norm) and _is_convolution(convolution):
+            values = (*convolution.parameters(), *norm.parameters(), norm.running_mean, norm.running_var)
+            if reads.are_single((trace.input(path), *values)):
+                _fold(convolution, norm)
+                _replace(network, path, nn.Identity())
+
+
+def _is_convolution(module: nn.Module | None) -> TypeGuard[nn.Conv2d | nn.ConvTranspose2d]:
+    """Return whether a module computes what torch's convolution does and no more; torch cannot fold into grouped transposed ones."""
+    forward = type(module).forward if isinstance(module, nn.Module) and not _has_hooks(module) else None
+    return forward is nn.Conv2d.forward or (forward is nn.ConvTranspose2d.forward and getattr(module, "groups", 0) == 1)
+
+
+def _has_running_statistics(module: nn.Module) -> TypeGuard[nn.BatchNorm2d]:
+    """Return whether a module computes what torch's batch norm does in evaluation, and no more."""
+    plain = isinstance(module, nn.BatchNorm2d) and type(module).forward is nn.BatchNorm2d.forward and not _has_hooks(module)
+    return plain and module.running_mean is not None
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 @torch.no_grad()
-def _fold(convolution: nn.Module, norm: nn.BatchNorm2d, path: str) -> None:
-    assert isinstance(convolution, nn.Conv2d | nn.ConvTranspose2d)
-    if norm.running_mean is None or norm.running_var is None:
-        raise GccError(
-            f"layer {path!r}: a batch norm without running statistics uses batch statistics in evaluation too, and cannot be folded"
-        )
+def _fold(convolution: nn.Conv2d | nn.ConvTranspose2d, norm: nn.BatchNorm2d) -> None:
+    assert norm.running_mean is not None and norm.running_var is not None
     folded = fuse_conv_bn_weights(
         convolution.weight,
         convolution.bias,
@@ -215,10 +248,9 @@ def _widened(inputs: Arguments) -> Arguments:
 @torch.inference_mode()
 def _require_equal(network: nn.Module, copy: nn.Module, example: Arguments) -> None:
     # Copies run, because code may change the network's own buffers.
-    with float32_precision():
-        (expected, structure), (outputs, other) = (
-            tree_flatten(copy_of(candidate).eval()(*copies(example))) for candidate in (network, copy)
-        )
+    original, trial = copy_of(network).eval(), copy_of(copy).eval()
+    with float32_precision(), located_errors(trial, "expected code that runs without dropout layers and with plain weights"):
+        (expected, structure), (outputs, other) = (tree_flatten(candidate(*copies(example))) for candidate in (original, trial))
     if structure != other:
         raise GccError(f"the optimised network returns {other}, expected {structure}")
     for number, (reference, output) in enumerate(zip(expected, outputs, strict=True)):
@@ -231,5 +263,5 @@ def _require_equal(network: nn.Module, copy: nn.Module, example: Arguments) -> N
             raise GccError(
                 f"the optimised network differs by {difference:.2g} from the original"
                 f"{f' in output {number}' if len(expected) > 1 else ''}, with outputs up to {scale:.2g}:"
-                " expected convolutions with outputs that only their batch norms read"
+                " expected a network that returns the same for the same input"
             )

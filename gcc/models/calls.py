@@ -68,9 +68,14 @@ def unwrapped(network: nn.Module) -> tuple[nn.Module, str]:
     """Return the network inside `DataParallel`, `DistributedDataParallel` and `torch.compile`, and the path that leads to it.
 
     The path ends with a dot; it is empty for a network that is not wrapped.
+
+    Raises:
+        GccError: the network is a TorchScript program.
     """
     path = ""
     while True:
+        if isinstance(network, torch.jit.ScriptModule):
+            raise GccError("the network is a TorchScript program: expected the module that it was compiled from")
         if isinstance(network, nn.DataParallel | DistributedDataParallel):
             network, path = network.module, f"{path}module."
         elif isinstance(network._modules.get("_orig_mod"), nn.Module):

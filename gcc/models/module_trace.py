@@ -43,6 +43,10 @@ class ModuleTrace:
             for handle in handles:
                 handle.remove()
 
+    def input(self, path: str) -> Tensor | None:
+        """Return the first input of a module; None if the module was not recorded."""
+        return self._inputs.get(path)
+
     def producer(self, path: str) -> str | None:
         """Return the path of the module that produced a module's input; None if there is no such module, or if others read it as well."""
         key = id(self._inputs[path]) if path in self._inputs else None

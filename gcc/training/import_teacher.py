@@ -19,7 +19,7 @@ from gcc.recipe import changed
 from gcc.registry import ARCHITECTURES, StateDictMapping
 from gcc.training.result import GeneratorReport, TrainedPair
 from gcc.utils.files import set_aside
-from gcc.utils.weights import by_prefix, listed, matching, read_state_dicts
+from gcc.utils.weights import below_prefix, by_prefix, listed, matching, read_state_dicts
 
 FILES = (CONFIG, WEIGHTS, CARD)
 
@@ -133,9 +133,11 @@ def _find(
     levels: list[dict[str, dict[str, Tensor]]] = [whole, parts]
     if key:
         known = {**parts, **whole}
-        if key not in known:
+        joined = {f"{name}.{tensor}".lstrip("."): value for name, tensors in whole.items() for tensor, value in tensors.items()}
+        chosen = known.get(key) or below_prefix(joined, key)
+        if not chosen:
             raise ArtifactError(f"{file} has no state dict at the key {key!r}{suggestion(key, filter(None, known))}")
-        levels = [{key: known[key]}]
+        levels = [{key: chosen}]
     for state_dicts in levels:
         mappings = {name: mapping for name, tensors in state_dicts.items() if (mapping := mapping_of(tensors)) is not None}
         if len(mappings) > 1:

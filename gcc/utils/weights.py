@@ -22,6 +22,8 @@ COMPILED = "_orig_mod."
 """Part that `torch.compile` adds to the names of a module, wherever that is."""
 MAX_DEPTH = 4
 """How deep state_dicts may lie in a checkpoint."""
+GIT_LFS = b"version https://git-lfs"
+"""The start of the text that Git LFS leaves in place of a file that it has not fetched."""
 COUNTER = "num_batches_tracked"
 MAX_LISTED = 4
 """The most names or differences that a message lists."""
@@ -106,12 +108,12 @@ def read_state_dicts(path: Path) -> dict[str, dict[str, Tensor]]:
         ArtifactError: the file is missing or damaged, or contains no state_dict, or objects other than tensors and plain values.
     """
     if not path.is_file():
-        raise ArtifactError(f"there is no file {path}")
+        raise ArtifactError(f"{path} is a folder, not a file" if path.is_dir() else f"there is no file {path}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             # `weights_only` allows tensors and plain containers, and no code.
-            state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+            state = load_file(path) if _is_safetensors(path) else torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError:
         raise
     except Exception as error:  # Damaged files raise exceptions of every type.
@@ -136,6 +138,16 @@ def by_prefix(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     return {prefix: _without_wrappers(group) for prefix, group in groups.items()}
 
 
+def below_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors with names that begin with a path, which they lose.
+
+    >>> below_prefix({"model.netG.a.weight": torch.ones(1), "model.netD.b": torch.ones(1)}, "model.netG")
+    {'a.weight': tensor([1.])}
+    """
+    start = f"{prefix}."
+    return _without_wrappers({name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)})
+
+
 def listed(texts: Iterable[str], separator: str = ", ") -> str:
     """Return the first texts in one line, and the number of the others.
 
@@ -147,11 +159,18 @@ def listed(texts: Iterable[str], separator: str = ", ") -> str:
 
 
 def _state_dicts(state: object, key: str = "", depth: int = 0) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Yield the mappings from names to tensors inside `state`, with their keys. States of optimizers are by number, not by name."""
-    if not isinstance(state, Mapping) or not state or not all(isinstance(name, str) for name in state):
+    """Yield the mappings from names to tensors inside `state`, with their keys. States of optimizers are by number, not by name.
+
+    Values such as the epoch may lie beside the parameters, of which at least one has a dot in its name; other tensors beside values, such
+    as a loss, are not a state_dict.
+    """
+    if isinstance(state, list | tuple):
+        state = {str(number): value for number, value in enumerate(state) if not isinstance(value, Tensor)}
+    if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
         return
-    if all(isinstance(value, Tensor) for value in state.values()):
-        yield key, _without_wrappers(state)
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    if tensors and (len(tensors) == len(state) or any("." in name for name in tensors)):
+        yield key, _without_wrappers(tensors)
     elif depth < MAX_DEPTH:
         for name, value in state.items():
             yield from _state_dicts(value, f"{key}.{name}" if key else name, depth + 1)
@@ -160,7 +179,7 @@ def _state_dicts(state: object, key: str = "", depth: int = 0) -> Iterator[tuple
 def _without_wrappers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Leave out of the names what torch's wrappers of modules add to them."""
     tensors = {name.replace(COMPILED, ""): tensor for name, tensor in tensors.items()}
-    while all(name.startswith(PARALLEL) for name in tensors):
+    while tensors and all(name.startswith(PARALLEL) for name in tensors):
         tensors = {name.removeprefix(PARALLEL): tensor for name, tensor in tensors.items()}
     return tensors
 
@@ -173,7 +192,11 @@ def _contents(state: object) -> str:
 
 def _reason(path: Path, error: Exception) -> str:
     """Return why a file cannot be loaded, and the remedy."""
-    if path.suffix != ".safetensors" and _is_torchscript(path):
+    if not path.stat().st_size:
+        return "is empty"
+    if _starts_with(path, GIT_LFS):
+        return "is a pointer of Git LFS, not the weights: fetch them with git lfs pull"
+    if _is_torchscript(path):
         return (
             "is a TorchScript program, not a state_dict: save its weights with "
             f'torch.save(torch.jit.load("{path.name}").state_dict(), "weights.pth")'
@@ -191,6 +214,17 @@ def _reason(path: Path, error: Exception) -> str:
             'torch.save(network.state_dict(), "weights.pth")'
         )
     return "cannot be read: it is damaged, or contains objects other than tensors, which are not loaded for security reasons"
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Return whether a file is in the format of safetensors, by its first bytes: the length of a header, and the header."""
+    with path.open("rb") as file:
+        return file.read(9)[8:] == b"{"
+
+
+def _starts_with(path: Path, text: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(text)) == text
 
 
 def _is_torchscript(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """Options: derived from `RunConfig`, understood by the names of version 0.1, and merged with the other sources of recipe fields."""
 
+import json
 import shlex
 import typing
 import warnings
@@ -10,6 +11,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from gcc.artifacts.run_folder import COMMAND_FILE
 from gcc.cli import Commands, main
 from gcc.cli.errors import warnings_as_lines
 from gcc.cli.options import RENAMED_FLAGS, command_line, config_option, teacher_and_settings
@@ -137,6 +139,30 @@ def test_later_sources_of_recipe_fields_win_under_old_and_present_names(tmp_path
         "decay_fraction": "0.2",
         "seed": 3,
     }
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("--epochs 1 --set epochs=7", "gcc: --epochs 1 replaces --set epochs=7"),
+        ("--size 64 --set size=32", "gcc: --size 64 replaces --set size=32"),
+        ("--set tau=0.1 --set tau=0.2", "gcc: --set tau=0.2 replaces --set tau=0.1"),
+        ("--epochs 1 --set epochs=1", ""),
+    ],
+)
+def test_a_value_that_another_one_replaces_costs_one_line(words, line, tmp_path):
+    arguments = ["compress", "--arch", "pix2pix", "--dry-run", "--size", "32", "--set", "ngf=4", "--set", "ndf=4", "--budget", "60%"]
+    result = CliRunner().invoke(main, [*arguments, "--set", "prune_width=4", *words.split()])
+    assert result.exit_code == 0 and [text for text in result.stderr.splitlines() if "replaces" in text] == ([line] if line else [])
+
+
+def test_a_resumed_run_that_goes_on_with_other_data_says_so(tmp_path):
+    saved = {"command": "compress", "options": {"arch": "pix2pix", "data": str(tmp_path / "before")}}
+    (tmp_path / COMMAND_FILE).write_text(json.dumps(saved))
+    resume = ["compress", "--resume", str(tmp_path), "--data"]
+    line = f"gcc: the run has trained on {tmp_path / 'before'}, and goes on with {tmp_path / 'now'}"
+    assert line in CliRunner().invoke(main, [*resume, str(tmp_path / "now")]).stderr
+    assert "goes on with" not in CliRunner().invoke(main, [*resume, str(tmp_path / "before")]).stderr
 
 
 def test_architectures_that_contradict_each_other_are_refused(tmp_path):

@@ -76,6 +76,13 @@ def test_folders_of_known_data_sets(tmp_path, train, val):
     assert "val serves as test (2 images)" in Photographs(tmp_path, "test", recipe()).note
 
 
+def test_training_images_may_lie_in_subfolders(tmp_path):
+    photographs(tmp_path / "train" / "one", 2)
+    photographs(tmp_path / "train" / "two" / "deep", 1)
+    photographs(tmp_path / "test", 1)
+    assert names(Photographs(tmp_path, "train", recipe())) == ["one/0", "one/1", "deep/0"]
+
+
 def test_named_test_sets(tmp_path):
     photographs(tmp_path, 2)
     for name, count in (("Set14", 2), ("Set5", 1)):

@@ -32,6 +32,17 @@ def test_what_chooses_is_never_what_measures(counts, validates, tmp_path):
     assert ("2 to choose the best epoch" in splits.summary(32)["data"]) == validates
 
 
+def test_images_in_folders_that_no_split_reads_are_told(tmp_path):
+    root = pairs(tmp_path, train=3, validation=2, test=1)
+    splits = DataSplits(architecture(), root, None)
+    splits.check()
+    assert "no split of this layout reads validation/ (2 images)" in splits.summary(32)["images"] and splits.is_lossy
+    (root / "validation").rename(root / "val")
+    splits = DataSplits(architecture(), root, None)
+    splits.check()
+    assert not splits.changes
+
+
 def test_demo_data_has_all_three_and_no_store():
     splits = DataSplits(architecture(), None, None)
     assert splits.validation is not None and splits.store is None and "generated" in splits.name

@@ -67,6 +67,16 @@ def test_the_imported_generator_returns_what_the_original_returns(arch, network,
         torch.testing.assert_close(load(artifact.folder)(image), network(image), rtol=1e-4, atol=1e-5)
 
 
+def test_a_key_may_be_a_prefix_of_the_tensors_names(tmp_path):
+    saved(unet(7, 4), tmp_path / "G.pth")
+    state = torch.load(tmp_path / "G.pth")
+    torch.save({"state_dict": {f"model.netG.module.{name}": tensor for name, tensor in state.items()}, "epoch": 3}, tmp_path / "all.ckpt")
+    take = partial(import_generator, "pix2pix", tmp_path / "all.ckpt", tmp_path / "teacher", generator=None, settings={}, force=False)
+    with pytest.raises(ArtifactError, match=r"no state dict at the key 'model\.netG'"):
+        take(key="model.netG")
+    take(key="state_dict.model.netG")
+
+
 def test_files_without_counters_of_batches_are_imported(tmp_path):
     saved(unet(7, 4), tmp_path / "G.pth", without=["num_batches_tracked"])
     imported("pix2pix", tmp_path / "G.pth", tmp_path / "teacher")

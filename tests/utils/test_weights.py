@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from gcc.errors import ArtifactError
-from gcc.utils.weights import matching, read_matching, read_state_dicts, read_tensors
+from gcc.utils.weights import below_prefix, matching, read_matching, read_state_dicts, read_tensors
 
 
 class Evil:
@@ -44,9 +44,30 @@ def test_what_is_no_state_dict_is_refused(content, tmp_path):
         read_tensors(tmp_path / "a.pth")
 
 
+@pytest.mark.parametrize("content, fault", [(b"", "is empty"), (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull")])
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_a_file_without_weights_says_what_it_is(content, fault, suffix, tmp_path):
+    (tmp_path / f"a.{suffix}").write_bytes(content)
+    with pytest.raises(ArtifactError, match=fault):
+        read_tensors(tmp_path / f"a.{suffix}")
+
+
+@pytest.mark.parametrize("name", ["A.SAFETENSORS", "a.bin"])
+def test_safetensors_are_read_whatever_their_suffix(name, tmp_path):
+    save_file({"a": torch.ones(1)}, tmp_path / name, metadata={"format": "pt"})
+    assert read_tensors(tmp_path / name).keys() == {"a"}
+
+
 def test_a_missing_file(tmp_path):
     with pytest.raises(ArtifactError, match="there is no file"):
         read_tensors(tmp_path / "a.pth")
+    with pytest.raises(ArtifactError, match="is a folder"):
+        read_tensors(tmp_path)
+
+
+def test_tensors_below_a_prefix_that_no_name_has_are_none():
+    assert below_prefix({"netG.module.a": torch.ones(1)}, "netG").keys() == {"a"}
+    assert below_prefix({"netG.a": torch.ones(1)}, "netg") == {}
 
 
 @given(data=st.data(), suffix=st.sampled_from(["pth", "safetensors"]))
@@ -90,9 +111,12 @@ def test_the_only_state_dict_of_a_checkpoint_is_read_or_all_are_named(tmp_path):
     optimizer.step()
     state, file = network.state_dict(), tmp_path / "a.pth"
     rest = {"optimizer": optimizer.state_dict(), "epoch": 7, "loss": torch.ones(()), "name": None, "losses": [1.0]}
-    for checkpoint in (state, {"netG": state}, {"state_dict": state, **rest}, {**rest, "models": {"best": {"G": state}, "none": {}}}):
+    nested = {**rest, "models": {"best": {"G": state}, "none": {}}}
+    for checkpoint in (state, {"netG": state}, {"state_dict": state, **rest}, nested, [state, 7]):
         torch.save(checkpoint, file)
         assert read_tensors(file).keys() == {"weight", "bias"}
+    torch.save({"0.weight": torch.ones(1), **rest}, file)
+    assert read_tensors(file).keys() >= {"0.weight"} and "epoch" not in read_tensors(file)
     torch.save({"params": state, "params_ema": state, **rest}, file)
     assert [*read_state_dicts(file)] == ["params", "params_ema"]
     with pytest.raises(ArtifactError, match="several state_dicts, 'params', 'params_ema'"):

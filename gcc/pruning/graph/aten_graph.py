@@ -48,6 +48,7 @@ class Graph:
             trial = copy_of(network).train(training)
             with located_errors(trial, f"expected a generator that runs on {describe_shapes(inputs)}"):
                 trial(*copies(inputs))
+        self.training = training
         self.network = copy_of(network).train(training)
         self.program = _exported(self.network, copies(inputs), None)
         self.module = self.program.graph_module

@@ -139,7 +139,8 @@ class _MaskedNetwork(fx.Interpreter):
         self.extra_traceback = False
         self.trace, self.selection = reference.trace, reference.selection
         self.counterparts, self.folded = reference.counterparts, reference.folded
-        self.training = reference.training
+        # A graph of training mode has the modes of its own layers, which code may set otherwise.
+        self.sets_training = reference.training and not reference.trace.graph.training
         self.unmasked = _weight_norm_nodes(self.trace, network)
         self.tensors = {name: tensor.detach().clone() for name, tensor in named_tensors(network).items()}
 
@@ -153,7 +154,7 @@ class _MaskedNetwork(fx.Interpreter):
         return tensors_in(self.run(*inputs))
 
     def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
-        if self.training and isinstance(target, torch._ops.OpOverload):
+        if self.sets_training and isinstance(target, torch._ops.OpOverload):
             names = [argument.name for argument in target._schema.arguments]
             args = [True if name in TRAINING_FLAGS else value for name, value in zip(names, args, strict=False)]
         return super().call_function(target, tuple(args), kwargs)

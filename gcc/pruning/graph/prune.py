@@ -109,6 +109,7 @@ def prune(
     except GccError as reason:
         result = _fulfilled_by_graph(request, graph, leave, reason)
     _warn_of_walls(result.followed.trace)
+    _warn_of_unread_layers(result.followed.trace, leave)
     if weights == "fresh":
         with located_errors(result.smaller, "expected a reset_parameters that takes its sizes from the parameters"):
             reset(result.smaller)
@@ -173,6 +174,7 @@ class _Request:
         full = _full_cost(shapes, self.inputs)
         groups = with_min_channels([one.group for one in channels], self.min_keep_ratio)
         scores = score_groups(with_named_parts(self.generator, channels, computed_weights(trace.graph)), groups, self.importance)
+        _require_finite(scores)
 
         def narrowed(network: nn.Module, widths: Mapping[str, int]) -> nn.Module:
             return followed.cut(network, Selection(trace.atoms, channels, {name: range(width) for name, width in widths.items()}))
@@ -234,6 +236,21 @@ def _warn_of_walls(trace: ChannelTrace) -> None:
         )
 
 
+def _warn_of_unread_layers(trace: ChannelTrace, leave: Collection[str]) -> None:
+    """Warn of layers whose parameters `forward` does not read: other methods may apply them to channels that are removed."""
+    read = {name: False for name, _ in trace.graph.network.named_parameters()}
+    for graph in trace.graphs:
+        read |= {name: True for node, _, name in graph.inputs() if name in read and node.users}
+    unread = dict.fromkeys(name.rpartition(".")[0] for name, is_read in read.items() if not is_read)
+    layers = [layer for layer in unread if not any(f"{layer}.".startswith(f"{path}.") for path in leave)]
+    if layers:
+        warn_user(
+            f"forward does not read these layers, so they stay as they are: {_listed([*map(repr, layers)])}. If another method applies "
+            "them to features, name the layers that compute these features in `leave`; naming these layers too ends this warning",
+            PruningWarning,
+        )
+
+
 def _listed(lines: Sequence[str]) -> str:
     return "; ".join(lines[:LISTED]) + (f"; and {len(lines) - LISTED} more" if len(lines) > LISTED else "")
 
@@ -280,6 +297,12 @@ def _loaded_metric(name: str, generator: nn.Module) -> ImportanceMetric:
     if metric.gradient_batches and all(parameter.grad is None for parameter in generator.parameters()):
         raise GccError(f"metric {name!r} reads gradients, and no parameter has one: call backward() on a loss before")
     return metric
+
+
+def _require_finite(scores: Mapping[str, Tensor | None]) -> None:
+    for name, score in scores.items():
+        if score is not None and not score.isfinite().all():
+            raise GccError(f"the importance of the channels of {name!r} is not finite: expected finite weights and gradients")
 
 
 def _full_cost(shapes: nn.Module, inputs: Arguments) -> Cost:

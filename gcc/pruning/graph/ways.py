@@ -13,7 +13,7 @@ from torch import nn
 from gcc.errors import GccError
 from gcc.models.calls import Arguments, located_errors, shapes_of
 from gcc.pruning.cost import cost_of
-from gcc.pruning.graph.aten_graph import Graph, calls_before_error
+from gcc.pruning.graph.aten_graph import Graph, calls_before_error, describe_call
 from gcc.pruning.graph.graph_form import graph_forms
 from gcc.pruning.graph.groups import Channels, Selection, find_channels
 from gcc.pruning.graph.propagate import ChannelTrace
@@ -91,7 +91,9 @@ def followed_graph(generator: nn.Module, graph: Graph, inputs: Arguments, leave:
 def _found_channels(trace: ChannelTrace) -> list[Channels]:
     channels = find_channels(trace)
     if not channels:
-        raise GccError("no channel of this generator can be pruned: expected a convolution or linear layer between two others")
+        lines = [describe_call(node) for node in trace.walls[:1]]
+        reason = f"pruning has no rule for {lines[0]}" if lines else "expected a convolution or linear layer between two others"
+        raise GccError(f"no channel of this generator can be pruned: {reason}")
     return channels
 
 

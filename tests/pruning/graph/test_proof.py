@@ -128,6 +128,53 @@ def test_a_buffer_that_training_alone_reads_is_pruned_with_its_channels():
     assert smaller.shift.flatten().tolist() == kept != list(range(len(kept)))
 
 
+class Frozen(Composed):
+    """A network whose batch norm keeps its statistics in training mode too."""
+
+    def train(self, mode=True):
+        super().train(mode)
+        self.norm.eval()
+        return self
+
+
+def normalised(self, x):
+    return self.out(torch.relu(self.norm(self.stem(x))))
+
+
+@pytest.mark.parametrize(("kind", "momentum"), [(Frozen, 0.1), (Composed, None)])
+def test_modes_and_statistics_that_code_sets_itself(kind, momentum):
+    network = kind(normalised, stem=conv(3, 8), norm=nn.BatchNorm2d(8, momentum=momentum), out=conv(8, 3))
+    nn.init.uniform_(network.norm.running_var, 0.5, 2)
+    assert gcc.prune(network, IMAGE, metric="l1", budget="60%").stem.out_channels < 8
+
+
+def test_layers_that_only_other_methods_apply_are_named():
+    network = Composed(normalised, stem=conv(3, 8), norm=nn.BatchNorm2d(8), out=conv(8, 3), project=conv(8, 2))
+    with pytest.warns(PruningWarning, match="forward does not read these layers, .*: 'project'. If another method"):
+        gcc.prune(network, IMAGE, metric="l1", budget="60%")
+    gcc.prune(network, IMAGE, metric="l1", budget="60%", leave=["project"])
+
+
+def test_weights_that_are_not_finite_are_named_by_their_layer():
+    network = nn.Sequential(nn.utils.parametrizations.weight_norm(conv(3, 8)), conv(8, 3))
+    nn.init.zeros_(network[0].parametrizations.weight.original1)  # The norm divides by zero.
+    with pytest.raises(GccError, match="the importance of the channels of '0' is not finite: expected finite weights"):
+        gcc.prune(network, IMAGE, metric="l1", budget="60%")
+
+
+def test_the_operator_that_keeps_every_channel_is_named():
+    network = Composed(lambda self, x: self.out(self.drop(self.stem(x))), stem=conv(3, 8), drop=nn.FeatureAlphaDropout(), out=conv(8, 3))
+    with pytest.raises(GccError, match=r"no channel .* can be pruned: pruning has no rule for layer 'drop' \(FeatureAlphaDropout\)"):
+        gcc.prune(network, IMAGE, metric="l1", budget="60%")
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+@pytest.mark.parametrize("call", [gcc.prune, gcc.optimize])
+def test_a_torchscript_program_is_called_by_its_name(call):
+    with pytest.raises(GccError, match="the network is a TorchScript program"):
+        call(torch.jit.script(conv(3, 3)), IMAGE)
+
+
 class Detached(nn.Conv2d):
     def forward(self, x):
         return self._conv_forward(x, self.weight.detach(), self.bias)
