@@ -159,6 +159,8 @@ def test_a_value_that_another_one_replaces_costs_one_line(words, line, tmp_path)
 def test_a_resumed_run_that_goes_on_with_other_data_says_so(tmp_path):
     saved = {"command": "compress", "options": {"arch": "pix2pix", "data": str(tmp_path / "before")}}
     (tmp_path / COMMAND_FILE).write_text(json.dumps(saved))
+    for name in ("before", "now"):
+        (tmp_path / name).mkdir()
     resume = ["compress", "--resume", str(tmp_path), "--data"]
     line = f"gcc: the run has trained on {tmp_path / 'before'}, and goes on with {tmp_path / 'now'}"
     assert line in CliRunner().invoke(main, [*resume, str(tmp_path / "now")]).stderr

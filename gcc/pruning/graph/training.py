@@ -137,47 +137,46 @@ def require_same_training(candidate: Candidate, random: Candidate) -> None:
         return
     samples = random_samples(examples)
     full, small = random.network, random.smaller
-    _require_same_shapes(full, small, samples)
-    _require_gradients(full, small, samples)
+    _require_same_step(full, small, samples)
     reference = _reference(replace(candidate.reference, training=True), candidate.network, candidate.smaller, full, samples)
     if reference is not None:
         compare(reference, full, small, samples, PREFIX)
         _require_same_statistics(reference, full, small, samples)
 
 
-def _require_same_shapes(full: nn.Module, small: nn.Module, samples: Arguments) -> None:
-    expected = _shapes(copy_of(full).train(), samples)
-    trial = copy_of(small).train()
+def _require_same_step(full: nn.Module, small: nn.Module, samples: Arguments) -> None:
+    """Check that a step runs and returns the same shapes, and that a parameter has a finite gradient if the full network's has one."""
+    (shapes, gradients), parameters = _step_of(copy_of(full), samples), dict(small.named_parameters())
+    trial = copy_of(small)
     try:
         with located_errors(trial, HINT):
-            shapes = _shapes(trial, samples)
+            small_shapes, small_gradients = _step_of(trial, samples)
     except GccError as error:
         raise GccError(f"{PREFIX}the pruned generator fails: {error}") from error
-    if shapes != expected:
-        raise GccError(f"{PREFIX}the pruned generator returns shapes {shapes}, expected {expected}: {HINT}")
-
-
-def _require_gradients(full: nn.Module, small: nn.Module, samples: Arguments) -> None:
-    """Check that a parameter has a finite gradient if the full network's has one."""
-    gradients, parameters = _gradients(small, samples), dict(small.named_parameters())
-    for name, expected in _gradients(full, samples).items():
-        gradient = gradients.get(name)
+    if small_shapes != shapes:
+        raise GccError(f"{PREFIX}the pruned generator returns shapes {small_shapes}, expected {shapes}: {HINT}")
+    for name, expected in gradients.items():
+        gradient = small_gradients.get(name)
         if gradient is None or gradient.shape != parameters[name].shape or (expected.isfinite().all() and not gradient.isfinite().all()):
             fault = "no gradient" if gradient is None else "a gradient of another shape, or one that is not finite"
             raise GccError(f"{PREFIX}{name} of the pruned generator has {fault}, expected one as in the full generator: {HINT}")
 
 
-def _gradients(network: nn.Module, samples: Arguments) -> dict[str, Tensor]:
-    """Return the gradients after one step by the names of the parameters; none if no output can be differentiated."""
-    trial = copy_of(network).train()
-    trial.zero_grad()
+def _step_of(network: nn.Module, samples: Arguments) -> tuple[list[tuple[int, ...]], dict[str, Tensor]]:
+    """Return the shapes of the outputs and the gradients by the names of the parameters; the network is changed by a training step.
+
+    There are no gradients if no output can be differentiated.
+    """
+    network.train().zero_grad()
     with repeatable(), torch.enable_grad():
-        terms = [output.square().mean() for output in tensors_in(trial(*copies(samples))) if output.requires_grad]
+        outputs = tensors_in(network(*copies(samples)))
+        terms = [output.square().mean() for output in outputs if output.requires_grad]
         if terms:
             # What a network changes in place may be needed for its gradients.
             with suppress(RuntimeError):
                 torch.stack(terms).sum().backward()  # type: ignore[no-untyped-call]
-    return {name: parameter.grad for name, parameter in trial.named_parameters() if parameter.grad is not None}
+    gradients = {name: parameter.grad for name, parameter in network.named_parameters() if parameter.grad is not None}
+    return [tuple(output.shape) for output in outputs], gradients
 
 
 def _reference(reference: Reference, network: nn.Module, smaller: nn.Module, full: nn.Module, samples: Arguments) -> Reference | None:
