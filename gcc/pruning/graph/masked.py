@@ -24,7 +24,7 @@ from gcc.pruning.graph.aten_graph import Graph, arguments, describe_call, operat
 from gcc.pruning.graph.call import RuleOutput
 from gcc.pruning.graph.channel_ids import Layout
 from gcc.pruning.graph.groups import Selection
-from gcc.pruning.graph.propagate import HINT, ChannelTrace, named_tensors
+from gcc.pruning.graph.propagate import HINT, ChannelTrace, first_names, named_tensors
 from gcc.pruning.graph.rules import RULES, STATISTICS, elementwise
 from gcc.pruning.graph.weight_norms import reparametrised_layers
 from gcc.utils.backend import float32_precision
@@ -234,7 +234,8 @@ def is_uneven(node: fx.Node) -> bool:
 def _weight_norm_nodes(trace: ChannelTrace, network: nn.Module) -> set[fx.Node]:
     """Return the nodes that compute weights under spectral or weight norm; these are as in the full network."""
     names = {name for names in reparametrised_layers(network).values() for name in names}
-    nodes = {node for node, _, name in trace.graph.inputs() if name in names}
+    first = first_names(network)
+    nodes = {node for node, _, name in trace.graph.inputs() if name is not None and first.get(name) in names}
     for node in trace.graph.calls:
         if node.all_input_nodes and nodes.issuperset(node.all_input_nodes):
             nodes.add(node)

@@ -55,7 +55,7 @@ def named_tensors(network: nn.Module) -> dict[str, Tensor]:
     return {**dict(network.named_parameters(remove_duplicate=False)), **dict(network.named_buffers(remove_duplicate=False))}
 
 
-def _first_names(network: nn.Module) -> dict[str, str]:
+def first_names(network: nn.Module) -> dict[str, str]:
     """Return the first name of every parameter and buffer by each of its names."""
     first: dict[int, str] = {}
     return {name: first.setdefault(id(tensor), name) for name, tensor in named_tensors(network).items()}
@@ -122,9 +122,9 @@ class ChannelTrace:
         return other
 
     def _follow_graph(self, graph: Graph) -> None:
-        first_names = _first_names(graph.network)
+        first = first_names(graph.network)
         for node, kind, name in graph.inputs():
-            self._enter(node, kind, name, first_names)
+            self._enter(node, kind, name, first)
         for node in graph.calls:
             self.nodes[node] = self._follow(node)
         for node in graph.outputs():
@@ -136,22 +136,22 @@ class ChannelTrace:
         assert isinstance(layout, tuple)
         return layout
 
-    def _enter(self, node: fx.Node, kind: InputKind, name: str | None, first_names: Mapping[str, str]) -> None:
+    def _enter(self, node: fx.Node, kind: InputKind, name: str | None, first: Mapping[str, str]) -> None:
         shape = node.meta["val"].shape if isinstance(node.meta.get("val"), Tensor) else ()
         if kind not in (InputKind.PARAMETER, InputKind.BUFFER) or not node.users:
             self.nodes[node] = fixed(shape)
             return
         assert name is not None
         self.weights.add(node)
-        first = first_names.get(name, name)
-        if first in self._layouts:
-            self.nodes[node] = self._layouts[first]
+        first_name = first.get(name, name)
+        if first_name in self._layouts:
+            self.nodes[node] = self._layouts[first_name]
             return
         layer = self.graph.network.get_submodule(name.partition(".parametrizations.")[0] if "parametrizations" in name else _parent(name))
         # The positions of a kernel are not channels, and spectral norm flattens them together with the input channels.
         free = 2 if isinstance(layer, CONVOLUTIONS) else len(shape)
         layout = (*self.atoms.fresh(shape[:free]), *fixed(shape[free:]))
-        self.nodes[node] = self._layouts[first] = layout
+        self.nodes[node] = self._layouts[first_name] = layout
         self.tensors.append(NamedLayout(name, layout))
 
     def _follow(self, node: fx.Node) -> RuleOutput:

@@ -17,7 +17,7 @@ from gcc.models.calls import Arguments, copies, copy_of, located_errors, tensors
 from gcc.pruning.graph.aten_graph import Graph, doubled
 from gcc.pruning.graph.elsewhere import carried_over
 from gcc.pruning.graph.masked import Candidate, Reference, repeatable, selected
-from gcc.pruning.graph.propagate import named_tensors
+from gcc.pruning.graph.propagate import first_names, named_tensors
 from gcc.pruning.graph.redraw import POWER_ITERATION
 from gcc.pruning.graph.verify import TOLERANCE, compare, float64_copy, float64_samples, largest_difference, random_samples
 
@@ -55,12 +55,14 @@ def training_graph(network: nn.Module, graph: Graph, *inputs: Any) -> TrainingGr
         The graph; None if the network has neither layers nor outputs that are for training alone, if it does not run in training mode, or
         if torch cannot export it. `require_same_training` then decides.
     """
-    tensors = {name: bool(node.users) for node, kind, name in graph.inputs() if kind is InputKind.PARAMETER and name}
+    first = first_names(network)
+    parameters = [(node, first[name]) for node, kind, name in graph.inputs() if kind is InputKind.PARAMETER and name]
+    unread = {name for _, name in parameters} - {name for node, name in parameters if node.users}
     samples = _trainable_inputs(network, inputs)
     if samples is None:
         return None
     shapes = [_shapes(copy_of(network).train(training), inputs_of_mode) for training, inputs_of_mode in ((False, samples), (True, samples))]
-    if all(tensors.values()) and shapes[0] == shapes[1]:
+    if not unread and shapes[0] == shapes[1]:
         return None
     try:
         return TrainingGraph(Graph(network, *samples, training=True), samples)

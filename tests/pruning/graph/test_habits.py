@@ -123,11 +123,12 @@ def test_common_habits_are_pruned_and_equal_to_the_network_with_zeros(name):
 
 def test_a_layer_with_two_paths_states_its_sizes():
     torch.manual_seed(0)
-    backbone = nn.Sequential(conv(3, 8), nn.BatchNorm2d(8))
+    backbone = nn.Sequential(conv(3, 8), nn.BatchNorm2d(8), nn.utils.parametrizations.spectral_norm(conv(8, 8)))
     network = Composed(lambda self, x: self.out(self.stages(x)), backbone=backbone, stages=nn.Sequential(*backbone), out=conv(8, 3)).eval()
     smaller = gcc.prune(network, torch.zeros(2, 3, 8, 8), "l1", "60%")
     assert smaller.backbone[1] is smaller.stages[1]
     assert smaller.backbone[0].out_channels == smaller.backbone[1].num_features == len(smaller.backbone[1].weight) < 8
+    assert smaller.backbone[2].in_channels == smaller.backbone[0].out_channels
 
 
 def test_a_layer_that_the_output_does_not_depend_on_is_left_out():
