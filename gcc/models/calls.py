@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import linecache
-import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
@@ -15,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.parameter import UninitializedParameter
-from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from gcc.errors import GccError, first_line
@@ -164,21 +162,5 @@ def _location(error: Exception, network: nn.Module) -> str:
 def _is_ours(file: str) -> bool:
     """Return whether a file is one that calls networks, as opposed to a network of this package."""
     package = Path(__file__).parents[1]
-    return Path(file) == Path(__file__) or any(package / room in Path(file).parents for room in ("pruning", "deploy"))
-
-
-class HoldingAssertions(TorchFunctionMode):
-    """Lets every `assert` of a network's code hold, although its tensors have no values. Enter it after other modes."""
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Iterable[type[Any]], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        return (func == Tensor.__bool__ and _is_assertion()) or func(*args, **(kwargs or {}))
-
-
-def _is_assertion() -> bool:
-    """Return whether the code that calls torch is an `assert`."""
-    frame = sys._getframe(2)
-    while is_from_torch(frame.f_code.co_filename) and frame.f_back is not None:
-        frame = frame.f_back
-    return linecache.getline(frame.f_code.co_filename, frame.f_lineno).lstrip().startswith("assert ")
+    callers = (Path(__file__), Path(__file__).with_name("assertions.py"))
+    return Path(file) in callers or any(package / room in Path(file).parents for room in ("pruning", "deploy"))

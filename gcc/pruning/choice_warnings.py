@@ -45,14 +45,15 @@ def warn_of_ties(scores: Mapping[str, Tensor | None], widths: Mapping[str, int],
         generator: whose scores these are, for the message.
     """
     ascending = {name: score.detach().cpu().sort().values for name, score in scores.items() if score is not None}
+    if not ascending:
+        return
     removed = torch.cat([score[: len(score) - widths[name]] for name, score in ascending.items()])
     kept = torch.cat([score[len(score) - widths[name] :] for name, score in ascending.items()])
     ties = int(torch.isin(removed, kept).sum())
     if 2 * ties > len(removed):
         warn_user(
-            f"pruning {generator} removes {len(removed)} channels, {ties} of them with the same score as channels that it keeps, so that "
-            "the order of the layers decides and widths are lopsided; norm scales tie if they were never trained: use the metric l1, "
-            "which ranks kernels",
+            f"pruning {generator} removes {len(removed)} channels, {ties} of them with the same score as channels that it keeps, so "
+            "the order of the layers decides which go. Scales of norms that were never trained tie; the metric l1 ranks kernels instead",
             PruningWarning,
         )
 

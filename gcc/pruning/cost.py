@@ -6,7 +6,7 @@ type torch changes, and counts a transposed convolution on its output grid.
 
 Only shapes matter, so one forward pass on the meta device gives both counts. The functions that generators mostly use are not even run
 there: their output shapes follow from simple rules. This avoids the meta kernels, and the second that torch takes to load them. Code that
-does not run on the meta device, because it asks for the device of its input, gets fake tensors, which have no values but a device.
+does not run on the meta device, because it asks for the device of its input, gets fake tensors, which have a device but no values.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
-from gcc.models.calls import HoldingAssertions, tensors_in
+from gcc.models.assertions import PassedAssertions
+from gcc.models.calls import shapes_of, tensors_in
 from gcc.models.modules import evaluating, tensors_of
 from gcc.registry.architecture import Architecture
 from gcc.utils.units import with_prefix
@@ -59,16 +60,18 @@ def cost_of(network: nn.Module, *examples: Any) -> Cost:
 
     The first dimension of the first tensor is the number of samples.
     """
+    return cost_of_shapes(shapes_of(network), *examples)
+
+
+def cost_of_shapes(network: nn.Module, *examples: Any) -> Cost:
+    """Return the cost of a network on the meta device; its code runs, and may change it."""
     tensors = tensors_in(examples)
     try:
         exact, paper = _products(network, examples, META)
-    except Exception:  # The network's code can raise anything; what fails again is raised.
+    except Exception as error:  # The network's code can raise anything.
         if tensors[0].is_meta:
             raise
-        from torch._subclasses import FakeTensorMode
-
-        with FakeTensorMode(allow_non_fake_inputs=True):
-            exact, paper = _products(network, examples, tensors[0].device)
+        exact, paper = _products_of_fakes(network, examples, tensors[0].device, error)
     samples = tensors[0].shape[0] if tensors[0].ndim else 1
     parameters = sum(parameter.numel() for parameter in network.parameters())
     resolution = " and ".join("x".join(map(str, tensor.shape)) for tensor in tensors)
@@ -76,6 +79,17 @@ def cost_of(network: nn.Module, *examples: Any) -> Cost:
 
 
 META = torch.device("meta")
+
+
+def _products_of_fakes(network: nn.Module, examples: tuple[Any, ...], device: torch.device, reason: Exception) -> tuple[int, int]:
+    """Return the multiply-accumulates of a forward pass with fake tensors, or raise the reason for which others do not do."""
+    from torch._subclasses import FakeTensorMode
+
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            return _products(network, examples, device)
+    except Exception:
+        raise reason from None
 
 
 def _products(network: nn.Module, examples: tuple[Any, ...], device: torch.device) -> tuple[int, int]:
@@ -86,7 +100,7 @@ def _products(network: nn.Module, examples: tuple[Any, ...], device: torch.devic
 
     tensors = {name: empty(tensor) for name, tensor in tensors_of(network).items() if not tensor.is_meta or device != META}
     exact, paper = _ProductCounter(device), _PaperCounter()
-    with torch.no_grad(), evaluating(network), paper.watching(network), exact, HoldingAssertions():
+    with torch.no_grad(), evaluating(network), paper.watching(network), exact, PassedAssertions():
         torch.func.functional_call(network, tensors, tree_map_only(Tensor, empty, examples), tie_weights=False)
     return exact.macs, paper.macs
 
@@ -102,7 +116,7 @@ def _all_on_meta(arguments: Any) -> Any:
 def generator_cost(architecture: Architecture[Any], widths: Mapping[str, int]) -> Cost:
     """Return the cost of a generator of these widths at the architecture's example input."""
     with torch.device("meta"):
-        return cost_of(architecture.build_generator(widths), architecture.example_input())
+        return cost_of_shapes(architecture.build_generator(widths), architecture.example_input())
 
 
 @cache

@@ -117,7 +117,7 @@ CONVOLUTIONS = [
 def test_convolutions_have_torchs_shape_and_count(layer, shape):
     class Watched(nn.Sequential):
         def forward(self, x):
-            self.shape = super().forward(x).shape
+            type(self).shape = super().forward(x).shape
             return x
 
     network = Watched(layer)
@@ -199,7 +199,7 @@ def test_functions_cost_the_same_however_they_are_called(run):
             self.kernel, self.other = nn.Parameter(torch.ones(6, 3, 3, 3)), nn.Parameter(torch.ones(12, 5, 2, 2))
 
         def forward(self, x):
-            self.shape = run(x, self.kernel, self.other).shape
+            type(self).shape = run(x, self.kernel, self.other).shape
             return x
 
     network, example = Called(), torch.zeros(2, 3, 8, 8)
@@ -232,10 +232,33 @@ def test_an_inverse_stft_costs_nothing_and_has_torchs_shape(center, length):
         def forward(self, frames):
             spectrum = torch.complex(frames, frames)
             signal = torch.istft(spectrum, 16, 4, window=torch.ones(16, device=frames.device), center=center, length=length)
-            self.shape = signal.shape
+            type(self).shape = signal.shape
             return super().forward(signal[..., :10])
 
     network, frames = Vocoder(10, 2), torch.rand(3, 9, 20)
     network(frames)
     expected = network.shape
     assert cost_of(network, frames).macs == 20 and network.shape == expected
+
+
+def test_what_a_network_caches_in_the_count_is_not_the_users():
+    class Cached(nn.Linear):
+        grid = None
+
+        def forward(self, image):
+            assert image.device.type == "cpu"
+            if self.grid is None:
+                self.grid = torch.arange(4.0)
+            return super().forward(image + self.grid)
+
+    network = Cached(4, 5)
+    assert cost_of(network, torch.zeros(2, 4)).macs == 20 and network.grid is None
+
+
+def test_the_error_of_a_network_that_cannot_be_counted_is_that_of_the_first_try():
+    class Reads(nn.Linear):
+        def forward(self, image):
+            return super().forward(image) * image.sum().item()
+
+    with pytest.raises(RuntimeError, match=r"Tensor\.item\(\) cannot be called on meta tensors"):
+        cost_of(Reads(4, 5), torch.zeros(2, 4))

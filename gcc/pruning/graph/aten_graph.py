@@ -20,7 +20,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map, tree_map_only
 
 from gcc.errors import GccError
-from gcc.models.calls import HoldingAssertions, copies, copy_of, describe_shapes, is_from_torch, located_errors
+from gcc.models.assertions import PassedAssertions
+from gcc.models.calls import copies, copy_of, describe_shapes, is_from_torch, located_errors
 from gcc.pruning.graph.rules import RULES
 
 SIZE_CHECKS = ("_assert_scalar", "sym_constrain_range", "sym_constrain_range_for_size")
@@ -98,7 +99,7 @@ def _exported(network: nn.Module, inputs: tuple[Any, ...], sizes: Any) -> Export
         with (
             located_errors(network, "expected code that torch.export can follow, independent of the values of the input"),
             _Data(),
-            HoldingAssertions(),
+            PassedAssertions(),
             _silenced(),
         ):
             return torch.export.export(network, inputs, dynamic_shapes=sizes)

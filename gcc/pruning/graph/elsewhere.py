@@ -23,17 +23,17 @@ STRETCHES = ((1.5, 1), (2, 1), (2, 2))
 """By how much the height and the width of the example grow; the first that the full network takes is compared."""
 
 
-def require_equal_elsewhere(candidate: Candidate, random: Candidate) -> None:
+def require_equal_elsewhere(candidate: Candidate, comparable: Candidate) -> None:
     """Compare two networks, with random weights, on a larger batch and on inputs of another size, if the full network takes these.
 
     Args:
         candidate: both networks.
-        random: the same with random weights.
+        comparable: the same with random weights, see `with_random_weights`.
 
     Raises:
         GccError: the smaller network fails there, or returns something else than the full one without the removed channels.
     """
-    full, small = random.network, random.smaller
+    full, small = comparable.network, comparable.smaller
     _require_same_batches(full, small, candidate.inputs)
     samples = next((one for one in _other_sizes(random_samples(candidate.inputs)) if _runs(full, one) and _takes(small, one)), None)
     if samples is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
@@ -15,7 +15,7 @@ from gcc.models.calls import Arguments, arguments_of, located_errors, require_va
 from gcc.models.modules import without_autocast
 from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.choice_warnings import warn_of_narrow_layers, warn_of_ties, warn_of_unranked_layers
-from gcc.pruning.cost import Cost, cost_of
+from gcc.pruning.cost import Cost, cost_of_shapes
 from gcc.pruning.graph.aten_graph import Graph, describe_call
 from gcc.pruning.graph.computed_weights import computed_weights
 from gcc.pruning.graph.elsewhere import require_equal_elsewhere
@@ -108,8 +108,10 @@ def prune(
         raise
     except GccError as reason:
         result = _fulfilled_by_graph(request, graph, leave, reason)
+    _warn_of_choice(result.choice)
+    _warn_of_constants(result.followed.constant)
     _warn_of_walls(result.followed.trace)
-    _warn_of_unread_layers(result.followed.trace, leave)
+    _warn_of_unused_layers(result.followed.trace, leave)
     if weights == "fresh":
         with located_errors(result.smaller, "expected a reset_parameters that takes its sizes from the parameters"):
             reset(result.smaller)
@@ -118,18 +120,36 @@ def prune(
     return result.smaller
 
 
+class _Choice(NamedTuple):
+    """The channels that are kept.
+
+    Attributes:
+        selection: the channels.
+        channels: number of channels before pruning, by group name.
+        scores: importance of the channels by group name; None if the metric has no score for a group.
+        widths: number of channels after pruning, by group name.
+    """
+
+    selection: Selection
+    channels: dict[str, int]
+    scores: Mapping[str, Tensor | None]
+    widths: Mapping[str, int]
+
+
 @dataclass(frozen=True)
 class _Result:
     """A pruned generator that is proven.
 
     Attributes:
         smaller: the generator.
+        choice: the channels that it has.
         followed: how it was cut.
         graph: its graph.
         folded: calls of the full graph whose numbers its weights contain.
     """
 
     smaller: nn.Module
+    choice: _Choice
     followed: Followed
     graph: Graph
     folded: set[fx.Node]
@@ -156,18 +176,19 @@ class _Request:
             BudgetError: the budget is out of reach.
         """
         generator, inputs, trace = self.generator, self.inputs, followed.trace
-        selection = self._selected(followed)
+        choice = self._chosen(followed)
+        selection = choice.selection
         smaller = followed.cut(generator, selection)
         graph = Graph(smaller, *inputs)
         require_same_graph(trace, selection, graph)
         folded = fold_gains(smaller, trace.graph, graph) if self.weights == "inherited" else set()
         candidate = Candidate(generator, smaller, trace, selection, graph, inputs, folded)
-        random = with_random_weights(candidate)
+        comparable = with_random_weights(candidate)
         for require in (require_equal, require_equal_elsewhere, require_same_training):
-            require(candidate, random)
-        return _Result(smaller, followed, graph, folded)
+            require(candidate, comparable)
+        return _Result(smaller, choice, followed, graph, folded)
 
-    def _selected(self, followed: Followed) -> Selection:
+    def _chosen(self, followed: Followed) -> _Choice:
         """Return the most important channels within the budget."""
         trace, channels = followed.trace, followed.channels
         shapes = shapes_of(self.generator)
@@ -182,7 +203,7 @@ class _Request:
         def cost(widths: Mapping[str, int]) -> Cost:
             smaller = narrowed(shapes, widths)
             with located_errors(smaller, NO_CONSTANTS):
-                return cost_of(smaller, *self.inputs)
+                return cost_of_shapes(smaller, *self.inputs)
 
         widths = find_widths(
             groups,
@@ -192,11 +213,9 @@ class _Request:
             lambda widths, runtime: measure_optimized(narrowed(self.generator, widths), self.inputs[0], runtime).median_ms,
             self.round_to,
         )
-        warn_of_narrow_layers({group.name: group.channels for group in groups}, widths, "the generator")
-        warn_of_ties(scores, widths, "the generator")
-        warn_of_unranked_layers(scores, "the generator")
         best = {name: _most_important(score, widths[name]) for name, score in scores.items() if score is not None}
-        return Selection(trace.atoms, channels, best)
+        full_widths = {group.name: group.channels for group in groups}
+        return _Choice(Selection(trace.atoms, channels, best), full_widths, scores, widths)
 
 
 def _fulfilled_by_graph(request: _Request, graph: Graph, leave: Collection[str], reason: GccError) -> _Result:
@@ -226,6 +245,21 @@ def _fulfilled_by_graph(request: _Request, graph: Graph, leave: Collection[str],
     return result
 
 
+def _warn_of_choice(choice: _Choice) -> None:
+    warn_of_narrow_layers(choice.channels, choice.widths, "the generator")
+    warn_of_ties(choice.scores, choice.widths, "the generator")
+    warn_of_unranked_layers(choice.scores, "the generator")
+
+
+def _warn_of_constants(layers: Sequence[str]) -> None:
+    if layers:
+        warn_user(
+            f"the code contains the number of channels of these layers as a constant, so they keep all: {_listed([*map(repr, layers)])}. "
+            "To prune them as well, write sizes as -1 or take them from shapes",
+            PruningWarning,
+        )
+
+
 def _warn_of_walls(trace: ChannelTrace) -> None:
     lines = list(dict.fromkeys(map(describe_call, trace.walls)))
     if lines:
@@ -236,16 +270,17 @@ def _warn_of_walls(trace: ChannelTrace) -> None:
         )
 
 
-def _warn_of_unread_layers(trace: ChannelTrace, leave: Collection[str]) -> None:
-    """Warn of layers whose parameters `forward` does not read: other methods may apply them to channels that are removed."""
-    read = {name: False for name, _ in trace.graph.network.named_parameters()}
-    for graph in trace.graphs:
-        read |= {name: True for node, _, name in graph.inputs() if name in read and node.users}
-    unread = dict.fromkeys(name.rpartition(".")[0] for name, is_read in read.items() if not is_read)
-    layers = [layer for layer in unread if not any(f"{layer}.".startswith(f"{path}.") for path in leave)]
+def _warn_of_unused_layers(trace: ChannelTrace, leave: Collection[str]) -> None:
+    """Warn of layers whose parameters `forward` does not use: other methods may apply them to channels that are removed."""
+    network = trace.graph.network
+    tensors = dict(network.named_parameters(remove_duplicate=False))
+    used = {id(tensors[name]) for graph in trace.graphs for node, _, name in graph.inputs() if name in tensors and node.users}
+    own = {path: {id(parameter) for parameter in module.parameters(recurse=False)} for path, module in network.named_modules() if path}
+    unused = [path for path, parameters in own.items() if parameters and not parameters & used]
+    layers = [layer for layer in unused if not any(f"{layer}.".startswith(f"{path}.") for path in leave)]
     if layers:
         warn_user(
-            f"forward does not read these layers, so they stay as they are: {_listed([*map(repr, layers)])}. If another method applies "
+            f"`forward` does not use these layers, so they stay as they are: {_listed([*map(repr, layers)])}. If another method applies "
             "them to features, name the layers that compute these features in `leave`; naming these layers too ends this warning",
             PruningWarning,
         )
@@ -311,7 +346,7 @@ def _full_cost(shapes: nn.Module, inputs: Arguments) -> Cost:
         "device of the input"
     )
     with located_errors(shapes, expected):
-        return cost_of(shapes, *inputs)
+        return cost_of_shapes(shapes, *inputs)
 
 
 def _most_important(score: Tensor, width: int) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
@@ -28,6 +28,8 @@ HINT = (
 
 
 PREFIX = "in training mode, "
+ROUNDING, ROUNDING_IN_FLOAT64 = 1e-6, 1e-14
+"""Gradient of a parameter that should have none, as a share of the largest gradient, that is attributed to rounding."""
 
 
 @dataclass(frozen=True)
@@ -98,16 +100,33 @@ def require_same_steps(network: nn.Module, graph: nn.Module, inputs: Arguments) 
     """
     samples = random_samples(_trainable_inputs(network, inputs) or inputs)
     for training in (False, True):
-        expected, results = (_step(one, samples, training) for one in (network, graph))
-        if expected is not None and (results is None or not _are_close(results, expected)):
+        if not _trains_like(network, graph, samples, training):
             raise GccError(
                 "its outputs or gradients are not those of the code, which computes with other gradients than torch, or with numbers that "
                 "Python draws"
             )
 
 
-def _step(network: nn.Module, samples: Arguments, training: bool) -> list[Tensor] | None:
-    """Return outputs and gradients, zero for a parameter without one; None if the network does not run."""
+class _Step(NamedTuple):
+    """The outputs of a step, and the gradients, zero for a parameter without one."""
+
+    outputs: list[Tensor]
+    gradients: list[Tensor]
+
+
+def _trains_like(network: nn.Module, graph: nn.Module, samples: Arguments, training: bool) -> bool:
+    """Return whether one step of both is equal: in float64, or in the given precision if one of them does not run in float64."""
+    widened = (_step(one, float64_samples(samples), training) for one in (float64_copy(network), float64_copy(graph)))
+    given = (_step(one, samples, training) for one in (network, graph))
+    for (expected, step), rounding in ((widened, ROUNDING_IN_FLOAT64), (given, ROUNDING)):
+        if expected is not None and step is not None:
+            return _are_close(step.outputs, expected.outputs) and _are_close(step.gradients, expected.gradients, rounding)
+    # A network that does not run in this mode cannot be compared.
+    return expected is None
+
+
+def _step(network: nn.Module, samples: Arguments, training: bool) -> _Step | None:
+    """Return a step of a copy of a network; None if it does not run."""
     trial = copy_of(network).train(training)
     trial.zero_grad()
     with suppress(Exception), repeatable(), torch.enable_grad():
@@ -116,11 +135,11 @@ def _step(network: nn.Module, samples: Arguments, training: bool) -> list[Tensor
         if terms:
             torch.stack(terms).sum().backward()  # type: ignore[no-untyped-call]
         gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in trial.parameters()]
-        return [*(output.detach() for output in outputs), *gradients]
+        return _Step([output.detach() for output in outputs], gradients)
     return None
 
 
-def require_same_training(candidate: Candidate, random: Candidate) -> None:
+def require_same_training(candidate: Candidate, comparable: Candidate) -> None:
     """Refuse a smaller network that does not train as the full one: one step, with random weights.
 
     A network that does not run in training mode is not checked. Under spectral norm, and with random numbers such as those of dropout,
@@ -128,7 +147,7 @@ def require_same_training(candidate: Candidate, random: Candidate) -> None:
 
     Args:
         candidate: both networks.
-        random: the same with random weights.
+        comparable: the same with random weights, see `with_random_weights`.
 
     Raises:
         GccError: the smaller network fails, returns something else than the full one without the removed channels, has no gradient where
@@ -138,7 +157,7 @@ def require_same_training(candidate: Candidate, random: Candidate) -> None:
     if examples is None:
         return
     samples = random_samples(examples)
-    full, small = random.network, random.smaller
+    full, small = comparable.network, comparable.smaller
     _require_same_step(full, small, samples)
     reference = _reference(replace(candidate.reference, training=True), candidate.network, candidate.smaller, full, samples)
     if reference is not None:
@@ -183,30 +202,51 @@ def _step_of(network: nn.Module, samples: Arguments) -> tuple[list[tuple[int, ..
 
 def _reference(reference: Reference, network: nn.Module, smaller: nn.Module, full: nn.Module, samples: Arguments) -> Reference | None:
     """Return what the smaller network must compute in training mode; None if that depends on random numbers or cannot be followed."""
-    expected = _trained(full, samples)
-    if any(name.endswith(POWER_ITERATION) for name in named_tensors(full)) or not _are_close(_trained(full, samples, seed=1), expected):
+    outputs, buffers = _pass(full, samples)
+    if any(name.endswith(POWER_ITERATION) for name in named_tensors(full)) or not _are_close(_pass(full, samples, seed=1).outputs, outputs):
         return None
     with suppress(GccError):
-        outputs, tensors = reference.unmasked().run(full, samples)
-        if _are_close([*outputs, *(tensors[name] for name, _ in full.named_buffers())], expected):
+        results, tensors = reference.unmasked().run(full, samples)
+        if _are_close(results, outputs) and _are_close([tensors[name] for name in buffers], [*buffers.values()]):
             return reference
     return carried_over(reference, network, smaller, samples, PREFIX, training=True)
 
 
-def _trained(network: nn.Module, samples: Arguments, seed: int = 0) -> list[Tensor]:
-    """Return the outputs of a network in training mode, and its buffers after that."""
+class _Pass(NamedTuple):
+    """The outputs of a forward pass in training mode, and the floating-point buffers that it changes."""
+
+    outputs: list[Tensor]
+    buffers: dict[str, Tensor]
+
+
+def _pass(network: nn.Module, samples: Arguments, seed: int = 0) -> _Pass:
+    """Return a forward pass of a copy of a network in training mode."""
     trial = copy_of(network).train()
     with repeatable(seed):
         outputs = tensors_in(trial(*copies(samples)))
-    return [*outputs, *trial.buffers()]
+    before = dict(network.named_buffers())
+    changed = {
+        name: after
+        for name, after in trial.named_buffers()
+        if after.is_floating_point() and not torch.equal(after.nan_to_num(), before[name].nan_to_num())
+    }
+    return _Pass(outputs, changed)
 
 
-def _are_close(ones: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
-    """Return whether tensors are equal up to rounding; a tensor that should be zero consists of rounding errors of the others."""
+def _are_close(ones: Sequence[Tensor], others: Sequence[Tensor], rounding: float = 0.0) -> bool:
+    """Return whether tensors are equal up to rounding.
+
+    Args:
+        ones: some tensors.
+        others: those that they are compared with.
+        rounding: share of the largest value of all that a tensor of zeros may differ by.
+    """
     sizes = [float(other.double().abs().max()) if other.numel() else 0.0 for other in others]
-    noise = max(sizes, default=0.0) * torch.finfo(torch.float32).eps
+    noise = rounding * max(sizes, default=0.0)
     return len(ones) == len(others) and all(
-        largest_difference(one, other) <= max(TOLERANCE * size, noise) for one, other, size in zip(ones, others, sizes, strict=True)
+        largest_difference(one, other) <= max(TOLERANCE * size, noise)
+        for one, other, size in zip(ones, others, sizes, strict=True)
+        if other.numel()
     )
 
 
@@ -225,11 +265,8 @@ def _require_same_statistics(reference: Reference, full: nn.Module, small: nn.Mo
 
 def _shows_statistics(reference: Reference, full: nn.Module, samples: Arguments) -> bool:
     """Return whether the graph changes the full network's buffers as its code does; a momentum may depend on the number of passes."""
-    tensors = reference.unmasked().run(full, samples)[1]
-    with repeatable():
-        full.train()(*copies(samples))
-    buffers = [(tensors[name], buffer) for name, buffer in full.named_buffers() if name in tensors and buffer.is_floating_point()]
-    return all(_are_close([value], [buffer]) for value, buffer in buffers if buffer.numel())
+    buffers, tensors = _pass(full, samples).buffers, reference.unmasked().run(full, samples)[1]
+    return _are_close([tensors[name] for name in buffers], [*buffers.values()])
 
 
 def _statistics(reference: Reference, full: nn.Module, small: nn.Module, samples: Arguments) -> list[tuple[str, Tensor, Tensor]]:

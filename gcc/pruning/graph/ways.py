@@ -12,7 +12,7 @@ from torch import nn
 
 from gcc.errors import GccError
 from gcc.models.calls import Arguments, located_errors, shapes_of
-from gcc.pruning.cost import cost_of
+from gcc.pruning.cost import cost_of_shapes
 from gcc.pruning.graph.aten_graph import Graph, calls_before_error, describe_call
 from gcc.pruning.graph.graph_form import graph_forms
 from gcc.pruning.graph.groups import Channels, Selection, find_channels
@@ -31,11 +31,13 @@ class Followed:
         trace: the trace of its graph.
         channels: its channel groups.
         cut: returns a copy of the generator, or of a copy on another device, that has only the selected positions.
+        constant: layers whose number of channels the code contains as a constant, so that they keep all.
     """
 
     trace: ChannelTrace
     channels: list[Channels]
     cut: Callable[[nn.Module, Selection], nn.Module]
+    constant: tuple[str, ...] = ()
 
 
 def followed_code(generator: nn.Module, graph: Graph, inputs: Arguments, leave: Collection[str]) -> Followed:
@@ -46,9 +48,13 @@ def followed_code(generator: nn.Module, graph: Graph, inputs: Arguments, leave: 
     """
     training = training_graph(generator, graph, *inputs)
     errors: list[tuple[int, GccError]] = []
+    prunable: dict[str, None] = {}
     for follow_attributes, rules in product((False, True), (RULES, TRUNK_SIZED_HEADS)):
         trace = ChannelTrace(graph, leave, rules, training.graph if training else None, follow_attributes)
-        followed = Followed(trace, _found_channels(trace), partial(cut, trace))
+        channels = _found_channels(trace)
+        layers = dict.fromkeys(producer.parameter.rpartition(".")[0] for one in channels for producer in one.group.producers)
+        prunable |= layers
+        followed = Followed(trace, channels, partial(cut, trace), tuple(layer for layer in prunable if layer not in layers))
         smaller, selection = _trial(generator, followed)
         try:
             _require_same_code(smaller, inputs, trace, selection)
@@ -117,7 +123,7 @@ def _require_independent(generator: nn.Module, inputs: Arguments, trace: Channel
         narrower = [one.group for number, one in enumerate(channels, start=1) if number >> digit & 1]
         smaller = cut(trace, shapes, Selection(trace.atoms, channels, {group.name: range(group.channels - 1) for group in narrower}))
         with located_errors(smaller, NO_CONSTANTS):
-            cost_of(smaller, *inputs)
+            cost_of_shapes(smaller, *inputs)
 
 
 def _require_same_code(

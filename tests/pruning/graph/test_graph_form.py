@@ -220,6 +220,24 @@ def test_blocks_without_gradients_stay_blocks_without_gradients():
     torch.testing.assert_close(layer.weight.grad, expected.weight.grad)
 
 
+@pytest.mark.parametrize("scale", [1, 255])
+def test_small_gradients_are_compared_beside_large_ones(scale):
+    class Amplified(torch.autograd.Function):
+        @staticmethod
+        def forward(context, x):
+            return x * 1
+
+        @staticmethod
+        def backward(context, gradient):
+            return 5 * gradient
+
+    def run(net, x):
+        return scale * x.view(-1, 8, x.shape[2], x.shape[3]) + Amplified.apply(1e-4 * net.weight.flatten()[:8].sum())
+
+    with pytest.raises(GccError, match="its outputs or gradients are not those of the code"):
+        gcc.prune(Between(run), torch.rand(1, 3, 4, 6), metric="l1", budget="70%")
+
+
 def test_arguments_are_those_of_the_example(pruned):
     with pytest.raises(GccError, match="takes arguments like those of the example"):
         pruned[1](image=EXAMPLE)

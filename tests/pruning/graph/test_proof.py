@@ -109,6 +109,8 @@ class InTraining(nn.Module):
         features = self.norm(self.stem(x))
         if self.training and self.kind == "buffer":
             features = features + self.shift[: features.shape[1]]
+        if self.training and self.kind == "noise":
+            features = features + 0.05 * torch.randn_like(features)
         if self.training and self.kind == "order":
             features = features + features.roll(1, 1)
         return self.out(features)
@@ -117,6 +119,21 @@ class InTraining(nn.Module):
 def test_what_training_alone_does_to_channels_is_compared():
     with pytest.raises(GccError, match="in training mode, the pruned generator"):
         gcc.prune(InTraining("order"), IMAGE, "l1", "60%")
+
+
+@pytest.mark.parametrize("value", [float("-inf"), float("nan"), 1e30])
+def test_buffers_with_any_values_do_not_hide_what_training_does(value):
+    network = InTraining("order")
+    network.register_buffer("mask", torch.full((4, 4), value).triu(1))
+    with pytest.raises(GccError, match="in training mode, the pruned generator"):
+        gcc.prune(network, IMAGE, "l1", "60%")
+
+
+@pytest.mark.parametrize("batches", [0, 10**8])
+def test_noise_of_training_is_not_compared_however_long_a_network_was_trained(batches):
+    network = InTraining("noise")
+    network.norm.num_batches_tracked.fill_(batches)
+    assert gcc.prune(network, IMAGE, "l1", "60%").stem.out_channels < 8
 
 
 def test_a_buffer_that_training_alone_reads_is_pruned_with_its_channels():
@@ -150,7 +167,7 @@ def test_modes_and_statistics_that_code_sets_itself(kind, momentum):
 
 def test_layers_that_only_other_methods_apply_are_named():
     network = Composed(normalised, stem=conv(3, 8), norm=nn.BatchNorm2d(8), out=conv(8, 3), project=conv(8, 2))
-    with pytest.warns(PruningWarning, match="forward does not read these layers, .*: 'project'. If another method"):
+    with pytest.warns(PruningWarning, match="`forward` does not use these layers, .*: 'project'. If another method"):
         gcc.prune(network, IMAGE, metric="l1", budget="60%")
     gcc.prune(network, IMAGE, metric="l1", budget="60%", leave=["project"])
 

@@ -647,7 +647,9 @@ def test_a_size_that_two_widths_equal_by_chance_makes_a_graph(storing):
 
 def test_sizes_of_many_groups_are_followed_in_few_trials(monkeypatch):
     trials = []
-    monkeypatch.setattr("gcc.pruning.graph.ways.cost_of", lambda network, *inputs: trials.append(network) or cost_of(network, *inputs))
+    monkeypatch.setattr(
+        "gcc.pruning.graph.ways.cost_of_shapes", lambda network, *inputs: trials.append(network) or cost_of(network, *inputs)
+    )
     torch.manual_seed(0)
     network = nn.Sequential(conv(3, 12), *(conv(12, 12) for _ in range(12)), Chained((0,)))
     network[-1].layers[0] = conv(12, 12)
@@ -819,3 +821,17 @@ def test_an_input_without_values_beside_the_image_is_taken():
     assert gcc.prune(network, (IMAGE, torch.zeros(1, 0)), "l1", "50%")[0].out_channels < 12
     with pytest.raises(GccError, match="example_input is empty"):
         gcc.prune(network, (IMAGE[:0], torch.zeros(1, 0)), "l1", "50%")
+
+
+def test_layers_whose_width_is_a_constant_of_the_code_are_named():
+    class Projected(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.project, self.inner, self.out = nn.Linear(16, 128), conv(8, 16), conv(16, 3)
+
+        def forward(self, noise):
+            return self.out(self.inner(self.project(noise).view(-1, 8, 4, 4)).relu())
+
+    with pytest.warns(PruningWarning, match="contains the number of channels of these layers as a constant, so they keep all: 'project'"):
+        smaller = gcc.prune(Projected(), torch.randn(2, 16), "l1", "50%")
+    assert smaller.project.out_features == 128 and smaller.inner.out_channels < 16
