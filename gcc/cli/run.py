@@ -116,7 +116,7 @@ def _start_or_resume(session: Session, command: str, options: dict[str, Any], re
         console.print(facts_table({"moved aside": f"the previous run in {out} is now in {replaced}"}))
     save_command(out, command, options, command_line(options))
     log = TensorBoard(out / TENSORBOARD) if options["tensorboard"] else no_logger
-    result = session.train(Console(stderr=True), log)
+    result = session.train(Console(stderr=True), log, f"continue with --resume {out}")
     # Write the report first: the next print may end the program with a broken pipe.
     page = save_report([out])
     console.print(summary(run.arch, result.measurements(), result.paths(out), out))
