@@ -1,13 +1,20 @@
 """The house: imports run one way, families are reached through the registry alone, and nothing is unpickled."""
 
 import ast
+import dataclasses
+import inspect
 import re
 from pathlib import Path
 
 import pytest
 
 import gcc
-from gcc.registry import ARCHITECTURES
+from gcc.deploy.translate import translate
+from gcc.evaluation.evaluate import evaluate
+from gcc.recipe import fields
+from gcc.registry import ARCHITECTURES, Architecture
+from gcc.training.config import RunConfig
+from gcc.training.import_teacher import import_generator
 
 ROOT = Path(gcc.__file__).parent
 MODULES = {
@@ -19,6 +26,8 @@ testing cli""".split()
 """Every room imports only from itself and from those before it."""
 DOORS = {"gcc", "gcc.__main__"}
 """What others import, and nothing here does."""
+OTHER_NAMES = {"VALUE", "chunk", "input", "output"}
+"""What messages name in backticks apart from keywords: values, a function of torch, and the tensors of exported files."""
 
 
 def room(module):
@@ -75,6 +84,18 @@ def test_messages_of_the_library_name_keywords_and_whole_commands_but_no_flags()
         if room(f"{module}.") not in ("cli", "report"):
             flags = [text for text in texts(tree) if re.search(r"(?<!\S)\(?--[a-z]", re.sub("`gcc [^`]*`", "", text))]
             assert not flags, f"{module}: the command line turns `keyword=value` into a flag: {flags}"
+
+
+def test_messages_of_the_library_name_keywords_that_exist():
+    functions = {getattr(gcc, name) for name in gcc.__all__} - {gcc.GccError} | {evaluate, translate, import_generator}
+    parameters = {name for function in functions for name in inspect.signature(function).parameters}
+    options = {field.name for field in dataclasses.fields(RunConfig)}
+    recipes = {field for name in ARCHITECTURES.names() for field in fields(type(ARCHITECTURES.load(name).published()))}
+    known = parameters | options | recipes | set(dir(Architecture)) | OTHER_NAMES
+    for module, tree in MODULES.items():
+        if room(f"{module}.") not in ("cli", "report"):
+            names = {name for text in texts(tree) for name in re.findall(r"`([A-Za-z_]\w*)(?:=[^`]*)?`", text)}
+            assert names <= known, f"{module}: no public function has {', '.join(names - known)}"
 
 
 def test_nothing_is_pickled():

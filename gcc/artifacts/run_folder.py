@@ -62,7 +62,8 @@ def require_free(out: Path, *, force: bool, inputs: Iterable[Path]) -> None:
     if existing and not any((out / mark).exists() for mark in (RECIPE_FILE, COMMAND_FILE)):
         raise OutputError(f"{out} contains {', '.join(existing)} and no {RECIPE_FILE}, so it is not a run's folder: choose another `out`")
     if existing and not force:
-        go_on = "" if is_finished(out) else "continue it with `resume=auto`, "
+        command = _saved_text(out, "command") if has_stopped(out) else ""
+        go_on = f"continue it with `gcc {command} --resume {out}`, " if command else ""
         raise OutputError(
             f"{out} already contains a run ({', '.join(existing)}): {go_on}choose another `out`, or move it aside with `force`"
         )
@@ -162,7 +163,7 @@ def load_command(out: Path, command: str, options: Mapping[str, Any], given: Col
             f"{out} contains no run that can be resumed: it has no {COMMAND_FILE}; expected the folder of an unfinished run"
         ) from error
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise RunError(f"{path} is damaged: resume with `resume=auto`, `out={out}` and the options of the run") from error
+        raise RunError(f"{path} is damaged: resume with `gcc {command} --resume auto --out {out}` and the options of the run") from error
     if saved_command != command:
         raise RunError(f"{out} was started by `gcc {saved_command}`: resume it with `gcc {saved_command} --resume {out}`")
     known = {name: _option(path, name, saved[name]) for name in options if name in saved}
@@ -173,17 +174,20 @@ def load_command(out: Path, command: str, options: Mapping[str, Any], given: Col
 def _group_of(out: Path) -> tuple[Path, str] | None:
     """Return the folder and the command of the sweep or the ablation that a run belongs to; None if it belongs to none."""
     for folder in out.parents[:2] if (out / RECIPE_FILE).exists() else ():
-        try:
-            return folder, str(json.loads((folder / COMMAND_FILE).read_text(encoding="utf-8"))["command"])
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            continue
+        if command := _saved_text(folder, "command"):
+            return folder, command
     return None
 
 
 def command_line_of(out: Path) -> str:
     """Return the command line that started the run in a folder; an empty string if it is unknown."""
+    return _saved_text(out, "line")
+
+
+def _saved_text(out: Path, name: str) -> str:
+    """Return a text of a folder's `COMMAND_FILE`; an empty string if it is unknown."""
     try:
-        return str(json.loads((out / COMMAND_FILE).read_text(encoding="utf-8"))["line"])
+        return str(json.loads((out / COMMAND_FILE).read_text(encoding="utf-8"))[name])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""
 

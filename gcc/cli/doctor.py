@@ -10,9 +10,9 @@ import click
 from gcc.cli.flags import with_flags
 from gcc.cli.help_pages import Command
 from gcc.cli.options import (
+    report_overridden_fields,
     run_arguments,
     run_options,
-    say_what_is_replaced,
     search_options,
     set_by_user,
     student_options,
@@ -48,7 +48,7 @@ def command(**options: Any) -> None:
         passed = print_findings(machine(options["device"], options["amp"]))
         if set_by_user(options) - OF_MACHINE:
             teacher, settings = teacher_and_settings(options)
-            say_what_is_replaced(options)
+            report_overridden_fields(options)
             arguments = run_arguments(options | {"dry_run": True})
             passed = print_findings(preflight(teacher, settings, out=options["out"], **arguments)) and passed
     click.get_current_context().exit(0 if passed else 1)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
 from gcc.cli.help_pages import Command
 from gcc.cli.options import PATH, parse_assignments
+from gcc.errors import GccError
 
 
 @click.command("import", cls=Command, example="gcc import --arch pix2pix checkpoints/facades/latest_net_G.pth teachers/facades")
@@ -37,7 +39,7 @@ def command(
 ) -> None:
     """Import a generator trained by another program as a teacher, such as latest_net_G.pth of pytorch-CycleGAN-and-pix2pix."""
     from gcc.cli.tables import comparison_table, printer
-    from gcc.training.import_teacher import discriminator_files, import_generator
+    from gcc.training.import_teacher import import_generator
 
     teacher = import_generator(
         arch,
@@ -47,7 +49,7 @@ def command(
         settings=parse_assignments(assignments),
         force=force,
         key=key,
-        discriminators=discriminator_files(arch, discriminators),
+        discriminators=_discriminator_files(arch, discriminators),
     )
     console = printer()
     for name, report in teacher.generators.items():
@@ -55,3 +57,24 @@ def command(
     click.echo(f"teacher saved in {out}")
     for missing in teacher.missing(out):
         click.echo(f"a complete teacher also needs the generator {missing}: import it into {out} with --generator {missing}")
+
+
+def _discriminator_files(arch: str, texts: Iterable[str]) -> dict[str, Path]:
+    """Return the files of `--discriminator FILE` or `--discriminator NAME=FILE`, by discriminator.
+
+    Raises:
+        GccError: a text does not say which of several discriminators its file is, or two name the same one.
+    """
+    from gcc.registry import ARCHITECTURES
+
+    names, files = ARCHITECTURES.load(arch).discriminators, dict[str, Path]()
+    for text in texts:
+        name, equals, path = text.partition("=")
+        if not (equals and name in names):
+            name, path = names[0], text
+            if len(names) > 1:
+                raise GccError(f"--discriminator {text}: {arch} has several, so name it, such as --discriminator {name}={text}")
+        if name in files:
+            raise GccError(f"--discriminator {text}: the discriminator {name} is given twice")
+        files[name] = Path(path)
+    return files

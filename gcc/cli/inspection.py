@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from gcc.artifacts.comparison import pruned_from
 from gcc.artifacts.model import read
-from gcc.cli.narrow import Fitting
+from gcc.cli.narrow import NarrowTable
 from gcc.cli.tables import comparison_table, facts_table, pruning_bars
 from gcc.models.build import generator_on_meta
 from gcc.models.modules import Widths
@@ -60,7 +60,7 @@ def inspect_saved(folder: Path) -> Iterator[RenderableType]:
             yield pruning_bars(artifact.widths, full, pruned_from(artifact.recipe))
 
 
-def layer_table(architecture: Architecture[Any], widths: Widths) -> Fitting:
+def layer_table(architecture: Architecture[Any], widths: Widths) -> NarrowTable:
     """Return every layer that has parameters, in forward order, with the shape of its output."""
     network = generator_on_meta(architecture, widths)
     table = Table(title="layers", title_justify="left", title_style="bold", box=None, pad_edge=False)
@@ -76,10 +76,10 @@ def layer_table(architecture: Architecture[Any], widths: Widths) -> Fitting:
             module.register_forward_hook(lambda module, inputs, output, path=path: row(path, module, output))
     with torch.device("meta"), torch.no_grad():
         network(architecture.example_input())
-    return Fitting(table)
+    return NarrowTable(table)
 
 
-def group_table(groups: list[Group]) -> Fitting:
+def group_table(groups: list[Group]) -> NarrowTable:
     """Return every channel group with the parameters that produce and the layers that scale its channels."""
     table = Table(title="channel groups", title_justify="left", title_style="bold", box=None, pad_edge=False)
     for heading in ("width", "channels", "at least", "produced by", "scaled by"):
@@ -87,4 +87,4 @@ def group_table(groups: list[Group]) -> Fitting:
     for group in groups:
         producers = ", ".join(producer.parameter for producer in group.producers)
         table.add_row(group.name, str(group.channels), str(group.minimum), producers, ", ".join(group.scales) or "-")
-    return Fitting(table)
+    return NarrowTable(table)

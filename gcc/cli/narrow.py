@@ -13,7 +13,7 @@ from rich.text import Text
 from gcc.cli.wrapping import NARROW
 
 
-class Fitting:
+class NarrowTable:
     """A table, or on a narrow terminal a paragraph for each row: its first cell, then a line with heading and value for each other cell.
 
     Args:

@@ -262,7 +262,7 @@ def run_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
     return arguments
 
 
-def say_what_is_replaced(options: Mapping[str, Any]) -> None:
+def report_overridden_fields(options: Mapping[str, Any]) -> None:
     """Print a line for each recipe field of the command line that has two values; flags win over `--set`, and later ones over earlier ones.
 
     Args:

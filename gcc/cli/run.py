@@ -25,7 +25,7 @@ from gcc.artifacts.run_folder import (
     save_command,
 )
 from gcc.cli.errors import notice
-from gcc.cli.options import command_line, run_arguments, say_what_is_replaced, set_by_user, teacher_and_settings
+from gcc.cli.options import command_line, report_overridden_fields, run_arguments, set_by_user, teacher_and_settings
 from gcc.cli.tables import facts_table, printer, summary
 from gcc.compressor import Compressor
 from gcc.errors import GccError, Interrupted, RunError
@@ -64,7 +64,7 @@ def run_command(kind: type[Compressor | Trainer], options: dict[str, Any]) -> No
         require_tensorboard()
     schedule = Schedule.parse(options["checkpoint_every"], options["keep_checkpoints"])
     teacher, settings = teacher_and_settings(options)
-    say_what_is_replaced(typed)
+    report_overridden_fields(typed)
     default_out = Path("runs") / teacher.arch
     if resume:
         saved = _fields_of_run(options["out"] or default_out)
@@ -116,7 +116,7 @@ def _start_or_resume(session: Session, command: str, options: dict[str, Any], re
         console.print(facts_table({"moved aside": f"the previous run in {out} is now in {replaced}"}))
     save_command(out, command, options, command_line(options))
     log = TensorBoard(out / TENSORBOARD) if options["tensorboard"] else no_logger
-    result = session.train(Console(stderr=True), log)
+    result = session.train(Console(stderr=True), log, f"continue with --resume {out}")
     # Write the report first: the next print may end the program with a broken pipe.
     page = save_report([out])
     console.print(summary(run.arch, result.measurements(), result.paths(out), out))
@@ -174,12 +174,13 @@ def _saved_options(out: Path, command: str, options: dict[str, Any]) -> dict[str
     if changed & LENGTH_FIELDS:
         # A run that counts epochs may go on for a number of steps, and the other way round.
         changed |= LENGTH_FIELDS
-    before = load_command(out, command, options, changed - {"data"})["data"]
-    if "data" in changed and before is not None and before.resolve() != options["data"].resolve():
-        notice(
-            f"the run has trained on {before}, and goes on with {options['data']}: metrics and losses before and after are of other images"
-        )
-    return load_command(out, command, options, changed) | {"out": out}
+    saved = load_command(out, command, options, changed - {"data"}) | {"out": out}
+    if "data" not in changed:
+        return saved
+    before, data = saved["data"], options["data"]
+    if before is not None and before.resolve() != data.resolve():
+        notice(f"the run has trained on {before}, and goes on with {data}: values before and after this point are not comparable")
+    return saved | {"data": data}
 
 
 def _fields_of_run(out: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from gcc.artifacts.comparison import Measurements, by_protocol, comparison, latency_note
 from gcc.cli.flags import with_flags
-from gcc.cli.narrow import Fitting
+from gcc.cli.narrow import NarrowTable
 from gcc.registry import Listing
 from gcc.report.panels import Panel
 from gcc.report.sweep import SweepRecord, curve_panels, next_steps
@@ -31,7 +31,7 @@ PIPED = 200
 """Columns of a line if standard output is not a terminal."""
 
 
-class Piped:
+class TrimmedOutput:
     """Standard output that is not a terminal: lines end without blanks, which only pad the columns of a table."""
 
     def write(self, text: str) -> int:
@@ -46,13 +46,13 @@ def printer() -> Console:
     """Return a console for standard output. Lines are not wrapped early if it is piped, so that `grep` finds whole rows."""
     console = Console()
     if not console.is_terminal:
-        console.file = cast(IO[str], Piped())
+        console.file = cast(IO[str], TrimmedOutput())
         if "COLUMNS" not in os.environ:
             console.width = PIPED
     return console
 
 
-def plugin_table(kind: str, listings: Iterable[Listing]) -> Fitting:
+def plugin_table(kind: str, listings: Iterable[Listing]) -> NarrowTable:
     """Return the plugins of a registry. A plugin that does not work shows why."""
     table = Table(title=f"{kind} plugins", title_justify="left", title_style="bold", box=None, pad_edge=False)
     for heading in ("name", "distribution", "version", ""):
@@ -61,7 +61,7 @@ def plugin_table(kind: str, listings: Iterable[Listing]) -> Fitting:
         fault = listing.fault
         description = Text(f"{fault.status}: {fault}", style="red") if fault else Text(listing.summary)
         table.add_row(Text(listing.name), Text(listing.distribution), Text(listing.version), description)
-    return Fitting(table)
+    return NarrowTable(table)
 
 
 def facts_table(facts: Mapping[str, str]) -> Table:
@@ -72,7 +72,7 @@ def facts_table(facts: Mapping[str, str]) -> Table:
     return table
 
 
-def comparison_table(title: str, roles: Mapping[str, Measurements]) -> Fitting:
+def comparison_table(title: str, roles: Mapping[str, Measurements]) -> NarrowTable:
     """Return the costs, latency and quality of one generator, with a column per role."""
     table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column("")
@@ -80,20 +80,20 @@ def comparison_table(title: str, roles: Mapping[str, Measurements]) -> Fitting:
         table.add_column(Text(role), justify="right")
     for row, cells in comparison(roles).items():
         table.add_row(Text(row), *map(Text, cells))
-    return Fitting(table)
+    return NarrowTable(table)
 
 
-def metrics_table(title: str, metrics: Mapping[str, Mapping[str, Any]]) -> Fitting:
+def metrics_table(title: str, metrics: Mapping[str, Mapping[str, Any]]) -> NarrowTable:
     """Return metrics by name, each with its value, unit and protocol."""
     table = Table(title=title, title_justify="left", title_style="bold")
     for heading in ("metric", "value", "protocol"):
         table.add_column(heading, justify="right" if heading == "value" else "left", overflow="fold")
     for name, metric in metrics.items():
         table.add_row(Text(name), Text(f"{metric['value']:.4g} {metric['unit']}".rstrip()), Text(metric["protocol"]))
-    return Fitting(table)
+    return NarrowTable(table)
 
 
-def timings_table(timings: Iterable[Mapping[str, Any]]) -> Fitting:
+def timings_table(timings: Iterable[Mapping[str, Any]]) -> NarrowTable:
     """Return a row per timing: generator, runtime, input shape, milliseconds, samples per second and bytes of memory."""
     table = Table(title="timings", title_justify="left", title_style="bold")
     for heading in ("generator", "device", "input", "median", "p90", "samples/s", "memory", ""):
@@ -104,10 +104,10 @@ def timings_table(timings: Iterable[Mapping[str, Any]]) -> Fitting:
         times = (f"{timing[key]:.2f} ms" for key in ("median_ms", "p90_ms"))
         setup = (timing["generator"], timing["device"], "x".join(map(str, timing["input"])))
         table.add_row(*map(Text, (*setup, *times, f"{timing['samples_per_second']:.1f}", memory, speed_up)))
-    return Fitting(table)
+    return NarrowTable(table)
 
 
-def ablation_table(rows: Mapping[str, Mapping[str, str]]) -> Fitting:
+def ablation_table(rows: Mapping[str, Mapping[str, str]]) -> NarrowTable:
     """Return a row per variant and a column per metric."""
     table = Table(title="ablation", title_justify="left", title_style="bold")
     table.add_column("")
@@ -116,7 +116,7 @@ def ablation_table(rows: Mapping[str, Mapping[str, str]]) -> Fitting:
         table.add_column(Text(title), justify="right")
     for variant, cells in rows.items():
         table.add_row(Text(variant), *(Text(cells.get(title, "")) for title in titles))
-    return Fitting(table)
+    return NarrowTable(table)
 
 
 def sweep_tables(record: SweepRecord, width: int) -> RenderableType:
@@ -176,7 +176,7 @@ def _notes(measurements: Mapping[str, Mapping[str, Measurements]]) -> dict[str, 
     return notes | {"latency": warning} if warning else notes
 
 
-def pruning_bars(widths: Mapping[str, int], full: Mapping[str, int], source: str) -> Fitting:
+def pruning_bars(widths: Mapping[str, int], full: Mapping[str, int], source: str) -> NarrowTable:
     """Return a bar per layer with the share of its channels that was pruned, in the network's order (Figure III of the paper).
 
     Args:
@@ -192,4 +192,4 @@ def pruning_bars(widths: Mapping[str, int], full: Mapping[str, int], source: str
     for name, channels in full.items():
         share = 1 - widths[name] / channels
         table.add_row(name, f"{widths[name]}/{channels}", f"{share:.0%}", Bar(1, 0, share, width=BAR, color="cyan"))
-    return Fitting(table)
+    return NarrowTable(table)

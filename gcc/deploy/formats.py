@@ -1,6 +1,6 @@
 """Writes and reads the file formats of exported generators.
 
-The networks to write come from `gcc.deploy.optimize.fold`: batch norms are folded, dropout and parametrisations are removed.
+The networks to write come from `gcc.deploy.optimize.fold`: batch norms are folded, parametrisations are removed.
 """
 
 from __future__ import annotations

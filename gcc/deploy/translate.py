@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from gcc.artifacts.config import CONFIG
+from gcc.artifacts.config import CONFIG, Artifact
 from gcc.artifacts.model import read, single_generator
 from gcc.data.folders import describe_lack, describe_unread
 from gcc.data.image_files import refuse_bad, unreadable
@@ -84,23 +84,40 @@ def translate(
         if is_pair:
             text = f"the {input_halves.side} half, {input_halves.input}, is translated, the input of direction {input_halves.direction}"
             inform_once("pairs", f"{image_file} holds A and B side by side, perhaps like others: {text} (`pairs=False` takes whole images)")
+        for kind, text in _notes_on(artifact, image_file, image.size, size):
+            inform_once(kind, text)
         width, height = _target_size(architecture, image.size, size)
-        reason = "" if size else f"; generators of {artifact.arch} take no other size"
-        sizes = f"{image_file} has {image.width}x{image.height} pixels and is resized to {width}x{height}"
-        if stretches(image.size, (width, height)):
-            inform_once("stretched", f"{sizes}, which changes its proportions, perhaps like others{reason}")
-        if enlarges(image.size, (width, height)):
-            inform_once("enlarged", f"{sizes}, which adds no detail, perhaps like others{reason}")
-        if not _is_of_scale(architecture, (width, height)):
-            trained = size_text(architecture.recipe)
-            text = f"{image_file} is translated at {width}x{height} pixels, perhaps like others, but the generator was trained at {trained}"
-            inform_once("scale", f"{text}: it may not know structures of this scale (`size={trained}` resizes images)")
         tensor = to_tensor(resized(image, width, height))[None].to(on_device)
         with torch.inference_mode():
             fake = padded_run(network, tensor, architecture.size_multiple or 1, architecture.receptive_field_radius)
         with replacing(output) as fresh:
             write_image(fresh, fake[0])
         yield output
+
+
+def _notes_on(
+    artifact: Artifact, image_file: Path, original: tuple[int, int], size: int | tuple[int, int] | None
+) -> Iterator[tuple[str, str]]:
+    """Yield what the user should know about the size that an image is translated at: the kind and the text of each note.
+
+    Args:
+        artifact: the saved generator.
+        image_file: the image.
+        original: its width and height.
+        size: as for `translate`.
+    """
+    architecture = artifact.architecture
+    width, height = _target_size(architecture, original, size)
+    reason = "" if size else f"; generators of {artifact.arch} take no other size"
+    sizes = f"{image_file} has {original[0]}x{original[1]} pixels and is resized to {width}x{height}"
+    if stretches(original, (width, height)):
+        yield "stretched", f"{sizes}, which changes its proportions, perhaps like others{reason}"
+    if enlarges(original, (width, height)):
+        yield "enlarged", f"{sizes}, which adds no detail, perhaps like others{reason}"
+    if not _is_of_scale(architecture, (width, height)):
+        trained = size_text(architecture.recipe)
+        text = f"{image_file} is translated at {width}x{height} pixels, perhaps like others, but the generator was trained at {trained}"
+        yield "scale", f"{text}: results at this scale may be worse (`size={trained}` resizes images)"
 
 
 def _target_size(architecture: Architecture[Any], original: tuple[int, int], size: int | tuple[int, int] | None) -> tuple[int, int]:

@@ -23,6 +23,7 @@ class ModuleTrace:
 
     Attributes:
         modules: the network's modules by path.
+        output: what the network returned.
     """
 
     def __init__(self, network: nn.Module, example: Any, whole: tuple[type[nn.Module], ...] = ()) -> None:
@@ -38,7 +39,7 @@ class ModuleTrace:
         ]
         try:
             with torch.no_grad():
-                network(*copies(arguments_of(example)))
+                self.output: Any = network(*copies(arguments_of(example)))
         finally:
             for handle in handles:
                 handle.remove()

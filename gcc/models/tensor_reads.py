@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -28,12 +28,16 @@ class TensorReads(TorchFunctionMode):
         """Return whether each of the tensors is read exactly once; None is left out."""
         return all(self._counts[id(tensor)] == 1 for tensor in tensors if tensor is not None)
 
+    def count(self, tensors: Sequence[Tensor]) -> None:
+        """Count one more read of each of the tensors, such as those that a network returns."""
+        self._tensors += tensors
+        self._counts.update({id(tensor) for tensor in tensors})
+
     def __torch_function__(
         self, func: Callable[..., Any], types: Iterable[type[Any]], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         read = tensors_in([args, kwargs])
         output = func(*args, **(kwargs or {}))
         if tensors_in(output):
-            self._tensors += read
-            self._counts.update({id(tensor) for tensor in read})
+            self.count(read)
         return output

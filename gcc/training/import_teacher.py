@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -58,8 +58,9 @@ def import_generator(
     if name not in family.generators:
         raise GccError(f"{arch} has no generator {name!r}{suggestion(name, family.generators)}")
     if discriminators and set(discriminators) != set(family.discriminators):
-        flags = " ".join(f"`discriminator={missing}=FILE`" for missing in family.discriminators if missing not in discriminators)
-        raise GccError(f"{arch} has the discriminators {', '.join(family.discriminators)}: give a file for each, here {flags}")
+        missing = ", ".join(f'"{label}": "FILE"' for label in family.discriminators if label not in discriminators)
+        names = ", ".join(family.discriminators)
+        raise GccError(f"{arch} has the discriminators {names}: give a file for each, here `discriminators={{{missing}}}`")
     tensors, mapping = _find(file, arch, "generator", family.map_state_dict, key)
     others = {label: _find(path, arch, "discriminator", family.map_discriminator_state_dict) for label, path in discriminators.items()}
     mappings = {file: mapping} | {discriminators[label]: own for label, (_, own) in others.items()}
@@ -91,25 +92,6 @@ def _joined_settings(mappings: Mapping[Path, StateDictMapping]) -> dict[str, Any
                 raise ArtifactError(f"{file} has {field} = {value}, and {sources[field]} has {settings[field]}: they are not of one run")
             sources.setdefault(field, file)
     return settings
-
-
-def discriminator_files(arch: str, texts: Iterable[str]) -> dict[str, Path]:
-    """Return the files of `--discriminator FILE` or `--discriminator NAME=FILE`, by discriminator.
-
-    Raises:
-        GccError: a text does not say which of several discriminators its file is, or two name the same one.
-    """
-    names, files = ARCHITECTURES.load(arch).discriminators, dict[str, Path]()
-    for text in texts:
-        name, equals, path = text.partition("=")
-        if not (equals and name in names):
-            name, path = names[0], text
-            if len(names) > 1:
-                raise GccError(f"`discriminator={text}`: {arch} has several, so name it, such as `discriminator={name}={text}`")
-        if name in files:
-            raise GccError(f"`discriminator={text}`: the discriminator {name} is given twice")
-        files[name] = Path(path)
-    return files
 
 
 def _find(

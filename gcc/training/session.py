@@ -116,13 +116,13 @@ class Session:
         Args:
             console: where progress goes, in the main process.
             log: also receives what goes to `metrics.jsonl`.
-            hint: says how to resume a stopped run. Empty names the command-line option.
+            hint: says how to resume a stopped run. Empty names the folder.
 
         Raises:
             Interrupted: a signal asked the run to stop; a checkpoint is saved.
             GccError: training failed, or the folder cannot be written.
         """
-        hint = hint or f"continue with `resume={self.out}`"
+        hint = hint or f"continue from the newest checkpoint in {self.out}"
         checkpoints, ranks = Checkpoints(self.out, self.schedule.keep), self.run.context.ranks
         progress: ProgressLog | None = None
         clock = RunClock(self.out, processors(self.run.context.device))

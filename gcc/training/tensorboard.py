@@ -18,7 +18,7 @@ def require_tensorboard() -> None:
     try:
         import torch.utils.tensorboard  # noqa: F401 - only tries the import
     except ImportError as error:
-        raise GccError(f"`tensorboard` needs TensorBoard ({error}): pip install 'gan-gcc[tensorboard]'") from error
+        raise GccError(f"TensorBoard cannot be imported ({error}): pip install 'gan-gcc[tensorboard]'") from error
 
 
 class TensorBoard:

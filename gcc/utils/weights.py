@@ -25,6 +25,8 @@ MAX_DEPTH = 4
 GIT_LFS = b"version https://git-lfs"
 """The start of the text that Git LFS leaves in place of a file that it has not fetched."""
 COUNTER = "num_batches_tracked"
+EXTRA_STATE = "_extra_state"
+"""The end of the names under which a state_dict holds values of modules other than tensors."""
 MAX_LISTED = 4
 """The most names or differences that a message lists."""
 
@@ -158,22 +160,24 @@ def listed(texts: Iterable[str], separator: str = ", ") -> str:
     return separator.join([*first, *([f"and {len(others)} more"] if others else [])])
 
 
-def _state_dicts(state: object, key: str = "", depth: int = 0) -> Iterator[tuple[str, dict[str, Tensor]]]:
+def _state_dicts(state: object, key: str = "", depth: int = 0, in_list: bool = False) -> Iterator[tuple[str, dict[str, Tensor]]]:
     """Yield the mappings from names to tensors inside `state`, with their keys. States of optimizers are by number, not by name.
 
-    Values such as the epoch may lie beside the parameters, of which at least one has a dot in its name; other tensors beside values, such
-    as a loss, are not a state_dict.
+    Values such as the epoch and further state_dicts may lie beside parameters, if at least one parameter has a dot in its name; tensors
+    beside values are losses otherwise. So are mappings without such a parameter in a list.
     """
     if isinstance(state, list | tuple):
-        state = {str(number): value for number, value in enumerate(state) if not isinstance(value, Tensor)}
+        state, in_list = {str(number): value for number, value in enumerate(state) if not isinstance(value, Tensor)}, True
     if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
         return
     tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
-    if tensors and (len(tensors) == len(state) or any("." in name for name in tensors)):
+    # Losses may have dots in their names, but they have no dimension.
+    has_parameter = any("." in name and tensor.ndim for name, tensor in tensors.items())
+    if has_parameter or (tensors and len(tensors) == len(state) and not in_list):
         yield key, _without_wrappers(tensors)
-    elif depth < MAX_DEPTH:
-        for name, value in state.items():
-            yield from _state_dicts(value, f"{key}.{name}" if key else name, depth + 1)
+    for name, value in state.items() if depth < MAX_DEPTH else ():
+        if not name.endswith(EXTRA_STATE):
+            yield from _state_dicts(value, f"{key}.{name}" if key else name, depth + 1, in_list)
 
 
 def _without_wrappers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

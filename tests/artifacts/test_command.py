@@ -47,7 +47,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
 )
 def test_a_damaged_file_is_refused(text, tmp_path):
     (tmp_path / "command.json").write_text(text)
-    with pytest.raises(RunError):
+    with pytest.raises(RunError, match=r"is damaged: resume with `gcc compress --resume auto --out .*`|is not an option"):
         load_command(tmp_path, "compress", NONE_GIVEN, [])
 
 

@@ -14,7 +14,7 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from gcc import load
+from gcc import Compressor, load
 from gcc.cli import main
 from gcc.data.images import to_tensor
 from gcc.experiments.runs import RunGroup
@@ -384,6 +384,17 @@ def test_a_damaged_teacher_is_refused(compressed, tmp_path):
         (copy / path.name).write_bytes(path.read_bytes())
     (copy / "model.safetensors").write_bytes(b"PK\x03\x04")
     assert "damaged" in refused("compress", "--teacher", copy)
+
+
+def test_a_run_that_fails_says_how_to_resume_it(monkeypatch, tmp_path):
+    def fail(*arguments):
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+
+    monkeypatch.setattr(Compressor, "cooperate", fail)
+    out = tmp_path / "run"
+    result = run("compress", "--arch", "pix2pix", *PIX2PIX, "--set", "epochs=1", "--out", out)
+    assert result.exit_code == 2 and f"once that is fixed, continue with --resume {out}\n" in result.stderr
+    assert f"continue it with `gcc compress --resume {out}`" in refused("compress", "--arch", "pix2pix", *PIX2PIX, "--out", out)
 
 
 @pytest.mark.slow

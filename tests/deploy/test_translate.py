@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -72,12 +73,13 @@ def written_pixels(path):
 
 
 @pytest.mark.parametrize(("arch", "multiple"), [("pix2pix", 32), ("cyclegan", 4)])
-@pytest.mark.parametrize(("width", "height"), [(60, 40), (33, 70), (5, 9)])
-def test_sizes_are_kept_by_padding_to_the_next_multiple(tmp_path, arch, multiple, width, height):
+@pytest.mark.parametrize(("width", "height", "scales"), [(60, 40, []), (33, 70, ["33x70"]), (5, 9, ["5x9"])])
+def test_sizes_are_kept_by_padding_to_the_next_multiple(tmp_path, arch, multiple, width, height, scales):
     network = write(arch, tmp_path / "student")
     source = noise(tmp_path / "a.png", width, height)
     (written,), texts = translated(tmp_path / "student", source, tmp_path / "b.png")
-    assert sized(written) == (width, height) and all("was trained at 32" in text for text in texts)
+    assert sized(written) == (width, height)
+    assert [re.findall(r"translated at (\w+) pixels, .* was trained at 32", text) for text in texts] == [[scale] for scale in scales]
     right, bottom = -width % multiple, -height % multiple
     mode = "reflect" if right < width and bottom < height else "edge"
     padded = np.pad(written_pixels(source), ((0, bottom), (0, right), (0, 0)), mode).astype(np.float32)

@@ -1,6 +1,7 @@
 """Importing generators of pytorch-CycleGAN-and-pix2pix: the imported one returns what the original returns."""
 
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from gcc import Compressor, Teacher, Trainer, load
 from gcc.artifacts.model import read, read_discriminators
 from gcc.cli import main
 from gcc.errors import ArtifactError, GccError, OutputError, RecipeError
-from gcc.training.import_teacher import discriminator_files, import_generator
+from gcc.training.import_teacher import import_generator
 from tests.helpers.families import TINY
 from tests.helpers.foreign_networks import PatchGAN, ResNet, unet
 
@@ -251,6 +252,8 @@ def test_each_discriminator_of_a_cyclegan_is_named(tmp_path):
         "cyclegan has several, so name it, such as --discriminator A=" in run_import(*first, "--discriminator", tmp_path / "D_A.pth").stderr
     )
     assert "give a file for each, here --discriminator A=FILE" in run_import(*first, both[0]).stderr
+    with pytest.raises(GccError, match='here `discriminators={"A": "FILE", "B": "FILE"}`'):
+        import_generator("cyclegan", Path("G"), out, generator=None, settings={}, force=False, discriminators={"C": Path("D")})
     assert "is given twice" in run_import(*first, both[0], both[0]).stderr
     assert run_import(*first, *both).exit_code == 0
     second = ["--arch", "cyclegan", "--generator", "B2A", tmp_path / "G_B.pth", out, "--set", "ndf=4"]
@@ -272,7 +275,7 @@ def test_each_discriminator_of_a_cyclegan_is_named(tmp_path):
 def test_a_discriminator_that_does_not_fit_is_refused(network, message, tmp_path):
     saved(unet(5, 4), tmp_path / "G.pth")
     saved(network, tmp_path / "D.pth")
-    files = discriminator_files("pix2pix", [str(tmp_path / "D.pth")])
+    files = {"D": tmp_path / "D.pth"}
     with pytest.raises(ArtifactError, match=message):
         import_generator("pix2pix", tmp_path / "G.pth", tmp_path / "out", generator=None, settings={}, force=False, discriminators=files)
     assert not (tmp_path / "out").exists()

@@ -65,7 +65,8 @@ def test_a_held_run_is_refused_unless_forced(tmp_path):
     with pytest.raises(OutputError, match=r"already contains a run \(recipe.toml, student\): choose another `out`, .*`force`"):
         require_free(a_run(tmp_path), force=False, inputs=[])
     (tmp_path / "checkpoints").mkdir()
-    with pytest.raises(OutputError, match=r"\(recipe.toml, checkpoints, student\): continue it with `resume=auto`, choose"):
+    (tmp_path / "command.json").write_text('{"command": "train"}')
+    with pytest.raises(OutputError, match=rf"checkpoints, student\): continue it with `gcc train --resume {tmp_path}`, choose"):
         require_free(tmp_path, force=False, inputs=[])
     require_free(tmp_path, force=True, inputs=[])
     require_free(tmp_path / "new", force=False, inputs=[tmp_path])

@@ -112,7 +112,7 @@ def test_the_only_state_dict_of_a_checkpoint_is_read_or_all_are_named(tmp_path):
     state, file = network.state_dict(), tmp_path / "a.pth"
     rest = {"optimizer": optimizer.state_dict(), "epoch": 7, "loss": torch.ones(()), "name": None, "losses": [1.0]}
     nested = {**rest, "models": {"best": {"G": state}, "none": {}}}
-    for checkpoint in (state, {"netG": state}, {"state_dict": state, **rest}, nested, [state, 7]):
+    for checkpoint in (state, {"netG": state}, {"state_dict": state, **rest}, nested):
         torch.save(checkpoint, file)
         assert read_tensors(file).keys() == {"weight", "bias"}
     torch.save({"0.weight": torch.ones(1), **rest}, file)
@@ -121,6 +121,21 @@ def test_the_only_state_dict_of_a_checkpoint_is_read_or_all_are_named(tmp_path):
     assert [*read_state_dicts(file)] == ["params", "params_ema"]
     with pytest.raises(ArtifactError, match="several state_dicts, 'params', 'params_ema'"):
         read_tensors(file)
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "keys"),
+    [
+        ([{"0.weight": torch.ones(1)}, 7], ["0"]),
+        ({"epoch": 3, "loss.total": torch.ones(()), "netG": {"weight": torch.ones(1)}}, ["netG"]),
+        ({"netG": {"weight": torch.ones(1)}, "history": [{"g": torch.ones(())}, {"all": {"g": torch.ones(1)}}]}, ["netG"]),
+        ({"0.weight": torch.ones(1), "ema": {"0.weight": torch.ones(1)}}, ["", "ema"]),
+        ({"0.weight": torch.ones(1), "0._extra_state": {"scale": torch.ones(1)}}, [""]),
+    ],
+)
+def test_state_dicts_beside_losses_and_in_each_other_are_read(checkpoint, keys, tmp_path):
+    torch.save(checkpoint, tmp_path / "a.pth")
+    assert [*read_state_dicts(tmp_path / "a.pth")] == keys
 
 
 @pytest.mark.parametrize("zipped", [True, False])
