@@ -312,6 +312,8 @@ def teacher_and_settings(options: Mapping[str, Any]) -> tuple[Teacher, dict[str,
         # A run saves the epochs that its steps took.
         settings.pop("epochs", None)
     if "budget" in given:
+        if fixed := next((name for name in STUDENT_OPTIONS if options.get(name)), None):
+            raise GccError(f"--budget and {flag(fixed)} exclude each other: the saved student has its own widths")
         # The file's counter and width belong to the file's budget.
         settings = {name: value for name, value in settings.items() if name not in ("mac_counter", "prune_width")}
     settings |= given

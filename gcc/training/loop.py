@@ -13,7 +13,7 @@ import torch
 
 from gcc.artifacts.config import Role
 from gcc.artifacts.metrics_log import Phase
-from gcc.errors import RecipeError, RunError, TrainingError, first_line
+from gcc.errors import GccError, RecipeError, RunError, TrainingError, first_line
 from gcc.models.modules import Widths
 from gcc.recipe import Recipe
 from gcc.registry import Architecture
@@ -213,7 +213,13 @@ class TrainingLoop(abc.ABC):
         return self.result()
 
     def result(self) -> Result:
-        """Return the trained pairs, measured on the test split."""
+        """Return the trained pairs, measured on the test split.
+
+        Raises:
+            GccError: nothing has been trained yet.
+        """
+        if not self.epoch:
+            raise GccError("nothing has been trained yet: call `run()` first")
         with self.context.process_settings():
             return measure.build_result(self)
 

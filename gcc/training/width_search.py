@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, count, islice
 
 import torch
 from torch import nn
 
+from gcc.artifacts.config import Artifact
+from gcc.errors import ArtifactError
 from gcc.models.modules import Widths
 from gcc.pruning.choice_warnings import warn_of_narrow_layers
 from gcc.pruning.importance import ONCE, random_gradients
@@ -51,10 +53,27 @@ def saved_widths(context: RunContext) -> dict[str, Widths]:
     """Return the widths of the saved student whose widths the run takes, by generator. Empty if the run searches them.
 
     Raises:
-        ArtifactError: the folder contains no student of this family with these levels.
+        ArtifactError: the folder contains no student of this family with these levels, or a student that is to be trained further
+            translates in the other direction.
     """
     folder = context.config.student or context.config.widths
-    return {} if folder is None else {name: artifact.widths for name, artifact in saved_student(context, folder).items()}
+    if folder is None:
+        return {}
+    artifacts = saved_student(context, folder)
+    if context.config.student is not None:
+        _require_same_direction(context, artifacts)
+    return {name: artifact.widths for name, artifact in artifacts.items()}
+
+
+def _require_same_direction(context: RunContext, artifacts: Mapping[str, Artifact]) -> None:
+    direction = context.recipe.to_dict().get("direction")
+    for artifact in artifacts.values():
+        trained = artifact.recipe.to_dict().get("direction")
+        if trained != direction:
+            raise ArtifactError(
+                f"the student in {artifact.folder} was trained in direction {trained}, and this run trains in direction {direction}: "
+                f'give `direction="{trained}"`'
+            )
 
 
 def _within_budget(

@@ -19,6 +19,7 @@ from torch import nn
 
 from gcc import export, load
 from gcc.cli import main
+from gcc.data.images import read_rgb
 from gcc.deploy.formats import FORMATS, read_onnx
 from gcc.deploy.generate import generate
 from gcc.deploy.translate import translate
@@ -262,6 +263,17 @@ def test_the_script_translates_the_half_that_translate_takes(tmp_path, direction
     ran = subprocess.run([sys.executable, str(written.guides[1]), str(pair), str(tmp_path / "fake.png")], capture_output=True, text=True)
     assert ran.returncode == 0 and f"half, {direction[0]}, is translated" in ran.stderr
     assert abs(pixels(expected) - pixels(tmp_path / "fake.png")).max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I", "L", "LA", "P", "RGBA", "CMYK"])
+def test_the_script_reads_pixels_as_translate_does(mode, saved, tmp_path):
+    *_, script = export(saved / "cyclegan", tmp_path / "out.pt", format="torchscript").guides
+    grey = np.arange(32 * 32).reshape(32, 32) * 63 if mode.startswith("I") else np.arange(32 * 32).reshape(32, 32) % 256
+    image = Image.fromarray(grey.astype(np.uint16)) if mode.startswith("I") else Image.fromarray(grey.astype(np.uint8)).convert(mode)
+    path = tmp_path / ("image.tif" if mode in ("I", "CMYK") else "image.png")
+    (image.convert("I") if mode == "I" else image).save(path)
+    expected = np.asarray(read_rgb(path), np.float32) / 127.5 - 1
+    np.testing.assert_array_equal(runpy.run_path(str(script))["read"](path)[0].transpose(1, 2, 0), expected)
 
 
 def test_files_of_lower_precision_say_how_to_feed_them(saved, tmp_path):

@@ -247,6 +247,7 @@ def test_a_student_is_trained_further_from_its_widths_and_weights_alone(saved_st
     ("settings", "error", "message"),
     [
         ({"widths": "elsewhere"}, GccError, "leave out `widths` or `student`"),
+        ({"direction": "BtoA"}, ArtifactError, "was trained in direction AtoB, and this run trains in direction BtoA"),
         ({"norm": "instance", "metric": "l1"}, ArtifactError, "the student in .* does not fit this run's recipe"),
         ({"size": 64}, ArtifactError, "contains no widths for this pix2pix's generator G: expected down1, .*, down6"),
     ],
@@ -296,5 +297,7 @@ def test_the_command_line_goes_on_and_trains_a_student_further(tmp_path):
     assert f"its last state is not kept; train its student further with --student {out / 'student'}" in lost.stderr
     student = run("compress", "--arch", "pix2pix", *settings, "--epochs", 1, "--student", out / "student", "--out", tmp_path / "next")
     assert student.exit_code == 0, student.output
+    typed = run("compress", "--arch", "pix2pix", *settings, "--budget", "10%", "--student", out / "student")
+    assert "--budget and --student exclude each other: the saved student has its own widths" in typed.stderr
     own = run("compress", "--arch", "pix2pix", *settings, "--student", out / "student", "--out", out, "--force")
     assert "which this run reads" in own.stderr

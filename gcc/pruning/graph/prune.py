@@ -280,8 +280,8 @@ def _warn_of_unused_layers(trace: ChannelTrace, leave: Collection[str]) -> None:
     layers = [layer for layer in unused if not any(f"{layer}.".startswith(f"{path}.") for path in leave)]
     if layers:
         warn_user(
-            f"`forward` does not use these layers, so they stay as they are: {_listed([*map(repr, layers)])}. If another method applies "
-            "them to features, name the layers that compute these features in `leave`; naming these layers too ends this warning",
+            f"the forward pass does not use these layers, so they stay as they are: {_listed([*map(repr, layers)])}. If another method "
+            "applies them to features, name the layers that compute these features in `leave`; naming these layers too ends this warning",
             PruningWarning,
         )
 

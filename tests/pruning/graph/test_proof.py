@@ -167,7 +167,7 @@ def test_modes_and_statistics_that_code_sets_itself(kind, momentum):
 
 def test_layers_that_only_other_methods_apply_are_named():
     network = Composed(normalised, stem=conv(3, 8), norm=nn.BatchNorm2d(8), out=conv(8, 3), project=conv(8, 2))
-    with pytest.warns(PruningWarning, match="`forward` does not use these layers, .*: 'project'. If another method"):
+    with pytest.warns(PruningWarning, match="the forward pass does not use these layers, .*: 'project'. If another method"):
         gcc.prune(network, IMAGE, metric="l1", budget="60%")
     gcc.prune(network, IMAGE, metric="l1", budget="60%", leave=["project"])
 
