@@ -206,7 +206,7 @@ def tiny(words):
     else:
         fields = TINY[arch] | ({"batch_size": 4, "cost_size": 32} if arch == "srgan" else {})
     added = ["--device", "cpu"] + (["--seeds", "1"] if "--seeds" in words else [])
-    if words[0] != "train":
+    if words[0] != "train" and not {"--student", "--widths"} & {*words}:
         added += ["--budget", fields["budget"], "--mac-counter", "exact"]
     for name in ("size", "epochs", "batch_size"):
         added += [f"--{name.replace('_', '-')}", str(fields[name])]
