@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def bench(
     against: str | Path | None = None,
     *,
     batch_sizes: Sequence[int] = (1,),
-    sizes: Sequence[int] = (),
+    sizes: Sequence[int | tuple[int, int]] = (),
     runtimes: Sequence[str] = ("cpu",),
 ) -> Iterator[Timing]:
     """Yield a timing of a saved generator in each runtime for each image size and batch size, optimised by `gcc.optimize`.
@@ -66,7 +67,7 @@ def bench(
         student: folder of the saved generator.
         against: folder of another generator, such as its teacher, which is timed in turns with it.
         batch_sizes: numbers of samples.
-        sizes: heights and widths of images; empty takes the size that costs refer to.
+        sizes: sizes of images, each a width and a height or one number for both; empty takes the size that costs refer to.
         runtimes: names of runtimes: `cpu`, `cuda` and `onnxruntime`.
 
     Raises:
@@ -76,7 +77,8 @@ def bench(
     selected = [_runtime(name) for name in runtimes]
     if not selected:
         raise GccError(f"no device: name some of {', '.join(RUNTIMES)}")
-    if any(number < 1 for number in (*batch_sizes, *sizes)):
+    pairs = [size if isinstance(size, tuple) else (size, size) for size in sizes]
+    if any(number < 1 for number in (*batch_sizes, *chain(*pairs))):
         raise GccError(f"batch sizes {[*batch_sizes]}, sizes {[*sizes]}: expected numbers from 1 up")
     generators = []
     for location in (against, student):
@@ -85,17 +87,17 @@ def bench(
         artifact = single_generator(read(Path(location)))
         network, example = artifact.network(), artifact.architecture.example_input()
         inputs = Inputs.of(network, example)
-        generators.append((str(location), network, example, [inputs.of_size(size) for size in sizes] or [inputs.shape]))
+        generators.append((str(location), network, example, [inputs.of_size(*pair) for pair in pairs] or [inputs.shape]))
     reference, *others = generators
     for name, _, _, shapes in others:
         if shapes != reference[3]:
             taken = (f"{title} takes {'x'.join(map(str, shape))}" for title, shape in ((name, shapes[0]), (reference[0], reference[3][0])))
-            remedy = "leave out `against`" if sizes or len(shapes[0]) != len(reference[3][0]) else "give `sizes` that both accept"
+            remedy = "leave out `against`" if pairs or len(shapes[0]) != len(reference[3][0]) else "give `sizes` that both accept"
             raise GccError(f"times on different inputs cannot be compared, and {' and '.join(taken)}: {remedy}")
     for runtime in selected:
         device = device_of(runtime)
         ready = [(name, load_in_runtime(network, example, runtime)) for name, network, example, _ in generators]
-        for number in range(len(sizes) or 1):
+        for number in range(len(pairs) or 1):
             for batch in batch_sizes:
                 example = random_input((batch, *reference[3][number])).to(device)
                 memory = [_memory_of_pass(network, example, device) for _, network in ready]

@@ -63,15 +63,16 @@ class Inputs:
         """Return the shape of one sample of this height and width."""
         return self.shape[0], height, width
 
-    def of_size(self, size: int) -> tuple[int, ...]:
-        """Return the shape of one sample of this height and width.
+    def of_size(self, width: int, height: int) -> tuple[int, ...]:
+        """Return the shape of one sample of this size.
 
         Raises:
             GccError: the generator does not accept this size.
         """
-        if self.step is None or size < self.min_size or size % self.step:
+        if self.step is None or min(width, height) < self.min_size or width % self.step or height % self.step:
+            size = width if width == height else f"{width}x{height}"
             raise GccError(f"size {size}: this generator takes {self}")
-        return self.sized(size, size)
+        return self.sized(height, width)
 
     def probe_shapes(self) -> Iterator[tuple[int, ...]]:
         """Yield shapes (N, ...) that show whether another program accepts the same inputs: several batch sizes and image sizes."""

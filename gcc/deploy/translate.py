@@ -78,12 +78,12 @@ def translate(
         inform(f"{'; '.join(changes)}; the output is 8-bit RGB")
     for text in describe_unread([source], _folder_left_out(source, target)):
         inform(text)
-    inform_once = _once(inform)
+    inform_once = _once(inform, "; later images of this kind are not named" if len(jobs) > 1 else "")
     for image_file, output in jobs.items():
         image, is_pair = input_halves.read(image_file)
         if is_pair:
             text = f"the {input_halves.side} half, {input_halves.input}, is translated, the input of direction {input_halves.direction}"
-            inform_once("pairs", f"{image_file} holds A and B side by side, perhaps like others: {text} (`pairs=False` takes whole images)")
+            inform_once("pairs", f"{image_file} holds A and B side by side: {text} (`pairs=False` takes whole images)")
         for kind, text in _notes_on(artifact, image_file, image.size, size):
             inform_once(kind, text)
         width, height = _target_size(architecture, image.size, size)
@@ -111,12 +111,12 @@ def _notes_on(
     reason = "" if size else f"; generators of {artifact.arch} take no other size"
     sizes = f"{image_file} has {original[0]}x{original[1]} pixels and is resized to {width}x{height}"
     if stretches(original, (width, height)):
-        yield "stretched", f"{sizes}, which changes its proportions, perhaps like others{reason}"
+        yield "stretched", f"{sizes}, which changes its proportions{reason}"
     if enlarges(original, (width, height)):
-        yield "enlarged", f"{sizes}, which adds no detail, perhaps like others{reason}"
+        yield "enlarged", f"{sizes}, which adds no detail{reason}"
     if not _is_of_scale(architecture, (width, height)):
         trained = size_text(architecture.recipe)
-        text = f"{image_file} is translated at {width}x{height} pixels, perhaps like others, but the generator was trained at {trained}"
+        text = f"{image_file} is translated at {width}x{height} pixels, but the generator was trained at {trained}"
         yield "scale", f"{text}: results at this scale may be worse (`size={trained}` resizes images)"
 
 
@@ -140,14 +140,14 @@ def _is_of_scale(architecture: Architecture[Any], size: tuple[int, int]) -> bool
     return max(ratios) <= MAX_SCALE and min(ratios) * MAX_SCALE >= 1
 
 
-def _once(inform: Callable[[str], None]) -> Callable[[str, str], None]:
-    """Return a function that passes on the first text of each kind."""
+def _once(inform: Callable[[str], None], ending: str) -> Callable[[str, str], None]:
+    """Return a function that passes on the first text of each kind with an ending."""
     kinds: set[str] = set()
 
     def inform_once(kind: str, text: str) -> None:
         if kind not in kinds:
             kinds.add(kind)
-            inform(text)
+            inform(text + ending)
 
     return inform_once
 

@@ -203,13 +203,13 @@ def _reason(path: Path, error: Exception) -> str:
     if _is_torchscript(path):
         return (
             "is a TorchScript program, not a state_dict: save its weights with "
-            f'torch.save(torch.jit.load("{path.name}").state_dict(), "weights.pth")'
+            f'torch.save(torch.jit.load("{path}").state_dict(), "weights.pth")'
         )
     kinds = _classes(path, error)
     if any(kind.startswith("torch.nn.modules.") for kind in kinds):
         return (
             "is a pickled module, and only tensors are loaded: if you trust it, save its weights with "
-            f'torch.save(torch.load("{path.name}", weights_only=False).state_dict(), "weights.pth")'
+            f'torch.save(torch.load("{path}", weights_only=False).state_dict(), "weights.pth")'
         )
     if kinds:
         return (

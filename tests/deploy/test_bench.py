@@ -26,8 +26,9 @@ def saved(tmp_path_factory):
 
 def test_every_input_in_every_runtime(saved):
     pytest.importorskip("onnxruntime")
-    timings = list(bench(saved / "cyclegan", batch_sizes=(1, 4), sizes=(32, 64), runtimes=("cpu", "onnxruntime")))
-    expected = [(runtime, (batch, 3, size, size)) for runtime in ("cpu", "onnxruntime") for size in (32, 64) for batch in (1, 4)]
+    timings = list(bench(saved / "cyclegan", batch_sizes=(1, 4), sizes=(32, (64, 48)), runtimes=("cpu", "onnxruntime")))
+    shapes = [(batch, 3, height, width) for height, width in ((32, 32), (48, 64)) for batch in (1, 4)]
+    expected = [(runtime, shape) for runtime in ("cpu", "onnxruntime") for shape in shapes]
     assert [(timing.runtime, timing.shape) for timing in timings] == expected
     assert all(0 < timing.latency.median_ms <= timing.latency.p90_ms and timing.memory > 1e6 for timing in timings)
     assert all(timing.throughput == pytest.approx(1000 * timing.shape[0] / timing.latency.median_ms) for timing in timings)
@@ -61,6 +62,8 @@ def test_speed_up_against_another_generator():
     ("options", "message"),
     [
         (["--device", "gpu"], "device 'gpu' is unknown"),
+        (["--size", "64x33"], "size 64x33: this generator takes .* multiples of 4 from 8 up"),
+        (["--size", "64x"], "'64x' is not a size: expected N or WxH"),
         (["--size", "33"], "size 33: this generator takes .* multiples of 4 from 8 up"),
         (["--batch-size", "1,x"], "--batch-size 1,x: expected comma-separated whole numbers"),
         (["--batch-size", "0"], "--batch-size 0: expected comma-separated whole numbers"),

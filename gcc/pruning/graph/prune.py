@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -102,12 +103,7 @@ def prune(
     limit, importance = _parsed_budget(budget, inputs), _loaded_metric(metric, generator)
     request = _Request(generator, inputs, limit, importance, mac_counter, min_keep_ratio, round_to, weights)
     graph = Graph(generator, *inputs)
-    try:
-        result = request.fulfilled(followed_code(generator, graph, inputs, leave))
-    except FINAL:
-        raise
-    except GccError as reason:
-        result = _fulfilled_by_graph(request, graph, leave, reason)
+    result = _fulfilled(request, graph, leave)
     _warn_of_choice(result.choice)
     _warn_of_constants(result.followed.constant)
     _warn_of_walls(result.followed.trace)
@@ -216,6 +212,37 @@ class _Request:
         best = {name: _most_important(score, widths[name]) for name, score in scores.items() if score is not None}
         full_widths = {group.name: group.channels for group in groups}
         return _Choice(Selection(trace.atoms, channels, best), full_widths, scores, widths)
+
+
+def _fulfilled(request: _Request, graph: Graph, leave: Collection[str]) -> _Result:
+    """Return the pruned generator that runs its code, or its graph if the code cannot run or leaves most layers as they are.
+
+    Args:
+        request: what it is pruned to.
+        graph: the generator's graph.
+        leave: paths of modules to leave as they are.
+
+    Raises:
+        GccError: neither is proven.
+        BudgetError: the budget is out of reach.
+    """
+    try:
+        followed = followed_code(request.generator, graph, request.inputs, leave)
+    except GccError as reason:
+        return _fulfilled_by_graph(request, graph, leave, reason)
+    constants = GccError(f"the number of channels of {_listed([*map(repr, followed.constant)])}")
+    if len(followed.constant) > len(followed.layers):
+        with suppress(GccError):
+            return _fulfilled_by_graph(request, graph, leave, constants)
+    try:
+        return request.fulfilled(followed)
+    except FINAL as error:
+        if isinstance(error, BudgetError) and followed.constant:
+            with suppress(GccError):
+                return _fulfilled_by_graph(request, graph, leave, constants)
+        raise
+    except GccError as reason:
+        return _fulfilled_by_graph(request, graph, leave, reason)
 
 
 def _fulfilled_by_graph(request: _Request, graph: Graph, leave: Collection[str], reason: GccError) -> _Result:

@@ -95,8 +95,10 @@ def _sizes(trace: ChannelTrace, selection: Selection) -> dict[str, dict[str, Any
 def _sizes_of_weight(module: nn.Module) -> dict[str, Any]:
     """Return the attributes of a layer whose weight other code uses: it does not run itself."""
     weight = module._parameters.get("weight")
-    if weight is None or not isinstance(module, (nn.Linear, *CONVOLUTIONS)):
+    if weight is None or not isinstance(module, (nn.Linear, nn.Embedding, *CONVOLUTIONS)):
         return {}
+    if isinstance(module, nn.Embedding):
+        return {"num_embeddings": weight.shape[0], "embedding_dim": weight.shape[1]}
     if isinstance(module, nn.Linear):
         return {"in_features": weight.shape[1], "out_features": weight.shape[0]}
     inputs, outputs = (0, 1) if module.transposed else (1, 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from operator import itemgetter
@@ -39,6 +39,11 @@ class Followed:
     cut: Callable[[nn.Module, Selection], nn.Module]
     constant: tuple[str, ...] = ()
 
+    @property
+    def layers(self) -> list[str]:
+        """The layers that can lose channels."""
+        return [producer.parameter.rpartition(".")[0] for one in self.channels for producer in one.group.producers]
+
 
 def followed_code(generator: nn.Module, graph: Graph, inputs: Arguments, leave: Collection[str]) -> Followed:
     """Return the first way to follow the channels of a generator for which its own code runs with fewer channels.
@@ -51,10 +56,13 @@ def followed_code(generator: nn.Module, graph: Graph, inputs: Arguments, leave: 
     prunable: dict[str, None] = {}
     for follow_attributes, rules in product((False, True), (RULES, TRUNK_SIZED_HEADS)):
         trace = ChannelTrace(graph, leave, rules, training.graph if training else None, follow_attributes)
-        channels = _found_channels(trace)
-        layers = dict.fromkeys(producer.parameter.rpartition(".")[0] for one in channels for producer in one.group.producers)
-        prunable |= layers
-        followed = Followed(trace, channels, partial(cut, trace), tuple(layer for layer in prunable if layer not in layers))
+        try:
+            followed = Followed(trace, _found_channels(trace), partial(cut, trace))
+        except GccError as error:
+            errors.append((0, error))
+            continue
+        prunable |= dict.fromkeys(followed.layers)
+        followed = replace(followed, constant=tuple(layer for layer in prunable if layer not in followed.layers))
         smaller, selection = _trial(generator, followed)
         try:
             _require_same_code(smaller, inputs, trace, selection)

@@ -823,15 +823,50 @@ def test_an_input_without_values_beside_the_image_is_taken():
         gcc.prune(network, (IMAGE[:0], torch.zeros(1, 0)), "l1", "50%")
 
 
+class Projected(nn.Module):
+    """A generator whose code contains the number of channels that a linear layer returns."""
+
+    def __init__(self, *inner):
+        super().__init__()
+        self.project, self.inner, self.out = nn.Linear(16, 128), nn.Sequential(*inner, conv(8, 16)), conv(16, 3)
+
+    def forward(self, noise):
+        return self.out(self.inner(self.project(noise).view(-1, 8, 4, 4)).relu())
+
+
 def test_layers_whose_width_is_a_constant_of_the_code_are_named():
-    class Projected(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.project, self.inner, self.out = nn.Linear(16, 128), conv(8, 16), conv(16, 3)
-
-        def forward(self, noise):
-            return self.out(self.inner(self.project(noise).view(-1, 8, 4, 4)).relu())
-
     with pytest.warns(PruningWarning, match="contains the number of channels of these layers as a constant, so they keep all: 'project'"):
         smaller = gcc.prune(Projected(), torch.randn(2, 16), "l1", "50%")
-    assert smaller.project.out_features == 128 and smaller.inner.out_channels < 16
+    assert type(smaller) is Projected and smaller.project.out_features == 128 and smaller.inner[-1].out_channels < 16
+
+
+class Doubled(nn.Conv2d):
+    """A residual convolution."""
+
+    def __init__(self):
+        super().__init__(8, 8, 3, padding=1)
+
+    def forward(self, x):
+        return x + super().forward(x)
+
+
+@pytest.mark.parametrize(("inner", "budget"), [((), "8%"), ((Doubled(), Doubled(), Doubled()), "50%")])
+def test_the_graph_is_pruned_if_constants_keep_most_layers_or_more_than_the_budget(inner, budget):
+    with pytest.warns(PruningWarning, match="its code, which contains sizes as constants: the number of channels of 'p"):
+        smaller = gcc.prune(Projected(*inner), torch.randn(2, 16), "l1", budget)
+    assert type(smaller).__name__ == "PrunedGraph" and smaller.project.out_features < 128
+    assert smaller.project.out_features == 16 * smaller.inner[-1].in_channels
+
+
+def test_a_table_that_code_reads_states_its_size():
+    class Coded(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.codes, self.out = conv(3, 8), nn.Embedding(5, 8), conv(8, 3)
+
+        def forward(self, image):
+            features = self.stem(image)
+            return self.out(features + self.codes.weight[2][:, None, None])
+
+    smaller = gcc.prune(Coded(), IMAGE, "l1", "50%")
+    assert smaller.codes.embedding_dim == smaller.codes.weight.shape[1] == smaller.stem.out_channels < 8
