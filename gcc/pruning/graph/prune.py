@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -17,14 +17,14 @@ from gcc.models.modules import without_autocast
 from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.choice_warnings import warn_of_narrow_layers, warn_of_ties, warn_of_unranked_layers
 from gcc.pruning.cost import Cost, cost_of_shapes
-from gcc.pruning.graph.aten_graph import Graph, describe_call
+from gcc.pruning.graph.aten_graph import Graph
 from gcc.pruning.graph.computed_weights import computed_weights
 from gcc.pruning.graph.elsewhere import require_equal_elsewhere
 from gcc.pruning.graph.gains import changed_numbers, fold_gains
 from gcc.pruning.graph.groups import Selection, with_named_parts
 from gcc.pruning.graph.masked import Candidate
-from gcc.pruning.graph.propagate import ChannelTrace
 from gcc.pruning.graph.reset import reset
+from gcc.pruning.graph.result_warnings import listed, warn_of_changed_numbers, warn_of_constants, warn_of_unused_layers, warn_of_walls
 from gcc.pruning.graph.training import require_same_training
 from gcc.pruning.graph.verify import NO_CONSTANTS, require_equal, require_same_graph, with_random_weights
 from gcc.pruning.graph.ways import Followed, followed_code, followed_graph
@@ -36,8 +36,6 @@ from gcc.utils.arguments import checked_arguments
 from gcc.utils.renamed import renamed_keywords, warn_user
 
 WeightSource = Literal["inherited", "fresh"]
-LISTED = 3
-"""The most lines of code that a warning lists."""
 FINAL = (BudgetError, PluginError, TrainingError)
 """Errors that pruning the graph in place of the code would not avoid."""
 PRECISE = (torch.float32, torch.float64)
@@ -105,14 +103,14 @@ def prune(
     graph = Graph(generator, *inputs)
     result = _fulfilled(request, graph, leave)
     _warn_of_choice(result.choice)
-    _warn_of_constants(result.followed.constant)
-    _warn_of_walls(result.followed.trace)
-    _warn_of_unused_layers(result.followed.trace, leave)
+    warn_of_constants(result.followed.constant)
+    warn_of_walls(result.followed.trace)
+    warn_of_unused_layers(result.followed.trace, leave)
     if weights == "fresh":
         with located_errors(result.smaller, "expected a reset_parameters that takes its sizes from the parameters"):
             reset(result.smaller)
     else:
-        _warn_of_changed_numbers(changed_numbers(result.followed.trace.graph, result.graph, result.folded))
+        warn_of_changed_numbers(changed_numbers(result.followed.trace.graph, result.graph, result.folded))
     return result.smaller
 
 
@@ -230,7 +228,7 @@ def _fulfilled(request: _Request, graph: Graph, leave: Collection[str]) -> _Resu
         followed = followed_code(request.generator, graph, request.inputs, leave)
     except GccError as reason:
         return _fulfilled_by_graph(request, graph, leave, reason)
-    constants = GccError(f"the number of channels of {_listed([*map(repr, followed.constant)])}")
+    constants = GccError(f"the number of channels of {listed([*map(repr, followed.constant)])}")
     if len(followed.constant) > len(followed.layers):
         with suppress(GccError):
             return _fulfilled_by_graph(request, graph, leave, constants)
@@ -276,54 +274,6 @@ def _warn_of_choice(choice: _Choice) -> None:
     warn_of_narrow_layers(choice.channels, choice.widths, "the generator")
     warn_of_ties(choice.scores, choice.widths, "the generator")
     warn_of_unranked_layers(choice.scores, "the generator")
-
-
-def _warn_of_constants(layers: Sequence[str]) -> None:
-    if layers:
-        warn_user(
-            f"the code contains the number of channels of these layers as a constant, so they keep all: {_listed([*map(repr, layers)])}. "
-            "To prune them as well, write sizes as -1 or take them from shapes",
-            PruningWarning,
-        )
-
-
-def _warn_of_walls(trace: ChannelTrace) -> None:
-    lines = list(dict.fromkeys(map(describe_call, trace.walls)))
-    if lines:
-        warn_user(
-            f"channels that enter these operators are kept, because pruning has no rule for them: {_listed(lines)}. "
-            "To prune these channels as well, write the code with other operators",
-            PruningWarning,
-        )
-
-
-def _warn_of_unused_layers(trace: ChannelTrace, leave: Collection[str]) -> None:
-    """Warn of layers whose parameters `forward` does not use: other methods may apply them to channels that are removed."""
-    network = trace.graph.network
-    tensors = dict(network.named_parameters(remove_duplicate=False))
-    used = {id(tensors[name]) for graph in trace.graphs for node, _, name in graph.inputs() if name in tensors and node.users}
-    own = {path: {id(parameter) for parameter in module.parameters(recurse=False)} for path, module in network.named_modules() if path}
-    unused = [path for path, parameters in own.items() if parameters and not parameters & used]
-    layers = [layer for layer in unused if not any(f"{layer}.".startswith(f"{path}.") for path in leave)]
-    if layers:
-        warn_user(
-            f"the forward pass does not use these layers, so they stay as they are: {_listed([*map(repr, layers)])}. If another method "
-            "applies them to features, name the layers that compute these features in `leave`; naming these layers too ends this warning",
-            PruningWarning,
-        )
-
-
-def _listed(lines: Sequence[str]) -> str:
-    return "; ".join(lines[:LISTED]) + (f"; and {len(lines) - LISTED} more" if len(lines) > LISTED else "")
-
-
-def _warn_of_changed_numbers(lines: Sequence[str]) -> None:
-    if lines:
-        warn_user(
-            f"the pruned generator computes with other numbers, because its code derives them from widths: {_listed(lines)}. "
-            "It differs from the full one there even without the removed channels: train it, or name the layers in `leave`",
-            PruningWarning,
-        )
 
 
 def _check_shares(min_keep_ratio: float, round_to: int) -> None:

@@ -186,7 +186,7 @@ def _require_same_step(full: nn.Module, small: nn.Module, samples: Arguments) ->
 def _step_of(network: nn.Module, samples: Arguments) -> tuple[list[tuple[int, ...]], dict[str, Tensor]]:
     """Return the shapes of the outputs and the gradients by the names of the parameters; the network is changed by a training step.
 
-    There are no gradients if no output can be differentiated.
+    The gradients are empty if no output can be differentiated.
     """
     network.train().zero_grad()
     with repeatable(), torch.enable_grad():
