@@ -51,6 +51,19 @@ class Pruned:
     cost: Cost
 
 
+@dataclass(frozen=True)
+class ScoredGroups:
+    """The channel groups of a generator and their importance.
+
+    Attributes:
+        groups: the groups.
+        scores: importance by group name, (channels,); None if the metric does not score the group.
+    """
+
+    groups: Sequence[Group]
+    scores: Mapping[str, Tensor | None]
+
+
 def prune_family(
     architecture: Architecture[Any],
     network: nn.Module,
@@ -78,15 +91,43 @@ def prune_family(
         PluginError: the metric scores no channel, or a width belongs to no layer.
         TrainingError: a score is not finite.
     """
+    scored = score_family(architecture, network, base, metric, min_keep_ratio, rounds)
+    widths = widths_of_family(architecture, scored, limit, round_to)
+    return Pruned(widths, generator_cost(architecture, widths))
+
+
+def score_family(
+    architecture: Architecture[Any],
+    network: nn.Module,
+    base: int,
+    metric: ImportanceMetric,
+    min_keep_ratio: float = 0.0,
+    rounds: Iterable[None] = ONCE,
+) -> ScoredGroups:
+    """Return the channel groups of a generator with their importance; the arguments are those of `prune_family`.
+
+    Raises:
+        PluginError: the metric scores no channel, or a width belongs to no layer.
+    """
     groups = with_min_channels(find_groups(architecture, base), min_keep_ratio)
-    scores = score_groups(network, groups, metric, rounds)
+    return ScoredGroups(groups, score_groups(network, groups, metric, rounds))
+
+
+def widths_of_family(
+    architecture: Architecture[Any], scored: ScoredGroups, limit: Limit | LatencyBudget, round_to: int = 1
+) -> dict[str, int]:
+    """Return the widths of the largest generator of a family within `limit` that keeps the most important channels.
+
+    Raises:
+        BudgetError: the budget is out of reach.
+        TrainingError: a score is not finite.
+    """
     cost, milliseconds = partial(generator_cost, architecture), partial(_milliseconds, architecture)
     try:
-        widths = find_widths(groups, scores, limit, cost, milliseconds, round_to)
+        widths = find_widths(scored.groups, scored.scores, limit, cost, milliseconds, round_to)
     except BudgetError as error:
         raise BudgetError(f"{error}, or prune a generator of another width (`prune_width`)") from error
-    widths = drop_empty_levels(architecture, groups, widths)
-    return Pruned(widths, generator_cost(architecture, widths))
+    return drop_empty_levels(architecture, scored.groups, widths)
 
 
 def with_min_channels(groups: Iterable[Group], min_keep_ratio: float) -> list[Group]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -104,7 +105,8 @@ def _evaluated_as_given(context: RunContext, artifacts: Mapping[str, Artifact]) 
 def build_result(run: TrainingLoop) -> Result:
     """Return every trained pair in its best and last epoch, measured on the test split."""
     roles: dict[str, BestAndLast] = {}
-    timings = _timings_of_pairs(run)
+    # Other processes that compute at the same time would slow the passes that are timed.
+    timings = run.context.ranks.compute_on_main_process(partial(_timings_of_pairs, run))
     for role in run.result_widths:
         last = _last(run, role, timings[role], run.context.test)
         best = _best(run, role, timings[role], run.context.test)

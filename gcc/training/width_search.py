@@ -13,7 +13,7 @@ from gcc.errors import ArtifactError
 from gcc.models.modules import Widths
 from gcc.pruning.choice_warnings import warn_of_narrow_layers
 from gcc.pruning.importance import ONCE, random_gradients
-from gcc.pruning.search import prune_family
+from gcc.pruning.search import score_family, widths_of_family
 from gcc.registry import ImportanceMetric, Networks
 from gcc.training.build_pairs import saved_student, teacher_networks
 from gcc.training.context import RunContext, Stream
@@ -31,7 +31,7 @@ def search_student_widths(context: RunContext, metric: ImportanceMetric, pair: G
         yield from pair.gradients(islice(batches, metric.gradient_batches))
         context.loader.close(Stream.IMPORTANCE)
 
-    widths = context.ranks.broadcast_object(_within_budget(context, metric, pair.generators, gradients))
+    widths = _within_budget(context, metric, pair.generators, gradients)
     if context.ranks.is_main_process:
         full = context.architecture.full_widths(context.recipe.prune_width)
         for name, chosen in widths.items():
@@ -40,7 +40,7 @@ def search_student_widths(context: RunContext, metric: ImportanceMetric, pair: G
 
 
 def reachable_widths(context: RunContext, metric: ImportanceMetric) -> dict[str, Widths]:
-    """Return the widths that untrained generators would get within the budget.
+    """Return the widths that untrained generators would get within the budget. All ranks must call this.
 
     Raises:
         GccError: the budget is out of reach, or the metric does not fit the family.
@@ -79,17 +79,26 @@ def _require_same_direction(context: RunContext, artifacts: Mapping[str, Artifac
 def _within_budget(
     context: RunContext, metric: ImportanceMetric, generators: Networks, gradients: Callable[[nn.Module], Iterable[None]]
 ) -> dict[str, Widths]:
-    recipe, teacher, budgets = context.recipe, context.teacher_cost(), context.budgets()
-    return {
-        name: prune_family(
-            context.architecture,
+    """Return the widths of every generator within its budget.
+
+    All ranks score the channels, because their gradients are averaged. The main process alone searches, so that one rank's last digits
+    decide, and a latency is measured while the others wait.
+    """
+    recipe, architecture, teacher, budgets = context.recipe, context.architecture, context.teacher_cost(), context.budgets()
+    scored = {
+        name: score_family(
+            architecture,
             network,
             recipe.prune_width,
             metric,
-            budgets[name].resolve(teacher, recipe.mac_counter),
             recipe.min_keep_ratio,
-            recipe.round_to,
             gradients(network) if metric.gradient_batches else ONCE,
-        ).widths
+        )
         for name, network in generators.items()
     }
+
+    def search() -> dict[str, Widths]:
+        limits = {name: budgets[name].resolve(teacher, recipe.mac_counter) for name in scored}
+        return {name: widths_of_family(architecture, scored[name], limits[name], recipe.round_to) for name in scored}
+
+    return context.ranks.compute_on_main_process(search)

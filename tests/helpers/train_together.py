@@ -11,10 +11,12 @@ from safetensors.torch import save_file
 
 from gcc import Compressor, Teacher
 from gcc.data import loader
-from gcc.errors import RunError
+from gcc.deploy.latency import Latency
+from gcc.errors import BudgetError, RunError
 from gcc.evaluation import small_segmenter
+from gcc.pruning import search
 from gcc.registry import ARCHITECTURES, DATASETS
-from gcc.training import collapse
+from gcc.training import collapse, measure
 from gcc.training.build_pairs import teacher_networks
 from gcc.training.checkpoint import Checkpoints
 from gcc.training.loss_tree import flattened
@@ -27,8 +29,8 @@ SIZES = {"train": 40, "val": 6, "test": 6}
 SHARED = {"pix2pix": {"dropout": 0.0}, "cyclegan": {"pool_size": 0}, "sagan": {}, "srgan": {}}
 """Settings with which any number of ranks ends alike: nothing is drawn for each rank separately."""
 
-SINGLE_PRECISION = {"segmenters"}
-"""Tasks in which nothing is trained by several ranks."""
+SINGLE_PRECISION = {"segmenters", "latencies"}
+"""Tasks that do not compare what several ranks train."""
 
 
 def precise():
@@ -172,6 +174,27 @@ def failures(out):
     # The processes still agree on what they send.
     value = ranks.compute_on_main_process(lambda: calls.append("value") or {"rank": ranks.rank})
     save(out, "failures", {}, {"messages": messages, "calls": calls, "value": value})
+
+
+def latencies(out, budget):
+    """Compress to a latency; the clocks of the ranks differ, and each notes what it times."""
+    timed, rank = [], init_distributed().rank
+
+    def measured(networks, *arguments):
+        timed.append(len(networks))
+        # A microsecond for every weight in the main process.
+        return [Latency((1 + rank) * sum(weight.numel() for weight in network.parameters()) / 1e3, 0.0, "cpu", 1) for network in networks]
+
+    search.measure_optimized = lambda network, *arguments: measured([network])[0]
+    measure.measure_in_turns = measure.measure_optimized_in_turns = measured
+    run = new_run("pix2pix", epochs=1, budget=budget)
+    try:
+        run.check()
+        train(run)
+        reported = {role: row["latency_ms"] for role, row in run.result().measurements()["G"].items()}
+    except (BudgetError, RunError) as error:
+        reported = str(error)
+    save(out, "latencies", {}, {"timed": len(timed), "reported": reported, "widths": run.widths})
 
 
 def first(ranks, fail, calls):

@@ -117,6 +117,18 @@ def test_a_segmenter_trains_in_the_main_process_for_all(tmp_path):
 
 
 @pytest.mark.slow
+def test_the_main_process_alone_measures_latencies(tmp_path):
+    main, other = (left(folder, "latencies")[1] for folder in together(2, "latencies", tmp_path / "held", budget="40ms@cpu"))
+    assert main["timed"] > 2 and other["timed"] == 0
+    assert main["widths"] and main["widths"] == other["widths"]
+    assert 30 < main["reported"]["student"] <= 40 and main["reported"] == other["reported"]
+
+    main, other = (left(folder, "latencies")[1] for folder in together(2, "latencies", tmp_path / "refused", budget="0.1ms@cpu"))
+    assert main["reported"].startswith("budget 0.1 ms") and other["timed"] == 0
+    assert other["reported"].startswith("the main process failed: budget 0.1 ms")
+
+
+@pytest.mark.slow
 def test_a_failure_of_the_main_process_is_raised_in_all_which_then_still_agree(tmp_path):
     main, other = (left(folder, "failures")[1] for folder in together(2, "failures", tmp_path))
     assert main == {"messages": ["ValueError: no room\nat line 3"] * 2, "calls": ["function", "function", "value"], "value": {"rank": 0}}
