@@ -102,7 +102,18 @@ def first_line(error: BaseException) -> str:
 
 
 LISTED = 10
-"""Texts that a message lists."""
+"""Images and other items that a message lists with their reasons."""
+
+
+def abridged(texts: Iterable[str], most: int = 4, separator: str = ", ") -> str:
+    """Return the first texts in one line, and how many others there are.
+
+    >>> abridged("abcdef")
+    'a, b, c, d, and 2 more'
+    """
+    all_texts = list(texts)
+    others = len(all_texts) - most
+    return separator.join([*all_texts[:most], *([f"and {others} more"] if others > 0 else [])])
 
 
 def listed(texts: Sequence[str]) -> str:
@@ -118,8 +129,7 @@ def listed(texts: Sequence[str]) -> str:
         subject, colon, rest = text.partition(": ")
         subjects.setdefault(colon + rest or text, []).append(subject)
     parts = [", ".join(same) + (end if end.startswith(": ") else "") for end, same in subjects.items()]
-    more = [f"and {len(texts) - LISTED} more"] if len(texts) > LISTED else []
-    return "; ".join([*parts, *more])
+    return abridged([*parts, *texts[LISTED:]], len(parts), "; ")
 
 
 SYNONYMS = {"gpu": "cuda", "nvidia": "cuda", "rocm": "cuda"}

@@ -98,10 +98,20 @@ def direction(key: MetricKey) -> str:
     return "(higher is better)" if EVALUATORS.load(name).larger_is_better else "(lower is better)"
 
 
-def latency_note(columns: Iterable[Measurements]) -> str:
-    """Return a warning if the latencies scatter so much that their ratios mean little; an empty string if they do not."""
-    note = spread_note((values["latency_ms"], values["latency_p90_ms"]) for values in columns)
-    return note and f"{note}; `gcc bench STUDENT --against TEACHER` measures again"
+def latency_note(columns: Mapping[str, Measurements]) -> str:
+    """Return a warning if students miss their latency budget, or if latencies scatter so much that their ratios mean little; else "".
+
+    Args:
+        columns: the measurements by the columns' titles.
+    """
+    late = [
+        f"the {title} takes {values['ready_ms']:.4g} ms now, more than the budget of {values['promised_ms']:.4g} ms that its widths held"
+        for title, values in columns.items()
+        if "ready_ms" in values and not title.startswith("teacher") and values["ready_ms"] > values["promised_ms"]
+    ]
+    spread = spread_note((values["latency_ms"], values["latency_p90_ms"]) for values in columns.values())
+    notes = [*late, *([spread] if spread else [])]
+    return "; ".join([*notes, "`gcc bench STUDENT --against TEACHER` measures again"]) if notes else ""
 
 
 def spread_note(latencies: Iterable[tuple[float, float]]) -> str:

@@ -27,6 +27,8 @@ ORIGIN = "architecture"
 """The entry of the environment that names the distribution which provides the architecture."""
 GENERATED = "generated data"
 """The entry of the environment that names the dataset of a run on generated data; a run on a user's data has none."""
+WIDTHS_FROM = "widths from"
+"""The entry of the environment that names the saved student whose widths a run took; a run that searched its widths has none."""
 MAX_BYTES = 1 << 20
 MAX_WIDTH = 1 << 16
 MEASUREMENT_TEXTS = ("resolution", "latency_on")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gcc.artifacts.hub import is_address
-from gcc.errors import OutputError, RunError
+from gcc.errors import OutputError, RunError, abridged
 from gcc.utils.files import explained, require_room, set_aside, write_text
 
 RECIPE_FILE = "recipe.toml"
@@ -112,8 +112,7 @@ def runs_in(folder: Path) -> list[Path]:
 def choice_of_runs(folder: Path, runs: Sequence[Path]) -> str:
     """Return why the folder of several runs cannot be used, and what to name instead."""
     names = [str(run.relative_to(folder)) for run in runs]
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return f"{folder} contains the runs {', '.join(names[:NAMED])}{more}: name one, such as {runs[0]}"
+    return f"{folder} contains the runs {abridged(names, NAMED)}: name one, such as {runs[0]}"
 
 
 def _existing_files(out: Path) -> list[str]:

@@ -169,11 +169,11 @@ def summary(arch: str, measurements: Mapping[str, Mapping[str, Measurements]], f
 
 
 def _notes(measurements: Mapping[str, Mapping[str, Measurements]]) -> dict[str, str]:
-    """Return the protocols of the metrics, and a warning if latencies scatter."""
+    """Return the protocols of the metrics, and a warning on latencies."""
     columns = [measured for of_generator in measurements.values() for measured in of_generator.values()]
     notes = {", ".join(names): protocol for protocol, names in by_protocol(columns).items()}
-    warning = latency_note(columns)
-    return notes | {"latency": warning} if warning else notes
+    warnings = {f"latency of {generator}": latency_note(of_generator) for generator, of_generator in measurements.items()}
+    return notes | {title: warning for title, warning in warnings.items() if warning}
 
 
 def pruning_bars(widths: Mapping[str, int], full: Mapping[str, int], source: str) -> NarrowTable:

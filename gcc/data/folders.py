@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from gcc.data.images import OTHER_SUFFIXES, SUFFIXES, entries, files_below, image_files, images_below
-from gcc.errors import DataError
+from gcc.errors import DataError, abridged
 
 READ = f"files with the suffixes {', '.join(sorted(SUFFIXES))}"
 """Which files are images, for messages."""
@@ -34,9 +34,7 @@ def require_folder(root: Path | None) -> Path:
 
 def describe_contents(root: Path) -> str:
     """Return the contents of `root` as text, such as `train/ (400 images), notes.txt`."""
-    described = [_entry(path) for path in entries(root)]
-    more = [f"and {len(described) - SHOWN} more"] if len(described) > SHOWN else []
-    return ", ".join(described[:SHOWN] + more)
+    return abridged([_entry(path) for path in entries(root)], SHOWN)
 
 
 def describe_lack(folder: Path) -> str:

@@ -7,13 +7,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from gcc.errors import PruningWarning
+from gcc.errors import PruningWarning, abridged
 from gcc.utils.renamed import warn_user
 
 NARROW = 0.1
 """Share of its channels below which a layer is narrow."""
-LISTED = 4
-"""The most layers that a warning lists."""
 
 
 def warn_of_narrow_layers(full: Mapping[str, int], widths: Mapping[str, int], generator: str) -> None:
@@ -67,9 +65,8 @@ def warn_of_unranked_layers(scores: Mapping[str, Tensor | None], generator: str)
     """
     names = [name for name, score in scores.items() if score is None]
     if names:
-        more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
         warn_user(
-            f"pruning {generator} keeps all channels of the layers {', '.join(names[:LISTED])}{more}, which the metric cannot rank "
+            f"pruning {generator} keeps all channels of the layers {abridged(names)}, which the metric cannot rank "
             "(slimming needs a norm with scales after a layer): use the metric l1, which ranks kernels",
             PruningWarning,
         )

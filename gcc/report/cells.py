@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from gcc.artifacts.comparison import AS_GIVEN, ROLES, Measurements, by_protocol, comparison_rows, latency_note, pruned_from
-from gcc.artifacts.config import Artifact
+from gcc.artifacts.config import WIDTHS_FROM, Artifact
 from gcc.artifacts.run_folder import STUDENT, TEACHER, data_of
 from gcc.artifacts.run_info import RunInfo
 from gcc.pruning.budget import Budget, LatencyBudget
@@ -251,29 +251,37 @@ def _summary(name: str, artifact: Artifact) -> Summary:
         for row, of_row in zip(rows, cells, strict=True):
             of_row.append(limit(budget, counter, measurements["teacher"]) if row.key == limited(budget, counter) else "")
     titled = [(row.title, of_row) for row, of_row in zip(rows, cells, strict=True)]
-    return Summary(name, _tiles(artifact, budget), columns, titled, by_protocol(measurements.values()), latency_note(measurements.values()))
+    return Summary(name, _tiles(artifact, budget), columns, titled, by_protocol(measurements.values()), latency_note(measurements))
 
 
 def _budget(artifact: Artifact) -> Budget | LatencyBudget | None:
-    """Return the budget that a generator was compressed to; None for a teacher, or if the file lacks what is needed to compare with it."""
-    if artifact.role != "student" or not {"teacher", "student"} <= artifact.measurements.keys():
+    """Return the budget that a generator was compressed to. None if its widths were not searched, or its file lacks the limited cost."""
+    if WIDTHS_FROM in artifact.environment or not _is_compared(artifact):
         return None
     budget = Budget.parse_each(artifact.recipe.budget, artifact.architecture.generators)[artifact.generator]
     is_measured = all(limited(budget, artifact.recipe.mac_counter) in column for column in artifact.measurements.values())
     return budget if is_measured else None
 
 
+def _is_compared(artifact: Artifact) -> bool:
+    """Return whether a generator is a student that is saved with its teacher's measurements."""
+    return artifact.role == "student" and {"teacher", "student"} <= artifact.measurements.keys()
+
+
 def _tiles(artifact: Artifact, budget: Budget | LatencyBudget | None) -> list[Tile]:
     """Return the most important results of a student: its share of the teacher's costs, its speed-up, and its first metric."""
-    if budget is None:
+    if not _is_compared(artifact):
         return []
     title = AS_GIVEN["teacher"] if AS_GIVEN["teacher"] in artifact.measurements else "teacher"
     teacher, student = artifact.measurements[title], artifact.measurements["student"]
     rows = {row.key: row for row in comparison_rows({title: teacher, "student": student})}
-    first = limited(budget, artifact.recipe.mac_counter)
+    counter = artifact.recipe.mac_counter
+    first, at_most = f"{counter}_macs", ""
+    if budget is not None:
+        first, at_most = limited(budget, counter), f"; budget {limit(budget, counter, teacher)}"
     second = "exact_macs" if first == "parameters" else "parameters"
     tiles = []
-    for key, note in ((first, f"; budget {limit(budget, artifact.recipe.mac_counter, teacher)}"), (second, "")):
+    for key, note in ((first, at_most), (second, "")):
         theirs, own = rows[key].cells
         share = f"{_ratio(student[key], teacher[key]):.1%}"
         tiles.append(Tile(share, f"of the teacher's {COSTS[key]}", f"{own.value}, {title} {theirs.value}{note}"))

@@ -212,5 +212,5 @@ def _summaries(columns: Columns) -> list[Summary]:
         teacher, *students = measured
         titles = [Column(teacher, "teacher"), *(Column(title, "student") for title in students)]
         rows = [(row.title, [str(cell) for cell in row.cells]) for row in comparison_rows(measured)]
-        summaries.append(Summary(generator, [], titles, rows, by_protocol(measured.values()), latency_note(measured.values())))
+        summaries.append(Summary(generator, [], titles, rows, by_protocol(measured.values()), latency_note(measured)))
     return summaries

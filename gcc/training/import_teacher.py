@@ -14,12 +14,12 @@ from gcc.artifacts.card import CARD
 from gcc.artifacts.config import CONFIG, WEIGHTS
 from gcc.artifacts.model import DISCRIMINATORS, environment
 from gcc.deploy.latency import measure_latency
-from gcc.errors import ArtifactError, GccError, OutputError, suggestion
+from gcc.errors import ArtifactError, GccError, OutputError, abridged, suggestion
 from gcc.recipe import changed
 from gcc.registry import ARCHITECTURES, StateDictMapping
 from gcc.training.result import GeneratorReport, TrainedPair
 from gcc.utils.files import set_aside
-from gcc.utils.weights import below_prefix, by_prefix, listed, matching, read_state_dicts
+from gcc.utils.weights import below_prefix, by_prefix, matching, read_state_dicts
 
 FILES = (CONFIG, WEIGHTS, CARD)
 
@@ -124,14 +124,14 @@ def _find(
         mappings = {name: mapping for name, tensors in state_dicts.items() if (mapping := mapping_of(tensors)) is not None}
         if len(mappings) > 1:
             remedy = "choose one of {} with `key`" if kind == "generator" else "save one of {} in a file of its own"
-            raise ArtifactError(f"{file} contains several {kind}s of {arch}: {remedy.format(listed(mappings))}")
+            raise ArtifactError(f"{file} contains several {kind}s of {arch}: {remedy.format(abridged(mappings))}")
         for name, mapping in mappings.items():
             return state_dicts[name], mapping
     name, tensors = next(iter(levels[0].items()))
-    keys = f"; it contains {listed(whole)}" if len(whole) > 1 else ""
+    keys = f"; it contains {abridged(whole)}" if len(whole) > 1 else ""
     readable = ARCHITECTURES.load(arch).importable.get(kind)
     expected = f"expected {readable}" if readable else f"{arch} reads no {kind} of other programs"
-    first = f"{f'in {name}, ' if name else ''}its first tensors are {listed(tensors)}{keys}"
+    first = f"{f'in {name}, ' if name else ''}its first tensors are {abridged(tensors)}{keys}"
     raise ArtifactError(f"{file} is not a {kind} that {arch} knows: {first}; {expected}")
 
 

@@ -11,7 +11,7 @@ import torch
 from PIL.Image import Image
 from torch import nn
 
-from gcc.artifacts.config import GENERATED, Artifact, Role
+from gcc.artifacts.config import GENERATED, WIDTHS_FROM, Artifact, Role
 from gcc.artifacts.model import environment
 from gcc.artifacts.run_folder import BEST, LAST
 from gcc.deploy.latency import Latency, measure_in_turns, measure_optimized_in_turns
@@ -227,5 +227,14 @@ def _trained_pair(
         for name, network in evaluated.generators.items()
     }
     trained: dict[str, nn.Module] = {name: network.eval() for name, network in discriminators.items()} if role == "teacher" else {}
-    generated = {GENERATED: context.config.dataset or context.architecture.demo_source} if context.uses_demo_data else {}
-    return TrainedPair(role, context.arch, context.architecture, reports, trained, environment(context.device) | generated)
+    return TrainedPair(role, context.arch, context.architecture, reports, trained, environment(context.device) | _origins(context, role))
+
+
+def _origins(context: RunContext, role: Role) -> dict[str, str]:
+    """Return where data and widths come from, if not from the user's folder and a search; entries of the environment."""
+    origins = {}
+    if context.uses_demo_data:
+        origins[GENERATED] = context.config.dataset or context.architecture.demo_source
+    if role == "student" and (folder := context.config.student or context.config.widths):
+        origins[WIDTHS_FROM] = str(folder)
+    return origins

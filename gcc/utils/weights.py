@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 import zipfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from hashlib import file_digest
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from gcc.errors import ArtifactError, GccError, suggestion
+from gcc.errors import ArtifactError, GccError, abridged, suggestion
 
 PARALLEL = "module."
 """Prefix that torch's DataParallel adds to every name."""
@@ -27,8 +27,6 @@ GIT_LFS = b"version https://git-lfs"
 COUNTER = "num_batches_tracked"
 EXTRA_STATE = "_extra_state"
 """The end of the names under which a state_dict holds values of modules other than tensors."""
-MAX_LISTED = 4
-"""The most names or differences that a message lists."""
 
 
 class Weights:
@@ -148,16 +146,6 @@ def below_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor
     """
     start = f"{prefix}."
     return _without_wrappers({name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)})
-
-
-def listed(texts: Iterable[str], separator: str = ", ") -> str:
-    """Return the first texts in one line, and the number of the others.
-
-    >>> listed("abcdef")
-    'a, b, c, d, and 2 more'
-    """
-    first, others = [*texts][:MAX_LISTED], [*texts][MAX_LISTED:]
-    return separator.join([*first, *([f"and {len(others)} more"] if others else [])])
 
 
 def _state_dicts(state: object, key: str = "", depth: int = 0, in_list: bool = False) -> Iterator[tuple[str, dict[str, Tensor]]]:
@@ -299,7 +287,7 @@ def matching(
             differences.append(f"{theirs} is missing, expected {tuple(tensor.shape)}")
     differences += [f"{theirs} matches no parameter" for theirs in tensors if theirs not in used]
     if differences:
-        raise ArtifactError(f"{source} does not fit {what}: {listed(differences, '; ')}")
+        raise ArtifactError(f"{source} does not fit {what}: {abridged(differences, separator='; ')}")
     return matches
 
 

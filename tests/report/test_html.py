@@ -135,6 +135,16 @@ def test_a_latency_budget_is_shown_with_the_measured_latency(tmp_path):
     assert "latency, ready for inference (onnxruntime, cpu, 2 threads), budget 5 ms12 ms4.8 ms (2.5x)4.8 ms (2.5x)at most 5 ms" in words
 
 
+def test_a_student_whose_widths_were_given_has_no_budget(tmp_path):
+    folder = full_run(tmp_path / "run")
+    path = folder / "student" / "config.json"
+    config = json.loads(path.read_text())
+    config["environment"] = {"widths from": "runs/other/student"}
+    path.write_text(json.dumps(config))
+    words = Page(report([folder])).words
+    assert "of the teacher's MACs, exact" in words and "widths fromruns/other/student" in words and "at most" not in words
+
+
 def test_a_damaged_budget_is_refused(tmp_path):
     folder = full_run(tmp_path / "run")
     path = folder / "student" / "config.json"

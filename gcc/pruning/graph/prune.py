@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from gcc.deploy.latency import measure_optimized
-from gcc.errors import BudgetError, GccError, PluginError, PruningWarning, TrainingError, first_line, suggestion
+from gcc.errors import BudgetError, GccError, PluginError, PruningWarning, TrainingError, abridged, first_line, suggestion
 from gcc.models.calls import Arguments, arguments_of, located_errors, require_values, shapes_of, unwrapped
 from gcc.models.modules import without_autocast
 from gcc.pruning.budget import Budget, LatencyBudget
@@ -24,7 +24,7 @@ from gcc.pruning.graph.gains import changed_numbers, fold_gains
 from gcc.pruning.graph.groups import Selection, with_named_parts
 from gcc.pruning.graph.masked import Candidate
 from gcc.pruning.graph.reset import reset
-from gcc.pruning.graph.result_warnings import listed, warn_of_changed_numbers, warn_of_constants, warn_of_unused_layers, warn_of_walls
+from gcc.pruning.graph.result_warnings import warn_of_changed_numbers, warn_of_constants, warn_of_unused_layers, warn_of_walls
 from gcc.pruning.graph.training import require_same_training
 from gcc.pruning.graph.verify import NO_CONSTANTS, require_equal, require_same_graph, with_random_weights
 from gcc.pruning.graph.ways import Followed, followed_code, followed_graph
@@ -228,7 +228,7 @@ def _fulfilled(request: _Request, graph: Graph, leave: Collection[str]) -> _Resu
         followed = followed_code(request.generator, graph, request.inputs, leave)
     except GccError as reason:
         return _fulfilled_by_graph(request, graph, leave, reason)
-    constants = GccError(f"the number of channels of {listed([*map(repr, followed.constant)])}")
+    constants = GccError(f"the number of channels of {abridged(map(repr, followed.constant))}")
     if len(followed.constant) > len(followed.layers):
         with suppress(GccError):
             return _fulfilled_by_graph(request, graph, leave, constants)

@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from gcc.errors import PruningWarning
+from gcc.errors import PruningWarning, abridged
 from gcc.pruning.graph.aten_graph import describe_call
 from gcc.pruning.graph.propagate import ChannelTrace
 from gcc.utils.renamed import warn_user
-
-LISTED = 3
-"""The most layers or lines of code that a warning lists."""
-
-
-def listed(lines: Sequence[str]) -> str:
-    """Return the first lines, and the number of the others."""
-    return "; ".join(lines[:LISTED]) + (f"; and {len(lines) - LISTED} more" if len(lines) > LISTED else "")
 
 
 def warn_of_constants(layers: Sequence[str]) -> None:
@@ -62,4 +54,4 @@ def warn_of_changed_numbers(lines: Sequence[str]) -> None:
 
 def _warn(items: Sequence[str], fact: str, remedy: str) -> None:
     if items:
-        warn_user(f"{fact}: {listed(items)}. {remedy}", PruningWarning)
+        warn_user(f"{fact}: {abridged(items, separator='; ')}. {remedy}", PruningWarning)
