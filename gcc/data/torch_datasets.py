@@ -190,6 +190,8 @@ class TorchSource(DatasetSource):
             remedy = f"; give size={value.shape[-1]}, or resize the images" if is_image else ""
             raise DataError(f"{what} is {_described(value)}: expected {_shape(example)}{remedy}")
         tensor: Tensor = value.detach().to("cpu", example.dtype)
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise DataError(f"{what} has values that are not finite: correct it, or leave it out with `skip_bad=True`")
         if not _is_image(example):
             return tensor
         low, high = (float(bound) for bound in torch.aminmax(tensor))

@@ -92,7 +92,7 @@ def test_dicts_tuples_and_single_images_are_samples():
             r"A in item 1 .* from 0 to 255: expected images from -1 to 1; transforms.Normalize\(0.5, 0.5\)",
         ),
         (((image(1) * 127.5 + 127.5).byte(), image(1)), "A in item 1 .* is 3x32x32 of uint8: expected floating-point numbers"),
-        ((image(1) * float("nan"), image(1)), "A in item 1 .* has values from nan to nan"),
+        ((image(1) * float("nan"), image(1)), "A in item 1 .* has values that are not finite: correct it, or leave it out"),
         (image(1), "item 1 .* is 3x32x32 of float32: expected a dict of 'A', 'B', or a tuple in that order"),
         ({"image": image(1)}, "item 1 .* is a dict of 'image': expected a dict of 'A', 'B'"),
         ((np.zeros((3, 32, 32)), image(1)), "A in item 1 .* is of type ndarray: expected"),

@@ -80,7 +80,7 @@ def prune(
         budget: such as `3.0G` or `900M` MACs per sample, `25%`, `2.5Mparams`, `25%params` or `8ms@cpu`; shares are of the generator's cost.
         mac_counter: how MACs are counted, `exact` or `paper`.
         min_keep_ratio: least share of each group's channels that is kept.
-        round_to: a group that loses channels keeps a multiple of this.
+        round_to: a group that loses channels keeps a multiple of this; in grouped convolutions, a multiple of this many groups.
         leave: paths of modules to leave as they are; channels that enter or leave them are kept.
         weights: `inherited`, or `fresh` weights drawn by each module's `reset_parameters`; a module without that method inherits its own.
             Inherited weights absorb gains that code computes from a width (equalised learning rate). Other numbers that code computes from
