@@ -100,7 +100,14 @@ def _show_version(ctx: click.Context, parameter: click.Parameter, value: bool) -
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
     epilog="Example: gcc compress --arch pix2pix --budget 25%",
 )
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the versions and exit.")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the versions and exit; of `gcc`, those of the compiler: see `gcc version`.",
+)
 def main() -> None:
     """Compress GAN generators to a budget (GCC, NeurIPS 2021).
 
