@@ -106,7 +106,7 @@ def _show_version(ctx: click.Context, parameter: click.Parameter, value: bool) -
     is_eager=True,
     expose_value=False,
     callback=_show_version,
-    help="Show the versions and exit; of `gcc`, those of the compiler: see `gcc version`.",
+    help="Show the versions and exit; `gcc --version` shows the compiler's, so use `gcc version`.",
 )
 def main() -> None:
     """Compress GAN generators to a budget (GCC, NeurIPS 2021).
