@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export import Dim, ExportedProgram
 from torch.export.graph_signature import InputKind
+from torch.fx._lazy_graph_module import _use_lazy_graph_module
+from torch.fx.experimental import _config
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map, tree_map_only
 
@@ -101,6 +103,7 @@ def _exported(network: nn.Module, inputs: tuple[Any, ...], sizes: Any) -> Export
             _Data(),
             PassedAssertions(),
             _silenced(),
+            _economical(),
         ):
             return torch.export.export(network, inputs, dynamic_shapes=sizes)
 
@@ -110,8 +113,14 @@ def _steps(calls: Iterable[fx.Node]) -> list[fx.Node]:
 
 
 def _is_whole_range(node: fx.Node) -> bool:
-    """Return whether a call returns a whole dimension of its input. Sizes that are variables have the same text if they are equal."""
-    return operator_name(node) == "slice" and str(node.meta["val"].shape) == str(node.all_input_nodes[0].meta["val"].shape)
+    """Return whether a call returns a whole dimension of its input, for the example if sizes are variables."""
+    return operator_name(node) == "slice" and _example_shape(node) == _example_shape(node.all_input_nodes[0])
+
+
+def _example_shape(node: fx.Node) -> list[str]:
+    """Return the shape of a node's tensor in the example; a size that depends on values is an expression."""
+    sizes = node.meta["val"].shape
+    return [str(size.node.hint or size) if isinstance(size, torch.SymInt) else str(size) for size in sizes]
 
 
 def doubled(tensor: Tensor) -> Tensor:
@@ -135,6 +144,14 @@ def _silenced() -> Iterator[None]:
             yield
     finally:
         logging.disable(disabled)
+
+
+@contextmanager
+def _economical() -> Iterator[None]:
+    """Spare torch.export work: code of graphs that change again, and proofs of whether each variable size can be 0 or 1."""
+    settings: Any = _config
+    with _use_lazy_graph_module(True), settings.patch(backed_size_oblivious=True):
+        yield
 
 
 DATA: Any = Tensor.data
