@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import fx, nn
+from torch.fx._lazy_graph_module import _LazyGraphModule
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from gcc.errors import GccError
@@ -123,7 +124,8 @@ class PrunedGraph(nn.Module):
         assert inputs is not None and outputs is not None
         module.graph.set_codegen(fx.graph.CodeGen())
         module.recompile()
-        return Program(type(module).forward, inputs, outputs, module.code)
+        code = module.code
+        return Program(type(module).forward, inputs, outputs, code)
 
 
 def _has(module: nn.Module, path: str) -> bool:
@@ -174,7 +176,7 @@ def _with_sizes(graph: Graph, variant: Variant, trace: ChannelTrace, selection: 
     copies: dict[fx.Node, fx.Node] = {}
     output = (copied := fx.Graph()).graph_copy(module.graph, copies)
     copied.output(output)
-    smaller = fx.GraphModule(module, copied)
+    smaller = _LazyGraphModule(module, copied)
     smaller._in_spec, smaller._out_spec = module._in_spec, module._out_spec
     for node, step in zip(graph.steps(), steps, strict=True):
         rule = SIZES.get(operator_name(node))
@@ -185,7 +187,6 @@ def _with_sizes(graph: Graph, variant: Variant, trace: ChannelTrace, selection: 
             copied.erase_node(node)
     # A call that the output does not depend on is not traced, so its sizes may not fit.
     copied.eliminate_dead_code()
-    smaller.recompile()
     return smaller
 
 
