@@ -100,12 +100,19 @@ def _exported(network: nn.Module, inputs: tuple[Any, ...], sizes: Any) -> Export
         warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"torch\.")
         with (
             located_errors(network, "expected code that torch.export can follow, independent of the values of the input"),
+            network.register_forward_pre_hook(_take_any_keyword),
             _Data(),
             PassedAssertions(),
             _silenced(),
             _economical(),
         ):
             return torch.export.export(network, inputs, dynamic_shapes=sizes)
+
+
+def _take_any_keyword(network: nn.Module, inputs: tuple[Any, ...]) -> None:
+    """Let code call layers by keywords such as `mod=`, which is also the name of a parameter of the call that torch puts in their way."""
+    call: Any = nn.Module.__call__
+    call.__code__ = call.__code__.replace(co_posonlyargcount=1)
 
 
 def _steps(calls: Iterable[fx.Node]) -> list[fx.Node]:

@@ -86,6 +86,17 @@ def asserted_features(self, x):
     return x * 2
 
 
+class Modulated(nn.Conv2d):
+    """A layer with a keyword that torch.export cannot pass."""
+
+    def forward(self, x, *, mod):
+        return super().forward(x) * mod
+
+
+def modulated(self, x):
+    return self.inner(x, mod=x.mean((2, 3), keepdim=True).sigmoid())
+
+
 def scaled_by_a_hook(layer):
     """Return a layer whose weight a hook of one's own computes before every pass."""
     layer.register_parameter("weight_orig", nn.Parameter(layer.weight.data))
@@ -108,6 +119,7 @@ HABITS = {
     "hook of one's own": (by_inner, lambda: {"inner": scaled_by_a_hook(conv(8, 8))}),
     "assertions about values": (asserted_features, dict),
     "one device alone": (on_cpu_alone, dict),
+    "keyword of torch's own": (modulated, lambda: {"inner": Modulated(8, 8, 1)}),
     "gated cell": (gated_by_hand, lambda: {"input": nn.Linear(8, 12), "hidden": nn.Linear(6, 12), "back": nn.Linear(6, 8)}),
 }
 
