@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from gcc.errors import GccError
 from gcc.models.calls import Arguments, copies, tensors_in
@@ -50,6 +50,7 @@ class Reference:
         counterparts: the arguments of the smaller network's calls by the full network's call.
         folded: calls of the full graph whose numbers the weights of the smaller network contain.
         training: whether the networks are in training mode; the graph may be that of evaluation mode, whose norms and dropout then train.
+        widens_constants: whether float64 replaces float32 where the graph has it as a constant.
     """
 
     trace: ChannelTrace
@@ -57,6 +58,7 @@ class Reference:
     counterparts: Mapping[fx.Node, CallArguments]
     folded: Collection[fx.Node] = ()
     training: bool = False
+    widens_constants: bool = False
 
     @classmethod
     def of(cls, trace: ChannelTrace, selection: Selection, graph: Graph, folded: Collection[fx.Node] = ()) -> Reference:
@@ -139,6 +141,7 @@ class _MaskedNetwork(fx.Interpreter):
         self.extra_traceback = False
         self.trace, self.selection = reference.trace, reference.selection
         self.counterparts, self.folded = reference.counterparts, reference.folded
+        self.precisions = {torch.float32: torch.float64} if reference.widens_constants else {}
         # A graph of training mode has the modes of its own layers, which code may set otherwise.
         self.sets_training = reference.training and not reference.trace.graph.training
         self.unmasked = _weight_norm_nodes(self.trace, network)
@@ -154,9 +157,14 @@ class _MaskedNetwork(fx.Interpreter):
         return tensors_in(self.run(*inputs))
 
     def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
+        if target is torch.ops.aten._assert_tensor_metadata.default:
+            # The graph was exported in the given precision, and may run in another one.
+            return None
         if self.sets_training and isinstance(target, torch._ops.OpOverload):
             names = [argument.name for argument in target._schema.arguments]
             args = [True if name in TRAINING_FLAGS else value for name, value in zip(names, args, strict=False)]
+        if self.precisions:
+            args, kwargs = tree_map_only(torch.dtype, lambda dtype: self.precisions.get(dtype, dtype), (args, kwargs))
         return super().call_function(target, tuple(args), kwargs)
 
     def run_node(self, n: fx.Node) -> Any:

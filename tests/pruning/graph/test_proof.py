@@ -7,7 +7,7 @@ from torch import nn
 import gcc
 from gcc.errors import GccError, PruningWarning
 from gcc.pruning.graph.aten_graph import Graph
-from gcc.pruning.graph.graph_form import OtherSizesError
+from gcc.pruning.graph.graph_form import OtherSizesError, PrunedGraph
 from gcc.pruning.graph.masked import Candidate
 from gcc.pruning.graph.rules import RULES, first
 from gcc.pruning.graph.training import require_same_training
@@ -247,3 +247,17 @@ def test_an_output_that_shows_nothing_proves_nothing(scale):
 @pytest.mark.parametrize("scale", [1e-12, 1e18])
 def test_outputs_may_be_small_or_large(scale):
     assert gcc.prune(blind(scale), IMAGE, "l1", "60%").stem.out_channels < 8
+
+
+@pytest.mark.parametrize("form", ["code", "graph"])
+def test_rounding_that_code_amplifies_is_no_difference_whatever_precision_the_graph_has_as_a_constant(form):
+    """In float64 the code computes its positions in float64, while its graph names float32."""
+
+    def waves(self, x):
+        positions = torch.arange(x.shape[1]).type(x.type())[:, None] / 7
+        features = self.stem(x)
+        return torch.sin(1e4 * (self.out(features if form == "code" else features.view(-1, 8, 64)) + positions))
+
+    torch.manual_seed(0)
+    smaller = gcc.prune(Composed(waves, stem=nn.Linear(3, 64), out=nn.Linear(64, 3)), torch.zeros(1, 8, 3), "l1", "60%")
+    assert isinstance(smaller, PrunedGraph) == (form == "graph")
