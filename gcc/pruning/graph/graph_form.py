@@ -237,6 +237,11 @@ class Sizes:
             units = self._step.graph.call_function(operator.floordiv, (value, size))
             return self._step.graph.call_function(operator.mul, (units, kept))
 
+    def blocks(self, value: Any, count: int, axis: Axis) -> Any:
+        """Return the number of consecutive blocks of a dimension that keep a position; `value` if all of `count` blocks do."""
+        kept = int(self._selection.mask(axis).reshape(count, -1).any(1).sum())
+        return value if kept == count else kept
+
     def before(self, value: Any, axis: Axis) -> Any:
         """Return a position in a dimension without the removed positions before it."""
         if value is None or not isinstance(value, int) or self._selection.size(axis) == len(axis) or abs(value) >= len(axis):
@@ -297,10 +302,10 @@ def _normalized_shape(call: Sizes) -> dict[str, Any]:
 
 
 def _groups(call: Sizes) -> dict[str, Any]:
-    """Return the number of groups of channels of a norm or a convolution, which loses whole groups."""
+    """Return the number of groups of channels of a norm or a convolution, which loses whole groups or the same channels of each."""
     name, of = ("groups", "weight") if "groups" in call.full else ("num_groups", "input")
     channels = call.input(of)[0 if of == "weight" else 1]
-    return {name: call.scaled(call.arguments[name], channels)} if call.full[name] > 1 else {}
+    return {name: call.blocks(call.arguments[name], call.full[name], channels)} if call.full[name] > 1 else {}
 
 
 GROUPED = {name: _groups for name in ("group_norm", *(f"conv{transpose}{rank}d" for transpose in ("", "_transpose") for rank in (1, 2, 3)))}

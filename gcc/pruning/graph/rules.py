@@ -27,24 +27,36 @@ def elementwise(call: Call) -> Layout:
 
 
 def convolution(call: Call) -> Layout:
-    """Apply a convolution, possibly transposed or grouped; a grouped one loses whole groups, with their inputs and outputs."""
+    """Apply a convolution, possibly transposed or grouped.
+
+    A grouped one loses whole groups, with their inputs and outputs. If its groups have the same channels, such as those of the samples of
+    a batch that was folded into channels, every group loses the same ones.
+    """
     image, weight, groups, atoms = call["input"], call["weight"], call["groups"], call.atoms
     transposed = "transpose" in call.name
     channel = len(image) - len(weight) + 1
     atoms.fix(*weight[2:], *image[channel + 1 :])
     inputs, outputs = (weight[0], weight[1]) if transposed else (weight[1], weight[0])
-    if groups == 1:
-        atoms.tie(image[channel], inputs)
-        call.roles.outputs.append(outputs)
+    is_producer = True
+    if groups == 1 or _are_alike(atoms, groups, image[channel], weight[0]):
+        atoms.tie(image[channel], inputs if transposed else np.tile(inputs, groups))
+        outputs = np.tile(outputs, groups) if transposed else outputs
     else:
         atoms.fix(weight[1])
         group_atoms = atoms.blocks(weight[0], groups)
         atoms.tie(image[channel].reshape(groups, -1), group_atoms[:, None])
-        if not transposed and len(inputs) > 1:
-            call.roles.outputs.append(outputs)
+        is_producer = not transposed and len(inputs) > 1
         outputs = np.repeat(group_atoms, len(outputs)) if transposed else outputs
+    if is_producer:
+        call.roles.outputs.append(outputs)
     call.tie(outputs, "bias")
     return (*image[:channel], outputs, *fixed(call.shape[channel + 1 :]))
+
+
+def _are_alike(atoms: Atoms, groups: int, *axes: Axis) -> bool:
+    """Return whether each of `groups` consecutive blocks of every dimension has the same channels."""
+    blocks = [atoms.roots(axis).reshape(groups, -1) for axis in axes]
+    return any(map(atoms.prunable, axes)) and all(bool((block == block[:1]).all()) for block in blocks)
 
 
 def linear(call: Call) -> Layout:

@@ -167,3 +167,30 @@ def test_a_layer_that_the_output_does_not_depend_on_is_left_out():
     image = torch.rand(1, 3, 8, 8)
     torch.testing.assert_close(smaller(image), plain(image))
     assert width < 8
+
+
+class ModulatedUpscaling(nn.Module):
+    """Filters of every sample's own, as in StyleGAN2: the samples of a batch become groups of channels."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.stem, self.out = conv(3, width), conv(width, 3)
+        self.style, self.other_style = nn.Linear(4, width), nn.Linear(4, width)
+        self.filters, self.upscaling = nn.Parameter(torch.randn(1, width, width, 3, 3)), nn.Parameter(torch.randn(1, width, width, 2, 2))
+
+    def forward(self, x, code):
+        n, _, height, length = x.shape
+        filters = self.filters * self.style(code)[:, None, :, None, None]
+        filters = (filters / filters.square().sum((2, 3, 4), keepdim=True).sqrt()).flatten(0, 1)
+        x = functional.conv2d(self.stem(x).reshape(1, -1, height, length), filters, padding=1, groups=n).relu()
+        upscaling = (self.upscaling * self.other_style(code)[:, :, None, None, None]).flatten(0, 1)
+        return self.out(functional.conv_transpose2d(x, upscaling, stride=2, groups=n).unflatten(1, (n, -1)).squeeze(0))
+
+
+def test_samples_may_be_groups_of_channels():
+    torch.manual_seed(0)
+    network, images, codes = ModulatedUpscaling(8), torch.rand(2, 3, 4, 4), torch.rand(2, 4)
+    smaller = gcc.prune(network, (images, codes), "l1", "40%")
+    assert max(smaller.filters.shape[1:3]) < 8 and max(smaller.upscaling.shape[1:3]) < 8
+    one_by_one = [smaller(images[index : index + 1], codes[index : index + 1]) for index in range(2)]
+    torch.testing.assert_close(smaller(images, codes), torch.cat(one_by_one))
