@@ -41,7 +41,7 @@ def equals_masked(original: nn.Module, pruned: nn.Module, inputs: Sequence[Any])
                 return f"not checked: {name} is not a part of the original's"
             removed = torch.ones_like(parameter, dtype=torch.bool)
             removed[torch.meshgrid(*positions, indexing="ij") if positions else ()] = False
-            weights[computed(name)].masked_fill_(removed, 0)
+            weights[name if name in weights else computed(name)].masked_fill_(removed, 0)
     outputs, references = evaluated(pruned, inputs), evaluated(reference, inputs)
     if close(outputs, references, TOLERANCE):
         return "yes"
@@ -63,7 +63,7 @@ def without_norms(network: nn.Module) -> nn.Module:
 
 
 def computed(name: str) -> str:
-    """Return the name of the weight that is computed from a parameter.
+    """Return the name of the weight that torch's norms compute from a parameter.
 
     >>> computed("up.parametrizations.weight.original1"), computed("up.weight_orig"), computed("up.bias")
     ('up.weight', 'up.weight', 'up.bias')
