@@ -150,7 +150,9 @@ def read(folder: Path, role: Role | None = None) -> dict[str, Artifact]:
     artifacts = [read_config(path) for path in folders]
     for artifact in artifacts:
         if role is not None and artifact.role != role:
-            raise ArtifactError(f"{artifact.folder} contains a {artifact.role}: expected a {role}; `{artifact.role}` takes a {artifact.role}")
+            raise ArtifactError(
+                f"{artifact.folder} contains a {artifact.role}: expected a {role}; `{artifact.role}` takes a {artifact.role}"
+            )
     first = artifacts[0]
     for artifact in artifacts[1:]:
         if (artifact.role, artifact.arch, artifact.recipe) != (first.role, first.arch, first.recipe):

@@ -29,8 +29,8 @@ from gcc.pruning.graph.rules import RULES, WEIGHT_RULES
 OPAQUE = (nn.MultiheadAttention,)
 """Modules whose sizes are too entangled to be cut: channels that enter or leave them are kept."""
 
-RESHAPING = ("view", "reshape", "unflatten", "expand", "_unsafe_view")
-"""Operators to which code may pass a size that a module stores."""
+RESHAPING = ("view", "reshape", "unflatten", "expand", "_unsafe_view", "slice", "narrow")
+"""Operators to which code may pass a size that a module stores, as a shape or as the limit of a range."""
 
 HINT = "replace it by others, or move it to a module of its own and name that module in `leave`, so that the channels around it are kept"
 

@@ -275,19 +275,21 @@ def gated(call: Call) -> Layout:
 
 
 def sliced(call: Call) -> Layout:
-    """Return a range of a dimension.
-
-    If the range is one of several equal parts, these lose the same positions. With a step, the positions of each step are tied.
-    """
-    tensor, dim = call["self"], call["dim"] % len(call["self"])
-    axis = tensor[dim]
-    start, end = (call["start"], call["end"]) if "start" in call.arguments and "end" in call.arguments else _narrowed(call)
-    chosen = slice(start, end, call.arguments.get("step", 1))
-    begin, stop, step = chosen.indices(len(axis))
+    """Return a range of a dimension. If it is one of several equal parts, these lose the same positions."""
+    axis = call["self"][call["dim"]]
+    begin, stop, step = _range(call).indices(len(axis))
     size = stop - begin
     if step == 1 and 0 < size < len(axis) and len(axis) % size == 0 and begin % size == 0 and call.atoms.prunable(axis):
         parts = axis.reshape(-1, size)
         call.atoms.tie(parts, parts[:1])
+    return sliced_separately(call)
+
+
+def sliced_separately(call: Call) -> Layout:
+    """Return a range of a dimension, which loses other positions than the rest. With a step, the positions of each step are tied."""
+    tensor, dim = call["self"], call["dim"] % len(call["self"])
+    axis, chosen = tensor[dim], _range(call)
+    begin, stop, step = chosen.indices(len(axis))
     if step > 1 and begin < step and stop == len(axis) and len(axis) % step == 0:
         call.atoms.blocks(axis, len(axis) // step)
     elif step > 1:
@@ -295,8 +297,11 @@ def sliced(call: Call) -> Layout:
     return (*tensor[:dim], axis[chosen], *tensor[dim + 1 :])
 
 
-def _narrowed(call: Call) -> tuple[int, int]:
-    return call["start"], call["start"] + call["length"]
+def _range(call: Call) -> slice:
+    """Return the range that a call of `slice` or `narrow` selects."""
+    if "length" in call.arguments:
+        return slice(call["start"], call["start"] + call["length"])
+    return slice(call["start"], call["end"], call.arguments.get("step", 1))
 
 
 def regrouped(call: Call) -> Layout:
@@ -669,6 +674,9 @@ WEIGHT_RULES: dict[str, Rule] = {
     **{name: product_of_weights for name, rule in RULES.items() if rule is product},
 }
 """Rules for operators that compute a weight from parameters and buffers alone."""
+
+SEPARATE_RANGES: dict[str, Rule] = RULES | _rules(sliced_separately, "slice narrow")
+"""The same rules for ranges whose limits need not stay equal parts of a dimension."""
 
 TRUNK_SIZED_HEADS: dict[str, Rule] = RULES | _rules(regrouped_with_trunk_sized_heads, "view reshape unflatten")
 """The same rules for attention whose heads are as wide as their share of the features that they are computed from."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
@@ -13,11 +13,12 @@ from torch import nn
 from gcc.errors import GccError
 from gcc.models.calls import Arguments, located_errors, shapes_of
 from gcc.pruning.cost import cost_of_shapes
-from gcc.pruning.graph.aten_graph import Graph, calls_before_error, describe_call
+from gcc.pruning.graph.aten_graph import Graph, calls_before_error, describe_call, operator_name
+from gcc.pruning.graph.call import Rule
 from gcc.pruning.graph.graph_form import graph_forms
 from gcc.pruning.graph.groups import Channels, Selection, find_channels
 from gcc.pruning.graph.propagate import ChannelTrace
-from gcc.pruning.graph.rules import RULES, TRUNK_SIZED_HEADS
+from gcc.pruning.graph.rules import RULES, SEPARATE_RANGES, TRUNK_SIZED_HEADS
 from gcc.pruning.graph.slice import cut
 from gcc.pruning.graph.training import graph_for_training, require_same_steps, training_graph
 from gcc.pruning.graph.verify import NO_CONSTANTS, require_same_graph
@@ -46,15 +47,16 @@ class Followed:
 
 
 def followed_code(generator: nn.Module, graph: Graph, inputs: Arguments, leave: Collection[str]) -> Followed:
-    """Return the first way to follow the channels of a generator for which its own code runs with fewer channels.
+    """Return the way to follow the channels of a generator for which its own code runs with fewer channels in most layers.
 
     Raises:
         GccError: no way does; the error is that of the cut that came furthest in the generator's code.
     """
     training = training_graph(generator, graph, *inputs)
     errors: list[tuple[int, GccError]] = []
+    ways: list[Followed] = []
     prunable: dict[str, None] = {}
-    for follow_attributes, rules in product((False, True), (RULES, TRUNK_SIZED_HEADS)):
+    for follow_attributes, rules in product((False, True), (*_rules_for_ranges(graph), TRUNK_SIZED_HEADS)):
         trace = ChannelTrace(graph, leave, rules, training.graph if training else None, follow_attributes)
         try:
             followed = Followed(trace, _found_channels(trace), partial(cut, trace))
@@ -62,7 +64,6 @@ def followed_code(generator: nn.Module, graph: Graph, inputs: Arguments, leave: 
             errors.append((0, error))
             continue
         prunable |= dict.fromkeys(followed.layers)
-        followed = replace(followed, constant=tuple(layer for layer in prunable if layer not in followed.layers))
         smaller, selection = _trial(generator, followed)
         try:
             _require_same_code(smaller, inputs, trace, selection)
@@ -73,8 +74,19 @@ def followed_code(generator: nn.Module, graph: Graph, inputs: Arguments, leave: 
         except GccError as error:
             errors.append((calls_before_error(smaller, *inputs), error))
         else:
-            return followed
-    raise max(errors, key=itemgetter(0))[1]
+            ways.append(followed)
+            if prunable.keys() <= set(followed.layers):
+                break
+    if not ways:
+        raise max(errors, key=itemgetter(0))[1]
+    followed = max(ways, key=lambda way: len(set(way.layers)))
+    return replace(followed, constant=tuple(layer for layer in prunable if layer not in followed.layers))
+
+
+def _rules_for_ranges(graph: Graph) -> tuple[Mapping[str, Rule], ...]:
+    """Return the rules to follow ranges of channels with, the most general first."""
+    has_ranges = any(operator_name(node) in ("slice", "narrow") for node in graph.calls)
+    return (SEPARATE_RANGES, RULES) if has_ranges else (RULES,)
 
 
 def followed_graph(generator: nn.Module, graph: Graph, inputs: Arguments, leave: Collection[str]) -> Followed:
@@ -84,21 +96,22 @@ def followed_graph(generator: nn.Module, graph: Graph, inputs: Arguments, leave:
         GccError: no way does; the error is that of the last one.
     """
     training = graph_for_training(generator, graph, *inputs)
-    trace = ChannelTrace(graph, leave, RULES, training.graph if training else None)
-    channels = _found_channels(trace)
     failure = GccError("torch cannot export it in this form")
-    for form in graph_forms(trace):
-        followed = Followed(trace, channels, form.cut)
-        smaller, selection = _trial(generator, followed)
-        try:
-            _require_same_code(smaller, inputs, trace, selection)
-            if training is not None:
-                _require_same_code(smaller, training.inputs, trace, selection, training.graph)
-            require_same_steps(generator, form.cut(generator, Selection(trace.atoms, channels, {})), inputs)
-        except GccError as error:
-            failure = error
-        else:
-            return followed
+    for rules in _rules_for_ranges(graph):
+        trace = ChannelTrace(graph, leave, rules, training.graph if training else None)
+        channels = _found_channels(trace)
+        for form in graph_forms(trace):
+            followed = Followed(trace, channels, form.cut)
+            smaller, selection = _trial(generator, followed)
+            try:
+                _require_same_code(smaller, inputs, trace, selection)
+                if training is not None:
+                    _require_same_code(smaller, training.inputs, trace, selection, training.graph)
+                require_same_steps(generator, form.cut(generator, Selection(trace.atoms, channels, {})), inputs)
+            except GccError as error:
+                failure = error
+            else:
+                return followed
     raise failure
 
 

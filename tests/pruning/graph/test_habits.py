@@ -1,5 +1,7 @@
 """Generators written in ways that are common in published code."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch import nn
@@ -8,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 import gcc
 from gcc.errors import PruningWarning
+from gcc.pruning.graph.graph_form import PrunedGraph
 from tests.helpers.assertions import asserted
 from tests.helpers.graph_toys import Composed, conv
 from tests.pruning.graph.test_operators import Cut
@@ -194,3 +197,56 @@ def test_samples_may_be_groups_of_channels():
     assert max(smaller.filters.shape[1:3]) < 8 and max(smaller.upscaling.shape[1:3]) < 8
     one_by_one = [smaller(images[index : index + 1], codes[index : index + 1]) for index in range(2)]
     torch.testing.assert_close(smaller(images, codes), torch.cat(one_by_one))
+
+
+class Adaptive(nn.Module):
+    """A convolution whose channels get a gain and a bias from a range of a vector, as in AdaIN; `width` says how many."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.layer, self.width = conv(8, 8), width
+
+    def forward(self, x, numbers):
+        gain, bias = numbers[:, : self.width], numbers[:, self.width : 2 * self.width]
+        return self.layer(x) * gain[:, :, None, None] + bias[:, :, None, None], numbers[:, 2 * self.width :]
+
+
+def adapted(self, x):
+    """Modulate the inner features, which can lose channels, and the outer ones, which are added to the input and cannot."""
+    inner, rest = self.inner(x, self.map(self.latent))
+    outer, _ = self.outer(inner.relu(), rest)
+    return self.out(x + outer)
+
+
+def counted_once(self, x):
+    """Modulate with constant ranges."""
+    numbers = self.map(self.latent)[:, :, None, None]
+    inner = (self.inner(x) * numbers[:, 0:8] + numbers[:, 8:16]).relu()
+    return self.out(x + self.outer(inner) * numbers[:, 16:24] + numbers[:, 24:32])
+
+
+@pytest.mark.parametrize(
+    ("run", "layer", "form"),
+    [(adapted, lambda: Adaptive(8), Composed), (counted_once, lambda: conv(8, 8), PrunedGraph)],
+)
+def test_ranges_of_one_vector_lose_different_channels(run, layer, form):
+    torch.manual_seed(0)
+    network = Composed(
+        run, inner=layer(), outer=layer(), map=nn.Linear(4, 32), latent=nn.Parameter(torch.randn(1, 4)), out=conv(8, 3)
+    ).eval()
+    example = torch.randn(2, 8, 8, 8)
+    with pytest.warns(PruningWarning) if form is not Composed else nullcontext():
+        smaller = gcc.prune(network, example, "l1", "70%")
+    assert isinstance(smaller, form)
+    parameters, kept_parameters = dict(network.named_parameters()), dict(smaller.named_parameters())
+    name = "inner.layer.weight" if form is Composed else "inner.weight"
+    kept = [any(torch.equal(row, other) for other in kept_parameters[name]) for row in parameters[name]]
+    assert 1 < sum(kept) == len(kept_parameters[name]) < 8
+    assert len(kept_parameters[name.replace("inner", "outer")]) == 8 and len(kept_parameters["map.weight"]) == 16 + 2 * sum(kept)
+    removed = torch.tensor(kept).logical_not()
+    with torch.no_grad():
+        for tensor in (parameters[name], parameters[name.replace("weight", "bias")]):
+            tensor[removed] = 0
+        for tensor in (network.map.weight, network.map.bias):
+            tensor[:16][removed.repeat(2)] = 0
+        torch.testing.assert_close(smaller(example), network(example))
