@@ -46,7 +46,7 @@ def test_a_choice_among_equal_scores_is_reported(recwarn, scores, widths, ties):
 def test_layers_that_a_metric_cannot_rank_are_reported(recwarn):
     warn_of_unranked_layers({"a": torch.ones(2)}, "generator G")
     assert not recwarn
-    with pytest.warns(PruningWarning, match=r"keeps all channels of the layers 0, 1, 2, 3 and 2 more, .*metric l1"):
+    with pytest.warns(PruningWarning, match=r"keeps all channels of the layers 0, 1, 2, 3, and 2 more, .*metric l1"):
         warn_of_unranked_layers({str(number): None for number in range(6)}, "generator G")
 
 
