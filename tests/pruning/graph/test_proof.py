@@ -244,6 +244,17 @@ def test_an_output_that_shows_nothing_proves_nothing(scale):
         gcc.prune(blind(scale), IMAGE, "l1", "60%")
 
 
+def test_an_output_may_depend_little_on_the_removed_channels():
+    """A degree that a network estimates beside its image, near one half."""
+
+    def estimated(self, x):
+        features = self.stem(x).relu()
+        return self.out(features), torch.sigmoid(1e-5 * self.degree(features))
+
+    network = Composed(estimated, stem=conv(3, 8), out=conv(8, 3), degree=conv(8, 1))
+    assert gcc.prune(network, IMAGE, "l1", "60%").stem.out_channels < 8
+
+
 @pytest.mark.parametrize("scale", [1e-12, 1e18])
 def test_outputs_may_be_small_or_large(scale):
     assert gcc.prune(blind(scale), IMAGE, "l1", "60%").stem.out_channels < 8
