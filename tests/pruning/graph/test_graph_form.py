@@ -128,6 +128,9 @@ FUNCTIONS = {
     "new zeros": lambda net, x: torch.maximum(x, x.new_full((8, 1, 1), 0.1)),
     "noise": lambda net, x: x + 0.1 * torch.ones(1, 8, x.shape[2], x.shape[3]),
     "window": lambda net, x: x.view(-1, 8, x.shape[2] // 2, 2, x.shape[3] // 2, 2).mean((3, 5)),
+    "padding and cropping": lambda net, x: functional.pad(
+        x.view(-1, 8, x.shape[2], x.shape[3]), (0, -x.shape[3] % 2, 0, -x.shape[2] % 2), "replicate"
+    )[:, :, : x.shape[2], : x.shape[3]],
     "tokens": lambda net, x: (
         x.reshape(x.shape[0], 8, -1).transpose(1, 2).reshape(x.shape[0], -1, 2, 4).flatten(2).transpose(1, 2)[..., None]
     ),
@@ -183,6 +186,18 @@ TRAINED_OTHERWISE = {
 def test_code_that_its_graph_does_not_train_like_is_refused(name):
     with pytest.raises(GccError, match="cannot be used in its place: its outputs or gradients are not those of the code"):
         gcc.prune(Between(TRAINED_OTHERWISE[name]), torch.rand(1, 3, 4, 6), metric="l1", budget="70%")
+
+
+def test_random_numbers_may_be_drawn_in_the_precision_of_the_features():
+    def stochastic_depth(net, x):
+        x = x.view(-1, 8, x.shape[2], x.shape[3])
+        return x * (0.5 + torch.rand(x.shape[0], 1, 1, 1, dtype=x.dtype)) if net.training else x
+
+    with pytest.warns(PruningWarning, match="view"):
+        smaller = gcc.prune(Between(stochastic_depth), torch.rand(1, 3, 4, 6), metric="l1", budget="70%")
+    image = torch.rand(2, 3, 4, 6)
+    assert not torch.equal(smaller(image), smaller(image))
+    assert torch.equal(smaller.eval()(image), smaller(image))
 
 
 class NormedByHand(nn.Conv2d):
