@@ -391,13 +391,15 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     'tau was 0.5 and is 0.3'
     >>> differences({"epochs": 2, "steps": 130}, {"epochs": 4, "steps": None})
     'the length was 130 steps and is 4 epochs'
+    >>> differences({"epochs": 2, "steps": 130, "batch_size": 1}, {"epochs": 4, "steps": 130, "batch_size": 2})
+    'batch_size was 1 and is 2'
     """
     names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     units = [name for name in names if name in LENGTH_FIELDS]
     texts = [f"{name} was {_or_unset(before.get(name))} and is {_or_unset(now.get(name))}" for name in names if name not in units]
     if "steps" in units:
         texts.insert(0, f"the length was {_length_text(before)} and is {_length_text(now)}")
-    elif units:
+    elif units and not now.get("steps"):
         texts.insert(0, f"epochs was {before.get('epochs')} and is {now.get('epochs')}")
     return "; ".join(texts)
 

@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import textwrap
+import tomllib
 from pathlib import Path
 
 import click
@@ -54,6 +55,12 @@ def understood(words):
         assert rest and rest[0] in command.commands, f"{' '.join(words)}: no such command"
         command = command.commands[rest.pop(0)]
     return command.make_context(command.name, rest).params
+
+
+def test_every_extra_exists():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    groups = [group for text in (*PAGES.values(), README) for group in re.findall(r"\[([a-z,]+)\]'", text)]
+    assert groups and {name for group in groups for name in group.split(",")} <= extras.keys()
 
 
 @pytest.mark.parametrize(("page", "words"), COMMANDS, ids=[f"{page}: {' '.join(words)[:60]}" for page, words in COMMANDS])

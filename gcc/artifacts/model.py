@@ -29,6 +29,7 @@ from gcc.utils.files import write_text
 from gcc.utils.weights import matching
 
 DISCRIMINATORS = "discriminators.safetensors"
+WEIGHT_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".safetensors")
 SHARED = (CONFIG, WEIGHTS, DISCRIMINATORS, CARD, GRID)
 """The files of a student or a teacher that are shared on the Hub; no others are."""
 
@@ -140,6 +141,11 @@ def read(folder: Path, role: Role | None = None) -> dict[str, Artifact]:
         PluginError: the architecture is not installed.
     """
     folder = resolve_location(folder, role)
+    if folder.is_file() and folder.suffix in WEIGHT_SUFFIXES:
+        raise ArtifactError(
+            f"{folder} is a file: expected the folder of a saved generator; `gcc import --arch NAME {folder} TEACHER` makes one of the "
+            "weights that another program has saved"
+        )
     if not folder.is_dir():
         raise ArtifactError(f"{folder} is not a folder: expected one with config.json and model.safetensors, such as runs/pix2pix/student")
     folders = _generator_folders(folder)

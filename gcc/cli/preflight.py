@@ -117,7 +117,8 @@ def preflight(
     context = run.context
     if note := context.architecture.note:
         yield Finding("note", "ok", note)
-    yield finding_of("training", training, run)
+    if data is None or not context.uses_demo_data:
+        yield finding_of("training", training, run)
     yield finding_of("teacher", weights_of_teacher, context)
     yield finding_of("losses", weights_of_losses, context)
     yield finding_of("evaluators", evaluators, context)

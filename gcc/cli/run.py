@@ -100,7 +100,8 @@ def _start_or_resume(session: Session, command: str, options: dict[str, Any], re
         return
     checkpoint, facts = session.checkpoint, {}
     if checkpoint:
-        facts["resumed"] = f"after {checkpoint['phase']} epoch {checkpoint['epoch']}, step {checkpoint['done']}"
+        step = (checkpoint["epoch"] - 1) * run.context.loader.steps + checkpoint["done"]
+        facts["resumed"] = f"after {checkpoint['phase']} epoch {checkpoint['epoch']}, step {step}"
         if longer := longer_run(run, checkpoint):
             facts["longer"] = longer
     else:

@@ -14,6 +14,7 @@ from gcc.data.inspection import ImageInfo
 from gcc.data.paired import PairedImages, same_size
 from gcc.errors import DataError, listed
 from gcc.recipe import Recipe
+from gcc.utils.units import counted
 
 LAYOUTS = "expected train/ with images that hold A (left) and B (right) side by side, or A/train/ and B/train/ with images of equal names"
 Files = tuple[Path, Path | None]
@@ -114,5 +115,5 @@ def halves(path: Path, image: Image.Image) -> tuple[Image.Image, Image.Image]:
     """
     half, odd = divmod(image.width, 2)
     if odd:
-        raise DataError(f"{path} is {image.width} pixels wide: A and B side by side need an even width; crop it, or remove it")
+        raise DataError(f"{path} is {counted(image.width, 'pixel')} wide: A and B side by side need an even width; crop it, or remove it")
     return image.crop((0, 0, half, image.height)), image.crop((half, 0, image.width, image.height))

@@ -52,8 +52,7 @@ def describe_unread(folders: Iterable[Path], leave_out: Collection[Path] = ()) -
     """
     below = {path for folder in folders for path in files_below(folder, leave_out)}
     unread = [path for path in sorted(below) if path.suffix.lower() in OTHER_SUFFIXES]
-    files = f"{len(unread)} file{'' if len(unread) == 1 else 's'}"
-    return [f"{files} of other formats ({_suffixes(unread)}) are not read: save them as PNG to use them"] if unread else []
+    return [f"other formats are not read ({_suffixes(unread)}): save these files as PNG to use them"] if unread else []
 
 
 def describe_other_folders(root: Path, folders: Collection[Path]) -> list[str]:

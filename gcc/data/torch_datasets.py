@@ -20,6 +20,7 @@ from gcc.data.hold_out import EVERY, SPLITS
 from gcc.errors import DataError, first_line
 from gcc.registry import Architecture, DatasetSource
 from gcc.utils.seeds import random_states, restore_random
+from gcc.utils.units import counted
 
 UserData = Dataset[Any] | DataLoader[Any] | Mapping[str, Dataset[Any] | DataLoader[Any]]
 """What a user may give in place of a folder: a map-style dataset, a data loader, or these by split (`train`, `val`, `test`)."""
@@ -61,7 +62,8 @@ class TorchDatasets:
         least = 1 if len(given) > 1 else 2
         for split, dataset in self._datasets.items():
             if len(dataset) < least:
-                raise DataError(f"the {split} dataset {type(dataset).__name__} has {len(dataset)} items: expected {least} or more")
+                items = counted(len(dataset), "item")
+                raise DataError(f"the {split} dataset {type(dataset).__name__} has {items}: expected {least} or more")
 
     def bind(self, architecture: Architecture[Any]) -> TorchSplits:
         """Return the splits with the samples that a family needs."""

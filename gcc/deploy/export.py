@@ -169,7 +169,8 @@ def export(
 def _require_output(path: Path, artifact: Artifact, suffix: str) -> None:
     """Refuse an output file of another suffix, a folder, and a file of the saved generator."""
     if path.suffix != suffix:
-        raise OutputError(f"{path} does not have the suffix of the format: expected a file such as {path.with_suffix(suffix)}")
+        other = next((f', or `format="{name}"`' for name, one in FORMATS.items() if one.suffix == path.suffix), "")
+        raise OutputError(f"{path} does not have the suffix of the format: expected a file such as {path.with_suffix(suffix)}{other}")
     if path.is_dir():
         raise OutputError(f"{path} is a folder: expected a file, such as {path / ('generator' + suffix)}")
     if path.exists() and path.resolve().parent == artifact.folder.resolve():

@@ -19,6 +19,7 @@ from gcc.errors import BudgetError, GccError
 from gcc.experiments.runs import Member, RunGroup, given_twice
 from gcc.models.modules import Widths
 from gcc.recipe import LENGTH_FIELDS, read_toml, saved_length
+from gcc.registry import ARCHITECTURES
 from gcc.report.sweep import markdown_tables, read_sweep, save_sweep_report, teacher_text
 from gcc.training.config import RunOptions
 from gcc.training.pair import GANPair
@@ -72,6 +73,9 @@ class Sweep(RunGroup[dict[str, dict[str, Measurements]]]):
             if getattr(self.config, name) is not None:
                 raise GccError(f"a sweep trains a new student for each budget: leave {name} out")
         given = ["".join(budget.split()) for budget in budgets]
+        joined = [budget for budget in given if "," in budget]
+        if joined and len(ARCHITECTURES.load(teacher.arch).generators) == 1:
+            raise BudgetError(f"budget {joined[0]!r}: expected one budget for each student, not joined by commas")
         self.budgets = list(dict.fromkeys(given))
         self._merged = given_twice(given)
 

@@ -56,10 +56,12 @@ class ScoredGroups:
     """The channel groups of a generator and their importance.
 
     Attributes:
+        base: the generator's width.
         groups: the groups.
         scores: importance by group name, (channels,); None if the metric does not score the group.
     """
 
+    base: int
     groups: Sequence[Group]
     scores: Mapping[str, Tensor | None]
 
@@ -110,7 +112,7 @@ def score_family(
         PluginError: the metric scores no channel, or a width belongs to no layer.
     """
     groups = with_min_channels(find_groups(architecture, base), min_keep_ratio)
-    return ScoredGroups(groups, score_groups(network, groups, metric, rounds))
+    return ScoredGroups(base, groups, score_groups(network, groups, metric, rounds))
 
 
 def widths_of_family(
@@ -126,7 +128,7 @@ def widths_of_family(
     try:
         widths = find_widths(scored.groups, scored.scores, limit, cost, milliseconds, round_to)
     except BudgetError as error:
-        raise BudgetError(f"{error}, or prune a generator of another width (`prune_width`)") from error
+        raise BudgetError(f"{error}, or prune a generator of another width than {scored.base} (`prune_width`)") from error
     return drop_empty_levels(architecture, scored.groups, widths)
 
 
@@ -233,7 +235,8 @@ def search_latency(
     """
     limit = budget.milliseconds
     ranking, time_without = _Ranking(groups, scores, round_to), _CostCache(groups, milliseconds, round_to)
-    _require_within_reach(ranking, time_without, limit, lambda value: f"{value:.4g} ms", f"by {budget.runtime} on this machine")
+    unit = f"by {budget.runtime} on this machine, ready for inference"
+    _require_within_reach(ranking, time_without, limit, lambda value: f"{value:.4g} ms", unit)
     target, times = limit, []
     for _ in range(ATTEMPTS):
         removed = _least_removed(ranking, time_without, target, (1 - NEAR_ENOUGH_IN_TIME) * target)
@@ -360,7 +363,7 @@ def _require_within_reach(ranking: _Ranking, cost_without: _CostCache, limit: fl
     if not smallest <= limit <= largest:
         raise BudgetError(
             f"budget {shown(limit)} {unit}: this generator can be pruned to between {shown(smallest)} and {shown(largest)}; "
-            "give a budget in between"
+            + ("without pruning it holds the budget, so give a smaller one" if limit > largest else "give a larger budget")
         )
 
 

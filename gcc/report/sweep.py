@@ -27,6 +27,8 @@ from gcc.utils.units import counted
 
 MEASUREMENTS, PLAN, SAMPLES = "sweep.json", "sweep-plan.json", "sweep.png"
 """The files of a sweep that its page is written from, and the one that is written first."""
+OTHER_BUDGETS = ("75%", "50%", "25%", "10%", "5%")
+"""Budgets for one more student, of which the page names the first that the sweep lacks."""
 Columns = Mapping[str, Mapping[str, Measurements]]
 """Measurements by generator and title: the teacher first, then the students by budget."""
 
@@ -175,8 +177,9 @@ def _run(record: SweepRecord) -> list[Fact]:
 def next_steps(record: SweepRecord) -> list[NextStep]:
     """Return commands that add a student, and compare and measure those that are there."""
     students = [*record.students.values()]
+    other = next((budget for budget in OTHER_BUDGETS if budget not in record.students), "BUDGET")
     return [
-        NextStep("train one more student", shell_line("gcc", "sweep", "--resume", record.folder, "--budget", "75%")),
+        NextStep("train one more student", shell_line("gcc", "sweep", "--resume", record.folder, "--budget", other)),
         NextStep(
             "compare the runs", shell_line("gcc", "report", *(student.parent for student in students), "--out", record.folder / "runs.html")
         ),

@@ -15,6 +15,7 @@ from gcc.recipe import LENGTH_FIELDS, Recipe, differences, size_text
 from gcc.training.context import RunContext
 from gcc.training.footprint import networks_on_meta
 from gcc.training.retention import MAX_RATE, alpha_range, alpha_rate, sufficient_alpha_rate
+from gcc.utils.units import counted
 
 if TYPE_CHECKING:
     from gcc.training.checkpoint import CheckpointState
@@ -35,14 +36,15 @@ def training_plan(run: TrainingLoop) -> dict[str, str]:
     """Return the plan of any run, by title."""
     context = run.context
     notes = [note for note in (context.architecture.note, context.teacher_note, _other_data(context), context.data.test.note) if note]
-    steps = f"{context.loader.steps} steps{_end(context.recipe)}"
+    epochs = " + ".join(run.epochs_of_stages())
+    steps = f"{'epoch' if epochs == '1' else 'epochs'} of {counted(context.loader.steps, 'step')}{_end(context.recipe)}"
     return {
         **context.data.summary(size_text(context.recipe)),
         **({"note": "; ".join(notes)} if notes else {}),
         "device": f"{context.device}, {str(context.execution.dtype).removeprefix('torch.')}"
         + (", compiled" if context.execution.compile else "")
         + (f", {context.ranks.world} processes" if context.ranks.is_distributed else ""),
-        "training": f"{' + '.join(run.epochs_of_stages())} epochs of {steps}, {_batches(context)}",
+        "training": f"{epochs} {steps}, {_batches(context)}",
         "result": str(run.epoch_rule),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, count, islice
 
@@ -11,6 +12,7 @@ from torch import nn
 from gcc.artifacts.config import Artifact
 from gcc.errors import ArtifactError
 from gcc.models.modules import Widths
+from gcc.pruning.budget import LatencyBudget
 from gcc.pruning.choice_warnings import warn_of_narrow_layers
 from gcc.pruning.importance import ONCE, random_gradients
 from gcc.pruning.search import score_family, widths_of_family
@@ -98,6 +100,8 @@ def _within_budget(
     }
 
     def search() -> dict[str, Widths]:
+        if any(isinstance(budget, LatencyBudget) for budget in budgets.values()):
+            print(f"timing pruned generators until one holds {recipe.budget}: a second or two for each", file=sys.stderr, flush=True)
         limits = {name: budgets[name].resolve(teacher, recipe.mac_counter) for name in scored}
         return {name: widths_of_family(architecture, scored[name], limits[name], recipe.round_to) for name in scored}
 

@@ -250,6 +250,10 @@ def test_a_path_that_is_too_long_is_reported():
 def test_a_missing_generator_is_reported(tmp_path):
     with pytest.raises(ArtifactError, match="not a folder"):
         load(tmp_path / "nothing")
+    weights = tmp_path / "latest_net_G.pth"
+    weights.touch()
+    with pytest.raises(ArtifactError, match=r"latest_net_G.pth is a file: .*`gcc import --arch NAME .*latest_net_G.pth TEACHER`"):
+        Teacher.load(weights)
     with pytest.raises(ArtifactError, match=r"contains no config\.json"):
         load(tmp_path)
     for role in ("teacher", "student"):
@@ -262,7 +266,7 @@ def test_a_missing_generator_is_reported(tmp_path):
     shutil.rmtree(tmp_path / "student")
     assert single_generator(read(tmp_path)).role == "teacher"
     write(tmp_path / "student", "student")
-    with pytest.raises(ArtifactError, match="contains a student: expected a teacher"):
+    with pytest.raises(ArtifactError, match="contains a student: expected a teacher; `student` takes a student"):
         Teacher.load(tmp_path / "student")
 
 

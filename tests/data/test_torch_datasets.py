@@ -132,7 +132,7 @@ def test_an_error_in_the_users_code_names_its_line():
         (5, "data is of type int: expected a folder, or a dataset with __getitem__ and __len__"),
         ({"test": Pairs()}, "data with the splits test: expected 'train', and optionally 'val' and 'test'"),
         ({"train": Pairs(), "dev": Pairs()}, "splits train, dev"),
-        (Pairs(1), "has 1 items: expected 2 or more"),
+        (Pairs(1), "has 1 item: expected 2 or more"),
         (DataLoader(Pairs(), collate_fn=list), "its own sampler or collate_fn"),
         (DataLoader(Pairs(), sampler=WeightedRandomSampler([1.0] * 20, 20)), "its own sampler or collate_fn"),
     ],

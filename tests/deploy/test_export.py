@@ -149,7 +149,8 @@ def test_the_data_of_the_run_measures_its_generators(saved, tmp_path, small_worl
         ({"format": "tflite"}, GccError, "format 'tflite' is unknown"),
         ({"format": "pt2", "precision": "fp16"}, GccError, '`precision="fp16"` requires `format="onnx"`'),
         ({"calibration": "images"}, GccError, "`calibration` requires lower precision"),
-        ({"out": "out.bin"}, OutputError, "expected a file such as .*out.onnx"),
+        ({"out": "out.bin"}, OutputError, "expected a file such as .*out.onnx$"),
+        ({"out": "out.pt2"}, OutputError, 'expected a file such as .*out.onnx, or `format="pt2"`'),
         ({"precision": "int8", "calibration": "nowhere"}, DataError, "contains 0 images"),
     ],
 )
@@ -274,6 +275,16 @@ def test_the_script_reads_pixels_as_translate_does(mode, saved, tmp_path):
     (image.convert("I") if mode == "I" else image).save(path)
     expected = np.asarray(read_rgb(path), np.float32) / 127.5 - 1
     np.testing.assert_array_equal(runpy.run_path(str(script))["read"](path)[0].transpose(1, 2, 0), expected)
+
+
+def test_the_script_refuses_floating_point_images_and_makes_the_folder(saved, tmp_path):
+    *_, script = export(saved / "cyclegan", tmp_path / "out.pt", format="torchscript").guides
+    Image.fromarray(np.zeros((32, 32), np.float32)).save(tmp_path / "float.tif")
+    module = runpy.run_path(str(script))
+    with pytest.raises(ValueError, match="floating-point images are not read"):
+        module["read"](tmp_path / "float.tif")
+    module["write"](tmp_path / "new" / "out.png", np.zeros((1, 3, 8, 8)))
+    assert pixels(tmp_path / "new" / "out.png").shape == (8, 8, 3)
 
 
 def test_files_of_lower_precision_say_how_to_feed_them(saved, tmp_path):

@@ -130,7 +130,7 @@ def test_what_is_dropped_is_said_once(tmp_path):
     for name in ("a.GIF", "sub/b.gif", "c.heic", "notes.txt", "out.gif"):
         (tmp_path / "in" / name).touch()
     _, (_, unread) = translated(tmp_path / "student", tmp_path / "in", tmp_path / "in" / "out")
-    assert unread == "4 files of other formats (3 .gif, 1 .heic) are not read: save them as PNG to use them"
+    assert unread == "other formats are not read (3 .gif, 1 .heic): save these files as PNG to use them"
 
 
 def test_subfolders_keep_their_names_and_the_output_is_not_read(tmp_path):

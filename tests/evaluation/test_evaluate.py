@@ -90,7 +90,8 @@ def test_sets_of_images_need_no_names_in_common(tmp_path):
         (lambda t: evaluate(t / "fake", t / "empty", evaluators="l1"), "contains no images"),
         (lambda t: evaluate(t / "fake", t / "real"), "no evaluators"),
         (lambda t: evaluate(t / "fake", t / "other", evaluators="l1"), "has no image with the name of .*0.png"),
-        (lambda t: evaluate(t / "fake", t / "large", evaluators="l1"), "differ in size"),
+        (lambda t: evaluate(t / "fake", t / "large", evaluators="l1"), "differ in size: expected images of one size$"),
+        (lambda t: evaluate(t / "fake", t / "pairs", evaluators="l1"), "seems to hold A and B side by side"),
         (lambda t: evaluate(t / "fake", t / "real", evaluators="miou_small"), "one of these trains on training images"),
         (lambda t: evaluate(t / "fake", t / "real", evaluators="l1", weights={"vgg": "x"}), "no network reads weights here"),
         (lambda t: evaluate(t / "fake", t / "real", evaluators="l1", split="val"), "leave `dataset` and `split` out"),
@@ -107,6 +108,9 @@ def test_what_cannot_be_evaluated_is_refused(call, message, tmp_path):
     images(tmp_path / "single", 1, 0)
     images(tmp_path / "twice", 2, 1)
     Image.new("RGB", (24, 24)).save(tmp_path / "twice" / "0.jpg")
+    (tmp_path / "pairs").mkdir()
+    for number in range(2):
+        Image.new("RGB", (48, 24)).save(tmp_path / "pairs" / f"{number}.png")
     (tmp_path / "empty").mkdir()
     with pytest.raises(GccError, match=message):
         call(tmp_path)
@@ -237,7 +241,7 @@ def test_images_that_are_not_read_are_named(tmp_path):
     (real / "a.gif").touch()
     below, other = evaluate(fake, real, evaluators="l1").left_out
     assert below == f"2 images in subfolders of {fake}, which are not searched"
-    assert other.startswith(f"in {real}, 1 file of other formats (1 .gif) are not read")
+    assert other.startswith(f"in {real}, other formats are not read (1 .gif)")
 
 
 def test_a_run_that_skipped_bad_images_is_evaluated_without_them(saved, few_pairs, tmp_path):

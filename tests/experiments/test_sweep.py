@@ -237,6 +237,8 @@ def test_what_would_fail_is_refused_before_the_teacher_trains(tmp_path):
         sweep(tmp_path, ["40%", "0.1%"]).plan()
     with pytest.raises(BudgetError, match="expected `3.0G`"):
         sweep(tmp_path, ["40%", "a/b"]).plan()
+    with pytest.raises(BudgetError, match="'10%,40%': expected one budget for each student, not joined by commas"):
+        sweep(tmp_path, ["10%,40%"])
     with pytest.raises(BudgetError, match="expected at least one"):
         sweep(tmp_path, [])
     for budgets in ("40%", [0.25], 3, None):
