@@ -32,4 +32,4 @@ def test_a_teacher_that_stays_as_it_is_is_not_trained(tmp_path):
 )
 def test_the_plan_says_if_the_dataset_is_smaller_than_a_batch(batch_size, text, few_pairs):
     run = Trainer(Teacher.create("pix2pix"), few_pairs, **TINY["pix2pix"] | {"batch_size": batch_size})
-    assert run.plan()["training"].endswith(f"epochs of 1 steps, {text}")
+    assert run.plan()["training"].endswith(f"epochs of 1 step, {text}")
