@@ -19,7 +19,7 @@ from torch.export.graph_signature import InputKind
 from torch.fx._lazy_graph_module import _use_lazy_graph_module
 from torch.fx.experimental import _config
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_map, tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 
 from gcc.errors import GccError
 from gcc.models.assertions import PassedAssertions
@@ -30,6 +30,8 @@ SIZE_CHECKS = ("_assert_scalar", "sym_constrain_range", "sym_constrain_range_for
 """Operators that check sizes which are variables."""
 
 
+SEVERAL_SAMPLES = r"\S+\.size\(\)\[0\] > 1"
+"""A check that a batch has several samples, in the code that torch.export writes."""
 BLOCKS = ("wrap_with_set_grad_enabled", "wrap_with_autocast")
 """Operators that run a nested graph as it is."""
 
@@ -83,7 +85,7 @@ class Graph:
         of_any_size = tree_map(lambda leaf: dict.fromkeys(range(leaf.ndim), Dim.AUTO) if isinstance(leaf, Tensor) else None, example)
         for inputs, sizes in ((tree_map_only(Tensor, doubled, example), of_any_size), (example, of_any_size), (example, None)):
             try:
-                module = _exported(copy_of(self.network), copies(inputs), sizes).module()
+                module = _as_module(_exported(copy_of(self.network), copies(inputs), sizes), example)
             except GccError:
                 continue
             _inline(module)
@@ -107,6 +109,16 @@ def _exported(network: nn.Module, inputs: tuple[Any, ...], sizes: Any) -> Export
             _economical(),
         ):
             return torch.export.export(network, inputs, dynamic_shapes=sizes)
+
+
+def _as_module(program: ExportedProgram, example: Any) -> fx.GraphModule:
+    """Return an exported program as a module, without the check that a batch has several samples if the example has one.
+
+    Torch also adds that check where it makes no difference. Whether it does is for comparisons on the example to decide.
+    """
+    if any(isinstance(leaf, Tensor) and leaf.shape[:1] == (1,) for leaf in tree_leaves(example)):
+        program._guards_code = [guard for guard in program._guards_code if not re.fullmatch(SEVERAL_SAMPLES, guard)]
+    return program.module()
 
 
 def _take_any_keyword(network: nn.Module, inputs: tuple[Any, ...]) -> None:

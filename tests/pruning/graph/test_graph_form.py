@@ -166,6 +166,35 @@ def test_says_which_sizes_it_takes():
         smaller(torch.rand(1, 3, 5, 6))
 
 
+def alike(net, x):
+    """Depend on the number of samples where it makes no difference."""
+    return x.view(-1, 8, *x.shape[2:]) * (2.0 if x.shape[0] > 1 else 2.0)
+
+
+def centred(net, x):
+    """Compute otherwise for a single sample."""
+    x = x.view(-1, 8, *x.shape[2:])
+    return x - (x.mean(0) if x.shape[0] > 1 else x.mean(1, keepdim=True))
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("run", [alike, centred])
+def test_a_batch_of_one_runs_or_is_refused(run, batch):
+    torch.manual_seed(0)
+    network = Between(run).eval()
+    with pytest.warns(PruningWarning, match="view"):
+        smaller = gcc.prune(network, torch.rand(batch, 3, 4, 6), metric="l1", budget="70%")
+    for samples in (1, 2, 5):
+        images = torch.rand(samples, 3, 4, 6)
+        # The example decides about a single sample, and so about the branch that is followed.
+        if (samples > 1) == (batch > 1) or (run is alike and batch == 1):
+            one_by_one = [smaller(images[index : index + 1]) for index in range(samples)] if batch == 1 else [smaller(images)]
+            torch.testing.assert_close(smaller(images), torch.cat(one_by_one))
+        else:
+            with pytest.raises(OtherSizesError):
+                smaller(images)
+
+
 class StraightThrough(torch.autograd.Function):
     @staticmethod
     def forward(context, x):
