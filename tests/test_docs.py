@@ -16,6 +16,7 @@ from PIL import Image
 
 from gcc.cli import main
 from gcc.cli.options import RENAMED_FLAGS
+from gcc.cli.pix2pix_flags import COUNTERPARTS, FIELDS
 from gcc.data.aligned import Aligned
 from gcc.recipe import RENAMED, Recipe, changed
 from gcc.registry import ARCHITECTURES, EVALUATORS, METRICS, SELECTORS, Architecture, DatasetSource, ImageEvaluator, ImportanceMetric
@@ -55,6 +56,11 @@ def understood(words):
         assert rest and rest[0] in command.commands, f"{' '.join(words)}: no such command"
         command = command.commands[rest.pop(0)]
     return command.make_context(command.name, rest).params
+
+
+def test_the_flags_that_messages_translate_are_those_of_the_migration_page():
+    page = set(re.findall(r"--\w+", PAGES["migration.md"]))
+    assert COUNTERPARTS.keys() <= page and {f"--{field}" for field in FIELDS} <= page
 
 
 def test_every_extra_exists():

@@ -14,6 +14,7 @@ from typing import Any, TextIO
 import click
 
 from gcc.cli.flags import with_flags
+from gcc.cli.pix2pix_flags import described
 from gcc.errors import GccError, Interrupted, PruningWarning
 
 STOPPED = 130
@@ -39,7 +40,7 @@ def errors_as_lines() -> Iterator[None]:
     except click.exceptions.NoArgsIsHelpError:
         raise
     except click.UsageError as error:
-        click.echo(f"gcc: error: {printable(error.format_message())}", err=True)
+        click.echo(f"gcc: error: {printable(described(error))}", err=True)
         if error.ctx:
             click.echo(f"gcc: see {error.ctx.command_path} --help", err=True)
         raise click.exceptions.Exit(error.exit_code) from error

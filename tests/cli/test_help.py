@@ -60,6 +60,9 @@ def test_train_says_what_comes_next():
     ("line", "message"),
     [
         ("compress --budgett 25%", "No such option '--budgett'."),
+        ("compress --dataroot facades", "No such option '--dataroot': here it is --data"),
+        ("train --lr 0.1", "No such option '--lr': here it is --set lr_g=... and --set lr_d=..."),
+        ("sweep --lambda_L1 50", "No such option '--lambda_L1': here it is --set lambda_L1=..."),
         ("compress --amp fp8", "Invalid value for '--amp': 'fp8' is not one of"),
         ("compress --epochs ten", "Invalid value for '--epochs'"),
         ("translate", "Missing argument 'STUDENT'"),
