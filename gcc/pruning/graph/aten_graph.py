@@ -30,7 +30,7 @@ SIZE_CHECKS = ("_assert_scalar", "sym_constrain_range", "sym_constrain_range_for
 """Operators that check sizes which are variables."""
 
 
-SEVERAL_SAMPLES = r"\S+\.size\(\)\[0\] > 1"
+SEVERAL_SAMPLES = r"\S+\.size\(\)\[0\] (>|!=) 1"
 """A check that a batch has several samples, in the code that torch.export writes."""
 BLOCKS = ("wrap_with_set_grad_enabled", "wrap_with_autocast")
 """Operators that run a nested graph as it is."""
