@@ -105,7 +105,7 @@ def latency_note(columns: Mapping[str, Measurements]) -> str:
         columns: the measurements by the columns' titles.
     """
     late = [
-        f"the {title} takes {values['ready_ms']:.4g} ms now, more than the budget of {values['promised_ms']:.4g} ms that its widths held"
+        f"{title}: {values['ready_ms']:.4g} ms now, more than the budget of {values['promised_ms']:.4g} ms that its widths held"
         for title, values in columns.items()
         if "ready_ms" in values and not title.startswith("teacher") and values["ready_ms"] > values["promised_ms"]
     ]

@@ -293,7 +293,7 @@ def _evaluate_files(
             image = _load_image(path, device)
             counterpart = _load_image(counterparts[path], device) if counterparts else image
             if counterpart.shape != image.shape:
-                is_pair = counterpart.shape[-1] == 2 * image.shape[-1]
+                is_pair = counterpart.shape[-2:] == (image.shape[-2], 2 * image.shape[-1])
                 halves = "; it seems to hold A and B side by side: give a folder with the target halves" if is_pair else ""
                 raise DataError(f"{path} and {counterparts[path]} differ in size: expected images of one size{halves}")
             sample = EvalSample({REAL: counterpart}, image, source=FAKE, target=REAL)

@@ -213,7 +213,7 @@ class TrainingLoop(abc.ABC):
         return self.result()
 
     def result(self) -> Result:
-        """Return the trained pairs, measured on the test split.
+        """Return the trained pairs, measured on the test split. All ranks must call this.
 
         Raises:
             GccError: nothing has been trained yet.

@@ -33,7 +33,7 @@ def search_student_widths(context: RunContext, metric: ImportanceMetric, pair: G
         yield from pair.gradients(islice(batches, metric.gradient_batches))
         context.loader.close(Stream.IMPORTANCE)
 
-    widths = _within_budget(context, metric, pair.generators, gradients)
+    widths = context.ranks.compute_on_main_process(_search_within_budget(context, metric, pair.generators, gradients))
     if context.ranks.is_main_process:
         full = context.architecture.full_widths(context.recipe.prune_width)
         for name, chosen in widths.items():
@@ -42,13 +42,14 @@ def search_student_widths(context: RunContext, metric: ImportanceMetric, pair: G
 
 
 def reachable_widths(context: RunContext, metric: ImportanceMetric) -> dict[str, Widths]:
-    """Return the widths that untrained generators would get within the budget. All ranks must call this.
+    """Return the widths that untrained generators would get within the budget. If that is a latency, all ranks must call this.
 
     Raises:
         GccError: the budget is out of reach, or the metric does not fit the family.
     """
     generators, _ = teacher_networks(context, context.recipe.prune_width, "search")
-    return _within_budget(context, metric, generators, random_gradients)
+    search = _search_within_budget(context, metric, generators, random_gradients)
+    return context.ranks.compute_on_main_process(search) if _has_latency_budget(context) else search()
 
 
 def saved_widths(context: RunContext) -> dict[str, Widths]:
@@ -78,13 +79,17 @@ def _require_same_direction(context: RunContext, artifacts: Mapping[str, Artifac
             )
 
 
-def _within_budget(
-    context: RunContext, metric: ImportanceMetric, generators: Networks, gradients: Callable[[nn.Module], Iterable[None]]
-) -> dict[str, Widths]:
-    """Return the widths of every generator within its budget.
+def _has_latency_budget(context: RunContext) -> bool:
+    return any(isinstance(budget, LatencyBudget) for budget in context.budgets().values())
 
-    All ranks score the channels, because their gradients are averaged. The main process alone searches, so that one rank's last digits
-    decide, and a latency is measured while the others wait.
+
+def _search_within_budget(
+    context: RunContext, metric: ImportanceMetric, generators: Networks, gradients: Callable[[nn.Module], Iterable[None]]
+) -> Callable[[], dict[str, Widths]]:
+    """Score the channels, and return a function that searches the widths of every generator within its budget.
+
+    All ranks score, because their gradients are averaged. The main process alone searches, so that one rank's last digits decide, and a
+    latency is measured while the others wait.
     """
     recipe, architecture, teacher, budgets = context.recipe, context.architecture, context.teacher_cost(), context.budgets()
     scored = {
@@ -100,9 +105,9 @@ def _within_budget(
     }
 
     def search() -> dict[str, Widths]:
-        if any(isinstance(budget, LatencyBudget) for budget in budgets.values()):
+        if _has_latency_budget(context):
             print(f"timing pruned generators until one holds {recipe.budget}: a second or two for each", file=sys.stderr, flush=True)
         limits = {name: budgets[name].resolve(teacher, recipe.mac_counter) for name in scored}
         return {name: widths_of_family(architecture, scored[name], limits[name], recipe.round_to) for name in scored}
 
-    return context.ranks.compute_on_main_process(search)
+    return search

@@ -38,7 +38,7 @@ def test_a_student_that_misses_its_latency_budget_is_named():
     calm = {"latency_ms": 1.0, "latency_p90_ms": 1.0, "promised_ms": 8.0}
     assert latency_note({"teacher": calm | {"ready_ms": 20.0}, "student": calm | {"ready_ms": 8.0}}) == ""
     note = latency_note({"teacher": calm | {"ready_ms": 20.0}, "student": calm | {"ready_ms": 8.3}})
-    assert note.startswith("the student takes 8.3 ms now, more than the budget of 8 ms that its widths held; `gcc bench STUDENT")
+    assert note.startswith("student: 8.3 ms now, more than the budget of 8 ms that its widths held; `gcc bench STUDENT")
 
 
 def test_budgets_in_milliseconds_are_in_the_title_if_they_agree():

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import linecache
 import logging
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, suppress
 from io import StringIO
 from pathlib import Path
@@ -19,7 +20,7 @@ from torch.export.graph_signature import InputKind
 from torch.fx._lazy_graph_module import _use_lazy_graph_module
 from torch.fx.experimental import _config
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
+from torch.utils._pytree import tree_map, tree_map_only
 
 from gcc.errors import GccError
 from gcc.models.assertions import PassedAssertions
@@ -30,8 +31,8 @@ SIZE_CHECKS = ("_assert_scalar", "sym_constrain_range", "sym_constrain_range_for
 """Operators that check sizes which are variables."""
 
 
-SEVERAL_SAMPLES = r"\S+\.size\(\)\[0\] (>|!=) 1"
-"""A check that a batch has several samples, in the code that torch.export writes."""
+SEVERAL_SAMPLES = r"L\['(?P<name>\w+)'\](\[(?P<index>\d+)\])?\.size\(\)\[0\] (>|!=) 1"
+"""A check that an input has several samples, in the code that torch.export writes."""
 BLOCKS = ("wrap_with_set_grad_enabled", "wrap_with_autocast")
 """Operators that run a nested graph as it is."""
 
@@ -75,6 +76,9 @@ class Graph:
         (output,) = [node for node in self.module.graph.nodes if node.op == "output"]
         return list(output.all_input_nodes)
 
+    def _named_inputs(self, example: tuple[Any, ...]) -> dict[str, Any]:
+        return inspect.signature(self.network.forward).bind(*example).arguments
+
     def variants(self) -> Iterator[tuple[fx.GraphModule, list[fx.Node]]]:
         """Yield the same operators as modules that hold the network's tensors, each with its nodes for `steps()`, the most general first.
 
@@ -82,16 +86,23 @@ class Graph:
         size, the last one on the example's sizes. What torch cannot export, or what consists of other operators, is left out.
         """
         example, _ = self.program.example_inputs
-        of_any_size = tree_map(lambda leaf: dict.fromkeys(range(leaf.ndim), Dim.AUTO) if isinstance(leaf, Tensor) else None, example)
-        for inputs, sizes in ((tree_map_only(Tensor, doubled, example), of_any_size), (example, of_any_size), (example, None)):
+        several = tree_map_only(Tensor, doubled, example)
+        for inputs, sizes in ((several, _variable_sizes(several)), (example, _variable_sizes(example)), (example, None)):
             try:
-                module = _as_module(_exported(copy_of(self.network), copies(inputs), sizes), example)
+                module = _as_module(_exported(copy_of(self.network), copies(inputs), sizes), self._named_inputs(example))
             except GccError:
                 continue
             _inline(module)
             steps = [node for node in _steps(_live(module.graph)) if not _is_size(node)]
             if [node.target for node in steps] == [node.target for node in self.steps()]:
                 yield module, steps
+
+
+def _variable_sizes(inputs: Any) -> Any:
+    """Return the dimensions of nested inputs whose sizes are variables: a size of 1 is broadcast, and stays."""
+    return tree_map(
+        lambda leaf: {dim: Dim.AUTO for dim, size in enumerate(leaf.shape) if size > 1} if isinstance(leaf, Tensor) else None, inputs
+    )
 
 
 def _exported(network: nn.Module, inputs: tuple[Any, ...], sizes: Any) -> ExportedProgram:
@@ -111,14 +122,27 @@ def _exported(network: nn.Module, inputs: tuple[Any, ...], sizes: Any) -> Export
             return torch.export.export(network, inputs, dynamic_shapes=sizes)
 
 
-def _as_module(program: ExportedProgram, example: Any) -> fx.GraphModule:
-    """Return an exported program as a module, without the check that a batch has several samples if the example has one.
+def _as_module(program: ExportedProgram, example: Mapping[str, Any]) -> fx.GraphModule:
+    """Return an exported program as a module, without the check that an input has several samples if that of the example has one.
 
     Torch also adds that check where it makes no difference. Whether it does is for comparisons on the example to decide.
+
+    Args:
+        program: the program.
+        example: the example's inputs by the names of the network's arguments.
     """
-    if any(isinstance(leaf, Tensor) and leaf.shape[:1] == (1,) for leaf in tree_leaves(example)):
-        program._guards_code = [guard for guard in program._guards_code if not re.fullmatch(SEVERAL_SAMPLES, guard)]
+    program._guards_code = [guard for guard in program._guards_code if not _requires_several(guard, example)]
     return program.module()
+
+
+def _requires_several(guard: str, example: Mapping[str, Any]) -> bool:
+    """Return whether a check refuses the example because an input has a single sample."""
+    match = re.fullmatch(SEVERAL_SAMPLES, guard)
+    if match is None:
+        return False
+    value = example[match["name"]]
+    value = value[int(match["index"])] if match["index"] else value
+    return isinstance(value, Tensor) and len(value) == 1
 
 
 def _take_any_keyword(network: nn.Module, inputs: tuple[Any, ...]) -> None:

@@ -29,8 +29,11 @@ from gcc.pruning.graph.rules import RULES, WEIGHT_RULES
 OPAQUE = (nn.MultiheadAttention,)
 """Modules whose sizes are too entangled to be cut: channels that enter or leave them are kept."""
 
-RESHAPING = ("view", "reshape", "unflatten", "expand", "_unsafe_view", "slice", "narrow")
-"""Operators to which code may pass a size that a module stores, as a shape or as the limit of a range."""
+RESHAPING = ("view", "reshape", "unflatten", "expand", "_unsafe_view")
+"""Operators to which code may pass a size that a module stores."""
+
+RANGES = ("slice", "narrow")
+"""Operators that take a range of a dimension."""
 
 HINT = "replace it by others, or move it to a module of its own and name that module in `leave`, so that the channels around it are kept"
 
@@ -191,20 +194,32 @@ class ChannelTrace:
         return layouts[0] if isinstance(node.meta.get("val"), Tensor) else layouts
 
     def _stored_sizes(self) -> dict[tuple[str, str], list[Axis]]:
-        """Return the attributes of the user's modules that equal a size of a tensor that these modules give another shape.
+        """Return the attributes of the user's modules that equal a size of a tensor that these modules give another shape, or of a range.
 
-        If the line of code names some of them, others have this value by chance.
+        If the line of code names some of them, others have this value by chance. It must name those that limit a range.
         """
         sizes: dict[tuple[str, str], list[Axis]] = {}
-        for node in (node for graph in self.graphs for node in graph.calls if operator_name(node) in RESHAPING):
+        for node in (node for graph in self.graphs for node in graph.calls):
             path = owner(node)[0]
             module = self.graph.network.get_submodule(path)
             if type(module).__module__.partition(".")[0] != "torch":
-                for axis in (axis for axis in self.layout(node) if self.atoms.prunable(axis)):
+                for axis in (axis for axis in self._passed_sizes(node) if self.atoms.prunable(axis)):
                     names = [name for name, value in vars(module).items() if type(value) is int and value == len(axis)]
-                    for name in set(re.findall(r"\w+", line_of_code(node))).intersection(names) or names:
+                    named = set(re.findall(r"\w+", line_of_code(node))).intersection(names)
+                    for name in named or (names if operator_name(node) in RESHAPING else ()):
                         sizes.setdefault((path, name), []).append(axis)
         return sizes
+
+    def _passed_sizes(self, node: fx.Node) -> Sequence[Axis]:
+        """Return the dimensions whose sizes code may pass to a call: those of a shape, or that of a range with an end."""
+        if operator_name(node) in RESHAPING:
+            return self.layout(node)
+        if operator_name(node) not in RANGES:
+            return ()
+        dim = arguments(node)["dim"]
+        whole = self.layout(node.all_input_nodes[0])[dim]
+        is_open = "end" in arguments(node) and arguments(node)["end"] >= len(whole)
+        return () if is_open else (self.layout(node)[dim],)
 
     def _is_opaque(self, node: fx.Node) -> bool:
         path = owner(node)[0]

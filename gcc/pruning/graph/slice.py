@@ -86,7 +86,8 @@ def _sizes(trace: ChannelTrace, selection: Selection) -> dict[str, dict[str, Any
         kinds, sizes = ATTRIBUTES.get(operator_name(node), ((), _none))
         path = owner(node)[0]
         module = trace.graph.network.get_submodule(path)
-        if isinstance(module, kinds):
+        # Samples that are folded into channels are groups of the call alone; the layer's sizes are then those of its weight.
+        if isinstance(module, kinds) and arguments(node).get("groups", 1) == getattr(module, "groups", 1):
             before, after = ([selection.size(axis) for axis in trace.layout(end)] for end in (node.all_input_nodes[0], node))
             attributes[first[path]] = sizes(module, before, after)
     return attributes

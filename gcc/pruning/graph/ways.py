@@ -17,7 +17,7 @@ from gcc.pruning.graph.aten_graph import Graph, calls_before_error, describe_cal
 from gcc.pruning.graph.call import Rule
 from gcc.pruning.graph.graph_form import graph_forms
 from gcc.pruning.graph.groups import Channels, Selection, find_channels
-from gcc.pruning.graph.propagate import ChannelTrace
+from gcc.pruning.graph.propagate import RANGES, ChannelTrace
 from gcc.pruning.graph.rules import RULES, SEPARATE_RANGES, TRUNK_SIZED_HEADS
 from gcc.pruning.graph.slice import cut
 from gcc.pruning.graph.training import graph_for_training, require_same_steps, training_graph
@@ -85,7 +85,7 @@ def followed_code(generator: nn.Module, graph: Graph, inputs: Arguments, leave: 
 
 def _rules_for_ranges(graph: Graph) -> tuple[Mapping[str, Rule], ...]:
     """Return the rules to follow ranges of channels with, the most general first."""
-    has_ranges = any(operator_name(node) in ("slice", "narrow") for node in graph.calls)
+    has_ranges = any(operator_name(node) in RANGES for node in graph.calls)
     return (SEPARATE_RANGES, RULES) if has_ranges else (RULES,)
 
 
@@ -125,10 +125,22 @@ def _found_channels(trace: ChannelTrace) -> list[Channels]:
 
 
 def _trial(generator: nn.Module, followed: Followed) -> tuple[nn.Module, Selection]:
-    """Return the generator without the first and the last channel of every group, without one of two channels, and its selection."""
-    kept = {one.group.name: range(one.group.channels > 2, one.group.channels - 1) for one in followed.channels}
+    """Return the generator without the first and the last channels of every group, and its selection.
+
+    Fewer channels go from the front than from the end, and other numbers from neighbouring groups, so that code that halves a size fails
+    if the halves do not lose the same channels.
+    """
+    kept = {
+        one.group.name: range(one.group.channels > 2, one.group.channels - _from_the_end(number, one.group.channels))
+        for number, one in enumerate(followed.channels)
+    }
     selection = Selection(followed.trace.atoms, followed.channels, kept)
     return followed.cut(generator, selection), selection
+
+
+def _from_the_end(number: int, channels: int) -> int:
+    """Return how many of its last channels a trial removes from group `number`: two to five, if at least one more is left."""
+    return max(1, min(2 + number % 4, channels - 2))
 
 
 def _require_independent(generator: nn.Module, inputs: Arguments, trace: ChannelTrace, channels: Collection[Channels]) -> None:

@@ -250,3 +250,34 @@ def test_ranges_of_one_vector_lose_different_channels(run, layer, form):
         for tensor in (network.map.weight, network.map.bias):
             tensor[:16][removed.repeat(2)] = 0
         torch.testing.assert_close(smaller(example), network(example))
+
+
+def by_halves(self, x):
+    half = x.shape[1] // 2
+    return torch.cat([x[:, half:].relu(), x[:, :half].tanh()], 1)
+
+
+def rest_of(self, x):
+    """Skip channels; that another number equals those that are left is chance."""
+    rest = self.rest(x[:, self.skip :])
+    return rest / self.steps + self.first(x[:, : self.skip])
+
+
+def test_code_that_halves_its_channels_keeps_running():
+    torch.manual_seed(0)
+    network = Composed(lambda self, x: self.out(by_halves(self, self.stem(x))), stem=conv(3, 16), out=conv(16, 3)).eval()
+    with torch.no_grad():
+        network.stem.weight[8:] *= 5
+    smaller = gcc.prune(network, torch.zeros(1, 3, 8, 8), "l1", "60%")
+    assert type(smaller) is Composed and smaller.stem.out_channels % 2 == 0
+
+
+def test_numbers_that_equal_the_rest_of_a_range_by_chance_stay():
+    torch.manual_seed(0)
+    network = Composed(
+        lambda self, x: self.out(rest_of(self, self.stem(x))), stem=conv(3, 16), first=conv(4, 6), rest=conv(12, 6), out=conv(6, 3)
+    ).eval()
+    network.skip, network.steps = 4, 12
+    smaller = gcc.prune(network, torch.randn(1, 3, 8, 8), "l1", "50%")
+    # A graph has no such attributes.
+    assert smaller.stem.out_channels < 16 and getattr(smaller, "steps", 12) == 12
