@@ -266,7 +266,7 @@ def test_a_pretrained_student_is_not_pre_trained(tmp_path):
     pretrained = [set(flattened(step.losses)) for step in run.steps() if step.phase == "pretrain"]
     assert pretrained and all(losses == {"teacher/pixel"} for losses in pretrained)
     both = Compressor(Teacher.load(tmp_path / "teacher"), student=tmp_path / "student", epochs=1)
-    assert {step.phase for step in both.steps()} == {"train"} and both.plan()["training"].startswith("1 epochs")
+    assert {step.phase for step in both.steps()} == {"train"} and both.plan()["training"].startswith("1 epoch of")
 
 
 @pytest.mark.slow
