@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 
 import pytest
 import torch
@@ -47,3 +48,13 @@ def gradients_stay(monkeypatch):
     from gcc.training.optimizer import ScopedOptimizer
 
     monkeypatch.setattr(ScopedOptimizer, "zero_grad", lambda self: None)
+
+
+@pytest.fixture
+def handled_signals():
+    """Handle Ctrl-C, which background jobs of a shell ignore, and the end of the terminal, which `nohup` ignores; so do new processes."""
+    handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)

@@ -171,6 +171,7 @@ def test_a_missing_image_and_a_killed_reader_lose_no_step(tmp_path):
     assert tensors(tmp_path / "run") == tensors(tmp_path / "whole")
 
 
+@pytest.mark.usefixtures("handled_signals")
 def test_a_closed_terminal_saves_the_run_and_a_resume_that_does_not_fit_changes_nothing(tmp_path):
     process = begun(tmp_path, "run", *TINY, "--out", "run")
     # As if the terminal were closed, or the readers of the pipes were gone.

@@ -9,12 +9,7 @@ import pytest
 from gcc.training.signals import stop_requested_by_signal
 
 
-@pytest.fixture(autouse=True)
-def _handle_ctrl_c():
-    """Handle Ctrl-C, which background jobs of a shell ignore."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+pytestmark = pytest.mark.usefixtures("handled_signals")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
