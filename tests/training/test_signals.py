@@ -8,7 +8,6 @@ import pytest
 
 from gcc.training.signals import stop_requested_by_signal
 
-
 pytestmark = pytest.mark.usefixtures("handled_signals")
 
 
