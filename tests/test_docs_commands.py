@@ -29,6 +29,7 @@ NOT_RUN = {
     "pip install": "installs packages; CI installs the package",
     "pytest gcc-sharp": "tests/test_plugins_guide.py runs the tests of plugins that `gcc plugin new` writes",
     "python benchmarks/earth.py": "reads images of packages of 100 MB",
+    "python -m benchmarks.zoo": "needs networks of others; tests/test_zoo.py runs three of them",
     "hf auth login": "asks for a token",
     "gcc compress --arch pix2pix --data datasets/facades --direction BtoA --budget 2ms@cuda --device cuda": "needs a GPU",
     "gcc compress --arch pix2pix --metric sharp": "needs the plugin sharp to be installed; tests/test_plugins_guide.py installs it",
