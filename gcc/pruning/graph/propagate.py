@@ -216,10 +216,10 @@ class ChannelTrace:
             return self.layout(node)
         if operator_name(node) not in RANGES:
             return ()
-        dim = arguments(node)["dim"]
-        whole = self.layout(node.all_input_nodes[0])[dim]
-        is_open = "end" in arguments(node) and arguments(node)["end"] >= len(whole)
-        return () if is_open else (self.layout(node)[dim],)
+        call = arguments(node)
+        whole = self.layout(node.all_input_nodes[0])[call["dim"]]
+        has_end = "length" in call or (call["end"] is not None and call["end"] < len(whole))
+        return (self.layout(node)[call["dim"]],) if has_end else ()
 
     def _is_opaque(self, node: fx.Node) -> bool:
         path = owner(node)[0]

@@ -281,3 +281,15 @@ def test_numbers_that_equal_the_rest_of_a_range_by_chance_stay():
     smaller = gcc.prune(network, torch.randn(1, 3, 8, 8), "l1", "50%")
     # A graph has no such attributes.
     assert smaller.stem.out_channels < 16 and getattr(smaller, "steps", 12) == 12
+
+
+def test_a_range_without_an_end_is_followed():
+    torch.manual_seed(0)
+    network = Composed(
+        lambda self, x: self.out(self.rest(torch.ops.aten.slice.Tensor(self.stem(x), 1, 4, None)).relu()),
+        stem=conv(3, 16),
+        rest=conv(12, 8),
+        out=conv(8, 3),
+    ).eval()
+    with pytest.warns(PruningWarning):
+        assert gcc.prune(network, torch.randn(1, 3, 8, 8), "l1", "60%").stem.out_channels < 16
