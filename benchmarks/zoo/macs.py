@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import zip_longest
 from typing import Any
 
@@ -30,9 +31,20 @@ class _Products(TorchDispatchMode):
 
 def products(network: nn.Module, inputs: Sequence[Any]) -> list[tuple[str, int]]:
     """Return the operator and the multiply-accumulates of every convolution and matrix product, in order."""
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), _Products() as counter:
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), _separate_attention(), _Products() as counter:
         called(network, inputs)
     return counter.macs
+
+
+@contextmanager
+def _separate_attention() -> Iterator[None]:
+    """Let `nn.MultiheadAttention` call its products one by one: torch does not count those of its fused operator."""
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(enabled)
 
 
 def total(counted: Sequence[tuple[str, int]]) -> int:

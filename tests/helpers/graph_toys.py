@@ -284,11 +284,6 @@ CONSTRUCTS = {
         {"query": 2, "value": 3},
     ),
     "fused heads": (lambda: Composed(fused_heads, qkv=nn.Linear(6, 24), out=nn.Linear(8, 6)), TOKENS, {"qkv": 4}),
-    "multi-head attention, left as it is": (
-        lambda: nn.Sequential(nn.TransformerEncoderLayer(6, 2, 16, batch_first=True), nn.Linear(6, 8), nn.Linear(8, 6)),
-        TOKENS,
-        {"0.linear1": 16, "1": 8},
-    ),
     "squeeze and excitation": (
         lambda: Composed(squeezed, stem=conv(3, 8), down=nn.Linear(8, 4), up=nn.Linear(4, 8), out=conv(8, 3)),
         IMAGE,

@@ -26,9 +26,6 @@ from gcc.pruning.graph.call import Call, Roles, Rule, RuleOutput
 from gcc.pruning.graph.channel_ids import Atoms, Axis, Layout, fixed
 from gcc.pruning.graph.rules import RULES, WEIGHT_RULES
 
-OPAQUE = (nn.MultiheadAttention,)
-"""Modules whose sizes are too entangled to be cut: channels that enter or leave them are kept."""
-
 RESHAPING = ("view", "reshape", "unflatten", "expand", "_unsafe_view")
 """Operators to which code may pass a size that a module stores."""
 
@@ -106,7 +103,7 @@ class ChannelTrace:
         self.tensors: list[NamedLayout] = []
         self.weights: set[fx.Node] = set()
         self.walls: list[fx.Node] = []
-        self._opaque = {path for path, module in graph.network.named_modules() if isinstance(module, OPAQUE)} | set(leave)
+        self._opaque = set(leave)
         self._layouts: dict[str, Layout] = {}
         for one in self.graphs:
             self._follow_graph(one)

@@ -182,6 +182,16 @@ class _Request:
             require(candidate, comparable)
         return _Result(smaller, choice, followed, graph, folded)
 
+    def needs_graph(self, followed: Followed) -> bool:
+        """Return whether constants in the generator's code keep most of what it may cost: what it costs with one channel in each group."""
+        if not followed.constant:
+            return False
+        shapes = shapes_of(self.generator)
+        full = _full_cost(shapes, self.inputs)
+        least = _narrow_cost(followed, shapes, {one.group.name: 1 for one in followed.channels}, self.inputs)
+        limit = self.limit.resolve(full, self.mac_counter)
+        return least.macs > full.macs / 2 if isinstance(limit, LatencyBudget) else limit.measure(least) > limit.value / 2
+
     def _chosen(self, followed: Followed) -> _Choice:
         """Return the most important channels within the budget."""
         trace, channels = followed.trace, followed.channels
@@ -190,21 +200,12 @@ class _Request:
         groups = with_min_channels([one.group for one in channels], self.min_keep_ratio)
         scores = score_groups(with_named_parts(self.generator, channels, computed_weights(trace.graph)), groups, self.importance)
         _require_finite(scores)
-
-        def narrowed(network: nn.Module, widths: Mapping[str, int]) -> nn.Module:
-            return followed.cut(network, Selection(trace.atoms, channels, {name: range(width) for name, width in widths.items()}))
-
-        def cost(widths: Mapping[str, int]) -> Cost:
-            smaller = narrowed(shapes, widths)
-            with located_errors(smaller, NO_CONSTANTS):
-                return cost_of_shapes(smaller, *self.inputs)
-
         widths = find_widths(
             groups,
             scores,
             self.limit.resolve(full, self.mac_counter),
-            cost,
-            lambda widths, runtime: measure_optimized(narrowed(self.generator, widths), self.inputs[0], runtime).median_ms,
+            lambda widths: _narrow_cost(followed, shapes, widths, self.inputs),
+            lambda widths, runtime: measure_optimized(followed.narrowed(self.generator, widths), self.inputs[0], runtime).median_ms,
             self.round_to,
         )
         best = {name: _most_important(score, widths[name]) for name, score in scores.items() if score is not None}
@@ -213,7 +214,7 @@ class _Request:
 
 
 def _fulfilled(request: _Request, graph: Graph, leave: Collection[str]) -> _Result:
-    """Return the pruned generator that runs its code, or its graph if the code cannot run or leaves most layers as they are.
+    """Return the pruned generator that runs its code, or its graph if the code cannot run or has too many widths as constants.
 
     Args:
         request: what it is pruned to.
@@ -229,7 +230,7 @@ def _fulfilled(request: _Request, graph: Graph, leave: Collection[str]) -> _Resu
     except GccError as reason:
         return _fulfilled_by_graph(request, graph, leave, reason)
     constants = GccError(f"the number of channels of {abridged(map(repr, followed.constant))}")
-    if len(followed.constant) > len(followed.layers):
+    if request.needs_graph(followed):
         with suppress(GccError):
             return _fulfilled_by_graph(request, graph, leave, constants)
     try:
@@ -324,6 +325,13 @@ def _full_cost(shapes: nn.Module, inputs: Arguments) -> Cost:
     )
     with located_errors(shapes, expected):
         return cost_of_shapes(shapes, *inputs)
+
+
+def _narrow_cost(followed: Followed, shapes: nn.Module, widths: Mapping[str, int], inputs: Arguments) -> Cost:
+    """Return the cost of a generator of given widths, cut from the full one on the meta device."""
+    smaller = followed.narrowed(shapes, widths)
+    with located_errors(smaller, NO_CONSTANTS):
+        return cost_of_shapes(smaller, *inputs)
 
 
 def _most_important(score: Tensor, width: int) -> list[int]:

@@ -45,6 +45,10 @@ class Followed:
         """The layers that can lose channels."""
         return [producer.parameter.rpartition(".")[0] for one in self.channels for producer in one.group.producers]
 
+    def narrowed(self, network: nn.Module, widths: Mapping[str, int]) -> nn.Module:
+        """Return a copy of the generator, or of a copy on another device, with the first channels of every group."""
+        return self.cut(network, Selection(self.trace.atoms, self.channels, {name: range(width) for name, width in widths.items()}))
+
 
 def followed_code(generator: nn.Module, graph: Graph, inputs: Arguments, leave: Collection[str]) -> Followed:
     """Return the way to follow the channels of a generator for which its own code runs with fewer channels in most layers.

@@ -1,4 +1,5 @@
 import warnings
+from itertools import product
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from gcc.deploy.latency import Latency
 from gcc.errors import BudgetError, GccError, PluginError, PruningWarning
 from gcc.pruning.cost import cost_of
 from gcc.pruning.graph.graph_form import PrunedGraph
-from tests.helpers.graph_toys import CONSTRUCTS, Composed, built, conv, weight_norm_by_hooks
+from tests.helpers.graph_toys import CONSTRUCTS, TOKENS, Composed, built, conv, weight_norm_by_hooks
 
 IMAGE = torch.zeros(1, 3, 8, 8)
 
@@ -87,7 +88,11 @@ def test_keywords_of_version_0_1_still_work_and_name_the_present_ones(old, new, 
 
 def test_the_callers_autocast_changes_nothing():
     # In narrow precision, the outputs of the pruned attention differ from those of the full one.
-    network, example = built("multi-head attention, left as it is")
+    torch.manual_seed(0)
+    network, example = (
+        nn.Sequential(nn.TransformerEncoderLayer(6, 2, 16, batch_first=True), nn.Linear(6, 8), nn.Linear(8, 6)),
+        torch.zeros(TOKENS),
+    )
     expected = gcc.prune(network, example, "l1", "60%")
     for dtype in (torch.bfloat16, torch.float16):
         with torch.autocast("cpu", dtype):
@@ -850,12 +855,47 @@ class Doubled(nn.Conv2d):
         return x + super().forward(x)
 
 
-@pytest.mark.parametrize(("inner", "budget"), [((), "8%"), ((Doubled(), Doubled(), Doubled()), "50%")])
-def test_the_graph_is_pruned_if_constants_keep_most_layers_or_more_than_the_budget(inner, budget):
+@pytest.mark.parametrize(("inner", "budget"), [((), "8%"), ((Doubled(), Doubled(), Doubled()), "50%"), ((), "25%")])
+def test_the_graph_is_pruned_if_constants_keep_more_than_half_of_the_budget(inner, budget):
     with pytest.warns(PruningWarning, match="its code, which contains sizes as constants: the number of channels of 'p"):
         smaller = gcc.prune(Projected(*inner), torch.randn(2, 16), "l1", budget)
     assert type(smaller).__name__ == "PrunedGraph" and smaller.project.out_features < 128
     assert smaller.project.out_features == 16 * smaller.inner[-1].in_channels
+
+
+class Attended(nn.Module):
+    """Multi-head attention between two linear layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.attention, self.out = nn.Linear(6, 16), nn.MultiheadAttention(16, 4, batch_first=True), nn.Linear(16, 6)
+
+    def forward(self, tokens):
+        features = self.embed(tokens)
+        return self.out(features + self.attention(features, features, features, need_weights=False)[0])
+
+
+@torch.no_grad()
+def test_multi_head_attention_loses_channels_of_its_features_and_of_every_head():
+    torch.manual_seed(0)
+    network = Attended().double()
+    with pytest.warns(PruningWarning, match=r"runs its graph, .* \(MultiheadAttention\)"):
+        smaller = gcc.prune(network, torch.zeros(TOKENS).double(), "l1", "60%")
+    weights = dict(smaller.named_parameters())
+    width, inner = weights["embed.weight"].shape[0], weights["attention.out_proj.weight"].shape[1]
+    assert width < 16 and inner < 16 and inner % 4 == 0 and weights["attention.in_proj_weight"].shape == (3 * inner, width)
+    tokens = torch.randn(TOKENS, dtype=torch.float64)
+    features = tokens @ weights["embed.weight"].T + weights["embed.bias"]
+    query, key, value = (features @ weights["attention.in_proj_weight"].T + weights["attention.in_proj_bias"]).split(inner, dim=-1)
+    size = inner // 4
+    attended = torch.zeros_like(value)
+    for sample, start in product(range(len(tokens)), range(0, inner, size)):
+        q, k, v = (part[sample, :, start : start + size] for part in (query, key, value))
+        for row in range(len(q)):
+            shares = torch.stack([(q[row] * other).sum() / size**0.5 for other in k]).softmax(0)
+            attended[sample, row, start : start + size] = sum(share * other for share, other in zip(shares, v, strict=True))
+    features += attended @ weights["attention.out_proj.weight"].T + weights["attention.out_proj.bias"]
+    torch.testing.assert_close(smaller.eval()(tokens), features @ weights["out.weight"].T + weights["out.bias"])
 
 
 def test_a_table_that_code_reads_states_its_size():
