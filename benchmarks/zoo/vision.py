@@ -49,6 +49,7 @@ TIMM = [
     timm("mixer_b16_224", 64, img_size=64),
     timm("ghostnet_100", 64),
     timm("mobilenetv4_conv_small", 64),
+    timm("nasnetalarge", 224),
 ]
 CI = ["tv-shufflenet_v2_x0_5", "tv-mobilenet_v3_small", "tv-regnet_y_400mf"]
 """Names of a subset that takes seconds and needs no further package."""
