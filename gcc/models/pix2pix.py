@@ -9,7 +9,6 @@ from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import l1_loss
 
 from gcc.errors import RecipeError
 from gcc.models.external_weights import PATCH, foreign_norm, is_kernel, map_patch_discriminator
@@ -25,19 +24,19 @@ from gcc.models.resnet import (
     resnet_taps,
     resnet_widths,
 )
-from gcc.recipe import LARGEST_SIZE, NON_NEGATIVE, MacCounter, Recipe, image_size, nearest_sizes, size_text
-from gcc.registry.architecture import Architecture
-from gcc.registry.types import Batch, EvalSample, Gate, Networks, Pair, Samples, StateDictMapping, Taps, Width, no_gate
+from gcc.models.tasks import PairedRecipe, PairedTranslation
+from gcc.recipe import MacCounter, image_size, nearest_sizes, size_text
+from gcc.registry.types import Gate, StateDictMapping, Taps, Width, no_gate
 
 SHALLOWEST, DEEPEST = 5, 8
 """The fewest levels of a U-Net, and the most that a size gives it by default."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pix2PixRecipe(Recipe):
+class Pix2PixRecipe(PairedRecipe):
     """Table I's Pix2Pix on Cityscapes; other fields are those of the original trainer."""
 
-    ranges = RESNET_RANGES | {"lambda_L1": NON_NEGATIVE, "depth": (SHALLOWEST, 14), "image_width": (1, LARGEST_SIZE)}
+    ranges = {**PairedRecipe.ranges, **RESNET_RANGES, "depth": (SHALLOWEST, 14)}
 
     size: int = 256
     ndf: int = 128
@@ -52,12 +51,6 @@ class Pix2PixRecipe(Recipe):
     gamma_m: float = 50.0
     gamma_t: float = 1e4
     tau: float = 0.5
-    image_width: int | None = None
-    """Width of the training images if they are not squares; `size` is then the height. `--size WxH` sets both."""
-    direction: Literal["AtoB", "BtoA"] = "AtoB"
-    """Which image of a pair is the input."""
-    lambda_L1: float = 100.0  # noqa: N815 - the name that pix2pix users know
-    """Weight of the L1 distance to the real image."""
     generator: Literal["unet", Blocks] = "unet"
     """The U-Net, or a ResNet with plain (`resnet`) or depthwise-separable (`mobile`) blocks."""
     depth: int | None = None
@@ -152,15 +145,13 @@ def _map_unet_state_dict(tensors: Mapping[str, Tensor]) -> StateDictMapping | No
     return StateDictMapping(settings, modules, ignored)
 
 
-class Pix2Pix(Architecture[Pix2PixRecipe]):
+class Pix2Pix(PairedTranslation[Pix2PixRecipe]):
     """Pix2Pix: paired image translation, U-Net generator and conditional PatchGAN."""
 
-    samples = "paired"
     importable = {
         "generator": f"the U-Net of pytorch-CycleGAN-and-pix2pix with model.model.0.weight, or {IMPORTABLE}",
         "discriminator": PATCH,
     }
-    demo_source = "streets"
 
     def __init__(self, recipe: Pix2PixRecipe) -> None:
         super().__init__(recipe)
@@ -184,11 +175,6 @@ class Pix2Pix(Architecture[Pix2PixRecipe]):
         return Pix2PixRecipe(
             size=64, ngf=32, ndf=32, budget="25%", mac_counter="exact", epochs=10, decay_fraction=0.5, batch_size=4, lr_alpha=2e-3
         )
-
-    @property
-    def note(self) -> str:
-        source, target = ("A (left)", "B (right)") if self.recipe.direction == "AtoB" else ("B (right)", "A (left)")
-        return f"direction {self.recipe.direction}: of each pair, {source} is the input, and {target} is learnt"
 
     @property
     def size_multiple(self) -> int:
@@ -228,39 +214,8 @@ class Pix2Pix(Architecture[Pix2PixRecipe]):
     def initialise(self, network: nn.Module) -> None:
         initialise_normal(network)
 
-    def example_input(self) -> Tensor:
-        width, height = image_size(self.recipe)
-        return torch.zeros(1, 3, height, width)
-
-    def example_batch(self) -> Batch:
-        return {"A": self.example_input(), "B": self.example_input()}
-
-    def _source(self, batch: Batch) -> Tensor:
-        return batch[self.recipe.direction[0]]
-
-    def _target(self, batch: Batch) -> Tensor:
-        return batch[self.recipe.direction[-1]]
-
-    def generate(self, generators: Networks, batch: Batch) -> Samples:
-        return {"fake": generators["G"](self._source(batch))}
-
-    def pairs(self, batch: Batch, samples: Samples) -> dict[str, Pair]:
-        source = self._source(batch)
-        return {"D": Pair(torch.cat([source, self._target(batch)], 1), torch.cat([source, samples["fake"]], 1))}
-
-    def task_losses(self, networks: Networks, batch: Batch, samples: Samples) -> dict[str, Tensor]:
-        return {"L1": self.recipe.lambda_L1 * l1_loss(samples["fake"].float(), self._target(batch))}
-
     def taps(self) -> Taps:
         # Convolutions 2, 4, 12 and 14 of 16 at depth 8. Counted from the outside, they have the same resolution in a shallower U-Net.
         unet = ("down2.act", "down4.act", "up4.act", "up2.act")
         generator = unet if self.recipe.generator == "unet" else resnet_taps(self.recipe.n_blocks)
         return Taps(generator, discriminator=("conv2.3", "conv4.3"))
-
-    def visuals(self, batch: Batch, fake: Mapping[str, Samples]) -> dict[str, Tensor]:
-        columns = {title: samples["fake"] for title, samples in fake.items()}
-        return {"input": self._source(batch), **columns, "real": self._target(batch)}
-
-    def eval_samples(self, batch: Batch, samples: Samples) -> dict[str, EvalSample]:
-        direction = self.recipe.direction
-        return {"G": EvalSample(batch, samples["fake"], source=direction[0], target=direction[-1])}

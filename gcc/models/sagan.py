@@ -5,25 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
 from gcc.errors import RecipeError
 from gcc.models.layers import SelfAttention, spectral_norm
-from gcc.recipe import MacCounter, Recipe
-from gcc.registry.architecture import Architecture
-from gcc.registry.types import Batch, EvalSample, Gate, Networks, Pair, Samples, Taps, Width, no_gate
+from gcc.models.tasks import FromNoise, NoiseRecipe
+from gcc.recipe import MacCounter
+from gcc.registry.types import Gate, Taps, Width, no_gate
 
 ATTENDED = (16, 32)
 """Height and width of the features with self-attention in the generator."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SAGANRecipe(Recipe):
+class SAGANRecipe(NoiseRecipe):
     """Table I's SAGAN on CelebA; other fields are those of the original trainer."""
-
-    ranges = {**Recipe.ranges, "z_dim": (1, 65536)}
 
     size: int = 64
     prune_width: int = 48
@@ -36,8 +32,6 @@ class SAGANRecipe(Recipe):
     beta1: float = 0.0
     beta2: float = 0.9
     gamma_t: float = 100.0
-    z_dim: int = 128
-    """Length of the noise vector from which an image is generated."""
 
 
 class Generator(nn.Module):
@@ -97,12 +91,8 @@ class Discriminator(nn.Module):
         return image
 
 
-class SAGAN(Architecture[SAGANRecipe]):
+class SAGAN(FromNoise[SAGANRecipe]):
     """SAGAN: images from noise, with self-attention and spectral norm."""
-
-    samples = "images"
-    paired = False
-    demo_source = "portraits"
 
     def __init__(self, recipe: SAGANRecipe) -> None:
         super().__init__(recipe)
@@ -140,27 +130,6 @@ class SAGAN(Architecture[SAGANRecipe]):
     def build_discriminator(self, gate: Gate = no_gate) -> nn.Module:
         return Discriminator(self.recipe.ndf, self.levels, gate)
 
-    def example_input(self) -> Tensor:
-        return torch.zeros(1, self.recipe.z_dim)
-
-    def example_batch(self) -> Batch:
-        return {"real": torch.zeros(1, 3, self.recipe.size, self.recipe.size), "z": self.example_input()}
-
-    def sample_z(self, random: np.random.Generator) -> Tensor:
-        return torch.from_numpy(random.standard_normal(self.recipe.z_dim, dtype=np.float32))
-
-    def generate(self, generators: Networks, batch: Batch) -> Samples:
-        return {"fake": generators["G"](batch["z"])}
-
-    def pairs(self, batch: Batch, samples: Samples) -> dict[str, Pair]:
-        return {"D": Pair(batch["real"], samples["fake"])}
-
     def taps(self) -> Taps:
         # Convolutions 2 and 4 of 5 at 64x64: the second, and the one before the last.
         return Taps(generator=("up2.2", f"up{self.levels}.2"), discriminator=("conv2.2", f"conv{self.levels}.2"))
-
-    def visuals(self, batch: Batch, fake: Mapping[str, Samples]) -> dict[str, Tensor]:
-        return {title: samples["fake"] for title, samples in fake.items()} | {"real": batch["real"]}
-
-    def eval_samples(self, batch: Batch, samples: Samples) -> dict[str, EvalSample]:
-        return {"G": EvalSample(batch, samples["fake"], source="z", target="real")}

@@ -4,29 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import cast
 
-import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, mse_loss
 
 from gcc.errors import RecipeError
 from gcc.models.layers import Residual
-from gcc.models.vgg import load_vgg
-from gcc.recipe import LARGEST_SIZE, NON_NEGATIVE, GanMode, MacCounter, Recipe, Schedule, nearest_sizes
-from gcc.registry.architecture import Architecture
-from gcc.registry.types import Batch, EvalSample, Gate, Networks, Pair, Samples, Taps, Width, no_gate
-from gcc.utils.weights import Weights
+from gcc.models.tasks import SuperResolution, SuperResolutionRecipe
+from gcc.recipe import GanMode, MacCounter, Schedule, nearest_sizes
+from gcc.registry.types import Gate, Taps, Width, no_gate
 
 BLOCKS = 16
-ALTERNATIVE = '`perceptual="pixel"` and `perceptual="none"` need no weights'
 
 
 @dataclass(frozen=True, kw_only=True)
-class SRGANRecipe(Recipe):
+class SRGANRecipe(SuperResolutionRecipe):
     """Table I's SRGAN on COCO; other fields are those of the original trainer."""
-
-    ranges = {**Recipe.ranges, "lambda_perceptual": NON_NEGATIVE, "lambda_pixel": NON_NEGATIVE, "cost_size": (1, LARGEST_SIZE)}
 
     size: int = 96
     prune_width: int = 24
@@ -46,16 +39,6 @@ class SRGANRecipe(Recipe):
     lambda_gan: float = 1e-3
     gamma_m: float = 0.1
     gamma_t: float = 0.1
-    scale: Literal[2, 4, 8] = 4
-    """Factor by which height and width grow."""
-    perceptual: Literal["vgg19", "vgg16", "pixel", "none"] = "vgg19"
-    """Content loss on features of VGG19's layer 5-4 or VGG16's 5-3 (ImageNet weights), on pixels, or none."""
-    lambda_perceptual: float = 1.0
-    """Weight of the content loss."""
-    lambda_pixel: float = 0.0
-    """Weight of an additional mean squared difference of pixels."""
-    cost_size: int = 256
-    """Height and width of the generator's input for which costs are computed."""
 
 
 def residual_block(trunk: int, width: int) -> Residual:
@@ -121,11 +104,9 @@ class Discriminator(nn.Module):
         return image
 
 
-class SRGAN(Architecture[SRGANRecipe]):
+class SRGAN(SuperResolution[SRGANRecipe]):
     """SRGAN: super-resolution of photographs by 2, 4 or 8."""
 
-    samples = "super-resolution"
-    demo_source = "scenes"
     channels_last = True
 
     def __init__(self, recipe: SRGANRecipe) -> None:
@@ -134,17 +115,6 @@ class SRGAN(Architecture[SRGANRecipe]):
             nearest = nearest_sizes(recipe, recipe.scale, 16)
             raise RecipeError(f"size = {recipe.size}: expected a multiple of {recipe.scale}, the scale, from 16 up, such as {nearest}")
         self.doublings = recipe.scale.bit_length() - 1
-
-    @property
-    def note(self) -> str:
-        match self.recipe.perceptual:
-            case "pixel":
-                return "the content loss compares pixels, not VGG19's features (perceptual = pixel)"
-            case "none":
-                return "there is no content loss (perceptual = none)"
-            case "vgg16":
-                return "the content loss compares features of VGG16, not of VGG19 (perceptual = vgg16)"
-        return ""
 
     @classmethod
     def published(cls) -> SRGANRecipe:
@@ -178,38 +148,6 @@ class SRGAN(Architecture[SRGANRecipe]):
     def build_discriminator(self, gate: Gate = no_gate) -> nn.Module:
         return Discriminator(self.recipe.ndf, gate)
 
-    def build_auxiliary(self, weights: Weights) -> dict[str, nn.Module]:
-        vgg = self.recipe.perceptual
-        return {"vgg": load_vgg(vgg, weights, ALTERNATIVE)} if vgg in ("vgg19", "vgg16") else {}
-
-    def example_input(self) -> Tensor:
-        return torch.zeros(1, 3, self.recipe.cost_size, self.recipe.cost_size)
-
-    def example_batch(self) -> Batch:
-        small = self.recipe.size // self.recipe.scale
-        return {"hr": torch.zeros(1, 3, self.recipe.size, self.recipe.size), "lr": torch.zeros(1, 3, small, small)}
-
-    def prepare(self, batch: Batch, auxiliary: Networks) -> Batch:
-        return {**batch, "wanted": auxiliary["vgg"](batch["hr"])} if auxiliary else batch
-
-    def generate(self, generators: Networks, batch: Batch) -> Samples:
-        return {"sr": generators["G"](batch["lr"])}
-
-    def pairs(self, batch: Batch, samples: Samples) -> dict[str, Pair]:
-        return {"D": Pair(batch["hr"], samples["sr"])}
-
-    def task_losses(self, networks: Networks, batch: Batch, samples: Samples) -> dict[str, Tensor]:
-        recipe, losses = self.recipe, {}
-        if "vgg" in networks:
-            losses["perceptual"] = recipe.lambda_perceptual * mse_loss(networks["vgg"](samples["sr"]).float(), batch["wanted"].float())
-        pixel = recipe.lambda_pixel + (recipe.lambda_perceptual if recipe.perceptual == "pixel" else 0.0)
-        if pixel:
-            losses["pixel"] = pixel * mse_loss(samples["sr"].float(), batch["hr"])
-        return losses
-
-    def pretraining_losses(self, batch: Batch, samples: Samples) -> dict[str, Tensor]:
-        return {"pixel": mse_loss(samples["sr"].float(), batch["hr"])}
-
     def taps(self) -> Taps:
         # Convolutions 9, 17, 25 and 33 of 37: the outputs of every fourth block.
         return Taps(generator=tuple(f"blocks.{number - 1}" for number in (4, 8, 12, 16)), discriminator=("conv2.3", "conv4.3"))
@@ -222,13 +160,3 @@ class SRGAN(Architecture[SRGANRecipe]):
     @property
     def size_multiple(self) -> int:
         return 1
-
-    def input_size(self, height: int, width: int) -> tuple[int, int]:
-        return height, width
-
-    def visuals(self, batch: Batch, fake: Mapping[str, Samples]) -> dict[str, Tensor]:
-        bicubic = interpolate(batch["lr"], scale_factor=self.recipe.scale, mode="bicubic").clamp(-1, 1)
-        return {"bicubic": bicubic} | {title: samples["sr"] for title, samples in fake.items()} | {"real": batch["hr"]}
-
-    def eval_samples(self, batch: Batch, samples: Samples) -> dict[str, EvalSample]:
-        return {"G": EvalSample(batch, samples["sr"], source="lr", target="hr")}
