@@ -26,7 +26,7 @@ WEIGHTS = ("weight", "parametrizations.weight.original", "parametrizations.weigh
 
 
 def find_groups(architecture: Architecture[Any], base: int) -> list[Group]:
-    """Return the channel groups of the generator of width `base`, one for each of its widths, in order.
+    """Return the channel groups of the generator of width `base`, one for each of its widths, in order, unless the family knows them.
 
     A dimension of a parameter *belongs* to a group if its size is a whole multiple of the group's channels and grows accordingly. The input
     of a convolution behind a concatenation belongs to no group. A group's producers are the convolutions and linear layers whose output
@@ -37,6 +37,8 @@ def find_groups(architecture: Architecture[Any], base: int) -> list[Group]:
         PluginError: a width has no producer; either it is not a width of this generator, or its weights are not those of convolutions and
             linear layers.
     """
+    if (groups := architecture.groups(base)) is not None:
+        return list(groups)
     widths = architecture.widths(base)
     full = architecture.full_widths(base)
     network = generator_on_meta(architecture, full)

@@ -5,7 +5,7 @@ Scores are compared over the whole generator. The paper does not normalise them 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -73,8 +73,17 @@ class L1Norm(PaperL1Norm):
         return _relative(_largest([_relative(norms) for norms in self._norms(network, group)]))
 
 
+def as_it_is(network: nn.Module) -> nn.Module:
+    """Return the network itself."""
+    return network
+
+
 def score_groups(
-    network: nn.Module, groups: Sequence[Group], metric: ImportanceMetric, rounds: Iterable[None] = ONCE
+    network: nn.Module,
+    groups: Sequence[Group],
+    metric: ImportanceMetric,
+    rounds: Iterable[None] = ONCE,
+    readable: Callable[[nn.Module], nn.Module] = as_it_is,
 ) -> dict[str, Tensor | None]:
     """Return the importance of every group's channels by group name, (channels,); None if `metric` has no score for the group.
 
@@ -83,12 +92,22 @@ def score_groups(
         groups: its channel groups.
         metric: scores the channels.
         rounds: each iteration leaves other gradients in the network's parameters; scores are averaged over all rounds.
+        readable: returns the network, with its present gradients, as metrics read it; see `Architecture.readable`.
 
     Raises:
         PluginError: `metric` scores no group at all, or a score has another shape than (channels,).
     """
-    rounds_of_scores = [_scores(network, groups, metric) for _ in rounds]
+    rounds_of_scores = [_scores(readable(network), groups, metric) for _ in rounds]
     return {group.name: _mean([scores[group.name] for scores in rounds_of_scores]) for group in groups}
+
+
+def most_important(scores: Mapping[str, Tensor | None], widths: Mapping[str, int]) -> dict[str, list[int]]:
+    """Return the indices of the most important channels of every group that has scores, in ascending order, as many as its width."""
+    return {
+        name: sorted(score.argsort(descending=True, stable=True)[: widths[name]].tolist())
+        for name, score in scores.items()
+        if score is not None
+    }
 
 
 def random_gradients(network: nn.Module) -> Iterator[None]:

@@ -16,14 +16,16 @@ HEADROOM = 2
 def width_for_budget(architecture: Architecture[Any]) -> int:
     """Return the smallest width whose unpruned generator costs at least twice the recipe's budget, and at most the teacher's width.
 
-    If there are several budgets, the width suits the largest one. A latency is not measured for this: its width is the teacher's.
+    If there are several budgets, the width suits the largest one. A latency is not measured for this: its width is the teacher's. So is
+    the width of a generator that has only one.
 
     Raises:
         BudgetError: the recipe's budget cannot be read.
     """
     recipe = architecture.recipe
     budgets = Budget.parse_each(recipe.budget, architecture.generators).values()
-    if any(isinstance(budget, LatencyBudget) for budget in budgets):
+    has_one_width = architecture.full_widths(1) == architecture.full_widths(recipe.ngf)
+    if has_one_width or any(isinstance(budget, LatencyBudget) for budget in budgets):
         return int(recipe.ngf)
     teacher = generator_cost(architecture, architecture.full_widths(recipe.ngf))
     limits = [budget.resolve(teacher, recipe.mac_counter) for budget in budgets if isinstance(budget, Budget)]

@@ -112,7 +112,7 @@ def score_family(
         PluginError: the metric scores no channel, or a width belongs to no layer.
     """
     groups = with_min_channels(find_groups(architecture, base), min_keep_ratio)
-    return ScoredGroups(base, groups, score_groups(network, groups, metric, rounds))
+    return ScoredGroups(base, groups, score_groups(network, groups, metric, rounds, architecture.readable))
 
 
 def widths_of_family(

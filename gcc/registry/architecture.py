@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 from gcc.registry.renamed import AcceptsOldNames
-from gcc.registry.types import Batch, EvalSample, Gate, Networks, Pair, R, Samples, StateDictMapping, Taps, Width, no_gate
+from gcc.registry.types import Batch, EvalSample, Gate, Group, Networks, Pair, R, Samples, StateDictMapping, Taps, Width, no_gate
 
 if TYPE_CHECKING:
     import numpy as np
@@ -173,6 +173,26 @@ class Architecture(AcceptsOldNames, abc.ABC, Generic[R]):
     must come from torch's generators, and nothing may depend on a count of steps."""
     channels_last: ClassVar[bool] = False
     """Whether its networks train faster with channels last on a CPU in float32; `benchmarks/step.py` measures it."""
+
+    def groups(self, base: int) -> Sequence[Group] | None:
+        """Return the channel groups of a generator of width `base`, one for each of its widths in order.
+
+        None, the default, finds them by building the generator with one width raised; see `gcc.pruning.groups`.
+        """
+        return None
+
+    def readable(self, generator: nn.Module) -> nn.Module:
+        """Return a generator as metrics read it: one in which all weights that `groups` names can be found; by default the generator."""
+        return generator
+
+    def inherit(self, generator: nn.Module, kept: Mapping[str, Sequence[int]]) -> nn.Module | None:
+        """Return a generator with the weights of some of a trained generator's channels; None, the default, if the family cannot.
+
+        Args:
+            generator: the trained generator.
+            kept: indices of the channels that stay, by width name; a width that is not named keeps all.
+        """
+        return None
 
     def initialise(self, network: nn.Module) -> None:
         """Initialise a freshly built network in place; needed if the family's original trainer does not use torch's defaults."""

@@ -22,6 +22,12 @@ class Toy:
     def full_widths(self, base):
         return dict(self.named)
 
+    def groups(self, base):
+        return None
+
+    def readable(self, generator):
+        return generator
+
     def build_generator(self, widths):
         return self.build(widths)
 

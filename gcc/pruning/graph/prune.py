@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from gcc.deploy.latency import measure_optimized
 from gcc.errors import BudgetError, GccError, PluginError, PruningWarning, TrainingError, abridged, first_line, suggestion
@@ -19,23 +19,20 @@ from gcc.pruning.choice_warnings import warn_of_narrow_layers, warn_of_ties, war
 from gcc.pruning.cost import Cost, cost_of_shapes
 from gcc.pruning.graph.aten_graph import Graph
 from gcc.pruning.graph.computed_weights import computed_weights
-from gcc.pruning.graph.elsewhere import require_equal_elsewhere
-from gcc.pruning.graph.gains import changed_numbers, fold_gains
+from gcc.pruning.graph.gains import changed_numbers
 from gcc.pruning.graph.groups import Selection, with_named_parts
-from gcc.pruning.graph.masked import Candidate
+from gcc.pruning.graph.proven_cut import ProvenCut, WeightSource, proven_cut
 from gcc.pruning.graph.reset import reset
 from gcc.pruning.graph.result_warnings import warn_of_changed_numbers, warn_of_constants, warn_of_unused_layers, warn_of_walls
-from gcc.pruning.graph.training import require_same_training
-from gcc.pruning.graph.verify import NO_CONSTANTS, require_equal, require_same_graph, with_random_weights
+from gcc.pruning.graph.verify import NO_CONSTANTS
 from gcc.pruning.graph.ways import Followed, followed_code, followed_graph
-from gcc.pruning.importance import score_groups
+from gcc.pruning.importance import most_important, score_groups
 from gcc.pruning.search import find_widths, with_min_channels
 from gcc.recipe import MacCounter
 from gcc.registry import METRICS, ImportanceMetric
 from gcc.utils.arguments import checked_arguments
 from gcc.utils.renamed import renamed_keywords, warn_user
 
-WeightSource = Literal["inherited", "fresh"]
 FINAL = (BudgetError, PluginError, TrainingError)
 """Errors that pruning the graph in place of the code would not avoid."""
 PRECISE = (torch.float32, torch.float64)
@@ -107,11 +104,11 @@ def prune(
     warn_of_walls(result.followed.trace)
     warn_of_unused_layers(result.followed.trace, leave)
     if weights == "fresh":
-        with located_errors(result.smaller, "expected a reset_parameters that takes its sizes from the parameters"):
-            reset(result.smaller)
+        with located_errors(result.cut.network, "expected a reset_parameters that takes its sizes from the parameters"):
+            reset(result.cut.network)
     else:
-        warn_of_changed_numbers(changed_numbers(result.followed.trace.graph, result.graph, result.folded))
-    return result.smaller
+        warn_of_changed_numbers(changed_numbers(result.followed.trace.graph, result.cut.graph, result.cut.folded))
+    return result.cut.network
 
 
 class _Choice(NamedTuple):
@@ -130,23 +127,12 @@ class _Choice(NamedTuple):
     widths: Mapping[str, int]
 
 
-@dataclass(frozen=True)
-class _Result:
-    """A pruned generator that is proven.
+class _Result(NamedTuple):
+    """A pruned generator, the channels that it has, and how it was cut."""
 
-    Attributes:
-        smaller: the generator.
-        choice: the channels that it has.
-        followed: how it was cut.
-        graph: its graph.
-        folded: calls of the full graph whose numbers its weights contain.
-    """
-
-    smaller: nn.Module
     choice: _Choice
     followed: Followed
-    graph: Graph
-    folded: set[fx.Node]
+    cut: ProvenCut
 
 
 @dataclass(frozen=True)
@@ -169,18 +155,8 @@ class _Request:
             GccError: the pruned generator is not proven.
             BudgetError: the budget is out of reach.
         """
-        generator, inputs, trace = self.generator, self.inputs, followed.trace
         choice = self._chosen(followed)
-        selection = choice.selection
-        smaller = followed.cut(generator, selection)
-        graph = Graph(smaller, *inputs)
-        require_same_graph(trace, selection, graph)
-        folded = fold_gains(smaller, trace.graph, graph) if self.weights == "inherited" else set()
-        candidate = Candidate(generator, smaller, trace, selection, graph, inputs, folded)
-        comparable = with_random_weights(candidate)
-        for require in (require_equal, require_equal_elsewhere, require_same_training):
-            require(candidate, comparable)
-        return _Result(smaller, choice, followed, graph, folded)
+        return _Result(choice, followed, proven_cut(self.generator, followed, choice.selection, self.inputs, self.weights))
 
     def needs_graph(self, followed: Followed) -> bool:
         """Return whether constants in the generator's code keep most of what it may cost: what it costs with one channel in each group."""
@@ -208,7 +184,7 @@ class _Request:
             lambda widths, runtime: measure_optimized(followed.narrowed(self.generator, widths), self.inputs[0], runtime).median_ms,
             self.round_to,
         )
-        best = {name: _most_important(score, widths[name]) for name, score in scores.items() if score is not None}
+        best = most_important(scores, widths)
         full_widths = {group.name: group.channels for group in groups}
         return _Choice(Selection(trace.atoms, channels, best), full_widths, scores, widths)
 
@@ -333,7 +309,3 @@ def _narrow_cost(followed: Followed, shapes: nn.Module, widths: Mapping[str, int
     with located_errors(smaller, NO_CONSTANTS):
         return cost_of_shapes(smaller, *inputs)
 
-
-def _most_important(score: Tensor, width: int) -> list[int]:
-    """Return the indices of the `width` most important channels, in ascending order."""
-    return sorted(score.argsort(descending=True, stable=True)[:width].tolist())
