@@ -11,10 +11,16 @@ from torch import Tensor, nn
 from gcc.models.calls import arguments_of, copies
 
 
+def state_key(tensor: Tensor) -> tuple[int, int]:
+    """Return a key for a tensor that changes if the tensor is changed in place; it is valid as long as the tensor exists."""
+    return id(tensor), 0 if tensor.is_inference() else tensor._version
+
+
 class ModuleTrace:
     """The tensors that a network's modules pass to each other in one forward pass; identities are skipped.
 
-    Operations outside of modules, such as the addition of two tensors, are not recorded.
+    Operations outside of modules, such as the addition of two tensors, are not recorded. A tensor that such an operation changes in place
+    counts as another tensor.
 
     Args:
         network: the network, which runs on `example` in its present mode, without gradients.
@@ -30,6 +36,8 @@ class ModuleTrace:
         self.modules = dict(network.named_modules())
         self._inputs: dict[str, Tensor] = {}
         self._outputs: dict[str, Tensor] = {}
+        self._input_keys: dict[str, tuple[int, int]] = {}
+        self._output_keys: dict[str, tuple[int, int]] = {}
         self._readers: dict[int, list[str]] = {}
         self._producers: dict[int, str] = {}
         handles = [
@@ -50,13 +58,15 @@ class ModuleTrace:
 
     def producer(self, path: str) -> str | None:
         """Return the path of the module that produced a module's input; None if there is no such module, or if others read it as well."""
-        key = id(self._inputs[path]) if path in self._inputs else None
-        return self._producers.get(key) if key is not None and self._readers[key] == [path] else None
+        if path not in self._inputs or self._readers[id(self._inputs[path])] != [path]:
+            return None
+        producer = self._producers.get(id(self._inputs[path]))
+        return producer if producer and self._output_keys[producer] == self._input_keys[path] else None
 
     def reader(self, path: str) -> str | None:
         """Return the path of the module that reads a module's output; None if it is not exactly one."""
         readers = self._readers.get(id(self._outputs[path]), []) if path in self._outputs else []
-        return readers[0] if len(readers) == 1 else None
+        return readers[0] if len(readers) == 1 and self._input_keys[readers[0]] == self._output_keys[path] else None
 
     def _recorder(self, path: str) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
         def record(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
@@ -64,6 +74,7 @@ class ModuleTrace:
                 return
             # Tensors are stored so that no other tensor gets the same id.
             self._inputs[path], self._outputs[path] = inputs[0], output
+            self._input_keys[path], self._output_keys[path] = state_key(inputs[0]), state_key(output)
             self._readers.setdefault(id(inputs[0]), []).append(path)
             self._producers[id(output)] = path
 

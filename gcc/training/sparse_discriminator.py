@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.utils.parametrize import is_parametrized
 
+from gcc.models.calls import shapes_of, tensors_in
 from gcc.models.gate import ChannelGate, gates
 from gcc.models.module_trace import ModuleTrace
 
@@ -20,6 +19,8 @@ ROUND = 16
 """The computed channels are padded to a multiple of this with closed ones, which the gate zeroes, since odd widths are slow."""
 KEEP_ZERO = (nn.LeakyReLU, nn.ReLU)
 """Activations that map zero to zero."""
+SLICEABLE_NORMS = (nn.BatchNorm2d, nn.InstanceNorm2d)
+"""Norms that treat each channel on its own."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +41,20 @@ class Chain:
 def find_chains(network: nn.Module, example: Tensor) -> list[Chain]:
     """Return the chains whose closed channels can be skipped. Other gates, such as those before attention, need all channels.
 
+    A network that does not run on meta, because its code depends on values, has none.
+
     Args:
         network: a discriminator. A copy of it runs on meta.
         example: an input, (N, C, H, W); only its shape counts.
     """
-    copy = deepcopy(network).to("meta")
+    copy = shapes_of(network)
     example = torch.empty(example.shape, dtype=next(copy.parameters()).dtype, device="meta")
-    trace = ModuleTrace(copy, example, (ChannelGate,))
+    try:
+        trace = ModuleTrace(copy, example, (ChannelGate, nn.Conv2d, *SLICEABLE_NORMS))
+    except Exception:  # A user's module can raise anything.
+        return []
     chains = [chain for path in gates(copy) if (chain := _chain(trace, path))]
-    return [chain for chain in chains if _can_skip(copy, chain, example)]
+    return [chain for chain in chains if _can_skip(copy, chain, example, _shapes(trace.output))]
 
 
 def run_open(network: nn.Module, chains: Sequence[Chain], images: Tensor) -> Tensor:
@@ -101,18 +107,21 @@ def _select(modules: Mapping[str, nn.Module], channels: Mapping[Chain, Tensor]) 
     return selected
 
 
-def _can_skip(network: nn.Module, chain: Chain, example: Tensor) -> bool:
-    """Return whether the network runs without one of the gate's channels, so that nothing else reads them."""
+def _shapes(output: Any) -> list[torch.Size]:
+    return [tensor.shape for tensor in tensors_in(output)]
+
+
+def _can_skip(network: nn.Module, chain: Chain, example: Tensor, shapes: list[torch.Size]) -> bool:
+    """Return whether the network runs without one of the gate's channels and returns the same shapes, so that nothing else reads them."""
     modules = dict(network.named_modules())
     gate = modules[chain.gate]
     assert isinstance(gate, ChannelGate)
     index = torch.arange(len(gate.alpha) - 1, device="meta")
     try:
         with torch.no_grad():
-            _run(network, _select(modules, {chain: index}), example)
-    except RuntimeError:
+            return _shapes(_run(network, _select(modules, {chain: index}), example)) == shapes
+    except Exception:  # A user's module can raise anything.
         return False
-    return True
 
 
 def _chain(trace: ModuleTrace, gate: str) -> Chain | None:
@@ -122,13 +131,15 @@ def _chain(trace: ModuleTrace, gate: str) -> Chain | None:
 
 
 def _producers(trace: ModuleTrace, gate: str) -> tuple[str, ...]:
-    path = trace.producer(gate)
+    module = gate.rpartition(".")[0]
+    # A gate that acts through a hook is a child of the module that it reads.
+    path = module if isinstance(trace.modules[module], (nn.Conv2d, *SLICEABLE_NORMS)) else trace.producer(gate)
     if path is None:
         return ()
     if _is_plain(trace.modules[path]):
         return (path,)
     before = trace.producer(path)
-    sliceable = isinstance(trace.modules[path], nn.BatchNorm2d | nn.InstanceNorm2d)
+    sliceable = isinstance(trace.modules[path], SLICEABLE_NORMS)
     return (before, path) if sliceable and before and _is_plain(trace.modules[before]) else ()
 
 
@@ -140,5 +151,5 @@ def _reader(trace: ModuleTrace, gate: str) -> str | None:
 
 
 def _is_plain(module: nn.Module) -> bool:
-    """Return whether a module is a convolution without groups or parametrisations."""
-    return isinstance(module, nn.Conv2d) and module.groups == 1 and not is_parametrized(module)
+    """Return whether a module is a convolution without groups that computes with its weight as it is, without spectral or weight norm."""
+    return type(module) is nn.Conv2d and module.groups == 1 and not module._forward_pre_hooks

@@ -99,14 +99,19 @@ class Block(nn.Module):
 
     def forward(self, x):
         before = self.conv(x)
-        features = self.act(self.gate(before))
+        gated = self.gate(before)
+        if self.how == "in place":
+            gated += 1
+        features = self.act(gated)
         after = self.next(features)
+        if self.how == "returned":
+            return after, features
         if self.how == "twice":
             return after + self.next(features)
         return after + {"residual": features, "skip": before}.get(self.how, torch.zeros_like(after))
 
 
-@pytest.mark.parametrize("how", ["sigmoid", "grouped", "residual", "skip", "twice"])
+@pytest.mark.parametrize("how", ["sigmoid", "grouped", "residual", "skip", "twice", "in place", "returned"])
 def test_channels_with_other_readers_are_all_computed(how):
     assert find_chains(Block(how), torch.zeros(1, 3, 8, 8)) == []
     assert len(find_chains(Block("chain"), torch.zeros(1, 3, 8, 8))) == 1
@@ -115,6 +120,22 @@ def test_channels_with_other_readers_are_all_computed(how):
 def test_spectral_norm_and_attention_need_every_channel():
     network = Teacher.create("sagan").demo_architecture(TINY["sagan"]).build_discriminator(GATE)
     assert find_chains(network, torch.zeros(2, 3, 32, 32)) == []
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning", "ignore:.*spectral_norm.*:FutureWarning")
+@pytest.mark.parametrize("wrap", [nn.utils.weight_norm, nn.utils.spectral_norm])
+def test_weights_computed_by_hooks_need_every_channel(wrap):
+    network = Block("chain")
+    wrap(network.next)
+    assert find_chains(network, torch.zeros(1, 3, 8, 8)) == []
+
+
+def test_a_network_that_does_not_run_on_meta_has_no_chains():
+    class Branches(Block):
+        def forward(self, x):
+            return super().forward(x) if x.sum() > 0 else x
+
+    assert find_chains(Branches("chain"), torch.zeros(1, 3, 8, 8)) == []
 
 
 @pytest.mark.usefixtures("small_worlds")
