@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Unpack
@@ -14,19 +14,19 @@ from gcc.artifacts.metrics_log import Phase
 from gcc.data.torch_datasets import UserData
 from gcc.losses.coordination import SmoothedTarget
 from gcc.models.modules import Widths
-from gcc.registry import METRICS, Batch, ImportanceMetric
+from gcc.registry import METRICS, Batch, ImportanceMetric, Networks
 from gcc.training import plan
-from gcc.training.build_pairs import distillation_layers, sparse_pair, student_generators, student_pair, teacher_pair
+from gcc.training.build_pairs import distillation_layers, inherited_generators, sparse_pair, student_generators, student_pair, teacher_pair
 from gcc.training.checkpoint import CheckpointState
 from gcc.training.config import RunOptions, shows_options
 from gcc.training.context import RunContext, Stream
 from gcc.training.loop import Stage, TrainingLoop
 from gcc.training.loss_tree import LossTree
-from gcc.training.pair import NO_OUTPUT, DiscriminatorOutput, GANPair, GeneratorOutput, TeacherOutput
+from gcc.training.pair import NO_NETWORKS, NO_OUTPUT, DiscriminatorOutput, GANPair, GeneratorOutput, TeacherOutput
 from gcc.training.stages import adversarial_stage, pretraining_stages
 from gcc.training.student import StudentPair
 from gcc.training.teacher import Teacher
-from gcc.training.width_search import reachable_widths, saved_widths, search_student_widths
+from gcc.training.width_search import Chosen, reachable_widths, saved_widths, search_channels
 
 
 class Compressor(TrainingLoop):
@@ -43,20 +43,20 @@ class Compressor(TrainingLoop):
         targets: L_target of Eq. 7, by discriminator.
 
     Args:
-        teacher: the architecture, its recipe, and pretrained weights if it has any.
+        teacher: the architecture, its recipe, and pretrained weights if it has any. None takes the options `generator` and `task`.
         data: folder of the training images, or a `torch.utils.data.Dataset` or `DataLoader`, or these by split (`train`, `val`, `test`).
             None takes the architecture's demo data and demo recipe.
-        options: the options of `RunConfig`, and recipe fields.
+        options: the options of `RunConfig`, and recipe fields; and for a generator of your own the arguments of `Teacher.of`.
 
     Raises:
-        GccError: an option, the recipe, the device, a plugin, the data or the student's widths cannot be used.
+        GccError: an option, the recipe, the device, a plugin, the networks, the data or the student's widths cannot be used.
     """
 
     teacher: GANPair
     student: StudentPair
 
     @shows_options
-    def __init__(self, teacher: Teacher, data: str | Path | UserData | None = None, **options: Unpack[RunOptions]) -> None:
+    def __init__(self, teacher: Teacher | None = None, data: str | Path | UserData | None = None, **options: Unpack[RunOptions]) -> None:
         super().__init__(RunContext.of(teacher, data, options))
         self.fixed_widths: dict[str, Widths] = saved_widths(self.context)
         self.widths: dict[str, Widths] = {}
@@ -64,6 +64,7 @@ class Compressor(TrainingLoop):
 
     def stages(self) -> Iterator[Stage]:
         recipe, self.widths = self.recipe, self.fixed_widths
+        initial = NO_NETWORKS
 
         # First step: generator compression, unless the widths are known.
         if not self.widths:
@@ -72,10 +73,12 @@ class Compressor(TrainingLoop):
             new = {} if self._search_starts_trained else {"teacher": searched}
             yield from pretraining_stages(Phase.SEARCH_PRETRAIN, new, recipe.search_pretrain_epochs)
             yield adversarial_stage(Phase.SEARCH, searched, recipe.search_epochs, recipe.search_steps)  # lines 2 to 4
-            self.widths = self.search_widths(searched)  # line 5
+            chosen = self.search_channels(searched)  # line 5
+            self.widths = {name: one.widths for name, one in chosen.items()}
+            initial = self.inherited(searched, chosen) if recipe.start == "inherited" else NO_NETWORKS
 
         # Second step: lightweight generator training.
-        self.reinitialize()  # line 5
+        self.reinitialize(initial)  # line 5
         new = {role: self.pairs[role] for role in self._new_roles}
         yield from pretraining_stages(Phase.PRETRAIN, new, recipe.pretrain_epochs)
         pairs = (self.teacher, self.student)
@@ -114,14 +117,23 @@ class Compressor(TrainingLoop):
         """Return the output of the teacher's discriminators for the student's fake images, if it is distilled."""
         return self.teacher.discriminate(fake) if self.recipe.lambda_distill_d else NO_OUTPUT
 
-    def search_widths(self, searched: GANPair) -> dict[str, Widths]:
-        """Return the widths of the student's generators within the budget, from the pair that the first step has trained (line 5)."""
-        return search_student_widths(self.context, self.metric, searched)
+    def search_channels(self, searched: GANPair) -> dict[str, Chosen]:
+        """Return the channels of the student's generators within the budget, from the pair that the first step has trained (line 5)."""
+        return search_channels(self.context, self.metric, searched)
 
-    def reinitialize(self) -> None:
-        """Build teacher and student pairs, new or as they were given. Nothing is inherited from the first step (line 5)."""
+    def inherited(self, searched: GANPair, chosen: Mapping[str, Chosen]) -> Networks:
+        """Return the generators that the first step has trained, without the channels that are removed."""
+        return inherited_generators(self.context, searched.generators, {name: one.kept for name, one in chosen.items()})
+
+    def reinitialize(self, initial: Networks = NO_NETWORKS) -> None:
+        """Build teacher and student pairs, new or as they were given (line 5).
+
+        Args:
+            initial: generators whose weights the student starts with, by name. None in the paper's algorithm, which inherits nothing from
+                the first step.
+        """
         layers = distillation_layers(self.context)
-        self.student, self.teacher = student_pair(self.context, self.widths, layers), teacher_pair(self.context, layers)
+        self.student, self.teacher = student_pair(self.context, self.widths, layers, initial), teacher_pair(self.context, layers)
         self.targets = {name: SmoothedTarget().to(self.context.device) for name in self.architecture.discriminators}
         self.pairs = {"teacher": self.teacher, "student": self.student}
 
@@ -136,12 +148,12 @@ class Compressor(TrainingLoop):
     @property
     def _search_starts_trained(self) -> bool:
         """Whether the pair that the first step trains is the pretrained one."""
-        return bool(self.context.teacher.pretrained) and self.recipe.prune_width == self.recipe.ngf
+        return self.context.teacher.is_trained and self.recipe.prune_width == self.recipe.ngf
 
     @property
     def _new_roles(self) -> list[str]:
         """The pairs of the second step whose generators have no trained weights yet."""
-        trained = {"teacher": bool(self.context.teacher.pretrained), "student": self.context.config.student is not None}
+        trained = {"teacher": self.context.teacher.is_trained, "student": self.context.config.student is not None}
         return [role for role, is_trained in trained.items() if not is_trained]
 
     def reachable_widths(self) -> dict[str, Widths]:

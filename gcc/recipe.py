@@ -189,6 +189,9 @@ class Recipe(metaclass=_AcceptsOldFields):
     fall by this many times 1 - tau. 0 never raises it; that is the default if you give `lr_alpha`."""
     alpha_decay_epochs: int = 100
     """Number of epochs after each of which `lr_alpha` falls to a tenth."""
+    start: Literal["fresh", "inherited"] = "fresh"
+    """The student's first weights: fresh ones (Algorithm 1, line 5), or those of the channels that the first step kept; the latter for
+    generators of your own only."""
     train_teacher: bool = True
     """Whether a pretrained teacher is trained further; a fresh teacher is always trained."""
     seed: int = 0

@@ -21,7 +21,7 @@ MODULES = {
     ".".join(("gcc", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): ast.parse(path.read_text())
     for path in ROOT.rglob("*.py")
 }
-ORDER = """errors utils recipe registry models losses data artifacts evaluation deploy pruning report training compressor experiments
+ORDER = """errors utils recipe registry models losses data artifacts evaluation deploy pruning custom report training compressor experiments
 testing cli""".split()
 """Every room imports only from itself and from those before it."""
 DOORS = {"gcc", "gcc.__main__"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from gcc.errors import ArtifactError, GccError, suggestion
 from gcc.models.build import generator_on_meta
 from gcc.models.modules import Widths
 from gcc.recipe import Recipe, changed, current_names
-from gcc.registry import ARCHITECTURES, Architecture, MetricKey
+from gcc.registry import ARCHITECTURES, TASKS, Architecture, MetricKey
 from gcc.utils.memory import free_memory
 
 FORMAT = 1
@@ -40,7 +40,11 @@ OPTIONAL_MEASUREMENTS = {"epoch", "epoch_note", "protocols", *LATENCY_BUDGET}
 """Measurements that files of earlier versions, or of other budgets, do not have."""
 SAVED_MEASUREMENTS = "figures"
 """The key of the measurements in `config.json`, by which version 0.1 reads them."""
+NETWORKS = "networks"
+"""The key of the description of networks that a user brought; files of installed families do not have it."""
 Role = Literal["student", "teacher"]
+Factory = Callable[[], nn.Module]
+"""Makes the full generator that a user brought."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ class Artifact:
         measurements: by column, such as `teacher`, `student` or `student (best)`: costs with their counters and resolution, latency, and
             metrics on held-out images by `MetricKey`.
         environment: versions and device of the run.
+        family: its family: an installed architecture, or that of networks which a user brought.
     """
 
     folder: Path
@@ -67,11 +72,12 @@ class Artifact:
     widths: Widths
     measurements: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    family: type[Architecture[Any]] | None = None
 
     @property
     def architecture(self) -> Architecture[Any]:
         """The architecture, bound to the recipe."""
-        return ARCHITECTURES.load(self.arch)(self.recipe)
+        return (self.family or ARCHITECTURES.load(self.arch))(self.recipe)
 
     def network(self) -> nn.Module:
         """Return the saved generator in eval mode on the CPU.
@@ -83,6 +89,7 @@ class Artifact:
 
     def to_json(self) -> str:
         """Return the text of `config.json`."""
+        networks = self.architecture.describe_networks()
         return json.dumps(
             {
                 "format": FORMAT,
@@ -90,6 +97,7 @@ class Artifact:
                 "architecture": self.arch,
                 "generator": self.generator,
                 "widths": self.widths,
+                **({NETWORKS: networks} if networks else {}),
                 SAVED_MEASUREMENTS: self.measurements,
                 "recipe": self.recipe.to_dict(),
                 "environment": self.environment,
@@ -98,8 +106,13 @@ class Artifact:
         )
 
 
-def read_config(folder: Path) -> Artifact:
+def read_config(folder: Path, factory: Factory | None = None) -> Artifact:
     """Return the generator that the `config.json` of a folder describes; every field is validated.
+
+    Args:
+        folder: the folder.
+        factory: makes the full generator if a user brought it. None leaves the generator unknown: its description can be read, and its
+            network cannot be built.
 
     Raises:
         ArtifactError: the file is missing, damaged or invalid.
@@ -115,7 +128,7 @@ def read_config(folder: Path) -> Artifact:
     except (OSError, ValueError, RecursionError) as error:
         raise ArtifactError(f"cannot read {path}: {error}") from error
     try:
-        return _parse(folder, config)
+        return _parse(folder, config, factory)
     except KeyError as error:
         raise ArtifactError(f"{path} is not the configuration of a saved model: it lacks {error}") from error
     except (TypeError, AttributeError, ValueError) as error:
@@ -124,18 +137,13 @@ def read_config(folder: Path) -> Artifact:
         raise ArtifactError(f"{path}: {error}") from error
 
 
-def _parse(folder: Path, config: Any) -> Artifact:
+def _parse(folder: Path, config: Any, factory: Factory | None) -> Artifact:
     if config["format"] != FORMAT:
         raise ArtifactError(f"format {config['format']!r} is unknown to this version, which reads {FORMAT}: update gan-gcc")
     if config["role"] not in ("student", "teacher"):
         raise ArtifactError(f"role {config['role']!r}: expected student or teacher")
     environment = {name: _parse_text(name, value) for name, value in _parse_mapping("environment", config["environment"]).items()}
-    arch = config["architecture"]
-    if arch not in ARCHITECTURES.names():
-        origin = f" (according to the file, {environment[ORIGIN]}; check that you trust its source)" if ORIGIN in environment else ""
-        known = suggestion(str(arch), ARCHITECTURES.names())
-        raise ArtifactError(f"architecture {arch!r} is not installed{known}: install the plugin that provides it{origin}")
-    family = ARCHITECTURES.load(arch)
+    family = _parse_family(config, environment, factory)
     try:
         architecture = family(changed(family.published(), current_names(config["recipe"])))
     except GccError as error:
@@ -143,12 +151,29 @@ def _parse(folder: Path, config: Any) -> Artifact:
     if config["generator"] not in family.generators:
         raise ArtifactError(f"generator {config['generator']!r}: expected {' or '.join(family.generators)}")
     widths = _parse_widths(architecture, config["widths"])
-    _require_memory(architecture, widths)
+    if NETWORKS not in config:
+        _require_memory(architecture, widths)
     measurements = {
         _parse_text("column of measurements", column): parse_measurements(column, values)
         for column, values in _parse_mapping(SAVED_MEASUREMENTS, config[SAVED_MEASUREMENTS]).items()
     }
-    return Artifact(folder, config["role"], arch, config["generator"], architecture.recipe, widths, measurements, environment)
+    role, arch, generator = config["role"], config["architecture"], config["generator"]
+    return Artifact(folder, role, arch, generator, architecture.recipe, widths, measurements, environment, family)
+
+
+def _parse_family(config: Any, environment: Mapping[str, str], factory: Factory | None) -> type[Architecture[Any]]:
+    """Return an installed architecture, or the family of networks that a user brought."""
+    arch = config["architecture"]
+    registry = TASKS if NETWORKS in config else ARCHITECTURES
+    if arch not in registry.names():
+        origin = f" (according to the file, {environment[ORIGIN]}; check that you trust its source)" if ORIGIN in environment else ""
+        known = suggestion(str(arch), registry.names())
+        raise ArtifactError(f"{registry.kind} {arch!r} is not installed{known}: install the plugin that provides it{origin}")
+    if registry is TASKS:
+        return TASKS.load(arch).described(_parse_mapping(NETWORKS, config[NETWORKS]), factory)
+    if factory is not None:
+        raise ArtifactError(f"{arch} is an installed architecture, which needs no factory: leave it out")
+    return ARCHITECTURES.load(arch)
 
 
 def _parse_widths(architecture: Architecture[Any], widths: Any) -> Widths:

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from gcc.artifacts.card import CARD, GRID
-from gcc.artifacts.config import CONFIG, WEIGHTS, Artifact, Role, read_config
+from gcc.artifacts.config import CONFIG, WEIGHTS, Artifact, Factory, Role, read_config
 from gcc.artifacts.hub import Address, fetch, is_address
 from gcc.artifacts.run_folder import COMMAND_FILE, RECIPE_FILE, STUDENT, TEACHER, choice_of_runs, runs_in
 from gcc.artifacts.tensors import load_network, save_network
@@ -35,18 +35,19 @@ SHARED = (CONFIG, WEIGHTS, DISCRIMINATORS, CARD, GRID)
 
 
 @checked_arguments
-def load(folder: str | Path) -> nn.Module:
+def load(folder: str | Path, factory: Factory | None = None) -> nn.Module:
     """Return the generator saved in `folder`, in eval mode on the CPU, bit-equal to the one that was saved.
 
     Args:
         folder: a folder with `model.safetensors` and `config.json`, such as `runs/pix2pix/student`; or `hf://user/name` or
             `hf://user/name@revision` on the Hugging Face Hub.
+        factory: makes the full generator, such as its class, if it is a generator of your own. Nothing that a file names is imported.
 
     Raises:
         ArtifactError: the folder is missing or damaged, was not written by this library, or contains several generators.
         PluginError: the architecture is not installed.
     """
-    return single_generator(read(Path(folder))).network()
+    return single_generator(read(Path(folder), factory=factory)).network()
 
 
 def single_generator(artifacts: Mapping[str, Artifact]) -> Artifact:
@@ -128,13 +129,14 @@ def _generator_folders(folder: Path) -> list[Path]:
     return [folder] if (folder / CONFIG).is_file() else sorted(path.parent for path in folder.glob(f"*/{CONFIG}"))
 
 
-def read(folder: Path, role: Role | None = None) -> dict[str, Artifact]:
+def read(folder: Path, role: Role | None = None, factory: Factory | None = None) -> dict[str, Artifact]:
     """Return the generators saved in `folder` by name; their weights are not read yet.
 
     Args:
         folder: the folder of one generator, of a student or a teacher with a folder per generator, or of a run, which means its student;
             local or on the Hugging Face Hub.
         role: the expected role; None accepts both.
+        factory: makes the full generator if a user brought it; see `load`.
 
     Raises:
         ArtifactError: no generator is saved there, or it is damaged, of another library or of another role.
@@ -153,7 +155,7 @@ def read(folder: Path, role: Role | None = None) -> dict[str, Artifact]:
         raise ArtifactError(f"the run in {folder} has saved no {role or 'generator'}: expected a finished run that has one")
     if not folders:
         raise ArtifactError(f"{folder} contains no config.json of a saved model")
-    artifacts = [read_config(path) for path in folders]
+    artifacts = [read_config(path, factory) for path in folders]
     for artifact in artifacts:
         if role is not None and artifact.role != role:
             raise ArtifactError(

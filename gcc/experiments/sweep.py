@@ -19,13 +19,12 @@ from gcc.errors import BudgetError, GccError
 from gcc.experiments.runs import Member, RunGroup, given_twice
 from gcc.models.modules import Widths
 from gcc.recipe import LENGTH_FIELDS, read_toml, saved_length
-from gcc.registry import ARCHITECTURES
 from gcc.report.sweep import markdown_tables, read_sweep, save_sweep_report, teacher_text
 from gcc.training.config import RunOptions
 from gcc.training.pair import GANPair
 from gcc.training.teacher import Teacher
 from gcc.training.teacher_trainer import Trainer
-from gcc.training.width_search import search_student_widths
+from gcc.training.width_search import Chosen, search_channels
 from gcc.utils.arguments import require_kind
 from gcc.utils.files import write_text
 from gcc.utils.units import counted
@@ -74,7 +73,7 @@ class Sweep(RunGroup[dict[str, dict[str, Measurements]]]):
                 raise GccError(f"a sweep trains a new student for each budget: leave {name} out")
         given = ["".join(budget.split()) for budget in budgets]
         joined = [budget for budget in given if "," in budget]
-        if joined and len(ARCHITECTURES.load(teacher.arch).generators) == 1:
+        if joined and len(teacher.family.generators) == 1:
             raise BudgetError(f"budget {joined[0]!r}: expected one budget for each student, not joined by commas")
         self.budgets = list(dict.fromkeys(given))
         self._merged = given_twice(given)
@@ -94,7 +93,7 @@ class Sweep(RunGroup[dict[str, dict[str, Measurements]]]):
     @property
     def trains_teacher_first(self) -> bool:
         """Whether the first run trains the teacher alone."""
-        return self.freezes_teacher and not self.teacher.pretrained
+        return self.freezes_teacher and not self.teacher.is_trained
 
     def check(self) -> None:
         for budget, run in zip(self.budgets, self._planned, strict=True):
@@ -123,7 +122,8 @@ class Sweep(RunGroup[dict[str, dict[str, Measurements]]]):
         for budget in self.budgets:
             run = runs.pop(budget)
             run.fixed_widths = self._saved_widths(budget, run)
-            run.same_search = {other: later for other, later in runs.items() if _search(later) == _search(run)}
+            if run.recipe.start == "fresh":
+                run.same_search = {other: later for other, later in runs.items() if _search(later) == _search(run)}
             yield Member(f"budget {budget}", self._folder(budget), run)
 
     def measurements(self) -> dict[str, dict[str, Measurements]]:
@@ -244,15 +244,16 @@ class _SweepRun(Compressor):
         self.same_search = {}
         self._save_widths = save_widths
 
-    def search_widths(self, searched: GANPair) -> dict[str, Widths]:
+    def search_channels(self, searched: GANPair) -> dict[str, Chosen]:
         trained = deepcopy(searched.state_dict()) if self.same_search else {}
-        widths = super().search_widths(searched)
+        channels = super().search_channels(searched)
         while self.same_search:
             budget, run = self.same_search.popitem()
             # The gradients that a metric reads may have changed running statistics.
             searched.load_state_dict(trained)
-            self._save_widths(budget, run, search_student_widths(run.context, run.metric, searched))
-        return widths
+            chosen = search_channels(run.context, run.metric, searched)
+            self._save_widths(budget, run, {name: one.widths for name, one in chosen.items()})
+        return channels
 
 
 def _epoch(measurements: Measurements) -> Measurements:

@@ -23,6 +23,12 @@ from gcc.utils.weights import Weights
 ALTERNATIVE = '`perceptual="pixel"` and `perceptual="none"` need no weights'
 
 
+def example_image(recipe: Recipe) -> Tensor:
+    """Return zeros of the shape of one training image, (1, 3, H, W)."""
+    width, height = image_size(recipe)
+    return torch.zeros(1, 3, height, width)
+
+
 @dataclass(frozen=True, kw_only=True)
 class PairedRecipe(Recipe):
     """Settings of paired image translation."""
@@ -52,11 +58,10 @@ class PairedTranslation(Architecture[P]):
         return f"direction {self.recipe.direction}: of each pair, {source} is the input, and {target} is learnt"
 
     def example_input(self) -> Tensor:
-        width, height = image_size(self.recipe)
-        return torch.zeros(1, 3, height, width)
+        return example_image(self.recipe)
 
     def example_batch(self) -> Batch:
-        return {"A": self.example_input(), "B": self.example_input()}
+        return {"A": example_image(self.recipe), "B": example_image(self.recipe)}
 
     def _source(self, batch: Batch) -> Tensor:
         return batch[self.recipe.direction[0]]

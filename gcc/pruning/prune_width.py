@@ -24,8 +24,7 @@ def width_for_budget(architecture: Architecture[Any]) -> int:
     """
     recipe = architecture.recipe
     budgets = Budget.parse_each(recipe.budget, architecture.generators).values()
-    has_one_width = architecture.full_widths(1) == architecture.full_widths(recipe.ngf)
-    if has_one_width or any(isinstance(budget, LatencyBudget) for budget in budgets):
+    if architecture.has_one_width or any(isinstance(budget, LatencyBudget) for budget in budgets):
         return int(recipe.ngf)
     teacher = generator_cost(architecture, architecture.full_widths(recipe.ngf))
     limits = [budget.resolve(teacher, recipe.mac_counter) for budget in budgets if isinstance(budget, Budget)]

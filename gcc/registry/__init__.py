@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from gcc.registry.stored_weights import effective_weight as effective_weight
 
 ARCHITECTURES: Registry[type[Architecture[Any]]] = Registry("architecture", "gcc.architectures", implements(Architecture))
+TASKS: Registry[type[Architecture[Any]]] = Registry("task", "gcc.tasks", implements(Architecture))
+"""The families of networks that users bring, by task; `gcc.custom.gan.CustomGAN` is their base."""
 METRICS: Registry[type[ImportanceMetric]] = Registry("metric", "gcc.metrics", implements(ImportanceMetric))
 SELECTORS: Registry[type[LayerSelector]] = Registry("selector", "gcc.selectors", implements(LayerSelector))
 DATASETS: Registry[type[DatasetSource]] = Registry("dataset", "gcc.datasets", implements(DatasetSource))
@@ -62,7 +64,12 @@ def unit_of(key: MetricKey) -> str:
     return EVALUATORS.load(name).unit if name in EVALUATORS.names() else ""
 
 
-REGISTRIES: tuple[Registry[Any], ...] = (ARCHITECTURES, METRICS, SELECTORS, DATASETS, EVALUATORS)
+def registry_of(arch: str) -> Registry[type[Architecture[Any]]]:
+    """Return the registry of a family's name: that of the tasks for networks that a user brings, or that of the architectures."""
+    return TASKS if arch in TASKS.names() else ARCHITECTURES
+
+
+REGISTRIES: tuple[Registry[Any], ...] = (ARCHITECTURES, TASKS, METRICS, SELECTORS, DATASETS, EVALUATORS)
 
 RENAMED = {"Foreign": "StateDictMapping", "Judged": "EvalSample", "SampleSource": "DatasetSource", "Surroundings": "EvalContext"}
 """Present names of types by those that they had in version 0.1."""

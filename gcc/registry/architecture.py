@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
+from gcc.errors import RecipeError
 from gcc.registry.renamed import AcceptsOldNames
 from gcc.registry.types import Batch, EvalSample, Gate, Group, Networks, Pair, R, Samples, StateDictMapping, Taps, Width, no_gate
 
@@ -75,6 +76,11 @@ class Architecture(AcceptsOldNames, abc.ABC, Generic[R]):
     def full_widths(self, base: int) -> dict[str, int]:
         """Return the channels of the unpruned generator of width `base`, by width name."""
         return {name: width.channels for name, width in self.widths(base).items()}
+
+    @property
+    def has_one_width(self) -> bool:
+        """Whether `base` makes no difference, as for a generator that was not built from a width."""
+        return self.full_widths(1) == self.full_widths(self.recipe.ngf)
 
     @abc.abstractmethod
     def build_generator(self, widths: Mapping[str, int]) -> nn.Module:
@@ -185,14 +191,34 @@ class Architecture(AcceptsOldNames, abc.ABC, Generic[R]):
         """Return a generator as metrics read it: one in which all weights that `groups` names can be found; by default the generator."""
         return generator
 
-    def inherit(self, generator: nn.Module, kept: Mapping[str, Sequence[int]]) -> nn.Module | None:
-        """Return a generator with the weights of some of a trained generator's channels; None, the default, if the family cannot.
+    def inherit(self, generator: nn.Module, kept: Mapping[str, Sequence[int]]) -> nn.Module:
+        """Return a generator with the weights of some of a trained generator's channels; by default, the family cannot.
 
         Args:
             generator: the trained generator.
             kept: indices of the channels that stay, by width name; a width that is not named keeps all.
+
+        Raises:
+            RecipeError: students of this family start with fresh weights.
         """
-        return None
+        raise RecipeError('start = "inherited": students of this family start with fresh weights, as in Algorithm 1; leave it out')
+
+    def describe_networks(self) -> dict[str, Any]:
+        """Return what a saved model must say of its networks beside the recipe, as plain values; nothing, if the family builds them."""
+        return {}
+
+    @classmethod
+    def described(cls, networks: Mapping[str, Any], factory: Callable[[], nn.Module] | None) -> type[Architecture[R]]:
+        """Return the family of the networks that a saved model describes; see `gcc.custom.gan.CustomGAN`.
+
+        Args:
+            networks: what `describe_networks` returned; it comes from a file.
+            factory: makes the full generator; None leaves it unknown.
+
+        Raises:
+            ArtifactError: the description is damaged.
+        """
+        return cls
 
     def initialise(self, network: nn.Module) -> None:
         """Initialise a freshly built network in place; needed if the family's original trainer does not use torch's defaults."""

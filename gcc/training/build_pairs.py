@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch import nn
@@ -16,9 +16,9 @@ from gcc.models.build import build_discriminators, build_generators, generator_o
 from gcc.models.modules import Widths, on_meta
 from gcc.pruning.groups import find_groups
 from gcc.pruning.sparsity import L1Subgradient
-from gcc.registry import ImportanceMetric
+from gcc.registry import ImportanceMetric, Networks
 from gcc.training.context import RunContext
-from gcc.training.pair import FrozenPair, GANPair
+from gcc.training.pair import NO_NETWORKS, FrozenPair, GANPair
 from gcc.training.retention import alpha_rate
 from gcc.training.student import STUDENTS, StudentPair
 from gcc.utils.seeds import seeded
@@ -72,24 +72,50 @@ def saved_student(context: RunContext, folder: Path) -> dict[str, Artifact]:
     return {generator: saved[generator] for generator in context.architecture.generators}
 
 
-def student_generators(context: RunContext, widths: Mapping[str, Widths]) -> dict[str, nn.Module]:
+def inherited_generators(context: RunContext, trained: Networks, kept: Mapping[str, Mapping[str, Sequence[int]]]) -> dict[str, nn.Module]:
+    """Return generators with the weights of the channels that are kept of trained ones, by name.
+
+    Raises:
+        GccError: a smaller generator does not compute what the trained one does without the other channels.
+    """
+    return {name: context.architecture.inherit(network, kept[name]) for name, network in trained.items()}
+
+
+def student_generators(context: RunContext, widths: Mapping[str, Widths], initial: Networks = NO_NETWORKS) -> dict[str, nn.Module]:
     """Return generators with these widths, and with the weights of the student that the run trains further, if there is one.
+
+    Args:
+        context: the run's context.
+        widths: the widths, by generator.
+        initial: networks whose weights they start with, by generator; those that are missing start with fresh weights.
 
     Raises:
         ArtifactError: that student is damaged, or does not fit the recipe.
     """
     generators = build_generators(context.architecture, widths, "student")
+    for name, network in initial.items():
+        generators[name].load_state_dict(network.state_dict())
     if context.config.student is not None:
         for name, artifact in saved_student(context, context.config.student).items():
             load_matching_weights(generators[name], artifact.network(), context.config.student, "student")
     return generators
 
 
-def student_pair(context: RunContext, widths: Mapping[str, Widths], layers: DistillationLayers) -> StudentPair:
-    """Return a student pair with these widths, of the kind that the recipe's `discriminator` names. All but its generators is new."""
+def student_pair(
+    context: RunContext, widths: Mapping[str, Widths], layers: DistillationLayers, initial: Networks = NO_NETWORKS
+) -> StudentPair:
+    """Return a student pair with these widths, of the kind that the recipe's `discriminator` names. All but its generators is new.
+
+    Its discriminators are new, too, unless its generators start with inherited weights: they then start with those of the teacher.
+    """
     kind = STUDENTS[context.recipe.discriminator]
-    generators = student_generators(context, widths)
+    generators = student_generators(context, widths, initial)
     discriminators = kind.build_discriminators(context.architecture)
+    if initial:
+        _, trained = teacher_networks(context, context.recipe.ngf, "teacher")
+        for name, network in discriminators.items():
+            # Gates have no weights in the teacher.
+            network.load_state_dict(trained[name].state_dict(), strict=False)
     projections = _projections(context, widths, layers)
     rate = alpha_rate(context)
     return kind(context.architecture, generators, discriminators, context.execution, context.auxiliary, layers, projections, rate)

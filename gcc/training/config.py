@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypedDict, TypeVar
+
+from torch import Tensor, nn
 
 from gcc.errors import GccError
 from gcc.recipe import GanMode, MacCounter, Schedule
@@ -165,17 +167,32 @@ class RecipeOptions(TypedDict, total=False):
     gamma_t: float
     lambda_distill_g: float
     lambda_distill_d: float
-    discriminator: Literal["selective", "full", "none"]
+    discriminator: Literal["selective", "full", "none"] | nn.Module
     lambda_global: float
     tau: float
     lr_alpha: float
     alpha_reach: float
     alpha_decay_epochs: int
+    start: Literal["fresh", "inherited"]
     train_teacher: bool
     seed: int
 
 
-class RunOptions(RecipeOptions, total=False):
+class GeneratorOptions(TypedDict, total=False):
+    """The keywords for networks of your own, in place of a teacher: the arguments of `Teacher.of`.
+
+    `discriminator` is one of them, too, if it is a network; a text is the recipe field of that name.
+    """
+
+    generator: nn.Module
+    task: str
+    example: Tensor | None
+    value_range: tuple[float, float]
+    losses: Callable[..., Any] | None
+    gates: Sequence[str] | None
+
+
+class RunOptions(GeneratorOptions, RecipeOptions, total=False):
     """The keywords of `Compressor` and `Trainer` beside the teacher and the data: those of `RunConfig`, and recipe fields."""
 
     dataset: str | None
@@ -195,6 +212,16 @@ class RunOptions(RecipeOptions, total=False):
     workers: int | None
     cache: bool
     skip_bad: bool
+
+
+def split_networks(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the options for networks of one's own, and the rest."""
+    networks = {
+        name: value
+        for name, value in options.items()
+        if name in GeneratorOptions.__annotations__ or (name == "discriminator" and isinstance(value, nn.Module))
+    }
+    return networks, {name: value for name, value in options.items() if name not in networks}
 
 
 class _FromRecipe:

@@ -24,9 +24,10 @@ from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import Cost, generator_cost
 from gcc.recipe import Recipe, changed
 from gcc.registry import Architecture, Batch, DatasetSource, EvalContext, Networks
-from gcc.training.config import RunConfig
+from gcc.training.config import RunConfig, split_networks
 from gcc.training.precision import ExecutionConfig, process_settings
 from gcc.training.teacher import Teacher
+from gcc.utils.arguments import shown
 from gcc.utils.device import choose_device
 from gcc.utils.distributed import Ranks, init_distributed
 from gcc.utils.weights import Weights
@@ -67,8 +68,6 @@ class RunContext:
     """
 
     def __init__(self, teacher: Teacher, config: RunConfig, settings: Mapping[str, Any], datasets: TorchDatasets | None = None) -> None:
-        if not isinstance(teacher, Teacher):
-            raise GccError(f"{teacher!r} is not a teacher: expected Teacher.create('pix2pix') or Teacher.load(folder)")
         self.teacher = teacher
         self.config = config
         self.arch = teacher.arch
@@ -100,19 +99,21 @@ class RunContext:
             self.architecture = type(self.architecture)(self.recipe)
 
     @classmethod
-    def of(cls, teacher: Teacher, data: str | Path | UserData | None, options: Mapping[str, Any]) -> RunContext:
+    def of(cls, teacher: Teacher | None, data: str | Path | UserData | None, options: Mapping[str, Any]) -> RunContext:
         """Return what a run works with from the arguments of `Compressor` and `Trainer`.
 
         A data loader brings its batch size and its number of workers, unless the options name them.
 
         Args:
-            teacher: the architecture, its recipe, and pretrained weights if it has any.
+            teacher: the architecture, its recipe, and pretrained weights if it has any. None takes the networks among the options.
             data: a folder, or a user's own datasets. None takes the architecture's demo data.
-            options: the options of `RunConfig`, and recipe fields.
+            options: the options of `RunConfig`, recipe fields, and `GeneratorOptions`.
 
         Raises:
             GccError: an option, the recipe, the device, a plugin or the data cannot be used.
         """
+        networks, options = split_networks(options)
+        teacher = _teacher_of(teacher, networks, RunConfig.split(options)[1])
         if data is None or isinstance(data, str | Path):
             return cls(teacher, *RunConfig.split({"data": data, **options}))
         if options.get("dataset"):
@@ -246,13 +247,33 @@ class RunContext:
         self.weights.require_asked()
 
 
+def _teacher_of(teacher: Teacher | None, networks: Mapping[str, Any], settings: Mapping[str, Any]) -> Teacher:
+    """Return the teacher, or that of the networks that the user brings.
+
+    Raises:
+        GccError: both are given, or neither, or the networks do not fit the task.
+    """
+    if not networks:
+        if not isinstance(teacher, Teacher):
+            raise GccError(
+                f"{shown(teacher)} is not a teacher: expected Teacher.create('pix2pix') or Teacher.load(folder), or `generator` and `task` "
+                "for a generator of your own"
+            )
+        return teacher
+    if teacher is not None:
+        raise GccError(f"a teacher and {', '.join(networks)} are given: leave out either")
+    if missing := [name for name in ("generator", "task") if name not in networks]:
+        raise GccError(f"`{missing[0]}` is missing: for a generator of your own, give `generator` and `task`")
+    return Teacher.of(**networks, **{name: value for name, value in settings.items() if name != "discriminator"})
+
+
 def _require_frozen(teacher: Teacher, recipe: Recipe) -> None:
     """Refuse a teacher that cannot stay as it is, because it is not trained, or because the student's losses read what it lacks.
 
     Raises:
         RecipeError: it cannot.
     """
-    if not teacher.pretrained:
+    if not teacher.is_trained:
         raise RecipeError("train_teacher = false needs a trained teacher, and this one is not pretrained: give one with `teacher`")
     if recipe.reads_teacher_discriminators and not teacher.has_discriminators:
         raise RecipeError(

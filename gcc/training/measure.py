@@ -11,7 +11,7 @@ import torch
 from PIL.Image import Image
 from torch import nn
 
-from gcc.artifacts.config import GENERATED, WIDTHS_FROM, Artifact, Role
+from gcc.artifacts.config import GENERATED, WIDTHS_FROM, Role
 from gcc.artifacts.model import environment
 from gcc.artifacts.run_folder import BEST, LAST
 from gcc.deploy.latency import Latency, measure_in_turns, measure_optimized_in_turns
@@ -81,21 +81,23 @@ def evaluate_given(run: TrainingLoop) -> dict[Role, Evaluated]:
     """
     if not run.context.evaluators.by_name:
         return {}
-    return {role: _evaluated_as_given(run.context, artifacts) for role, artifacts in _trained_further(run.context).items()}
+    return {role: _evaluated_as_given(run.context, generators) for role, generators in _trained_further(run.context).items()}
 
 
-def _trained_further(context: RunContext) -> dict[Role, Mapping[str, Artifact]]:
-    """Return the saved generators that a run trains further, by role and name."""
-    given: dict[Role, Mapping[str, Artifact]] = {}
-    if context.teacher.pretrained and context.recipe.train_teacher:
-        given["teacher"] = context.teacher.pretrained
+def _trained_further(context: RunContext) -> dict[Role, Networks]:
+    """Return the trained generators that a run trains further, by role and name."""
+    given: dict[Role, Networks] = {}
+    if context.teacher.is_trained and context.recipe.train_teacher:
+        given["teacher"] = context.teacher.generators()
     if context.config.student is not None:
-        given["student"] = saved_student(context, context.config.student)
+        saved = saved_student(context, context.config.student)
+        given["student"] = {name: artifact.network() for name, artifact in saved.items()}
     return given
 
 
-def _evaluated_as_given(context: RunContext, artifacts: Mapping[str, Artifact]) -> Evaluated:
-    generators = {name: artifact.network().to(context.device) for name, artifact in artifacts.items()}
+def _evaluated_as_given(context: RunContext, generators: Networks) -> Evaluated:
+    for network in generators.values():
+        network.to(context.device).eval()
     evaluated = _evaluated(generators, context.test)
     for network in generators.values():
         network.cpu()

@@ -26,7 +26,7 @@ def facts(run: TrainingLoop) -> dict[str, str]:
     """Return what identifies a run, by title, without reading images or searching widths."""
     recipe = run.recipe
     return {
-        "teacher": f"{run.arch} of width {recipe.ngf}, {'pretrained' if run.context.teacher.pretrained else 'not pretrained'}",
+        "teacher": run.context.teacher.describe(recipe.ngf),
         "training": f"{' + '.join(run.epochs_of_stages())} epochs at {size_text(recipe)} pixels on {run.context.device}",
         "data": run.context.data_name,
     }
@@ -58,7 +58,7 @@ def compression_plan(run: TrainingLoop, widths: Mapping[str, Widths], expected: 
         expected: about what the search will return, by generator.
     """
     context, recipe, teacher = run.context, run.recipe, run.context.teacher_cost()
-    facts = training_plan(run) | {"teacher": f"width {recipe.ngf}: {teacher}"}
+    facts = training_plan(run) | {"teacher": f"{_width(context, recipe.ngf)}{teacher}"}
     if widths:
         costs = {name: generator_cost(context.architecture, chosen) for name, chosen in widths.items()}
         facts["widths"] = "; ".join(f"{name}: {cost}" for name, cost in costs.items())
@@ -66,16 +66,23 @@ def compression_plan(run: TrainingLoop, widths: Mapping[str, Widths], expected: 
             facts["student"] = f"{context.config.student}, trained further"
     else:
         full = context.architecture.full_widths(recipe.prune_width)
-        facts["pruned from"] = f"width {recipe.prune_width}: {generator_cost(context.architecture, full)}"
+        facts["pruned from"] = f"{_width(context, recipe.prune_width)}{generator_cost(context.architecture, full)}"
         facts["budget"] = "; ".join(f"{name} {budget.plan(teacher, recipe.mac_counter)}" for name, budget in context.budgets().items())
         removed = {name: 1 - sum(chosen.values()) / sum(full.values()) for name, chosen in expected.items()}
         facts["channels"] = "; ".join(f"{name}: about {share:.0%} of {sum(full.values())} will go" for name, share in removed.items())
+        if recipe.start == "inherited":
+            facts["student"] = "starts with the weights of the channels that are kept"
     rate = alpha_rate(context)
     if recipe.discriminator == "selective" and rate != recipe.lr_alpha:
         facts["lr_alpha"] = f"{rate:.2g} instead of {recipe.lr_alpha:.2g}, with which no channel could switch off in this run (alpha_reach)"
     if warnings := [*_alpha_warning(context, rate), *_target_warning(recipe)]:
         facts["warning"] = "; ".join(warnings)
     return facts
+
+
+def _width(context: RunContext, base: int) -> str:
+    """Return the width of a generator before its cost; nothing if it has only one."""
+    return "" if context.architecture.has_one_width else f"width {base}: "
 
 
 def longer_run(run: TrainingLoop, checkpoint: CheckpointState) -> str:

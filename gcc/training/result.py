@@ -23,7 +23,7 @@ from gcc.errors import GccError, OutputError
 from gcc.models.modules import Widths
 from gcc.pruning.budget import LatencyBudget
 from gcc.pruning.cost import Cost, generator_cost
-from gcc.registry import ARCHITECTURES, Architecture, MetricKey
+from gcc.registry import Architecture, MetricKey, registry_of
 from gcc.report.html import report, report_of, require_report_or_new
 from gcc.report.page import ReportPage
 from gcc.report.run_record import HELD_OUT, Grid, RunRecord, phases_of
@@ -138,9 +138,19 @@ class TrainedPair:
 
     def artifacts(self, folder: Path, measurements: Mapping[str, Mapping[str, Any]]) -> dict[str, Artifact]:
         """Return the description of every generator, saved in `folder`, with the measurements of every role by generator."""
-        recipe, environment = self.architecture.recipe, {**self.environment, ORIGIN: ARCHITECTURES.origin(self.arch)}
+        recipe, environment = self.architecture.recipe, {**self.environment, ORIGIN: registry_of(self.arch).origin(self.arch)}
         return {
-            name: Artifact(self.path(folder, name), self.role, self.arch, name, recipe, report.widths, measurements[name], environment)
+            name: Artifact(
+                self.path(folder, name),
+                self.role,
+                self.arch,
+                name,
+                recipe,
+                report.widths,
+                measurements[name],
+                environment,
+                type(self.architecture),
+            )
             for name, report in self.generators.items()
         }
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor, nn
+
 from gcc.artifacts.config import Artifact
 from gcc.artifacts.model import has_discriminators, load_matching_weights, read, read_discriminators, resolve_location
+from gcc.custom.bring import family_for
+from gcc.custom.gan import CustomGAN
 from gcc.errors import ArtifactError, RecipeError
+from gcc.models.calls import copy_of
+from gcc.models.value_range import USUAL
 from gcc.pruning.prune_width import width_for_budget
 from gcc.recipe import LENGTH_FIELDS, Recipe, changed, renamed, with_size_fields
 from gcc.registry import ARCHITECTURES, Architecture, Networks
@@ -35,12 +41,14 @@ class Teacher:
         settings: recipe fields that differ from the defaults.
         pretrained: the saved generators by name, if the teacher is pretrained.
         folder: where they are saved.
+        custom: the family of the networks that the user brings, in place of an installed architecture.
     """
 
     arch: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     pretrained: Mapping[str, Artifact] = field(default_factory=dict)
     folder: Path | None = None
+    custom: type[CustomGAN[Any]] | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in self._facts().items())})"
@@ -49,7 +57,7 @@ class Teacher:
         return html_table(type(self).__name__, [], {name: [value] for name, value in self._facts().items()})
 
     def _facts(self) -> dict[str, str]:
-        weights = f"pretrained in {self.folder}" if self.folder else "not pretrained"
+        weights = f"pretrained in {self.folder}" if self.folder else "as given" if self.custom else "not pretrained"
         return {"arch": self.arch, "weights": weights} | {name: str(value) for name, value in self.settings.items()}
 
     @classmethod
@@ -69,33 +77,108 @@ class Teacher:
 
     @classmethod
     @checked_arguments
-    def load(cls, folder: str | Path) -> Teacher:
+    def of(
+        cls,
+        generator: nn.Module,
+        task: str,
+        discriminator: nn.Module | None = None,
+        *,
+        example: Tensor | None = None,
+        value_range: Sequence[float] = USUAL,
+        losses: Callable[..., Any] | None = None,
+        gates: Sequence[str] | None = None,
+        **settings: Any,
+    ) -> Teacher:
+        """Return a teacher that consists of networks of your own; copies are taken.
+
+        Args:
+            generator: any generator, trained.
+            task: what it does: "paired", "unpaired", "super-resolution" or "noise".
+            discriminator: its discriminator, trained. None takes a new one of a kind that suits the task.
+            example: the generator's input for one sample, (1, ...), which fixes the resolution of costs. None takes an image of the
+                recipe's `size`, or `cost_size` for super-resolution; the task "noise" needs an example.
+            value_range: the values that mean black and white to the generator, such as (0, 1).
+            losses: returns the weighted losses by name, each a scalar, for the generator's output, (N, C, H, W) in [-1, 1], and the batch.
+                None takes the task's.
+            gates: module paths of the discriminator whose outputs are gated in the student's copy. None takes the norm after each
+                convolution, or the convolution itself, except the last.
+            settings: recipe fields.
+
+        Raises:
+            GccError: the task is unknown, or the generator does not fit it.
+        """
+        family, found = family_for(
+            task,
+            generator,
+            discriminator,
+            example=example,
+            value_range=value_range,
+            losses=losses,
+            gates=gates,
+            settings=settings,
+        )
+        return cls(task, {**found, **settings}, custom=family)
+
+    @classmethod
+    @checked_arguments
+    def load(cls, folder: str | Path, factory: Callable[[], nn.Module] | None = None) -> Teacher:
         """Return the teacher saved in `folder` by `gcc compress` or `gcc train`, with its weights and recipe.
 
         Args:
             folder: the teacher's folder, or that of its run; or `hf://user/name`, optionally with `@revision`, on the Hugging Face Hub.
+            factory: makes the full generator, such as its class, if it is a generator of your own.
 
         Raises:
             ArtifactError: the folder does not hold a whole, undamaged teacher.
         """
         folder = resolve_location(folder, "teacher")
-        pretrained = read(folder, role="teacher")
-        arch = next(iter(pretrained.values())).arch
-        missing = set(ARCHITECTURES.load(arch).generators) - pretrained.keys()
+        pretrained = read(folder, role="teacher", factory=factory)
+        first = next(iter(pretrained.values()))
+        missing = set(first.architecture.generators) - pretrained.keys()
         if missing:
             rest = ", ".join(sorted(missing))
             raise ArtifactError(f"{folder} lacks the generator {rest}: give the folder of the whole teacher, or import {rest} into it")
-        return cls(arch, pretrained=pretrained, folder=folder)
+        return cls(first.arch, pretrained=pretrained, folder=folder)
+
+    @property
+    def family(self) -> type[Architecture[Any]]:
+        """The family."""
+        saved = next((artifact.family for artifact in self.pretrained.values()), None)
+        return self.custom or saved or ARCHITECTURES.load(self.arch)
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether its generators have trained weights."""
+        return bool(self.pretrained) or self.custom is not None
 
     @property
     def has_discriminators(self) -> bool:
-        """Whether trained discriminators come with the pretrained generators; true for a teacher that is not pretrained."""
+        """Whether trained discriminators come with trained generators; true for a teacher that is not trained."""
+        if self.custom is not None:
+            return self.custom.networks.discriminator is not None
         return self.folder is None or has_discriminators(self.folder)
+
+    def describe(self, width: int) -> str:
+        """Describe the teacher, whose generator has a width, in a few words."""
+        if self.custom is not None:
+            return f"{self.custom.networks.made_by}, {self.arch}"
+        return f"{self.arch} of width {width}, {'pretrained' if self.is_trained else 'not pretrained'}"
 
     @property
     def note(self) -> str:
         """What a user should know about this teacher, as a sentence; empty if there is nothing to say."""
-        return "" if self.has_discriminators else f"{self.folder} has no discriminators, so new ones train with the teacher"
+        name = self.folder or "the generator"
+        return "" if self.has_discriminators else f"{name} has no discriminators, so new ones train with the teacher"
+
+    def generators(self) -> dict[str, nn.Module]:
+        """Return copies of its trained generators by name, on the CPU.
+
+        Raises:
+            ArtifactError: a file is damaged.
+        """
+        if self.custom is not None:
+            return {"G": copy_of(self.custom.networks.generator)}
+        return {name: artifact.network() for name, artifact in self.pretrained.items()}
 
     def load_into(self, generators: Networks, discriminators: Networks) -> None:
         """Load the pretrained weights, if there are any, into networks of the same shapes.
@@ -103,9 +186,11 @@ class Teacher:
         Raises:
             ArtifactError: the files are damaged, or the networks are of another shape.
         """
+        if self.custom is not None:
+            self.custom.networks.load_into(generators["G"], discriminators["D"])
         if self.folder is None:
             return
-        saved = {name: artifact.network() for name, artifact in self.pretrained.items()}
+        saved = self.generators()
         saved_discriminators = read_discriminators(self.folder, next(iter(self.pretrained.values())).architecture)
         for networks, pretrained in ((generators, saved), (discriminators, saved_discriminators)):
             for name, network in pretrained.items():
@@ -125,13 +210,11 @@ class Teacher:
             BudgetError: the budget cannot be read.
             RecipeError: a field is unknown or out of range, or both `epochs` and `steps` are given.
         """
-        family = ARCHITECTURES.load(self.arch)
-        return self._bound(family, family.published(), settings)
+        return self._bound(self.family, self.family.published(), settings)
 
     def demo_architecture(self, settings: Mapping[str, Any]) -> Architecture[Any]:
         """Return the architecture as `architecture` does, from the recipe for demo data instead of the published one."""
-        family = ARCHITECTURES.load(self.arch)
-        return self._bound(family, family.demo(), settings)
+        return self._bound(self.family, self.family.demo(), settings)
 
     def architecture_for(self, data: object, settings: Mapping[str, Any]) -> Architecture[Any]:
         """Return the architecture that a run on `data` has: `demo_architecture` if it is None, and `architecture` otherwise."""

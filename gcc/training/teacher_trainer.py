@@ -24,7 +24,7 @@ class Trainer(TrainingLoop):
     """Trains a teacher pair with Eq. 1 and 2 and the task losses.
 
     Args:
-        teacher: the architecture, its recipe, and pretrained weights if it has any.
+        teacher: the architecture, its recipe, and pretrained weights if it has any. None takes the options `generator` and `task`.
         data: folder of the training images, or a `torch.utils.data.Dataset` or `DataLoader`, or these by split (`train`, `val`, `test`).
             None takes the architecture's demo data and demo recipe.
         options: the options of `RunConfig`, and recipe fields.
@@ -34,7 +34,7 @@ class Trainer(TrainingLoop):
     """
 
     @shows_options
-    def __init__(self, teacher: Teacher, data: str | Path | UserData | None = None, **options: Unpack[RunOptions]) -> None:
+    def __init__(self, teacher: Teacher | None = None, data: str | Path | UserData | None = None, **options: Unpack[RunOptions]) -> None:
         if options.get("widths") is not None or options.get("student") is not None:
             raise GccError("a teacher has the widths of its recipe: leave out widths and student, or use Compressor")
         super().__init__(RunContext.of(teacher, data, options))
@@ -44,12 +44,12 @@ class Trainer(TrainingLoop):
     def stages(self) -> Iterator[Stage]:
         teacher = teacher_pair(self.context)
         self.pairs = {"teacher": teacher}
-        new = {} if self.context.teacher.pretrained else self.pairs
+        new = {} if self.context.teacher.is_trained else self.pairs
         yield from pretraining_stages(Phase.PRETRAIN, new, self.recipe.pretrain_epochs)
         yield adversarial_stage(Phase.TEACHER, teacher, self.recipe.epochs, self.recipe.steps)
 
     def epochs_of_stages(self) -> list[str]:
-        pretraining = [] if self.context.teacher.pretrained else plan.pretraining_epochs(self.recipe.pretrain_epochs)
+        pretraining = [] if self.context.teacher.is_trained else plan.pretraining_epochs(self.recipe.pretrain_epochs)
         return [*pretraining, str(self.recipe.epochs)]
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, count, islice
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -14,7 +15,7 @@ from gcc.errors import ArtifactError
 from gcc.models.modules import Widths
 from gcc.pruning.budget import LatencyBudget
 from gcc.pruning.choice_warnings import warn_of_narrow_layers
-from gcc.pruning.importance import ONCE, random_gradients
+from gcc.pruning.importance import ONCE, most_important, random_gradients
 from gcc.pruning.search import score_family, widths_of_family
 from gcc.registry import ImportanceMetric, Networks
 from gcc.training.build_pairs import saved_student, teacher_networks
@@ -23,8 +24,20 @@ from gcc.training.pair import GANPair
 from gcc.utils.seeds import derive_seed
 
 
-def search_student_widths(context: RunContext, metric: ImportanceMetric, pair: GANPair) -> dict[str, Widths]:
-    """Return the widths of every generator of a trained pair within its budget (Algorithm 1, line 5)."""
+class Chosen(NamedTuple):
+    """The channels that a student's generator has.
+
+    Attributes:
+        widths: their number, by width name.
+        kept: their indices in the generator that was pruned, by width name; a width that the metric cannot rank keeps all.
+    """
+
+    widths: Widths
+    kept: dict[str, list[int]]
+
+
+def search_channels(context: RunContext, metric: ImportanceMetric, pair: GANPair) -> dict[str, Chosen]:
+    """Return the most important channels of every generator of a trained pair within its budget (Algorithm 1, line 5)."""
 
     def gradients(network: nn.Module) -> Iterator[None]:
         """Leave the gradients of as many batches as the metric reads in the pair's generators, and so in `network`."""
@@ -33,12 +46,12 @@ def search_student_widths(context: RunContext, metric: ImportanceMetric, pair: G
         yield from pair.gradients(islice(batches, metric.gradient_batches))
         context.loader.close(Stream.IMPORTANCE)
 
-    widths = context.ranks.compute_on_main_process(_search_within_budget(context, metric, pair.generators, gradients))
+    channels = context.ranks.compute_on_main_process(_search_within_budget(context, metric, pair.generators, gradients))
     if context.ranks.is_main_process:
         full = context.architecture.full_widths(context.recipe.prune_width)
-        for name, chosen in widths.items():
-            warn_of_narrow_layers(full, chosen, f"generator {name}")
-    return widths
+        for name, chosen in channels.items():
+            warn_of_narrow_layers(full, chosen.widths, f"generator {name}")
+    return channels
 
 
 def reachable_widths(context: RunContext, metric: ImportanceMetric) -> dict[str, Widths]:
@@ -49,7 +62,8 @@ def reachable_widths(context: RunContext, metric: ImportanceMetric) -> dict[str,
     """
     generators, _ = teacher_networks(context, context.recipe.prune_width, "search")
     search = _search_within_budget(context, metric, generators, random_gradients)
-    return context.ranks.compute_on_main_process(search) if _has_latency_budget(context) else search()
+    channels = context.ranks.compute_on_main_process(search) if _has_latency_budget(context) else search()
+    return {name: chosen.widths for name, chosen in channels.items()}
 
 
 def saved_widths(context: RunContext) -> dict[str, Widths]:
@@ -85,8 +99,8 @@ def _has_latency_budget(context: RunContext) -> bool:
 
 def _search_within_budget(
     context: RunContext, metric: ImportanceMetric, generators: Networks, gradients: Callable[[nn.Module], Iterable[None]]
-) -> Callable[[], dict[str, Widths]]:
-    """Score the channels, and return a function that searches the widths of every generator within its budget.
+) -> Callable[[], dict[str, Chosen]]:
+    """Score the channels, and return a function that searches those of every generator within its budget.
 
     All ranks score, because their gradients are averaged. The main process alone searches, so that one rank's last digits decide, and a
     latency is measured while the others wait.
@@ -104,10 +118,11 @@ def _search_within_budget(
         for name, network in generators.items()
     }
 
-    def search() -> dict[str, Widths]:
+    def search() -> dict[str, Chosen]:
         if _has_latency_budget(context):
             print(f"timing pruned generators until one holds {recipe.budget}: a second or two for each", file=sys.stderr, flush=True)
         limits = {name: budgets[name].resolve(teacher, recipe.mac_counter) for name in scored}
-        return {name: widths_of_family(architecture, scored[name], limits[name], recipe.round_to) for name in scored}
+        widths = {name: widths_of_family(architecture, one, limits[name], recipe.round_to) for name, one in scored.items()}
+        return {name: Chosen(widths[name], most_important(one.scores, widths[name])) for name, one in scored.items()}
 
     return search

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind
 
 from gcc.pruning.graph.aten_graph import Graph, arguments, operator_name
@@ -15,13 +15,17 @@ from gcc.registry.stored_weights import effective_weight
 
 
 @torch.no_grad()
-def computed_weights(graph: Graph) -> dict[str, Tensor]:
+def computed_weights(graph: Graph, network: nn.Module) -> dict[str, Tensor]:
     """Return the weights of convolutions and linear layers that code computes, by the parameter that each is stored as.
 
     A weight is stored as the only parameter of its shape that it is computed from. Weights that depend on the input are left out, as are
     those that parametrisations and the hooks of torch's norms compute, which `effective_weight` knows.
+
+    Args:
+        graph: the graph of the code.
+        network: the network whose tensors it computes with.
     """
-    tensors = named_tensors(graph.network)
+    tensors = named_tensors(network)
     stored = {node: (kind, str(name)) for node, kind, name in graph.inputs() if kind in (InputKind.PARAMETER, InputKind.BUFFER)}
     known = {node: tensors[name].detach() for node, (_, name) in stored.items()}
     weights: dict[str, Tensor] = {}
@@ -31,7 +35,7 @@ def computed_weights(graph: Graph) -> dict[str, Tensor]:
             continue
         names = {stored[node][1] for node in sources if stored[node][0] is InputKind.PARAMETER}
         names = {name for name in names if tensors[name].shape == weight.meta["val"].shape}
-        if len(names) == 1 and effective_weight(graph.network, name := names.pop()) is tensors[name]:
+        if len(names) == 1 and effective_weight(network, name := names.pop()) is tensors[name]:
             weights[name] = _value(weight, known)
     return weights
 

@@ -174,7 +174,9 @@ class _Request:
         shapes = shapes_of(self.generator)
         full = _full_cost(shapes, self.inputs)
         groups = with_min_channels([one.group for one in channels], self.min_keep_ratio)
-        scores = score_groups(with_named_parts(self.generator, channels, computed_weights(trace.graph)), groups, self.importance)
+        scores = score_groups(
+            with_named_parts(self.generator, channels, computed_weights(trace.graph, self.generator)), groups, self.importance
+        )
         _require_finite(scores)
         widths = find_widths(
             groups,
@@ -308,4 +310,3 @@ def _narrow_cost(followed: Followed, shapes: nn.Module, widths: Mapping[str, int
     smaller = followed.narrowed(shapes, widths)
     with located_errors(smaller, NO_CONSTANTS):
         return cost_of_shapes(smaller, *inputs)
-

@@ -1,0 +1,80 @@
+"""Takes the networks that a user brings: checks them, and makes a family of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gcc.custom.gan import CustomGAN
+from gcc.custom.networks import CustomNetworks, Losses
+from gcc.errors import GccError, suggestion
+from gcc.models.calls import copy_of, located_errors, require_values, unwrapped
+from gcc.models.modules import evaluating
+from gcc.models.value_range import USUAL, require_range
+from gcc.recipe import changed, fields
+from gcc.registry import TASKS
+
+
+def family_for(
+    task: str,
+    generator: nn.Module,
+    discriminator: nn.Module | None = None,
+    *,
+    example: Tensor | None = None,
+    value_range: Sequence[float] = USUAL,
+    losses: Losses | None = None,
+    gates: Sequence[str] | None = None,
+    settings: Mapping[str, Any],
+) -> tuple[type[CustomGAN[Any]], dict[str, Any]]:
+    """Return the family of networks that a user brings, and the recipe fields that follow from them.
+
+    Args:
+        task: name of the task, such as "paired".
+        generator: the generator; a copy is taken.
+        discriminator: the discriminator; a copy is taken. None takes the task's.
+        example: the generator's input for one sample, (1, ...), which fixes the resolution of costs. None takes an image of the recipe's
+            size.
+        value_range: the values that mean black and white to the generator.
+        losses: the task losses; None takes the task's.
+        gates: module paths of the discriminator whose outputs are gated; None finds them.
+        settings: recipe fields that the user gives.
+
+    Raises:
+        GccError: the task is unknown, or the generator does not fit it.
+    """
+    if task not in TASKS.names():
+        raise GccError(f"task {task!r} is unknown{suggestion(task, TASKS.names())}: expected {', '.join(TASKS.names())}")
+    colours = require_range(value_range)
+    family: Any = TASKS.load(task)
+    own, _ = unwrapped(generator)
+    if example is None:
+        recipe = family.published()
+        sizes = {name: value for name, value in settings.items() if name in fields(type(recipe)) and "size" in name}
+        example = torch.zeros(family.input_shape_of(changed(recipe, sizes)))
+    require_values(own, (example,))
+    full = family.in_range(copy_of(own).cpu(), colours)
+    output_shape = _output_shape(full, example[:1].cpu())
+    networks = CustomNetworks(
+        full,
+        f"{type(own).__module__}.{type(own).__qualname__}",
+        (1, *example.shape[1:]),
+        output_shape,
+        colours,
+        None if discriminator is None else copy_of(unwrapped(discriminator)[0]).cpu(),
+        gates,
+        losses,
+    )
+    return family.of(networks), family.settings_of(networks.input_shape, output_shape)
+
+
+def _output_shape(generator: nn.Module, example: Tensor) -> tuple[int, ...]:
+    expected = "expected a generator that runs on this input; give another one as `example`"
+    with torch.no_grad(), evaluating(generator), located_errors(generator, expected):
+        output = generator(example)
+    if not isinstance(output, Tensor) or output.ndim != 4:
+        shown = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise GccError(f"the generator returns {shown}: expected images, (N, C, H, W)")
+    return tuple(output.shape)

@@ -1,0 +1,95 @@
+"""The description of a user's networks in `config.json`: what a saved model needs beside its recipe, its widths and its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import nn
+
+from gcc.custom.networks import CustomNetworks
+from gcc.errors import ArtifactError, GccError, first_line
+from gcc.models.value_range import ValueRange, require_range
+
+FIELDS = ("made_by", "input_shape", "output_shape", "size_multiple", "value_range", "channels")
+LARGEST_SIZE, LARGEST_WIDTH = 1 << 20, 1 << 16
+
+
+def describe(networks: CustomNetworks) -> dict[str, Any]:
+    """Return the description as plain values."""
+    return {
+        "made_by": networks.made_by,
+        "input_shape": list(networks.input_shape),
+        "output_shape": list(networks.output_shape),
+        "size_multiple": networks.size_multiple,
+        "value_range": list(networks.value_range),
+        "channels": dict(networks.channels),
+    }
+
+
+def parse(
+    description: Mapping[str, Any],
+    factory: Callable[[], nn.Module] | None,
+    in_range: Callable[[nn.Module, ValueRange], nn.Module],
+) -> CustomNetworks:
+    """Return the networks that a description from a file is about; every value is checked.
+
+    Args:
+        description: what `describe` returned.
+        factory: makes the full generator; None leaves it unknown.
+        in_range: returns a generator whose images have the range that is given as one with images in [-1, 1].
+
+    Raises:
+        ArtifactError: a value is damaged, or the factory does not make a generator.
+    """
+    if description.keys() != set(FIELDS):
+        raise ArtifactError(f"networks: expected exactly {', '.join(FIELDS)}")
+    made_by, channels, multiple = description["made_by"], description["channels"], description["size_multiple"]
+    if not isinstance(made_by, str) or not made_by.isprintable():
+        raise ArtifactError(f"made_by = {made_by!r}: expected a line of text")
+    if not isinstance(channels, dict) or not channels:
+        raise ArtifactError(f"channels = {channels!r}: expected the number of channels of each group")
+    for name, number in channels.items():
+        if not name.isprintable() or not _is_count(number, LARGEST_WIDTH):
+            raise ArtifactError(f"channels: {name!r} has {number!r}: expected a whole number from 1 to {LARGEST_WIDTH}")
+    if multiple is not None and not _is_count(multiple, LARGEST_SIZE):
+        raise ArtifactError(f"size_multiple = {multiple!r}: expected a whole number from 1 up, or null")
+    value_range = _range(description["value_range"])
+    full = None if factory is None else in_range(_made(factory), value_range)
+    input_shape, output_shape = (_shape(name, description[name]) for name in ("input_shape", "output_shape"))
+    return CustomNetworks(full, made_by, input_shape, output_shape, value_range, known_channels=channels, known_multiple=multiple)
+
+
+def _range(value: Any) -> ValueRange:
+    numbers = value if isinstance(value, list) and len(value) == 2 else [None]
+    if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers):
+        raise ArtifactError(f"value_range = {value!r}: expected the values of black and white")
+    try:
+        return require_range(value)
+    except GccError as error:
+        raise ArtifactError(str(error)) from error
+
+
+def _shape(name: str, value: Any) -> tuple[int, ...]:
+    if not isinstance(value, list) or not 2 <= len(value) <= 5 or value[0] != 1 or not all(_is_count(size, LARGEST_SIZE) for size in value):
+        raise ArtifactError(f"{name} = {value!r}: expected the shape of one sample, such as [1, 3, 64, 64]")
+    return tuple(value)
+
+
+def _is_count(value: Any, largest: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= largest
+
+
+def _made(factory: Callable[[], nn.Module]) -> nn.Module:
+    """Return the generator that a user's factory makes, on the CPU.
+
+    Raises:
+        ArtifactError: it fails, or makes something else.
+    """
+    try:
+        network = factory()
+    except Exception as error:  # A user's code can raise anything.
+        raise ArtifactError(f"factory: {type(error).__name__}: {first_line(error)}; expected it to make the full generator") from error
+    if not isinstance(network, nn.Module):
+        raise ArtifactError(f"factory returned {type(network).__name__}: expected the full generator, an nn.Module")
+    return network.cpu()

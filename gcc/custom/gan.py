@@ -1,0 +1,141 @@
+"""A GAN family made of a task and the networks that a user brings."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from gcc.custom.description import describe, parse
+from gcc.custom.networks import CustomNetworks
+from gcc.losses.selectors import find_stages
+from gcc.models.build import generator_on_meta
+from gcc.models.gate_insertion import with_gates
+from gcc.models.modules import on_meta
+from gcc.models.value_range import USUAL, InRange, ValueRange
+from gcc.pruning.graph.reset import reset
+from gcc.recipe import Recipe
+from gcc.registry import Architecture, Batch, Gate, Group, Networks, Samples, Taps, Width, no_gate
+
+R = TypeVar("R", bound=Recipe)
+GENERATOR_TAPS, DISCRIMINATOR_TAPS = 4, 2
+"""Numbers of distilled layers, as in most rows of Table II."""
+
+
+class CustomGAN(Architecture[R], abc.ABC, Generic[R]):
+    """The networks that a user brings, as a family; a subclass adds the task and its default discriminator.
+
+    `CustomGAN.of(networks)` returns a class whose instances, like those of any family, contain only their recipe.
+    """
+
+    networks: ClassVar[CustomNetworks]
+
+    @classmethod
+    def of(cls, networks: CustomNetworks) -> type[Self]:
+        """Return the family of these networks."""
+        return type(cls.__name__, (cls,), {"networks": networks, "__module__": cls.__module__, "__doc__": cls.__doc__})
+
+    @classmethod
+    def demo(cls) -> R:
+        return cls.published()
+
+    @classmethod
+    @abc.abstractmethod
+    def settings_of(cls, input_shape: Sequence[int], output_shape: Sequence[int]) -> dict[str, Any]:
+        """Return the recipe fields that follow from the shapes of a generator's input and output, such as a scale.
+
+        Raises:
+            GccError: the shapes do not fit the task.
+        """
+
+    @classmethod
+    @abc.abstractmethod
+    def input_shape_of(cls, recipe: R) -> tuple[int, ...]:
+        """Return the shape of a generator's input for one sample, if the user gives no example.
+
+        Raises:
+            GccError: the task needs an example.
+        """
+
+    @classmethod
+    def in_range(cls, generator: nn.Module, value_range: ValueRange) -> nn.Module:
+        """Return a generator whose images have a given range as one with images in [-1, 1]."""
+        return generator if value_range == USUAL else InRange(generator, value_range)
+
+    @abc.abstractmethod
+    def default_discriminator(self, gate: Gate) -> nn.Module:
+        """Build the discriminator of the task, with gates, if the user brings none."""
+
+    @abc.abstractmethod
+    def example_samples(self, batch: Batch) -> Samples:
+        """Return real images of a batch as if the generator had returned them."""
+
+    def describe_networks(self) -> dict[str, Any]:
+        return describe(self.networks)
+
+    @classmethod
+    def described(cls, networks: Mapping[str, Any], factory: Callable[[], nn.Module] | None) -> type[Self]:
+        return cls.of(parse(networks, factory, cls.in_range))
+
+    def example_input(self) -> Tensor:
+        return torch.zeros(self.networks.input_shape)
+
+    def task_losses(self, networks: Networks, batch: Batch, samples: Samples) -> dict[str, Tensor]:
+        if self.networks.losses is None:
+            return super().task_losses(networks, batch, samples)
+        (fake,) = samples.values()
+        return dict(self.networks.losses(fake, batch))
+
+    @property
+    def size_multiple(self) -> int | None:
+        return self.networks.size_multiple
+
+    def widths(self, base: int) -> dict[str, Width]:
+        return {name: Width(channels) for name, channels in self.networks.channels.items()}
+
+    def groups(self, base: int) -> Sequence[Group]:
+        return [one.group for one in self.networks.followed.channels]
+
+    def build_generator(self, widths: Mapping[str, int]) -> nn.Module:
+        return self.networks.build(widths)
+
+    def readable(self, generator: nn.Module) -> nn.Module:
+        return self.networks.readable(generator)
+
+    def inherit(self, generator: nn.Module, kept: Mapping[str, Sequence[int]]) -> nn.Module:
+        return self.networks.inherit(generator, kept)
+
+    def build_discriminator(self, gate: Gate = no_gate) -> nn.Module:
+        given = self.networks.discriminator
+        if given is None:
+            return self.default_discriminator(gate)
+        network = with_gates(given, self._discriminated(), gate, self.networks.gates)
+        if torch.get_default_device().type != "meta":
+            reset(network)
+        return network
+
+    def taps(self) -> Taps:
+        return self._taps
+
+    @cached_property
+    def _taps(self) -> Taps:
+        """A few activations along each network, evenly spaced."""
+        with torch.device("meta"):
+            generator = find_stages(generator_on_meta(self, self.full_widths(1)), self.example_input())
+            discriminator = find_stages(on_meta(self.build_discriminator), self._discriminated())
+        return Taps(_evenly(generator[:-1], GENERATOR_TAPS), _evenly(discriminator[:-1], DISCRIMINATOR_TAPS))
+
+    def _discriminated(self) -> Tensor:
+        """Return zeros of the shape that the discriminator gets, for one sample."""
+        batch = self.example_batch()
+        return self.pairs(batch, self.example_samples(batch))["D"].real
+
+
+def _evenly(paths: Sequence[str], count: int) -> tuple[str, ...]:
+    """Return `count` evenly spaced paths, or all if there are fewer."""
+    count = min(count, len(paths))
+    return tuple(paths[(number + 1) * (len(paths) + 1) // (count + 1) - 1] for number in range(count))

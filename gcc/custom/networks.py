@@ -1,0 +1,189 @@
+"""The networks that a user brings, and how their generator is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from gcc.errors import ArtifactError, GccError
+from gcc.models.calls import Arguments, copy_of, shapes_of
+from gcc.models.modules import evaluating
+from gcc.models.value_range import USUAL, ValueRange
+from gcc.pruning.graph.aten_graph import Graph
+from gcc.pruning.graph.computed_weights import computed_weights
+from gcc.pruning.graph.groups import Selection, with_named_parts
+from gcc.pruning.graph.proven_cut import proven_cut
+from gcc.pruning.graph.reset import reset
+from gcc.pruning.graph.ways import Followed, followed_code, followed_graph
+from gcc.registry import Batch
+
+MULTIPLES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+LEAST_SIZES = (40, 56)
+"""About the least height and width that are tried, which reflection padding must be able to pad."""
+Losses = Callable[[Tensor, Batch], Mapping[str, Tensor]]
+"""Returns weighted scalar losses by name for the generator's output and the training batch."""
+
+
+@dataclass(frozen=True, eq=False)
+class CustomNetworks:
+    """A generator that a user brings, and what belongs to it.
+
+    Attributes:
+        full: the generator, on the CPU, with images in [-1, 1]; None if only its description is known, as in a saved model.
+        made_by: the class or function that makes the generator, for messages and `config.json`.
+        input_shape: the shape of its input for one sample, (1, ...).
+        output_shape: the shape of its output for that input, (1, C, H, W).
+        value_range: the values that mean black and white to it.
+        discriminator: the discriminator, on the CPU; None takes the task's.
+        gates: module paths of the discriminator whose outputs are gated; None finds them.
+        losses: the task losses; None takes the task's.
+        known_channels: channels of every group, by name, if the generator is not there to be traced.
+        known_multiple: `size_multiple` in the same case.
+    """
+
+    full: nn.Module | None
+    made_by: str
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    value_range: ValueRange = USUAL
+    discriminator: nn.Module | None = None
+    gates: Sequence[str] | None = None
+    losses: Losses | None = None
+    known_channels: Mapping[str, int] = field(default_factory=dict)
+    known_multiple: int | None = None
+
+    @property
+    def generator(self) -> nn.Module:
+        """The full generator.
+
+        Raises:
+            ArtifactError: only its description is known.
+        """
+        if self.full is None:
+            raise ArtifactError(
+                f"this generator was made by {self.made_by}, which is code of your own and is not imported from a file: give what makes "
+                "the full generator, as in `load(folder, factory=MyGenerator)`"
+            )
+        return self.full
+
+    @cached_property
+    def channels(self) -> Mapping[str, int]:
+        """The channels of every group by name."""
+        return self.known_channels or {one.group.name: one.group.channels for one in self.followed.channels}
+
+    @cached_property
+    def size_multiple(self) -> int | None:
+        """The number that heights and widths of images must be multiples of; None if smaller generators run on the example's size only."""
+        if self.known_channels:
+            return self.known_multiple
+        with torch.device("meta"):
+            return find_size_multiple(self.build(self.channels).eval(), self.input_shape, self.output_shape)
+
+    @cached_property
+    def followed(self) -> Followed:
+        """The channels of the generator, and how it is cut: its code if all channels can be cut in it, else its graph if that can be cut.
+
+        Raises:
+            GccError: it cannot be cut; the message names the layer.
+            ArtifactError: it is not the generator that the description is about.
+        """
+        inputs = (self._random_input(),)
+        with torch.device("cpu"):
+            followed = _followed(self.generator, inputs)
+        channels = {one.group.name: one.group.channels for one in followed.channels}
+        if self.known_channels and channels != self.known_channels:
+            raise ArtifactError(f"the factory makes a generator of other channels than {self.made_by}, which was saved: {channels}")
+        return followed
+
+    @cached_property
+    def _shapes(self) -> nn.Module:
+        return shapes_of(self.generator)
+
+    def build(self, widths: Mapping[str, int]) -> nn.Module:
+        """Return a new generator of these widths on the default device, with weights drawn by each module's `reset_parameters`."""
+        if torch.get_default_device().type == "meta":
+            return self.followed.narrowed(self._shapes, widths)
+        network = self.followed.narrowed(self.generator, widths)
+        reset(network)
+        return network
+
+    def load_into(self, generator: nn.Module, discriminator: nn.Module) -> None:
+        """Load the weights of these networks into networks that were built from them; a new discriminator and gates keep their own."""
+        generator.load_state_dict(self.generator.state_dict())
+        if self.discriminator is not None:
+            discriminator.load_state_dict(self.discriminator.state_dict(), strict=False)
+
+    def readable(self, generator: nn.Module) -> nn.Module:
+        """Return a generator as metrics read it: parts of weights, and weights that code computes, have names."""
+        return with_named_parts(generator, self.followed.channels, computed_weights(self.followed.trace.graph, generator))
+
+    def inherit(self, generator: nn.Module, kept: Mapping[str, Sequence[int]]) -> nn.Module:
+        """Return a generator with the weights of the kept channels of a trained one, on the CPU.
+
+        Args:
+            generator: the trained full generator.
+            kept: indices of the channels that stay, by group name.
+
+        Raises:
+            GccError: the smaller generator does not compute what the full one does without these channels, or it cannot be made again from
+                its widths and its `state_dict`.
+        """
+        full, inputs = self._with_weights_of(generator), (self._random_input(),)
+        selection = Selection(self.followed.trace.atoms, self.followed.channels, kept)
+        smaller = proven_cut(full, self.followed, selection, inputs, "inherited").network
+        again = self.build({name: len(kept.get(name, range(channels))) for name, channels in self.channels.items()})
+        again.load_state_dict(smaller.state_dict())
+        with torch.no_grad(), evaluating(smaller), evaluating(again):
+            if not torch.equal(smaller(*inputs), again(*inputs)):
+                raise GccError(
+                    f"the pruned {self.made_by} depends on tensors that its state_dict lacks, so it could not be loaded: register them as "
+                    'persistent buffers, or give start="fresh"'
+                )
+        return again
+
+    def _with_weights_of(self, generator: nn.Module) -> nn.Module:
+        """Return a copy of the full generator with the weights of one that was built from it."""
+        full = copy_of(self.generator)
+        full.load_state_dict(generator.state_dict())
+        return full
+
+    def _random_input(self) -> Tensor:
+        return torch.randn(self.input_shape, generator=torch.Generator().manual_seed(0), device="cpu")
+
+
+def find_size_multiple(network: nn.Module, input_shape: Sequence[int], output_shape: Sequence[int]) -> int | None:
+    """Return the smallest power of two of which the heights and widths that a network runs on must be multiples; None if there is none.
+
+    Args:
+        network: the network, on the meta device.
+        input_shape: the shape of its example, (1, C, H, W).
+        output_shape: the shape of its output for the example.
+    """
+    if len(input_shape) != 4:
+        return None
+    scale = output_shape[2] // input_shape[2]
+    for multiple in MULTIPLES:
+        # Odd multiples are not multiples of twice the number.
+        height, width = (multiple * (2 * (least // (2 * multiple)) + 1) for least in LEAST_SIZES)
+        with suppress(Exception), torch.no_grad():  # A user's code can raise anything.
+            fake = network(torch.zeros(1, input_shape[1], height, width, device="meta"))
+            if tuple(fake.shape) == (1, output_shape[1], scale * height, scale * width):
+                return multiple
+    return None
+
+
+def _followed(generator: nn.Module, inputs: Arguments) -> Followed:
+    graph = Graph(generator, *inputs)
+    try:
+        followed = followed_code(generator, graph, inputs, ())
+    except GccError:
+        return followed_graph(generator, graph, inputs, ())
+    if followed.constant:
+        with suppress(Exception):  # torch.export and a user's module can raise anything.
+            return followed_graph(generator, graph, inputs, ())
+    return followed

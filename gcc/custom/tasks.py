@@ -1,0 +1,227 @@
+"""The tasks for which a user can bring networks, each with a recipe and a default discriminator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gcc.custom.gan import CustomGAN
+from gcc.errors import GccError
+from gcc.models.discriminators import DCGANDiscriminator, UNetDiscriminator
+from gcc.models.layers import PatchDiscriminator
+from gcc.models.tasks import FromNoise, NoiseRecipe, PairedRecipe, PairedTranslation, SuperResolution, SuperResolutionRecipe, example_image
+from gcc.models.value_range import USUAL, OutputInRange, ValueRange
+from gcc.recipe import LARGEST_SIZE, GanMode, Recipe, size_fields
+from gcc.registry import Batch, EvalSample, Gate, Networks, Pair, Samples
+
+
+@dataclass(frozen=True, kw_only=True)
+class CustomPairedRecipe(PairedRecipe):
+    """Paired translation by a generator that a user brings; the losses are those of Pix2Pix."""
+
+    size: int = 256
+    metric: str = "l1"
+    evaluators: str = "l1,psnr"
+    epochs: int = 50
+    decay_fraction: float = 0.5
+    lambda_d: float = 0.5
+    start: Literal["fresh", "inherited"] = "inherited"
+
+
+class Paired(CustomGAN[CustomPairedRecipe], PairedTranslation[CustomPairedRecipe]):
+    """Paired translation by a generator of your own."""
+
+    @classmethod
+    def published(cls) -> CustomPairedRecipe:
+        return CustomPairedRecipe()
+
+    @classmethod
+    def input_shape_of(cls, recipe: CustomPairedRecipe) -> tuple[int, ...]:
+        return tuple(example_image(recipe).shape)
+
+    @classmethod
+    def settings_of(cls, input_shape: Sequence[int], output_shape: Sequence[int]) -> dict[str, Any]:
+        require_images("paired", input_shape, output_shape)
+        return size_fields((input_shape[3], input_shape[2]))
+
+    def default_discriminator(self, gate: Gate) -> nn.Module:
+        return PatchDiscriminator(6, self.recipe.ndf, "batch", gate)
+
+    def example_samples(self, batch: Batch) -> Samples:
+        return {"fake": self._target(batch)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CustomUnpairedRecipe(Recipe):
+    """Unpaired translation in one direction by a generator that a user brings."""
+
+    ranges = {**Recipe.ranges, "image_width": (1, LARGEST_SIZE)}
+
+    size: int = 256
+    metric: str = "l1"
+    epochs: int = 50
+    decay_fraction: float = 0.5
+    gan_mode: GanMode = "lsgan"
+    lambda_d: float = 0.5
+    pool_size: int = 50
+    start: Literal["fresh", "inherited"] = "inherited"
+    image_width: int | None = None
+    """Width of the training images if they are not squares; `size` is then the height. `--size WxH` sets both."""
+
+
+class Unpaired(CustomGAN[CustomUnpairedRecipe]):
+    """Unpaired translation from A to B by a generator of your own; the teacher's features keep the content."""
+
+    samples = "unpaired"
+    demo_source = "worlds"
+    paired = False
+
+    @classmethod
+    def published(cls) -> CustomUnpairedRecipe:
+        return CustomUnpairedRecipe()
+
+    @classmethod
+    def input_shape_of(cls, recipe: CustomUnpairedRecipe) -> tuple[int, ...]:
+        return tuple(example_image(recipe).shape)
+
+    @classmethod
+    def settings_of(cls, input_shape: Sequence[int], output_shape: Sequence[int]) -> dict[str, Any]:
+        require_images("unpaired", input_shape, output_shape)
+        return size_fields((input_shape[3], input_shape[2]))
+
+    def default_discriminator(self, gate: Gate) -> nn.Module:
+        return PatchDiscriminator(3, self.recipe.ndf, "instance", gate)
+
+    def example_batch(self) -> Batch:
+        return {"A": example_image(self.recipe), "B": example_image(self.recipe)}
+
+    def example_samples(self, batch: Batch) -> Samples:
+        return {"fake": batch["B"]}
+
+    def generate(self, generators: Networks, batch: Batch) -> Samples:
+        return {"fake": generators["G"](batch["A"])}
+
+    def pairs(self, batch: Batch, samples: Samples) -> dict[str, Pair]:
+        return {"D": Pair(batch["B"], samples["fake"])}
+
+    def visuals(self, batch: Batch, fake: Mapping[str, Samples]) -> dict[str, Tensor]:
+        return {"input": batch["A"]} | {title: samples["fake"] for title, samples in fake.items()}
+
+    def eval_samples(self, batch: Batch, samples: Samples) -> dict[str, EvalSample]:
+        return {"G": EvalSample(batch, samples["fake"], source="A", target="B")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CustomSuperResolutionRecipe(SuperResolutionRecipe):
+    """Super-resolution by a generator that a user brings; the content loss compares pixels unless `perceptual` says otherwise."""
+
+    size: int = 128
+    metric: str = "l1"
+    evaluators: str = "psnr_y,ssim_y"
+    epochs: int = 50
+    decay_fraction: float = 0.5
+    batch_size: int = 8
+    lr_g: float = 1e-4
+    lr_d: float = 1e-4
+    beta1: float = 0.9
+    gan_mode: GanMode = "vanilla"
+    lambda_gan: float = 1e-3
+    perceptual: Literal["vgg19", "vgg16", "pixel", "none"] = "pixel"
+    cost_size: int = 64
+    start: Literal["fresh", "inherited"] = "inherited"
+
+
+class CustomSuperResolution(CustomGAN[CustomSuperResolutionRecipe], SuperResolution[CustomSuperResolutionRecipe]):
+    """Super-resolution by a generator of your own."""
+
+    @classmethod
+    def published(cls) -> CustomSuperResolutionRecipe:
+        return CustomSuperResolutionRecipe()
+
+    @classmethod
+    def input_shape_of(cls, recipe: CustomSuperResolutionRecipe) -> tuple[int, ...]:
+        return 1, 3, recipe.cost_size, recipe.cost_size
+
+    @classmethod
+    def settings_of(cls, input_shape: Sequence[int], output_shape: Sequence[int]) -> dict[str, Any]:
+        height, width = input_shape[2:]
+        scale = output_shape[2] // height
+        if output_shape[1] != 3 or tuple(output_shape[2:]) != (scale * height, scale * width) or scale not in (2, 4, 8):
+            raise GccError(
+                f"the generator returns {tuple(output_shape)} for {tuple(input_shape)}: the task super-resolution expects images with 3 "
+                "channels of 2, 4 or 8 times the height and width"
+            )
+        return {"scale": scale, "cost_size": height}
+
+    def default_discriminator(self, gate: Gate) -> nn.Module:
+        return UNetDiscriminator(3, self.recipe.ndf, gate)
+
+    def example_samples(self, batch: Batch) -> Samples:
+        return {"sr": batch["hr"]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CustomNoiseRecipe(NoiseRecipe):
+    """Images from noise by a generator that a user brings."""
+
+    size: int = 64
+    metric: str = "l1"
+    epochs: int = 50
+    batch_size: int = 64
+    start: Literal["fresh", "inherited"] = "inherited"
+
+
+class Noise(CustomGAN[CustomNoiseRecipe], FromNoise[CustomNoiseRecipe]):
+    """Images from noise by a generator of your own."""
+
+    @classmethod
+    def published(cls) -> CustomNoiseRecipe:
+        return CustomNoiseRecipe()
+
+    @classmethod
+    def input_shape_of(cls, recipe: CustomNoiseRecipe) -> tuple[int, ...]:
+        raise GccError("the task noise needs the shape of the noise: give `example`, such as torch.randn(1, 100)")
+
+    @classmethod
+    def in_range(cls, generator: nn.Module, value_range: ValueRange) -> nn.Module:
+        return generator if value_range == USUAL else OutputInRange(generator, value_range)
+
+    @classmethod
+    def settings_of(cls, input_shape: Sequence[int], output_shape: Sequence[int]) -> dict[str, Any]:
+        if len(output_shape) != 4 or output_shape[1] != 3 or output_shape[2] != output_shape[3]:
+            raise GccError(f"the generator returns {tuple(output_shape)}: the task noise expects square images with 3 channels")
+        return {"z_dim": input_shape[1], "size": output_shape[2]}
+
+    @property
+    def size_multiple(self) -> None:
+        return None
+
+    def default_discriminator(self, gate: Gate) -> nn.Module:
+        return DCGANDiscriminator(3, self.recipe.size, self.recipe.ndf, gate)
+
+    def example_batch(self) -> Batch:
+        return {"real": torch.zeros(1, 3, self.recipe.size, self.recipe.size), "z": self.example_input()}
+
+    def example_samples(self, batch: Batch) -> Samples:
+        return {"fake": batch["real"]}
+
+    def sample_z(self, random: np.random.Generator) -> Tensor:
+        return torch.from_numpy(random.standard_normal(self.networks.input_shape[1:], dtype=np.float32))
+
+
+def require_images(task: str, input_shape: Sequence[int], output_shape: Sequence[int]) -> None:
+    """Refuse a generator whose output is not an image with 3 channels of the size of its input.
+
+    Raises:
+        GccError: it is not.
+    """
+    if len(input_shape) != 4 or input_shape[1] != 3 or tuple(output_shape) != tuple(input_shape):
+        raise GccError(
+            f"the generator returns {tuple(output_shape)} for {tuple(input_shape)}: the task {task} expects an image with 3 channels and "
+            "one of the same size"
+        )

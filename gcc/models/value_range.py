@@ -1,0 +1,54 @@
+"""Networks whose images are in another range than [-1, 1]."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from gcc.errors import GccError
+
+ValueRange = tuple[float, float]
+"""The values that mean black and white."""
+USUAL: ValueRange = (-1.0, 1.0)
+
+
+class InRange(nn.Module):
+    """Lets a network take and return images in [-1, 1] whose own images are in another range.
+
+    Args:
+        network: maps images in `value_range` to images in `value_range`.
+        value_range: the values that mean black and white to the network.
+    """
+
+    def __init__(self, network: nn.Module, value_range: ValueRange) -> None:
+        super().__init__()
+        self.network = network
+        self.low, self.high = value_range
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map an image (N, C, H, W) in [-1, 1] to the network's output in [-1, 1]."""
+        return self.to_usual(self.network((image + 1) * ((self.high - self.low) / 2) + self.low))
+
+    def to_usual(self, image: Tensor) -> Tensor:
+        """Return an image in the network's range as one in [-1, 1]."""
+        return (image - self.low) * (2 / (self.high - self.low)) - 1
+
+
+class OutputInRange(InRange):
+    """Lets a network that takes noise return images in [-1, 1]."""
+
+    def forward(self, noise: Tensor) -> Tensor:
+        """Map noise, (N, ...), to the network's output, (N, C, H, W), in [-1, 1]."""
+        return self.to_usual(self.network(noise))
+
+
+def require_range(value_range: Sequence[float]) -> ValueRange:
+    """Return a range, if its white is above its black.
+
+    Raises:
+        GccError: it is not a range.
+    """
+    if len(value_range) != 2 or not value_range[0] < value_range[1]:
+        raise GccError(f"value_range = {tuple(value_range)}: expected the values of black and white, such as (0, 1) or (-1, 1)")
+    return float(value_range[0]), float(value_range[1])

@@ -1,0 +1,73 @@
+"""Students inherit the weights of the channels that stay."""
+
+import pytest
+import torch
+from torch import nn
+
+import gcc
+from gcc.errors import GccError
+from gcc.training.teacher import Teacher
+from tests.helpers.custom_toys import CUSTOM, Translator, settings_of
+
+
+def networks_of(generator, **settings):
+    return Teacher.of(generator, "paired", size=16, **settings).custom.networks
+
+
+@torch.no_grad()
+def test_an_inherited_generator_is_the_full_one_with_zeros_for_the_other_channels():
+    torch.manual_seed(0)
+    generator = Translator().eval()
+    for norm in (generator.head[1], generator.body[1]):
+        norm.running_mean.normal_(), norm.running_var.uniform_(0.5, 2), norm.weight.normal_(), norm.bias.normal_()
+    networks = networks_of(generator)
+    kept = {name: sorted(torch.randperm(channels)[: channels // 2].tolist()) for name, channels in networks.channels.items()}
+    smaller = networks.inherit(generator, kept).eval()
+    trunk, inner = (next(kept[name] for name in names) for names in (["head.0"], ["body.0"]))
+    image = torch.randn(2, 3, 9, 11)
+    features = generator.head(image)
+    mask = torch.zeros(1, 8, 1, 1)
+    mask[:, trunk] = 1
+    middle = torch.zeros(1, 8, 1, 1)
+    middle[:, inner] = 1
+    features = features * mask
+    body = generator.body[3](generator.body[2](generator.body[1](generator.body[0](features))) * middle)
+    expected = torch.tanh(generator.tail((features + body) * mask))
+    torch.testing.assert_close(smaller(image), expected)
+
+
+def test_a_student_starts_with_the_weights_that_the_first_step_kept(monkeypatch):
+    torch.manual_seed(0)
+    settings = settings_of("paired") | {"sparsity": 0.0, "lr_g": 0.0, "lr_d": 0.0}
+    generator = Translator()
+    run = gcc.Compressor(generator=generator, task="paired", data=CUSTOM["paired"][2], device="cpu", **settings)
+    for step in run.steps():
+        assert step.phase in ("search", "train")
+    student = dict(run.student.generators["G"].named_parameters())
+    kept = generator.head[0].weight.flatten(1).unsqueeze(0)
+    rows = student["head.0.weight"].flatten(1)
+    # With learning rates of zero, each row is one of the teacher's.
+    assert len(rows) < 8 and all(bool((kept[0] == row).all(1).any()) for row in rows)
+    fresh = gcc.Compressor(generator=generator, task="paired", data=CUSTOM["paired"][2], device="cpu", start="fresh", **settings)
+    list(fresh.steps())
+    rows = fresh.student.generators["G"].head[0].weight.flatten(1)
+    assert not any(bool((kept[0] == row).all(1).any()) for row in rows)
+
+
+class Table(nn.Module):
+    """Multiplies features by a table that its state_dict lacks."""
+
+    def __init__(self):
+        super().__init__()
+        self.head, self.tail = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 3, 3, padding=1)
+        self.register_buffer("table", torch.arange(1.0, 9.0).view(8, 1, 1), persistent=False)
+
+    def forward(self, image):
+        return self.tail(self.head(image) * self.table)
+
+
+def test_tensors_that_the_state_dict_lacks_are_no_part_of_an_inherited_student():
+    networks = networks_of(Table())
+    assert networks.inherit(networks.generator, {"head": [0, 1, 2]}).table.flatten().tolist() == [1, 2, 3]
+    with pytest.raises(GccError, match="depends on tensors that its state_dict lacks.*start=\"fresh\""):
+        networks.inherit(networks.generator, {"head": [2, 5, 7]})

@@ -1,0 +1,98 @@
+"""Every task with a small generator that knows nothing of this library: the families' contract, and runs from start to saved student."""
+
+import pytest
+import torch
+
+import gcc
+from gcc import testing
+from gcc.errors import ArtifactError, GccError
+from gcc.training.teacher import Teacher
+from tests.helpers.custom_toys import CUSTOM, Critic, Enlarger, Translator, settings_of
+
+
+def seeded(task):
+    torch.manual_seed(0)
+    return CUSTOM[task][0]()
+
+
+def custom_family(task):
+    return Teacher.of(seeded(task), task, **settings_of(task)).architecture({})
+
+
+@pytest.mark.parametrize("task", CUSTOM)
+def test_the_contract_of_families_holds(task):
+    family = custom_family(task)
+    widths = family.widths(1)
+    testing.check_groups(family)
+    for share in (1, 2, 3):
+        testing.check_widths(family, {name: max(1, width.channels // share) for name, width in widths.items()})
+    testing.check_costs_fall(family)
+    testing.check_gates(family)
+    testing.check_step(family)
+    testing.check_inputs(family)
+
+
+@pytest.mark.parametrize("task", CUSTOM)
+def test_a_run_saves_a_student_that_its_class_loads_bit_equal(task, tmp_path):
+    generator = seeded(task)
+    before = {name: tensor.clone() for name, tensor in generator.state_dict().items()}
+    run = gcc.Compressor(generator=generator, task=task, data=CUSTOM[task][2], device="cpu", **settings_of(task))
+    result = run.run(progress=False)
+    report = result.pairs["student"].generators["G"]
+    assert report.cost.macs <= 0.5 * result.pairs["teacher"].generators["G"].cost.macs
+    assert all(torch.equal(before[name], tensor) for name, tensor in generator.state_dict().items())
+    result.save(tmp_path / "run")
+    loaded = gcc.load(tmp_path / "run/student", CUSTOM[task][0])
+    example = torch.randn(run.architecture.example_input().shape)
+    with torch.no_grad():
+        assert torch.equal(loaded(example), result.student(example))
+    with pytest.raises(ArtifactError, match=r"custom_toys\.\w+, which is code of your own.*load\(folder, factory=MyGenerator\)"):
+        gcc.load(tmp_path / "run/student")
+    again = Teacher.load(tmp_path / "run/teacher", CUSTOM[task][0])
+    assert again.generators()["G"](example).shape == loaded(example).shape
+
+
+def test_a_discriminator_of_ones_own_plays_with_gates_and_its_weights(tmp_path):
+    torch.manual_seed(0)
+    critic, losses = Critic(), lambda fake, batch: {"own": 3 * (fake - batch["B"]).abs().mean()}
+    run = gcc.Compressor(
+        generator=Translator(), discriminator=critic, task="paired", data=CUSTOM["paired"][2], losses=losses, device="cpu", **settings_of("paired")
+    )
+    steps = list(run.steps())
+    assert {"own", "G"} <= steps[-1].losses["student"].keys() and "L1" not in steps[-1].losses["student"]
+    assert run.student.gates["D"].keys() == {"first.gate", "norm.gate"}
+    trained = gcc.Compressor(
+        generator=Translator(), discriminator=critic, task="paired", data=CUSTOM["paired"][2], device="cpu", **settings_of("paired")
+    )
+    trained.widths = trained.reachable_widths()
+    trained.reinitialize()
+    given = dict(critic.named_parameters())
+    for name, parameter in trained.teacher.discriminators["D"].named_parameters():
+        assert torch.equal(parameter, given[name])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"generator": Translator(), "task": "pared"}, "task 'pared' is unknown.*paired"),
+        ({"generator": Translator()}, "`task` is missing"),
+        ({"task": "paired"}, "`generator` is missing"),
+        ({"generator": Translator(), "task": "super-resolution"}, r"returns \(1, 3, 64, 64\) for \(1, 3, 64, 64\).*2, 4 or 8 times"),
+        ({"generator": Enlarger(), "task": "paired", "size": 16}, "expects an image with 3 channels and one of the same size"),
+        ({"generator": Translator(), "task": "noise"}, "the task noise needs the shape of the noise"),
+        ({"generator": Translator(), "task": "paired", "value_range": (1, 0)}, r"value_range = \(1, 0\)"),
+        ({"generator": Translator(), "task": "paired", "example": torch.zeros(1, 4, 8, 8)}, "expected a generator that runs on this input"),
+        ({"generator": torch.nn.Flatten(), "task": "paired", "size": 8}, r"returns \(1, 192\): expected images"),
+        ({"teacher": Teacher.create("pix2pix"), "generator": Translator(), "task": "paired"}, "leave out either"),
+        ({}, "None is not a teacher: expected Teacher.create"),
+    ],
+)
+def test_networks_that_do_not_fit_the_task_are_refused(arguments, message):
+    with pytest.raises(GccError, match=message):
+        gcc.Compressor(**arguments)
+
+
+def test_families_do_not_inherit(tmp_path):
+    run = gcc.Compressor(gcc.Teacher.create("pix2pix"), start="inherited", epochs=1)
+    with pytest.raises(GccError, match="students of this family start with fresh weights"):
+        run.check()
