@@ -16,6 +16,7 @@ from gcc.errors import GccError
 from gcc.pruning.graph.aten_graph import SIZE_CHECKS, Graph, arguments, operator_name
 from gcc.pruning.graph.channel_ids import Axis, Layout
 from gcc.pruning.graph.groups import Selection
+from gcc.pruning.graph.layer_hooks import insert_hooks
 from gcc.pruning.graph.propagate import ChannelTrace
 from gcc.pruning.graph.slice import cut
 
@@ -73,7 +74,8 @@ class PrunedGraph(nn.Module):
     """A pruned network that runs graphs of ATen operators in place of its code.
 
     Its layers, parameters and buffers have the names that they have in the full network. It is trained, exported, and saved as a
-    `state_dict` like any other module. On batch and image sizes for which the code would run other operators it raises `OtherSizesError`.
+    `state_dict` like any other module, and forward hooks of its layers run; see `insert_hooks`. On batch and image sizes for which the
+    code would run other operators it raises `OtherSizesError`.
 
     Args:
         network: the full network without the removed channels; its code does not run. The tensors are not copied.
@@ -85,6 +87,10 @@ class PrunedGraph(nn.Module):
         super().__init__()
         self._parameters, self._buffers, self._modules = network._parameters, network._buffers, network._modules
         self._non_persistent_buffers_set = network._non_persistent_buffers_set
+        self._layers = {path: layer for path, layer in network.named_modules(remove_duplicate=False) if path}
+        for layer in self._layers.values():
+            # The graph has the operators of the hooks with which it was exported.
+            layer._forward_hooks.clear()
         self._evaluation = self._program(evaluation, "evaluation")
         self._training = self._evaluation if training is None else self._program(training, "training")
         self.train(network.training)
@@ -120,6 +126,7 @@ class PrunedGraph(nn.Module):
                 if _has(self, node.target) and not torch.equal(_attribute(self, node.target), value):
                     node.target += f"_{mode}"
                 self.register_buffer(node.target, value, persistent=False)
+        insert_hooks(module.graph, "_layers", self._layers)
         inputs, outputs = module._in_spec, module._out_spec
         assert inputs is not None and outputs is not None
         module.graph.set_codegen(fx.graph.CodeGen())
