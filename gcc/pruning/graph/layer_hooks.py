@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, fx, nn
 
+from gcc.pruning.graph.aten_graph import arguments
+
 Stack = dict[str, Any]
 """The calls of layers around an operator, the outermost first: the path and the type of the layer by a name of the call."""
 
@@ -69,9 +71,9 @@ class _Call(NamedTuple):
 def insert_hooks(graph: fx.Graph, layers: str, paths: Collection[str]) -> None:
     """Let a graph run the forward hooks that layers have when it runs.
 
-    A layer's hooks run after every call of it, with its output at that point and the tensors that it reads. They run for layers and
-    containers with operators of their own and a single tensor as their output. If a layer works in place, what a hook returns also replaces
-    the input that was overwritten.
+    A layer's hooks run after every call of it. They get the tensors that the layer reads, apart from parameters and buffers, and its output
+    at that point. They run for layers and containers with operators of their own from which other code reads a single tensor. If a layer
+    works in place, what a hook returns also replaces the input that the layer overwrote.
 
     Args:
         graph: the graph, with the metadata of torch.export.
@@ -116,17 +118,23 @@ def _stack(node: fx.Node) -> Stack:
 
 
 def _origin(node: fx.Node) -> fx.Node:
-    """Return the node that computed a tensor before it was changed in place, apart from hooks."""
-    while node.target is run_hooks or _is_in_place(node):
-        node = node.args[3 if node.target is run_hooks else 0]  # type: ignore[assignment]
+    """Return the node that computed a tensor before it was changed in place or detached, and before its hooks ran."""
+    while (before := _before(node)) is not None:
+        node = before
     return node
 
 
-def _is_in_place(node: fx.Node) -> bool:
-    """Return whether a call changes its first argument."""
-    schema = node.target._schema.arguments if isinstance(node.target, torch._ops.OpOverload) else []
-    alias = schema[0].alias_info if schema else None
-    return alias is not None and alias.is_write and isinstance(node.args[0], fx.Node)
+def _before(node: fx.Node) -> fx.Node | None:
+    """Return the tensor that a call changes or detaches, or the output that it runs hooks on; None if it returns another tensor."""
+    if node.target is run_hooks:
+        value = node.args[3]
+    elif node.target is torch.ops.aten.detach.default:
+        value = node.args[0]
+    else:
+        schema = node.target._schema.arguments if isinstance(node.target, torch._ops.OpOverload) else []
+        changed = [argument.name for argument in schema if argument.alias_info is not None and argument.alias_info.is_write]
+        value = arguments(node)[changed[0]] if len(changed) == 1 else None
+    return value if isinstance(value, fx.Node) else None
 
 
 def _is_tensor(node: fx.Node) -> bool:

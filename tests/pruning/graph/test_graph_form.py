@@ -444,3 +444,17 @@ def test_forward_hooks_of_the_full_network_run_once():
     reference.stem.register_forward_hook(lambda layer, inputs, output: output * 3)
     assert torch.equal(smaller(IMAGE), reference(IMAGE))
     assert network.stem._forward_hooks
+
+
+def test_forward_hooks_run_after_another_pruning(tapped):
+    image = torch.rand(2, 3, 8, 8)
+    with pytest.warns(PruningWarning, match="runs its graph"):
+        smaller = gcc.prune(tapped[0], image, metric="l1", budget="60%").eval()
+    width = smaller.blocks[0].model[1].out_channels
+    reference = Tapped(width).eval()
+    reference.load_state_dict(smaller.state_dict())
+    assert width < tapped[1].head.weight.shape[1]
+    (calls, _), (expected, _) = (recorded(network, image) for network in (smaller, reference))
+    assert [path for path, *_ in calls] == [path for path, *_ in expected]
+    for one, other in zip(calls, expected, strict=True):
+        torch.testing.assert_close(one[2:], other[2:])
