@@ -291,7 +291,7 @@ def _inline(module: fx.GraphModule) -> None:
         placeholders = [other for other in graph_module.graph.nodes if other.op == "placeholder"]
         with module.graph.inserting_before(node):
             if node.args[0] is False:
-                inputs = tuple(_detached(module.graph, tensor) for tensor in inputs)
+                inputs = tuple(_detached(node, tensor) for tensor in inputs)
             outputs = module.graph.graph_copy(graph_module.graph, dict(zip(placeholders, inputs, strict=True)))
         for user in list(node.users):
             user.replace_all_uses_with(outputs[user.args[1]])  # type: ignore[index]
@@ -301,12 +301,12 @@ def _inline(module: fx.GraphModule) -> None:
     module.recompile()
 
 
-def _detached(graph: fx.Graph, node: Any) -> Any:
-    """Insert the call that detaches a tensor; a size stays."""
+def _detached(block: fx.Node, node: Any) -> Any:
+    """Insert the call that detaches an input of a block, in the layer that has the block; a size stays."""
     if not isinstance(node.meta["val"], Tensor):
         return node
-    detached = graph.call_function(torch.ops.aten.detach.default, (node,))
-    detached.meta = dict(node.meta)
+    detached = block.graph.call_function(torch.ops.aten.detach.default, (node,))
+    detached.meta = {**node.meta, "nn_module_stack": block.meta.get("nn_module_stack")}
     return detached
 
 

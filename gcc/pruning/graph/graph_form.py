@@ -10,12 +10,14 @@ from typing import Any
 import torch
 from torch import fx, nn
 from torch.fx._lazy_graph_module import _LazyGraphModule
+from torch.fx.traceback import preserve_node_meta
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from gcc.errors import GccError
 from gcc.pruning.graph.aten_graph import SIZE_CHECKS, Graph, arguments, operator_name
 from gcc.pruning.graph.channel_ids import Axis, Layout
 from gcc.pruning.graph.groups import Selection
+from gcc.pruning.graph.layer_hooks import insert_hooks
 from gcc.pruning.graph.propagate import ChannelTrace
 from gcc.pruning.graph.slice import cut
 
@@ -32,12 +34,14 @@ class Program:
         inputs: the structure of the positional and keyword arguments.
         outputs: the structure of the outputs.
         code: its source.
+        graph: the graph, with the layers that its operators belong to.
     """
 
     run: Callable[..., Sequence[Any]]
     inputs: TreeSpec
     outputs: TreeSpec
     code: str
+    graph: fx.Graph
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Program:
         """Return the same program: it does not change, and holds no tensors."""
@@ -73,7 +77,8 @@ class PrunedGraph(nn.Module):
     """A pruned network that runs graphs of ATen operators in place of its code.
 
     Its layers, parameters and buffers have the names that they have in the full network. It is trained, exported, and saved as a
-    `state_dict` like any other module. On batch and image sizes for which the code would run other operators it raises `OtherSizesError`.
+    `state_dict` like any other module, and forward hooks of its layers run; see `insert_hooks`. On batch and image sizes for which the
+    code would run other operators it raises `OtherSizesError`.
 
     Args:
         network: the full network without the removed channels; its code does not run. The tensors are not copied.
@@ -85,6 +90,10 @@ class PrunedGraph(nn.Module):
         super().__init__()
         self._parameters, self._buffers, self._modules = network._parameters, network._buffers, network._modules
         self._non_persistent_buffers_set = network._non_persistent_buffers_set
+        self._hooked_layers = {path: layer for path, layer in network.named_modules(remove_duplicate=False) if path}
+        for layer in self._hooked_layers.values():
+            # The graph has the operators of the hooks with which it was exported.
+            layer._forward_hooks.clear()
         self._evaluation = self._program(evaluation, "evaluation")
         self._training = self._evaluation if training is None else self._program(training, "training")
         self.train(network.training)
@@ -100,7 +109,15 @@ class PrunedGraph(nn.Module):
         values, structure = tree_flatten((inputs, keywords))
         if structure != program.inputs:
             raise GccError(f"the pruned graph takes arguments like those of the example, {program.inputs}; got {structure}")
-        return tree_unflatten(program.run(self, *values), program.outputs)
+        return tree_unflatten(self._run(program, values), program.outputs)
+
+    def _run(self, program: Program, values: Sequence[Any]) -> Sequence[Any]:
+        """Run a graph; an export then shows which layer each operator belongs to, except a strict one, which cannot follow this."""
+        if not torch.compiler.is_exporting() or torch.compiler.is_dynamo_compiling():
+            return program.run(self, *values)
+        with preserve_node_meta():
+            outputs: Sequence[Any] = fx.Interpreter(self, graph=program.graph).run(*values)
+            return outputs
 
     @property
     def code(self) -> str:
@@ -120,12 +137,15 @@ class PrunedGraph(nn.Module):
                 if _has(self, node.target) and not torch.equal(_attribute(self, node.target), value):
                     node.target += f"_{mode}"
                 self.register_buffer(node.target, value, persistent=False)
+        insert_hooks(module.graph, "_hooked_layers", self._hooked_layers)
         inputs, outputs = module._in_spec, module._out_spec
         assert inputs is not None and outputs is not None
         module.graph.set_codegen(fx.graph.CodeGen())
         module.recompile()
         code = module.code
-        return Program(type(module).forward, inputs, outputs, code)
+        for node in module.graph.nodes:
+            node.meta = {name: value for name, value in node.meta.items() if name in ("nn_module_stack", "stack_trace")}
+        return Program(type(module).forward, inputs, outputs, code, module.graph)
 
 
 def _has(module: nn.Module, path: str) -> bool:

@@ -2,6 +2,7 @@
 
 import copy
 import random
+from functools import partial
 
 import pytest
 import torch
@@ -324,3 +325,136 @@ def test_a_network_without_values_is_refused():
 
 def test_costs_what_the_code_of_this_width_costs(pruned, reference):
     assert cost_of(pruned[1], EXAMPLE).macs == cost_of(reference, EXAMPLE).macs
+
+
+class Overwriting(nn.Module):
+    """A residual block of a U-Net: its first layer overwrites the input, which the sum reads, too."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.model = nn.Sequential(nn.LeakyReLU(0.2, inplace=True), nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width))
+
+    def forward(self, x):
+        return x + self.model(x)
+
+
+class Tapped(nn.Module):
+    """A network of one width, which stands as a number in its code."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.numbers = [f"{width}"]
+        self.stem = nn.Sequential(nn.Conv2d(3, width, 3, padding=1), nn.ReLU(inplace=True), nn.GroupNorm(1, width))
+        self.blocks = nn.Sequential(Overwriting(width), Overwriting(width), nn.Dropout(0.2))
+        self.shared, self.sigmoid = nn.Sequential(nn.Conv2d(width, width, 1), nn.InstanceNorm2d(width, affine=True)), nn.Sigmoid()
+        self.head = nn.Conv2d(width, 3, 1)
+
+    def forward(self, image):
+        x = self.blocks(self.stem(image)).view(-1, int(self.numbers[0]), *image.shape[2:])
+        x = x + self.shared(self.sigmoid(self.shared(x)))
+        return self.head(x)
+
+
+@pytest.fixture(scope="module", params=["60%", "100%"])
+def tapped_pair(request):
+    """A pruned graph, and a network of its width with the same weights."""
+    torch.manual_seed(0)
+    with pytest.warns(PruningWarning, match="runs its graph"):
+        smaller = gcc.prune(Tapped(12), torch.rand(2, 3, 8, 8), metric="l1", budget=request.param)
+    width = smaller.head.weight.shape[1]
+    assert isinstance(smaller, PrunedGraph) and (width == 12) == (request.param == "100%")
+    reference = Tapped(width)
+    reference.load_state_dict(smaller.state_dict())
+    return smaller, reference
+
+
+@pytest.fixture
+def tapped(tapped_pair):
+    return copy.deepcopy(tapped_pair)
+
+
+IMAGE = torch.rand(3, 3, 10, 6)
+
+
+def recorded(network, image=IMAGE):
+    """Return what forward hooks of all layers of the code get in one pass, and the output."""
+    calls, layers = [], [(path, network.get_submodule(path)) for path, _ in Tapped(1).named_modules() if path]
+
+    def record(path, layer, inputs, output):
+        calls.append((path, layer is network.get_submodule(path), [value.clone() for value in inputs], output.clone()))
+
+    hooks = [layer.register_forward_hook(partial(record, path)) for path, layer in layers]
+    torch.manual_seed(0)
+    output = network(image)
+    for hook in hooks:
+        hook.remove()
+    return calls, output
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_forward_hooks_get_what_they_get_in_the_code(tapped, training):
+    (calls, output), (expected, expected_output) = (recorded(network.train(training)) for network in tapped)
+    assert [path for path, *_ in calls] == [path for path, *_ in expected] and all(is_layer for _, is_layer, *_ in calls)
+    assert sum(path == "shared.1" for path, *_ in calls) == 2
+    for one, other in zip(calls, expected, strict=True):
+        torch.testing.assert_close(one[2:], other[2:], rtol=0, atol=0)
+    assert torch.equal(output, expected_output)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_gradients_flow_through_what_forward_hooks_get(tapped, training):
+    for network in tapped:
+        calls, _ = recorded(network.train(training))
+        torch.stack([output.square().mean() for *_, output in calls]).sum().backward()
+    smaller, reference = tapped
+    for one, other in zip(smaller.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
+
+
+@pytest.mark.parametrize("path", ["stem.0", "stem.1", "stem", "blocks.0", "blocks.1.model", "blocks.1.model.2", "blocks", "shared", "head"])
+def test_what_forward_hooks_return_replaces_the_output(tapped, path):
+    image = torch.rand(1, 3, 10, 6)
+    plain = tapped[0].eval()(image)
+    for network in tapped:
+        layer = network.eval().get_submodule(path)
+        layer.register_forward_hook(lambda layer, inputs, output: output * 2)
+        layer.register_forward_hook(lambda layer, inputs, keywords, output: output + 1, with_kwargs=True)
+    smaller, reference = tapped
+    assert not torch.equal(smaller(image), plain)
+    assert torch.equal(smaller(image), reference(image))
+    program = torch.export.export(smaller, (image,))
+    torch.testing.assert_close(program.module()(image), reference(image))
+
+
+def test_without_forward_hooks_nothing_changes(tapped):
+    smaller, reference = (network.eval() for network in tapped)
+    assert torch.equal(smaller(IMAGE), reference(IMAGE))
+    recorded(smaller)
+    assert torch.equal(smaller(IMAGE), reference(IMAGE))
+
+
+def test_forward_hooks_of_the_full_network_run_once():
+    torch.manual_seed(0)
+    network = Tapped(12)
+    network.stem.register_forward_hook(lambda layer, inputs, output: output * 3)
+    with pytest.warns(PruningWarning, match="runs its graph"):
+        smaller = gcc.prune(network, torch.rand(2, 3, 8, 8), metric="l1", budget="60%").eval()
+    reference = Tapped(smaller.head.weight.shape[1]).eval()
+    reference.load_state_dict(smaller.state_dict())
+    reference.stem.register_forward_hook(lambda layer, inputs, output: output * 3)
+    assert torch.equal(smaller(IMAGE), reference(IMAGE))
+    assert network.stem._forward_hooks
+
+
+def test_forward_hooks_run_after_another_pruning(tapped):
+    image = torch.rand(2, 3, 8, 8)
+    with pytest.warns(PruningWarning, match="runs its graph"):
+        smaller = gcc.prune(tapped[0], image, metric="l1", budget="60%").eval()
+    width = smaller.blocks[0].model[1].out_channels
+    reference = Tapped(width).eval()
+    reference.load_state_dict(smaller.state_dict())
+    assert width < tapped[1].head.weight.shape[1]
+    (calls, _), (expected, _) = (recorded(network, image) for network in (smaller, reference))
+    assert [path for path, *_ in calls] == [path for path, *_ in expected]
+    for one, other in zip(calls, expected, strict=True):
+        torch.testing.assert_close(one[2:], other[2:])
