@@ -16,7 +16,15 @@ from gcc.losses.coordination import SmoothedTarget
 from gcc.models.modules import Widths
 from gcc.registry import METRICS, Batch, ImportanceMetric, Networks
 from gcc.training import plan
-from gcc.training.build_pairs import distillation_layers, inherited_generators, sparse_pair, student_generators, student_pair, teacher_pair
+from gcc.training.build_pairs import (
+    distillation_layers,
+    inherited_generators,
+    require_heirs,
+    sparse_pair,
+    student_generators,
+    student_pair,
+    teacher_pair,
+)
 from gcc.training.checkpoint import CheckpointState
 from gcc.training.config import RunOptions, shows_options
 from gcc.training.context import RunContext, Stream
@@ -169,6 +177,8 @@ class Compressor(TrainingLoop):
         return reachable_widths(self.context, self.metric)
 
     def check(self) -> None:
+        if self.recipe.start == "inherited":
+            require_heirs(self.context)
         super().check()
         widths = self.reachable_widths()
         if self.context.config.student is not None:

@@ -25,7 +25,7 @@ from gcc.training import precision
 from gcc.training.build_pairs import distillation_layers, teacher_networks
 from gcc.training.loss_tree import flattened, leaves
 from gcc.training.teacher_trainer import Trainer
-from gcc.training.width_search import search_student_widths
+from gcc.training.width_search import search_channels
 from tests.helpers.families import GENERATOR_RUNS, TINY
 
 pytestmark = pytest.mark.usefixtures("small_worlds")
@@ -450,7 +450,7 @@ def test_gradients_for_scores_do_not_depend_on_earlier_random_numbers(monkeypatc
             break
     for seed in (1, 2):
         torch.manual_seed(seed)
-        search_student_widths(run.context, run.metric, run.pairs["search"])
+        search_channels(run.context, run.metric, run.pairs["search"])
     first_half, second_half = Recording.records[: len(Recording.records) // 2], Recording.records[len(Recording.records) // 2 :]
     assert first_half and all(
         torch.equal(a, b) for first, second in zip(first_half, second_half, strict=True) for a, b in zip(first[2], second[2], strict=True)

@@ -155,7 +155,13 @@ def test_renamed_members_are_those_of_the_contracts():
 
 
 def described(recipe):
-    """Return the text below each field that a recipe class has of its own."""
+    """Return the text below each field that a recipe class has beside those of all recipes, or that all recipes have."""
+    tasks = [base for base in recipe.__mro__[:0:-1] if issubclass(base, Recipe) and base is not Recipe]
+    return {field: text for part in (*tasks, recipe) for field, text in described_in(part).items()}
+
+
+def described_in(recipe):
+    """Return the text below each field that a recipe class defines."""
     (body,) = (node.body for node in ast.parse(textwrap.dedent(inspect.getsource(recipe))).body if isinstance(node, ast.ClassDef))
     return {
         field.target.id: " ".join(text.value.value.split())

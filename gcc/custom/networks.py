@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gcc.errors import ArtifactError, GccError
-from gcc.models.calls import Arguments, copy_of, shapes_of
+from gcc.models.calls import Arguments, copy_of, located_errors, shapes_of
 from gcc.models.modules import evaluating
 from gcc.models.value_range import USUAL, ValueRange
 from gcc.pruning.graph.aten_graph import Graph
@@ -98,7 +98,19 @@ class CustomNetworks:
         channels = {one.group.name: one.group.channels for one in followed.channels}
         if self.known_channels and channels != self.known_channels:
             raise ArtifactError(f"the factory makes a generator of other channels than {self.made_by}, which was saved: {channels}")
+        self._require_any_batch(followed.narrowed(self._shapes, channels))
         return followed
+
+    def _require_any_batch(self, network: nn.Module) -> None:
+        """Refuse a generator, on the meta device, that runs on single samples only.
+
+        Raises:
+            GccError: it does not run on two.
+        """
+        two = torch.zeros(2, *self.input_shape[1:], device="meta")
+        expected = "expected a generator that runs on any batch, with its size from `image.shape[0]`, not from `len(image)`"
+        with torch.no_grad(), located_errors(network, expected):
+            network(two)
 
     @cached_property
     def _shapes(self) -> nn.Module:

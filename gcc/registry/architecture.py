@@ -6,7 +6,6 @@ import abc
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
-from gcc.errors import RecipeError
 from gcc.registry.renamed import AcceptsOldNames
 from gcc.registry.types import Batch, EvalSample, Gate, Group, Networks, Pair, R, Samples, StateDictMapping, Taps, Width, no_gate
 
@@ -192,16 +191,13 @@ class Architecture(AcceptsOldNames, abc.ABC, Generic[R]):
         return generator
 
     def inherit(self, generator: nn.Module, kept: Mapping[str, Sequence[int]]) -> nn.Module:
-        """Return a generator with the weights of some of a trained generator's channels; by default, the family cannot.
+        """Return a generator with the weights of some of a trained generator's channels, for students that start with them.
 
         Args:
             generator: the trained generator.
             kept: indices of the channels that stay, by width name; a width that is not named keeps all.
-
-        Raises:
-            RecipeError: students of this family start with fresh weights.
         """
-        raise RecipeError('start = "inherited": students of this family start with fresh weights, as in Algorithm 1; leave it out')
+        raise NotImplementedError
 
     def describe_networks(self) -> dict[str, Any]:
         """Return what a saved model must say of its networks beside the recipe, as plain values; nothing, if the family builds them."""

@@ -9,14 +9,14 @@ from torch import nn
 
 from gcc.artifacts.config import Artifact
 from gcc.artifacts.model import load_matching_weights, read
-from gcc.errors import ArtifactError
+from gcc.errors import ArtifactError, RecipeError
 from gcc.losses.distillation import Projections
 from gcc.losses.layers import NO_LAYERS, DistillationLayers, build_projections, select_layers
 from gcc.models.build import build_discriminators, build_generators, generator_on_meta
 from gcc.models.modules import Widths, on_meta
 from gcc.pruning.groups import find_groups
 from gcc.pruning.sparsity import L1Subgradient
-from gcc.registry import ImportanceMetric, Networks
+from gcc.registry import Architecture, ImportanceMetric, Networks
 from gcc.training.context import RunContext
 from gcc.training.pair import NO_NETWORKS, FrozenPair, GANPair
 from gcc.training.retention import alpha_rate
@@ -70,6 +70,23 @@ def saved_student(context: RunContext, folder: Path) -> dict[str, Artifact]:
         if generator not in saved or saved[generator].arch != context.arch or saved[generator].widths.keys() != names:
             raise ArtifactError(f"{folder} contains no widths for this {context.arch}'s generator {generator}: expected {', '.join(names)}")
     return {generator: saved[generator] for generator in context.architecture.generators}
+
+
+def require_heirs(context: RunContext) -> None:
+    """Refuse students that start with inherited weights if the family, or the run, has none for them.
+
+    Raises:
+        RecipeError: it has none.
+    """
+    if type(context.architecture).inherit is Architecture.inherit:
+        raise RecipeError(
+            f'start = "inherited": students of {context.arch} start with fresh weights, as in Algorithm 1: leave it out, or give the '
+            "generator as one of your own (`generator` and `task`)"
+        )
+    if context.config.widths is not None:
+        raise RecipeError(
+            'start = "inherited": a student inherits the channels that its own run keeps: leave out `widths`, or give `start="fresh"`'
+        )
 
 
 def inherited_generators(context: RunContext, trained: Networks, kept: Mapping[str, Mapping[str, Sequence[int]]]) -> dict[str, nn.Module]:

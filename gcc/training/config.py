@@ -178,21 +178,21 @@ class RecipeOptions(TypedDict, total=False):
     seed: int
 
 
-class GeneratorOptions(TypedDict, total=False):
+class NetworkOptions(TypedDict, total=False):
     """The keywords for networks of your own, in place of a teacher: the arguments of `Teacher.of`.
 
-    `discriminator` is one of them, too, if it is a network; a text is the recipe field of that name.
+    `discriminator` is one of them, too. `generator` and `discriminator` are networks; a text is the recipe field of that name.
     """
 
     generator: nn.Module
     task: str
     example: Tensor | None
-    value_range: tuple[float, float]
+    value_range: Sequence[float]
     losses: Callable[..., Any] | None
     gates: Sequence[str] | None
 
 
-class RunOptions(GeneratorOptions, RecipeOptions, total=False):
+class RunOptions(NetworkOptions, RecipeOptions, total=False):
     """The keywords of `Compressor` and `Trainer` beside the teacher and the data: those of `RunConfig`, and recipe fields."""
 
     dataset: str | None
@@ -216,11 +216,10 @@ class RunOptions(GeneratorOptions, RecipeOptions, total=False):
 
 def split_networks(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the options for networks of one's own, and the rest."""
-    networks = {
-        name: value
-        for name, value in options.items()
-        if name in GeneratorOptions.__annotations__ or (name == "discriminator" and isinstance(value, nn.Module))
-    }
+    names = NetworkOptions.__annotations__.keys() | {"discriminator"}
+    networks = {name: value for name, value in options.items() if name in names and not isinstance(value, str)}
+    if "task" in options:
+        networks["task"] = options["task"]
     return networks, {name: value for name, value in options.items() if name not in networks}
 
 

@@ -107,7 +107,7 @@ class RunContext:
         Args:
             teacher: the architecture, its recipe, and pretrained weights if it has any. None takes the networks among the options.
             data: a folder, or a user's own datasets. None takes the architecture's demo data.
-            options: the options of `RunConfig`, recipe fields, and `GeneratorOptions`.
+            options: the options of `RunConfig`, recipe fields, and `NetworkOptions`.
 
         Raises:
             GccError: an option, the recipe, the device, a plugin or the data cannot be used.

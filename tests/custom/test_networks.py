@@ -69,5 +69,18 @@ class Table(nn.Module):
 def test_tensors_that_the_state_dict_lacks_are_no_part_of_an_inherited_student():
     networks = networks_of(Table())
     assert networks.inherit(networks.generator, {"head": [0, 1, 2]}).table.flatten().tolist() == [1, 2, 3]
-    with pytest.raises(GccError, match="depends on tensors that its state_dict lacks.*start=\"fresh\""):
+    with pytest.raises(GccError, match='depends on tensors that its state_dict lacks.*start="fresh"'):
         networks.inherit(networks.generator, {"head": [2, 5, 7]})
+
+
+class Single(Table):
+    """Takes one sample at a time."""
+
+    def forward(self, image):
+        features = self.head(image)
+        return self.tail(features.view(len(image), 8, 16, 16))
+
+
+def test_a_generator_that_takes_single_samples_is_refused():
+    with pytest.raises(GccError, match=r"expected a generator that runs on any batch, with its size from `image.shape\[0\]`"):
+        networks_of(Single()).channels  # noqa: B018

@@ -56,7 +56,13 @@ def test_a_discriminator_of_ones_own_plays_with_gates_and_its_weights(tmp_path):
     torch.manual_seed(0)
     critic, losses = Critic(), lambda fake, batch: {"own": 3 * (fake - batch["B"]).abs().mean()}
     run = gcc.Compressor(
-        generator=Translator(), discriminator=critic, task="paired", data=CUSTOM["paired"][2], losses=losses, device="cpu", **settings_of("paired")
+        generator=Translator(),
+        discriminator=critic,
+        task="paired",
+        data=CUSTOM["paired"][2],
+        losses=losses,
+        device="cpu",
+        **settings_of("paired"),
     )
     steps = list(run.steps())
     assert {"own", "G"} <= steps[-1].losses["student"].keys() and "L1" not in steps[-1].losses["student"]
@@ -94,5 +100,5 @@ def test_networks_that_do_not_fit_the_task_are_refused(arguments, message):
 
 def test_families_do_not_inherit(tmp_path):
     run = gcc.Compressor(gcc.Teacher.create("pix2pix"), start="inherited", epochs=1)
-    with pytest.raises(GccError, match="students of this family start with fresh weights"):
+    with pytest.raises(GccError, match="students of pix2pix start with fresh weights"):
         run.check()

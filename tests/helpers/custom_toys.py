@@ -12,7 +12,9 @@ class Translator(nn.Module):
     def __init__(self, width=8):
         super().__init__()
         self.head = nn.Sequential(nn.Conv2d(3, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU())
-        self.body = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1))
+        self.body = nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1)
+        )
         self.tail = nn.Conv2d(width, 3, 3, padding=1)
 
     def forward(self, image):
@@ -30,7 +32,7 @@ class Enlarger(nn.Module):
 
     def forward(self, image):
         features = self.head(image)
-        features = features.view(len(image), 8, *image.shape[2:])
+        features = features.view(image.shape[0], 8, *image.shape[2:])
         return functional.pixel_shuffle(self.up(features + self.body(features)), 2)
 
 
@@ -73,8 +75,8 @@ class Images(Dataset):
 
 
 CUSTOM = {
-    "paired": (Translator, {"size": 16}, Images(A=16, B=16)),
-    "unpaired": (Translator, {"size": 16, "pool_size": 4}, Images(A=16, B=16)),
+    "paired": (Translator, {"size": 32}, Images(A=32, B=32)),
+    "unpaired": (Translator, {"size": 32, "pool_size": 4}, Images(A=32, B=32)),
     "super-resolution": (Enlarger, {"size": 32, "cost_size": 16, "value_range": (0, 1)}, Images(hr=32, lr=16)),
     "noise": (Painter, {"example": torch.zeros(1, 6, 1, 1)}, Images(real=16)),
 }

@@ -15,6 +15,7 @@ from gcc.registry import (
     METRICS,
     REGISTRIES,
     SELECTORS,
+    TASKS,
     ImportanceMetric,
     MetricKey,
     implements,
@@ -273,6 +274,7 @@ def test_a_plugin_of_the_real_group_is_found_beside_the_built_in_ones(install):
 def test_built_in_plugins_load_and_are_listed():
     expected = {
         ARCHITECTURES: {"pix2pix"},
+        TASKS: {"paired", "unpaired", "super-resolution", "noise"},
         METRICS: {"slimming", "l1"},
         SELECTORS: {"paper", "uniform", "all"},
         DATASETS: {"aligned", "cityscapes", "streets"},

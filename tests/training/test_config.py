@@ -5,10 +5,11 @@ import typing
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from gcc.errors import GccError
 from gcc.recipe import Recipe, fields
-from gcc.training.config import RecipeOptions, RunConfig, RunOptions, choices_of
+from gcc.training.config import NetworkOptions, RecipeOptions, RunConfig, RunOptions, choices_of
 
 
 @pytest.mark.parametrize(
@@ -68,11 +69,17 @@ def test_the_old_name_of_the_reference_mode_still_works():
 
 
 def test_recipe_options_are_the_fields_of_every_recipe():
-    assert typing.get_type_hints(RecipeOptions) == fields(Recipe) | {"size": int | str | tuple[int, int]}
+    # A size may have several forms, and a discriminator of one's own takes the place of the field.
+    others = {"size": int | str | tuple[int, int], "discriminator": fields(Recipe)["discriminator"] | nn.Module}
+    assert typing.get_type_hints(RecipeOptions) == fields(Recipe) | others
 
 
 def test_run_options_are_the_fields_of_a_run_except_its_data():
-    own = {name: hint for name, hint in typing.get_type_hints(RunOptions).items() if name not in fields(Recipe)}
+    own = {
+        name: hint
+        for name, hint in typing.get_type_hints(RunOptions).items()
+        if name not in fields(Recipe) | NetworkOptions.__annotations__
+    }
     expected = typing.get_type_hints(RunConfig)
     assert own.keys() == {option.name for option in dataclasses.fields(RunConfig)} - {"data"}
     # Paths may be given as text.

@@ -13,7 +13,7 @@ from gcc.recipe import Recipe, fields
 from gcc.registry.presets import PRESETS, preset
 from gcc.training.context import Stream
 from gcc.training.loss_tree import leaves
-from gcc.training.width_search import search_student_widths
+from gcc.training.width_search import search_channels
 from tests.helpers.families import TINY
 
 pytestmark = pytest.mark.usefixtures("small_worlds")
@@ -33,7 +33,7 @@ def before_second_step(name, arch="pix2pix", **settings):
     run = Compressor(Teacher.create(arch), **TINY[arch] | dict(PRESETS[name].settings) | settings)
     for step in run.steps():
         if step.phase == "search" and step.number == step.total:
-            run.widths = search_student_widths(run.context, run.metric, run.pairs["search"])
+            run.widths = {name: one.widths for name, one in search_channels(run.context, run.metric, run.pairs["search"]).items()}
             run.reinitialize()
             return run
     raise AssertionError
