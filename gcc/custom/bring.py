@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gcc.custom.gan import CustomGAN
 from gcc.custom.networks import CustomNetworks, Losses
+from gcc.custom.zoo import ZooNetwork
 from gcc.errors import GccError, suggestion
 from gcc.models.calls import copy_of, located_errors, require_values, unwrapped
 from gcc.models.modules import evaluating
@@ -27,6 +28,7 @@ def family_for(
     value_range: Sequence[float] = USUAL,
     losses: Losses | None = None,
     gates: Sequence[str] | None = None,
+    zoo: ZooNetwork | None = None,
     settings: Mapping[str, Any],
 ) -> tuple[type[CustomGAN[Any]], dict[str, Any]]:
     """Return the family of networks that a user brings, and the recipe fields that follow from them.
@@ -40,6 +42,7 @@ def family_for(
         value_range: the values that mean black and white to the generator.
         losses: the task losses; None takes the task's.
         gates: module paths of the discriminator whose outputs are gated; None finds them.
+        zoo: how the generator is made, if it is one of spandrel's.
         settings: recipe fields that the user gives.
 
     Raises:
@@ -58,14 +61,15 @@ def family_for(
     full = family.in_range(copy_of(own).cpu(), colours)
     output_shape = _output_shape(full, example[:1].cpu())
     networks = CustomNetworks(
-        full,
-        f"{type(own).__module__}.{type(own).__qualname__}",
+        lambda: full,
+        f"spandrel's {zoo.network}" if zoo else f"{type(own).__module__}.{type(own).__qualname__}",
         (1, *example.shape[1:]),
         output_shape,
         colours,
         None if discriminator is None else copy_of(unwrapped(discriminator)[0]).cpu(),
         gates,
         losses,
+        zoo,
     )
     return family.of(networks), family.settings_of(networks.input_shape, output_shape)
 

@@ -8,10 +8,11 @@ from typing import Any
 from torch import nn
 
 from gcc.custom.networks import CustomNetworks
+from gcc.custom.zoo import ZooNetwork
 from gcc.errors import ArtifactError, GccError, first_line
 from gcc.models.value_range import ValueRange, require_range
 
-FIELDS = ("made_by", "input_shape", "output_shape", "size_multiple", "value_range", "channels")
+FIELDS = ("made_by", "input_shape", "output_shape", "size_multiple", "value_range", "channels", "zoo")
 LARGEST_SIZE, LARGEST_WIDTH = 1 << 20, 1 << 16
 
 
@@ -24,6 +25,7 @@ def describe(networks: CustomNetworks) -> dict[str, Any]:
         "size_multiple": networks.size_multiple,
         "value_range": list(networks.value_range),
         "channels": dict(networks.channels),
+        "zoo": networks.zoo.to_json() if networks.zoo else None,
     }
 
 
@@ -55,9 +57,11 @@ def parse(
     if multiple is not None and not _is_count(multiple, LARGEST_SIZE):
         raise ArtifactError(f"size_multiple = {multiple!r}: expected a whole number from 1 up, or null")
     value_range = _range(description["value_range"])
-    full = None if factory is None else in_range(_made(factory), value_range)
+    zoo = None if description["zoo"] is None else ZooNetwork.parse(description["zoo"])
+    own = factory or (zoo.build if zoo else None)
+    make = None if own is None else lambda: in_range(_made(own), value_range)
     input_shape, output_shape = (_shape(name, description[name]) for name in ("input_shape", "output_shape"))
-    return CustomNetworks(full, made_by, input_shape, output_shape, value_range, known_channels=channels, known_multiple=multiple)
+    return CustomNetworks(make, made_by, input_shape, output_shape, value_range, zoo=zoo, known_channels=channels, known_multiple=multiple)
 
 
 def _range(value: Any) -> ValueRange:

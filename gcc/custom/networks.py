@@ -10,6 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from gcc.custom.zoo import ZooNetwork
 from gcc.errors import ArtifactError, GccError
 from gcc.models.calls import Arguments, copy_of, located_errors, shapes_of
 from gcc.models.modules import evaluating
@@ -34,7 +35,7 @@ class CustomNetworks:
     """A generator that a user brings, and what belongs to it.
 
     Attributes:
-        full: the generator, on the CPU, with images in [-1, 1]; None if only its description is known, as in a saved model.
+        make: returns the generator, on the CPU, with images in [-1, 1]; None if only its description is known, as in a saved model.
         made_by: the class or function that makes the generator, for messages and `config.json`.
         input_shape: the shape of its input for one sample, (1, ...).
         output_shape: the shape of its output for that input, (1, C, H, W).
@@ -42,11 +43,12 @@ class CustomNetworks:
         discriminator: the discriminator, on the CPU; None takes the task's.
         gates: module paths of the discriminator whose outputs are gated; None finds them.
         losses: the task losses; None takes the task's.
+        zoo: how the generator is made, if it is one of spandrel's.
         known_channels: channels of every group, by name, if the generator is not there to be traced.
         known_multiple: `size_multiple` in the same case.
     """
 
-    full: nn.Module | None
+    make: Callable[[], nn.Module] | None
     made_by: str
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
@@ -54,22 +56,23 @@ class CustomNetworks:
     discriminator: nn.Module | None = None
     gates: Sequence[str] | None = None
     losses: Losses | None = None
+    zoo: ZooNetwork | None = None
     known_channels: Mapping[str, int] = field(default_factory=dict)
     known_multiple: int | None = None
 
-    @property
+    @cached_property
     def generator(self) -> nn.Module:
         """The full generator.
 
         Raises:
-            ArtifactError: only its description is known.
+            ArtifactError: only its description is known, or it cannot be made.
         """
-        if self.full is None:
+        if self.make is None:
             raise ArtifactError(
                 f"this generator was made by {self.made_by}, which is code of your own and is not imported from a file: give what makes "
                 "the full generator, as in `load(folder, factory=MyGenerator)`"
             )
-        return self.full
+        return self.make()
 
     @cached_property
     def channels(self) -> Mapping[str, int]:

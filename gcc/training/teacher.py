@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from gcc.artifacts.config import Artifact
 from gcc.artifacts.model import has_discriminators, load_matching_weights, read, read_discriminators, resolve_location
 from gcc.custom.bring import family_for
 from gcc.custom.gan import CustomGAN
+from gcc.custom.zoo import VALUE_RANGE, read_zoo_model
 from gcc.errors import ArtifactError, RecipeError
 from gcc.models.calls import copy_of
 from gcc.models.value_range import USUAL
@@ -117,6 +119,26 @@ class Teacher:
             gates=gates,
             settings=settings,
         )
+        return cls(task, {**found, **settings}, custom=family)
+
+    @classmethod
+    @checked_arguments
+    def of_file(cls, file: str | Path, task: str = "super-resolution", key: str = "", **settings: Any) -> Teacher:
+        """Return a teacher that is a restoration network of one of the architectures that spandrel knows (extra `zoo`).
+
+        Args:
+            file: its weights, as `.pth` or `.safetensors`; nothing is unpickled.
+            task: what it does: "super-resolution", or "paired" for a network that keeps the size.
+            key: where the weights are in a checkpoint. Empty takes the averaged ones (`params_ema`), if there are several.
+            settings: recipe fields.
+
+        Raises:
+            ArtifactError: the file cannot be read, or spandrel does not know the architecture.
+            GccError: spandrel is not installed, or the network does not fit the task.
+        """
+        model = read_zoo_model(Path(file), key)
+        example = torch.zeros(1, 3, model.size, model.size)
+        family, found = family_for(task, model.network, example=example, value_range=VALUE_RANGE, zoo=model.description, settings=settings)
         return cls(task, {**found, **settings}, custom=family)
 
     @classmethod
