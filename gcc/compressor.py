@@ -26,10 +26,10 @@ from gcc.training.build_pairs import (
     teacher_pair,
 )
 from gcc.training.checkpoint import CheckpointState
-from gcc.training.config import RunOptions, shows_options
 from gcc.training.context import RunContext, Stream
 from gcc.training.loop import Stage, TrainingLoop
 from gcc.training.loss_tree import LossTree
+from gcc.training.options import RunOptions, shows_options
 from gcc.training.pair import NO_NETWORKS, NO_OUTPUT, DiscriminatorOutput, GANPair, GeneratorOutput, TeacherOutput
 from gcc.training.stages import adversarial_stage, pretraining_stages
 from gcc.training.student import StudentPair

@@ -21,7 +21,7 @@ from torch.nn import functional
 from gcc import Compressor, Sweep, Teacher, Trainer, bench, export, load, optimize, prune
 from gcc.cli import Commands, main
 from gcc.errors import GccError
-from gcc.training.config import RunOptions
+from gcc.training.options import RunOptions
 from tests.helpers.families import TINY
 
 CASES = int(os.environ.get("GCC_FUZZ", "30"))

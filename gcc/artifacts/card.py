@@ -36,6 +36,7 @@ def model_card(artifact: Artifact, columns: Mapping[str, Measurements], grid: st
         **_front_matter(artifact.architecture, artifact.arch, artifact.role, {artifact.generator: columns[artifact.role]}),
         generator=artifact.generator,
         note=artifact.architecture.note,
+        networks=artifact.architecture.describe_networks(),
         columns=list(columns),
         rows=comparison(columns),
         grid=grid,

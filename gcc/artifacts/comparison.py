@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gcc.recipe import Recipe
-from gcc.registry import EVALUATORS, MetricKey, unit_of
+from gcc.registry import EVALUATORS, Architecture, MetricKey, unit_of
 from gcc.utils.units import with_prefix
 
 Measurements = Mapping[str, Any]
@@ -85,8 +84,11 @@ def comparison_rows(columns: Mapping[str, Measurements]) -> list[Row]:
     return rows
 
 
-def pruned_from(recipe: Recipe) -> str:
+def pruned_from(architecture: Architecture[Any]) -> str:
     """Return which generator the pruned shares of a student's layers refer to."""
+    recipe = architecture.recipe
+    if architecture.has_one_width:
+        return "of the teacher"
     return f"of a generator of width {recipe.prune_width}; the teacher has width {recipe.ngf}"
 
 

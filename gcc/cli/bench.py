@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from gcc.cli.errors import notice
 from gcc.cli.help_pages import Command
-from gcc.cli.options import PATH, parse_size
+from gcc.cli.options import PATH, generator_option, parse_size
 from gcc.errors import GccError
 
 LARGEST = 1 << 16
@@ -33,8 +34,11 @@ def parse_sizes(context: click.Context, parameter: click.Parameter, value: str |
 @click.option(
     "--device", "devices", default="cpu", show_default=True, metavar="NAMES", help="Any of cpu, cuda and onnxruntime, comma-separated."
 )
+@generator_option
 @click.option("--json", "out", metavar="FILE", type=PATH, help="Also write the timings to this file.")
-def command(student: Path, against: Path | None, batch_sizes: str, sizes: list[tuple[int, int]], devices: str, out: Path | None) -> None:
+def command(
+    student: Path, against: Path | None, batch_sizes: str, sizes: list[tuple[int, int]], devices: str, factory: Any, out: Path | None
+) -> None:
     """Measure latency, throughput and memory of a saved generator, optimised for inference."""
     from gcc.artifacts.comparison import spread_note
     from gcc.cli.tables import printer, timings_table
@@ -42,7 +46,7 @@ def command(student: Path, against: Path | None, batch_sizes: str, sizes: list[t
     from gcc.evaluation.collection import split_names
 
     numbers = parse_numbers("--batch-size", batch_sizes)
-    timings = rows([*bench(student, against, batch_sizes=numbers, sizes=sizes, runtimes=split_names(devices))])
+    timings = rows([*bench(student, against, batch_sizes=numbers, sizes=sizes, runtimes=split_names(devices), factory=factory)])
     printer().print(timings_table(timings))
     if note := spread_note((timing["median_ms"], timing["p90_ms"]) for timing in timings):
         notice(f"{note}; measure again")

@@ -11,7 +11,7 @@ import click
 
 from gcc.cli.errors import notice
 from gcc.cli.help_pages import Command
-from gcc.cli.options import PATH, device_option, parse_weights, require_inputs, skip_bad_option, weights_option
+from gcc.cli.options import PATH, device_option, generator_option, parse_weights, require_inputs, skip_bad_option, weights_option
 
 
 @click.command("evaluate", cls=Command, example="gcc evaluate runs/pix2pix/student --evaluators l1,psnr")
@@ -26,6 +26,7 @@ from gcc.cli.options import PATH, device_option, parse_weights, require_inputs, 
 @click.option("--dataset", metavar="NAME", help="Dataset plugin that reads --data  [default: found by the layout]")
 @weights_option
 @click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Images per batch  [default: as in the recipe, at most 64]")
+@generator_option
 @device_option
 @skip_bad_option
 @click.option("--out", metavar="FILE.json", type=PATH, help="File for the metrics  [default: next to the generator or the images]")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from gcc.cli.help_pages import Command
-from gcc.cli.options import PATH
+from gcc.cli.options import PATH, generator_option
 
 
 @click.command("export", cls=Command, example="gcc export runs/pix2pix/student --format onnx --out student.onnx")
@@ -28,6 +28,7 @@ from gcc.cli.options import PATH
     help="Precision of weights and activations, for ONNX.",
 )
 @click.option("--calibration", metavar="DIR", type=PATH, help="Input images for fp16 and int8  [default: the run's data, or noise]")
+@generator_option
 @click.option("--out", metavar="FILE", type=PATH, help="Output file  [default: next to STUDENT, with its name]")
 def command(student: Path, out: Path | None, **options: Any) -> None:
     """Export a saved generator to another format, optimised for inference, and compare it with PyTorch."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from gcc.cli.help_pages import Command
-from gcc.cli.options import PATH, device_option
+from gcc.cli.options import PATH, device_option, generator_option
 
 
 @click.command("generate", cls=Command, example="gcc generate runs/sagan/student --count 64 --seed 1")
@@ -15,11 +16,12 @@ from gcc.cli.options import PATH, device_option
 @click.option("--count", type=click.IntRange(1, 1_000_000), default=64, show_default=True, metavar="N", help="Number of images.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, metavar="N", help="Seed of the noise.")
 @click.option("--out", metavar="DIR", type=PATH, help="Output folder  [default: generated, numbered]")
+@generator_option
 @device_option
-def command(student: Path, count: int, seed: int, out: Path | None, device: str) -> None:
+def command(student: Path, count: int, seed: int, out: Path | None, factory: Any, device: str) -> None:
     """Generate images from noise with a saved generator, and a grid of them."""
     from gcc.deploy.generate import generate
     from gcc.utils.files import fresh_folder
 
-    for path in generate(student, out or fresh_folder(Path("generated")), count=count, seed=seed, device=device):
+    for path in generate(student, out or fresh_folder(Path("generated")), count=count, seed=seed, device=device, factory=factory):
         click.echo(path)

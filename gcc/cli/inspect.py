@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from gcc.cli.help_pages import Command
-from gcc.cli.options import parse_assignments
+from gcc.cli.options import generator_option, parse_assignments
 from gcc.errors import GccError
 
 
@@ -15,7 +16,8 @@ from gcc.errors import GccError
 @click.argument("subject", metavar="ARCH|DIR")
 @click.option("--size", type=int, metavar="N", help="Height and width of the training images, for an architecture.")
 @click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Any recipe field, for an architecture.")
-def command(subject: str, size: int | None, assignments: tuple[str, ...]) -> None:
+@generator_option
+def command(subject: str, size: int | None, assignments: tuple[str, ...], factory: Any) -> None:
     """Show the layers, widths, channel groups and costs of an architecture or a saved generator.
 
     An architecture's name means the architecture, even if a folder has that name: give the folder as ./NAME.
@@ -29,7 +31,7 @@ def command(subject: str, size: int | None, assignments: tuple[str, ...]) -> Non
     if is_path and subject not in ARCHITECTURES.names():
         if settings:
             raise GccError(f"{subject} is a saved generator, whose recipe is fixed: leave out --size and --set")
-        parts = inspect_saved(Path(subject))
+        parts = inspect_saved(Path(subject), factory)
     else:
         parts = inspect_architecture(subject, settings)
     console = printer()

@@ -13,6 +13,7 @@ from rich.text import Text
 from torch import Tensor, nn
 
 from gcc.artifacts.comparison import pruned_from
+from gcc.artifacts.config import Factory
 from gcc.artifacts.model import read
 from gcc.cli.narrow import NarrowTable
 from gcc.cli.tables import comparison_table, facts_table, pruning_bars
@@ -41,13 +42,17 @@ def inspect_architecture(arch: str, settings: Mapping[str, Any]) -> Iterator[Ren
     yield facts_table({"distilled layers": ", ".join((*architecture.taps().generator, *architecture.taps().discriminator))})
 
 
-def inspect_saved(folder: Path) -> Iterator[RenderableType]:
+def inspect_saved(folder: Path, factory: Factory | None = None) -> Iterator[RenderableType]:
     """Yield the layers, costs and pruning ratios of every generator in a folder.
+
+    Args:
+        folder: the folder.
+        factory: makes the full generator, if it is one of the user's own.
 
     Raises:
         GccError: the folder has no readable generator.
     """
-    for artifact in read(folder).values():
+    for artifact in read(folder, factory=factory).values():
         architecture = artifact.architecture
         artifact.network()  # Raises an error if the weights are damaged.
         yield facts_table({"architecture": artifact.arch, "generator": artifact.generator, "role": artifact.role})
@@ -57,7 +62,7 @@ def inspect_saved(folder: Path) -> Iterator[RenderableType]:
             yield comparison_table("measured when it was saved", artifact.measurements)
         if artifact.role == "student":
             full = architecture.full_widths(artifact.recipe.prune_width)
-            yield pruning_bars(artifact.widths, full, pruned_from(artifact.recipe))
+            yield pruning_bars(artifact.widths, full, pruned_from(architecture))
 
 
 def layer_table(architecture: Architecture[Any], widths: Widths) -> NarrowTable:

@@ -138,10 +138,39 @@ device_option = config_option("device")
 skip_bad_option = config_option("skip_bad")
 weights_option = config_option("weights")
 
+
+def parse_factory(value: str | None) -> Any:
+    """Return what a path such as `my_package.models:Generator` names; None if there is no path.
+
+    Raises:
+        GccError: it names nothing that can be imported and called.
+    """
+    if value is None:
+        return None
+    from gcc.custom.own_code import factory_at
+
+    return factory_at(value)
+
+
+generator_option = click.option(
+    "--generator",
+    "factory",
+    metavar="MODULE:NAME",
+    callback=lambda context, parameter, value: parse_factory(value),
+    help="What makes the full generator, if it is one of your own.",
+)
+
 run_options = with_options(
     [
         click.option("--arch", metavar="NAME", help="GAN architecture, see `gcc list`; not needed with --teacher."),
-        click.option("--teacher", metavar="DIR", type=PATH, help="Start from the weights and the recipe of a saved teacher."),
+        click.option(
+            "--teacher",
+            metavar="DIR|FILE",
+            type=PATH,
+            help="Start from a saved teacher; or from the weights of a restoration network, such as a .pth file of Real-ESRGAN.",
+        ),
+        click.option("--generator", metavar="MODULE:NAME", help="Start from a generator of your own; --teacher FILE has its weights."),
+        click.option("--task", metavar="NAME", help="What a generator of your own, or of a file, does; see `gcc list`."),
         *(config_option(option.name) for option in fields(RunConfig) if option.name not in STUDENT_OPTIONS),
         *(click.option(flag(name), **attributes) for name, attributes in TRAINING_FIELDS.items()),
         click.option("--recipe", metavar="FILE.toml", type=PATH, help="Recipe fields from a file."),
@@ -317,14 +346,41 @@ def teacher_and_settings(options: Mapping[str, Any]) -> tuple[Teacher, dict[str,
         # The file's counter and width belong to the file's budget.
         settings = {name: value for name, value in settings.items() if name not in ("mac_counter", "prune_width")}
     settings |= given
-    if options["teacher"]:
-        teacher = Teacher.load(options["teacher"])
+    is_saved = options["teacher"] and (is_address(options["teacher"]) or Path(options["teacher"]).is_dir())
+    if not is_saved and (options.get("generator") or options.get("task") or options["teacher"]):
+        return _own_teacher(options, settings), settings
+    if is_saved:
+        teacher = Teacher.load(options["teacher"], parse_factory(options.get("generator")))
         if arch not in (None, teacher.arch):
             raise GccError(f"--teacher {options['teacher']} is a {teacher.arch}, but the architecture is {arch}: leave out --arch")
         return teacher, settings
     if arch is None:
         raise GccError("no architecture: give --arch NAME (see `gcc list`) or --teacher DIR")
     return Teacher.create(arch), settings
+
+
+def _own_teacher(options: Mapping[str, Any], settings: Mapping[str, Any]) -> Teacher:
+    """Return the teacher of a generator in the user's own code, or of a file of weights.
+
+    Raises:
+        GccError: options are missing or exclude each other, or the generator cannot be used.
+    """
+    from gcc.custom.own_code import generator_at
+    from gcc.training.teacher import Teacher
+
+    file, code, task, arch = (options[name] for name in ("teacher", "generator", "task", "arch"))
+    if arch is not None:
+        raise GccError(f"--arch {arch} is an architecture of its own: leave it out, or leave out --generator and --task")
+    fields = {name: value for name, value in settings.items() if name != "discriminator"}
+    if code is None:
+        if file is None:
+            raise GccError(
+                f"--task {task} needs a generator: give its code with --generator MODULE:NAME, or its weights with --teacher FILE"
+            )
+        return Teacher.of_file(file, **({"task": task} if task else {}), **fields)
+    if task is None:
+        raise GccError("--generator needs --task NAME: see `gcc list`")
+    return Teacher.of(generator_at(code, Path(file) if file else None), task, **fields)
 
 
 def parse_weights(files: Iterable[str]) -> dict[str, str]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from gcc.cli.errors import notice
 from gcc.cli.help_pages import Command
-from gcc.cli.options import PATH, device_option, parse_size, skip_bad_option
+from gcc.cli.options import PATH, device_option, generator_option, parse_size, skip_bad_option
 
 
 @click.command("translate", cls=Command, example="gcc translate runs/pix2pix/student photos translated")
@@ -21,6 +22,7 @@ from gcc.cli.options import PATH, device_option, parse_size, skip_bad_option
 @click.option(
     "--pairs/--no-pairs", default=None, help="Translate one half of each image that holds A and B side by side  [default: as detected]"
 )
+@generator_option
 @device_option
 @skip_bad_option
 def command(
@@ -30,6 +32,7 @@ def command(
     size: tuple[int, int] | None,
     keep_size: bool,
     pairs: bool | None,
+    factory: Any,
     device: str,
     skip_bad: bool,
 ) -> None:
@@ -48,5 +51,7 @@ def command(
             notice(f"left out: {reason}")
 
     leave_out = report if skip_bad else refuse_bad
-    for path in translate(student, source, target, size=size, device=device, pairs=pairs, leave_out=leave_out, inform=notice):
+    for path in translate(
+        student, source, target, size=size, device=device, pairs=pairs, factory=factory, leave_out=leave_out, inform=notice
+    ):
         click.echo(path)

@@ -69,8 +69,8 @@ class CustomNetworks:
         """
         if self.make is None:
             raise ArtifactError(
-                f"this generator was made by {self.made_by}, which is code of your own and is not imported from a file: give what makes "
-                "the full generator, as in `load(folder, factory=MyGenerator)`"
+                f"this generator was made by {self.made_by}, and code that a file names is not imported: give what makes the full "
+                "generator (`factory=MyGenerator`)"
             )
         return self.make()
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gcc.artifacts.config import Factory
 from gcc.artifacts.model import environment, read, single_generator
 from gcc.deploy.inputs import Inputs, random_input
 from gcc.deploy.latency import Latency, measure_in_turns
@@ -60,6 +61,7 @@ def bench(
     batch_sizes: Sequence[int] = (1,),
     sizes: Sequence[int | tuple[int, int]] = (),
     runtimes: Sequence[str] = ("cpu",),
+    factory: Factory | None = None,
 ) -> Iterator[Timing]:
     """Yield a timing of a saved generator in each runtime for each image size and batch size, optimised by `gcc.optimize`.
 
@@ -69,6 +71,7 @@ def bench(
         batch_sizes: numbers of samples.
         sizes: sizes of images, each a width and a height or one number for both; empty takes the size that costs refer to.
         runtimes: names of runtimes: `cpu`, `cuda` and `onnxruntime`.
+        factory: makes the full generator, such as its class, if it is a generator of your own; see `gcc.load`.
 
     Raises:
         GccError: a generator cannot be read or does not accept an input, the two generators take different inputs, or this machine lacks a
@@ -84,7 +87,7 @@ def bench(
     for location in (against, student):
         if location is None:
             continue
-        artifact = single_generator(read(Path(location)))
+        artifact = single_generator(read(Path(location), factory=factory))
         network, example = artifact.network(), artifact.architecture.example_input()
         inputs = Inputs.of(network, example)
         generators.append((str(location), network, example, [inputs.of_size(*pair) for pair in pairs] or [inputs.shape]))

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from gcc.artifacts.config import Artifact
+from gcc.artifacts.config import Artifact, Factory
 from gcc.artifacts.hub import is_address
 from gcc.artifacts.model import default_output, read, single_generator
 from gcc.artifacts.run_folder import data_of
@@ -110,6 +110,7 @@ def export(
     format: str = "onnx",
     precision: Precision = "fp32",
     calibration: str | Path | None = None,
+    factory: Factory | None = None,
 ) -> Exported:
     """Export a saved generator to a file of another program, in eval mode, with folded batch norms, for all inputs that it accepts.
 
@@ -123,6 +124,7 @@ def export(
         precision: precision of weights and features; `fp16` and `int8` require ONNX.
         calibration: folder of input images. Every second one measures the ranges for int8, the others the loss of quality. None takes the
             data of the generator's run, or noise if the generator takes noise.
+        factory: makes the full generator, such as its class, if it is a generator of your own; see `gcc.load`.
 
     Raises:
         GccError: the generator or the images cannot be read, a package is missing, the output cannot be written, or the file computes
@@ -135,7 +137,7 @@ def export(
         raise GccError(f'`precision="{precision}"` requires `format="onnx"`, not {format}: leave it out')
     if calibration is not None and precision == "fp32":
         raise GccError('`calibration` requires lower precision: give `precision="fp16"` or `precision="int8"`, or leave it out')
-    artifact = single_generator(read(Path(student)))
+    artifact = single_generator(read(Path(student), factory=factory))
     default = Path(student) if is_address(student) else artifact.folder
     path = default_output(default, file_format.suffix) if out is None else Path(out)
     _require_output(path, artifact, file_format.suffix)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gcc.artifacts.config import Factory
 from gcc.artifacts.model import read, single_generator
 from gcc.data.images import write_image
 from gcc.deploy.inputs import noise
@@ -24,7 +25,7 @@ GRID_IMAGES = 64
 GAP = 2
 
 
-def generate(student: Path, target: Path, *, count: int, seed: int, device: str) -> Iterator[Path]:
+def generate(student: Path, target: Path, *, count: int, seed: int, device: str, factory: Factory | None = None) -> Iterator[Path]:
     """Generate images `0000.png` and so on, and `grid.png` with the first of them; yield each file when it is written.
 
     Image i depends only on `seed` and i.
@@ -35,11 +36,12 @@ def generate(student: Path, target: Path, *, count: int, seed: int, device: str)
         count: number of images.
         seed: seed of the noise.
         device: where to run.
+        factory: makes the full generator, such as its class, if it is a generator of your own; see `gcc.load`.
 
     Raises:
         GccError: the generator cannot be read or takes images, or the output cannot be written.
     """
-    artifact = single_generator(read(student))
+    artifact = single_generator(read(student, factory=factory))
     on_device = choose_device(device)
     if not artifact.architecture.takes_noise:
         raise GccError(f"{student} is a generator of the family {artifact.arch}, which takes images, not noise: use gcc translate")

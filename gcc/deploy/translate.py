@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from gcc.artifacts.config import CONFIG, Artifact
+from gcc.artifacts.config import CONFIG, Artifact, Factory
 from gcc.artifacts.model import read, single_generator
 from gcc.data.folders import describe_lack, describe_unread
 from gcc.data.image_files import refuse_bad, unreadable
@@ -43,6 +43,7 @@ def translate(
     size: int | tuple[int, int] | None,
     device: str,
     pairs: bool | None = None,
+    factory: Factory | None = None,
     leave_out: Callable[[Sequence[str]], None] = refuse_bad,
     inform: Callable[[str], None] = ignore,
 ) -> Iterator[Path]:
@@ -58,6 +59,7 @@ def translate(
             takes it, or its next multiple, to which images are padded.
         device: where to run.
         pairs: whether images hold A and B side by side, so that one half is the input; None decides for each image, see `InputHalves`.
+        factory: makes the full generator, such as its class, if it is a generator of your own; see `gcc.load`.
         leave_out: called with the reasons if images cannot be used; they are left out unless this raises.
         inform: called once for each thing that is not read, dropped, cut off, stretched, enlarged or of another scale than the training
             images, with a text that says so.
@@ -65,7 +67,7 @@ def translate(
     Raises:
         GccError: the generator or an image cannot be read, no image is left, the generator takes noise, or the output cannot be written.
     """
-    artifact = single_generator(read(student))
+    artifact = single_generator(read(student, factory=factory))
     architecture = artifact.architecture
     if architecture.takes_noise:
         raise GccError(f"{student} is a generator of the family {artifact.arch}, which takes noise, not images: use gcc generate")

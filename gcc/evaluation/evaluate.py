@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
-from gcc.artifacts.config import GENERATED, Artifact
+from gcc.artifacts.config import GENERATED, Artifact, Factory
 from gcc.artifacts.hub import is_address
 from gcc.artifacts.model import default_output, environment, read, resolve_location
 from gcc.artifacts.run_folder import RunData, data_of
@@ -86,6 +86,7 @@ def evaluate(
     device: str = "auto",
     batch_size: int | None = None,
     skip_bad: bool = False,
+    factory: Factory | None = None,
 ) -> Evaluation:
     """Return the metrics of saved generators, or of a folder of images.
 
@@ -101,6 +102,7 @@ def evaluate(
         batch_size: images in a batch; None takes the recipe's, at most 64. Images of a folder are read one at a time.
         skip_bad: leave out images that cannot be read instead of raising an error. If the generator's run left them out, its data is
             always read so.
+        factory: makes the full generator, such as its class, if it is a generator of your own; see `gcc.load`.
 
     Raises:
         GccError: the subject, the data, the evaluators or the weights cannot be used.
@@ -113,7 +115,7 @@ def evaluate(
     if subject.is_dir() and not any(subject.glob("**/config.json")):
         raise DataError(f"{subject} contains neither images nor a saved generator; its subfolders are not searched for images")
     subject = subject if is_address(subject) else resolve_location(subject)
-    artifacts = read(subject)
+    artifacts = read(subject, factory=factory)
     architecture = next(iter(artifacts.values())).architecture
     missing = [name for name in architecture.generators if name not in artifacts]
     if missing:

@@ -15,7 +15,7 @@ from gcc.errors import ArtifactError, GccError
 from gcc.experiments.runs import Member, RunGroup, given_twice
 from gcc.registry import MetricKey, unit_of
 from gcc.registry.presets import PRESETS, preset
-from gcc.training.config import RunOptions
+from gcc.training.options import RunOptions
 from gcc.training.teacher import Teacher
 from gcc.utils.arguments import require_kind
 from gcc.utils.units import counted

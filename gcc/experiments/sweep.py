@@ -20,7 +20,7 @@ from gcc.experiments.runs import Member, RunGroup, given_twice
 from gcc.models.modules import Widths
 from gcc.recipe import LENGTH_FIELDS, read_toml, saved_length
 from gcc.report.sweep import markdown_tables, read_sweep, save_sweep_report, teacher_text
-from gcc.training.config import RunOptions
+from gcc.training.options import RunOptions
 from gcc.training.pair import GANPair
 from gcc.training.teacher import Teacher
 from gcc.training.teacher_trainer import Trainer

@@ -217,7 +217,8 @@ def samples(record: RunRecord) -> list[Picture]:
 def pruning(record: RunRecord) -> list[PrunedGenerator]:
     """Return the share of pruned channels of every layer of the student generators (Figure III)."""
     return [
-        PrunedGenerator(student.generator, pruned_from(student.recipe), _pruned_layers(student)) for student in record.students.values()
+        PrunedGenerator(student.generator, pruned_from(student.architecture), _pruned_layers(student))
+        for student in record.students.values()
     ]
 
 

@@ -1,29 +1,24 @@
 """How a run runs: data, hardware, precision, and what happens when training goes wrong.
 
 The command line, the keywords of `Compressor` and `Trainer`, and the `command.json` of a run's folder derive their options from
-`RunConfig`. `RunOptions` and `RecipeOptions` repeat the fields for type checkers. Hyperparameters belong to `Recipe`.
+`RunConfig`. Hyperparameters belong to `Recipe`.
 """
 
 from __future__ import annotations
 
-import inspect
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, TypedDict, TypeVar
-
-from torch import Tensor, nn
+from typing import Any, Literal
 
 from gcc.errors import GccError
-from gcc.recipe import GanMode, MacCounter, Schedule
 from gcc.utils.arguments import require_kind
 from gcc.utils.renamed import warn_user
 
 Amp = Literal["auto", "bf16", "fp16", "off"]
 OnCollapse = Literal["warn", "stop", "rollback"]
 OnNan = Literal["stop", "rollback"]
-Constructor = TypeVar("Constructor", bound=Callable[..., None])
 
 
 def _option(default: Any, help: str, metavar: str = "", minimum: int | None = None) -> Any:
@@ -125,125 +120,3 @@ def choices_of(name: str) -> tuple[str, ...]:
     """Return the texts that an option of `RunConfig` may take, or an empty tuple if it is not a choice."""
     kind = typing.get_type_hints(RunConfig)[name]
     return typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
-
-
-class RecipeOptions(TypedDict, total=False):
-    """The recipe fields that all families share, as keywords; a family's own fields go to `Teacher.create`.
-
-    A size may also be a text such as "512x256", or a width and a height.
-    """
-
-    size: int | str | tuple[int, int]
-    ngf: int
-    ndf: int
-    metric: str
-    prune_width: int
-    sparsity: float | None
-    min_keep_ratio: float
-    round_to: int
-    budget: str
-    mac_counter: MacCounter
-    evaluators: str
-    result_epoch: str
-    evaluate_every: int
-    epochs: int
-    steps: int | None
-    decay_fraction: float
-    schedule: Schedule
-    batch_size: int
-    lr_g: float
-    lr_d: float
-    beta1: float
-    beta2: float
-    pretrain_epochs: int
-    gan_mode: GanMode
-    lambda_d: float
-    lambda_gan: float
-    pool_size: int
-    lambda_gp: float
-    update_order: Literal["GD", "DG"]
-    selector: str
-    gamma_m: float
-    gamma_t: float
-    lambda_distill_g: float
-    lambda_distill_d: float
-    discriminator: Literal["selective", "full", "none"] | nn.Module
-    lambda_global: float
-    tau: float
-    lr_alpha: float
-    alpha_reach: float
-    alpha_decay_epochs: int
-    start: Literal["fresh", "inherited"]
-    train_teacher: bool
-    seed: int
-
-
-class NetworkOptions(TypedDict, total=False):
-    """The keywords for networks of your own, in place of a teacher: the arguments of `Teacher.of`.
-
-    `discriminator` is one of them, too. `generator` and `discriminator` are networks; a text is the recipe field of that name.
-    """
-
-    generator: nn.Module
-    task: str
-    example: Tensor | None
-    value_range: Sequence[float]
-    losses: Callable[..., Any] | None
-    gates: Sequence[str] | None
-
-
-class RunOptions(NetworkOptions, RecipeOptions, total=False):
-    """The keywords of `Compressor` and `Trainer` beside the teacher and the data: those of `RunConfig`, and recipe fields."""
-
-    dataset: str | None
-    weights: Mapping[str, str | Path]
-    widths: str | Path | None
-    student: str | Path | None
-    micro_batch: int | None
-    device: str
-    amp: Amp
-    reference: bool
-    on_collapse: OnCollapse
-    on_nan: OnNan
-    detect_anomaly: bool
-    compile: bool
-    eager: bool
-    deterministic: bool
-    workers: int | None
-    cache: bool
-    skip_bad: bool
-
-
-def split_networks(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the options for networks of one's own, and the rest."""
-    names = NetworkOptions.__annotations__.keys() | {"discriminator"}
-    networks = {name: value for name, value in options.items() if name in names and not isinstance(value, str)}
-    if "task" in options:
-        networks["task"] = options["task"]
-    return networks, {name: value for name, value in options.items() if name not in networks}
-
-
-class _FromRecipe:
-    """The default of a recipe field in a signature."""
-
-    def __repr__(self) -> str:
-        return "<recipe>"
-
-
-def shows_options(init: Constructor) -> Constructor:
-    """Show the keywords of `RunOptions` in the signature of a constructor that takes them as `**options`.
-
-    `help()` and notebooks read the signature; type checkers and editors read `Unpack[RunOptions]`. A family's own recipe fields remain
-    possible as further keywords.
-    """
-    *first, others = inspect.signature(init).parameters.values()
-    defaults = {option.name: option.default for option in fields(RunConfig)} | {"weights": {}}
-    kinds = typing.get_type_hints(RunOptions)
-    names = [name for name in kinds if name in defaults] + [name for name in kinds if name not in defaults]
-    options = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=defaults.get(name, _FromRecipe()), annotation=kinds[name])
-        for name in names
-    ]
-    last = others.replace(annotation=Any)
-    init.__signature__ = inspect.Signature([*first, *options, last], return_annotation=None)  # type: ignore[attr-defined]
-    return init

@@ -24,7 +24,8 @@ from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import Cost, generator_cost
 from gcc.recipe import Recipe, changed
 from gcc.registry import Architecture, Batch, DatasetSource, EvalContext, Networks
-from gcc.training.config import RunConfig, split_networks
+from gcc.training.config import RunConfig
+from gcc.training.options import split_networks
 from gcc.training.precision import ExecutionConfig, process_settings
 from gcc.training.teacher import Teacher
 from gcc.utils.arguments import shown

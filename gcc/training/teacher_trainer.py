@@ -13,9 +13,9 @@ from gcc.errors import GccError
 from gcc.models.modules import Widths
 from gcc.training import plan
 from gcc.training.build_pairs import teacher_pair
-from gcc.training.config import RunOptions, shows_options
 from gcc.training.context import RunContext
 from gcc.training.loop import Stage, TrainingLoop
+from gcc.training.options import RunOptions, shows_options
 from gcc.training.stages import adversarial_stage, pretraining_stages
 from gcc.training.teacher import Teacher
 

@@ -9,7 +9,8 @@ from torch import nn
 
 from gcc.errors import GccError
 from gcc.recipe import Recipe, fields
-from gcc.training.config import NetworkOptions, RecipeOptions, RunConfig, RunOptions, choices_of
+from gcc.training.config import RunConfig, choices_of
+from gcc.training.options import NetworkOptions, RecipeOptions, RunOptions
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ import gcc
 from gcc import Compressor, Teacher, Trainer
 from gcc.errors import OutputError
 from gcc.report.html import save_report
-from gcc.training.config import RunOptions
 from gcc.training.display import ProgressDisplay, console_for
+from gcc.training.options import RunOptions
 from gcc.training.result import TrainedPair
 from gcc.training.session import Session
 from tests.helpers.families import TINY

@@ -1,0 +1,64 @@
+"""Generators in a user's own code, by a path that the user types."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from gcc.artifacts.config import Factory
+from gcc.errors import GccError, first_line
+from gcc.utils.weights import read_matching
+
+FORM = "expected MODULE:NAME, a class or function that makes the full generator, such as my_package.models:Generator"
+
+
+def factory_at(path: str) -> Factory:
+    """Return what a path such as `my_package.models:Generator` names; modules of the current folder can be imported.
+
+    Never call this with a path from a file.
+
+    Raises:
+        GccError: the path has another form, or the module cannot be imported, or does not have the name.
+    """
+    module_name, colon, name = path.partition(":")
+    if not (colon and name and all(part.isidentifier() for part in (*module_name.split("."), *name.split(".")))):
+        raise GccError(f"generator {path!r}: {FORM}")
+    here = os.getcwd()
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        found: Any = import_module(module_name)
+    except Exception as error:  # A user's module can raise anything.
+        raise GccError(f"generator {path!r}: {module_name} cannot be imported: {type(error).__name__}: {first_line(error)}") from error
+    for part in name.split("."):
+        if not hasattr(found, part):
+            raise GccError(f"generator {path!r}: {module_name} has no {name}; {FORM}")
+        found = getattr(found, part)
+    if not callable(found):
+        raise GccError(f"generator {path!r} is {type(found).__name__}; {FORM}")
+    factory: Factory = found
+    return factory
+
+
+def generator_at(path: str, weights: Path | None) -> nn.Module:
+    """Return the generator that a path makes, with the weights of a file, if one is given.
+
+    Raises:
+        GccError: it cannot be made, or the weights do not fit it.
+    """
+    try:
+        network = factory_at(path)()
+    except GccError:
+        raise
+    except Exception as error:  # A user's code can raise anything.
+        raise GccError(f"generator {path!r} raised {type(error).__name__}: {first_line(error)}; {FORM}") from error
+    if not isinstance(network, nn.Module):
+        raise GccError(f"generator {path!r} returned {type(network).__name__}; {FORM}")
+    if weights is not None:
+        network.load_state_dict(read_matching(weights, network.state_dict(), path))
+    return network
