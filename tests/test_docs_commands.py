@@ -128,6 +128,28 @@ def photographs(root):
     vgg("vgg16")(root / "vgg16.safetensors")
 
 
+OWN_CODE = """
+from torch import nn
+
+class Generator(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 3, 3, padding=1), nn.Tanh())
+"""
+"""The module `my_package.models` of a reader."""
+
+
+def own_generator():
+    names = {}
+    exec(OWN_CODE, names)
+    return names["Generator"]()
+
+
+def real_esrgan():
+    from spandrel.architectures.ESRGAN import ESRGAN
+
+    return ESRGAN(num_filters=8, num_blocks=1)
+
+
 PAIRS = in_folders({"train": 6, "val": 2, "test": 2}, 64, 32)
 DOMAINS = in_folders({"trainA": 6, "trainB": 5, "testA": 2, "testB": 2})
 FILES = {
@@ -143,6 +165,9 @@ FILES = {
     "COCO": in_folders({"train2017": 4, "val2017": 2}, 48, 40),
     **dict.fromkeys(("photos", "horses", "painted", "faces", "generated"), in_folders({".": 4}, 32, 32)),
     **dict.fromkeys(("photo.png", "small.png", "painted.png"), lambda path: picture(32, 32, 1).save(path)),
+    "photographs": in_folders({"train": 4, "test/Set5": 2}, 64, 64),
+    "RealESRGAN_x4plus.pth": weights(real_esrgan),
+    "weights.pth": weights(own_generator),
     "FILE.pth": weights(inception),
     "drn-d-105_ms_cityscapes.pth": weights(drn),
     "vgg19-dcbb9e9d.pth": vgg("vgg19"),
@@ -300,6 +325,8 @@ def test_the_commands_of_a_page_run(page, reader, hub, tmp_path, monkeypatch):
         if any(word in line for line in RUN[page]):
             reader.provide(name)
             (cache / TORCH_NAMES.get(name, name)).symlink_to(tmp_path / name)
+    (tmp_path / "my_package").mkdir()
+    (tmp_path / "my_package" / "models.py").write_text(OWN_CODE)
     if page == "sharing.md":
         reader.provide("runs/pix2pix/teacher")
         reader.run("gcc push runs/pix2pix/teacher user/teacher")

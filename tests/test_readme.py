@@ -75,6 +75,18 @@ def test_a_run_from_python_works(page, tmp_path, monkeypatch, small_worlds):
         assert logged[-1] == "finished" and "train/student/G" in logged[-2]
 
 
+def test_an_own_gan_from_python_works(tmp_path, monkeypatch, small_worlds):
+    monkeypatch.chdir(tmp_path)
+    quick = {"steps": 2, "size": 32, "ndf": 4, "evaluators": "", "device": "cpu"}
+    monkeypatch.setattr("gcc.Compressor", lambda **settings: Compressor(**settings | quick))
+    names = {}
+    (block,) = python_blocks("docs/own-gan.md")
+    exec(compile(block, "own-gan.md", "exec"), names)
+    image = torch.randn(1, 3, 20, 24)
+    with torch.no_grad():
+        assert torch.equal(names["student"](image), names["result"].student(image))
+
+
 @pytest.mark.slow
 def test_a_sweep_from_python_works(tmp_path, monkeypatch, small_worlds, capsys):
     monkeypatch.chdir(tmp_path)

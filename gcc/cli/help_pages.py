@@ -7,7 +7,20 @@ from collections.abc import Mapping, Sequence
 import click
 
 GROUPS: Mapping[str, Sequence[str]] = {
-    "What is trained": ("arch", "teacher", "generator", "task", "student", "data", "dataset", "direction", "size", "weights", "skip_bad", "cache"),
+    "What is trained": (
+        "arch",
+        "teacher",
+        "generator",
+        "task",
+        "student",
+        "data",
+        "dataset",
+        "direction",
+        "size",
+        "weights",
+        "skip_bad",
+        "cache",
+    ),
     "The student": ("budget", "budgets", "mac_counter", "prune_width", "round_to", "metric", "selector", "widths", "preset", "presets"),
     "Training": ("epochs", "steps", "batch_size", "seed", "seeds", "evaluators", "recipe", "assignments"),
     "The machine": ("device", "amp", "micro_batch", "workers", "compile", "eager", "deterministic", "reference"),

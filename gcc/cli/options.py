@@ -140,16 +140,16 @@ weights_option = config_option("weights")
 
 
 def parse_factory(value: str | None) -> Any:
-    """Return what a path such as `my_package.models:Generator` names; None if there is no path.
-
-    Raises:
-        GccError: it names nothing that can be imported and called.
-    """
+    """Return what makes the generator that a path such as `my_package.models:Generator` names; None if there is no path."""
     if value is None:
         return None
-    from gcc.custom.own_code import factory_at
 
-    return factory_at(value)
+    def factory() -> Any:
+        from gcc.custom.own_code import generator_at
+
+        return generator_at(value, None)
+
+    return factory
 
 
 generator_option = click.option(

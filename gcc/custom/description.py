@@ -92,6 +92,8 @@ def _made(factory: Callable[[], nn.Module]) -> nn.Module:
     """
     try:
         network = factory()
+    except GccError:
+        raise
     except Exception as error:  # A user's code can raise anything.
         raise ArtifactError(f"factory: {type(error).__name__}: {first_line(error)}; expected it to make the full generator") from error
     if not isinstance(network, nn.Module):

@@ -83,6 +83,10 @@ class RunGroup(abc.ABC, Generic[Measured]):
         require_kind("out", out, Path)
         if data is not None and not isinstance(data, str | Path):
             raise GccError(f"data = {shown(data)}: expected a folder, since {self.noun} must find the same data when it is resumed")
+        if teacher.custom is not None and teacher.custom.networks.zoo is None:
+            raise GccError(
+                f"{self.noun} loads the students that it saves, and code of your own is not imported: train each with `gcc compress`"
+            )
         self.teacher = teacher
         self.out = Path(out)
         self.config, settings = RunConfig.split({"data": data, **options})
