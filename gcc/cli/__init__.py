@@ -36,6 +36,7 @@ COMMANDS = (
         "inspect",
         "list",
         "plugin",
+        "prune",
         "pull",
         "push",
     ),

@@ -128,6 +128,8 @@ def widths_of_family(
     try:
         widths = find_widths(scored.groups, scored.scores, limit, cost, milliseconds, round_to)
     except BudgetError as error:
+        if architecture.has_one_width:
+            raise
         raise BudgetError(f"{error}, or prune a generator of another width than {scored.base} (`prune_width`)") from error
     return drop_empty_levels(architecture, scored.groups, widths)
 

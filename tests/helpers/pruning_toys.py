@@ -22,6 +22,8 @@ class Toy:
     def full_widths(self, base):
         return dict(self.named)
 
+    has_one_width = False
+
     def groups(self, base):
         return None
 

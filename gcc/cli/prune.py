@@ -1,0 +1,49 @@
+"""`gcc prune`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gcc.cli.help_pages import Command
+from gcc.cli.options import PATH, SEARCH_FIELDS, TRAINING_FIELDS, flag, require_inputs, teacher_and_settings
+
+
+@click.command("prune", cls=Command, example="gcc prune RealESRGAN_x4plus.pth --budget 50% --out pruned")
+@click.argument("teacher", metavar="[FILE]", type=PATH, required=False)
+@click.option("--generator", metavar="MODULE:NAME", help="What makes the generator, if it is one of your own; FILE has its weights.")
+@click.option("--task", metavar="NAME", help="What the generator does, see `gcc list`  [default: super-resolution]")
+@click.option("--size", **TRAINING_FIELDS["size"])
+@click.option("--budget", **SEARCH_FIELDS["budget"])
+@click.option("--metric", **SEARCH_FIELDS["metric"])
+@click.option(flag("round_to"), **SEARCH_FIELDS["round_to"])
+@click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Any recipe field.")
+@click.option("--out", metavar="DIR", type=PATH, required=True, help="Folder of the pruned generator.")
+def command(
+    teacher: Path | None,
+    generator: str | None,
+    task: str | None,
+    size: str | None,
+    budget: str | None,
+    metric: str | None,
+    round_to: int | None,
+    assignments: tuple[str, ...],
+    out: Path,
+) -> None:
+    """Prune a generator that belongs to no family, without training: the student inherits the weights of the channels that stay.
+
+    FILE has the weights of a restoration network, such as a .pth file of Real-ESRGAN, or those of the generator that --generator makes.
+    """
+    if teacher is None and generator is None:
+        raise click.UsageError("give a file of weights, or a generator of your own with --generator")
+    require_inputs({"teacher": teacher})
+    from gcc.cli.tables import comparison_table, printer
+    from gcc.training.prune_teacher import prune_teacher
+
+    fields = {"size": size, "budget": budget, "metric": metric, "round_to": round_to}
+    sources = {"arch": None, "teacher": teacher, "generator": generator, "task": task, "recipe": None, "assignments": assignments}
+    loaded, settings = teacher_and_settings(fields | sources)
+    measurements = prune_teacher(loaded, out, settings)
+    printer().print(comparison_table("pruned, not trained", measurements))
+    click.echo(f"student saved in {out}")
