@@ -32,11 +32,11 @@ def test_a_file_of_weights_is_pruned_by_the_norms_of_its_kernels(weights, tmp_pa
     for tensor in (first.weight, first.bias):
         tensor[:4] = 0
     torch.save(network.state_dict(), file)
-    ran = run(file, "--budget", "80%", "--out", tmp_path / "pruned")
+    ran = run(file, "--budget", "83%", "--out", tmp_path / "pruned")
     assert ran.exit_code == 0 and "pruned, not trained" in ran.output and f"student saved in {tmp_path / 'pruned'}" in ran.output
     smaller = gcc.load(tmp_path / "pruned")
     image = torch.rand(1, 3, 64, 64)
-    assert cost_of(smaller.network, image).macs <= 0.8 * cost_of(network, image).macs
+    assert cost_of(smaller.network, image).macs <= 0.83 * cost_of(network, image).macs
     kept = smaller.network.body[0].weight
     assert len(kept) < 8 and all(bool((kept == row).all((1, 2, 3)).any()) for row in first.weight[4:])
     torch.testing.assert_close(smaller.network(image), network.eval()(image))
