@@ -12,6 +12,7 @@ GROUPS: Mapping[str, Sequence[str]] = {
         "teacher",
         "generator",
         "task",
+        "value_range",
         "student",
         "data",
         "dataset",

@@ -139,6 +139,21 @@ skip_bad_option = config_option("skip_bad")
 weights_option = config_option("weights")
 
 
+def parse_range(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[float, float] | None:
+    """Return the values of black and white of a text such as `0,1`.
+
+    Raises:
+        click.BadParameter: the text is not two numbers.
+    """
+    if value is None:
+        return None
+    try:
+        low, high = map(float, value.strip("()").split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r}: expected the values of black and white, such as 0,1") from None
+    return low, high
+
+
 def parse_factory(value: str | None) -> Any:
     """Return what makes the generator that a path such as `my_package.models:Generator` names; None if there is no path."""
     if value is None:
@@ -170,6 +185,12 @@ run_options = with_options(
             help="Start from a saved teacher; or from the weights of a restoration network, such as a .pth file of Real-ESRGAN.",
         ),
         click.option("--generator", metavar="MODULE:NAME", help="Start from a generator of your own; --teacher FILE has its weights."),
+        click.option(
+            "--value-range",
+            metavar="LOW,HIGH",
+            callback=parse_range,
+            help="The values of black and white to a generator of your own  [default: -1,1]",
+        ),
         click.option("--task", metavar="NAME", help="What a generator of your own, or of a file, does; see `gcc list`."),
         *(config_option(option.name) for option in fields(RunConfig) if option.name not in STUDENT_OPTIONS),
         *(click.option(flag(name), **attributes) for name, attributes in TRAINING_FIELDS.items()),
@@ -380,7 +401,8 @@ def _own_teacher(options: Mapping[str, Any], settings: Mapping[str, Any]) -> Tea
         return Teacher.of_file(file, **({"task": task} if task else {}), **fields)
     if task is None:
         raise GccError("--generator needs --task NAME: see `gcc list`")
-    return Teacher.of(generator_at(code, Path(file) if file else None), task, **fields)
+    value_range = {"value_range": options["value_range"]} if options.get("value_range") else {}
+    return Teacher.of(generator_at(code, Path(file) if file else None), task, **value_range, **fields)
 
 
 def parse_weights(files: Iterable[str]) -> dict[str, str]:

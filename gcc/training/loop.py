@@ -29,6 +29,7 @@ from gcc.training.footprint import require_memory
 from gcc.training.history import History
 from gcc.training.loss_tree import LossTree, StepLosses, averaged, flattened
 from gcc.training.pair import GANPair
+from gcc.training.range_check import require_right_range
 from gcc.training.result import Result
 from gcc.training.step_runner import TrainingStep
 from gcc.utils.notebook import html_table
@@ -186,13 +187,15 @@ class TrainingLoop(abc.ABC):
 
         Raises:
             GccError: the networks do not fit into memory, the pretrained teacher does not fit the recipe, the budget cannot be read or is a
-                latency that this machine cannot measure, weights are missing, or an image cannot be used.
+                latency that this machine cannot measure, weights are missing, an image cannot be used, or a user's generator has another
+                range of values.
         """
         if self.recipe.pretrain_epochs and type(self.architecture).pretraining_losses is Architecture.pretraining_losses:
             raise RecipeError(f"{self.arch} has no stage before adversarial training: leave out pretrain_epochs, or set it to 0")
         require_memory(self.context)
-        teacher_networks(self.context, self.recipe.ngf, "teacher")
+        generators, _ = teacher_networks(self.context, self.recipe.ngf, "teacher")
         self.context.check()
+        require_right_range(self.architecture, generators, self.context.data.test)
 
     def run(self, watch: Callable[[Step], None] = no_callback, *, progress: bool | None = None) -> Result:
         """Train to the end, and return the result.
