@@ -14,6 +14,7 @@ from gcc.custom.description import describe, parse
 from gcc.custom.networks import CustomNetworks
 from gcc.losses.selectors import find_stages
 from gcc.models.build import generator_on_meta
+from gcc.models.calls import located_errors
 from gcc.models.gate_insertion import with_gates
 from gcc.models.modules import on_meta
 from gcc.models.value_range import USUAL, InRange, ValueRange
@@ -126,7 +127,10 @@ class CustomGAN(Architecture[R], abc.ABC, Generic[R]):
         """A few activations along each network, evenly spaced."""
         with torch.device("meta"):
             generator = find_stages(generator_on_meta(self, self.full_widths(1)), self.example_input())
-            discriminator = find_stages(on_meta(self.build_discriminator), self._discriminated())
+            network, images = on_meta(self.build_discriminator), self._discriminated()
+            expected = f"expected a discriminator that takes {tuple(images.shape)}: give another one as `discriminator`, or a larger `size`"
+            with located_errors(network, expected):
+                discriminator = find_stages(network, images)
         return Taps(_evenly(generator[:-1], GENERATOR_TAPS), _evenly(discriminator[:-1], DISCRIMINATOR_TAPS))
 
     def _discriminated(self) -> Tensor:

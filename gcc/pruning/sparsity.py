@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from gcc.pruning.importance import as_it_is
 from gcc.registry.importance import ImportanceMetric
 from gcc.registry.stored_weights import effective_weight, stored_parameters
 from gcc.registry.types import Group
@@ -15,25 +16,35 @@ from gcc.registry.types import Group
 class L1Subgradient:
     """Adds the subgradient of `strength * sum |w|` over everything that a metric regularises to the gradients.
 
-    For a layer under spectral norm or weight norm, `w` is its effective weight.
+    For a layer under spectral norm or weight norm, `w` is its effective weight. A weight of which groups name parts counts as a whole.
 
     Args:
         networks: the generators.
         groups: their channel groups.
         metric: names the parameters.
         strength: factor on the subgradient.
+        readable: returns a network as metrics read it; see `Architecture.readable`.
     """
 
-    def __init__(self, networks: Iterable[nn.Module], groups: Sequence[Group], metric: ImportanceMetric, strength: float) -> None:
+    def __init__(
+        self,
+        networks: Iterable[nn.Module],
+        groups: Sequence[Group],
+        metric: ImportanceMetric,
+        strength: float,
+        readable: Callable[[nn.Module], nn.Module] = as_it_is,
+    ) -> None:
         self.strength = strength
         self.plain: list[Tensor] = []
         self.computed: list[tuple[nn.Module, str]] = []
         """Network and parameter name of every effective weight that is not stored as it is."""
         for network in networks:
-            names = {id(parameter): name for name, parameter in network.named_parameters()}
+            view = readable(network)
+            # Parts of a weight are named after it.
+            names = {id(parameter): name.partition("[")[0] for name, parameter in view.named_parameters()}
             listed: set[int] = set()
-            for parameter in regularized(network, groups, metric):
-                name = names[id(parameter)]
+            for name in dict.fromkeys(names[id(parameter)] for parameter in regularized(view, groups, metric)):
+                parameter = network.get_parameter(name)
                 if effective_weight(network, name) is parameter:
                     self.plain.append(parameter)
                 elif id(parameter) not in listed:

@@ -54,7 +54,7 @@ def sparse_pair(context: RunContext, metric: ImportanceMetric) -> GANPair:
     generators, discriminators = teacher_networks(context, recipe.prune_width, "search")
     groups = find_groups(context.architecture, recipe.prune_width)
     strength = metric.l1_strength if recipe.sparsity is None else recipe.sparsity
-    penalise = L1Subgradient(generators.values(), groups, metric, strength)
+    penalise = L1Subgradient(generators.values(), groups, metric, strength, context.architecture.readable)
     return GANPair(context.architecture, generators, discriminators, context.execution, context.auxiliary, penalise=penalise)
 
 

@@ -3,11 +3,14 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 import gcc
 from gcc.errors import GccError
+from gcc.pruning.sparsity import L1Subgradient
+from gcc.registry import METRICS
 from gcc.training.teacher import Teacher
-from tests.helpers.custom_toys import CUSTOM, Translator, settings_of
+from tests.helpers.custom_toys import CUSTOM, Images, Translator, settings_of
 
 
 def networks_of(generator, **settings):
@@ -84,3 +87,43 @@ class Single(Table):
 def test_a_generator_that_takes_single_samples_is_refused():
     with pytest.raises(GccError, match=r"expected a generator that runs on any batch, with its size from `image.shape\[0\]`"):
         networks_of(Single()).channels  # noqa: B018
+
+
+class Glued(nn.Module):
+    """A gated unit, whose channels are two outputs of a convolution that are not adjacent, and two scales of a norm."""
+
+    def __init__(self):
+        super().__init__()
+        self.head, self.tail = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 3, 3, padding=1)
+        self.gated, self.norm = nn.Conv2d(8, 16, 3, padding=1), nn.BatchNorm2d(16)
+
+    def forward(self, image):
+        return self.tail(functional.glu(self.norm(self.gated(self.head(image))), 1))
+
+
+@pytest.mark.parametrize("metric", ["l1", "slimming"])
+def test_parts_of_weights_are_made_sparse_and_ranked(metric):
+    torch.manual_seed(0)
+    settings = settings_of("paired") | {"size": 32, "metric": metric, "budget": "60%"}
+    run = gcc.Compressor(generator=Glued(), task="paired", data=Images(A=32, B=32), device="cpu", discriminator="none", **settings)
+    list(run.steps())
+    widths = run.widths["G"]
+    assert widths.keys() == {"head", "gated"} and widths["gated"] < 8
+    assert run.student.generators["G"].gated.out_channels == 2 * widths["gated"]
+
+
+def test_the_subgradient_of_a_weight_with_parts_is_that_of_the_whole():
+    networks = networks_of(Glued())
+    network, groups = networks.build(networks.channels), [one.group for one in networks.followed.channels]
+    penalise = L1Subgradient([network], groups, METRICS.load("l1")(), 0.5, networks.readable)
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    penalise()
+    for name, parameter in network.named_parameters():
+        expected = 0.5 * parameter.sign() if name in ("head.weight", "gated.weight") else torch.zeros_like(parameter)
+        assert torch.equal(parameter.grad, expected), name
+
+
+def test_images_that_are_too_small_for_the_discriminator_are_refused():
+    with pytest.raises(GccError, match=r"expected a discriminator that takes \(1, 6, 16, 16\): give another one as `discriminator`, or a"):
+        gcc.Compressor(generator=Translator(), task="paired", data=Images(A=16, B=16), size=16, epochs=1, device="cpu").check()
