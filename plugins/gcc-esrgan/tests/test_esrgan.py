@@ -1,11 +1,13 @@
-"""ESRGAN fulfils its contract, has the paper's dense blocks, and is compressed from end to end."""
+"""Both families fulfil their contract, have the published networks and losses, and are compressed from end to end."""
 
 import pytest
 import torch
-from gcc_esrgan import ESRGAN, Dense, growing
+from gcc_esrgan import ESRGAN, Compact, Dense, RealESRGAN, growing
+from gcc_esrgan.features import STAGE_WEIGHTS, StageFeatures
 
 from gcc import Compressor, Teacher, load
 from gcc.errors import RecipeError
+from gcc.models.vgg import DEPTHS, VGGFeatures
 from gcc.pruning.graph.aten_graph import Graph
 from gcc.pruning.graph.groups import find_channels
 from gcc.pruning.graph.propagate import ChannelTrace
@@ -21,8 +23,16 @@ def small(**settings):
     return ESRGAN(changed(ESRGAN.demo(), SMALL | settings))
 
 
-def test_contract(tmp_path):
-    check_architecture("esrgan", tmp_path)
+@pytest.mark.parametrize("arch", ["esrgan", "real-esrgan"])
+def test_contract(arch, tmp_path):
+    check_architecture(arch, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"generator": "compact", "convolutions": 3}, {"image_range": "0..1", "discriminator_network": "unet"}]
+)
+def test_contract_with_the_other_networks(settings, tmp_path):
+    check_family("esrgan", small(**settings), tmp_path)
 
 
 @pytest.mark.parametrize("scale", [2, 8])
@@ -36,6 +46,49 @@ def test_the_published_generator_has_the_papers_parameters():
     with torch.device("meta"):
         network = family.build_generator(family.full_widths(64))
     assert sum(parameter.numel() for parameter in network.parameters()) == 16_697_987
+
+
+@pytest.mark.parametrize(("convolutions", "parameters"), [(32, 1_213_296), (16, 621_424)])
+def test_the_compact_generator_has_the_published_parameters(convolutions, parameters):
+    family = ESRGAN(changed(ESRGAN.published(), {"generator": "compact", "convolutions": convolutions}))
+    with torch.device("meta"):
+        network = family.build_generator(family.full_widths(64))
+    assert sum(parameter.numel() for parameter in network.parameters()) == parameters
+
+
+def test_the_compact_generator_adds_pixels_to_the_enlarged_image():
+    torch.manual_seed(0)
+    network, image = Compact({"conv1": 4, "conv2": 3}, scale=2), torch.rand(1, 3, 5, 4)
+    with torch.no_grad():
+        output, pixels = network(image), network.head(network.layers(image))
+    for channel, row, column in [(0, 0, 0), (1, 7, 3), (2, 9, 6)]:
+        added = pixels[0, 4 * channel + 2 * (row % 2) + column % 2, row // 2, column // 2]
+        torch.testing.assert_close(output[0, channel, row, column], image[0, channel, row // 2, column // 2] + added)
+
+
+def test_black_and_white_inside_the_generator_are_those_of_the_image_range():
+    family = small(image_range="0..1")
+    network, image = family.build_generator(family.full_widths(8)), torch.rand(1, 3, 6, 5)
+    torch.testing.assert_close(network(2 * image - 1), 2 * network.network(image) - 1)
+
+
+def test_the_content_loss_weighs_the_features_of_each_stage():
+    torch.manual_seed(0)
+    vgg, images = VGGFeatures(DEPTHS["vgg19"]), [torch.rand(2, 3, 16, 16) * 2 - 1 for _ in range(2)]
+    expected, features = 0.0, [((image + 1) / 2 - vgg.mean) / vgg.deviation for image in images]
+    with torch.no_grad():
+        for index, layer in enumerate(vgg.features):
+            features = [layer(one) for one in features]
+            if index in (2, 7, 16, 25, 34):  # conv1_2, conv2_2, conv3_4, conv4_4 and conv5_4 of torchvision
+                expected += STAGE_WEIGHTS[(2, 7, 16, 25, 34).index(index)] * (features[0] - features[1]).abs().mean()
+        joined = [StageFeatures(vgg)(image) for image in images]
+    torch.testing.assert_close((joined[0] - joined[1]).abs().mean(), expected)
+
+
+def test_the_published_real_esrgan_has_the_papers_losses():
+    recipe = RealESRGAN.published()
+    assert (recipe.lambda_pixel, recipe.lambda_perceptual, recipe.lambda_gan) == (1.0, 1.0, 0.1)
+    assert (recipe.size, recipe.batch_size, recipe.lr_g, recipe.beta1, recipe.beta2) == (256, 48, 1e-4, 0.9, 0.99)
 
 
 def test_a_dense_block_is_the_papers_by_hand():
