@@ -13,7 +13,7 @@ from gcc.pruning.graph.groups import find_channels
 from gcc.pruning.graph.propagate import ChannelTrace
 from gcc.pruning.groups import find_groups
 from gcc.recipe import changed
-from gcc.registry import DATASETS
+from gcc.registry import ARCHITECTURES, DATASETS
 from gcc.testing import check_architecture, check_family
 
 SMALL = {"size": 32, "ngf": 8, "prune_width": 8, "ndf": 4, "blocks": 1}
@@ -153,12 +153,13 @@ def test_other_sizes_are_refused():
         small(size=30)
 
 
-def test_compress(tmp_path, monkeypatch):
-    monkeypatch.setattr(DATASETS.load(ESRGAN.demo_source), "sizes", {"train": 20, "val": 4, "test": 4})
+@pytest.mark.parametrize("arch", ["esrgan", "real-esrgan"])
+def test_compress(arch, tmp_path, monkeypatch):
+    monkeypatch.setattr(DATASETS.load(ARCHITECTURES.load(arch).demo_source), "sizes", {"train": 20, "val": 4, "test": 4})
     settings = SMALL | {"pretrain_epochs": 1, "epochs": 1, "batch_size": 10, "budget": "40%"}
-    result = Compressor(Teacher.create("esrgan"), **settings).run()
-    figures = result.measurements()["G"]
-    assert figures["student"]["exact_macs"] <= 0.4 * figures["teacher"]["exact_macs"]
+    result = Compressor(Teacher.create(arch), **settings).run()
+    measurements = result.measurements()["G"]
+    assert measurements["student"]["exact_macs"] <= 0.4 * measurements["teacher"]["exact_macs"]
     result.save(tmp_path)
     with torch.no_grad():
         assert load(tmp_path / "student")(torch.zeros(1, 3, 9, 7)).shape == (1, 3, 36, 28)

@@ -194,6 +194,8 @@ class RealESRGANRecipe(ESRGANRecipe):
 class RealESRGAN(ESRGAN):
     """Real-ESRGAN: ESRGAN for photographs of unknown degradations."""
 
+    demo_source = "real-scenes"
+
     @classmethod
     def published(cls) -> RealESRGANRecipe:
         return RealESRGANRecipe()
