@@ -128,15 +128,12 @@ def degraded(image: Tensor, scale: int, random: np.random.Generator, degradation
         (3, H / scale, W / scale) in [0, 1], on the same device.
     """
     noise = torch.Generator(image.device).manual_seed(int(random.integers(2**63)))
-    first, second = degradations.first, degradations.second
     height, width = image.shape[1:]
     small = height // scale, width // scale
-    image = _noisy(
-        _resized_at_random(_blurred(image, random, first.blur), (height, width), random, first.resize), random, noise, first.noise
-    )
-    image = compressed(image, _quality(random, first))
-    image = _noisy(_resized_at_random(_blurred(image, random, second.blur), small, random, second.resize), random, noise, second.noise)
-    quality, compressed_first = _quality(random, second), _happens(random, 0.5)
+    image = _uncompressed_round(image, (height, width), random, noise, degradations.first)
+    image = compressed(image, _quality(random, degradations.first))
+    image = _uncompressed_round(image, small, random, noise, degradations.second)
+    quality, compressed_first = _quality(random, degradations.second), _happens(random, 0.5)
     if compressed_first:
         image = compressed(image, quality)
     image = _resized(image, small, random)
@@ -146,8 +143,15 @@ def degraded(image: Tensor, scale: int, random: np.random.Generator, degradation
     return (255 * image).round() / 255 if compressed_first else compressed(image, quality)
 
 
-def _blurred(image: Tensor, random: np.random.Generator, blur: Blur) -> Tensor:
-    return filtered(image, draw_kernel(random, blur)) if _happens(random, blur.probability) else image
+def _uncompressed_round(
+    image: Tensor, size: tuple[int, int], random: np.random.Generator, generator: torch.Generator, parameters: Round
+) -> Tensor:
+    """Return an image after blur, resizing to a random factor of a height and a width, and noise."""
+    if _happens(random, parameters.blur.probability):
+        image = filtered(image, draw_kernel(random, parameters.blur))
+    factor = _factor(random, parameters.resize)
+    image = _resized(image, (max(1, round(factor * size[0])), max(1, round(factor * size[1]))), random)
+    return _noisy(image, random, generator, parameters.noise)
 
 
 def draw_kernel(random: np.random.Generator, blur: Blur) -> Tensor:
@@ -158,7 +162,9 @@ def draw_kernel(random: np.random.Generator, blur: Blur) -> Tensor:
     shares = (*blur.gaussian, *blur.generalised, *blur.plateau)
     shape, anisotropic = divmod(int(random.choice(len(shares), p=shares)), 2)
     sigma = random.uniform(*blur.sigma)
-    sigmas, angle = (sigma, random.uniform(*blur.sigma) if anisotropic else sigma), random.uniform(-pi, pi) if anisotropic else 0.0
+    sigmas, angle = (sigma, sigma), 0.0
+    if anisotropic:
+        sigmas, angle = (sigma, random.uniform(*blur.sigma)), random.uniform(-pi, pi)
     match shape:
         case 0:
             return gaussian(size, sigmas, angle)
@@ -175,12 +181,10 @@ def _kernel_size(random: np.random.Generator) -> int:
     return int(random.choice(KERNEL_SIZES))
 
 
-def _resized_at_random(image: Tensor, size: tuple[int, int], random: np.random.Generator, resize: Resize) -> Tensor:
-    """Return an image in a random factor of a height and a width."""
+def _factor(random: np.random.Generator, resize: Resize) -> float:
     low, high = resize.factor
     ranges = ((1.0, high), (low, 1.0), (1.0, 1.0))
-    factor = random.uniform(*ranges[int(random.choice(3, p=resize.probabilities))])
-    return _resized(image, (max(1, round(factor * size[0])), max(1, round(factor * size[1]))), random)
+    return random.uniform(*ranges[int(random.choice(3, p=resize.probabilities))])
 
 
 def _resized(image: Tensor, size: tuple[int, int], random: np.random.Generator) -> Tensor:

@@ -160,6 +160,10 @@ class ESRGAN(SuperResolution[ESRGANRecipe]):
         # The radii of the kernels at low resolution, and upper bounds for those at higher resolutions.
         return 1 + self.recipe.blocks * DENSE * (GROWING + 1) + 1 + self.doublings + 2
 
+    @property
+    def size_multiple(self) -> int:
+        return 1
+
     def visuals(self, batch: Batch, fake: Mapping[str, Samples]) -> dict[str, Tensor]:
         return super().visuals(batch, {title: clamped(samples) for title, samples in fake.items()})
 
