@@ -121,6 +121,19 @@ def test_a_seed_decides_all():
     assert torch.equal(results[0], results[1]) and not torch.equal(results[0], results[2])
 
 
+def test_the_number_of_threads_makes_no_difference():
+    image, threads = photograph(), torch.get_num_threads()
+    try:
+        for seed in range(3):
+            results = []
+            for number in (1, 2):
+                torch.set_num_threads(number)
+                results.append(degraded(image, 4, np.random.default_rng(seed)))
+            assert torch.equal(*results)
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_results_are_small_images_of_8_bits():
     image = photograph(16, 20)
     for seed in range(60):

@@ -39,6 +39,7 @@ def filtered(image: Tensor, kernel: Tensor) -> Tensor:
     """Return an image, (C, H, W), filtered by a kernel that is symmetric about its centre; borders are reflected, as often as it takes."""
     rows, columns = (_reflected(length, len(kernel) // 2).to(image.device) for length in image.shape[1:])
     padded = image[:, rows][:, :, columns]
+    # Fourier transforms would be faster on a CPU, but their rounding depends on the number of threads.
     return conv2d(padded[:, None], kernel.to(image)[None, None])[:, 0]
 
 
