@@ -40,6 +40,10 @@ def test_contract_at_other_scales(scale, tmp_path):
     check_family("esrgan", small(scale=scale), tmp_path, seed=1)
 
 
+def test_contract_with_pixels_as_channels(tmp_path):
+    check_family("esrgan", small(scale=2, unshuffle=2), tmp_path)
+
+
 def test_the_published_generator_has_the_papers_parameters():
     # 23 blocks of width 64 and growth 32: 16,697,987 parameters, as the authors' own model has.
     family = ESRGAN(ESRGAN.published())

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch.nn.functional import conv2d, interpolate, leaky_relu, pixel_shuffle, prelu
+from torch.nn.functional import conv2d, interpolate, leaky_relu, pixel_shuffle, pixel_unshuffle, prelu
 
 from gcc import load
 from gcc.errors import ArtifactError
@@ -36,7 +36,7 @@ def rrdb_tensors(names, trunk=6, growth=3):
 
 
 def rrdb_output(names, tensors, image):
-    """Return the published RRDBNet's output for an image in [0, 1]."""
+    """Return the published RRDBNet's output for an image in [0, 1], or for one whose pixels are channels."""
     stem, dense, joint, ups, last, head = names
 
     def convolved(path, features):
@@ -109,7 +109,11 @@ def test_other_networks_are_refused(tmp_path):
         imported("esrgan", random_tensors({"conv_first": (3, 4), "conv_last": (4, 3)}), tmp_path)
 
 
-def test_a_network_with_another_input_is_refused(tmp_path):
-    tensors = rrdb_tensors(BASIC) | random_tensors({"conv_first": (12, 6)})  # RealESRGAN_x2plus rearranges its input's pixels.
-    with pytest.raises(ArtifactError, match=r"conv_first.weight is \(6, 12, 3, 3\), expected \(6, 3, 3, 3\)"):
-        imported("esrgan", tensors, tmp_path)
+def test_the_pixels_of_the_input_become_channels(tmp_path):
+    # As in RealESRGAN_x2plus; inputs of odd sizes are padded.
+    torch.manual_seed(0)
+    tensors, image = rrdb_tensors(BASIC) | random_tensors({"conv_first": (12, 6)}), torch.rand(1, 3, 7, 10)
+    recipe = imported("real-esrgan", tensors, tmp_path).architecture.recipe
+    assert (recipe.scale, recipe.unshuffle) == (2, 2)
+    padded = torch.cat([image, image[:, :, -1:]], 2)
+    assert_same_output(tmp_path, rrdb_output(BASIC, tensors, pixel_unshuffle(padded, 2))[:, :, :14], image)

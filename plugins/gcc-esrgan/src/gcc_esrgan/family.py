@@ -48,6 +48,8 @@ class ESRGANRecipe(SuperResolutionRecipe):
     """Residual-in-residual dense blocks, or the compact network of Real-ESRGAN's small models."""
     blocks: int = 23
     """Number of residual-in-residual dense blocks, for `rrdb`."""
+    unshuffle: Literal[1, 2, 4] = 1
+    """Factor by which the input first shrinks, its pixels becoming channels, for `rrdb`; 2 in RealESRGAN_x2plus."""
     convolutions: int = 32
     """Number of convolutions between the first and the last, for `compact`."""
     image_range: Literal["-1..1", "0..1"] = "-1..1"
@@ -69,7 +71,7 @@ class ESRGAN(SuperResolution[ESRGANRecipe]):
         if recipe.size < 16 or recipe.size % recipe.scale:
             nearest = nearest_sizes(recipe, recipe.scale, 16)
             raise RecipeError(f"size = {recipe.size}: expected a multiple of {recipe.scale}, the scale, from 16 up, such as {nearest}")
-        self.doublings = recipe.scale.bit_length() - 1
+        self.doublings = (recipe.scale * recipe.unshuffle).bit_length() - 1
 
     @classmethod
     def published(cls) -> ESRGANRecipe:
@@ -105,7 +107,11 @@ class ESRGAN(SuperResolution[ESRGANRecipe]):
 
     def build_generator(self, widths: Mapping[str, int]) -> nn.Module:
         recipe = self.recipe
-        network = Compact(widths, recipe.scale) if recipe.generator == "compact" else RRDBNet(widths, recipe.blocks, self.doublings)
+        network: nn.Module
+        if recipe.generator == "compact":
+            network = Compact(widths, recipe.scale)
+        else:
+            network = RRDBNet(widths, recipe.blocks, self.doublings, recipe.unshuffle)
         # A layer's padding with zeros means black in one range and grey in the other, so weights cannot absorb the change.
         return InRange(network, (0.0, 1.0)) if recipe.image_range == "0..1" else network
 
@@ -158,7 +164,10 @@ class ESRGAN(SuperResolution[ESRGANRecipe]):
         if self.recipe.generator == "compact":
             return self.recipe.convolutions + 2
         # The radii of the kernels at low resolution, and upper bounds for those at higher resolutions.
-        return 1 + self.recipe.blocks * DENSE * (GROWING + 1) + 1 + self.doublings + 2
+        radius = 1 + self.recipe.blocks * DENSE * (GROWING + 1) + 1 + self.doublings + 2
+        unshuffle = self.recipe.unshuffle
+        # Each pixel at low resolution contains a square of the input. A multiple of its side aligns tiles with the squares.
+        return radius if unshuffle == 1 else unshuffle * (radius + 1)
 
     @property
     def size_multiple(self) -> int:

@@ -7,7 +7,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, pad, pixel_unshuffle
 
 DENSE = 3
 """Number of dense blocks in a residual-in-residual block."""
@@ -71,13 +71,15 @@ class RRDBNet(nn.Module):
     Args:
         widths: channels of `trunk`, of every growing convolution `block{i}.dense{j}.conv{k}`, of each `up{level}` and of `last`.
         blocks: number of residual-in-residual blocks.
-        doublings: log2 of the scale.
+        doublings: log2 of the factor between low resolution and the output.
+        unshuffle: factor by which the input is larger than low resolution; its pixels become channels.
     """
 
-    def __init__(self, widths: Mapping[str, int], blocks: int, doublings: int) -> None:
+    def __init__(self, widths: Mapping[str, int], blocks: int, doublings: int, unshuffle: int = 1) -> None:
         super().__init__()
         trunk = widths["trunk"]
-        self.stem = nn.Conv2d(3, trunk, 3, 1, 1)
+        self.unshuffle, self.scale = unshuffle, 2**doublings // unshuffle
+        self.stem = nn.Conv2d(3 * unshuffle**2, trunk, 3, 1, 1)
         self.blocks = nn.Sequential(
             *(
                 Block(*(Dense(trunk, [widths[name] for name in growing(block, dense)]) for dense in range(1, DENSE + 1)))
@@ -96,6 +98,13 @@ class RRDBNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Map an image (N, 3, H, W) to one of `scale` times its height and width; H and W are arbitrary."""
+        if self.unshuffle == 1:
+            return self._enlarged(image)
+        height, width = image.shape[2:]
+        image = pad(image, (0, -width % self.unshuffle, 0, -height % self.unshuffle), mode="replicate")
+        return self._enlarged(pixel_unshuffle(image, self.unshuffle))[:, :, : self.scale * height, : self.scale * width]
+
+    def _enlarged(self, image: Tensor) -> Tensor:
         stem = self.stem(image)
         return cast(Tensor, self.head(self.last(self.ups(stem + self.joint(self.blocks(stem))))))
 

@@ -73,8 +73,10 @@ def _map_rrdb(tensors: Mapping[str, Tensor], names: Names) -> StateDictMapping |
             modules[f"{path}.join"] = dense_path(block, dense, GROWING + 1)
     modules |= {f"ups.{level - 1}.0": up_path(level) for level in range(1, levels + 1)}
     modules |= {"last.0": names.last.format(last=3 * levels + 2), "head": names.head.format(head=3 * levels + 4)}
-    settings = {"generator": "rrdb", "blocks": blocks, "scale": 2**levels}
-    return _in_unit_range(settings, tensors[f"{names.stem}.weight"], modules)
+    first = tensors[f"{names.stem}.weight"]
+    unshuffle = isqrt(first.shape[1] // 3)
+    settings = {"generator": "rrdb", "blocks": blocks, "scale": 2**levels // unshuffle, "unshuffle": unshuffle}
+    return _in_unit_range(settings, first, modules)
 
 
 def _count(tensors: Mapping[str, Tensor], path: Callable[[int], str], start: int, step: int = 1) -> int:
