@@ -13,11 +13,11 @@ from gcc.recipe import Recipe
 from gcc_esrgan.degradations import degraded
 
 FIXED_SEED = 2107
-"""Start of the seeds of samples without augmentation, so that every evaluation gets the same degradations."""
+"""Start of the seed of a sample without augmentation, so that every evaluation gets the same degradations."""
 
 
 class RealPhotographs(Photographs):
-    """Photographs as `photographs` finds them, with degraded small images; only by name.
+    """Photographs as `photographs` finds them, with degraded small images; found by name only.
 
     The degradations are those of `gcc_esrgan.degradations`. Samples without augmentation have fixed ones.
     """
@@ -45,6 +45,6 @@ class RealScenes(Scenes):
 
 
 def with_degraded_input(sample: dict[str, Tensor], scale: int, index: int, random: np.random.Generator | None) -> dict[str, Tensor]:
-    """Return a sample whose `lr` is `hr` with degradations that `random` draws, or fixed ones of the index if it is None."""
+    """Return a sample with a degraded `hr` as `lr`; `random` draws the degradations, and the index decides them if it is None."""
     random = np.random.default_rng((FIXED_SEED, index)) if random is None else random
     return {**sample, "lr": 2 * degraded((sample["hr"] + 1) / 2, scale, random) - 1}

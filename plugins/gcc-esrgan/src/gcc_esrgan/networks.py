@@ -115,13 +115,13 @@ def growing(block: int, dense: int) -> list[str]:
 
 
 class Compact(nn.Module):
-    """A chain of 3x3 convolutions at low resolution, of which the last one returns all pixels that the output adds to the enlarged input.
+    """A chain of 3x3 convolutions at low resolution; the last one returns the pixels that are added to the enlarged input.
 
     The authors of Real-ESRGAN released this network after the paper, as SRVGGNetCompact, for the models `realesr-general-x4v3` (32
     convolutions between the first and the last) and `realesr-animevideov3` (16).
 
     Args:
-        widths: channels of `conv1` .. `conv{count}`, that is, of every convolution except the last.
+        widths: channels of `conv1`, `conv2` and so on: of every convolution except the last, in order.
         scale: factor by which height and width grow.
     """
 
