@@ -1,17 +1,19 @@
-"""ESRGAN fulfils its contract, has the paper's dense blocks, and is compressed from end to end."""
+"""Both families fulfil their contract, have the published networks and losses, and are compressed from end to end."""
 
 import pytest
 import torch
-from gcc_esrgan import ESRGAN, Dense, growing
+from gcc_esrgan import ESRGAN, Compact, Dense, RealESRGAN, growing
+from gcc_esrgan.features import STAGE_WEIGHTS, StageFeatures
 
 from gcc import Compressor, Teacher, load
 from gcc.errors import RecipeError
+from gcc.models.vgg import DEPTHS, VGGFeatures
 from gcc.pruning.graph.aten_graph import Graph
 from gcc.pruning.graph.groups import find_channels
 from gcc.pruning.graph.propagate import ChannelTrace
 from gcc.pruning.groups import find_groups
 from gcc.recipe import changed
-from gcc.registry import DATASETS
+from gcc.registry import ARCHITECTURES, DATASETS
 from gcc.testing import check_architecture, check_family
 
 SMALL = {"size": 32, "ngf": 8, "prune_width": 8, "ndf": 4, "blocks": 1}
@@ -21,13 +23,25 @@ def small(**settings):
     return ESRGAN(changed(ESRGAN.demo(), SMALL | settings))
 
 
-def test_contract(tmp_path):
-    check_architecture("esrgan", tmp_path)
+@pytest.mark.parametrize("arch", ["esrgan", "real-esrgan"])
+def test_contract(arch, tmp_path):
+    check_architecture(arch, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"generator": "compact", "convolutions": 3}, {"image_range": "0..1", "discriminator_network": "unet"}]
+)
+def test_contract_with_the_other_networks(settings, tmp_path):
+    check_family("esrgan", small(**settings), tmp_path)
 
 
 @pytest.mark.parametrize("scale", [2, 8])
 def test_contract_at_other_scales(scale, tmp_path):
     check_family("esrgan", small(scale=scale), tmp_path, seed=1)
+
+
+def test_contract_with_pixels_as_channels(tmp_path):
+    check_family("esrgan", small(scale=2, unshuffle=2), tmp_path)
 
 
 def test_the_published_generator_has_the_papers_parameters():
@@ -36,6 +50,49 @@ def test_the_published_generator_has_the_papers_parameters():
     with torch.device("meta"):
         network = family.build_generator(family.full_widths(64))
     assert sum(parameter.numel() for parameter in network.parameters()) == 16_697_987
+
+
+@pytest.mark.parametrize(("convolutions", "parameters"), [(32, 1_213_296), (16, 621_424)])
+def test_the_compact_generator_has_the_published_parameters(convolutions, parameters):
+    family = ESRGAN(changed(ESRGAN.published(), {"generator": "compact", "convolutions": convolutions}))
+    with torch.device("meta"):
+        network = family.build_generator(family.full_widths(64))
+    assert sum(parameter.numel() for parameter in network.parameters()) == parameters
+
+
+def test_the_compact_generator_adds_pixels_to_the_enlarged_image():
+    torch.manual_seed(0)
+    network, image = Compact({"conv1": 4, "conv2": 3}, scale=2), torch.rand(1, 3, 5, 4)
+    with torch.no_grad():
+        output, pixels = network(image), network.head(network.layers(image))
+    for channel, row, column in [(0, 0, 0), (1, 7, 3), (2, 9, 6)]:
+        added = pixels[0, 4 * channel + 2 * (row % 2) + column % 2, row // 2, column // 2]
+        torch.testing.assert_close(output[0, channel, row, column], image[0, channel, row // 2, column // 2] + added)
+
+
+def test_black_and_white_inside_the_generator_are_those_of_the_image_range():
+    family = small(image_range="0..1")
+    network, image = family.build_generator(family.full_widths(8)), torch.rand(1, 3, 6, 5)
+    torch.testing.assert_close(network(2 * image - 1), 2 * network.network(image) - 1)
+
+
+def test_the_content_loss_weighs_the_features_of_each_stage():
+    torch.manual_seed(0)
+    vgg, images = VGGFeatures(DEPTHS["vgg19"]), [torch.rand(2, 3, 16, 16) * 2 - 1 for _ in range(2)]
+    expected, features = 0.0, [((image + 1) / 2 - vgg.mean) / vgg.deviation for image in images]
+    with torch.no_grad():
+        for index, layer in enumerate(vgg.features):
+            features = [layer(one) for one in features]
+            if index in (2, 7, 16, 25, 34):  # conv1_2, conv2_2, conv3_4, conv4_4 and conv5_4 of torchvision
+                expected += STAGE_WEIGHTS[(2, 7, 16, 25, 34).index(index)] * (features[0] - features[1]).abs().mean()
+        joined = [StageFeatures(vgg)(image) for image in images]
+    torch.testing.assert_close((joined[0] - joined[1]).abs().mean(), expected)
+
+
+def test_the_published_real_esrgan_has_the_papers_losses():
+    recipe = RealESRGAN.published()
+    assert (recipe.lambda_pixel, recipe.lambda_perceptual, recipe.lambda_gan) == (1.0, 1.0, 0.1)
+    assert (recipe.size, recipe.batch_size, recipe.lr_g, recipe.beta1, recipe.beta2) == (256, 48, 1e-4, 0.9, 0.99)
 
 
 def test_a_dense_block_is_the_papers_by_hand():
@@ -100,12 +157,13 @@ def test_other_sizes_are_refused():
         small(size=30)
 
 
-def test_compress(tmp_path, monkeypatch):
-    monkeypatch.setattr(DATASETS.load(ESRGAN.demo_source), "sizes", {"train": 20, "val": 4, "test": 4})
+@pytest.mark.parametrize("arch", ["esrgan", "real-esrgan"])
+def test_compress(arch, tmp_path, monkeypatch):
+    monkeypatch.setattr(DATASETS.load(ARCHITECTURES.load(arch).demo_source), "sizes", {"train": 20, "val": 4, "test": 4})
     settings = SMALL | {"pretrain_epochs": 1, "epochs": 1, "batch_size": 10, "budget": "40%"}
-    result = Compressor(Teacher.create("esrgan"), **settings).run()
-    figures = result.measurements()["G"]
-    assert figures["student"]["exact_macs"] <= 0.4 * figures["teacher"]["exact_macs"]
+    result = Compressor(Teacher.create(arch), **settings).run()
+    measurements = result.measurements()["G"]
+    assert measurements["student"]["exact_macs"] <= 0.4 * measurements["teacher"]["exact_macs"]
     result.save(tmp_path)
     with torch.no_grad():
         assert load(tmp_path / "student")(torch.zeros(1, 3, 9, 7)).shape == (1, 3, 36, 28)
