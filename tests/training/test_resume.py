@@ -8,6 +8,7 @@ from gcc.errors import RunError
 from gcc.training.checkpoint import Checkpoints
 from gcc.training.loss_tree import flattened
 from gcc.training.teacher_trainer import Trainer
+from tests.helpers.custom_toys import CUSTOM, settings_of
 from tests.helpers.families import TINY
 
 pytestmark = pytest.mark.usefixtures("small_worlds")
@@ -81,6 +82,21 @@ def test_pools_dropout_and_every_kind_of_student_are_resumed(settings, tmp_path)
     resumed_run = new_run("pix2pix", **settings)
     resumed_run.resume(Checkpoints(tmp_path).newest())
     assert_equal(finished(resumed_run), whole)
+
+
+@pytest.mark.parametrize("task", ["paired", pytest.param("super-resolution", marks=pytest.mark.slow)])
+def test_a_generator_of_ones_own_is_resumed(task, tmp_path):
+    def new():
+        torch.manual_seed(0)
+        settings = settings_of(task) | {"epochs": 2}
+        return Compressor(generator=CUSTOM[task][0](), task=task, data=CUSTOM[task][2], device="cpu", **settings)
+
+    whole = finished(new())
+    for after in (2, len(whole[1]) - 3):
+        stopped(new(), after, tmp_path / str(after))
+        resumed_run = new()
+        resumed_run.resume(Checkpoints(tmp_path / str(after)).newest())
+        assert_equal(finished(resumed_run), whole)
 
 
 def test_the_training_of_a_teacher_is_resumed(tmp_path):
