@@ -69,7 +69,12 @@ def comparison_rows(columns: Mapping[str, Measurements]) -> list[Row]:
     resolution = first["resolution"]
     rows = [
         Row("exact_macs", f"MACs at {resolution}, exact", _costs(measured, "exact_macs")),
-        Row("paper_macs", f"MACs at {resolution}, paper's counter", _costs(measured, "paper_macs")),
+        # The paper's counter does not know the operators of a pruned graph.
+        *(
+            [Row("paper_macs", f"MACs at {resolution}, paper's counter", _costs(measured, "paper_macs"))]
+            if any(measurements["paper_macs"] for measurements in measured)
+            else []
+        ),
         Row("parameters", "parameters", _costs(measured, "parameters")),
         Row("latency_ms", f"latency ({first['latency_on']})", _latencies(measured, "latency_ms", ".1f")),
     ]

@@ -48,11 +48,9 @@ class Cost:
     resolution: str
 
     def __str__(self) -> str:
-        """Show every number with its counter, and the resolution."""
-        return (
-            f"{with_prefix(self.macs)} MACs exact, {with_prefix(self.paper_macs)} MACs by the paper's counter at {self.resolution}, "
-            f"{with_prefix(self.parameters)} parameters"
-        )
+        """Show every number with its counter, and the resolution. The paper's counter finds nothing in a pruned graph, and is left out."""
+        paper = f", {with_prefix(self.paper_macs)} MACs by the paper's counter" if self.paper_macs else ""
+        return f"{with_prefix(self.macs)} MACs exact{paper} at {self.resolution}, {with_prefix(self.parameters)} parameters"
 
 
 def cost_of(network: nn.Module, *examples: Any) -> Cost:
