@@ -156,7 +156,8 @@ class Compressor(TrainingLoop):
     @property
     def _search_starts_trained(self) -> bool:
         """Whether the pair that the first step trains is the pretrained one."""
-        return self.context.teacher.is_trained and self.recipe.prune_width == self.recipe.ngf
+        same_width = self.recipe.prune_width == self.recipe.ngf or self.architecture.has_one_width
+        return self.context.teacher.is_trained and same_width
 
     @property
     def _new_roles(self) -> list[str]:

@@ -176,6 +176,11 @@ def _saved_options(out: Path, command: str, options: dict[str, Any]) -> dict[str
         # A run that counts epochs may go on for a number of steps, and the other way round.
         changed |= LENGTH_FIELDS
     saved = load_command(out, command, options, changed - {"data"}) | {"out": out}
+    if saved.get("generator") and "generator" not in changed:
+        raise GccError(
+            f"the run in {out} trains a generator that {saved['generator']} makes, and code that a file names is not imported: "
+            f"give --generator {saved['generator']} again"
+        )
     if "data" not in changed:
         return saved
     before, data = saved["data"], options["data"]

@@ -18,6 +18,10 @@ from gcc.models.value_range import USUAL, require_range
 from gcc.recipe import changed, fields
 from gcc.registry import TASKS
 
+FROZEN: dict[str, Any] = {"train_teacher": False, "lambda_distill_d": 0.0, "lambda_global": 0.0}
+"""The recipe of a teacher without a discriminator: it stays as it is, and no loss reads its discriminator. Trained on against a new one, a
+good teacher becomes worse before the two are in balance."""
+
 
 def family_for(
     task: str,
@@ -55,23 +59,29 @@ def family_for(
     own, _ = unwrapped(generator)
     if example is None:
         recipe = family.published()
-        sizes = {name: value for name, value in settings.items() if name in fields(type(recipe)) and "size" in name}
+        sizes = {
+            name: value for name, value in settings.items() if name in ("size", "image_width", "cost_size") and name in fields(type(recipe))
+        }
         example = torch.zeros(family.input_shape_of(changed(recipe, sizes)))
     require_values(own, (example,))
-    full = family.in_range(copy_of(own).cpu(), colours)
+    own = copy_of(own).cpu().requires_grad_(True)
+    full = family.in_range(own, colours)
     output_shape = _output_shape(full, example[:1].cpu())
+    if gates is not None and discriminator is not None:
+        gates = [path.removeprefix(unwrapped(discriminator)[1]) for path in gates]
     networks = CustomNetworks(
         lambda: full,
         f"spandrel's {zoo.network}" if zoo else f"{type(own).__module__}.{type(own).__qualname__}",
         (1, *example.shape[1:]),
         output_shape,
         colours,
-        None if discriminator is None else copy_of(unwrapped(discriminator)[0]).cpu(),
+        None if discriminator is None else copy_of(unwrapped(discriminator)[0]).cpu().requires_grad_(True),
         gates,
         losses,
         zoo,
+        own=lambda: copy_of(own),
     )
-    return family.of(networks), family.settings_of(networks.input_shape, output_shape)
+    return family.of(networks), family.settings_of(networks.input_shape, output_shape) | (FROZEN if discriminator is None else {})
 
 
 def _output_shape(generator: nn.Module, example: Tensor) -> tuple[int, ...]:

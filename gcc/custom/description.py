@@ -61,7 +61,9 @@ def parse(
     own = factory or (zoo.build if zoo else None)
     make = None if own is None else lambda: in_range(_made(own), value_range)
     input_shape, output_shape = (_shape(name, description[name]) for name in ("input_shape", "output_shape"))
-    return CustomNetworks(make, made_by, input_shape, output_shape, value_range, zoo=zoo, known_channels=channels, known_multiple=multiple)
+    return CustomNetworks(
+        make, made_by, input_shape, output_shape, value_range, zoo=zoo, known_channels=channels, known_multiple=multiple, own=factory
+    )
 
 
 def _range(value: Any) -> ValueRange:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from gcc.custom.description import describe, parse
 from gcc.custom.networks import CustomNetworks
+from gcc.errors import GccError
 from gcc.losses.selectors import find_stages
 from gcc.models.build import generator_on_meta
 from gcc.models.calls import located_errors
@@ -21,8 +22,10 @@ from gcc.models.value_range import USUAL, InRange, ValueRange
 from gcc.pruning.graph.reset import reset
 from gcc.recipe import Recipe
 from gcc.registry import Architecture, Batch, Gate, Group, Networks, Samples, Taps, Width, no_gate
+from gcc.utils.arguments import shown
 
 R = TypeVar("R", bound=Recipe)
+TAKEN_NAMES = {"G", "distill_G", "distill_D", "imbalance", "arch", "D_real", "D_fake", "D_penalty"}
 GENERATOR_TAPS, DISCRIMINATOR_TAPS = 4, 2
 """Numbers of distilled layers, as in most rows of Table II."""
 
@@ -39,6 +42,11 @@ class CustomGAN(Architecture[R], abc.ABC, Generic[R]):
     def of(cls, networks: CustomNetworks) -> type[Self]:
         """Return the family of these networks."""
         return type(cls.__name__, (cls,), {"networks": networks, "__module__": cls.__module__, "__doc__": cls.__doc__})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let a process that reads data have the family without its networks: their code may not be picklable."""
+        task = next(base for base in type(self).__mro__[1:])
+        return _unpickled, (task, describe(self.networks), self.recipe)
 
     @classmethod
     def demo(cls) -> R:
@@ -89,7 +97,7 @@ class CustomGAN(Architecture[R], abc.ABC, Generic[R]):
         if self.networks.losses is None:
             return super().task_losses(networks, batch, samples)
         (fake,) = samples.values()
-        return dict(self.networks.losses(fake, batch))
+        return checked_losses(self.networks.losses(fake, batch))
 
     @property
     def size_multiple(self) -> int | None:
@@ -137,6 +145,23 @@ class CustomGAN(Architecture[R], abc.ABC, Generic[R]):
         """Return zeros of the shape that the discriminator gets, for one sample."""
         batch = self.example_batch()
         return self.pairs(batch, self.example_samples(batch))["D"].real
+
+
+def _unpickled(task: type[CustomGAN[Any]], description: Mapping[str, Any], recipe: Recipe) -> CustomGAN[Any]:
+    return task.described(description, None)(recipe)
+
+
+def checked_losses(losses: Any) -> dict[str, Tensor]:
+    """Return the losses that a user's function returned.
+
+    Raises:
+        GccError: they are not scalars by names of their own.
+    """
+    if not isinstance(losses, Mapping) or not all(isinstance(loss, Tensor) and loss.ndim == 0 for loss in losses.values()):
+        raise GccError(f"losses returned {shown(losses)}: expected a dictionary of scalars, each a tensor without dimensions, by name")
+    if taken := TAKEN_NAMES & losses.keys():
+        raise GccError(f"losses returned {', '.join(sorted(taken))}: these are names of the method's own losses; rename them")
+    return dict(losses)
 
 
 def _evenly(paths: Sequence[str], count: int) -> tuple[str, ...]:

@@ -46,6 +46,7 @@ class CustomNetworks:
         zoo: how the generator is made, if it is one of spandrel's.
         known_channels: channels of every group, by name, if the generator is not there to be traced.
         known_multiple: `size_multiple` in the same case.
+        own: returns the generator as the user brought it, with images in its own range, to read students with.
     """
 
     make: Callable[[], nn.Module] | None
@@ -59,6 +60,7 @@ class CustomNetworks:
     zoo: ZooNetwork | None = None
     known_channels: Mapping[str, int] = field(default_factory=dict)
     known_multiple: int | None = None
+    own: Callable[[], nn.Module] | None = None
 
     @cached_property
     def generator(self) -> nn.Module:

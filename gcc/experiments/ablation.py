@@ -117,6 +117,8 @@ class Ablation(RunGroup[Measurements]):
         for name in self.variants:
             preset(name)
         self.seeds = seeds
+        if self.first.recipe.start == "inherited":
+            raise GccError('an ablation gives all students the same widths, which none inherits: give `start="fresh"`')
 
     @cached_property
     def first(self) -> Compressor:

@@ -10,6 +10,7 @@ from gcc.errors import GccError
 
 ValueRange = tuple[float, float]
 """The values that mean black and white."""
+LARGEST = 1e9
 USUAL: ValueRange = (-1.0, 1.0)
 
 
@@ -49,6 +50,6 @@ def require_range(value_range: Sequence[float]) -> ValueRange:
     Raises:
         GccError: it is not a range.
     """
-    if len(value_range) != 2 or not value_range[0] < value_range[1]:
+    if len(value_range) != 2 or not -LARGEST <= value_range[0] < value_range[1] <= LARGEST:
         raise GccError(f"value_range = {tuple(value_range)}: expected the values of black and white, such as (0, 1) or (-1, 1)")
     return float(value_range[0]), float(value_range[1])

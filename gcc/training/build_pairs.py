@@ -34,7 +34,7 @@ def teacher_networks(context: RunContext, base: int, use: str) -> tuple[dict[str
     """
     generators = build_generators(context.architecture, context.full_widths(base), use)
     discriminators = build_discriminators(context.architecture, use)
-    if base == context.recipe.ngf:
+    if base == context.recipe.ngf or context.architecture.has_one_width:
         context.teacher.load_into(generators, discriminators)
     return generators, discriminators
 
@@ -64,7 +64,7 @@ def saved_student(context: RunContext, folder: Path) -> dict[str, Artifact]:
     Raises:
         ArtifactError: the folder contains no student of this family with these levels.
     """
-    saved = read(folder, role="student")
+    saved = read(folder, role="student", factory=context.teacher.factory)
     names = context.architecture.widths(context.recipe.ngf).keys()
     for generator in context.architecture.generators:
         if generator not in saved or saved[generator].arch != context.arch or saved[generator].widths.keys() != names:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from gcc.data.loader import Loader
 from gcc.data.splits import DataSplits
@@ -32,6 +33,10 @@ from gcc.utils.arguments import shown
 from gcc.utils.device import choose_device
 from gcc.utils.distributed import Ranks, init_distributed
 from gcc.utils.weights import Weights
+
+EXPECTED_TEACHER = (
+    "expected Teacher.create('pix2pix') or Teacher.load(folder), or, for a generator of your own, `generator` and `task` in its place"
+)
 
 
 class Stream(IntEnum):
@@ -69,6 +74,8 @@ class RunContext:
     """
 
     def __init__(self, teacher: Teacher, config: RunConfig, settings: Mapping[str, Any], datasets: TorchDatasets | None = None) -> None:
+        if not isinstance(teacher, Teacher):
+            raise GccError(f"{shown(teacher)} is not a teacher: {EXPECTED_TEACHER}")
         self.teacher = teacher
         self.config = config
         self.arch = teacher.arch
@@ -113,8 +120,11 @@ class RunContext:
         Raises:
             GccError: an option, the recipe, the device, a plugin or the data cannot be used.
         """
-        networks, options = split_networks(options)
-        teacher = _teacher_of(teacher, networks, RunConfig.split(options)[1])
+        if teacher is None:
+            networks, options = split_networks(options)
+            teacher = _teacher_of(networks, RunConfig.split(options)[1])
+        elif isinstance(options.get("generator"), nn.Module):
+            raise GccError("a teacher and a generator are given: leave out either")
         if data is None or isinstance(data, str | Path):
             return cls(teacher, *RunConfig.split({"data": data, **options}))
         if options.get("dataset"):
@@ -248,21 +258,14 @@ class RunContext:
         self.weights.require_asked()
 
 
-def _teacher_of(teacher: Teacher | None, networks: Mapping[str, Any], settings: Mapping[str, Any]) -> Teacher:
-    """Return the teacher, or that of the networks that the user brings.
+def _teacher_of(networks: Mapping[str, Any], settings: Mapping[str, Any]) -> Teacher:
+    """Return the teacher of the networks that the user brings.
 
     Raises:
-        GccError: both are given, or neither, or the networks do not fit the task.
+        GccError: there are none, or they do not fit the task.
     """
     if not networks:
-        if not isinstance(teacher, Teacher):
-            raise GccError(
-                f"{shown(teacher)} is not a teacher: expected Teacher.create('pix2pix') or Teacher.load(folder), or `generator` and `task` "
-                "for a generator of your own"
-            )
-        return teacher
-    if teacher is not None:
-        raise GccError(f"a teacher and {', '.join(networks)} are given: leave out either")
+        raise GccError(f"no teacher: {EXPECTED_TEACHER}")
     if missing := [name for name in ("generator", "task") if name not in networks]:
         raise GccError(f"`{missing[0]}` is missing: for a generator of your own, give `generator` and `task`")
     return Teacher.of(**networks, **{name: value for name, value in settings.items() if name != "discriminator"})
@@ -277,7 +280,8 @@ def _require_frozen(teacher: Teacher, recipe: Recipe) -> None:
     if not teacher.is_trained:
         raise RecipeError("train_teacher = false needs a trained teacher, and this one is not pretrained: give one with `teacher`")
     if recipe.reads_teacher_discriminators and not teacher.has_discriminators:
+        remedy = "import them with `gcc import --discriminator`" if teacher.folder else "give `discriminator`"
         raise RecipeError(
-            f"train_teacher = false needs a teacher with trained discriminators, and {teacher.folder} has none: import them with "
-            "`gcc import --discriminator`, or use no loss that reads them (`lambda_distill_d=0`, `lambda_global=0`)"
+            f"train_teacher = false needs a teacher with trained discriminators, and {teacher.folder or 'the generator'} has none: "
+            f"{remedy}, or use no loss that reads them (`lambda_distill_d=0`, `lambda_global=0`)"
         )

@@ -43,7 +43,7 @@ def require_right_range(architecture: Architecture[Any], generators: Networks, d
     given = architecture.networks.value_range
     errors = {candidate: _error(architecture, architecture.in_range(own, candidate), data) for candidate in {*CANDIDATES, given}}
     best = min(errors, key=lambda candidate: errors[candidate])
-    if errors[best] < PLAUSIBLE and errors[best] < CLEAR * errors[given]:
+    if errors[best] < PLAUSIBLE <= errors[given] and errors[best] < CLEAR * errors[given]:
         raise GccError(
             f"the generator's output differs from the real images by {errors[given]:.2g} with value_range = {given}, and by "
             f"{errors[best]:.2g} with {best}: give `value_range={best}`"

@@ -80,8 +80,11 @@ def synchronised(network: nn.Module, ranks: Ranks) -> nn.Module:
     Raises:
         GccError: a batch norm is not for images.
     """
-    if isinstance(network, nn.BatchNorm2d):
-        return JointBatchNorm2d(network, ranks)
+    if type(network) is nn.BatchNorm2d:
+        joint = JointBatchNorm2d(network, ranks)
+        # A gate may be a child of the norm, called by a hook.
+        joint._modules, joint._forward_hooks = network._modules, network._forward_hooks
+        return joint
     if isinstance(network, _BatchNorm):
         raise GccError(f"{type(network).__name__} cannot be shared by several processes: expected BatchNorm2d, or train in one process")
     for name, child in network.named_children():

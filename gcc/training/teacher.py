@@ -169,6 +169,12 @@ class Teacher:
         return self.custom or saved or ARCHITECTURES.load(self.arch)
 
     @property
+    def factory(self) -> Callable[[], nn.Module] | None:
+        """What makes the full generator, for reading students, if it is one of the user's own code."""
+        networks = getattr(self.family, "networks", None)
+        return networks.own if networks is not None and networks.zoo is None else None
+
+    @property
     def is_trained(self) -> bool:
         """Whether its generators have trained weights."""
         return bool(self.pretrained) or self.custom is not None

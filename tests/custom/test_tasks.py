@@ -92,7 +92,8 @@ def test_a_discriminator_of_ones_own_plays_with_gates_and_its_weights(tmp_path):
         ({"generator": Translator(), "task": "paired", "example": torch.zeros(1, 4, 8, 8)}, "expected a generator that runs on this input"),
         ({"generator": torch.nn.Flatten(), "task": "paired", "size": 8}, r"returns \(1, 192\): expected images"),
         ({"teacher": Teacher.create("pix2pix"), "generator": Translator(), "task": "paired"}, "leave out either"),
-        ({}, "None is not a teacher: expected Teacher.create"),
+        ({}, "no teacher: expected Teacher.create"),
+        ({"teacher": Translator()}, "is not a teacher: expected Teacher.create"),
     ],
 )
 def test_networks_that_do_not_fit_the_task_are_refused(arguments, message):
