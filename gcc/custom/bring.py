@@ -55,7 +55,9 @@ def family_for(
     own, _ = unwrapped(generator)
     if example is None:
         recipe = family.published()
-        sizes = {name: value for name, value in settings.items() if name in fields(type(recipe)) and "size" in name}
+        sizes = {
+            name: value for name, value in settings.items() if name in fields(type(recipe)) and ("size" in name or name.endswith("_nc"))
+        }
         example = torch.zeros(family.input_shape_of(changed(recipe, sizes)))
     require_values(own, (example,))
     full = family.in_range(copy_of(own).cpu(), colours)
