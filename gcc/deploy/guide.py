@@ -12,12 +12,14 @@ import numpy as np
 from gcc.artifacts.config import Artifact
 from gcc.deploy.inputs import Inputs
 from gcc.deploy.side_by_side import InputHalves
-from gcc.recipe import RGB
 from gcc.utils.files import write_text
 from gcc.utils.templates import render
 
 PACKAGES = {"onnx": "onnxruntime", "torchscript": "torch", "pt2": "torch"}
 """The package that runs a file, by format; other formats hold weights only."""
+
+MODES = {1: "grey", 3: "RGB", 4: "RGBA"}
+"""Images that the script reads and writes, by their number of channels."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,8 @@ class Guide:
             normal = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
             runs = len(shape) == 1 and drawn is not None and np.array_equal(np.asarray(drawn), normal)
         else:
-            runs = len(shape) == 3 and shape[0] == RGB
-        return self.format in PACKAGES and runs and self.artifact.output_channels == RGB
+            runs = len(shape) == 3 and shape[0] in MODES
+        return self.format in PACKAGES and runs and self.artifact.output_channels in MODES
 
     def write(self, path: Path) -> list[Path]:
         """Write `FILE.README.md` and `FILE.infer.py` next to an exported file, and return their paths.
@@ -115,6 +117,9 @@ class Guide:
             "format": self.format,
             "noise": self.takes_noise,
             "length": self.inputs.shape[0],
+            "channels": self.inputs.shape[0],
+            "mode": _colours(self.inputs.shape[0]),
+            "output": self.artifact.output_channels,
             "multiple": self.multiple,
             "height": height,
             "width": width,
@@ -132,4 +137,4 @@ class Guide:
 
 
 def _colours(channels: int) -> str:
-    return {1: "grey", RGB: "RGB"}.get(channels, f"{channels} channels")
+    return MODES.get(channels, f"{channels} channels")
