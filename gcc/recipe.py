@@ -31,6 +31,8 @@ Schedule = Literal["linear", "step"]
 LARGEST_WIDTH = 4096
 LARGEST_SIZE = 16384
 LARGEST_NUMBER = 1e300
+RGB = 3
+"""Channels of an image of red, green and blue."""
 
 RENAMED: Mapping[str, str] = {
     "alpha_decay": "alpha_decay_epochs",
@@ -50,6 +52,7 @@ RENAMED_CONSTANTS = {"Counter": "MacCounter", "COUNT": "POSITIVE", "WEIGHT": "NO
 
 Range = tuple[float, float]
 WIDTH: Range = (1, LARGEST_WIDTH)
+CHANNELS: Range = (1, 64)
 POSITIVE: Range = (1, 10**9)
 NON_NEGATIVE: Range = (0, 10**9)
 UNIT_INTERVAL: Range = (0, 1)
@@ -338,6 +341,17 @@ def with_new_fields(recipe: Recipe, saved: Mapping[str, Any]) -> dict[str, Any]:
 def image_size(recipe: Recipe) -> tuple[int, int]:
     """Return the width and the height of the training images: `size`, unless the family's recipe has an `image_width`."""
     return getattr(recipe, "image_width", None) or recipe.size, recipe.size
+
+
+def image_channels(recipe: Recipe) -> tuple[int, int]:
+    """Return the channels of images A and B; if the task has one kind of image, both numbers are its channels.
+
+    >>> image_channels(Recipe(size=64))
+    (3, 3)
+    """
+    target: int = getattr(recipe, "output_nc", RGB)
+    source: int = getattr(recipe, "input_nc", target)
+    return (target, source) if getattr(recipe, "direction", "AtoB") == "BtoA" else (source, target)
 
 
 def size_text(recipe: Recipe) -> str:

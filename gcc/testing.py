@@ -27,7 +27,7 @@ from gcc.deploy.translate import in_tiles
 from gcc.errors import GccError, PluginError
 from gcc.losses.distillation import modules_at, tapped
 from gcc.losses.layers import build_projections, select_layers
-from gcc.models.build import build_discriminators, build_generators, generator_on_meta
+from gcc.models.build import build_discriminators, build_generators, generator_on_meta, generators_on_meta
 from gcc.models.gate import ChannelGate, gates
 from gcc.models.modules import NORMS, Widths, on_meta, without_autocast
 from gcc.pruning.cost import generator_cost
@@ -164,9 +164,8 @@ def check_layers(architecture: Architecture[Any]) -> None:
     """
     full = architecture.full_widths(architecture.recipe.ngf)
     halves = {name: max(1, channels // 2) for name, channels in full.items()}
-    teachers = {name: generator_on_meta(architecture, full) for name in architecture.generators}
-    students = {name: generator_on_meta(architecture, halves) for name in architecture.generators}
-    discriminators = {name: on_meta(architecture.build_discriminator) for name in architecture.discriminators}
+    teachers, students = (generators_on_meta(architecture, dict.fromkeys(architecture.generators, widths)) for widths in (full, halves))
+    discriminators = {name: on_meta(architecture.for_network(name).build_discriminator) for name in architecture.discriminators}
     layers = select_layers(architecture, teachers, discriminators)
     with torch.device("meta"), torch.no_grad():
         batch = architecture.example_batch()
@@ -303,8 +302,8 @@ def check_step(architecture: Architecture[Any]) -> None:
     _check_taps(architecture.taps().generator, generators)
     _check_taps(architecture.taps().discriminator, discriminators)
     columns = architecture.visuals(batch, {"teacher": samples, "student": samples})
-    are_images = all(column.ndim == 4 and column.shape[1] == 3 for column in columns.values())
-    _require(are_images, "visuals returns columns that are not (N, 3, H, W)")
+    are_images = all(column.ndim == 4 for column in columns.values())
+    _require(are_images, "visuals returns columns that are not (N, C, H, W)")
     eval_samples = architecture.eval_samples(batch, samples)
     _require(
         eval_samples.keys() == generators.keys(), f"eval_samples has {sorted(eval_samples)}: expected the generators {sorted(generators)}"

@@ -16,7 +16,7 @@ from gcc.artifacts.tensors import load_network
 from gcc.errors import ArtifactError, GccError, suggestion
 from gcc.models.build import generator_on_meta
 from gcc.models.modules import Widths
-from gcc.recipe import Recipe, changed, current_names
+from gcc.recipe import RGB, Recipe, changed, current_names
 from gcc.registry import ARCHITECTURES, TASKS, Architecture, MetricKey
 from gcc.utils.memory import free_memory
 
@@ -85,7 +85,17 @@ class Artifact:
         Raises:
             ArtifactError: `model.safetensors` is damaged or does not fit the architecture.
         """
-        return load_network(self.folder / WEIGHTS, partial(self.architecture.build_generator, self.widths)).eval()
+        own = self.architecture.for_network(self.generator)
+        return load_network(self.folder / WEIGHTS, partial(own.build_generator, self.widths)).eval()
+
+    def example_input(self) -> Tensor:
+        """Return one input of the generator, (1, ...), all zeros."""
+        return self.architecture.for_network(self.generator).example_input()
+
+    @property
+    def output_channels(self) -> int:
+        """The channels of the images that the generator returns."""
+        return int(getattr(self.architecture.for_network(self.generator).recipe, "output_nc", RGB))
 
     def to_json(self) -> str:
         """Return the text of `config.json`."""

@@ -201,7 +201,7 @@ def read_discriminators(folder: Path, architecture: Architecture[Any]) -> dict[s
     """
 
     def build() -> nn.ModuleDict:
-        return nn.ModuleDict({name: architecture.build_discriminator() for name in architecture.discriminators})
+        return nn.ModuleDict({name: architecture.for_network(name).build_discriminator() for name in architecture.discriminators})
 
     return dict(load_network(folder / DISCRIMINATORS, build).named_children()) if has_discriminators(folder) else {}
 

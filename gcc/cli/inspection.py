@@ -53,7 +53,7 @@ def inspect_saved(folder: Path, factory: Factory | None = None) -> Iterator[Rend
         GccError: the folder has no readable generator.
     """
     for artifact in read(folder, factory=factory).values():
-        architecture = artifact.architecture
+        architecture = artifact.architecture.for_network(artifact.generator)
         artifact.network()  # Raises an error if the weights are damaged.
         yield facts_table({"architecture": artifact.arch, "generator": artifact.generator, "role": artifact.role})
         yield layer_table(architecture, artifact.widths)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import click
 
-FIELDS = ("beta1", "gan_mode", "lambda_A", "lambda_B", "lambda_L1", "lambda_identity", "ndf", "ngf", "norm", "pool_size")
+FIELDS = (
+    *("beta1", "gan_mode", "input_nc", "lambda_A", "lambda_B", "lambda_L1", "lambda_identity"),
+    *("ndf", "ngf", "norm", "output_nc", "pool_size"),
+)
 """Flags that are recipe fields of the same name."""
 COUNTERPARTS = {
     "--batch_size": "--batch-size",

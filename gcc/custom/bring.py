@@ -18,6 +18,8 @@ from gcc.models.value_range import USUAL, require_range
 from gcc.recipe import changed, fields
 from gcc.registry import TASKS
 
+SHAPE_FIELDS = ("size", "image_width", "cost_size", "input_nc", "output_nc")
+"""The recipe fields that decide the shape of an example."""
 FROZEN: dict[str, Any] = {"train_teacher": False, "lambda_distill_d": 0.0, "lambda_global": 0.0}
 """The recipe of a teacher without a discriminator: it stays as it is, and no loss reads its discriminator. Trained on against a new one, a
 good teacher becomes worse before the two are in balance."""
@@ -59,9 +61,7 @@ def family_for(
     own, _ = unwrapped(generator)
     if example is None:
         recipe = family.published()
-        sizes = {
-            name: value for name, value in settings.items() if name in ("size", "image_width", "cost_size") and name in fields(type(recipe))
-        }
+        sizes = {name: value for name, value in settings.items() if name in SHAPE_FIELDS and name in fields(type(recipe))}
         example = torch.zeros(family.input_shape_of(changed(recipe, sizes)))
     require_values(own, (example,))
     own = copy_of(own).cpu().requires_grad_(True)

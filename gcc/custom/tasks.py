@@ -14,9 +14,18 @@ from gcc.custom.gan import CustomGAN
 from gcc.errors import GccError
 from gcc.models.discriminators import DCGANDiscriminator, UNetDiscriminator
 from gcc.models.layers import PatchDiscriminator
-from gcc.models.tasks import FromNoise, NoiseRecipe, PairedRecipe, PairedTranslation, SuperResolution, SuperResolutionRecipe, example_image
+from gcc.models.tasks import (
+    CHANNEL_RANGES,
+    FromNoise,
+    NoiseRecipe,
+    PairedRecipe,
+    PairedTranslation,
+    SuperResolution,
+    SuperResolutionRecipe,
+    example_image,
+)
 from gcc.models.value_range import USUAL, OutputInRange, ValueRange
-from gcc.recipe import LARGEST_SIZE, GanMode, Recipe, size_fields
+from gcc.recipe import CHANNELS, LARGEST_SIZE, RGB, GanMode, Recipe, size_fields
 from gcc.registry import Batch, EvalSample, Gate, Networks, Pair, Samples
 
 
@@ -42,15 +51,14 @@ class Paired(CustomGAN[CustomPairedRecipe], PairedTranslation[CustomPairedRecipe
 
     @classmethod
     def input_shape_of(cls, recipe: CustomPairedRecipe) -> tuple[int, ...]:
-        return tuple(example_image(recipe).shape)
+        return tuple(example_image(recipe, recipe.input_nc).shape)
 
     @classmethod
     def settings_of(cls, input_shape: Sequence[int], output_shape: Sequence[int]) -> dict[str, Any]:
-        require_images("paired", input_shape, output_shape)
-        return size_fields((input_shape[3], input_shape[2]))
+        return translation_settings("paired", input_shape, output_shape)
 
     def default_discriminator(self, gate: Gate) -> nn.Module:
-        return PatchDiscriminator(6, self.recipe.ndf, "batch", gate)
+        return PatchDiscriminator(self.recipe.input_nc + self.recipe.output_nc, self.recipe.ndf, "batch", gate)
 
     def example_samples(self, batch: Batch) -> Samples:
         return {"fake": self._target(batch)}
@@ -60,7 +68,7 @@ class Paired(CustomGAN[CustomPairedRecipe], PairedTranslation[CustomPairedRecipe
 class CustomUnpairedRecipe(Recipe):
     """Unpaired translation in one direction by a generator that a user brings."""
 
-    ranges = {**Recipe.ranges, "image_width": (1, LARGEST_SIZE)}
+    ranges = {**Recipe.ranges, **CHANNEL_RANGES, "image_width": (1, LARGEST_SIZE)}
 
     size: int = 256
     metric: str = "l1"
@@ -72,6 +80,10 @@ class CustomUnpairedRecipe(Recipe):
     start: Literal["fresh", "inherited"] = "inherited"
     image_width: int | None = None
     """Width of the training images if they are not squares; `size` is then the height. `--size WxH` sets both."""
+    input_nc: int = RGB
+    """Channels of the images of A, the generator's input."""
+    output_nc: int = RGB
+    """Channels of the images of B."""
 
 
 class Unpaired(CustomGAN[CustomUnpairedRecipe]):
@@ -87,18 +99,17 @@ class Unpaired(CustomGAN[CustomUnpairedRecipe]):
 
     @classmethod
     def input_shape_of(cls, recipe: CustomUnpairedRecipe) -> tuple[int, ...]:
-        return tuple(example_image(recipe).shape)
+        return tuple(example_image(recipe, recipe.input_nc).shape)
 
     @classmethod
     def settings_of(cls, input_shape: Sequence[int], output_shape: Sequence[int]) -> dict[str, Any]:
-        require_images("unpaired", input_shape, output_shape)
-        return size_fields((input_shape[3], input_shape[2]))
+        return translation_settings("unpaired", input_shape, output_shape)
 
     def default_discriminator(self, gate: Gate) -> nn.Module:
-        return PatchDiscriminator(3, self.recipe.ndf, "instance", gate)
+        return PatchDiscriminator(self.recipe.output_nc, self.recipe.ndf, "instance", gate)
 
     def example_batch(self) -> Batch:
-        return {"A": example_image(self.recipe), "B": example_image(self.recipe)}
+        return {"A": example_image(self.recipe, self.recipe.input_nc), "B": example_image(self.recipe, self.recipe.output_nc)}
 
     def example_samples(self, batch: Batch) -> Samples:
         return {"fake": batch["B"]}
@@ -145,21 +156,22 @@ class CustomSuperResolution(CustomGAN[CustomSuperResolutionRecipe], SuperResolut
 
     @classmethod
     def input_shape_of(cls, recipe: CustomSuperResolutionRecipe) -> tuple[int, ...]:
-        return 1, 3, recipe.cost_size, recipe.cost_size
+        return 1, recipe.output_nc, recipe.cost_size, recipe.cost_size
 
     @classmethod
     def settings_of(cls, input_shape: Sequence[int], output_shape: Sequence[int]) -> dict[str, Any]:
-        height, width = input_shape[2:]
+        _, channels, height, width = input_shape
         scale = output_shape[2] // height
-        if output_shape[1] != 3 or tuple(output_shape[2:]) != (scale * height, scale * width) or scale not in (2, 4, 8):
+        if tuple(output_shape[1:]) != (channels, scale * height, scale * width) or scale not in (2, 4, 8):
             raise GccError(
-                f"the generator returns {tuple(output_shape)} for {tuple(input_shape)}: the task super-resolution expects images with 3 "
-                "channels of 2, 4 or 8 times the height and width"
+                f"the generator returns {tuple(output_shape)} for {tuple(input_shape)}: the task super-resolution expects images with "
+                "the input's channels, and 2, 4 or 8 times its height and width"
             )
-        return {"scale": scale, "cost_size": height}
+        require_channels(channels)
+        return {"scale": scale, "cost_size": height, "output_nc": channels}
 
     def default_discriminator(self, gate: Gate) -> nn.Module:
-        return UNetDiscriminator(3, self.recipe.ndf, gate)
+        return UNetDiscriminator(self.recipe.output_nc, self.recipe.ndf, gate)
 
     def example_samples(self, batch: Batch) -> Samples:
         return {"sr": batch["hr"]}
@@ -193,19 +205,20 @@ class Noise(CustomGAN[CustomNoiseRecipe], FromNoise[CustomNoiseRecipe]):
 
     @classmethod
     def settings_of(cls, input_shape: Sequence[int], output_shape: Sequence[int]) -> dict[str, Any]:
-        if len(output_shape) != 4 or output_shape[1] != 3 or output_shape[2] != output_shape[3]:
-            raise GccError(f"the generator returns {tuple(output_shape)}: the task noise expects square images with 3 channels")
-        return {"z_dim": input_shape[1], "size": output_shape[2]}
+        if len(output_shape) != 4 or output_shape[2] != output_shape[3]:
+            raise GccError(f"the generator returns {tuple(output_shape)}: the task noise expects square images")
+        require_channels(output_shape[1])
+        return {"z_dim": input_shape[1], "size": output_shape[2], "output_nc": output_shape[1]}
 
     @property
     def size_multiple(self) -> None:
         return None
 
     def default_discriminator(self, gate: Gate) -> nn.Module:
-        return DCGANDiscriminator(3, self.recipe.size, self.recipe.ndf, gate)
+        return DCGANDiscriminator(self.recipe.output_nc, self.recipe.size, self.recipe.ndf, gate)
 
     def example_batch(self) -> Batch:
-        return {"real": torch.zeros(1, 3, self.recipe.size, self.recipe.size), "z": self.example_input()}
+        return {"real": example_image(self.recipe, self.recipe.output_nc), "z": self.example_input()}
 
     def example_samples(self, batch: Batch) -> Samples:
         return {"fake": batch["real"]}
@@ -214,14 +227,29 @@ class Noise(CustomGAN[CustomNoiseRecipe], FromNoise[CustomNoiseRecipe]):
         return torch.from_numpy(random.standard_normal(self.networks.input_shape[1:], dtype=np.float32))
 
 
-def require_images(task: str, input_shape: Sequence[int], output_shape: Sequence[int]) -> None:
-    """Refuse a generator whose output is not an image with 3 channels of the size of its input.
+def translation_settings(task: str, input_shape: Sequence[int], output_shape: Sequence[int]) -> dict[str, Any]:
+    """Return the size and the channels of a generator that translates images.
 
     Raises:
-        GccError: it is not.
+        GccError: its output is not an image of the size of its input.
     """
-    if len(input_shape) != 4 or input_shape[1] != 3 or tuple(output_shape) != tuple(input_shape):
+    if len(input_shape) != 4 or tuple(output_shape[2:]) != tuple(input_shape[2:]):
         raise GccError(
-            f"the generator returns {tuple(output_shape)} for {tuple(input_shape)}: the task {task} expects an image with 3 channels and "
-            "one of the same size"
+            f"the generator returns {tuple(output_shape)} for {tuple(input_shape)}: the task {task} expects an image and one of "
+            "the same size"
         )
+    channels = {"input_nc": input_shape[1], "output_nc": output_shape[1]}
+    for number in channels.values():
+        require_channels(number)
+    return size_fields((input_shape[3], input_shape[2])) | channels
+
+
+def require_channels(number: int) -> None:
+    """Refuse a number of channels that no recipe has.
+
+    Raises:
+        GccError: it is out of range.
+    """
+    least, most = CHANNELS
+    if not least <= number <= most:
+        raise GccError(f"the generator takes or returns images with {number} channels: expected from {least} to {most}")

@@ -81,12 +81,14 @@ class ZooModel:
         network: the network.
         description: how it is made again.
         scale: the factor by which height and width grow.
+        channels: the channels of its input.
         size: the height and width of an example that it takes.
     """
 
     network: nn.Module
     description: ZooNetwork
     scale: int
+    channels: int
     size: int
 
 
@@ -117,7 +119,7 @@ def read_zoo_model(file: Path, key: str = "") -> ZooModel:
     description = ZooNetwork(descriptor.architecture.id, names[type(network)], plain)
     multiple = max(1, descriptor.size_requirements.multiple_of)
     least = max(LEAST_SIZE, descriptor.size_requirements.minimum)
-    return ZooModel(network, description, descriptor.scale, -(-least // multiple) * multiple)
+    return ZooModel(network, description, descriptor.scale, descriptor.input_channels, -(-least // multiple) * multiple)
 
 
 def _chosen(file: Path, state_dicts: Mapping[str, dict[str, Tensor]], key: str) -> dict[str, Tensor]:

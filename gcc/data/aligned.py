@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from PIL import Image
-
+from gcc.data.bands import P, Picture
 from gcc.data.folders import describe_contents, require_folder
 from gcc.data.hold_out import SPLITS, every_tenth, select_split
-from gcc.data.images import images_below, read_rgb, read_size
+from gcc.data.images import images_below, read_image, read_size
 from gcc.data.inspection import ImageInfo
 from gcc.data.paired import PairedImages, same_size
 from gcc.errors import DataError, listed
@@ -40,9 +40,18 @@ class Aligned(PairedImages[Files]):
     def matches(cls, root: Path) -> bool:
         return _is_joined(root) or any(_has_domains(root, split) for split in SPLITS)
 
-    def read(self, file: Files) -> tuple[Image.Image, Image.Image]:
-        a, b = file
-        return halves(a, read_rgb(a)) if b is None else same_size(read_rgb(a), read_rgb(b), f"{a} and {b}")
+    def read(self, file: Files) -> tuple[Picture, Picture]:
+        (a, b), (of_a, of_b) = file, self.channels
+        if b is not None:
+            return same_size(read_image(a, of_a), read_image(b, of_b), f"{a} and {b}")
+        left, right = halves(a, read_image(a, of_a))
+        return left, right if of_a == of_b else halves(a, read_image(a, of_b))[1]
+
+    def images_of(self, file: Files) -> Iterator[tuple[Path, int]]:
+        (a, b), (of_a, of_b) = file, self.channels
+        yield a, of_a
+        if b is not None or of_a != of_b:
+            yield b or a, of_b
 
     def inspect(self) -> list[ImageInfo]:
         # Each file that holds both images is as wide as both.
@@ -107,7 +116,7 @@ def _by_stem(folder: Path) -> dict[Path, Path]:
     return files
 
 
-def halves(path: Path, image: Image.Image) -> tuple[Image.Image, Image.Image]:
+def halves(path: Path, image: P) -> tuple[P, P]:
     """Return A, the left half, and B, the right half, of an image read from `path`.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,13 +10,14 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from gcc.data.bands import P, Picture
 from gcc.data.folders import describe_contents, require_folder
 from gcc.data.hold_out import every_tenth, select_split
 from gcc.data.image_files import ImagesOnDisk
-from gcc.data.images import image_files, read_rgb, resized, to_tensor
+from gcc.data.images import image_files, read_image, resized, to_tensor
 from gcc.data.inspection import ImageInfo
 from gcc.errors import DataError
-from gcc.recipe import Recipe
+from gcc.recipe import Recipe, image_channels
 
 CROP = 160
 """Height and width of the centred crop, in pixels; CelebA's aligned images are 178x218."""
@@ -30,7 +32,7 @@ LAYOUT = f"expected images directly in it, in {FOLDERS[0]}/ or in {FOLDERS[1]}/,
 class CelebA(ImagesOnDisk[Path]):
     """A folder of images: `*.jpg`, `img_align_celeba/*.jpg` or `celeba/img_align_celeba/*.jpg`.
 
-    A sample is the image `real`, (3, S, S) in [-1, 1] with S = `recipe.size`: the centred square of 160 x 160 pixels, resized bilinearly.
+    A sample is the image `real`, (C, S, S) in [-1, 1] with S = `recipe.size`: the centred square of 160 x 160 pixels, resized bilinearly.
     An image with a side shorter than 160 gives its largest centred square. As in SAGAN's trainer for CelebA, nothing is augmented.
     Attributes, landmarks and partitions are not read: every tenth image is held out for val and test.
     """
@@ -39,7 +41,7 @@ class CelebA(ImagesOnDisk[Path]):
     resizes = True
 
     def __init__(self, root: Path | None, split: str, recipe: Recipe) -> None:
-        self.size = recipe.size
+        self.size, self.channels = recipe.size, image_channels(recipe)
         root = require_folder(root)
         files = _images(root)
         if not files:
@@ -50,8 +52,11 @@ class CelebA(ImagesOnDisk[Path]):
     def matches(cls, root: Path) -> bool:
         return bool(_images(root))
 
-    def read(self, file: Path) -> Image.Image:
-        return read_rgb(file)
+    def read(self, file: Path) -> Picture:
+        return read_image(file, self.channels[1])
+
+    def images_of(self, file: Path) -> Iterator[tuple[Path, int]]:
+        yield file, self.channels[1]
 
     def inspect(self) -> list[ImageInfo]:
         # Only the centred square is resized.
@@ -68,7 +73,7 @@ def _images(root: Path) -> list[Path]:
     return next(filter(None, (image_files(root / folder) for folder in FOLDERS)), [])
 
 
-def _centre(image: Image.Image) -> Image.Image:
+def _centre(image: P) -> P:
     side = min(CROP, *image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     return image.crop((left, top, left + side, top + side))

@@ -11,12 +11,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from gcc.data.bands import Picture
 from gcc.data.folders import describe_contents, require_folder
 from gcc.data.image_files import fault
 from gcc.data.images import NEAREST, entries, read_ids, read_rgb, subfolders
 from gcc.data.paired import PairedImages, same_size
 from gcc.errors import DataError, listed
-from gcc.recipe import Recipe
+from gcc.recipe import RGB, Recipe
 
 LABELS: tuple[tuple[str, tuple[int, int, int]], ...] = (
     ("unlabeled", (0, 0, 0)),
@@ -91,6 +92,8 @@ class Cityscapes(PairedImages[Frame]):
 
     def __init__(self, root: Path | None, split: str, recipe: Recipe) -> None:
         super().__init__(recipe)
+        if self.channels != (RGB, RGB):
+            raise DataError(f"Cityscapes has RGB images: expected input_nc = {RGB} and output_nc = {RGB}")
         root = require_folder(root)
         if not self.matches(root):
             raise DataError(f"{root} holds {describe_contents(root)}: {LAYOUT}")
@@ -103,11 +106,11 @@ class Cityscapes(PairedImages[Frame]):
     def matches(cls, root: Path) -> bool:
         return any(all((root / kind / split).is_dir() for kind in ("gtFine", "leftImg8bit")) for split in ("train", "val"))
 
-    def read(self, file: Frame) -> tuple[Image.Image, Image.Image]:
+    def read(self, file: Frame) -> tuple[Picture, Picture]:
         return same_size(_coloured(file.labels), read_rgb(file.photo), f"{file.labels} and {file.photo}")
 
-    def rgb_files(self, file: Frame) -> Iterator[Path]:
-        yield file.photo
+    def images_of(self, file: Frame) -> Iterator[tuple[Path, int]]:
+        yield file.photo, RGB
 
     def sample(self, index: int, random: np.random.Generator | None) -> dict[str, Tensor]:
         sample = super().sample(index, random)

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from gcc.data.images import OTHER_SUFFIXES, SUFFIXES, entries, files_below, image_files, images_below
+from gcc.data.images import ARRAY_SUFFIX, OTHER_SUFFIXES, SUFFIXES, entries, files_below, image_files, images_below
 from gcc.errors import DataError, abridged
 
-READ = f"files with the suffixes {', '.join(sorted(SUFFIXES))}"
+READ = f"files with the suffixes {', '.join(sorted(SUFFIXES))}, or where there are none from {ARRAY_SUFFIX}"
 """Which files are images, for messages."""
 SHOWN = 6
 """Entries that a description lists."""

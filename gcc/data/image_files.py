@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 from gcc.data.cache import PREFIX, SUFFIX, DecodedImages, is_whole, remove_stale, write_decoded
 from gcc.data.inspection import ImageInfo, inspect_images
 from gcc.errors import DataError, listed
+from gcc.recipe import RGB
 from gcc.registry.dataset import DatasetSource
 
 F = TypeVar("F")
@@ -73,7 +74,9 @@ class ImagesOnDisk(DatasetSource, Generic[F]):
     @property
     def identity(self) -> str:
         # The other attributes decide how the files are read. Renaming one would orphan the caches that users have.
-        options = {name: value for name, value in vars(self).items() if name not in ("files", "note", "cache")}
+        options = {name: value for name, value in vars(self).items() if name not in ("files", "note", "cache", "root")}
+        if options.get("channels") == (RGB, RGB):
+            del options["channels"]
         digest = sha256(repr((type(self).__name__, sorted(options.items()))).encode())
         for path in _paths(self.files):
             status = path.stat()
@@ -81,17 +84,17 @@ class ImagesOnDisk(DatasetSource, Generic[F]):
         return digest.hexdigest()[:16]
 
     def inspect(self) -> list[ImageInfo]:
-        """Return what is known of every image that can be read before it becomes 8-bit RGB."""
-        return inspect_images(path for file in self.files for path in self.rgb_files(file))
+        """Return what is known of every image that can be read before it is converted."""
+        return inspect_images(image for file in self.files for image in self.images_of(file))
 
     @property
     def folders(self) -> set[Path]:
         """The folders that the files lie in."""
         return {path.parent for file in self.files for path in _paths(file)}
 
-    def rgb_files(self, file: F) -> Iterator[Path]:
-        """Yield those files of an entry that are read as 8-bit RGB."""
-        return _paths(file)
+    def images_of(self, file: F) -> Iterator[tuple[Path, int]]:
+        """Yield those files of an entry that are images, and the number of channels that each is read with."""
+        return ((path, RGB) for path in _paths(file))
 
     def drop(self, bad: Collection[int]) -> Self:
         rest = copy.copy(self)

@@ -1,10 +1,11 @@
-"""Reads and writes image files: every format that Pillow reads becomes 8-bit RGB, and tensors lie in [-1, 1]."""
+"""Reads and writes image files: every format that Pillow reads, and NumPy files; tensors lie in [-1, 1]."""
 
 from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,7 +14,11 @@ import torch
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from gcc.data.arrays import array_size, read_array
+from gcc.data.bands import Bands, P, Picture
 from gcc.errors import DataError, OutputError
+from gcc.recipe import RGB
+from gcc.utils.units import counted
 
 T = TypeVar("T")
 
@@ -43,8 +48,17 @@ OTHER_SUFFIXES = frozenset(
 )
 """Suffixes of images that are not read, in lower case."""
 
-BITS_PER_SAMPLE = 258
-"""The tag of TIFF."""
+ARRAY_SUFFIX = ".npy"
+"""Suffix of NumPy files."""
+PICTURE_CHANNELS = (1, 3, 4)
+"""Channels of images that picture files are written for: grey, RGB and RGBA."""
+
+BITS_PER_SAMPLE, EXTRA_SAMPLES = 258, 338
+"""Tags of TIFF."""
+PREMULTIPLIED = (1,)
+"""The value of `EXTRA_SAMPLES` for colours that are multiplied by alpha."""
+MODES = {2: "LA", 4: "RGBA"}
+"""Pillow's modes whose last channel is alpha, by their number of channels."""
 
 BICUBIC = Image.Resampling.BICUBIC
 NEAREST = Image.Resampling.NEAREST
@@ -53,16 +67,18 @@ NEAREST = Image.Resampling.NEAREST
 def image_files(folder: Path) -> list[Path]:
     """Return the image files directly in `folder` in natural order (`2.png` before `10.png`); an empty list if it is not a folder.
 
-    Hidden files are left out, such as the `._name.jpg` that macOS adds for `name.jpg`.
+    Hidden files are left out, such as the `._name.jpg` that macOS adds for `name.jpg`. NumPy files count if there are no others.
 
     Raises:
         DataError: the folder cannot be listed.
     """
-    return [path for path in entries(folder) if path.suffix.lower() in SUFFIXES and not path.is_dir()]
+    return _images([path for path in entries(folder) if not path.is_dir()])
 
 
 def images_below(folder: Path, leave_out: Collection[Path] = ()) -> list[Path]:
     """Return the image files in `folder` and, after them, those in its subfolders, each folder in natural order; without hidden ones.
+
+    NumPy files count if there are no others.
 
     Args:
         folder: the folder; the list is empty if it is not one.
@@ -71,7 +87,14 @@ def images_below(folder: Path, leave_out: Collection[Path] = ()) -> list[Path]:
     Raises:
         DataError: a folder cannot be listed.
     """
-    return [path for path in files_below(folder, leave_out) if path.suffix.lower() in SUFFIXES]
+    return _images(files_below(folder, leave_out))
+
+
+def _images(files: Iterable[Path]) -> list[Path]:
+    """Return the picture files; if there are none, the NumPy files."""
+    files = list(files)
+    pictures = [path for path in files if path.suffix.lower() in SUFFIXES]
+    return pictures or [path for path in files if path.suffix.lower() == ARRAY_SUFFIX]
 
 
 def files_below(folder: Path, leave_out: Collection[Path] = ()) -> list[Path]:
@@ -112,6 +135,22 @@ def _natural(path: Path) -> tuple[list[str | int], str]:
     return [int(part) if number % 2 else part.lower() for number, part in enumerate(parts)], path.name
 
 
+def read_image(path: Path, channels: int) -> Picture:
+    """Read an image file with a number of channels.
+
+    RGB is read as `read_rgb` does. Grey is the luma of colours, or has all bits of a grey file. 2 and 4 channels are those of a file that
+    has exactly these, whose alpha is read like any other channel. NumPy files must have the channels; see `gcc.data.arrays`.
+
+    Raises:
+        DataError: the file cannot be read, or has other channels.
+    """
+    if path.suffix.lower() == ARRAY_SUFFIX:
+        return read_array(path, channels)
+    if channels == RGB:
+        return read_rgb(path)
+    return read_with(path, _grey if channels == 1 else partial(_all_bands, channels=channels))
+
+
 def read_rgb(path: Path) -> Image.Image:
     """Read an image file as 8-bit RGB, turned upright by its EXIF orientation.
 
@@ -131,7 +170,7 @@ def read_size(path: Path) -> tuple[int, int]:
     Raises:
         DataError: the header cannot be read.
     """
-    return read_with(path, upright_size)
+    return array_size(path) if path.suffix.lower() == ARRAY_SUFFIX else read_with(path, upright_size)
 
 
 def read_ids(path: Path) -> np.ndarray:
@@ -180,8 +219,7 @@ def bits_of(image: Image.Image) -> int:
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """Return an opened image as `read_rgb` does."""
-    if image.format == "EPS":
-        raise ValueError("it is a program in PostScript, which is not run whatever its suffix; save it as PNG")
+    _require_data(image)
     bits = bits_of(image)
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):
@@ -194,14 +232,51 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+def _require_data(image: Image.Image) -> None:
+    if image.format == "EPS":
+        raise ValueError("it is a program in PostScript, which is not run whatever its suffix; save it as PNG")
+
+
+def _grey(image: Image.Image) -> Bands:
+    """Return an opened image as grey: deep grey values with all their bits, or the luma of colours."""
+    if not image.mode.startswith("I"):
+        return Bands([to_rgb(image).convert("L")])
+    values, bits = _integers(ImageOps.exif_transpose(image), bits_of(image))
+    return Bands([Image.fromarray((values * (255 / ((1 << bits) - 1))).astype(np.float32))])
+
+
+def _all_bands(image: Image.Image, channels: int) -> Bands:
+    """Return all channels of an opened image.
+
+    Raises:
+        ValueError: it has other channels, or its colours are multiplied by alpha.
+    """
+    _require_data(image)
+    bands = image.getbands()
+    if image.mode != MODES.get(channels):
+        pictures = f" in an image of mode {MODES[channels]} or" if channels in MODES else ""
+        raise ValueError(
+            f"it has {counted(len(bands), 'channel')} ({image.mode}): expected {channels} channels,{pictures} in a NumPy file; save it so, "
+            "or change `input_nc` or `output_nc`"
+        )
+    if image.format == "TIFF" and getattr(image, "tag_v2", {}).get(EXTRA_SAMPLES) == PREMULTIPLIED:
+        raise ValueError("its colours are multiplied by alpha, which Pillow undoes with losses; save it as a NumPy file")
+    return Bands(ImageOps.exif_transpose(image).split())
+
+
 def _high_byte(image: Image.Image, bits: int) -> Image.Image:
+    values, bits = _integers(image, bits)
+    return Image.fromarray((values >> bits - 8).astype(np.uint8))
+
+
+def _integers(image: Image.Image, bits: int) -> tuple[np.ndarray, int]:
+    """Return the values of an integer image, and the bits of their range, from 8 to 16."""
     values = np.asarray(image, dtype=np.int64)
     if values.min() < 0 or values.max() > 0xFFFF:
         raise ValueError("its pixels are integers beyond 16 bits; save it with 8 bits per channel")
     # A file of 12 bits that says so holds values below 4096. One that does not is read like any of 16 bits: the values of a single image
     # do not show the range of all.
-    shift = bits - 8 if values.max() < 1 << bits <= 1 << 16 else 8
-    return Image.fromarray((values >> shift).astype(np.uint8))
+    return values, bits if values.max() < 1 << bits <= 1 << 16 else 16
 
 
 def _ids(image: Image.Image) -> Image.Image:
@@ -223,13 +298,15 @@ def _reason(path: Path, error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def resized(image: Image.Image, width: int, height: int, resample: Image.Resampling = BICUBIC) -> Image.Image:
+def resized(image: P, width: int, height: int, resample: Image.Resampling = BICUBIC) -> P:
     """Return the image in `width` x `height` pixels; bicubic is anti-aliased when it shrinks the image."""
     return image if image.size == (width, height) else image.resize((width, height), resample)
 
 
-def to_tensor(image: Image.Image | np.ndarray) -> Tensor:
-    """Return an 8-bit RGB image, (H, W, 3) as an array, as a float32 tensor (3, H, W) in [-1, 1]."""
+def to_tensor(image: Picture | np.ndarray) -> Tensor:
+    """Return an image, as an array 8-bit RGB, (H, W, 3), as a float32 tensor (C, H, W) in [-1, 1]."""
+    if isinstance(image, Bands):
+        return image.to_tensor()
     pixels = torch.from_numpy(np.array(image, dtype=np.uint8))
     return pixels.permute(2, 0, 1).to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1.0)
 
@@ -240,19 +317,31 @@ def to_bytes(images: Tensor) -> Tensor:
 
 
 def to_image(tensor: Tensor) -> Image.Image:
-    """Return a tensor (3, H, W) in [-1, 1] as an 8-bit RGB image."""
-    return Image.fromarray(to_bytes(tensor).permute(1, 2, 0).contiguous().cpu().numpy())
+    """Return a tensor (C, H, W) in [-1, 1] with 1, 3 or 4 channels as an 8-bit image: grey, RGB or RGBA."""
+    pixels = to_bytes(tensor).permute(1, 2, 0).contiguous().cpu().numpy()
+    return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+
+
+def suffix_for(channels: int) -> str:
+    """Return the suffix of the files that images are written to unless the user gives one."""
+    return ".png" if channels in PICTURE_CHANNELS else ARRAY_SUFFIX
 
 
 def write_image(path: Path, tensor: Tensor) -> None:
-    """Write a tensor (3, H, W) in [-1, 1] as an image file in the format of the suffix.
+    """Write a tensor (C, H, W) in [-1, 1] as an image file in the format of the suffix, or as a NumPy file, float32, if that is .npy.
 
     Raises:
-        OutputError: the suffix is not that of a format, or the file cannot be written.
+        OutputError: the suffix is not that of a format for so many channels, or the file cannot be written.
     """
     try:
-        to_image(tensor).save(path)
+        if path.suffix == ARRAY_SUFFIX:
+            np.save(path, tensor.detach().float().cpu().numpy(), allow_pickle=False)
+        elif len(tensor) not in PICTURE_CHANNELS:
+            raise ValueError(f"images with {len(tensor)} channels are NumPy files")
+        else:
+            to_image(tensor).save(path)
     except OSError as error:
         raise OutputError(f"cannot write the image {path}: {error.strerror or error}") from error
     except ValueError as error:
-        raise OutputError(f"cannot write the image {path}: expected a suffix such as .png") from error
+        expected = ".png" if len(tensor) in PICTURE_CHANNELS else f"{ARRAY_SUFFIX}, since it has {len(tensor)} channels"
+        raise OutputError(f"cannot write the image {path}: expected a suffix such as {expected}") from error

@@ -1,18 +1,20 @@
-"""What reading image files as 8-bit RGB drops or changes: depth, channels, frames, colour space, proportions, size."""
+"""What reading image files drops or changes: depth, channels, frames, colour space, proportions, size."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from gcc.data.colour_profiles import differs_from_srgb
-from gcc.data.images import bits_of, read_with, to_rgb, upright_size
+from gcc.data.images import ARRAY_SUFFIX, bits_of, read_size, read_with, to_rgb, upright_size
 from gcc.errors import DataError
+from gcc.recipe import RGB
 
 LEVELS = 256
 """Grey levels of an 8-bit channel."""
@@ -22,14 +24,15 @@ SAMPLES_PER_PIXEL = 277
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """What is known of an image file before it becomes 8-bit RGB.
+    """What is known of an image file before it is converted.
 
     Attributes:
         size: width and height, upright.
-        levels: the highest 8-bit value plus one, if a channel has more than 8 bits; else 0.
-        has_extra_channel: whether it has a band beyond red, green and blue: an alpha channel that is not opaque, or any other band.
+        levels: the highest 8-bit value plus one, if a channel has more than 8 bits and only 8 are read; else 0.
+        has_extra_channel: whether it has a band that is not read: an alpha channel that is not opaque, or any other band.
         has_frames: whether it has more than one frame.
-        is_grey: whether it has a single colour channel.
+        is_grey: whether it has a single colour channel and is read as RGB.
+        is_coloured: whether it has colours and is read as grey.
         has_other_colours: whether its colour space is another one, such as CMYK.
         has_profile: whether its colour profile means visibly other colours than sRGB.
     """
@@ -39,24 +42,30 @@ class ImageInfo:
     has_extra_channel: bool = False
     has_frames: bool = False
     is_grey: bool = False
+    is_coloured: bool = False
     has_other_colours: bool = False
     has_profile: bool = False
 
     @property
     def is_lossy(self) -> bool:
-        """Whether reading it as 8-bit RGB drops depth, channels, frames or colours."""
-        return bool(self.levels) or self.has_extra_channel or self.has_frames or self.has_other_colours or self.has_profile
+        """Whether reading it drops depth, channels, frames or colours."""
+        drops = (self.has_extra_channel, self.has_frames, self.has_other_colours, self.has_profile, self.is_coloured)
+        return bool(self.levels) or any(drops)
 
 
-def inspect_images(paths: Iterable[Path]) -> list[ImageInfo]:
-    """Return what is known of each image that can be read; pixels are decoded only where the header leaves a question open."""
+def inspect_images(images: Iterable[tuple[Path, int]]) -> list[ImageInfo]:
+    """Return what is known of each image that can be read; pixels are decoded only where the header leaves a question open.
+
+    Args:
+        images: files, and the number of channels that each is read with.
+    """
     # Decoders release the GIL.
     with ThreadPoolExecutor() as pool:
-        return [info for info in pool.map(_inspected, paths) if info]
+        return [info for info in pool.map(lambda image: _inspected(*image), images) if info]
 
 
 def describe_changes(images: Sequence[ImageInfo]) -> list[str]:
-    """Return one text for each way in which reading as 8-bit RGB changes some of the images; an empty list if it changes none."""
+    """Return one text for each way in which reading changes some of the images; an empty list if it changes none."""
     texts = [
         (lambda image: bool(image.levels), "more than 8 bits per channel, of which the upper 8 are read" + _unused_levels(images)),
         (lambda image: image.has_extra_channel, "a channel beyond red, green and blue (alpha or another band), which is not read"),
@@ -64,6 +73,7 @@ def describe_changes(images: Sequence[ImageInfo]) -> list[str]:
         (lambda image: image.has_other_colours, "colours of another space (CMYK or Lab), which become RGB without a colour profile"),
         (lambda image: image.has_profile, "a colour profile other than sRGB (such as Adobe RGB or Display P3), which is not applied"),
         (lambda image: image.is_grey, "one channel, which becomes three equal ones"),
+        (lambda image: image.is_coloured, "colours, of which the luma is read"),
     ]
     return [f"{who} {text}" for applies, text in texts if (who := _count(images, applies, "has", "have"))]
 
@@ -103,23 +113,26 @@ def _unused_levels(images: Sequence[ImageInfo]) -> str:
     return f"; that leaves {levels} of {LEVELS} grey levels: multiply the pixels by {factor} first" if factor > 1 else ""
 
 
-def _inspected(path: Path) -> ImageInfo | None:
+def _inspected(path: Path, channels: int) -> ImageInfo | None:
     try:
-        return read_with(path, _inspect)
+        if path.suffix.lower() == ARRAY_SUFFIX:
+            return ImageInfo(size=read_size(path))
+        return read_with(path, partial(_inspect, channels=channels))
     except DataError:
         return None
 
 
-def _inspect(image: Image.Image) -> ImageInfo:
-    is_deep = bits_of(image) > 8  # Before anything decodes the image.
+def _inspect(image: Image.Image, channels: int) -> ImageInfo:
+    is_deep = bits_of(image) > 8 and not (channels == 1 and image.mode.startswith("I"))  # Before anything decodes the image.
     is_grey = image.mode in ("1", "L", "LA", "La") or image.mode.startswith("I")
     has_other_colours = image.mode in ("CMYK", "LAB")
     profile = image.info.get("icc_profile")
     info = ImageInfo(
         size=upright_size(image),
         has_frames=getattr(image, "n_frames", 1) > 1 and image.format != "MPO",  # A phone's preview is not a frame.
-        is_grey=is_grey,
-        has_extra_channel=_has_extra_channel(image),
+        is_grey=is_grey and channels == RGB,
+        is_coloured=not is_grey and channels == 1,
+        has_extra_channel=channels in (1, RGB) and _has_extra_channel(image),
         has_other_colours=has_other_colours,
         has_profile=bool(profile) and not has_other_colours and differs_from_srgb(profile, channels=1 if is_grey else 3),
     )

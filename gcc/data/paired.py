@@ -10,10 +10,11 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from gcc.data.bands import P, Picture
 from gcc.data.image_files import ImagesOnDisk
 from gcc.data.images import BICUBIC, resized, to_tensor
 from gcc.errors import DataError
-from gcc.recipe import Recipe, image_size
+from gcc.recipe import Recipe, image_channels, image_size
 
 F = TypeVar("F")
 
@@ -41,7 +42,7 @@ class Augmentation:
         left, top = random.integers(0, [load[0] - width, load[1] - height], endpoint=True)
         return cls(size, load, int(left), int(top), bool(random.random() < 0.5))
 
-    def __call__(self, image: Image.Image, resample: Image.Resampling = BICUBIC) -> Image.Image:
+    def __call__(self, image: P, resample: Image.Resampling = BICUBIC) -> P:
         """Return the augmented image."""
         width, height = self.size
         image = resized(image, *self.load, resample)
@@ -50,7 +51,7 @@ class Augmentation:
 
 
 class PairedImages(ImagesOnDisk[F]):
-    """Pairs of images on disk: `A` and `B`, each (3, H, W) in [-1, 1] of the recipe's size, exactly aligned.
+    """Pairs of images on disk: `A` and `B`, each (C, H, W) in [-1, 1] of the recipe's size and channels, exactly aligned.
 
     Both get the same draw of pix2pix's augmentation: a bicubic resize to 286/256 of the size, a crop, a mirror half the time.
     """
@@ -61,11 +62,11 @@ class PairedImages(ImagesOnDisk[F]):
     """The filter that resizes image A; label maps need nearest neighbour."""
 
     def __init__(self, recipe: Recipe) -> None:
-        self.size = image_size(recipe)
+        self.size, self.channels = image_size(recipe), image_channels(recipe)
 
     @abc.abstractmethod
-    def read(self, file: F) -> tuple[Image.Image, Image.Image]:
-        """Read a pair from disk: two RGB images of one size.
+    def read(self, file: F) -> tuple[Picture, Picture]:
+        """Read a pair from disk: two images of one size.
 
         Raises:
             DataError: an image cannot be read, or the two differ in size.
@@ -77,7 +78,7 @@ class PairedImages(ImagesOnDisk[F]):
         return {"A": to_tensor(augment(a, self.resample_A)), "B": to_tensor(augment(b))}
 
 
-def same_size(a: Image.Image, b: Image.Image, names: str) -> tuple[Image.Image, Image.Image]:
+def same_size(a: Picture, b: Picture, names: str) -> tuple[Picture, Picture]:
     """Return both images of a pair; `names` names them in messages.
 
     Raises:

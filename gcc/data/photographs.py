@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from PIL import Image
 from torch import Tensor
 
+from gcc.data.bands import Picture
 from gcc.data.folders import describe_contents, require_folder
 from gcc.data.hold_out import every_tenth, select_split
 from gcc.data.image_files import ImagesOnDisk
-from gcc.data.images import image_files, images_below, read_rgb, resized, subfolders, to_tensor
+from gcc.data.images import image_files, images_below, read_image, resized, subfolders, to_tensor
 from gcc.errors import DataError, RecipeError
-from gcc.recipe import Recipe
+from gcc.recipe import Recipe, image_channels
 
 FOLDERS = {
     "train": ("train", "train2017", "train2014", "DIV2K_train_HR", "."),
@@ -30,7 +31,7 @@ Photograph = tuple[Path, str]
 class Photographs(ImagesOnDisk[Photograph]):
     """Photographs in `train/` and its subfolders, or directly inside; `val/` and `test/` may contain named sets such as `test/Set5/`.
 
-    A sample is `hr`, (3, H, W), and `lr`, (3, H / f, W / f), in [-1, 1] with f = `recipe.scale`: for training a random crop of S x S
+    A sample is `hr`, (C, H, W), and `lr`, (C, H / f, W / f), in [-1, 1] with f = `recipe.scale`: for training a random crop of S x S
     pixels, S = `recipe.size`, else the whole image, cut at the right and the bottom to a multiple of f. The folders of COCO and DIV2K are
     found by their own names. If `val` or `test` is missing, the other serves as both. If both are missing, every tenth training image is
     held out for them.
@@ -40,7 +41,7 @@ class Photographs(ImagesOnDisk[Photograph]):
     uniform = False
 
     def __init__(self, root: Path | None, split: str, recipe: Recipe) -> None:
-        self.size, self.scale = recipe.size, scale_of(recipe)
+        self.size, self.channels, self.scale = recipe.size, image_channels(recipe), scale_of(recipe)
         self.smallest = self.size if split == "train" else self.scale
         root = require_folder(root)
         if not self.matches(root):
@@ -52,9 +53,12 @@ class Photographs(ImagesOnDisk[Photograph]):
     def matches(cls, root: Path) -> bool:
         return any(_files(root, split) for split in FOLDERS)
 
-    def read(self, file: Photograph) -> Image.Image:
+    def images_of(self, file: Photograph) -> Iterator[tuple[Path, int]]:
+        yield file[0], self.channels[1]
+
+    def read(self, file: Photograph) -> Picture:
         path, _ = file
-        image = read_rgb(path)
+        image = read_image(path, self.channels[1])
         if min(image.size) < self.smallest:
             least = f"{self.smallest}x{self.smallest}"
             raise DataError(f"{path} is {image.width}x{image.height} pixels: expected at least {least}; remove it, or set a smaller size")
@@ -77,7 +81,7 @@ class Photographs(ImagesOnDisk[Photograph]):
         left, top = ((side - self.size) // 2 for side in image.size)
         return self._cropped(image, left, top)
 
-    def _cropped(self, image: Image.Image, left: int, top: int) -> dict[str, Tensor]:
+    def _cropped(self, image: Picture, left: int, top: int) -> dict[str, Tensor]:
         return both_resolutions(image.crop((left, top, left + self.size, top + self.size)), self.scale)
 
 
@@ -115,6 +119,6 @@ def scale_of(recipe: Recipe) -> int:
     return recipe.scale
 
 
-def both_resolutions(image: Image.Image, scale: int) -> dict[str, Tensor]:
-    """Return an image (H, W) as `hr`, (3, H, W), and shrunk by the anti-aliased bicubic filter as `lr`, (3, H / scale, W / scale)."""
+def both_resolutions(image: Picture, scale: int) -> dict[str, Tensor]:
+    """Return an image (H, W) as `hr`, (C, H, W), and shrunk by the anti-aliased bicubic filter as `lr`, (C, H / scale, W / scale)."""
     return {"hr": to_tensor(image), "lr": to_tensor(resized(image, image.width // scale, image.height // scale))}

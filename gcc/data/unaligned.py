@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Self
 
 import numpy as np
-from PIL import Image
 from torch import Tensor
 
+from gcc.data.bands import Picture
 from gcc.data.folders import describe_contents, require_folder
 from gcc.data.hold_out import SPLITS, every_tenth, select_split
 from gcc.data.image_files import ImagesOnDisk
-from gcc.data.images import images_below, read_rgb, to_tensor
+from gcc.data.images import images_below, read_image, to_tensor
 from gcc.data.paired import Augmentation
 from gcc.errors import DataError
-from gcc.recipe import Recipe, image_size
+from gcc.recipe import Recipe, image_channels, image_size
 
 LAYOUT = "expected trainA/ and trainB/ with images, and perhaps valA/ and valB/, testA/ and testB/"
 
@@ -27,9 +27,9 @@ Domains = tuple[list[Path], list[Path]]
 class Unaligned(ImagesOnDisk[Path]):
     """Images without partners: `trainA/` and `trainB/`, and optionally `valA/`, `valB/`, `testA/` and `testB/`.
 
-    Subfolders are read too. `A` and `B` are each (3, H, W) in [-1, 1] of the recipe's size. An epoch goes through the larger domain once.
-    In training, B is drawn at random, and each image gets its own draw of pix2pix's augmentation. If val or test is missing, the other
-    serves as both. If both are missing, every tenth training image of each domain is held out for them.
+    Subfolders are read too. `A` and `B` are each (C, H, W) in [-1, 1] of the recipe's size and channels. An epoch goes through the larger
+    domain once. In training, B is drawn at random, and each image gets its own draw of pix2pix's augmentation. If val or test is missing,
+    the other serves as both. If both are missing, every tenth training image of each domain is held out for them.
 
     Attributes:
         files: the images of A, then those of B.
@@ -40,8 +40,8 @@ class Unaligned(ImagesOnDisk[Path]):
     resizes = True
 
     def __init__(self, root: Path | None, split: str, recipe: Recipe) -> None:
-        self.size = image_size(recipe)
-        root = require_folder(root)
+        self.size, self.channels = image_size(recipe), image_channels(recipe)
+        self.root = root = require_folder(root)
         if not self.matches(root):
             raise DataError(f"{root} holds {describe_contents(root)}: {LAYOUT}")
         splits = {name: sides for name in SPLITS if any(sides := _sides(root, name))}
@@ -58,8 +58,15 @@ class Unaligned(ImagesOnDisk[Path]):
     def num_unique(self, key: str) -> int:
         return self.first_b if key == "A" else len(self.files) - self.first_b
 
-    def read(self, file: Path) -> Image.Image:
-        return read_rgb(file)
+    def read(self, file: Path) -> Picture:
+        return read_image(file, self._channels_of(file))
+
+    def images_of(self, file: Path) -> Iterator[tuple[Path, int]]:
+        yield file, self._channels_of(file)
+
+    def _channels_of(self, file: Path) -> int:
+        folder = file.relative_to(self.root).parts[0]
+        return self.channels["AB".index(folder[-1])]
 
     def sample(self, index: int, random: np.random.Generator | None) -> dict[str, Tensor]:
         a, b = self.files[: self.first_b], self.files[self.first_b :]

@@ -88,7 +88,7 @@ def bench(
         if location is None:
             continue
         artifact = single_generator(read(Path(location), factory=factory))
-        network, example = artifact.network(), artifact.architecture.example_input()
+        network, example = artifact.network(), artifact.example_input()
         inputs = Inputs.of(network, example)
         generators.append((str(location), network, example, [inputs.of_size(*pair) for pair in pairs] or [inputs.shape]))
     reference, *others = generators

@@ -142,7 +142,7 @@ def export(
     path = default_output(default, file_format.suffix) if out is None else Path(out)
     _require_output(path, artifact, file_format.suffix)
     network = artifact.network()
-    example = artifact.architecture.example_input()
+    example = artifact.example_input()
     inputs = Inputs.of(network, example)
     guide = Guide(artifact, inputs, format)
     samples = None if precision == "fp32" else _samples(artifact, calibration)

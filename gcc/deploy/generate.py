@@ -11,10 +11,11 @@ from torch import Tensor
 
 from gcc.artifacts.config import Factory
 from gcc.artifacts.model import read, single_generator
-from gcc.data.images import write_image
+from gcc.data.images import suffix_for, write_image
 from gcc.deploy.inputs import noise
 from gcc.errors import GccError
 from gcc.evaluation.grid import GRID
+from gcc.models.channels import as_rgb
 from gcc.models.modules import require_finite
 from gcc.utils.device import choose_device
 from gcc.utils.files import replacing, require_empty
@@ -28,7 +29,8 @@ GAP = 2
 def generate(student: Path, target: Path, *, count: int, seed: int, device: str, factory: Factory | None = None) -> Iterator[Path]:
     """Generate images `0000.png` and so on, and `grid.png` with the first of them; yield each file when it is written.
 
-    Image i depends only on `seed` and i.
+    Image i depends only on `seed` and i. Images with other than 1, 3 or 4 channels are NumPy files, `0000.npy` and so on, (C, H, W) float32
+    in [-1, 1].
 
     Args:
         student: folder of the saved generator.
@@ -53,9 +55,9 @@ def generate(student: Path, target: Path, *, count: int, seed: int, device: str,
         with torch.inference_mode():
             fake = network(noise(artifact.architecture, numbers, seed).to(on_device)).cpu()
         require_finite(fake)
-        first += fake[: GRID_IMAGES - len(first)]
+        first += as_rgb(fake[: GRID_IMAGES - len(first)])
         for number, image in zip(numbers, fake, strict=True):
-            yield _write(target / f"{number:04d}.png", image)
+            yield _write(target / f"{number:04d}{suffix_for(len(image))}", image)
     yield _write(target / GRID, _tiled(first))
 
 

@@ -18,6 +18,9 @@ from gcc.utils.templates import render
 PACKAGES = {"onnx": "onnxruntime", "torchscript": "torch", "pt2": "torch"}
 """The package that runs a file, by format; other formats hold weights only."""
 
+MODES = {1: "grey", 3: "RGB", 4: "RGBA"}
+"""Images that the script reads and writes, by their number of channels."""
+
 
 @dataclass(frozen=True)
 class Guide:
@@ -61,15 +64,16 @@ class Guide:
         if self.takes_noise:
             facts["input values"] = "standard normal noise"
         else:
-            facts["input values"] = "RGB, channels first, from -1 to 1: pixel / 127.5 - 1"
+            facts["input values"] = f"{_colours(self.inputs.shape[0])}, channels first, from -1 to 1: pixel / 127.5 - 1"
             facts["other sizes"] = self._resize()
         if direction := self.artifact.recipe.to_dict().get("direction"):
             facts["direction"] = f"{direction}: the input is an image {direction[0]}, the output an image {direction[-1]}"
         if self.halves.sizes:
             sizes = " or ".join(f"{width}x{height}" for width, height in sorted(self.halves.sizes))
             facts["pairs"] = f"an image of {sizes} pixels holds A and B side by side: the {self.halves.side} half is the input"
-        facts["output"] = f"{names[1]}Nx3xHxW, float32"
-        facts["output values"] = "RGB, channels first, from -1 to 1: pixel = round((value + 1) * 127.5)"
+        channels = self.artifact.output_channels
+        facts["output"] = f"{names[1]}Nx{channels}xHxW, float32"
+        facts["output values"] = f"{_colours(channels)}, channels first, from -1 to 1: pixel = round((value + 1) * 127.5)"
         return facts
 
     def _resize(self) -> str:
@@ -94,8 +98,8 @@ class Guide:
             normal = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
             runs = len(shape) == 1 and drawn is not None and np.array_equal(np.asarray(drawn), normal)
         else:
-            runs = len(shape) == 3 and shape[0] == 3
-        return self.format in PACKAGES and runs
+            runs = len(shape) == 3 and shape[0] in MODES
+        return self.format in PACKAGES and runs and self.artifact.output_channels in MODES
 
     def write(self, path: Path) -> list[Path]:
         """Write `FILE.README.md` and `FILE.infer.py` next to an exported file, and return their paths.
@@ -109,9 +113,13 @@ class Guide:
             "file": path.name,
             "script": script.name if self.has_script else "",
             "package": PACKAGES.get(self.format, ""),
+            "weights_only": self.format not in PACKAGES,
             "format": self.format,
             "noise": self.takes_noise,
             "length": self.inputs.shape[0],
+            "channels": self.inputs.shape[0],
+            "mode": _colours(self.inputs.shape[0]),
+            "output": self.artifact.output_channels,
             "multiple": self.multiple,
             "height": height,
             "width": width,
@@ -126,3 +134,7 @@ class Guide:
         for target, template in templates.items():
             write_text(target, render("gcc.deploy", template, **values))
         return list(templates)
+
+
+def _colours(channels: int) -> str:
+    return MODES.get(channels, f"{channels} channels")

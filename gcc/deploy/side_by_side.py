@@ -5,12 +5,11 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from PIL import Image
-
 from gcc.artifacts.config import Artifact
 from gcc.artifacts.run_folder import RunData, data_of
 from gcc.data.aligned import Aligned, halves
-from gcc.data.images import images_below, read_rgb, read_size
+from gcc.data.bands import Picture
+from gcc.data.images import images_below, read_image, read_size
 from gcc.errors import DataError, GccError
 from gcc.recipe import image_size
 
@@ -39,6 +38,7 @@ class InputHalves:
         input: which half is translated, A (left) or B (right); empty if the generator does not translate pairs.
         direction: the recipe's direction, such as "BtoA".
         sizes: widths and heights of images that hold A and B wherever they lie.
+        channels: channels of the generator's input.
 
     Raises:
         GccError: `pairs` is chosen for a generator that does not translate pairs.
@@ -50,6 +50,7 @@ class InputHalves:
         if pairs and not self.input:
             raise GccError(f"{artifact.folder} does not translate one half of a pair to the other: leave `pairs` out")
         self._pairs = pairs
+        self.channels = artifact.example_input().shape[1]
         known = data_of(artifact.folder) or RunData(None, None)
         self._data = known.folder.resolve() if known.folder and known.folder.is_dir() else None
         self._data_has_pairs = bool(self._data and known.dataset in (None, ALIGNED) and _is_side_by_side(self._data))
@@ -60,7 +61,7 @@ class InputHalves:
         if self.input and self._data and self._data_has_pairs:
             self.sizes.add(read_size(images_below(self._data / "train")[0]))
 
-    def holds_both(self, path: Path, image: Image.Image) -> bool:
+    def holds_both(self, path: Path, image: Picture) -> bool:
         """Return whether an image, read from `path`, holds A and B."""
         if self._pairs is not None or not self.input:
             return bool(self._pairs)
@@ -77,13 +78,13 @@ class InputHalves:
         """The side of a pair that is translated, left or right."""
         return "left" if self.input == "A" else "right"
 
-    def read(self, path: Path) -> tuple[Image.Image, bool]:
+    def read(self, path: Path) -> tuple[Picture, bool]:
         """Return what is translated of an image file, the half or the whole image, and whether it is a half.
 
         Raises:
             DataError: the image cannot be read, or holds A and B and its width is odd.
         """
-        image = read_rgb(path)
+        image = read_image(path, self.channels)
         if self.holds_both(path, image):
             return halves(path, image)["AB".index(self.input)], True
         return image, False

@@ -15,7 +15,7 @@ from gcc.artifacts.config import CONFIG, Artifact, Factory
 from gcc.artifacts.model import read, single_generator
 from gcc.data.folders import describe_lack, describe_unread
 from gcc.data.image_files import refuse_bad, unreadable
-from gcc.data.images import images_below, resized, to_tensor, write_image
+from gcc.data.images import ARRAY_SUFFIX, images_below, resized, suffix_for, to_tensor, write_image
 from gcc.data.inspection import describe_changes, enlarges, inspect_images, stretches
 from gcc.deploy.side_by_side import InputHalves
 from gcc.errors import DataError, GccError, first_line, listed
@@ -27,6 +27,8 @@ from gcc.utils.files import replacing
 
 TILE = 512
 """Height and width of the tiles that large images are split into."""
+OUTPUTS = {1: "8-bit grey", 3: "8-bit RGB", 4: "8-bit RGBA"}
+"""What is written, by the number of channels; NumPy files for others."""
 MAX_SCALE = 2
 """The ratio of an image's width or height to that of the training images from which the user is informed."""
 
@@ -54,7 +56,8 @@ def translate(
     Args:
         student: folder of the saved generator.
         source: an image, or a folder of images, whose subfolders are read too.
-        target: the file to write; for a folder of images, the folder for PNG files with the same names, in the same subfolders.
+        target: the file to write; for a folder of images, the folder for PNG files with the same names, in the same subfolders. Images with
+            other than 1, 3 or 4 channels are written as NumPy files, (C, H, W) float32 in [-1, 1].
         size: width and height that images are resized to, or one number for both; None keeps the size of each image, if the architecture
             takes it, or its next multiple, to which images are padded.
         device: where to run.
@@ -73,11 +76,11 @@ def translate(
         raise GccError(f"{student} is a generator of the family {artifact.arch}, which takes noise, not images: use gcc generate")
     on_device = choose_device(device)
     input_halves = InputHalves(artifact, pairs)
-    jobs = _jobs(source, target)
+    jobs = _jobs(source, target, suffix_for(artifact.output_channels))
     network = artifact.network().to(on_device)
     jobs = _without_bad(jobs, input_halves, leave_out)
-    if changes := describe_changes(inspect_images(jobs)):
-        inform(f"{'; '.join(changes)}; the output is 8-bit RGB")
+    if changes := describe_changes(inspect_images((path, input_halves.channels) for path in jobs)):
+        inform(f"{'; '.join(changes)}; the output is {OUTPUTS.get(artifact.output_channels, 'a NumPy file')}")
     for text in describe_unread([source], _folder_left_out(source, target)):
         inform(text)
     inform_once = _once(inform, "; later images of this kind are not named" if len(jobs) > 1 else "")
@@ -222,23 +225,24 @@ def _folder_left_out(source: Path, target: Path) -> list[Path]:
     return [target.resolve()] if target.resolve() != source.resolve() else []
 
 
-def _jobs(source: Path, target: Path) -> dict[Path, Path]:
+def _jobs(source: Path, target: Path, suffix: str) -> dict[Path, Path]:
     """Return the images to read, each with the file to write; no image is overwritten."""
     if source.is_file():
-        jobs = {source: target if target.suffix else target / f"{source.stem}.png"}
+        jobs = {source: target if target.suffix else target / f"{source.stem}{suffix}"}
     elif source.is_dir():
         if target.is_file():
             raise DataError(f"{target} is a file: expected a folder, since {source} is one")
         if (target / CONFIG).is_file():
             raise DataError(f"{target} contains a saved generator: expected another folder for images")
         images = images_below(source, _folder_left_out(source, target))
-        jobs = {image: target / image.relative_to(source).with_suffix(".png") for image in images}
+        jobs = {image: target / image.relative_to(source).with_suffix(suffix) for image in images}
     else:
         raise DataError(f"there is no image or folder {source}")
     if not jobs:
         raise DataError(f"the folder {source} holds no images: {describe_lack(source)}")
-    if source.is_file() and jobs[source].suffix.lower() not in Image.registered_extensions():
-        raise DataError(f"{target} does not have the suffix of an image format: expected one such as .png")
+    formats = {ARRAY_SUFFIX} | (Image.registered_extensions().keys() if suffix != ARRAY_SUFFIX else set())
+    if source.is_file() and jobs[source].suffix.lower() not in formats:
+        raise DataError(f"{target} does not have the suffix of an image format: expected one such as {suffix}")
     sources, writers = {image.resolve() for image in jobs}, dict[Path, Path]()
     for image, output in jobs.items():
         if output.resolve() in sources:

@@ -10,8 +10,11 @@ from torch import Tensor
 
 from gcc.data.images import to_bytes
 from gcc.errors import GccError, PluginError
+from gcc.models.channels import as_rgb
+from gcc.recipe import RGB
 from gcc.registry import EVALUATORS, EvalContext, EvalSample, Evaluator, Extractor, ImageEvaluator, MetricKey, SetEvaluator
 from gcc.utils.distributed import Ranks
+from gcc.utils.units import counted
 
 FEW = 2048
 """Below this sample size, set distances are biased upwards and the covariance of 2,048 features is singular."""
@@ -28,6 +31,7 @@ class ImageCounts:
         fake: number of fake images.
         real: number of real images.
         sizes: heights and widths of the fake images.
+        channels: channels of the fake images.
         real_sizes: heights and widths of the real images if they may differ.
     """
 
@@ -35,6 +39,7 @@ class ImageCounts:
     real: int
     sizes: Collection[tuple[int, int]]
     real_sizes: Collection[tuple[int, int]] = ()
+    channels: int = RGB
 
 
 class EvaluatorCollection:
@@ -71,8 +76,14 @@ class EvaluatorCollection:
         Raises:
             GccError: an evaluator refuses them.
         """
-        for evaluator in self.by_name.values():
-            evaluator.check(sample, fake, real)
+        channels = sample.fake.shape[1]
+        for name, evaluator in self.by_name.items():
+            if evaluator.needs_rgb and channels not in (1, RGB):
+                raise GccError(
+                    f"{name} evaluates RGB images, or grey ones, and these have {channels} channels: leave it out, or choose another, such "
+                    "as psnr"
+                )
+            evaluator.check(_for(evaluator, sample), fake, real)
 
     def prepare(self, ranks: Ranks) -> None:
         """Let every evaluator do its long work, unless it has. All processes of a run must call this before they evaluate images.
@@ -87,11 +98,11 @@ class EvaluatorCollection:
     def compare(self, sample: EvalSample) -> dict[str, Tensor]:
         """Return the per-image observations of the image evaluators on a batch, by name, on the CPU."""
         evaluators = {name: evaluator for name, evaluator in self.by_name.items() if isinstance(evaluator, ImageEvaluator)}
-        return {name: evaluator.compare(sample).cpu() for name, evaluator in evaluators.items()}
+        return {name: evaluator.compare(_for(evaluator, sample)).cpu() for name, evaluator in evaluators.items()}
 
     def extract(self, images: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
-        """Return the features of images (N, 3, H, W) in [-1, 1] by the named extractors, on the CPU."""
-        pixels = to_bytes(images)
+        """Return the features of RGB or grey images (N, C, H, W) in [-1, 1] by the named extractors, on the CPU."""
+        pixels = to_bytes(as_rgb(images))
         return {name: self.extractors[name](pixels).cpu() for name in names}
 
     def compute(self, compared: Mapping[str, Tensor], fake: Features, real: Features, subset: str = "") -> dict[MetricKey, float]:
@@ -116,6 +127,8 @@ class EvaluatorCollection:
         """Return how a metric was computed: numbers and sizes of images, resizing, and trained weights."""
         evaluator = self.by_name[key.evaluator]
         sizes = " against ".join(dict.fromkeys(_size(sizes) for sizes in (images.sizes, images.real_sizes) if sizes))
+        if images.channels != RGB:
+            sizes += ", grey repeated as RGB" if evaluator.needs_rgb else f", {counted(images.channels, 'channel')} in place of RGB"
         if not isinstance(evaluator, SetEvaluator):
             parts = [f"{images.fake:,} images", sizes, evaluator.protocol]
         else:
@@ -124,6 +137,19 @@ class EvaluatorCollection:
             if min(images.fake, images.real) < FEW:
                 parts.append(f"fewer than {FEW:,} images: compare it only with metrics of the same numbers of images")
         return ", ".join(filter(None, parts))
+
+
+def _for(evaluator: Evaluator, sample: EvalSample) -> EvalSample:
+    """Return a sample as an evaluator takes it: grey images have three equal channels if it evaluates RGB images."""
+    if not evaluator.needs_rgb:
+        return sample
+    batch = {key: _repeated(value) for key, value in sample.batch.items()}
+    return EvalSample(batch, _repeated(sample.fake), sample.source, sample.target)
+
+
+def _repeated(value: Tensor) -> Tensor:
+    """Return grey images, (N, 1, H, W), as RGB, and other tensors as they are."""
+    return as_rgb(value) if value.ndim == 4 and value.is_floating_point() and value.shape[1] == 1 else value
 
 
 def _size(sizes: Iterable[tuple[int, int]]) -> str:

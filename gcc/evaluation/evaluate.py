@@ -20,12 +20,13 @@ from gcc.artifacts.model import default_output, environment, read, resolve_locat
 from gcc.artifacts.run_folder import RunData, data_of
 from gcc.data.folders import describe_unread
 from gcc.data.image_files import refuse_bad, unreadable
-from gcc.data.images import image_files, images_below, read_rgb, to_tensor
+from gcc.data.images import image_files, images_below, read_image, to_tensor
 from gcc.data.splits import SplitOpener, require_readable, without_unreadable
 from gcc.errors import DataError, GccError, OutputError, listed
 from gcc.evaluation.collection import EvaluatorCollection, FeatureBuffer, ImageCounts, split_names
 from gcc.evaluation.grid import GRID
 from gcc.evaluation.split import SplitEvaluation
+from gcc.recipe import RGB
 from gcc.registry import DATASETS, EVALUATORS, DatasetSource, EvalContext, EvalSample, ImageEvaluator, MetricKey, unit_of
 from gcc.utils.device import choose_device
 from gcc.utils.distributed import SINGLE_PROCESS
@@ -250,7 +251,7 @@ def _evaluate_images(
     if not real.is_dir():
         raise DataError(f"{real} is {'a file' if real.exists() else 'not a folder'}: expected the folder of the real images")
     fake_files, real_files = _image_files(fake), _image_files(real)
-    bad = unreadable(read_rgb, [*fake_files, *real_files])
+    bad = unreadable(partial(read_image, channels=RGB), [*fake_files, *real_files])
     if not skip_bad:
         refuse_bad([*bad.values()])
     fake_files, real_files = ([path for path in files if path not in bad] for files in (fake_files, real_files))
@@ -337,7 +338,7 @@ def _image_files(folder: Path) -> list[Path]:
 
 
 def _load_image(path: Path, device: torch.device) -> Tensor:
-    return to_tensor(read_rgb(path))[None].to(device)
+    return to_tensor(read_image(path, RGB))[None].to(device)
 
 
 def _metrics(values: Mapping[MetricKey, float], protocols: Mapping[MetricKey, str]) -> dict[MetricKey, Metric]:

@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from gcc.data.images import to_image
+from gcc.models.channels import as_rgb
 
 GRID = "grid.png"
 """Name of the file with the sample grid, which `gcc generate` writes next to its images."""
@@ -20,7 +21,8 @@ def sample_grid(columns: Mapping[str, Tensor]) -> Image.Image:
     """Return a picture with a titled column per entry and a row per sample.
 
     Args:
-        columns: images by title, each (N, 3, H, W) in [-1, 1]; small images are enlarged by an integer factor so that titles fit.
+        columns: images by title, each (N, C, H, W) in [-1, 1], shown as `as_rgb` returns them; small images are enlarged by an integer
+            factor so that titles fit.
     """
     first = next(iter(columns.values()))
     rows, _, height, width = first.shape
@@ -32,6 +34,6 @@ def sample_grid(columns: Mapping[str, Tensor]) -> Image.Image:
         left = GAP + column * cell_width
         draw.text((left, GAP), title, fill="black")
         for row, image in enumerate(images):
-            enlarged = to_image(image).resize((scale * image.shape[2], scale * image.shape[1]), Image.Resampling.NEAREST)
+            enlarged = to_image(as_rgb(image)).resize((scale * image.shape[2], scale * image.shape[1]), Image.Resampling.NEAREST)
             grid.paste(enlarged, (left, GAP + TITLE + row * cell_height))
     return grid

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from gcc.data.images import to_bytes
 from gcc.errors import DataError
+from gcc.models.channels import as_rgb
+from gcc.recipe import RGB
 from gcc.registry.dataset import DatasetSource
 
 COLOURS = 64
@@ -27,7 +29,7 @@ class LabelledPairs:
         key: key of the label maps in a batch.
         palette: the labels' colours, (K, 3) uint8.
         labels: (N, H, W) int64, from 0 to K - 1.
-        photos: (N, 3, H, W) uint8.
+        photos: (N, 3, H, W) uint8; grey ones have three equal channels.
     """
 
     key: str
@@ -44,10 +46,10 @@ def labelled_pairs(source: DatasetSource, most: int) -> LabelledPairs:
     """
     count = min(most, len(source))
     samples = [source.sample(number * len(source) // count, None) for number in range(count)]
-    keys = [key for key, image in samples[0].items() if image.ndim == 3 and len(image) == 3]
+    keys = [key for key, image in samples[0].items() if image.ndim == 3 and len(image) in (1, RGB)]
     if len(keys) != 2:
         raise DataError(f"miou_small trains on pairs of images: this data has {', '.join(keys) or 'none'}")
-    images = {key: torch.stack([to_bytes(sample[key]) for sample in samples]) for key in keys}
+    images = {key: torch.stack([to_bytes(as_rgb(sample[key])) for sample in samples]) for key in keys}
     faults = []
     for key, other in (keys, keys[::-1]):
         palette, covered = palette_of(images[key])

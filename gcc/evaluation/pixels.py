@@ -9,8 +9,9 @@ from gcc.registry.types import EvalSample
 
 
 class L1(ImageEvaluator):
-    """Mean absolute error of RGB values in [0, 1], averaged over images; smaller is better."""
+    """Mean absolute error of values in [0, 1], averaged over images; smaller is better."""
 
+    needs_rgb = False
     larger_is_better = False
 
     def compare(self, sample: EvalSample) -> Tensor:
@@ -18,9 +19,10 @@ class L1(ImageEvaluator):
 
 
 class PSNR(ImageEvaluator):
-    """Peak signal-to-noise ratio of RGB values in [0, 1], averaged over images; larger is better."""
+    """Peak signal-to-noise ratio of values in [0, 1], averaged over images; larger is better."""
 
     unit = "dB"
+    needs_rgb = False
     larger_is_better = True
 
     def compare(self, sample: EvalSample) -> Tensor:

@@ -59,11 +59,12 @@ def _named_as_in_torchvision(trunk: Any) -> dict[str, Tensor]:
 
 
 class SSIM(ImageEvaluator):
-    """Structural similarity (Wang et al. 2004) of RGB values in [0, 1], averaged over channels and images; larger is better.
+    """Structural similarity (Wang et al. 2004) of values in [0, 1], averaged over channels and images; larger is better.
 
     A Gaussian window of 11 pixels and deviation 1.5, averaged over the positions where the whole window fits, as by its authors.
     """
 
+    needs_rgb = False
     larger_is_better = True
 
     @property

@@ -16,8 +16,9 @@ from torch import nn
 from gcc.data.loader import SampleZ, add_z, in_order
 from gcc.evaluation.collection import EvaluatorCollection, FeatureBuffer, ImageCounts
 from gcc.evaluation.real_features import RealFeatures
-from gcc.models.build import generator_on_meta
+from gcc.models.build import generators_on_meta
 from gcc.models.modules import evaluating, without_autocast
+from gcc.recipe import RGB
 from gcc.registry import Architecture, Batch, DatasetSource, EvalSample, MetricKey
 from gcc.utils.backend import without_benchmark
 from gcc.utils.distributed import SINGLE_PROCESS, Ranks
@@ -51,8 +52,7 @@ def evenly_spaced(count: int, total: int) -> list[int]:
 
 def eval_samples_on_meta(architecture: Architecture[Any], batch: Batch) -> dict[str, EvalSample]:
     """Return the evaluators' input for each generator on a batch; the tensors have shapes without values."""
-    widths = architecture.full_widths(1)
-    generators = {name: generator_on_meta(architecture, widths) for name in architecture.generators}
+    generators = generators_on_meta(architecture, dict.fromkeys(architecture.generators, architecture.full_widths(1)))
     with torch.device("meta"), torch.no_grad():
         shapes = {key: value.to("meta") for key, value in batch.items()}
         return architecture.eval_samples(shapes, architecture.generate(generators, shapes))
@@ -65,6 +65,7 @@ class _Accumulator:
     source: str = ""
     target: str = ""
     finite: bool = True
+    channels: int = RGB
     sizes: set[tuple[int, int]] = field(default_factory=set)
     compared: FeatureBuffer = field(default_factory=FeatureBuffer)
     fake: FeatureBuffer = field(default_factory=FeatureBuffer)
@@ -75,6 +76,7 @@ class _Accumulator:
         self.source, self.target = sample.source, sample.target
         self.finite = self.finite and bool(sample.fake.isfinite().all())
         self.sizes.add((sample.fake.shape[-2], sample.fake.shape[-1]))
+        self.channels = sample.fake.shape[1]
         self.compared.add(evaluators.compare(sample))
         self.fake.add(evaluators.extract(sample.fake, evaluators.extractors))
         self.real.add(evaluators.extract(sample.real, missing[sample.target]))
@@ -90,6 +92,7 @@ class _Accumulator:
         for state in states:
             total.source, total.target = state["source"] or total.source, state["target"] or total.target
             total.finite = total.finite and state["finite"]
+            total.channels = state["channels"] if state["sizes"] else total.channels
             total.sizes |= {(height, width) for height, width in state["sizes"]}
             total.compared.extend(state["compared"])
             total.fake.extend(state["fake"])
@@ -190,7 +193,7 @@ class SplitEvaluation:
         metrics = {MetricKey(name, subset): math.nan for name in self.evaluators.by_name}
         if images.finite:
             metrics = self.evaluators.compute(images.compared.concatenated(), images.fake.concatenated(num_fake), features, subset)
-        counts = ImageCounts(num_fake, num_real, images.sizes)
+        counts = ImageCounts(num_fake, num_real, images.sizes, channels=images.channels)
         return metrics, {key: self.evaluators.protocol(key, counts) for key in metrics}
 
     def _num_unique(self, images: EvalSample | _Accumulator, count: int) -> tuple[int, int]:

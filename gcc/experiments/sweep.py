@@ -154,9 +154,9 @@ class Sweep(RunGroup[dict[str, dict[str, Measurements]]]):
         """The latencies by generator: the teacher's, then those of every budget's student."""
         artifacts = [read(folder) for folder in self.folders().values()]
         device = self.first.context.device
-        example = self.first.architecture.example_input().to(device)
         return {
-            name: measure_in_turns([generators[name].network().to(device) for generators in artifacts], example) for name in artifacts[0]
+            name: measure_in_turns([generators[name].network().to(device) for generators in artifacts], artifact.example_input().to(device))
+            for name, artifact in artifacts[0].items()
         }
 
     def folders(self) -> dict[str, Path]:

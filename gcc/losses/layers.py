@@ -50,11 +50,11 @@ def select_layers(architecture: Architecture[Any], generators: Networks, discrim
     selector = choose_selector(architecture.recipe.selector)
     published = architecture.taps()
     with torch.device("meta"), torch.no_grad():
-        example = architecture.example_input()
         batch = architecture.example_batch()
         pairs = architecture.pairs(batch, architecture.generate(generators, batch))
+        examples = {name: architecture.for_network(name).example_input() for name in generators}
     layers = DistillationLayers(
-        {name: tuple(selector.select(network, example, published.generator)) for name, network in generators.items()},
+        {name: tuple(selector.select(network, examples[name], published.generator)) for name, network in generators.items()},
         {name: tuple(selector.select(network, pairs[name].fake, published.discriminator)) for name, network in discriminators.items()},
     )
     if isinstance(selector, Named):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
+from gcc.errors import RecipeError
 from gcc.models.external_weights import PATCH, map_patch_discriminator
 from gcc.models.layers import Norm, PatchDiscriminator, initialise_normal
 from gcc.models.resnet import (
@@ -22,7 +22,8 @@ from gcc.models.resnet import (
     resnet_taps,
     resnet_widths,
 )
-from gcc.recipe import LARGEST_SIZE, NON_NEGATIVE, GanMode, MacCounter, Recipe, image_size
+from gcc.models.tasks import CHANNEL_RANGES, example_image
+from gcc.recipe import LARGEST_SIZE, NON_NEGATIVE, RGB, GanMode, MacCounter, Recipe
 from gcc.registry.architecture import Architecture
 from gcc.registry.types import Batch, EvalSample, Gate, Networks, Pair, Samples, StateDictMapping, Taps, Width, no_gate
 
@@ -31,7 +32,12 @@ from gcc.registry.types import Batch, EvalSample, Gate, Networks, Pair, Samples,
 class CycleGANRecipe(Recipe):
     """Table I's CycleGAN on horse2zebra; other fields are those of the original trainer."""
 
-    ranges = RESNET_RANGES | dict.fromkeys(("lambda_A", "lambda_B", "lambda_identity"), NON_NEGATIVE) | {"image_width": (1, LARGEST_SIZE)}
+    ranges = {
+        **RESNET_RANGES,
+        **CHANNEL_RANGES,
+        **dict.fromkeys(("lambda_A", "lambda_B", "lambda_identity"), NON_NEGATIVE),
+        "image_width": (1, LARGEST_SIZE),
+    }
 
     size: int = 256
     metric: str = "l1_paper"
@@ -48,6 +54,10 @@ class CycleGANRecipe(Recipe):
     gamma_t: float = 1e3
     image_width: int | None = None
     """Width of the training images if they are not squares; `size` is then the height. `--size WxH` sets both."""
+    input_nc: int = RGB
+    """Channels of the images of A."""
+    output_nc: int = RGB
+    """Channels of the images of B."""
     generator: Blocks = "mobile"
     """Residual blocks of the generators: `mobile` has depthwise-separable convolutions, as in the paper; `resnet` has plain ones."""
     n_blocks: int = 9
@@ -61,7 +71,7 @@ class CycleGANRecipe(Recipe):
     lambda_B: float = 10.0  # noqa: N815
     """Weight of the cycle B to A to B."""
     lambda_identity: float = 0.5
-    """Weight of the identity loss, as a share of the cycles'."""
+    """Weight of the identity loss, as a share of the cycles'; 0 if `input_nc` and `output_nc` differ."""
 
 
 class CycleGAN(Architecture[CycleGANRecipe]):
@@ -78,6 +88,18 @@ class CycleGAN(Architecture[CycleGANRecipe]):
     def __init__(self, recipe: CycleGANRecipe) -> None:
         super().__init__(recipe)
         require_size(recipe)
+        if recipe.input_nc != recipe.output_nc and recipe.lambda_identity:
+            raise RecipeError(
+                f"lambda_identity = {recipe.lambda_identity:g}: the identity loss gives images of B to A2B, and A and B have "
+                f"{recipe.input_nc} and {recipe.output_nc} channels: expected lambda_identity = 0"
+            )
+
+    def for_network(self, name: str) -> CycleGAN:
+        # A2B and the discriminator of B see the domains in the recipe's order, B2A and the discriminator of A in the other.
+        recipe = self.recipe
+        if recipe.input_nc == recipe.output_nc or name in ("A2B", "B"):
+            return self
+        return CycleGAN(replace(recipe, input_nc=recipe.output_nc, output_nc=recipe.input_nc))
 
     @property
     def size_multiple(self) -> int:
@@ -110,14 +132,19 @@ class CycleGAN(Architecture[CycleGANRecipe]):
         return resnet_widths(base, self.recipe.n_blocks)
 
     def build_generator(self, widths: Mapping[str, int]) -> nn.Module:
-        return ResNetGenerator(widths, self.recipe.n_blocks, self.recipe.generator, self.recipe.norm, self.recipe.dropout)
+        recipe = self.recipe
+        channels = recipe.input_nc, recipe.output_nc
+        return ResNetGenerator(channels, widths, recipe.n_blocks, recipe.generator, recipe.norm, recipe.dropout)
 
     def build_discriminator(self, gate: Gate = no_gate) -> nn.Module:
-        return PatchDiscriminator(3, self.recipe.ndf, self.recipe.norm, gate)
+        return PatchDiscriminator(self.recipe.output_nc, self.recipe.ndf, self.recipe.norm, gate)
 
     @classmethod
     def map_state_dict(cls, tensors: Mapping[str, Tensor]) -> StateDictMapping | None:
-        return map_resnet_state_dict(tensors)
+        mapping = map_resnet_state_dict(tensors)
+        if mapping is None or mapping.settings["input_nc"] == mapping.settings.get("output_nc"):
+            return mapping
+        return replace(mapping, settings={**mapping.settings, "lambda_identity": 0.0})
 
     @classmethod
     def map_discriminator_state_dict(cls, tensors: Mapping[str, Tensor]) -> StateDictMapping | None:
@@ -127,11 +154,10 @@ class CycleGAN(Architecture[CycleGANRecipe]):
         initialise_normal(network)
 
     def example_input(self) -> Tensor:
-        width, height = image_size(self.recipe)
-        return torch.zeros(1, 3, height, width)
+        return example_image(self.recipe, self.recipe.input_nc)
 
     def example_batch(self) -> Batch:
-        return {"A": self.example_input(), "B": self.example_input()}
+        return {"A": self.example_input(), "B": example_image(self.recipe, self.recipe.output_nc)}
 
     def generate(self, generators: Networks, batch: Batch) -> Samples:
         return {"A": generators["B2A"](batch["B"]), "B": generators["A2B"](batch["A"])}

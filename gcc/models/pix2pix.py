@@ -90,18 +90,19 @@ class UNet(nn.Module):
     The leaky ReLU of a down level comes before the skip connection; with the ReLU after it, that equals the original order.
 
     Args:
+        channels: channels of the input and of the output.
         widths: channels of `down1` .. `down{depth}` and `up2` .. `up{depth}`; the U-Net ends at the first level without channels.
         depth: levels of the full network.
         norm: normalisation of all levels except the outermost, and except `down{depth}`, the innermost down level of the full network.
         dropout: probability of dropout in levels 5 to depth - 1.
     """
 
-    def __init__(self, widths: Mapping[str, int], depth: int, norm: Norm, dropout: float) -> None:
+    def __init__(self, channels: tuple[int, int], widths: Mapping[str, int], depth: int, norm: Norm, dropout: float) -> None:
         super().__init__()
         self.depth = next((k - 1 for k in range(2, depth + 1) if not (widths[f"down{k}"] and widths[f"up{k}"])), depth)
         normalise = norm_layer(norm)
         biased = norm == "instance"
-        before = 3
+        before, after = channels
         for k in range(1, self.depth + 1):
             width = widths[f"down{k}"]
             normed = 1 < k < depth
@@ -113,11 +114,11 @@ class UNet(nn.Module):
             drop = [nn.Dropout(dropout)] if 5 <= k < depth else []
             self.add_module(f"up{k}", Up(widths[f"down{k}"] + inner, width, normalise(width), *drop, bias=biased))
             inner = width
-        self.up1 = Up(widths["down1"] + inner, 3, bias=True)
+        self.up1 = Up(widths["down1"] + inner, after, bias=True)
         self.tanh = nn.Tanh()
 
     def forward(self, image: Tensor) -> Tensor:
-        """Map an image (N, 3, H, W) in [-1, 1] to one of the same shape; H and W are multiples of 2^depth."""
+        """Map an image (N, C, H, W) in [-1, 1] to one of the same height and width; H and W are multiples of 2^depth."""
         skips = []
         for k in range(1, self.depth + 1):
             image = cast(nn.Module, getattr(self, f"down{k}"))(image)
@@ -141,7 +142,9 @@ def _map_unet_state_dict(tensors: Mapping[str, Tensor]) -> StateDictMapping | No
         level, depth = f"{level}.3.model", depth + 1
     modules |= {f"down{depth}.conv": f"{level}.1", f"up{depth}.conv": f"{level}.3", f"up{depth}.norm": f"{level}.4"}
     norm, ignored = foreign_norm(tensors, f"{level}.4")
-    settings = {"generator": "unet", "ngf": tensors["model.model.0.weight"].shape[0], "depth": depth, "size": 1 << depth, "norm": norm}
+    first, last = tensors["model.model.0.weight"], tensors.get("model.model.3.weight")
+    channels = {"input_nc": first.shape[1]} | ({} if last is None else {"output_nc": last.shape[1]})
+    settings = {"generator": "unet", "ngf": first.shape[0], "depth": depth, "size": 1 << depth, "norm": norm} | channels
     return StateDictMapping(settings, modules, ignored)
 
 
@@ -192,13 +195,13 @@ class Pix2Pix(PairedTranslation[Pix2PixRecipe]):
         return down | up
 
     def build_generator(self, widths: Mapping[str, int]) -> nn.Module:
-        recipe = self.recipe
+        recipe, channels = self.recipe, (self.recipe.input_nc, self.recipe.output_nc)
         if recipe.generator == "unet":
-            return UNet(widths, self.depth, recipe.norm, recipe.dropout)
-        return ResNetGenerator(widths, recipe.n_blocks, recipe.generator, recipe.norm, recipe.dropout)
+            return UNet(channels, widths, self.depth, recipe.norm, recipe.dropout)
+        return ResNetGenerator(channels, widths, recipe.n_blocks, recipe.generator, recipe.norm, recipe.dropout)
 
     def build_discriminator(self, gate: Gate = no_gate) -> nn.Module:
-        return PatchDiscriminator(6, self.recipe.ndf, self.recipe.norm, gate)
+        return PatchDiscriminator(self.recipe.input_nc + self.recipe.output_nc, self.recipe.ndf, self.recipe.norm, gate)
 
     @classmethod
     def map_state_dict(cls, tensors: Mapping[str, Tensor]) -> StateDictMapping | None:

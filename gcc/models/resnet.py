@@ -33,6 +33,7 @@ class ResNetGenerator(nn.Module):
     """A ResNet between two down-sampling and two up-sampling convolutions.
 
     Args:
+        channels: channels of the input and of the output.
         widths: channels of `stem`, `down1`, `trunk`, `block1` .. `block{count}` (inside the block), `up1` and `up2`.
         count: residual blocks.
         blocks: their kind.
@@ -40,7 +41,9 @@ class ResNetGenerator(nn.Module):
         dropout: probability of dropout inside the blocks.
     """
 
-    def __init__(self, widths: Mapping[str, int], count: int, blocks: Blocks, norm: Norm, dropout: float) -> None:
+    def __init__(
+        self, channels: tuple[int, int], widths: Mapping[str, int], count: int, blocks: Blocks, norm: Norm, dropout: float
+    ) -> None:
         super().__init__()
         normalise = norm_layer(norm)
         bias = norm == "instance"
@@ -60,18 +63,19 @@ class ResNetGenerator(nn.Module):
             return Residual(*first, ReflectionPad(1), three_by_three(width, trunk), normalise(trunk))
 
         stem, down1, trunk, up1, up2 = (widths[name] for name in ("stem", "down1", "trunk", "up1", "up2"))
+        before, after = channels
         self.pad = ReflectionPad(3)
-        self.stem = normed(nn.Conv2d(3, stem, 7, bias=bias), stem)
+        self.stem = normed(nn.Conv2d(before, stem, 7, bias=bias), stem)
         self.down1 = normed(nn.Conv2d(stem, down1, 3, 2, 1, bias=bias), down1)
         self.down2 = normed(nn.Conv2d(down1, trunk, 3, 2, 1, bias=bias), trunk)
         for number in range(1, count + 1):
             self.add_module(f"block{number}", block(widths[f"block{number}"]))
         self.up1 = normed(nn.ConvTranspose2d(trunk, up1, 3, 2, 1, 1, bias=bias), up1)
         self.up2 = normed(nn.ConvTranspose2d(up1, up2, 3, 2, 1, 1, bias=bias), up2)
-        self.head = nn.Sequential(ReflectionPad(3), nn.Conv2d(up2, 3, 7), nn.Tanh())
+        self.head = nn.Sequential(ReflectionPad(3), nn.Conv2d(up2, after, 7), nn.Tanh())
 
     def forward(self, image: Tensor) -> Tensor:
-        """Map an image (N, 3, H, W) in [-1, 1] to one of the same shape; H and W are multiples of 4."""
+        """Map an image (N, C, H, W) in [-1, 1] to one of the same height and width; H and W are multiples of 4."""
         for layer in self.children():
             image = layer(image)
         return image
@@ -130,5 +134,7 @@ def map_resnet_state_dict(tensors: Mapping[str, Tensor]) -> StateDictMapping | N
         layers = {1: 1, 2: 2, 6: 5 + shift, 7: 6 + shift}
         paths |= {f"block{block}.{ours}": f"model.{9 + block}.conv_block.{theirs}" for ours, theirs in layers.items()}
     norm, ignored = foreign_norm(tensors, "model.2")
-    settings = {"generator": "resnet", "ngf": tensors["model.1.weight"].shape[0], "n_blocks": blocks, "norm": norm, "dropout": 0.5 * shift}
+    first, head = tensors["model.1.weight"], tensors.get(f"model.{last + 7}.weight")
+    channels = {"input_nc": first.shape[1]} | ({} if head is None else {"output_nc": head.shape[0]})
+    settings = {"generator": "resnet", "ngf": first.shape[0], "n_blocks": blocks, "norm": norm, "dropout": 0.5 * shift} | channels
     return StateDictMapping(settings, paths, ignored)

@@ -38,12 +38,13 @@ class Generator(nn.Module):
     """Transposed convolutions `up1` .. `up{levels}` from 1x1 to half the image's size, and `head`, which returns the image.
 
     Args:
+        channels: channels of the images.
         widths: channels of `up1` .. `up{levels}`.
         z_dim: length of the noise vector.
         levels: number of levels; the image has 2^(levels + 2) pixels on each side.
     """
 
-    def __init__(self, widths: Mapping[str, int], z_dim: int, levels: int) -> None:
+    def __init__(self, channels: int, widths: Mapping[str, int], z_dim: int, levels: int) -> None:
         super().__init__()
         before = z_dim
         for level in range(1, levels + 1):
@@ -53,10 +54,10 @@ class Generator(nn.Module):
             if size in ATTENDED:
                 self.add_module(f"attention{level}", SelfAttention(width))
             before = width
-        self.head = nn.Sequential(nn.ConvTranspose2d(before, 3, 4, 2, 1), nn.Tanh())
+        self.head = nn.Sequential(nn.ConvTranspose2d(before, channels, 4, 2, 1), nn.Tanh())
 
     def forward(self, z: Tensor) -> Tensor:
-        """Map noise (N, Z) to images (N, 3, S, S) in [-1, 1]."""
+        """Map noise (N, Z) to images (N, channels, S, S) in [-1, 1]."""
         features = z[:, :, None, None]
         for layer in self.children():
             features = layer(features)
@@ -67,14 +68,15 @@ class Discriminator(nn.Module):
     """Convolutions `conv1` .. `conv{levels}` that halve the size down to 4x4, attention after the last two, and one logit per image.
 
     Args:
+        channels: channels of the input.
         ndf: width of the first convolution, doubled by each of the others.
         levels: number of these convolutions.
         gate: inserted before the activation of each of them.
     """
 
-    def __init__(self, ndf: int, levels: int, gate: Gate) -> None:
+    def __init__(self, channels: int, ndf: int, levels: int, gate: Gate) -> None:
         super().__init__()
-        before = 3
+        before = channels
         for level in range(1, levels + 1):
             width = ndf << (level - 1)
             convolution = spectral_norm(nn.Conv2d(before, width, 4, 2, 1))
@@ -85,7 +87,7 @@ class Discriminator(nn.Module):
         self.head = nn.Conv2d(before, 1, 4)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Map images (N, 3, S, S) to logits (N, 1, 1, 1)."""
+        """Map images (N, channels, S, S) to logits (N, 1, 1, 1)."""
         for layer in self.children():
             image = layer(image)
         return image
@@ -125,10 +127,10 @@ class SAGAN(FromNoise[SAGANRecipe]):
         return {f"up{level}": Width(base << (self.levels - level)) for level in range(1, self.levels + 1)}
 
     def build_generator(self, widths: Mapping[str, int]) -> nn.Module:
-        return Generator(widths, self.recipe.z_dim, self.levels)
+        return Generator(self.recipe.output_nc, widths, self.recipe.z_dim, self.levels)
 
     def build_discriminator(self, gate: Gate = no_gate) -> nn.Module:
-        return Discriminator(self.recipe.ndf, self.levels, gate)
+        return Discriminator(self.recipe.output_nc, self.recipe.ndf, self.levels, gate)
 
     def taps(self) -> Taps:
         # Convolutions 2 and 4 of 5 at 64x64: the second, and the one before the last.

@@ -54,23 +54,24 @@ class SRResNet(nn.Module):
     """SRResNet: residual blocks at low resolution, then sub-pixel convolutions, which each double height and width.
 
     Args:
+        channels: channels of the images, small and large.
         widths: channels of `trunk`, which runs from the stem to the head, and of `block1` .. `block16` (inside the block).
         doublings: log2 of the scale.
     """
 
-    def __init__(self, widths: Mapping[str, int], doublings: int) -> None:
+    def __init__(self, channels: int, widths: Mapping[str, int], doublings: int) -> None:
         super().__init__()
         trunk = widths["trunk"]
-        self.stem = nn.Sequential(nn.Conv2d(3, trunk, 9, 1, 4), nn.PReLU())
+        self.stem = nn.Sequential(nn.Conv2d(channels, trunk, 9, 1, 4), nn.PReLU())
         self.blocks = nn.Sequential(*(residual_block(trunk, widths[f"block{number}"]) for number in range(1, BLOCKS + 1)))
         self.joint = nn.Sequential(nn.Conv2d(trunk, trunk, 3, 1, 1), nn.BatchNorm2d(trunk))
         self.ups = nn.Sequential(
             *(nn.Sequential(nn.Conv2d(trunk, 4 * trunk, 3, 1, 1), nn.PixelShuffle(2), nn.PReLU()) for _ in range(doublings))
         )
-        self.head = nn.Sequential(nn.Conv2d(trunk, 3, 9, 1, 4), nn.Tanh())
+        self.head = nn.Sequential(nn.Conv2d(trunk, channels, 9, 1, 4), nn.Tanh())
 
     def forward(self, image: Tensor) -> Tensor:
-        """Map an image (N, 3, H, W) in [-1, 1] to one of `scale` times its height and width; H and W are arbitrary."""
+        """Map an image (N, channels, H, W) in [-1, 1] to one of `scale` times its height and width; H and W are arbitrary."""
         stem = self.stem(image)
         return cast(Tensor, self.head(self.ups(stem + self.joint(self.blocks(stem)))))
 
@@ -81,13 +82,14 @@ class Discriminator(nn.Module):
     The published discriminator has eight convolutions and two linear layers; Table II counts four, like the code of the paper's authors.
 
     Args:
+        channels: channels of the input.
         ndf: width of `conv1` and `conv2`; the others have twice as many.
         gate: inserted after the norm of each convolution; a linear layer returns the logit.
     """
 
-    def __init__(self, ndf: int, gate: Gate) -> None:
+    def __init__(self, channels: int, ndf: int, gate: Gate) -> None:
         super().__init__()
-        before = 3
+        before = channels
         for number, (width, stride) in enumerate([(ndf, 1), (ndf, 2), (2 * ndf, 1), (2 * ndf, 2)], start=1):
             norm = nn.BatchNorm2d(width) if number > 1 else nn.Identity()
             convolution = nn.Conv2d(before, width, 3, stride, 1)
@@ -98,7 +100,7 @@ class Discriminator(nn.Module):
         self.head = nn.Linear(before, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Map images (N, 3, H, W) to logits (N, 1)."""
+        """Map images (N, channels, H, W) to logits (N, 1)."""
         for layer in self.children():
             image = layer(image)
         return image
@@ -143,10 +145,10 @@ class SRGAN(SuperResolution[SRGANRecipe]):
         return {"trunk": Width(base)} | {f"block{number}": Width(base, minimum=0) for number in range(1, BLOCKS + 1)}
 
     def build_generator(self, widths: Mapping[str, int]) -> nn.Module:
-        return SRResNet(widths, self.doublings)
+        return SRResNet(self.recipe.output_nc, widths, self.doublings)
 
     def build_discriminator(self, gate: Gate = no_gate) -> nn.Module:
-        return Discriminator(self.recipe.ndf, gate)
+        return Discriminator(self.recipe.output_nc, self.recipe.ndf, gate)
 
     def taps(self) -> Taps:
         # Convolutions 9, 17, 25 and 33 of 37: the outputs of every fourth block.

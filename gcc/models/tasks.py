@@ -14,31 +14,39 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, l1_loss, mse_loss
 
+from gcc.errors import RecipeError
+from gcc.models.channels import as_rgb
 from gcc.models.vgg import load_vgg
-from gcc.recipe import LARGEST_SIZE, NON_NEGATIVE, Recipe, image_size
+from gcc.recipe import CHANNELS, LARGEST_SIZE, NON_NEGATIVE, RGB, Recipe, image_channels, image_size
 from gcc.registry.architecture import Architecture
 from gcc.registry.types import Batch, EvalSample, Networks, Pair, Samples
 from gcc.utils.weights import Weights
 
 ALTERNATIVE = '`perceptual="pixel"` and `perceptual="none"` need no weights'
 
+CHANNEL_RANGES = dict.fromkeys(("input_nc", "output_nc"), CHANNELS)
 
-def example_image(recipe: Recipe) -> Tensor:
-    """Return zeros of the shape of one training image, (1, 3, H, W)."""
+
+def example_image(recipe: Recipe, channels: int) -> Tensor:
+    """Return zeros of the shape of one training image, (1, channels, H, W)."""
     width, height = image_size(recipe)
-    return torch.zeros(1, 3, height, width)
+    return torch.zeros(1, channels, height, width)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairedRecipe(Recipe):
     """Settings of paired image translation."""
 
-    ranges = {**Recipe.ranges, "lambda_L1": NON_NEGATIVE, "image_width": (1, LARGEST_SIZE)}
+    ranges = {**Recipe.ranges, **CHANNEL_RANGES, "lambda_L1": NON_NEGATIVE, "image_width": (1, LARGEST_SIZE)}
 
     image_width: int | None = None
     """Width of the training images if they are not squares; `size` is then the height. `--size WxH` sets both."""
     direction: Literal["AtoB", "BtoA"] = "AtoB"
     """Which image of a pair is the input."""
+    input_nc: int = RGB
+    """Channels of the generator's input."""
+    output_nc: int = RGB
+    """Channels of the generator's output."""
     lambda_L1: float = 100.0  # noqa: N815 - the name that pix2pix users know
     """Weight of the L1 distance to the real image."""
 
@@ -58,10 +66,10 @@ class PairedTranslation(Architecture[P]):
         return f"direction {self.recipe.direction}: of each pair, {source} is the input, and {target} is learnt"
 
     def example_input(self) -> Tensor:
-        return example_image(self.recipe)
+        return example_image(self.recipe, self.recipe.input_nc)
 
     def example_batch(self) -> Batch:
-        return {"A": example_image(self.recipe), "B": example_image(self.recipe)}
+        return {key: example_image(self.recipe, channels) for key, channels in zip("AB", image_channels(self.recipe), strict=True)}
 
     def _source(self, batch: Batch) -> Tensor:
         return batch[self.recipe.direction[0]]
@@ -92,10 +100,18 @@ class PairedTranslation(Architecture[P]):
 class SuperResolutionRecipe(Recipe):
     """Settings of super-resolution."""
 
-    ranges = {**Recipe.ranges, "lambda_perceptual": NON_NEGATIVE, "lambda_pixel": NON_NEGATIVE, "cost_size": (1, LARGEST_SIZE)}
+    ranges = {
+        **Recipe.ranges,
+        "output_nc": CHANNELS,
+        "lambda_perceptual": NON_NEGATIVE,
+        "lambda_pixel": NON_NEGATIVE,
+        "cost_size": (1, LARGEST_SIZE),
+    }
 
     scale: Literal[2, 4, 8] = 4
     """Factor by which height and width grow."""
+    output_nc: int = RGB
+    """Channels of the images, small and large."""
     perceptual: Literal["vgg19", "vgg16", "pixel", "none"] = "vgg19"
     """Content loss on features of VGG19's layer 5-4 or VGG16's 5-3 (ImageNet weights), on pixels, or none."""
     lambda_perceptual: float = 1.0
@@ -115,6 +131,14 @@ class SuperResolution(Architecture[S]):
     samples = "super-resolution"
     demo_source = "scenes"
 
+    def __init__(self, recipe: S) -> None:
+        super().__init__(recipe)
+        if recipe.perceptual in ("vgg19", "vgg16") and recipe.output_nc not in (1, RGB):
+            raise RecipeError(
+                f"output_nc = {recipe.output_nc}: {recipe.perceptual} compares RGB images, or grey ones; "
+                f"{ALTERNATIVE} and take any channels"
+            )
+
     @property
     def note(self) -> str:
         match self.recipe.perceptual:
@@ -131,14 +155,14 @@ class SuperResolution(Architecture[S]):
         return {"vgg": load_vgg(vgg, weights, ALTERNATIVE)} if vgg in ("vgg19", "vgg16") else {}
 
     def example_input(self) -> Tensor:
-        return torch.zeros(1, 3, self.recipe.cost_size, self.recipe.cost_size)
+        return torch.zeros(1, self.recipe.output_nc, self.recipe.cost_size, self.recipe.cost_size)
 
     def example_batch(self) -> Batch:
-        small = self.recipe.size // self.recipe.scale
-        return {"hr": torch.zeros(1, 3, self.recipe.size, self.recipe.size), "lr": torch.zeros(1, 3, small, small)}
+        channels, size, small = self.recipe.output_nc, self.recipe.size, self.recipe.size // self.recipe.scale
+        return {"hr": torch.zeros(1, channels, size, size), "lr": torch.zeros(1, channels, small, small)}
 
     def prepare(self, batch: Batch, auxiliary: Networks) -> Batch:
-        return {**batch, "wanted": auxiliary["vgg"](batch["hr"])} if auxiliary else batch
+        return {**batch, "wanted": auxiliary["vgg"](as_rgb(batch["hr"]))} if auxiliary else batch
 
     def generate(self, generators: Networks, batch: Batch) -> Samples:
         return {"sr": generators["G"](batch["lr"])}
@@ -149,7 +173,8 @@ class SuperResolution(Architecture[S]):
     def task_losses(self, networks: Networks, batch: Batch, samples: Samples) -> dict[str, Tensor]:
         recipe, losses = self.recipe, {}
         if "vgg" in networks:
-            losses["perceptual"] = recipe.lambda_perceptual * mse_loss(networks["vgg"](samples["sr"]).float(), batch["wanted"].float())
+            features = networks["vgg"](as_rgb(samples["sr"]))
+            losses["perceptual"] = recipe.lambda_perceptual * mse_loss(features.float(), batch["wanted"].float())
         pixel = recipe.lambda_pixel + (recipe.lambda_perceptual if recipe.perceptual == "pixel" else 0.0)
         if pixel:
             losses["pixel"] = pixel * mse_loss(samples["sr"].float(), batch["hr"])
@@ -173,10 +198,12 @@ class SuperResolution(Architecture[S]):
 class NoiseRecipe(Recipe):
     """Settings of the generation of images from noise."""
 
-    ranges = {**Recipe.ranges, "z_dim": (1, 65536)}
+    ranges = {**Recipe.ranges, "output_nc": CHANNELS, "z_dim": (1, 65536)}
 
     z_dim: int = 128
     """Length of the noise vector from which an image is generated."""
+    output_nc: int = RGB
+    """Channels of the images."""
 
 
 N = TypeVar("N", bound=NoiseRecipe)
@@ -193,7 +220,7 @@ class FromNoise(Architecture[N]):
         return torch.zeros(1, self.recipe.z_dim)
 
     def example_batch(self) -> Batch:
-        return {"real": torch.zeros(1, 3, self.recipe.size, self.recipe.size), "z": self.example_input()}
+        return {"real": example_image(self.recipe, self.recipe.output_nc), "z": self.example_input()}
 
     def sample_z(self, random: np.random.Generator) -> Tensor:
         return torch.from_numpy(random.standard_normal(self.recipe.z_dim, dtype=np.float32))

@@ -97,6 +97,14 @@ class Architecture(AcceptsOldNames, abc.ABC, Generic[R]):
     def taps(self) -> Taps:
         """Return the layers to distil, as module paths: the family's row of Table II, or a few activations along each network."""
 
+    def for_network(self, name: str) -> Architecture[R]:
+        """Return this family, bound to the recipe by which it builds the network `name`: itself, by default.
+
+        A family overrides this if its generators, or its discriminators, take images with different numbers of channels. `build_generator`,
+        `build_discriminator` and `example_input` of the result are those of that network.
+        """
+        return self
+
     # A training step
 
     @abc.abstractmethod
@@ -118,7 +126,7 @@ class Architecture(AcceptsOldNames, abc.ABC, Generic[R]):
 
     @abc.abstractmethod
     def visuals(self, batch: Batch, fake: Mapping[str, Samples]) -> dict[str, Tensor]:
-        """Return the columns of a sample grid by title, each (N, 3, H, W) in [-1, 1].
+        """Return the columns of a sample grid by title, each (N, C, H, W) in [-1, 1].
 
         Args:
             batch: the batch.

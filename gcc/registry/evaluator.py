@@ -72,6 +72,8 @@ class Evaluator(AcceptsOldNames, abc.ABC):
     unit: ClassVar[str] = ""
     """Unit of the metric, such as "dB"."""
     larger_is_better: ClassVar[bool]
+    needs_rgb: ClassVar[bool] = True
+    """Whether it evaluates RGB images only. It then gets grey images with three equal channels, and those of other channels are refused."""
     perceptual: ClassVar[bool] = False
     """Whether the metric follows what people see, so that it may select the epoch that becomes the result. Pixel-wise ones prefer blur."""
 

@@ -67,7 +67,7 @@ class EvalSample:
 
     Attributes:
         batch: the batch.
-        fake: the generated images, (N, 3, H, W) in [-1, 1].
+        fake: the generated images, (N, C, H, W) in [-1, 1].
         source: key of the generator's input in the batch.
         target: key of the real images of the target domain; these are the true counterparts if the family is `paired`.
     """
@@ -79,7 +79,7 @@ class EvalSample:
 
     @property
     def real(self) -> Tensor:
-        """The real images, (N, 3, H, W) in [-1, 1]."""
+        """The real images, (N, C, H, W) in [-1, 1]."""
         return self.batch[self.target]
 
     @property

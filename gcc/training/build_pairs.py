@@ -12,7 +12,7 @@ from gcc.artifacts.model import load_matching_weights, read
 from gcc.errors import ArtifactError, RecipeError
 from gcc.losses.distillation import Projections
 from gcc.losses.layers import NO_LAYERS, DistillationLayers, build_projections, select_layers
-from gcc.models.build import build_discriminators, build_generators, generator_on_meta
+from gcc.models.build import build_discriminators, build_generators, generators_on_meta
 from gcc.models.modules import Widths, on_meta
 from gcc.pruning.groups import find_groups
 from gcc.pruning.sparsity import L1Subgradient
@@ -144,8 +144,11 @@ def distillation_layers(context: RunContext) -> DistillationLayers:
     Raises:
         RecipeError: the selector names a layer that the networks lack.
     """
-    discriminators = {name: on_meta(context.architecture.build_discriminator) for name in context.architecture.discriminators}
-    layers = select_layers(context.architecture, _on_meta(context, context.full_widths(context.recipe.ngf)), discriminators)
+    discriminators = {
+        name: on_meta(context.architecture.for_network(name).build_discriminator) for name in context.architecture.discriminators
+    }
+    teachers = generators_on_meta(context.architecture, context.full_widths(context.recipe.ngf))
+    layers = select_layers(context.architecture, teachers, discriminators)
     return DistillationLayers(
         layers.generators if context.recipe.lambda_distill_g else {},
         layers.discriminators if context.recipe.lambda_distill_d else {},
@@ -154,10 +157,7 @@ def distillation_layers(context: RunContext) -> DistillationLayers:
 
 def _projections(context: RunContext, widths: Mapping[str, Widths], layers: DistillationLayers) -> dict[str, Projections]:
     """Return the new maps f_l of Eq. 9, by generator."""
-    teachers, students = _on_meta(context, context.full_widths(context.recipe.ngf)), _on_meta(context, widths)
+    full = context.full_widths(context.recipe.ngf)
+    teachers, students = generators_on_meta(context.architecture, full), generators_on_meta(context.architecture, widths)
     with seeded(context.recipe.seed, "projections"):
         return build_projections(context.architecture, teachers, students, layers)
-
-
-def _on_meta(context: RunContext, widths: Mapping[str, Widths]) -> dict[str, nn.Module]:
-    return {name: generator_on_meta(context.architecture, chosen) for name, chosen in widths.items()}

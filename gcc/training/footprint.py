@@ -7,7 +7,7 @@ from itertools import chain
 from torch import nn
 
 from gcc.errors import GccError
-from gcc.models.build import generator_on_meta
+from gcc.models.build import generators_on_meta
 from gcc.models.modules import on_meta
 from gcc.recipe import image_size
 from gcc.training.context import RunContext
@@ -50,8 +50,8 @@ def networks_on_meta(context: RunContext) -> list[nn.Module]:
     """Return the teacher's networks without values."""
     architecture = context.architecture
     return [
-        *(generator_on_meta(architecture, widths) for widths in context.full_widths(context.recipe.ngf).values()),
-        *(on_meta(architecture.build_discriminator) for _ in architecture.discriminators),
+        *generators_on_meta(architecture, context.full_widths(context.recipe.ngf)).values(),
+        *(on_meta(architecture.for_network(name).build_discriminator) for name in architecture.discriminators),
     ]
 
 

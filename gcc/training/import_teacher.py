@@ -64,14 +64,16 @@ def import_generator(
     tensors, mapping = _find(file, arch, "generator", family.map_state_dict, key)
     others = {label: _find(path, arch, "discriminator", family.map_discriminator_state_dict) for label, path in discriminators.items()}
     mappings = {file: mapping} | {discriminators[label]: own for label, (_, own) in others.items()}
-    architecture = family(changed(family.published(), {**_joined_settings(mappings), **settings}))
-    widths = architecture.full_widths(architecture.recipe.ngf)
-    network = architecture.build_generator(widths)
+    # The settings are those of this generator, which may see the recipe's channels the other way round.
+    own = family(changed(family.published(), {**_joined_settings(mappings), **settings}))
+    architecture = own.for_network(name)
+    widths = own.full_widths(own.recipe.ngf)
+    network = own.build_generator(widths)
     _load(network, file, tensors, mapping, f"the generator {name} of {arch}")
-    trained = {label: architecture.build_discriminator().eval() for label in others}
+    trained = {label: architecture.for_network(label).build_discriminator().eval() for label in others}
     for label, (tensors_D, mapping_D) in others.items():
         _load(trained[label], discriminators[label], tensors_D, mapping_D, f"the discriminator {label} of {arch}")
-    report = GeneratorReport.of(architecture, network, widths, measure_latency(network, architecture.example_input()))
+    report = GeneratorReport.of(own, network, widths, measure_latency(network, own.example_input()))
     teacher = TrainedPair("teacher", arch, architecture, {name: report}, trained, environment(torch.device("cpu")))
     _make_room(teacher, out, name, force=force)
     teacher.save(out, {name: {"teacher": report.measurements()}}, None)

@@ -154,9 +154,10 @@ def _timings(run: TrainingLoop, roles: Mapping[str, Networks]) -> dict[str, dict
 
     An epoch changes the weights of a generator and not its latency, so each role is timed once.
     """
-    example, budgets = run.context.architecture.example_input(), run.context.budgets()
+    architecture, budgets = run.context.architecture, run.context.budgets()
     timings: dict[str, dict[str, Timing]] = {role: {} for role in roles}
     for name, budget in budgets.items():
+        example = architecture.for_network(name).example_input()
         networks = [_as_read_from_disk(generators[name]).eval() for generators in roles.values()]
         ready: list[tuple[LatencyBudget, Latency] | None] = [None] * len(networks)
         if isinstance(budget, LatencyBudget):
@@ -216,7 +217,7 @@ def _trained_pair(
     context, widths = run.context, run.result_widths[role]
     reports = {
         name: GeneratorReport.of(
-            context.architecture,
+            context.architecture.for_network(name),
             network,
             widths[name],
             timings[name].latency,

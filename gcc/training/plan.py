@@ -60,7 +60,7 @@ def compression_plan(run: TrainingLoop, widths: Mapping[str, Widths], expected: 
     context, recipe, teacher = run.context, run.recipe, run.context.teacher_cost()
     facts = training_plan(run) | {"teacher": f"{_width(context, recipe.ngf)}{teacher}"}
     if widths:
-        costs = {name: generator_cost(context.architecture, chosen) for name, chosen in widths.items()}
+        costs = {name: generator_cost(context.architecture.for_network(name), chosen) for name, chosen in widths.items()}
         facts["widths"] = "; ".join(f"{name}: {cost}" for name, cost in costs.items())
         if context.config.student is not None:
             facts["student"] = f"{context.config.student}, trained further"

@@ -137,7 +137,7 @@ class Teacher:
             GccError: spandrel is not installed, or the network does not fit the task.
         """
         model = read_zoo_model(Path(file), key)
-        example = torch.zeros(1, 3, model.size, model.size)
+        example = torch.zeros(1, model.channels, model.size, model.size)
         family, found = family_for(task, model.network, example=example, value_range=VALUE_RANGE, zoo=model.description, settings=settings)
         return cls(task, {**found, **settings}, custom=family)
 

@@ -122,7 +122,9 @@ def _search_within_budget(
         if _has_latency_budget(context):
             print(f"timing pruned generators until one holds {recipe.budget}: a second or two for each", file=sys.stderr, flush=True)
         limits = {name: budgets[name].resolve(teacher, recipe.mac_counter) for name in scored}
-        widths = {name: widths_of_family(architecture, one, limits[name], recipe.round_to) for name, one in scored.items()}
+        widths = {
+            name: widths_of_family(architecture.for_network(name), one, limits[name], recipe.round_to) for name, one in scored.items()
+        }
         return {name: Chosen(widths[name], most_important(one.scores, widths[name])) for name, one in scored.items()}
 
     return search

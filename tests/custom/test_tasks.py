@@ -80,13 +80,32 @@ def test_a_discriminator_of_ones_own_plays_with_gates_and_its_weights(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("task", "channels", "fields"),
+    [
+        ("paired", (1, 4), {"input_nc": 1, "output_nc": 4}),
+        ("unpaired", (2, 1), {"input_nc": 2, "output_nc": 1}),
+        ("super-resolution", (1, 1), {"output_nc": 1}),
+        ("noise", (6, 2), {"output_nc": 2}),
+    ],
+)
+def test_the_channels_of_a_generator_are_found(task, channels, fields):
+    before, after = channels
+    enlarge = {"super-resolution": 2, "noise": 16}.get(task, 1)
+    layers = [torch.nn.Conv2d(before, 8, 1), torch.nn.ReLU(), torch.nn.Conv2d(8, after, 1), torch.nn.Upsample(scale_factor=enlarge)]
+    family = Teacher.of(torch.nn.Sequential(*layers), task, example=torch.zeros(1, before, *([1, 1] if task == "noise" else [32, 32])))
+    architecture = family.architecture({"size": 16} if task == "noise" else {"size": 32})
+    assert {name: getattr(architecture.recipe, name) for name in fields} == fields
+    testing.check_step(architecture)
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"generator": Translator(), "task": "pared"}, "task 'pared' is unknown.*paired"),
         ({"generator": Translator()}, "`task` is missing"),
         ({"task": "paired"}, "`generator` is missing"),
         ({"generator": Translator(), "task": "super-resolution"}, r"returns \(1, 3, 64, 64\) for \(1, 3, 64, 64\).*2, 4 or 8 times"),
-        ({"generator": Enlarger(), "task": "paired", "size": 16}, "expects an image with 3 channels and one of the same size"),
+        ({"generator": Enlarger(), "task": "paired", "size": 16}, "expects an image and one of the same size"),
         ({"generator": Translator(), "task": "noise"}, "the task noise needs the shape of the noise"),
         ({"generator": Translator(), "task": "paired", "value_range": (1, 0)}, r"value_range = \(1, 0\)"),
         ({"generator": Translator(), "task": "paired", "example": torch.zeros(1, 4, 8, 8)}, "expected a generator that runs on this input"),

@@ -93,7 +93,7 @@ def test_pairs_in_two_files(layout, tmp_path):
 def test_nothing_is_decoded_twice(tmp_path, monkeypatch):
     source = pairs(tmp_path)
     source.cached(tmp_path / STORE)
-    monkeypatch.setattr("gcc.data.aligned.read_rgb", lambda path: pytest.fail("decoded"))
+    monkeypatch.setattr("gcc.data.aligned.read_image", lambda path, channels: pytest.fail("decoded"))
     source.cached(tmp_path / STORE).sample(0, None)
     opened(tmp_path).cached(tmp_path / STORE).drop({0}).sample(0, None)
 

@@ -45,6 +45,6 @@ def matrix_profile(primaries, gamma=2.2):
 def test_a_profile_of_other_colours_than_srgb_is_said_once_for_all_images(profile, differs, tmp_path):
     assert differs_from_srgb(profile, channels=3) == differs
     Image.fromarray(np.full((4, 4, 3), 99, np.uint8)).save(tmp_path / "photo.png", icc_profile=profile)
-    texts = describe_changes(inspect_images([tmp_path / "photo.png"]))
+    texts = describe_changes(inspect_images([(tmp_path / "photo.png", 3)]))
     expected = "the image has a colour profile other than sRGB (such as Adobe RGB or Display P3), which is not applied"
     assert texts == [expected] * differs

@@ -37,7 +37,7 @@ def test_images_that_lie_deeper_and_other_files_are_named(tmp_path):
     Image.new("RGB", (1, 1)).save(tmp_path / "deep" / "a" / "b" / "x.png")
     (tmp_path / "scans").mkdir()
     for number in range(3):
-        (tmp_path / "scans" / f"{number}.NPY").touch()
+        (tmp_path / "scans" / f"{number}.MAT").touch()
     (tmp_path / "scans" / "README").touch()
-    assert describe_contents(tmp_path) == "deep/ (with a/, which hold 1 image), scans/ (no images, but 3 .npy, 1 without suffix)"
-    assert describe_lack(tmp_path / "scans").startswith("its files are 3 .npy, 1 without suffix; images are read from files with the suff")
+    assert describe_contents(tmp_path) == "deep/ (with a/, which hold 1 image), scans/ (no images, but 3 .mat, 1 without suffix)"
+    assert describe_lack(tmp_path / "scans").startswith("its files are 3 .mat, 1 without suffix; images are read from files with the suff")

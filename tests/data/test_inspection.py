@@ -14,7 +14,7 @@ from gcc.data.inspection import describe_changes, describe_resizing, inspect_ima
 
 
 def changes(*paths):
-    return describe_changes(inspect_images(paths))
+    return describe_changes(inspect_images((path, 3) for path in paths))
 
 
 def gradient(top, shape=(16, 16)):
@@ -120,11 +120,11 @@ def test_an_opaque_alpha_channel_loses_nothing_and_frames_do(tmp_path):
 def test_images_that_are_stretched_or_enlarged_are_counted_upright(tmp_path):
     for number, size in enumerate([(8, 8), (8, 6), (6, 8)]):
         Image.new("RGB", size).save(tmp_path / f"{number}.png")
-    images = inspect_images(tmp_path.glob("*.png"))
+    images = inspect_images((path, 3) for path in tmp_path.glob("*.png"))
     stretched = "2 of 3 images are not square and resized to 6x6, which changes the proportions"
     assert describe_resizing(images, (6, 6)) == [stretched]
     assert describe_resizing(images, (8, 8)) == [
         stretched.replace("6x6", "8x8"),
         "2 of 3 images are smaller than 8x8 and enlarged, which adds no detail",
     ]
-    assert describe_resizing(inspect_images([tmp_path / "0.png"]), (8, 8)) == []
+    assert describe_resizing(inspect_images([(tmp_path / "0.png", 3)]), (8, 8)) == []

@@ -128,6 +128,6 @@ def test_subfolders_are_read(tmp_path):
 def test_files_that_are_not_read_are_named_with_the_suffixes_that_are(tmp_path):
     for side in "AB":
         (tmp_path / f"train{side}" / "scans").mkdir(parents=True)
-        np.save(tmp_path / f"train{side}" / "scans" / "0.npy", np.zeros(3))
-    with pytest.raises(DataError, match=r"trainA/ \(with scans/, but 1 \.npy\), .*suffixes \.bmp, .*\.ppm"):
+        (tmp_path / f"train{side}" / "scans" / "0.mat").touch()
+    with pytest.raises(DataError, match=r"trainA/ \(with scans/, but 1 \.mat\), .*suffixes \.bmp, .*\.ppm"):
         Unaligned(tmp_path, "train", recipe())

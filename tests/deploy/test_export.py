@@ -19,7 +19,7 @@ from torch import nn
 
 from gcc import export, load
 from gcc.cli import main
-from gcc.data.images import read_rgb
+from gcc.data.images import read_image, read_rgb, to_tensor
 from gcc.deploy.formats import FORMATS, read_onnx
 from gcc.deploy.generate import generate
 from gcc.deploy.translate import translate
@@ -275,6 +275,25 @@ def test_the_script_reads_pixels_as_translate_does(mode, saved, tmp_path):
     (image.convert("I") if mode == "I" else image).save(path)
     expected = np.asarray(read_rgb(path), np.float32) / 127.5 - 1
     np.testing.assert_array_equal(runpy.run_path(str(script))["read"](path)[0].transpose(1, 2, 0), expected)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "L", "RGB", "RGBA"])
+def test_the_script_reads_and_writes_other_channels_as_translate_does(mode, tmp_path):
+    channels = {"RGBA": 4}.get(mode, 1)
+    write("pix2pix", tmp_path / "student", input_nc=channels, output_nc=5 - channels)
+    *_, script = export(tmp_path / "student", tmp_path / "out.pt", format="torchscript").guides
+    values = np.random.default_rng(0).integers(0, 256, (32, 32, 4), dtype=np.uint8)
+    image = Image.fromarray(values[..., 0].astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(values).convert(mode)
+    if mode == "RGBA":
+        image = Image.fromarray(values)
+    image.save(tmp_path / "image.png")
+    module = runpy.run_path(str(script))
+    np.testing.assert_allclose(
+        module["read"](tmp_path / "image.png", None)[0], to_tensor(read_image(tmp_path / "image.png", channels)), atol=1e-6
+    )
+    (expected,) = translate(tmp_path / "student", tmp_path / "image.png", tmp_path / "expected.png", size=None, device="cpu")
+    ran = subprocess.run([sys.executable, str(script), str(tmp_path / "image.png"), str(tmp_path / "fake.png")], capture_output=True)
+    assert ran.returncode == 0 and abs(pixels(expected) - pixels(tmp_path / "fake.png")).max() <= 1
 
 
 def test_the_script_refuses_floating_point_images_and_makes_the_folder(saved, tmp_path):

@@ -14,14 +14,13 @@ from gcc.registry import ARCHITECTURES
 from tests.helpers.families import TINY
 
 
-def write(arch, folder, spoil=False, change=lambda network: None, **settings):
+def write(arch, folder, spoil=False, change=lambda network: None, which=None, **settings):
     family = ARCHITECTURES.load(arch)
     architecture = family(changed(family.published(), {"size": 32, "ngf": 4} | TINY[arch] | settings))
     widths = architecture.full_widths(4)
-    (network,) = build_generators(architecture, {architecture.generators[0]: widths}, "test").values()
-    artifact = Artifact(
-        folder, "student", arch, architecture.generators[0], architecture.recipe, widths, {}, environment(torch.device("cpu"))
-    )
+    name = which or architecture.generators[0]
+    (network,) = build_generators(architecture, {name: widths}, "test").values()
+    artifact = Artifact(folder, "student", arch, name, architecture.recipe, widths, {}, environment(torch.device("cpu")))
     for parameter in network.parameters() if spoil else ():
         torch.nn.init.constant_(parameter, torch.nan)
     change(network)
@@ -87,3 +86,10 @@ def test_images_that_are_not_finite_are_not_written(tmp_path):
     with pytest.raises(GccError, match="contains NaN or infinite values"):
         generated(tmp_path / "student", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("channels", "names"), [(1, ["0000.png", "grid.png"]), (2, ["0000.npy", "grid.png"])])
+def test_images_of_other_channels_and_a_grid_are_written(tmp_path, channels, names):
+    write("sagan", tmp_path / "student", output_nc=channels)
+    written = generated(tmp_path / "student", tmp_path / "out", count=1)
+    assert [path.name for path in written] == names and pixels(written[-1]).shape[2] == 3

@@ -140,8 +140,8 @@ def test_subfolders_keep_their_names_and_the_output_is_not_read(tmp_path):
         written, _ = translated(tmp_path / "student", tmp_path / "in", tmp_path / "in" / "out")
         assert [path.relative_to(tmp_path / "in" / "out").as_posix() for path in written] == ["clip/a.png"]
     (tmp_path / "scans").mkdir()
-    (tmp_path / "scans" / "a.npy").touch()
-    with pytest.raises(GccError, match=r"holds no images: its files are 1 \.npy; images are read from .*\.ppm"):
+    (tmp_path / "scans" / "a.mat").touch()
+    with pytest.raises(GccError, match=r"holds no images: its files are 1 \.mat; images are read from .*\.ppm"):
         translated(tmp_path / "student", tmp_path / "scans", tmp_path / "out")
 
 
@@ -250,3 +250,27 @@ def test_a_saved_generator_keeps_its_files(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "photos/samples.png")
     with pytest.raises(GccError, match=r"student contains a saved generator: expected another folder"):
         next(translate(tmp_path / "student", tmp_path / "photos", tmp_path / "student", size=None, device="cpu"))
+
+
+def test_a_generator_with_other_channels_reads_and_writes_them(tmp_path):
+    write("pix2pix", tmp_path / "grey", input_nc=4, output_nc=1)
+    noise(tmp_path / "in" / "a.png", 32, 32, "RGBA")
+    written, texts = translated(tmp_path / "grey", tmp_path / "in", tmp_path / "out")
+    with torch.no_grad(), Image.open(tmp_path / "in" / "a.png") as source:
+        image = torch.from_numpy(np.array(source)).permute(2, 0, 1)[None] / 127.5 - 1
+        expected = (load(tmp_path / "grey")(image)[0, 0].numpy() + 1) * 127.5
+    with Image.open(written[0]) as output:
+        assert not texts and output.mode == "L" and np.abs(np.asarray(output) - expected).max() <= 1
+    noise(tmp_path / "in" / "a.png", 32, 32)
+    with pytest.raises(GccError, match=r"a\.png: it has 3 channels \(RGB\): expected 4 channels"):
+        translated(tmp_path / "grey", tmp_path / "in", tmp_path / "out")
+
+
+def test_the_second_direction_reads_the_channels_of_b_and_writes_numpy_files(tmp_path):
+    write("cyclegan", tmp_path / "B2A", which="B2A", input_nc=2, output_nc=1, lambda_identity=0.0)
+    noise(tmp_path / "a.png", 32, 32)
+    (written,), texts = translated(tmp_path / "B2A", tmp_path / "a.png", tmp_path / "out")
+    assert written.name == "a.npy" and np.load(written).shape == (2, 32, 32) and np.abs(np.load(written)).max() <= 1
+    assert texts == ["the image has colours, of which the luma is read; the output is a NumPy file"]
+    with pytest.raises(GccError, match=r"b\.png does not have the suffix of an image format: expected one such as \.npy"):
+        translated(tmp_path / "B2A", tmp_path / "a.png", tmp_path / "b.png")

@@ -29,7 +29,7 @@ class Outermost(Level):
         return self.model(features)
 
 
-def unet(depth, ngf, norm=nn.BatchNorm2d, bias=False):
+def unet(depth, ngf, norm=nn.BatchNorm2d, bias=False, channels=(3, 3)):
     """Return a U-Net of `depth` levels; its tensors are named `model.model.0.weight` and so on."""
 
     def down(before, width):
@@ -48,7 +48,7 @@ def unet(depth, ngf, norm=nn.BatchNorm2d, bias=False):
         drop = [nn.Dropout(0.5)] if 5 <= k else []
         outer, inner = wide(k - 1), wide(k)
         level = Level(*(nn.LeakyReLU(0.2), down(outer, inner), norm(inner), level, nn.ReLU(), up(2 * inner, outer), norm(outer), *drop))
-    return Whole(Outermost(down(3, ngf), level, nn.ReLU(), up(2 * ngf, 3, bias=True), nn.Tanh()))
+    return Whole(Outermost(down(channels[0], ngf), level, nn.ReLU(), up(2 * ngf, channels[1], bias=True), nn.Tanh()))
 
 
 class PatchGAN(nn.Module):
@@ -82,16 +82,16 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    def __init__(self, blocks, ngf, norm=nn.InstanceNorm2d, dropout=False, bias=True):
+    def __init__(self, blocks, ngf, norm=nn.InstanceNorm2d, dropout=False, bias=True, channels=(3, 3)):
         super().__init__()
         self.model = nn.Sequential(
-            *(nn.ReflectionPad2d(3), nn.Conv2d(3, ngf, 7, bias=bias), norm(ngf), nn.ReLU()),
+            *(nn.ReflectionPad2d(3), nn.Conv2d(channels[0], ngf, 7, bias=bias), norm(ngf), nn.ReLU()),
             *(nn.Conv2d(ngf, 2 * ngf, 3, 2, 1, bias=bias), norm(2 * ngf), nn.ReLU()),
             *(nn.Conv2d(2 * ngf, 4 * ngf, 3, 2, 1, bias=bias), norm(4 * ngf), nn.ReLU()),
             *(Block(4 * ngf, norm, dropout, bias) for _ in range(blocks)),
             *(nn.ConvTranspose2d(4 * ngf, 2 * ngf, 3, 2, 1, 1, bias=bias), norm(2 * ngf), nn.ReLU()),
             *(nn.ConvTranspose2d(2 * ngf, ngf, 3, 2, 1, 1, bias=bias), norm(ngf), nn.ReLU()),
-            *(nn.ReflectionPad2d(3), nn.Conv2d(ngf, 3, 7), nn.Tanh()),
+            *(nn.ReflectionPad2d(3), nn.Conv2d(ngf, channels[1], 7), nn.Tanh()),
         )
 
     def forward(self, image):

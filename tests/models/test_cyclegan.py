@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from gcc.errors import PluginError, RecipeError
-from gcc.models.build import build_generators
+from gcc.models.build import build_discriminators, build_generators
 from gcc.models.cyclegan import CycleGAN
 from gcc.pruning.groups import find_groups
 from gcc.pruning.importance import Slimming, score_groups
@@ -50,6 +50,24 @@ def test_each_discriminator_judges_its_domain():
     batch, samples = {"A": torch.zeros(1), "B": torch.ones(1)}, {"A": torch.full((1,), 2.0), "B": torch.full((1,), 3.0)}
     pairs = architecture.pairs(batch, samples)
     assert {name: (pair.real.item(), pair.fake.item()) for name, pair in pairs.items()} == {"A": (0, 2), "B": (1, 3)}
+
+
+def test_domains_may_have_other_channels():
+    architecture = cyclegan(input_nc=2, output_nc=1, lambda_identity=0.0)
+    networks = build(architecture)
+    discriminators = build_discriminators(architecture, "test")
+    batch = {key: torch.rand(2, *example.shape[1:]) for key, example in architecture.example_batch().items()}
+    samples = architecture.generate(networks, batch)
+    for name, pair in architecture.pairs(batch, samples).items():
+        assert pair.real.shape == pair.fake.shape == (2, {"A": 2, "B": 1}[name], 32, 32)
+        assert discriminators[name](pair.fake).shape[:2] == (2, 1)
+    assert architecture.for_network("B2A").for_network("B2A").recipe == architecture.recipe
+    assert cyclegan().for_network("B2A").recipe == cyclegan().recipe
+
+
+def test_the_identity_loss_needs_equal_channels():
+    with pytest.raises(RecipeError, match="lambda_identity = 0.5: .* A and B have 1 and 3 channels: expected lambda_identity = 0"):
+        cyclegan(input_nc=1)
 
 
 def test_slimming_needs_scales():

@@ -51,6 +51,9 @@ def imported(arch, file, out, generator=None, force=False, **settings):
         ("cyclegan", ResNet(6, 8), 64, {"generator": "resnet", "n_blocks": 6, "ngf": 8}),
         ("cyclegan", ResNet(6, 4, dropout=True), 64, {"n_blocks": 6, "dropout": 0.5}),
         ("cyclegan", ResNet(9, 4, old_instance_norm), 64, {"norm": "instance"}),
+        ("pix2pix", unet(7, 4, channels=(1, 4)), 128, {"input_nc": 1, "output_nc": 4}),
+        ("pix2pix", ResNet(6, 4, nn.BatchNorm2d, False, False, channels=(4, 1)), 64, {"input_nc": 4, "output_nc": 1}),
+        ("cyclegan", ResNet(6, 4, channels=(2, 1)), 64, {"input_nc": 2, "output_nc": 1, "lambda_identity": 0.0}),
     ],
 )
 def test_the_imported_generator_returns_what_the_original_returns(arch, network, size, recipe, tmp_path):
@@ -63,7 +66,7 @@ def test_the_imported_generator_returns_what_the_original_returns(arch, network,
     (name,) = teacher.generators
     artifact = next(iter(read(tmp_path / "teacher", role="teacher").values()))
     assert artifact.generator == name and {field: getattr(artifact.recipe, field) for field in recipe} == recipe
-    image = torch.rand(1, 3, size, size) * 2 - 1
+    image = torch.rand(1, artifact.recipe.input_nc, size, size) * 2 - 1
     with torch.no_grad():
         torch.testing.assert_close(load(artifact.folder)(image), network(image), rtol=1e-4, atol=1e-5)
 
@@ -102,6 +105,18 @@ def test_both_directions_together_are_a_teacher(tmp_path):
     assert Teacher.load(tmp_path / "teacher").pretrained.keys() == {"A2B", "B2A"}
 
 
+def test_the_directions_of_domains_with_other_channels_are_one_teacher(tmp_path):
+    saved(ResNet(2, 4, channels=(2, 1)), tmp_path / "A2B.pth")
+    back = saved(ResNet(2, 4, channels=(1, 2)), tmp_path / "B2A.pth")
+    for name in ("A2B", "B2A"):
+        imported("cyclegan", tmp_path / f"{name}.pth", tmp_path / "teacher", generator=name)
+    teacher = Teacher.load(tmp_path / "teacher")
+    assert {(artifact.recipe.input_nc, artifact.recipe.output_nc) for artifact in teacher.pretrained.values()} == {(2, 1)}
+    image = torch.rand(1, 1, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(teacher.generators()["B2A"](image), back(image), rtol=1e-4, atol=1e-5)
+
+
 def test_nothing_is_overwritten(tmp_path):
     out = tmp_path / "teacher"
     saved(ResNet(2, 4), tmp_path / "G.pth")
@@ -134,8 +149,8 @@ def edited(edit):
         ),
         (lambda tensors: tensors.update({"model.30.weight": torch.zeros(1)}), r"model\.30\.weight matches no parameter"),
         (
-            lambda tensors: tensors.update({"model.1.weight": torch.zeros(4, 1, 7, 7)}),
-            r"model\.1\.weight is \(4, 1, 7, 7\), expected \(4, 3, 7, 7\)",
+            lambda tensors: tensors.update({"model.1.weight": torch.zeros(4, 3, 5, 5)}),
+            r"model\.1\.weight is \(4, 3, 5, 5\), expected \(4, 3, 7, 7\)",
         ),
         (lambda tensors: tensors.update({"model.1.weight": torch.zeros(8, 3, 7, 7)}), "and .* more"),
         (lambda tensors: tensors.update({"model.4.bias": torch.full((8,), torch.nan)}), r"model\.4\.bias is not finite"),

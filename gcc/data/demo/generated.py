@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from gcc.errors import DataError
-from gcc.recipe import Recipe, image_size
+from gcc.recipe import RGB, Recipe, image_channels, image_size
 from gcc.registry.dataset import DatasetSource
 
 
@@ -23,6 +23,8 @@ class GeneratedImages(DatasetSource):
             raise DataError(f"the dataset {type(self).__name__.lower()} is generated and reads no folder, but {root} was given")
         if image_size(recipe) != (recipe.size, recipe.size):
             raise DataError(f"demo data are squares: give `data`, or `size={recipe.size}`")
+        if image_channels(recipe) != (RGB, RGB):
+            raise DataError(f"demo data are RGB images: give `data`, or input_nc = {RGB} and output_nc = {RGB}")
         self.split = split
         self.size = recipe.size
 

@@ -167,3 +167,8 @@ def test_compress(arch, tmp_path, monkeypatch):
     result.save(tmp_path)
     with torch.no_grad():
         assert load(tmp_path / "student")(torch.zeros(1, 3, 9, 7)).shape == (1, 3, 36, 28)
+
+
+def test_other_channels_are_refused():
+    with pytest.raises(RecipeError, match="output_nc = 1: ESRGAN's networks and degradations are for RGB images: expected 3"):
+        small(output_nc=1)

@@ -15,7 +15,7 @@ from gcc.models.srgan import Discriminator
 from gcc.models.tasks import SuperResolution, SuperResolutionRecipe
 from gcc.models.value_range import InRange
 from gcc.models.vgg import VGGFeatures
-from gcc.recipe import GanMode, Schedule, nearest_sizes
+from gcc.recipe import RGB, GanMode, Schedule, nearest_sizes
 from gcc.registry import Batch, EvalSample, Gate, Networks, Samples, StateDictMapping, Taps, Width, no_gate
 from gcc.utils.weights import Weights
 from gcc_esrgan.features import StageFeatures
@@ -68,6 +68,8 @@ class ESRGAN(SuperResolution[ESRGANRecipe]):
 
     def __init__(self, recipe: ESRGANRecipe) -> None:
         super().__init__(recipe)
+        if recipe.output_nc != RGB:
+            raise RecipeError(f"output_nc = {recipe.output_nc}: ESRGAN's networks and degradations are for RGB images: expected {RGB}")
         if recipe.size < 16 or recipe.size % recipe.scale:
             nearest = nearest_sizes(recipe, recipe.scale, 16)
             raise RecipeError(f"size = {recipe.size}: expected a multiple of {recipe.scale}, the scale, from 16 up, such as {nearest}")
@@ -117,8 +119,8 @@ class ESRGAN(SuperResolution[ESRGANRecipe]):
 
     def build_discriminator(self, gate: Gate = no_gate) -> nn.Module:
         if self.recipe.discriminator_network == "unet":
-            return UNetDiscriminator(3, self.recipe.ndf, gate)
-        return Discriminator(self.recipe.ndf, gate)
+            return UNetDiscriminator(RGB, self.recipe.ndf, gate)
+        return Discriminator(RGB, self.recipe.ndf, gate)
 
     def initialise(self, network: nn.Module) -> None:
         # A tenth of He's standard deviation in the blocks, so that residuals start small (Wang et al. 2018, section 3.1).
