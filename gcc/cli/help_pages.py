@@ -12,6 +12,7 @@ GROUPS: Mapping[str, Sequence[str]] = {
         "teacher",
         "generator",
         "task",
+        "example",
         "value_range",
         "student",
         "data",

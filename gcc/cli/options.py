@@ -139,6 +139,20 @@ skip_bad_option = config_option("skip_bad")
 weights_option = config_option("weights")
 
 
+def parse_shape(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    """Return a shape of a text such as `1x3x64x64`.
+
+    Raises:
+        click.BadParameter: the text is not a shape of one sample.
+    """
+    if value is None:
+        return None
+    sizes = value.lower().split("x")
+    if not all(size.isascii() and size.isdigit() and 0 < int(size) <= LARGEST for size in sizes) or sizes[0] != "1" or len(sizes) < 2:
+        raise click.BadParameter(f"{value!r}: expected the shape of one sample, such as 1x100 or 1x3x64x64")
+    return tuple(map(int, sizes))
+
+
 def parse_range(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[float, float] | None:
     """Return the values of black and white of a text such as `0,1`.
 
@@ -185,6 +199,12 @@ run_options = with_options(
             help="Start from a saved teacher; or from the weights of a restoration network, such as a .pth file of Real-ESRGAN.",
         ),
         click.option("--generator", metavar="MODULE:NAME", help="Start from a generator of your own; --teacher FILE has its weights."),
+        click.option(
+            "--example",
+            metavar="AxBxC",
+            callback=parse_shape,
+            help="Shape of one input of a generator of your own, such as 1x100 for noise  [default: an image]",
+        ),
         click.option(
             "--value-range",
             metavar="LOW,HIGH",
@@ -370,6 +390,8 @@ def teacher_and_settings(options: Mapping[str, Any]) -> tuple[Teacher, dict[str,
     is_saved = options["teacher"] and (is_address(options["teacher"]) or Path(options["teacher"]).is_dir())
     if not is_saved and (options.get("generator") or options.get("task") or options["teacher"]):
         return _own_teacher(options, settings), settings
+    if unused := [flag(name) for name in ("example", "value_range") if options.get(name)]:
+        raise GccError(f"{' and '.join(unused)} describe a generator of your own code, which --generator names: leave them out")
     if is_saved:
         teacher = Teacher.load(options["teacher"], parse_factory(options.get("generator")))
         if arch not in (None, teacher.arch):
@@ -394,6 +416,8 @@ def _own_teacher(options: Mapping[str, Any], settings: Mapping[str, Any]) -> Tea
         raise GccError(f"--arch {arch} is an architecture of its own: leave it out, or leave out --generator and --task")
     fields = {name: value for name, value in settings.items() if name != "discriminator"}
     if code is None:
+        if unused := [flag(name) for name in ("example", "value_range") if options.get(name)]:
+            raise GccError(f"{' and '.join(unused)} describe a generator of your own code: give it with --generator MODULE:NAME")
         if file is None:
             raise GccError(
                 f"--task {task} needs a generator: give its code with --generator MODULE:NAME, or its weights with --teacher FILE"
@@ -401,8 +425,12 @@ def _own_teacher(options: Mapping[str, Any], settings: Mapping[str, Any]) -> Tea
         return Teacher.of_file(file, **({"task": task} if task else {}), **fields)
     if task is None:
         raise GccError("--generator needs --task NAME: see `gcc list`")
-    value_range = {"value_range": options["value_range"]} if options.get("value_range") else {}
-    return Teacher.of(generator_at(code, Path(file) if file else None), task, **value_range, **fields)
+    given = {"value_range": options["value_range"]} if options.get("value_range") else {}
+    if options.get("example"):
+        import torch
+
+        given["example"] = torch.zeros(options["example"])
+    return Teacher.of(generator_at(code, Path(file) if file else None), task, **given, **fields)
 
 
 def parse_weights(files: Iterable[str]) -> dict[str, str]:

@@ -20,6 +20,8 @@ from gcc.registry import TASKS
 
 SHAPE_FIELDS = ("size", "image_width", "cost_size", "input_nc", "output_nc")
 """The recipe fields that decide the shape of an example."""
+FACTS = {"scale", "z_dim"}
+"""The recipe fields that the generator decides."""
 FROZEN: dict[str, Any] = {"train_teacher": False, "lambda_distill_d": 0.0, "lambda_global": 0.0}
 """The recipe of a teacher without a discriminator: it stays as it is, and no loss reads its discriminator. Trained on against a new one, a
 good teacher becomes worse before the two are in balance."""
@@ -81,7 +83,11 @@ def family_for(
         zoo,
         own=lambda: copy_of(own),
     )
-    return family.of(networks), family.settings_of(networks.input_shape, output_shape) | (FROZEN if discriminator is None else {})
+    found = family.settings_of(networks.input_shape, output_shape)
+    for name in FACTS & found.keys() & settings.keys():
+        if str(settings[name]) != str(found[name]):
+            raise GccError(f"{name} = {settings[name]}: the generator's is {found[name]}: leave it out")
+    return family.of(networks), found | (FROZEN if discriminator is None else {})
 
 
 def _output_shape(generator: nn.Module, example: Tensor) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gcc.custom.description import describe, parse
 from gcc.custom.networks import CustomNetworks
 from gcc.errors import GccError
+from gcc.losses.distillation import modules_at, tapped
 from gcc.losses.selectors import find_stages
 from gcc.models.build import generator_on_meta
 from gcc.models.calls import located_errors
@@ -134,17 +135,33 @@ class CustomGAN(Architecture[R], abc.ABC, Generic[R]):
     def _taps(self) -> Taps:
         """A few activations along each network, evenly spaced."""
         with torch.device("meta"):
-            generator = find_stages(generator_on_meta(self, self.full_widths(1)), self.example_input())
+            full = generator_on_meta(self, self.full_widths(1))
+            generator = find_stages(full, self.example_input())
             network, images = on_meta(self.build_discriminator), self._discriminated()
             expected = f"expected a discriminator that takes {tuple(images.shape)}: give another one as `discriminator`, or a larger `size`"
             with located_errors(network, expected):
                 discriminator = find_stages(network, images)
+                logits = network(images)
+            if not isinstance(logits, Tensor):
+                raise GccError(
+                    f"the discriminator returns {type(logits).__name__}: expected its logits as one tensor; of several scales, join the "
+                    "flattened logits by torch.cat"
+                )
+            generator = _of_images(full, generator, self.example_input())
+            discriminator = _of_images(network, discriminator, images)
         return Taps(_evenly(generator[:-1], GENERATOR_TAPS), _evenly(discriminator[:-1], DISCRIMINATOR_TAPS))
 
     def _discriminated(self) -> Tensor:
         """Return zeros of the shape that the discriminator gets, for one sample."""
         batch = self.example_batch()
         return self.pairs(batch, self.example_samples(batch))["D"].real
+
+
+def _of_images(network: nn.Module, paths: Sequence[str], example: Tensor) -> list[str]:
+    """Return the layers whose features are those of an image, (N, C, H, W), and not those of tokens."""
+    with torch.no_grad(), tapped({"": modules_at(network, paths)}) as features:
+        network(example)
+    return [path for path in paths if isinstance(output := features[""].get(path), Tensor) and output.ndim == 4]
 
 
 def _unpickled(task: type[CustomGAN[Any]], description: Mapping[str, Any], recipe: Recipe) -> CustomGAN[Any]:

@@ -156,10 +156,15 @@ class CustomNetworks:
         again = self.build({name: len(kept.get(name, range(channels))) for name, channels in self.channels.items()})
         again.load_state_dict(smaller.state_dict())
         with torch.no_grad(), evaluating(smaller), evaluating(again):
-            if not torch.equal(smaller(*inputs), again(*inputs)):
+            expected = smaller(*inputs)
+            if not torch.equal(smaller(*inputs), expected):
+                raise GccError(
+                    f'{self.made_by} draws random numbers in evaluation mode, so that its student cannot be proven: give `start="fresh"`'
+                )
+            if not torch.equal(expected, again(*inputs)):
                 raise GccError(
                     f"the pruned {self.made_by} depends on tensors that its state_dict lacks, so it could not be loaded: register them as "
-                    'persistent buffers, or give start="fresh"'
+                    'persistent buffers, or give `start="fresh"`'
                 )
         return again
 

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from gcc.deploy.inputs import Inputs
+from gcc.models.calls import by_argument
 from gcc.utils.optional import needed
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def _export_graph(network: nn.Module, inputs: Inputs) -> ExportedProgram:
     plain = deepcopy(network).to(memory_format=torch.contiguous_format)
     # A U-Net may be one pixel high inside; by default torch would exclude such sizes.
     with _config.patch(backed_size_oblivious=True), torch.no_grad():  # type: ignore[attr-defined]
-        return torch.export.export(plain, (torch.zeros(2, *shape),), dynamic_shapes=(dynamic,))
+        return torch.export.export(plain, (torch.zeros(2, *shape),), dynamic_shapes=by_argument(plain, (dynamic,)))
 
 
 def _write_safetensors(network: nn.Module, inputs: Inputs, path: Path, metadata: Mapping[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import linecache
 import traceback
 from collections.abc import Iterator
@@ -60,6 +61,12 @@ def copies(inputs: Arguments) -> Arguments:
 def describe_shapes(inputs: Arguments) -> str:
     """Return the arguments for a message: shapes of tensors, and constants as they are."""
     return ", ".join(str(tree_map_only(Tensor, lambda tensor: tuple(tensor.shape), value)) for value in inputs)
+
+
+def by_argument(network: nn.Module, shapes: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return what torch.export must know of each input by the arguments of a network's code; `*inputs` is one argument."""
+    first = next(iter(inspect.signature(network.forward).parameters.values()), None)
+    return (shapes,) if first is not None and first.kind is first.VAR_POSITIONAL else shapes
 
 
 def unwrapped(network: nn.Module) -> tuple[nn.Module, str]:

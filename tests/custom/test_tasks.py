@@ -1,10 +1,14 @@
 """Every task with a small generator that knows nothing of this library: the families' contract, and runs from start to saved student."""
 
+import pickle
+
+import numpy as np
 import pytest
 import torch
 
 import gcc
 from gcc import testing
+from gcc.custom.gan import checked_losses
 from gcc.errors import ArtifactError, GccError
 from gcc.training.teacher import Teacher
 from tests.helpers.custom_toys import CUSTOM, Critic, Enlarger, Translator, settings_of
@@ -124,3 +128,60 @@ def test_families_do_not_inherit(tmp_path):
     run = gcc.Compressor(gcc.Teacher.create("pix2pix"), start="inherited", epochs=1)
     with pytest.raises(GccError, match="students of pix2pix start with fresh weights"):
         run.check()
+
+
+class Scales(Critic):
+    """Returns the logits of several scales as a list."""
+
+    def forward(self, images):
+        return [super().forward(images)]
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (None, "losses returned None: expected a dictionary of scalars"),
+        ({"a": 1.0}, "expected a dictionary of scalars"),
+        ({"a": torch.zeros(2)}, "expected a dictionary of scalars"),
+        ({"G": torch.zeros(())}, "losses returned G: these are names of the method's own losses"),
+    ],
+)
+def test_losses_are_scalars_by_names_of_their_own(returned, message):
+    with pytest.raises(GccError, match=message):
+        checked_losses(returned)
+
+
+def test_a_discriminator_returns_one_tensor():
+    with pytest.raises(GccError, match="the discriminator returns list: expected its logits as one tensor"):
+        gcc.Compressor(
+            generator=Translator(),
+            discriminator=Scales(),
+            task="paired",
+            data=CUSTOM["paired"][2],
+            device="cpu",
+            **settings_of("paired"),
+        ).check()
+
+
+def test_frozen_weights_are_trained(tmp_path):
+    generator, critic = Translator().requires_grad_(False), Critic().requires_grad_(False)
+    run = gcc.Compressor(
+        generator=generator, discriminator=critic, task="paired", data=CUSTOM["paired"][2], device="cpu", **settings_of("paired")
+    )
+    list(run.steps())
+    assert not any(parameter.requires_grad for parameter in (*generator.parameters(), *critic.parameters()))
+    assert not torch.equal(run.teacher.generators["G"].head[0].weight, generator.head[0].weight)
+
+
+def test_a_process_that_reads_data_gets_the_family_without_its_networks():
+    family = custom_family("noise")
+    again = pickle.loads(pickle.dumps(family))
+    assert again.example_input().shape == family.example_input().shape and again.recipe == family.recipe
+    assert torch.equal(again.sample_z(np.random.default_rng(0)), family.sample_z(np.random.default_rng(0)))
+    with pytest.raises(ArtifactError, match="code that a file names is not imported"):
+        again.networks.generator  # noqa: B018
+
+
+def test_facts_of_the_generator_cannot_be_contradicted():
+    with pytest.raises(GccError, match="scale = 4: the generator's is 2: leave it out"):
+        Teacher.of(Enlarger(), "super-resolution", cost_size=16, scale=4)

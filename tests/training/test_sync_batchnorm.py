@@ -1,11 +1,15 @@
 """Batch norm over several ranks, against batch norm of the joint batch."""
 
+import copy
+
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
 
 from gcc.errors import GccError
+from gcc.models.gate import ChannelGate, gates
+from gcc.models.gate_insertion import with_gates
 from gcc.training.sync_batchnorm import JointBatchNorm2d, synchronised
 from gcc.utils.distributed import SINGLE_PROCESS
 from tests.helpers.processes import together
@@ -43,3 +47,16 @@ def test_a_network_keeps_its_parameters_and_evaluates_as_before():
 def test_other_batch_norms_are_refused():
     with pytest.raises(GccError, match="BatchNorm1d cannot be shared by several processes: expected BatchNorm2d"):
         synchronised(nn.Sequential(nn.BatchNorm1d(3)), SINGLE_PROCESS)
+
+
+def test_a_gate_that_a_norm_calls_stays():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 1, 3))
+    images = torch.randn(2, 3, 8, 8)
+    gated = with_gates(network, images[:1], lambda channels: ChannelGate(channels, 0.5))
+    with torch.no_grad():
+        gates(gated)["1.gate"].alpha[:2] = 0
+        expected = copy.deepcopy(gated)(images)
+        joint = synchronised(gated, SINGLE_PROCESS)
+        assert gates(joint).keys() == {"1.gate"}
+        torch.testing.assert_close(joint(images), expected)

@@ -24,7 +24,7 @@ from torch.utils._pytree import tree_map, tree_map_only
 
 from gcc.errors import GccError
 from gcc.models.assertions import PassedAssertions
-from gcc.models.calls import copies, copy_of, describe_shapes, is_from_torch, located_errors
+from gcc.models.calls import by_argument, copies, copy_of, describe_shapes, is_from_torch, located_errors
 from gcc.pruning.graph.rules import RULES
 
 SIZE_CHECKS = ("_assert_scalar", "sym_constrain_range", "sym_constrain_range_for_size")
@@ -119,7 +119,7 @@ def _exported(network: nn.Module, inputs: tuple[Any, ...], sizes: Any) -> Export
             _silenced(),
             _economical(),
         ):
-            return torch.export.export(network, inputs, dynamic_shapes=sizes)
+            return torch.export.export(network, inputs, dynamic_shapes=None if sizes is None else by_argument(network, sizes))
 
 
 def _as_module(program: ExportedProgram, example: Mapping[str, Any]) -> fx.GraphModule:

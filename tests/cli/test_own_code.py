@@ -1,0 +1,58 @@
+"""Generators of one's own code on the command line."""
+
+import pytest
+from click.testing import CliRunner
+
+from gcc.cli import main
+
+CODE = """
+from torch import nn
+
+class Generator(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 3, 3, padding=1), nn.Tanh())
+"""
+SHORT = ("--size", "32", "--steps", "2", "--batch-size", "2", "--budget", "60%", "--set", "ndf=4", "--device", "cpu")
+
+
+def run(*words):
+    return CliRunner().invoke(main, [*map(str, words)], prog_name="gcc")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, small_worlds):
+    (tmp_path / "typed_nets.py").write_text(CODE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+def test_code_that_a_file_names_is_not_imported(folder):
+    typed = ("--generator", "typed_nets:Generator")
+    ran = run("compress", *typed, "--task", "paired", *SHORT, "--out", "run")
+    assert ran.exit_code == 0, ran.output
+    ran = run("compress", "--resume", "run")
+    assert ran.exit_code != 0 and "give --generator typed_nets:Generator again" in ran.output
+    ran = run("compress", "--resume", "run", *typed, "--steps", "3")
+    assert ran.exit_code == 0, ran.output
+    ran = run("inspect", "run/student")
+    assert ran.exit_code != 0 and "code that a file names is not imported" in ran.output
+    assert run("inspect", "run/student", *typed).exit_code == 0
+    ran = run("compress", *typed, "--task", "paired", *SHORT[:6], "--set", "ndf=4", "--student", "run/student", "--out", "again")
+    assert ran.exit_code == 0, ran.output
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--task", "paired"), "--task paired needs a generator"),
+        (("--generator", "typed_nets:Generator"), "--generator needs --task NAME"),
+        (("--generator", "typed_nets:Generator", "--task", "paired", "--arch", "srgan"), "--arch srgan is an architecture of its own"),
+        (("--generator", "typed_nets:Generator", "--task", "paired", "--value-range", "1"), "expected the values of black and white"),
+        (("--generator", "typed_nets:Generator", "--task", "noise", "--example", "2x3"), "expected the shape of one sample"),
+        (("--generator", "typed_nets:Nothing", "--task", "paired"), "typed_nets has no Nothing"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(folder, words, message):
+    ran = run("compress", *words)
+    assert ran.exit_code != 0 and message in ran.output, ran.output
