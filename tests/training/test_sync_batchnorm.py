@@ -53,7 +53,7 @@ def test_a_gate_that_a_norm_calls_stays():
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 1, 3))
     images = torch.randn(2, 3, 8, 8)
-    gated = with_gates(network, images[:1], lambda channels: ChannelGate(channels, 0.5))
+    gated = with_gates(network, images[:1], lambda channels: ChannelGate(channels, 0.5)).eval()
     with torch.no_grad():
         gates(gated)["1.gate"].alpha[:2] = 0
         expected = copy.deepcopy(gated)(images)
