@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -73,7 +74,7 @@ def family_for(
         gates = [path.removeprefix(unwrapped(discriminator)[1]) for path in gates]
     networks = CustomNetworks(
         lambda: full,
-        f"spandrel's {zoo.network}" if zoo else f"{type(own).__module__}.{type(own).__qualname__}",
+        f"spandrel's {zoo.network}" if zoo else name_of(own),
         (1, *example.shape[1:]),
         output_shape,
         colours,
@@ -81,6 +82,7 @@ def family_for(
         gates,
         losses,
         zoo,
+        made_discriminator="" if discriminator is None else name_of(discriminator),
         own=lambda: copy_of(own),
     )
     found = family.settings_of(networks.input_shape, output_shape)
@@ -88,6 +90,18 @@ def family_for(
         if str(settings[name]) != str(found[name]):
             raise GccError(f"{name} = {settings[name]}: the generator's is {found[name]}: leave it out")
     return family.of(networks), found | (FROZEN if discriminator is None else {})
+
+
+def with_discriminator(family: type[CustomGAN[Any]], discriminator: nn.Module) -> type[CustomGAN[Any]]:
+    """Return a family of saved networks with a discriminator of the user's own; a copy is taken."""
+    own = copy_of(unwrapped(discriminator)[0]).cpu().requires_grad_(True)
+    return family.of(replace(family.networks, discriminator=own, made_discriminator=name_of(discriminator)))
+
+
+def name_of(network: nn.Module) -> str:
+    """Return the name of the class of a network."""
+    kind = type(unwrapped(network)[0])
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _output_shape(generator: nn.Module, example: Tensor) -> tuple[int, ...]:

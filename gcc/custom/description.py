@@ -12,7 +12,7 @@ from gcc.custom.zoo import ZooNetwork
 from gcc.errors import ArtifactError, GccError, first_line
 from gcc.models.value_range import ValueRange, require_range
 
-FIELDS = ("made_by", "input_shape", "output_shape", "size_multiple", "value_range", "channels", "zoo")
+FIELDS = ("made_by", "input_shape", "output_shape", "size_multiple", "value_range", "channels", "zoo", "discriminator")
 LARGEST_SIZE, LARGEST_WIDTH = 1 << 20, 1 << 16
 
 
@@ -25,6 +25,7 @@ def describe(networks: CustomNetworks) -> dict[str, Any]:
         "size_multiple": networks.size_multiple,
         "value_range": list(networks.value_range),
         "channels": dict(networks.channels),
+        "discriminator": networks.made_discriminator,
         "zoo": networks.zoo.to_json() if networks.zoo else None,
     }
 
@@ -47,8 +48,9 @@ def parse(
     if description.keys() != set(FIELDS):
         raise ArtifactError(f"networks: expected exactly {', '.join(FIELDS)}")
     made_by, channels, multiple = description["made_by"], description["channels"], description["size_multiple"]
-    if not isinstance(made_by, str) or not made_by.isprintable():
-        raise ArtifactError(f"made_by = {made_by!r}: expected a line of text")
+    for name in ("made_by", "discriminator"):
+        if not isinstance(description[name], str) or not description[name].isprintable():
+            raise ArtifactError(f"{name} = {description[name]!r}: expected a line of text")
     if not isinstance(channels, dict) or not channels:
         raise ArtifactError(f"channels = {channels!r}: expected the number of channels of each group")
     for name, number in channels.items():
@@ -62,7 +64,16 @@ def parse(
     make = None if own is None else lambda: in_range(_made(own), value_range)
     input_shape, output_shape = (_shape(name, description[name]) for name in ("input_shape", "output_shape"))
     return CustomNetworks(
-        make, made_by, input_shape, output_shape, value_range, zoo=zoo, known_channels=channels, known_multiple=multiple, own=factory
+        make,
+        made_by,
+        input_shape,
+        output_shape,
+        value_range,
+        zoo=zoo,
+        known_channels=channels,
+        known_multiple=multiple,
+        made_discriminator=description["discriminator"],
+        own=factory,
     )
 
 

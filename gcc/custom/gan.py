@@ -42,7 +42,8 @@ class CustomGAN(Architecture[R], abc.ABC, Generic[R]):
     @classmethod
     def of(cls, networks: CustomNetworks) -> type[Self]:
         """Return the family of these networks."""
-        return type(cls.__name__, (cls,), {"networks": networks, "__module__": cls.__module__, "__doc__": cls.__doc__})
+        task = next(base for base in cls.__mro__ if "networks" not in vars(base))
+        return type(cls.__name__, (task,), {"networks": networks, "__module__": cls.__module__, "__doc__": cls.__doc__})
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let a process that reads data have the family without its networks: their code may not be picklable."""

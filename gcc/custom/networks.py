@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gcc.custom.zoo import ZooNetwork
 from gcc.errors import ArtifactError, GccError
 from gcc.models.calls import Arguments, copy_of, located_errors, shapes_of
+from gcc.models.gate import load_ungated
 from gcc.models.modules import evaluating
 from gcc.models.value_range import USUAL, ValueRange
 from gcc.pruning.graph.aten_graph import Graph
@@ -46,6 +47,7 @@ class CustomNetworks:
         zoo: how the generator is made, if it is one of spandrel's.
         known_channels: channels of every group, by name, if the generator is not there to be traced.
         known_multiple: `size_multiple` in the same case.
+        made_discriminator: the class of the user's discriminator, for messages and `config.json`; empty if it is the task's.
         own: returns the generator as the user brought it, with images in its own range, to read students with.
     """
 
@@ -60,6 +62,7 @@ class CustomNetworks:
     zoo: ZooNetwork | None = None
     known_channels: Mapping[str, int] = field(default_factory=dict)
     known_multiple: int | None = None
+    made_discriminator: str = ""
     own: Callable[[], nn.Module] | None = None
 
     @cached_property
@@ -133,7 +136,7 @@ class CustomNetworks:
         """Load the weights of these networks into networks that were built from them; a new discriminator and gates keep their own."""
         generator.load_state_dict(self.generator.state_dict())
         if self.discriminator is not None:
-            discriminator.load_state_dict(self.discriminator.state_dict(), strict=False)
+            load_ungated(discriminator, self.discriminator.state_dict())
 
     def readable(self, generator: nn.Module) -> nn.Module:
         """Return a generator as metrics read it: parts of weights, and weights that code computes, have names."""

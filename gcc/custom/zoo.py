@@ -9,10 +9,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from gcc.errors import ArtifactError, GccError, abridged, first_line
 from gcc.models.value_range import ValueRange
+from gcc.utils.memory import free_memory
 from gcc.utils.optional import needed
 from gcc.utils.weights import read_state_dicts
 
@@ -47,11 +49,27 @@ class ZooNetwork:
         found = _classes(self.architecture).get(self.network)
         if found is None:
             raise GccError(f"spandrel has no network {self.network!r} of architecture {self.architecture!r}: update spandrel")
+        self._require_memory(found)
         try:
             network: nn.Module = found(**self.hyperparameters)
         except Exception as error:  # A constructor can raise anything.
             raise GccError(f"spandrel's {self.network} refuses its hyperparameters: {type(error).__name__}: {first_line(error)}") from error
         return network
+
+    def _require_memory(self, network: type[nn.Module]) -> None:
+        """Refuse hyperparameters whose weights do not fit into memory, if the network can be built without values.
+
+        Raises:
+            GccError: they do not.
+        """
+        try:
+            with torch.device("meta"):
+                needed = sum(tensor.numel() * tensor.element_size() for tensor in network(**self.hyperparameters).state_dict().values())
+        except Exception:  # A constructor can raise anything; `build` explains it.
+            return
+        free = free_memory(torch.device("cpu"))
+        if free is not None and needed > free:
+            raise GccError(f"spandrel's {self.network} takes {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free")
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -55,6 +56,11 @@ class ChannelGate(nn.Module):
     def extra_repr(self) -> str:
         """Show the number of channels and the threshold."""
         return f"{self.alpha.numel()}, tau={self.tau}"
+
+
+def load_ungated(network: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Load the `state_dict` of a discriminator without gates into one with gates, which keep their retention factors."""
+    network.load_state_dict({**state, **{f"{path}.alpha": gate.alpha.detach() for path, gate in gates(network).items()}})
 
 
 def gates(network: nn.Module) -> dict[str, ChannelGate]:

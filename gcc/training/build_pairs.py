@@ -13,6 +13,7 @@ from gcc.errors import ArtifactError, RecipeError
 from gcc.losses.distillation import Projections
 from gcc.losses.layers import NO_LAYERS, DistillationLayers, build_projections, select_layers
 from gcc.models.build import build_discriminators, build_generators, generators_on_meta
+from gcc.models.gate import load_ungated
 from gcc.models.modules import Widths, on_meta
 from gcc.pruning.groups import find_groups
 from gcc.pruning.sparsity import L1Subgradient
@@ -121,9 +122,9 @@ def student_generators(context: RunContext, widths: Mapping[str, Widths], initia
 def student_pair(
     context: RunContext, widths: Mapping[str, Widths], layers: DistillationLayers, initial: Networks = NO_NETWORKS
 ) -> StudentPair:
-    """Return a student pair with these widths, of the kind that the recipe's `discriminator` names. All but its generators is new.
+    """Return a student pair with these widths, of the kind that the recipe's `discriminator` names.
 
-    Its discriminators are new, too, unless its generators start with inherited weights: they then start with those of the teacher.
+    Its discriminators are new, or start with the weights of the teacher's if its generators start with those of `initial`.
     """
     kind = STUDENTS[context.recipe.discriminator]
     generators = student_generators(context, widths, initial)
@@ -131,8 +132,7 @@ def student_pair(
     if initial:
         _, trained = teacher_networks(context, context.recipe.ngf, "teacher")
         for name, network in discriminators.items():
-            # Gates have no weights in the teacher.
-            network.load_state_dict(trained[name].state_dict(), strict=False)
+            load_ungated(network, trained[name].state_dict())
     projections = _projections(context, widths, layers)
     rate = alpha_rate(context)
     return kind(context.architecture, generators, discriminators, context.execution, context.auxiliary, layers, projections, rate)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gcc.artifacts.config import Artifact
 from gcc.artifacts.model import has_discriminators, load_matching_weights, read, read_discriminators, resolve_location
-from gcc.custom.bring import family_for
+from gcc.custom.bring import family_for, with_discriminator
 from gcc.custom.gan import CustomGAN
 from gcc.custom.zoo import VALUE_RANGE, read_zoo_model
 from gcc.errors import ArtifactError, RecipeError
@@ -143,12 +143,13 @@ class Teacher:
 
     @classmethod
     @checked_arguments
-    def load(cls, folder: str | Path, factory: Callable[[], nn.Module] | None = None) -> Teacher:
+    def load(cls, folder: str | Path, factory: Callable[[], nn.Module] | None = None, discriminator: nn.Module | None = None) -> Teacher:
         """Return the teacher saved in `folder` by `gcc compress` or `gcc train`, with its weights and recipe.
 
         Args:
             folder: the teacher's folder, or that of its run; or `hf://user/name`, optionally with `@revision`, on the Hugging Face Hub.
             factory: makes the full generator, such as its class, if it is a generator of your own.
+            discriminator: a module of the class of its discriminator, if that is one of your own. None leaves the saved one out.
 
         Raises:
             ArtifactError: the folder does not hold a whole, undamaged teacher.
@@ -160,6 +161,11 @@ class Teacher:
         if missing:
             rest = ", ".join(sorted(missing))
             raise ArtifactError(f"{folder} lacks the generator {rest}: give the folder of the whole teacher, or import {rest} into it")
+        if discriminator is not None:
+            if not isinstance(first.family, type) or not issubclass(first.family, CustomGAN):
+                raise ArtifactError(f"{folder} has the discriminators of {first.arch}, which are not your own: leave `discriminator` out")
+            family = with_discriminator(first.family, discriminator)
+            pretrained = {name: replace(artifact, family=family) for name, artifact in pretrained.items()}
         return cls(first.arch, pretrained=pretrained, folder=folder)
 
     @property
@@ -184,6 +190,9 @@ class Teacher:
         """Whether trained discriminators come with trained generators; true for a teacher that is not trained."""
         if self.custom is not None:
             return self.custom.networks.discriminator is not None
+        networks = getattr(self.family, "networks", None)
+        if networks is not None and networks.made_discriminator and networks.discriminator is None:
+            return False
         return self.folder is None or has_discriminators(self.folder)
 
     def describe(self, width: int) -> str:
@@ -219,7 +228,8 @@ class Teacher:
         if self.folder is None:
             return
         saved = self.generators()
-        saved_discriminators = read_discriminators(self.folder, next(iter(self.pretrained.values())).architecture)
+        architecture = next(iter(self.pretrained.values())).architecture
+        saved_discriminators = read_discriminators(self.folder, architecture) if self.has_discriminators else {}
         for networks, pretrained in ((generators, saved), (discriminators, saved_discriminators)):
             for name, network in pretrained.items():
                 load_matching_weights(networks[name], network, self.folder, "teacher")

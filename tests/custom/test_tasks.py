@@ -185,3 +185,16 @@ def test_a_process_that_reads_data_gets_the_family_without_its_networks():
 def test_facts_of_the_generator_cannot_be_contradicted():
     with pytest.raises(GccError, match="scale = 4: the generator's is 2: leave it out"):
         Teacher.of(Enlarger(), "super-resolution", cost_size=16, scale=4)
+
+
+def test_a_saved_teacher_takes_its_own_discriminator_again(tmp_path):
+    data, settings = CUSTOM["paired"][2], settings_of("paired")
+    run = gcc.Compressor(generator=Translator(), discriminator=Critic(), task="paired", data=data, device="cpu", **settings)
+    run.run(progress=False).save(tmp_path / "run")
+    trained = run.teacher.discriminators["D"].state_dict()
+    without = Teacher.load(tmp_path / "run/teacher", Translator)
+    assert not without.has_discriminators and "has no discriminators" in without.note
+    again = gcc.Compressor(Teacher.load(tmp_path / "run/teacher", Translator, Critic()), data=data, device="cpu", epochs=1)
+    again.widths = again.reachable_widths()
+    again.reinitialize()
+    assert all(torch.equal(trained[name], tensor) for name, tensor in again.teacher.discriminators["D"].state_dict().items())
