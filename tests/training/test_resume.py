@@ -84,7 +84,8 @@ def test_pools_dropout_and_every_kind_of_student_are_resumed(settings, tmp_path)
     assert_equal(finished(resumed_run), whole)
 
 
-@pytest.mark.parametrize("task", ["paired", pytest.param("super-resolution", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["paired", "super-resolution"])
 def test_a_generator_of_ones_own_is_resumed(task, tmp_path):
     def new():
         torch.manual_seed(0)

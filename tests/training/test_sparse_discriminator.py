@@ -45,7 +45,7 @@ def test_the_chains_of_a_patch_discriminator():
     ]
 
 
-@pytest.mark.parametrize("build", [discriminator, partial(discriminator, "instance"), partial(SRGANDiscriminator, 6, GATE)])
+@pytest.mark.parametrize("build", [discriminator, partial(discriminator, "instance"), partial(SRGANDiscriminator, 3, 6, GATE)])
 def test_logits_and_every_gradient_are_those_of_the_whole_network(build):
     network = close_channels(build()).double()
     chains = find_chains(network, torch.zeros(3, 3, 32, 32))

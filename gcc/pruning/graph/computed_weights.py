@@ -27,7 +27,8 @@ def computed_weights(graph: Graph, network: nn.Module) -> dict[str, Tensor]:
     """
     tensors = named_tensors(network)
     stored = {node: (kind, str(name)) for node, kind, name in graph.inputs() if kind in (InputKind.PARAMETER, InputKind.BUFFER)}
-    known = {node: tensors[name].detach() for node, (_, name) in stored.items()}
+    # Code may write into tensors, which belong to the network.
+    known = {node: tensors[name].detach().clone() for node, (_, name) in stored.items()}
     weights: dict[str, Tensor] = {}
     for call in graph.calls:
         weight = arguments(call)["weight"] if RULES.get(operator_name(call)) in (convolution, linear) else None
