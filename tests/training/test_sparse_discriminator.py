@@ -139,7 +139,7 @@ def test_a_network_that_does_not_run_on_meta_has_no_chains():
 
 
 @pytest.mark.usefixtures("small_worlds")
-@pytest.mark.parametrize("arch", ["pix2pix", "cyclegan", "srgan"])
+@pytest.mark.parametrize("arch", ["pix2pix", *(pytest.param(arch, marks=pytest.mark.slow) for arch in ("cyclegan", "srgan"))])
 def test_skipping_closed_channels_leaves_the_losses_as_they_are(arch):
     settings = TINY[arch] | {"lr_alpha": 0.3, "epochs": 2}
     losses, shares, widths = {True: [], False: []}, [], {}

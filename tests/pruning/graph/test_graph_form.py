@@ -446,6 +446,7 @@ def test_forward_hooks_of_the_full_network_run_once():
     assert network.stem._forward_hooks
 
 
+@pytest.mark.slow
 def test_forward_hooks_run_after_another_pruning(tapped):
     image = torch.rand(2, 3, 8, 8)
     with pytest.warns(PruningWarning, match="runs its graph"):
