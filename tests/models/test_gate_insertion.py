@@ -160,6 +160,7 @@ def test_wrappers_are_left_out(paths):
     assert isinstance(network, Users) and "a.gate" in gates(network)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 def test_a_compiled_network():
     assert len(gates(with_gates(torch.compile(users()), EXAMPLE, GATE))) == 3
 
