@@ -6,6 +6,7 @@ import abc
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
+from gcc.errors import RecipeError
 from gcc.registry.renamed import AcceptsOldNames
 from gcc.registry.types import Batch, EvalSample, Gate, Group, Networks, Pair, R, Samples, StateDictMapping, Taps, Width, no_gate
 
@@ -204,8 +205,11 @@ class Architecture(AcceptsOldNames, abc.ABC, Generic[R]):
         Args:
             generator: the trained generator.
             kept: indices of the channels that stay, by width name; a width that is not named keeps all.
+
+        Raises:
+            RecipeError: students of this family start with fresh weights, as is the default.
         """
-        raise NotImplementedError
+        raise RecipeError("students of this family start with fresh weights, as in Algorithm 1")
 
     def describe_networks(self) -> dict[str, Any]:
         """Return what a saved model must say of its networks beside the recipe, as plain values; nothing, if the family builds them."""
