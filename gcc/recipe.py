@@ -96,7 +96,7 @@ class Recipe(metaclass=_AcceptsOldFields):
         **dict.fromkeys(("lambda_d", "lambda_gan", "lambda_gp", "gamma_m", "gamma_t", "alpha_reach"), NON_NEGATIVE),
         **dict.fromkeys(("lambda_distill_g", "lambda_distill_d", "lambda_global"), NON_NEGATIVE),
         **dict.fromkeys(("tau", "decay_fraction", "min_keep_ratio"), UNIT_INTERVAL),
-        **dict.fromkeys(("beta1", "beta2"), BELOW_ONE),
+        **dict.fromkeys(("beta1", "beta2", "ema_decay"), BELOW_ONE),
         "size": (1, LARGEST_SIZE),
         "seed": (0, 2**63 - 1),
     }
@@ -166,6 +166,9 @@ class Recipe(metaclass=_AcceptsOldFields):
     """Size of the image pool of each discriminator (`pool_size` in CycleGAN); 0 disables it."""
     lambda_gp: float = 10.0
     """Weight of the gradient penalty, for `wgangp` only."""
+    ema_decay: float = 0.0
+    """Decay of the exponential moving average of each generator, which is then what is evaluated and saved; the first steps have a lower
+    one. 0 evaluates and saves the generators that train."""
     update_order: Literal["GD", "DG"] = "GD"
     """Which network of the student pair is updated first: the generator (Algorithm 1, lines 10 and 11) or the discriminator."""
 

@@ -99,10 +99,10 @@ class BestCheckpoint:
         for role, pair in self.pairs.items():
             if not pair.trains:
                 continue
-            metrics[role] = self.validation.evaluate(pair.generators)
+            metrics[role] = self.validation.evaluate(pair.final_generators)
             value = self._ranking(metrics[role])
             if self._is_better(value, self.best.get(role)):
-                self.best[role] = Snapshot(epoch, value, snapshots(pair.generators), snapshots(pair.discriminators))
+                self.best[role] = Snapshot(epoch, value, snapshots(pair.final_generators), snapshots(pair.discriminators))
         return metrics
 
     def state_dict(self) -> dict[str, Any]:

@@ -59,7 +59,7 @@ class Evaluated(NamedTuple):
 
 def progress_grid(run: TrainingLoop) -> Image:
     """Return a grid of held-out samples with every pair as it is now."""
-    return held_out_grid(run.context, {role: pair.generators for role, pair in run.pairs.items()})
+    return held_out_grid(run.context, {role: pair.final_generators for role, pair in run.pairs.items()})
 
 
 def held_out_grid(context: RunContext, generators: Mapping[str, Networks]) -> Image:
@@ -146,7 +146,7 @@ def partial_result(run: TrainingLoop, error: Exception) -> Result | None:
 
 def _timings_of_pairs(run: TrainingLoop) -> dict[str, dict[str, Timing]]:
     """Return the timings of the generators of every role in the result, in turns."""
-    return _timings(run, {role: run.pairs[role].generators for role in run.result_widths})
+    return _timings(run, {role: run.pairs[role].final_generators for role in run.result_widths})
 
 
 def _timings(run: TrainingLoop, roles: Mapping[str, Networks]) -> dict[str, dict[str, Timing]]:
@@ -185,7 +185,7 @@ def _last(run: TrainingLoop, role: Role, timings: Mapping[str, Timing], test: Sp
     best = run.best.best.get(role) if run.best else None
     is_best = run.epoch_rule.selects and best and best.epoch == run.epoch_of_weights
     note = f"last, best by {run.epoch_rule.metric}" if is_best else LAST
-    evaluated = _evaluated(pair.generators, test, epoch=run.epoch_of_weights, epoch_note=note)
+    evaluated = _evaluated(pair.final_generators, test, epoch=run.epoch_of_weights, epoch_note=note)
     return _trained_pair(run, role, evaluated, timings, pair.discriminators)
 
 
@@ -195,7 +195,7 @@ def _best(run: TrainingLoop, role: Role, timings: Mapping[str, Timing], test: Sp
     best = run.best.best.get(role) if run.best else None
     if best is None or best.epoch == run.epoch_of_weights:
         return None
-    generators, discriminators = restored(pair.generators, best.generators), restored(pair.discriminators, best.discriminators)
+    generators, discriminators = restored(pair.final_generators, best.generators), restored(pair.discriminators, best.discriminators)
     evaluated = _evaluated(generators, test, epoch=best.epoch, epoch_note=f"{BEST} by {run.epoch_rule.metric}")
     return _trained_pair(run, role, evaluated, timings, discriminators)
 

@@ -51,6 +51,7 @@ class RecipeOptions(TypedDict, total=False):
     lambda_gan: float
     pool_size: int
     lambda_gp: float
+    ema_decay: float
     update_order: Literal["GD", "DG"]
     selector: str
     gamma_m: float

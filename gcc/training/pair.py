@@ -25,6 +25,7 @@ from gcc.registry import Architecture, Batch, Networks, Pair, Samples
 from gcc.training.anomaly import register_anomaly_hooks
 from gcc.training.image_pool import ImagePool
 from gcc.training.micro_batch import MicroBatched
+from gcc.training.moving_average import MovingAverage
 from gcc.training.optimizer import ScopedOptimizer
 from gcc.training.precision import ExecutionConfig
 
@@ -128,6 +129,8 @@ class GANPair:
         self._run_generators = self._micro_batched(self.generators, layers.generators)
         self._run_discriminators = self._micro_batched(self.discriminators, layers.discriminators)
         self._task_networks = {**self._run_generators, **self._micro_batched(auxiliary)}
+        averaged = self.generators if self.trains and recipe.ema_decay else {}
+        self.averages = {name: MovingAverage(network, recipe.ema_decay) for name, network in averaged.items()}
         betas = (recipe.beta1, recipe.beta2)
         learned = (*self.generators.values(), *self.projections.values())
         parameters = chain.from_iterable(network.parameters() for network in learned)
@@ -150,7 +153,13 @@ class GANPair:
     def networks(self) -> dict[str, Networks]:
         """The networks that training changes, by kind and name."""
         networks: dict[str, Networks] = {"generators": self.generators, "discriminators": self.discriminators}
-        return networks | ({"projections": self.projections} if self.projections else {})
+        optional = {"projections": self.projections, "averages": self.averages}
+        return networks | {kind: by_name for kind, by_name in optional.items() if by_name}
+
+    @property
+    def final_generators(self) -> Networks:
+        """The generators that are evaluated and saved: the moving averages, if the recipe has an `ema_decay`."""
+        return self.generators | {name: average.network for name, average in self.averages.items()}
 
     @property
     def optimizers(self) -> dict[str, ScopedOptimizer]:
@@ -226,14 +235,14 @@ class GANPair:
         """Update the generators with the losses of the stage before adversarial training."""
         with self.execution.autocast():
             losses = self.architecture.pretraining_losses(fake.batch, fake.samples)
-        self.optimizer_G.step(total(losses.values()))
+        self._update_generators(losses)
         return detached(losses)
 
     def step_G(self, fake: GeneratorOutput, output: DiscriminatorOutput) -> Losses:
         """Update the generators with Eq. 1 and the task losses."""
         data_losses = self._accumulate_data_losses(fake.batch)
         losses = self._generator_losses(fake, output)
-        self.optimizer_G.step(total(losses.values()))
+        self._update_generators(losses)
         return detached(losses) | data_losses
 
     def step_D(self, fake: GeneratorOutput, output: DiscriminatorOutput | None = None) -> Losses:
@@ -278,6 +287,12 @@ class GANPair:
         if losses:
             self.optimizer_G.accumulate(total(losses.values()))
         return detached(losses)
+
+    def _update_generators(self, losses: Losses, *, retain_graph: bool = False) -> None:
+        """Update the generators with the sum of losses, and their moving averages."""
+        self.optimizer_G.step(total(losses.values()), retain_graph=retain_graph)
+        for name, average in self.averages.items():
+            average.update(self.generators[name])
 
     def _generator_losses(self, fake: GeneratorOutput, output: DiscriminatorOutput) -> Losses:
         adversarial = [self.gan.generator(logits) for logits in output.logits.values()]

@@ -107,7 +107,7 @@ class StudentPair(GANPair):
             if distances:
                 losses[term] = weight * total(distances)
         # `step_D` then walks the graph of `output` once more.
-        self.optimizer_G.step(total(losses.values()), retain_graph=self._shares_output)
+        self._update_generators(losses, retain_graph=self._shares_output)
         return detached(losses) | data_losses
 
     def step_alpha(self, fake: GeneratorOutput, targets: Mapping[str, SmoothedTarget]) -> Losses:

@@ -648,3 +648,17 @@ def test_gradients_are_those_of_eq_1_and_the_task_loss_batch_by_batch():
         (-logits.mean() + 100 * (expected_fake - data["B"]).abs().mean()).backward()
         for name, parameter in g.named_parameters():
             torch.testing.assert_close(gradients[name], parameter.grad, rtol=1e-3, atol=1e-5 + 1e-3 * parameter.grad.abs().max().item())
+
+
+def test_with_ema_decay_the_final_generators_are_the_moving_averages_of_every_step():
+    teacher, student = teacher_and_student(ema_decay=0.5)
+    before = {name: value.clone() for name, value in teacher.generators["G"].state_dict().items()}
+    fake = teacher.generate(batch(0))
+    teacher.step_G(fake, teacher.discriminate(fake))
+    # The first step keeps min(0.5, 1 / 10) of the average.
+    for name, value in teacher.generators["G"].state_dict().items():
+        expected = 0.1 * before[name].double() + 0.9 * value.double() if value.is_floating_point() else value.double()
+        torch.testing.assert_close(teacher.final_generators["G"].state_dict()[name].double(), expected, rtol=1e-5, atol=1e-6)
+    assert student.final_generators["G"] is not student.generators["G"]
+    frozen, _ = teacher_and_student(FrozenPair, ema_decay=0.5)
+    assert frozen.final_generators == frozen.generators

@@ -24,7 +24,7 @@ def state(run):
     return {
         f"{role}.{kind}.{name}.{key}": value.clone()
         for role, pair in run.pairs.items()
-        for kind, networks in {"G": pair.generators, "D": pair.discriminators}.items()
+        for kind, networks in pair.networks.items()
         for name, network in networks.items()
         for key, value in network.state_dict().items()
     }
@@ -73,10 +73,15 @@ def test_a_run_that_is_stopped_anywhere_and_resumed_ends_bit_equal(arch, tmp_pat
 
 @pytest.mark.parametrize(
     "settings",
-    [{"pool_size": 3}, {"generator": "resnet", "n_blocks": 1, "dropout": 0.5}, {"discriminator": "full"}, {"update_order": "DG"}],
+    [
+        {"pool_size": 3},
+        {"generator": "resnet", "n_blocks": 1, "dropout": 0.5},
+        {"discriminator": "full"},
+        {"update_order": "DG", "ema_decay": 0.9},
+    ],
     ids=str,
 )
-def test_pools_dropout_and_every_kind_of_student_are_resumed(settings, tmp_path):
+def test_pools_dropout_averages_and_every_kind_of_student_are_resumed(settings, tmp_path):
     whole = finished(new_run("pix2pix", **settings))
     stopped(new_run("pix2pix", **settings), len(whole[1]) - 3, tmp_path)
     resumed_run = new_run("pix2pix", **settings)

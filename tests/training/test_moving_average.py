@@ -1,0 +1,37 @@
+"""Moving averages of networks, against loops in float64."""
+
+import pytest
+import torch
+from torch import nn
+
+from gcc.training.moving_average import MovingAverage
+
+
+@pytest.mark.parametrize("decay", [0.5, 0.999])
+def test_average_moves_as_the_formula_says(decay):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3))
+    average = MovingAverage(network, decay)
+    expected = {name: value.double() for name, value in network.state_dict().items()}
+    for step in range(1, 30):
+        network(torch.randn(2, 2, 4, 4))  # changes the running statistics
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter += torch.randn_like(parameter)
+        average.update(network)
+        kept = min(decay, step / (step + 9))
+        for name, value in network.state_dict().items():
+            expected[name] = kept * expected[name] + (1 - kept) * value.double() if value.is_floating_point() else value.double()
+    for name, value in average.network.state_dict().items():
+        torch.testing.assert_close(value.double(), expected[name], rtol=1e-5, atol=1e-6)
+    assert int(average.network[1].num_batches_tracked) == 29
+
+
+def test_average_stays_apart_from_the_network():
+    network = nn.Linear(2, 2)
+    average = MovingAverage(network, 0.9)
+    with torch.no_grad():
+        network.weight += 1
+    assert not torch.equal(average.network.weight, network.weight)
+    assert not average.network.training and network.training
+    assert not any(parameter.requires_grad for parameter in average.parameters())
