@@ -153,7 +153,7 @@ class GANPair:
     def networks(self) -> dict[str, Networks]:
         """The networks that training changes, by kind and name."""
         networks: dict[str, Networks] = {"generators": self.generators, "discriminators": self.discriminators}
-        optional = {"projections": self.projections, "averages": self.averages}
+        optional: dict[str, Networks] = {"projections": self.projections, "averages": self.averages}
         return networks | {kind: by_name for kind, by_name in optional.items() if by_name}
 
     @property
