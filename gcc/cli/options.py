@@ -359,16 +359,21 @@ def teacher_and_settings(options: Mapping[str, Any]) -> tuple[Teacher, dict[str,
         GccError: a source cannot be read, or two of them name different architectures.
     """
     from gcc.recipe import LENGTH_FIELDS, read_toml, renamed, size_fields
+    from gcc.registry import ARCHITECTURES
     from gcc.registry.presets import preset
     from gcc.training.teacher import Teacher
 
     settings = renamed(read_toml(options["recipe"])) if options["recipe"] else {}
-    if options.get("preset"):
-        settings |= preset(options["preset"]).settings
     file_arch = settings.pop("arch", None)
     arch = options["arch"] or file_arch
     if file_arch not in (None, arch):
         raise GccError(f"--recipe {options['recipe']} is for {file_arch}, but --arch is {arch}: leave out --arch, or use another recipe")
+    is_saved = options["teacher"] and (is_address(options["teacher"]) or Path(options["teacher"]).is_dir())
+    is_own = not is_saved and (options.get("generator") or options.get("task") or options["teacher"])
+    saved = Teacher.load(options["teacher"], parse_factory(options.get("generator"))) if is_saved else None
+    if options.get("preset"):
+        family = saved.family if saved else ARCHITECTURES.load(arch) if arch and not is_own else None
+        settings |= preset(options["preset"], family.presets if family else {}).settings
     flags = {name: options[name] for name in (*TRAINING_FIELDS, *SEARCH_FIELDS) if options.get(name) is not None}
     if options.get("size") is not None:
         flags |= size_fields(options["size"])
@@ -387,16 +392,14 @@ def teacher_and_settings(options: Mapping[str, Any]) -> tuple[Teacher, dict[str,
         # The file's counter and width belong to the file's budget.
         settings = {name: value for name, value in settings.items() if name not in ("mac_counter", "prune_width")}
     settings |= given
-    is_saved = options["teacher"] and (is_address(options["teacher"]) or Path(options["teacher"]).is_dir())
-    if not is_saved and (options.get("generator") or options.get("task") or options["teacher"]):
+    if is_own:
         return _own_teacher(options, settings), settings
     if unused := [flag(name) for name in ("example", "value_range") if options.get(name)]:
         raise GccError(f"{' and '.join(unused)} describe a generator of your own code, which --generator names: leave them out")
-    if is_saved:
-        teacher = Teacher.load(options["teacher"], parse_factory(options.get("generator")))
-        if arch not in (None, teacher.arch):
-            raise GccError(f"--teacher {options['teacher']} is a {teacher.arch}, but the architecture is {arch}: leave out --arch")
-        return teacher, settings
+    if saved:
+        if arch not in (None, saved.arch):
+            raise GccError(f"--teacher {options['teacher']} is a {saved.arch}, but the architecture is {arch}: leave out --arch")
+        return saved, settings
     if arch is None:
         raise GccError("no architecture: give --arch NAME (see `gcc list`) or --teacher DIR")
     return Teacher.create(arch), settings

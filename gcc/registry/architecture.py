@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 from gcc.errors import RecipeError
+from gcc.registry.presets import Preset
 from gcc.registry.renamed import AcceptsOldNames
 from gcc.registry.types import Batch, EvalSample, Gate, Group, Networks, Pair, R, Samples, StateDictMapping, Taps, Width, no_gate
 
@@ -63,6 +64,9 @@ class Architecture(AcceptsOldNames, abc.ABC, Generic[R]):
     @abc.abstractmethod
     def demo(cls) -> R:
         """Return a recipe small enough for the demo data on two CPU cores in under three minutes."""
+
+    presets: ClassVar[Mapping[str, Preset]] = {}
+    """Named settings for the family, such as well-known budgets, which `--preset` takes beside those of all families."""
 
     # Networks
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from gcc.errors import RecipeError, suggestion
@@ -43,12 +44,17 @@ PRESETS: Mapping[str, Preset] = {
 """In the order of Table III, from the pruned generator alone to the whole method. All other fields stay as the recipe has them."""
 
 
-def preset(name: str) -> Preset:
+def preset(name: str, own: Mapping[str, Preset] = MappingProxyType({})) -> Preset:
     """Return a preset by its name.
+
+    Args:
+        name: its name.
+        own: the presets of a family (`Architecture.presets`), beside those of all families.
 
     Raises:
         RecipeError: the name is unknown.
     """
-    if name not in PRESETS:
-        raise RecipeError(f"unknown preset {name!r}{suggestion(name, PRESETS)}")
-    return PRESETS[name]
+    presets = {**own, **PRESETS}
+    if name not in presets:
+        raise RecipeError(f"unknown preset {name!r}{suggestion(name, presets)}")
+    return presets[name]

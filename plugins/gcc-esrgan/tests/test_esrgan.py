@@ -8,12 +8,14 @@ from gcc_esrgan.features import STAGE_WEIGHTS, StageFeatures
 from gcc import Compressor, Teacher, load
 from gcc.errors import RecipeError
 from gcc.models.vgg import DEPTHS, VGGFeatures
+from gcc.pruning.cost import generator_cost
 from gcc.pruning.graph.aten_graph import Graph
 from gcc.pruning.graph.groups import find_channels
 from gcc.pruning.graph.propagate import ChannelTrace
 from gcc.pruning.groups import find_groups
 from gcc.recipe import changed
 from gcc.registry import ARCHITECTURES, DATASETS
+from gcc.registry.presets import preset
 from gcc.testing import check_architecture, check_family
 
 SMALL = {"size": 32, "ngf": 8, "prune_width": 8, "ndf": 4, "blocks": 1}
@@ -87,6 +89,20 @@ def test_the_content_loss_weighs_the_features_of_each_stage():
                 expected += STAGE_WEIGHTS[(2, 7, 16, 25, 34).index(index)] * (features[0] - features[1]).abs().mean()
         joined = [StageFeatures(vgg)(image) for image in images]
     torch.testing.assert_close((joined[0] - joined[1]).abs().mean(), expected)
+
+
+def test_presets_cost_what_the_published_networks_cost():
+    pixels = 960 * 540
+    recipe = RealESRGAN.published()
+    compact = {name: changed(recipe, {"generator": "compact", "convolutions": number}) for name, number in (("compact", 32), ("tiny", 16))}
+    full, *others = (
+        generator_cost(RealESRGAN(one), RealESRGAN(one).full_widths(64)).macs * pixels / one.cost_size**2
+        for one in (recipe, *compact.values())
+    )
+    budgets = {name: preset(name, RealESRGAN.presets).settings["budget"] for name in RealESRGAN.presets}
+    shares = {name: float(budget.removesuffix("%")) / 100 for name, budget in budgets.items()}
+    assert shares["aim2025"] * full == pytest.approx(2000e9, rel=2e-3) and shares["aim2025"] * full <= 2000e9
+    assert [shares[name] * full for name in compact] == pytest.approx(others, rel=2e-2)
 
 
 def test_the_published_real_esrgan_has_the_papers_losses():

@@ -17,6 +17,7 @@ from gcc.models.value_range import InRange
 from gcc.models.vgg import VGGFeatures
 from gcc.recipe import RGB, GanMode, Schedule, nearest_sizes
 from gcc.registry import Batch, EvalSample, Gate, Networks, Samples, StateDictMapping, Taps, Width, no_gate
+from gcc.registry.presets import Preset
 from gcc.utils.weights import Weights
 from gcc_esrgan.features import StageFeatures
 from gcc_esrgan.networks import DENSE, GROWING, Compact, Dense, RRDBNet, growing
@@ -204,12 +205,18 @@ class RealESRGANRecipe(ESRGANRecipe):
     image_range: Literal["-1..1", "0..1"] = "0..1"
     discriminator_network: Literal["convolutions", "unet"] = "unet"
     perceptual_layers: Literal["last", "stages"] = "stages"
+    ema_decay: float = 0.999
 
 
 class RealESRGAN(ESRGAN):
     """Real-ESRGAN: ESRGAN for photographs of unknown degradations."""
 
     demo_source = "real-scenes"
+    presets = {
+        "aim2025": Preset("the limit of the AIM 2025 challenge on efficient perceptual super-resolution", {"budget": "21.5%"}),
+        "compact": Preset("the cost of the compact network with 32 convolutions, realesr-general-x4v3", {"budget": "6.7%"}),
+        "tiny": Preset("the cost of the compact network with 16 convolutions, realesr-animevideov3", {"budget": "3.5%"}),
+    }
 
     @classmethod
     def published(cls) -> RealESRGANRecipe:

@@ -1,0 +1,119 @@
+"""Compare ways to compress a trained generator of one's own: an SRGAN for factor 4, by PSNR-Y and SSIM-Y of Set5 and Set14.
+
+The teacher is the generator of https://github.com/leftthomas/SRGAN (MIT; `epochs/netG_epoch_4_100.pth` in the history of that repository,
+as a `.pth` or `.safetensors` file), which is defined below as its weights name it. The data has folders `train`, `test/Set5` and
+`test/Set14`; the table in docs/own-gan.md is of T91 and the training images of BSD200.
+
+    python benchmarks/own_srgan.py netG_epoch_4_100.pth data --out own.jsonl
+
+Each variant differs from the first by one factor. Results are appended to the file; a later call goes on with what it lacks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import gcc
+from gcc.utils.weights import read_state_dicts
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "fresh weights": {"start": "fresh"},
+    "training teacher": {"train_teacher": True, "lambda_distill_d": 1.0, "lambda_global": 1.0},
+    "all channels on": {"discriminator": "full"},
+    "no distillation": {"lambda_distill_g": 0.0},
+    "plain fine-tuning": {"discriminator": "full", "lambda_distill_g": 0.0},
+}
+
+
+class Block(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(64, 64, 3, padding=1), nn.BatchNorm2d(64)
+        self.prelu = nn.PReLU()
+        self.conv2, self.bn2 = nn.Conv2d(64, 64, 3, padding=1), nn.BatchNorm2d(64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = x + self.bn2(self.conv2(self.prelu(self.bn1(self.conv1(x)))))
+        return result
+
+
+class Upsampling(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.shuffle, self.prelu = nn.Conv2d(64, 256, 3, padding=1), nn.PixelShuffle(2), nn.PReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.prelu(self.shuffle(self.conv(x)))
+        return result
+
+
+class SRGAN(nn.Module):
+    """Takes and returns images in [0, 1]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block1 = nn.Sequential(nn.Conv2d(3, 64, 9, padding=4), nn.PReLU())
+        self.block2, self.block3, self.block4, self.block5, self.block6 = (Block() for _ in range(5))
+        self.block7 = nn.Sequential(nn.Conv2d(64, 64, 3, padding=1), nn.PReLU())
+        self.block8 = nn.Sequential(Upsampling(), Upsampling(), nn.Conv2d(64, 3, 9, padding=4))
+
+    def forward(self, image: Tensor) -> Tensor:
+        first: Tensor = self.block1(image)
+        last = self.block7(self.block6(self.block5(self.block4(self.block3(self.block2(first))))))
+        return (torch.tanh(self.block8(first + last)) + 1) / 2
+
+
+def teacher(weights: Path) -> SRGAN:
+    network = SRGAN()
+    (state_dict,) = read_state_dicts(weights).values()
+    network.load_state_dict(state_dict)
+    return network
+
+
+def measured(result: gcc.Result) -> dict[str, dict[str, float]]:
+    """Return the metrics of every role."""
+    return {role: dict(measurements["metrics"]) for role, measurements in result.measurements()["G"].items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--variants", default=",".join(VARIANTS), help="joined by commas; all by default")
+    parser.add_argument("--budgets", default="50%")
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="recipe fields of all variants")
+    options = parser.parse_args()
+    common = dict(setting.split("=", 1) for setting in options.set)
+    lines = options.out.read_text().splitlines() if options.out.exists() else []
+    done = {json.dumps(json.loads(line)["run"]) for line in lines}
+    for seed in range(options.seeds):
+        for budget in options.budgets.split(","):
+            for variant in options.variants.split(","):
+                run = {"variant": variant, "budget": budget, "seed": seed, "steps": options.steps, **common}
+                if json.dumps(run) in done:
+                    continue
+                settings = {"ndf": 16, "batch_size": 8, "size": 96} | common | VARIANTS[variant]
+                settings |= {"budget": budget, "seed": seed, "steps": options.steps, "skip_bad": True}
+                start = time.perf_counter()
+                generator = teacher(options.weights)
+                data = {"data": options.data, "value_range": (0, 1)}
+                result = gcc.Compressor(generator=generator, task="super-resolution", **data, **settings).run()
+                line = {"run": run, "seconds": round(time.perf_counter() - start), "metrics": measured(result)}
+                print(json.dumps(line), flush=True)
+                with options.out.open("a") as file:
+                    file.write(json.dumps(line) + "\n")
+
+
+if __name__ == "__main__":
+    main()
