@@ -160,6 +160,7 @@ FILES = {
     "data/cells": in_folders({".": 20}),
     "data/photographs": photographs,
     "pairs": PAIRS,
+    "outputs": PAIRS,
     "cityscapes": cityscapes,
     "CelebA": lambda root: [images(root, 20), images(root / "held-out", 4)],
     "COCO": in_folders({"train2017": 4, "val2017": 2}, 48, 40),

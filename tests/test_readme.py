@@ -17,6 +17,7 @@ from gcc.cli import main
 from gcc.compressor import Compressor
 from gcc.experiments.sweep import Sweep
 from gcc.pruning.cost import cost_of
+from gcc.registry import TASKS
 from tests.helpers.families import TINY
 
 ROOT = Path(__file__).parents[1]
@@ -80,11 +81,14 @@ def test_an_own_gan_from_python_works(tmp_path, monkeypatch, small_worlds):
     quick = {"steps": 2, "size": 32, "ndf": 4, "evaluators": "", "device": "cpu"}
     monkeypatch.setattr("gcc.Compressor", lambda **settings: Compressor(**settings | quick))
     names = {}
-    (block,) = python_blocks("docs/own-gan.md")
-    exec(compile(block, "own-gan.md", "exec"), names)
+    first, own_task = python_blocks("docs/own-gan.md")
+    exec(compile(first, "own-gan.md", "exec"), names)
     image = torch.randn(1, 3, 20, 24)
     with torch.no_grad():
         assert torch.equal(names["student"](image), names["result"].student(image))
+    monkeypatch.setattr(TASKS, "_registered", set())
+    exec(compile(own_task, "own-gan.md", "exec"), names)
+    assert names["result"].pairs["student"].arch == "unconditional"
 
 
 @pytest.mark.slow

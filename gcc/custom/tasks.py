@@ -61,7 +61,7 @@ class Paired(CustomGAN[CustomPairedRecipe], PairedTranslation[CustomPairedRecipe
         return PatchDiscriminator(self.recipe.input_nc + self.recipe.output_nc, self.recipe.ndf, "batch", gate)
 
     def example_samples(self, batch: Batch) -> Samples:
-        return {"fake": self._target(batch)}
+        return {"fake": self.target(batch)}
 
 
 @dataclass(frozen=True, kw_only=True)

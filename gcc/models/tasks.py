@@ -71,25 +71,27 @@ class PairedTranslation(Architecture[P]):
     def example_batch(self) -> Batch:
         return {key: example_image(self.recipe, channels) for key, channels in zip("AB", image_channels(self.recipe), strict=True)}
 
-    def _source(self, batch: Batch) -> Tensor:
+    def source(self, batch: Batch) -> Tensor:
+        """Return the images that are translated."""
         return batch[self.recipe.direction[0]]
 
-    def _target(self, batch: Batch) -> Tensor:
+    def target(self, batch: Batch) -> Tensor:
+        """Return the real images of the other kind."""
         return batch[self.recipe.direction[-1]]
 
     def generate(self, generators: Networks, batch: Batch) -> Samples:
-        return {"fake": generators["G"](self._source(batch))}
+        return {"fake": generators["G"](self.source(batch))}
 
     def pairs(self, batch: Batch, samples: Samples) -> dict[str, Pair]:
-        source = self._source(batch)
-        return {"D": Pair(torch.cat([source, self._target(batch)], 1), torch.cat([source, samples["fake"]], 1))}
+        source = self.source(batch)
+        return {"D": Pair(torch.cat([source, self.target(batch)], 1), torch.cat([source, samples["fake"]], 1))}
 
     def task_losses(self, networks: Networks, batch: Batch, samples: Samples) -> dict[str, Tensor]:
-        return {"L1": self.recipe.lambda_L1 * l1_loss(samples["fake"].float(), self._target(batch))}
+        return {"L1": self.recipe.lambda_L1 * l1_loss(samples["fake"].float(), self.target(batch))}
 
     def visuals(self, batch: Batch, fake: Mapping[str, Samples]) -> dict[str, Tensor]:
         columns = {title: samples["fake"] for title, samples in fake.items()}
-        return {"input": self._source(batch), **columns, "real": self._target(batch)}
+        return {"input": self.source(batch), **columns, "real": self.target(batch)}
 
     def eval_samples(self, batch: Batch, samples: Samples) -> dict[str, EvalSample]:
         direction = self.recipe.direction

@@ -15,6 +15,8 @@ from gcc.errors import ClashError, ContractError, PluginError, suggestion
 from gcc.utils.renamed import warn_user
 
 T = TypeVar("T")
+THIS_PROCESS = "this process"
+"""The origin of plugins that no distribution has."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Registry(Generic[T]):
 
     Built-in plugins are entry points of this distribution and have no privileges. Nothing is imported before `load`, which checks the
     contract, so a broken plugin breaks only itself. If two distributions claim one name, the error names both, and neither is used.
+    `register` adds plugins that are not installed.
 
     A plugin's group shows the version of its contract without an import: `group` is for contract 1, `group.2` for contract 2. A
     distribution may support several versions.
@@ -80,6 +83,7 @@ class Registry(Generic[T]):
         self.renamed = renamed
         self._check = check
         self._loaded: dict[str, T] = {}
+        self._registered: set[str] = set()
 
     @cached_property
     def _claims(self) -> dict[str, list[_Claim]]:
@@ -104,13 +108,30 @@ class Registry(Generic[T]):
         groups = {group: pattern.fullmatch(group) for group in sorted(importlib.metadata.entry_points().groups)}
         return {group: int(match[1] or 1) for group, match in groups.items() if match}
 
+    def register(self, name: str, plugin: T) -> None:
+        """Add a plugin that no distribution has, for this process alone, such as a class in a notebook. It replaces an earlier one.
+
+        Args:
+            name: the name by which options and saved files mean the plugin.
+            plugin: the plugin.
+
+        Raises:
+            ClashError: an installed distribution claims the name.
+            PluginError: the plugin does not fulfil its contract.
+        """
+        if name in self._claims:
+            raise ClashError(f"{self.kind} {name!r} is claimed by {self._claims[name][0].owner}: choose another name")
+        self._check(plugin)
+        self._loaded[name] = plugin
+        self._registered.add(name)
+
     def names(self) -> list[str]:
         """Return all registered names, sorted, without importing anything."""
-        return sorted(self._claims)
+        return sorted(self._claims.keys() | self._registered)
 
     def current_name(self, name: str) -> str:
         """Return the present name of a plugin that was renamed; any other name as it is."""
-        return name if name in self._claims else self.renamed.get(name, name)
+        return name if name in self.names() else self.renamed.get(name, name)
 
     def origin(self, name: str) -> str:
         """Return the name and version of the distribution that provides the plugin `name`, without importing it.
@@ -118,7 +139,8 @@ class Registry(Generic[T]):
         Raises:
             PluginError: the name is unknown, claimed by several distributions, or of a plugin for another contract version.
         """
-        return self._chosen(self._present(name)).owner
+        name = self._present(name)
+        return THIS_PROCESS if name in self._registered else self._chosen(name).owner
 
     def owner_of(self, package: str) -> str | None:
         """Return the name and version of the distribution that has plugins of this kind in a package; None if none has."""
@@ -148,15 +170,16 @@ class Registry(Generic[T]):
     def listings(self) -> Iterator[Listing]:
         """Yield a line for every plugin; one that does not work has a fault."""
         for name in self.names():
-            for claim in self._claims[name]:
+            if name in self._registered:
+                yield Listing(name, THIS_PROCESS, "", _summary(self._loaded[name]))
+            for claim in self._claims.get(name, ()):
                 try:
                     self._require_contract(claim)
                     plugin = self.load(name)
                 except PluginError as fault:
                     yield Listing(name, *claim.distribution, "", fault)
                 else:
-                    summary = (getattr(plugin, "__doc__", None) or "").strip().partition("\n")[0]
-                    yield Listing(name, *claim.distribution, summary)
+                    yield Listing(name, *claim.distribution, _summary(plugin))
 
     def _present(self, name: str) -> str:
         """Return the present name of a plugin, and warn if it was renamed."""
@@ -185,3 +208,7 @@ class Registry(Generic[T]):
                 f"{self.kind} {claim.entry.name!r} of {claim.owner} is for contract {claim.contract}, and this gan-gcc has contract "
                 f"{self.contract}: install a newer {newer}"
             )
+
+
+def _summary(plugin: Any) -> str:
+    return (getattr(plugin, "__doc__", None) or "").strip().partition("\n")[0]

@@ -37,7 +37,8 @@ class Trainer(TrainingLoop):
     def __init__(self, teacher: Teacher | None = None, data: str | Path | UserData | None = None, **options: Unpack[RunOptions]) -> None:
         if options.get("widths") is not None or options.get("student") is not None:
             raise GccError("a teacher has the widths of its recipe: leave out widths and student, or use Compressor")
-        super().__init__(RunContext.of(teacher, data, options))
+        # A teacher without a discriminator stays as it is only while a student is trained.
+        super().__init__(RunContext.of(teacher, data, {"train_teacher": True, **options}))
         if not self.recipe.train_teacher:
             raise GccError("train_teacher = false leaves nothing to train here: leave it out, or use Compressor (gcc compress)")
 

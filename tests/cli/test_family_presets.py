@@ -14,7 +14,7 @@ def test_the_presets_of_the_family_are_taken_beside_those_of_all(monkeypatch):
     monkeypatch.setattr(Pix2Pix, "presets", {"small": Preset("a tenth", {"budget": "10%"})})
     assert teacher_and_settings(OPTIONS | {"preset": "small"})[1] == {"budget": "10%"}
     assert teacher_and_settings(OPTIONS | {"preset": "no-global"})[1]["lambda_global"] == 0.0
-    with pytest.raises(RecipeError, match="unknown preset 'smal'; did you mean small"):
+    with pytest.raises(RecipeError, match=r"unknown preset 'smal' \(did you mean 'small'\?\)"):
         teacher_and_settings(OPTIONS | {"preset": "smal"})
     with pytest.raises(RecipeError, match="unknown preset 'small'"):
         teacher_and_settings(OPTIONS | {"arch": "sagan", "preset": "small"})

@@ -9,7 +9,10 @@ import torch
 import gcc
 from gcc import testing
 from gcc.custom.gan import checked_losses
+from gcc.custom.tasks import Paired
 from gcc.errors import ArtifactError, GccError
+from gcc.models.layers import PatchDiscriminator
+from gcc.registry import TASKS, Pair
 from gcc.training.teacher import Teacher
 from tests.helpers.custom_toys import CUSTOM, Critic, Enlarger, Translator, settings_of
 
@@ -198,3 +201,25 @@ def test_a_saved_teacher_takes_its_own_discriminator_again(tmp_path):
     again.widths = again.reachable_widths()
     again.reinitialize()
     assert all(torch.equal(trained[name], tensor) for name, tensor in again.teacher.discriminators["D"].state_dict().items())
+
+
+class Unconditional(Paired):
+    """Paired translation whose discriminator gets the outputs alone."""
+
+    def default_discriminator(self, gate):
+        return PatchDiscriminator(self.recipe.output_nc, self.recipe.ndf, "batch", gate)
+
+    def pairs(self, batch, samples):
+        return {"D": Pair(self.target(batch), samples["fake"])}
+
+
+def test_a_task_of_ones_own_is_registered_trained_compressed_and_loaded(tmp_path, small_worlds, monkeypatch):
+    monkeypatch.setattr(TASKS, "_registered", set())
+    TASKS.register("unconditional", Unconditional)
+    settings = {"size": 32, "steps": 1, "ndf": 4, "evaluators": "", "device": "cpu", "task": "unconditional"}
+    gcc.Trainer(generator=seeded("paired"), **settings).run(progress=False).save(tmp_path / "trained")
+    teacher = Teacher.load(tmp_path / "trained/teacher", Translator)
+    assert teacher.arch == "unconditional" and teacher.has_discriminators
+    result = gcc.Compressor(teacher, size=32, steps=1, evaluators="", device="cpu").run(progress=False)
+    result.save(tmp_path / "run")
+    assert gcc.load(tmp_path / "run/student", Translator) is not None

@@ -307,3 +307,26 @@ def test_a_plugin_that_has_the_old_name_of_another_keeps_it(install):
 def test_metrics_of_evaluators_by_their_old_names_have_units():
     assert unit_of(MetricKey.parse("miou_judge")) == "%" and unit_of(MetricKey("psnr_y", "Set5")) == "dB"
     assert unit_of(MetricKey("not_installed")) == ""
+
+
+def test_a_class_can_be_registered_for_this_process(install):
+    class Mine(ImportanceMetric):
+        """Scores in a notebook."""
+
+        l1_strength = 1.0
+
+        def score(self, network, group):
+            return None
+
+        def regularized_parameters(self, network, group):
+            return ()
+
+    install("one", {"good": "one_module:Good"}, {"one_module": GOOD})
+    registry = Registry("thing", GROUP, implements(ImportanceMetric))
+    registry.register("mine", Mine)
+    assert registry.names() == ["good", "mine"] and registry.load("mine") is Mine and registry.origin("mine") == "this process"
+    assert Listing("mine", "this process", "", "Scores in a notebook.") in list(registry.listings())
+    with pytest.raises(ClashError, match="'good' is claimed by one 1.2: choose another name"):
+        registry.register("good", Mine)
+    with pytest.raises(PluginError):
+        registry.register("other", dict)
