@@ -26,8 +26,11 @@ from gcc.utils.weights import read_state_dicts
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
     "fresh weights": {"start": "fresh"},
+    "no pre-training": {"pretrain_epochs": 0},
+    "pixels weigh 1": {"lambda_perceptual": 1.0},
     "training teacher": {"train_teacher": True, "lambda_distill_d": 1.0, "lambda_global": 1.0},
     "all channels on": {"discriminator": "full"},
+    "layers by resolution": {"selector": ",".join(f"network.block{path}" for path in ("4.bn2", "7.1", "8.0.prelu", "8.1.prelu"))},
     "no distillation": {"lambda_distill_g": 0.0},
     "plain fine-tuning": {"discriminator": "full", "lambda_distill_g": 0.0},
 }
@@ -103,7 +106,7 @@ def main() -> None:
                 run = {"variant": variant, "budget": budget, "seed": seed, "steps": options.steps, **common}
                 if json.dumps(run) in done:
                     continue
-                settings = {"ndf": 16, "batch_size": 8, "size": 96} | common | VARIANTS[variant]
+                settings = {"ndf": 8, "lr_g": 5e-4, "lambda_perceptual": 100.0, "ema_decay": 0.99} | common | VARIANTS[variant]
                 settings |= {"budget": budget, "seed": seed, "steps": options.steps, "skip_bad": True}
                 start = time.perf_counter()
                 generator = teacher(options.weights)

@@ -142,6 +142,9 @@ class CustomSuperResolutionRecipe(SuperResolutionRecipe):
     beta1: float = 0.9
     gan_mode: GanMode = "vanilla"
     lambda_gan: float = 1e-3
+    gamma_m: float = 0.1
+    gamma_t: float = 0.1
+    pretrain_epochs: int = 20
     perceptual: Literal["vgg19", "vgg16", "pixel", "none"] = "pixel"
     cost_size: int = 64
     start: Literal["fresh", "inherited"] = "inherited"

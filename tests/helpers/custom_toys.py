@@ -77,7 +77,7 @@ class Images(Dataset):
 CUSTOM = {
     "paired": (Translator, {"size": 32}, Images(A=32, B=32)),
     "unpaired": (Translator, {"size": 32, "pool_size": 4}, Images(A=32, B=32)),
-    "super-resolution": (Enlarger, {"size": 32, "cost_size": 16, "value_range": (0, 1)}, Images(hr=32, lr=16)),
+    "super-resolution": (Enlarger, {"size": 32, "cost_size": 16, "pretrain_epochs": 1, "value_range": (0, 1)}, Images(hr=32, lr=16)),
     "noise": (Painter, {"example": torch.zeros(1, 6, 1, 1)}, Images(real=16)),
 }
 """By task: a generator, settings, and data."""

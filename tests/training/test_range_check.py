@@ -34,7 +34,16 @@ class Enlarged(Images):
 
 def run(**settings):
     return gcc.Compressor(
-        generator=Clipped(), task="super-resolution", data=Enlarged(lr=16), size=32, cost_size=16, ndf=4, epochs=1, device="cpu", **settings
+        generator=Clipped(),
+        task="super-resolution",
+        data=Enlarged(lr=16),
+        size=32,
+        cost_size=16,
+        ndf=4,
+        epochs=1,
+        pretrain_epochs=0,
+        device="cpu",
+        **settings,
     )
 
 
