@@ -37,14 +37,12 @@ LARGEST = 16384
 """Largest width and height."""
 
 
-def parse_size(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
+def size_of(value: str) -> tuple[int, int]:
     """Return the width and the height of a size such as `640x480`, or `512` for both.
 
     Raises:
         click.BadParameter: the text is not a size, or one that is too large.
     """
-    if value is None:
-        return None
     width, cross, height = value.lower().partition("x")
     try:
         size = int(width), int(height if cross else width)
@@ -55,20 +53,26 @@ def parse_size(context: click.Context, parameter: click.Parameter, value: str | 
     return size
 
 
-def checked_size(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    """Return a size as it is given, if it is one.
+def parse_size(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """Return `size_of` a text, as a callback. None if there is no text."""
+    return None if value is None else size_of(value)
 
-    Raises:
-        click.BadParameter: the text is not a size, or one that is too large.
-    """
-    parse_size(context, parameter, value)
-    return value
+
+def checked(parse: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
+    """Return a callback that refuses what `parse` refuses, and returns the text: a resumed run reads it from a file."""
+
+    def check(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+        if value is not None:
+            parse(value)
+        return value
+
+    return check
 
 
 TRAINING_FIELDS: Mapping[str, Mapping[str, Any]] = {
     "evaluators": {"metavar": "NAMES", "help": "Evaluators, comma-separated, see `gcc list`."},
     "direction": {"type": click.Choice(["AtoB", "BtoA"]), "help": "Which image of a pair is the input."},
-    "size": {"callback": checked_size, "metavar": "N|WxH", "help": "Size of the training images, such as 256 or 512x256."},
+    "size": {"callback": checked(size_of), "metavar": "N|WxH", "help": "Size of the training images, such as 256 or 512x256."},
     "epochs": {
         "type": int,
         "metavar": "N",
@@ -139,28 +143,24 @@ skip_bad_option = config_option("skip_bad")
 weights_option = config_option("weights")
 
 
-def parse_shape(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+def shape_of(value: str) -> tuple[int, ...]:
     """Return a shape of a text such as `1x3x64x64`.
 
     Raises:
         click.BadParameter: the text is not a shape of one sample.
     """
-    if value is None:
-        return None
     sizes = value.lower().split("x")
     if not all(size.isascii() and size.isdigit() and 0 < int(size) <= LARGEST for size in sizes) or sizes[0] != "1" or len(sizes) < 2:
         raise click.BadParameter(f"{value!r}: expected the shape of one sample, such as 1x100 or 1x3x64x64")
     return tuple(map(int, sizes))
 
 
-def parse_range(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[float, float] | None:
+def range_of(value: str) -> tuple[float, float]:
     """Return the values of black and white of a text such as `0,1`.
 
     Raises:
         click.BadParameter: the text is not two numbers.
     """
-    if value is None:
-        return None
     try:
         low, high = map(float, value.strip("()").split(","))
     except ValueError:
@@ -202,13 +202,13 @@ run_options = with_options(
         click.option(
             "--example",
             metavar="AxBxC",
-            callback=parse_shape,
+            callback=checked(shape_of),
             help="Shape of one input of a generator of your own, such as 1x100 for noise  [default: an image]",
         ),
         click.option(
             "--value-range",
             metavar="LOW,HIGH",
-            callback=parse_range,
+            callback=checked(range_of),
             help="The values of black and white to a generator of your own  [default: -1,1]",
         ),
         click.option("--task", metavar="NAME", help="What a generator of your own, or of a file, does; see `gcc list`."),
@@ -428,11 +428,11 @@ def _own_teacher(options: Mapping[str, Any], settings: Mapping[str, Any]) -> Tea
         return Teacher.of_file(file, **({"task": task} if task else {}), **fields)
     if task is None:
         raise GccError("--generator needs --task NAME: see `gcc list`")
-    given = {"value_range": options["value_range"]} if options.get("value_range") else {}
+    given: dict[str, Any] = {"value_range": range_of(options["value_range"])} if options.get("value_range") else {}
     if options.get("example"):
         import torch
 
-        given["example"] = torch.zeros(options["example"])
+        given["example"] = torch.zeros(shape_of(options["example"]))
     return Teacher.of(generator_at(code, Path(file) if file else None), task, **given, **fields)
 
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from gcc.artifacts.config import Factory
 from gcc.errors import GccError, first_line
+from gcc.utils.seeds import seeded
 from gcc.utils.weights import read_matching
 
 FORM = "expected MODULE:NAME, a class or function that makes the full generator, such as my_package.models:Generator"
@@ -48,11 +49,14 @@ def factory_at(path: str) -> Factory:
 def generator_at(path: str, weights: Path | None) -> nn.Module:
     """Return the generator that a path makes, with the weights of a file, if one is given.
 
+    Weights that the code draws are the same in every process, so that a run without a file can be resumed.
+
     Raises:
         GccError: it cannot be made, or the weights do not fit it.
     """
     try:
-        network = factory_at(path)()
+        with seeded(0, "generator"):
+            network = factory_at(path)()
     except GccError:
         raise
     except Exception as error:  # A user's code can raise anything.

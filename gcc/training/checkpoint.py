@@ -159,7 +159,7 @@ def require_resumable(checkpoint: CheckpointState, context: RunContext) -> None:
     """Refuse a checkpoint that does not belong to a run. All ranks must call this.
 
     Raises:
-        RunError: it belongs to another recipe, other data, another version or another number of ranks.
+        RunError: it belongs to another recipe, another teacher, other data, another version or another number of ranks.
     """
     ranks = context.ranks
     position = [checkpoint.get(name) for name in ("phase", "epoch", "done")]
@@ -175,6 +175,10 @@ def require_resumable(checkpoint: CheckpointState, context: RunContext) -> None:
     before, now = with_new_fields(context.recipe, checkpoint["recipe"]), context.recipe.to_dict()
     if not differs_in_length_only(before, now):
         raise RunError(f"the run to resume has another recipe: {differences(before, now)}; resume it with that recipe, or start a new one")
+    # Earlier versions did not record the teacher.
+    given = context.teacher.digests
+    if changes := differences(checkpoint.get("teacher", given), given):
+        raise RunError(f"the run to resume began with other weights of its teacher ({changes}): give it those, or start a new one")
     if checkpoint["samples"] != len(context.data.train):
         raise RunError(
             f"the run to resume trains on {checkpoint['samples']} samples, and {len(context.data.train)} are there now: "

@@ -345,6 +345,7 @@ class TrainingLoop(abc.ABC):
             "format": FORMAT,
             "arch": self.arch,
             "recipe": self.recipe.to_dict(),
+            "teacher": self.context.teacher.digests,
             "samples": len(self.context.data.train),
             "phase": str(step.phase),
             "epoch": step.epoch,

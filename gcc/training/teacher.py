@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from gcc.recipe import LENGTH_FIELDS, Recipe, changed, renamed, with_size_fields
 from gcc.registry import ARCHITECTURES, Architecture, Networks
 from gcc.utils.arguments import checked_arguments
 from gcc.utils.notebook import html_table
+from gcc.utils.weights import digest_of_tensors, short_sha256
 
 IMPLIED: Mapping[str, Mapping[str, Any]] = {
     "budget": {"mac_counter": "exact"},
@@ -194,6 +196,15 @@ class Teacher:
         if networks is not None and networks.made_discriminator and networks.discriminator is None:
             return False
         return self.folder is None or has_discriminators(self.folder)
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """Digests of the weights that were given: of every file of its folder, or of every network that the user brings."""
+        if self.custom is not None:
+            networks = {"generator": self.custom.networks.generator, "discriminator": self.custom.networks.discriminator}
+            return {name: digest_of_tensors(network.state_dict()) for name, network in networks.items() if network is not None}
+        folder = self.folder
+        return {str(path.relative_to(folder)): short_sha256(path) for path in sorted(folder.glob("**/*.safetensors"))} if folder else {}
 
     def describe(self, width: int) -> str:
         """Describe the teacher, whose generator has a width, in a few words."""

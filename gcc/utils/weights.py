@@ -6,7 +6,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
-from hashlib import file_digest
+from hashlib import file_digest, sha256
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
@@ -83,6 +83,20 @@ def short_sha256(path: Path) -> str:
     """Return the first 12 hex digits of a file's SHA-256, which identify the weights in a protocol."""
     with path.open("rb") as file:
         return file_digest(file, "sha256").hexdigest()[:12]
+
+
+def digest_of_tensors(tensors: Mapping[str, object]) -> str:
+    """Return the first 12 hex digits of a SHA-256 of the tensors of a state_dict: names, dtypes, shapes and values.
+
+    >>> digest_of_tensors({"weight": torch.zeros(2)}) == digest_of_tensors({"weight": torch.ones(2)})
+    False
+    """
+    digest = sha256()
+    for name, tensor in tensors.items():
+        if isinstance(tensor, Tensor):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().flatten().contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:12]
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

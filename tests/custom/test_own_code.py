@@ -38,6 +38,13 @@ def test_a_class_or_a_function_makes_the_generator(code):
     assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in network.state_dict().items())
 
 
+def test_weights_that_the_code_draws_are_the_same_every_time(code):
+    state = torch.get_rng_state()
+    first, second = (generator_at("own_nets:Own", None).state_dict() for _ in range(2))
+    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+    assert torch.equal(state, torch.get_rng_state())
+
+
 @pytest.mark.parametrize(
     ("path", "message"),
     [
