@@ -37,6 +37,7 @@ def model_card(artifact: Artifact, columns: Mapping[str, Measurements], grid: st
         generator=artifact.generator,
         note=artifact.architecture.note,
         networks=artifact.architecture.describe_networks(),
+        needs_factory=artifact.needs_factory,
         columns=list(columns),
         rows=comparison(columns),
         grid=grid,

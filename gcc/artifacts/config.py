@@ -93,6 +93,12 @@ class Artifact:
         return self.architecture.for_network(self.generator).example_input()
 
     @property
+    def needs_factory(self) -> bool:
+        """Whether the code of the full generator is the user's own, which no file contains."""
+        networks = self.architecture.describe_networks()
+        return bool(networks) and not networks["zoo"]
+
+    @property
     def output_channels(self) -> int:
         """The channels of the images that the generator returns."""
         return int(getattr(self.architecture.for_network(self.generator).recipe, "output_nc", RGB))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from gcc.artifacts.config import WEIGHTS, Artifact
 from gcc.artifacts.hub import Address, is_address, upload
 from gcc.artifacts.model import read, resolve_location, shared_files
+from gcc.artifacts.tensors import require_whole
 from gcc.errors import ArtifactError
 from gcc.utils.files import replacing, require_empty
 
@@ -26,8 +28,20 @@ def push(folder: Path, repository: str, *, private: bool) -> str:
         raise ArtifactError(f"{folder} is on the Hub already: expected a local folder, such as runs/pix2pix/student")
     folder = resolve_location(folder)
     for artifact in read(folder).values():
-        artifact.network()  # Do not upload damaged weights.
+        _require_whole(artifact)
     return upload(folder, shared_files(folder), repository, private=private)
+
+
+def _require_whole(artifact: Artifact) -> None:
+    """Refuse damaged weights. Those of a user's own code are read without it.
+
+    Raises:
+        ArtifactError: the weights cannot be read, or do not fit the architecture.
+    """
+    if artifact.needs_factory:
+        require_whole(artifact.folder / WEIGHTS)
+    else:
+        artifact.network()
 
 
 def pull(name: str, out: Path | None) -> Path:

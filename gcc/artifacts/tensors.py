@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -48,29 +50,48 @@ def load_network(path: Path, build: Callable[[], nn.Module]) -> nn.Module:
     return network
 
 
-def _read_tensors(path: Path, expected: nn.Module) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors file; its header must have the names, shapes and dtypes of `expected`, a network on meta."""
-    specs = {name: (list(tensor.shape), tensor.dtype) for name, tensor in expected.state_dict().items()}
+def require_whole(path: Path) -> None:
+    """Refuse a file that is missing, damaged or cut off; what network it is for is not known.
+
+    Raises:
+        ArtifactError: it is.
+    """
+    with _opened(path):
+        pass
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a safetensors file, whose header must account for every byte.
+
+    Raises:
+        ArtifactError: the file is missing or damaged.
+    """
     # Opening a pipe would block.
     if not path.is_file():
         raise ArtifactError(f"{path} is missing: copy the whole folder")
     try:
         with safe_open(path, framework="pt") as file:
-            for name in sorted(set(file.keys()) ^ set(specs)):
-                problem = "lacks" if name in specs else "has an unknown"
-                raise ArtifactError(f"{path} does not fit its config.json: {problem} tensor {name!r}")
-            for name, (shape, dtype) in specs.items():
-                saved = file.get_slice(name)
-                if saved.get_shape() != shape:
-                    raise ArtifactError(
-                        f"{path} does not fit its config.json: {name!r} has the shape {saved.get_shape()}, expected {shape}"
-                    )
-                if saved.get_dtype() != DTYPES.get(dtype):
-                    raise ArtifactError(f"{path} does not fit its config.json: {name!r} is {saved.get_dtype()}, expected {dtype}")
-            _require_memory(path, expected)
-            return {name: file.get_tensor(name) for name in specs}
+            yield file
     except (SafetensorError, OSError) as error:
         raise ArtifactError(f"{path} is damaged or not a safetensors file: {error}") from error
+
+
+def _read_tensors(path: Path, expected: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file; its header must have the names, shapes and dtypes of `expected`, a network on meta."""
+    specs = {name: (list(tensor.shape), tensor.dtype) for name, tensor in expected.state_dict().items()}
+    with _opened(path) as file:
+        for name in sorted(set(file.keys()) ^ set(specs)):
+            problem = "lacks" if name in specs else "has an unknown"
+            raise ArtifactError(f"{path} does not fit its config.json: {problem} tensor {name!r}")
+        for name, (shape, dtype) in specs.items():
+            saved = file.get_slice(name)
+            if saved.get_shape() != shape:
+                raise ArtifactError(f"{path} does not fit its config.json: {name!r} has the shape {saved.get_shape()}, expected {shape}")
+            if saved.get_dtype() != DTYPES.get(dtype):
+                raise ArtifactError(f"{path} does not fit its config.json: {name!r} is {saved.get_dtype()}, expected {dtype}")
+        _require_memory(path, expected)
+        return {name: file.get_tensor(name) for name in specs}
 
 
 def _require_memory(path: Path, network: nn.Module) -> None:

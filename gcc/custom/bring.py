@@ -105,7 +105,7 @@ def name_of(network: nn.Module) -> str:
 
 
 def _output_shape(generator: nn.Module, example: Tensor) -> tuple[int, ...]:
-    expected = "expected a generator that runs on this input; give another one as `example`"
+    expected = f"expected a generator that runs on {tuple(example.shape)}: change its code, or give an input that it takes as `example`"
     with torch.no_grad(), evaluating(generator), located_errors(generator, expected):
         output = generator(example)
     if not isinstance(output, Tensor) or output.ndim != 4:

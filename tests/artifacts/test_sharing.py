@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 from click.testing import CliRunner
+from safetensors.torch import load_file
 
 from gcc import Compressor, Teacher, load
 from gcc.artifacts.hub import Address, is_address
@@ -16,6 +17,8 @@ from gcc.artifacts.sharing import pull, push
 from gcc.cli import main
 from gcc.deploy.export import export
 from gcc.errors import ArtifactError, GccError
+from gcc.training.prune_teacher import prune_teacher
+from tests.helpers.custom_toys import Translator
 from tests.helpers.families import TINY
 from tests.helpers.hub_server import TOKEN, serving
 
@@ -60,6 +63,25 @@ def test_what_is_pushed_is_loaded_from_its_address(saved, hub):
     student = load(saved / "pix2pix" / "student")
     assert same(load("hf://user/tiny"), student) and same(load("hf://user/tiny@main"), student)
     assert "README.md" in hub.served and ".gitattributes" not in hub.served
+
+
+@pytest.mark.slow
+def test_a_student_of_ones_own_code_is_pushed_without_it_and_loaded_with_it(hub, tmp_path):
+    torch.manual_seed(0)
+    settings = {"task": "paired", "size": 16, "budget": "60%"}
+    prune_teacher(Teacher.of(Translator(), **settings), tmp_path / "student", {"budget": "60%"})
+    push(tmp_path / "student", "user/own", private=False)
+    card = hub.repositories["user/own"][-1]["README.md"].decode()
+    assert "factory=MyGenerator" in card and "tests.helpers.custom_toys.Translator" in card and "nothing is imported" in card
+    saved = load_file(tmp_path / "student" / "model.safetensors")
+    pulled = load(pull("user/own", tmp_path / "pulled"), factory=Translator).state_dict()
+    assert pulled.keys() == saved.keys() and all(torch.equal(tensor, saved[name]) for name, tensor in pulled.items())
+    with pytest.raises(ArtifactError, match="code that a file names is not imported"):
+        load("hf://user/own")
+    weights = tmp_path / "student" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(ArtifactError, match="is damaged or not a safetensors file"):
+        push(tmp_path / "student", "user/own", private=False)
 
 
 def test_a_run_means_its_student(saved, hub):
