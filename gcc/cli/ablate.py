@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -30,6 +29,7 @@ def command(**options: Any) -> None:
 
     options = options_of_group(options)
     teacher, settings = teacher_and_settings(options)
-    out = options["out"] or Path("runs") / f"{teacher.arch}-ablation"
-    ablation = Ablation(teacher, out, split_names(options["presets"]), seeds=options["seeds"], **run_arguments(options), **settings)
+    ablation = Ablation(
+        teacher, options["out"], split_names(options["presets"]), seeds=options["seeds"], **run_arguments(options), **settings
+    )
     train_group(ablation, options, lambda: ablation_table(ablation.measurements().rows()))

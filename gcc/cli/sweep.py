@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -34,6 +33,5 @@ def command(**options: Any) -> None:
     teacher, settings = teacher_and_settings({**options, "budget": options["budgets"][0]})
     # Named above because the counter and the width of a file belong to the file's budget.
     del settings["budget"]
-    out = options["out"] or Path("runs") / f"{teacher.arch}-sweep"
-    sweep = Sweep(teacher, out, options["budgets"], **run_arguments(options), **settings)
+    sweep = Sweep(teacher, options["out"], options["budgets"], **run_arguments(options), **settings)
     train_group(sweep, {**options, "budgets": tuple(sweep.budgets)}, lambda: sweep_tables(read_sweep(sweep.out), printer().width))

@@ -9,17 +9,26 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Unpack
 
+from torch import nn
+
 from gcc.artifacts.model import read
+from gcc.artifacts.tensors import load_network, save_network
 from gcc.compressor import Compressor
 from gcc.errors import ArtifactError, GccError
 from gcc.experiments.runs import Member, RunGroup, given_twice
-from gcc.registry import MetricKey, unit_of
+from gcc.recipe import Recipe
+from gcc.registry import MetricKey, Networks, unit_of
 from gcc.registry.presets import PRESETS, preset
 from gcc.training.options import RunOptions
+from gcc.training.pair import NO_NETWORKS
 from gcc.training.teacher import Teacher
 from gcc.utils.arguments import require_kind
 from gcc.utils.units import counted
 
+*_, WHOLE = PRESETS
+"""The variant with the whole method."""
+START = "ablation-start.safetensors"
+"""The file with the weights that all students start with, if they inherit them."""
 TEACHER = "teacher"
 TRAINED_TEACHER = "teacher (after training)"
 """The title of the row of a teacher that trains along; one that was given is another network."""
@@ -77,11 +86,12 @@ class Measurements:
 class Ablation(RunGroup[Measurements]):
     """Runs of every variant with every seed, each in its own folder `OUT/variant/seed-0`.
 
-    The first run searches the widths of all others. The fields of a preset override the options.
+    The first run searches the widths of all others. If students inherit weights, all start with those that its student inherited. The
+    fields of a preset override the options; variants that then have the same recipe are one.
 
     Args:
-        teacher: of every run.
-        out: folder of the runs. Finished runs in it are not repeated, and stopped ones are resumed.
+        teacher: of every run. None takes the options `generator` and `task`.
+        out: folder of the runs. Finished runs in it are not repeated, and stopped ones are resumed. None takes `runs/ARCH-ablation`.
         presets: names of the variants, such as `["no-global", "gcc"]`. An empty sequence takes all.
         data: folder of the training images. None takes the architecture's demo data and demo recipe.
         seeds: runs of each variant, with consecutive seeds from the recipe's.
@@ -97,8 +107,8 @@ class Ablation(RunGroup[Measurements]):
 
     def __init__(
         self,
-        teacher: Teacher,
-        out: str | Path,
+        teacher: Teacher | None = None,
+        out: str | Path | None = None,
         presets: Sequence[str] = (),
         data: str | Path | None = None,
         *,
@@ -112,13 +122,13 @@ class Ablation(RunGroup[Measurements]):
             raise GccError(f"seeds = {seeds!r}: expected a whole number from 1 up")
         if self.config.student is not None:
             raise GccError("an ablation trains a new student in each run: leave student out")
-        self.variants = list(dict.fromkeys(presets)) or list(PRESETS)
-        self._merged = given_twice(presets)
-        for name in self.variants:
+        names = list(dict.fromkeys(presets)) or list(PRESETS)
+        for name in names:
             preset(name)
+        same = _same_recipes({name: self._recipe(name) for name in names})
+        self.variants = [name for name in names if name not in same]
+        self._merged = given_twice(presets) + "".join(f"; {name} is {other} with this recipe" for name, other in same.items())
         self.seeds = seeds
-        if self.first.recipe.start == "inherited":
-            raise GccError('an ablation gives all students the same widths, which none inherits: give `start="fresh"`')
 
     @cached_property
     def first(self) -> Compressor:
@@ -184,22 +194,58 @@ class Ablation(RunGroup[Measurements]):
         Raises:
             GccError: the recipe, the data or a plugin cannot be used.
         """
-        settings = self._settings | dict(PRESETS[variant].settings) | {"seed": self._first_seed + number}
-        widths = self.config.widths or self._widths()
-        return Compressor(self.teacher, **{**vars(self.config), "widths": widths}, **settings)
+        recipe = self._recipe(variant)
+        settings = self._settings | dict(PRESETS[variant].settings) | {"seed": recipe.seed + number}
+        finished = self._finished()
+        if recipe.start == "fresh":
+            return Compressor(self.teacher, **{**vars(self.config), "widths": self.config.widths or finished}, **settings)
+        run = _InheritingRun(self.out / START, self.teacher, **vars(self.config), **settings)
+        run.fixed_widths = {name: student.widths for name, student in read(finished).items()} if finished else {}
+        return run
 
-    @cached_property
-    def _first_seed(self) -> int:
-        seed: int = self.teacher.architecture_for(self.config.data, self._settings).recipe.seed
-        return seed
+    def _recipe(self, variant: str) -> Recipe:
+        """Return the recipe of a variant with the first seed."""
+        recipe: Recipe = self.teacher.architecture_for(self.config.data, self._settings | dict(PRESETS[variant].settings)).recipe
+        return recipe
 
-    def _widths(self) -> Path | None:
+    def _finished(self) -> Path | None:
         """Return the folder of a finished student, whose widths all others take, or None before the first run is finished."""
         folders = (self._folder(variant, number) / "student" for number in range(self.seeds) for variant in PRESETS)
         return next((folder for folder in folders if any(folder.glob("**/config.json"))), None)
 
     def _folder(self, variant: str, number: int) -> Path:
         return self.out / variant / f"seed-{number}"
+
+
+class _InheritingRun(Compressor):
+    """A run whose student starts with the weights that the student of the ablation's first run inherited.
+
+    Args:
+        start: the file of these weights; the first run writes it.
+        teacher: the teacher.
+        options: keywords of `Compressor`.
+    """
+
+    def __init__(self, start: Path, teacher: Teacher, **options: Any) -> None:
+        super().__init__(teacher, **options)
+        self._start = start
+
+    def reinitialize(self, initial: Networks = NO_NETWORKS) -> None:
+        if initial:
+            save_network(self._start, nn.ModuleDict(initial))
+        super().reinitialize(initial or dict(load_network(self._start, self._build).named_children()))
+
+    def _build(self) -> nn.ModuleDict:
+        """Return new generators of the student."""
+        return nn.ModuleDict({name: self.architecture.for_network(name).build_generator(widths) for name, widths in self.widths.items()})
+
+
+def _same_recipes(recipes: Mapping[str, Recipe]) -> dict[str, str]:
+    """Return the variants that have the recipe of another one, and that one, which is the whole method or comes first."""
+    first: dict[Recipe, str] = {}
+    for name in sorted(recipes, key=lambda name: name != WHOLE):
+        first.setdefault(recipes[name], name)
+    return {name: first[recipe] for name, recipe in recipes.items() if first[recipe] != name}
 
 
 def _mean_and_deviation(values: Sequence[float], unit: str) -> str:

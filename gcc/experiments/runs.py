@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 from PIL.Image import Image
 from rich.console import Console
 
-from gcc.artifacts.config import Role
+from gcc.artifacts.config import Artifact, Role
 from gcc.artifacts.model import read
 from gcc.artifacts.run_folder import FINAL_STATE, RECIPE_FILE, RENAMED_OPTIONS, is_finished
 from gcc.compressor import Compressor
@@ -23,6 +23,7 @@ from gcc.recipe import differences, renamed
 from gcc.report.html import save_report
 from gcc.training.checkpoint import Schedule
 from gcc.training.config import RunConfig
+from gcc.training.context import teacher_and_options
 from gcc.training.longer import is_longer
 from gcc.training.loop import TrainingLoop
 from gcc.training.measure import held_out_grid
@@ -62,12 +63,13 @@ class RunGroup(abc.ABC, Generic[Measured]):
         config: the options of every run.
 
     Args:
-        teacher: of every run.
-        out: folder of the runs. Finished runs in it are not repeated, and stopped ones are resumed.
+        teacher: of every run. None takes the options `generator` and `task`.
+        out: folder of the runs. Finished runs in it are not repeated, and stopped ones are resumed. None takes `runs/ARCH-NAME`.
         data: folder of the training images. None takes the architecture's demo data and demo recipe.
         options: keywords of `Compressor`, with recipe fields.
 
     Raises:
+        GccError: there is no teacher, or the networks do not fit the task.
         RunError: this process is one of several.
     """
 
@@ -76,19 +78,15 @@ class RunGroup(abc.ABC, Generic[Measured]):
     noun: ClassVar[str]
     keep: ClassVar[int] = 0
 
-    def __init__(self, teacher: Teacher, out: str | Path, data: str | Path | None, options: Mapping[str, Any]) -> None:
+    def __init__(self, teacher: Teacher | None, out: str | Path | None, data: str | Path | None, options: Mapping[str, Any]) -> None:
         if is_distributed_launch():
             raise RunError(f"{self.noun} runs in one process: start it without torchrun, or start each run with `gcc compress`")
-        require_kind("teacher", teacher, Teacher)
-        require_kind("out", out, Path)
+        require_kind("teacher", teacher, Teacher | None)
+        require_kind("out", out, Path | None)
         if data is not None and not isinstance(data, str | Path):
             raise GccError(f"data = {shown(data)}: expected a folder, since {self.noun} must find the same data when it is resumed")
-        if teacher.custom is not None and teacher.custom.networks.zoo is None:
-            raise GccError(
-                f"{self.noun} loads the students that it saves, and code of your own is not imported: train each with `gcc compress`"
-            )
-        self.teacher = teacher
-        self.out = Path(out)
+        self.teacher, options = teacher_and_options(teacher, options)
+        self.out = Path("runs", f"{self.teacher.arch}-{self.name}") if out is None else Path(out)
         self.config, settings = RunConfig.split({"data": data, **options})
         self._settings = renamed(settings)
 
@@ -208,10 +206,14 @@ class RunGroup(abc.ABC, Generic[Measured]):
         return held_out_grid(
             context,
             {
-                title: {name: artifact.network().to(context.device) for name, artifact in read(folder).items()}
+                title: {name: artifact.network().to(context.device) for name, artifact in self._read(folder).items()}
                 for title, folder in self.folders().items()
             },
         )
+
+    def _read(self, folder: Path) -> dict[str, Artifact]:
+        """Return the generators saved in a folder by name, whose networks can be built."""
+        return read(folder, factory=self.teacher.factory)
 
     @property
     def hint(self) -> str:
@@ -226,11 +228,9 @@ class RunGroup(abc.ABC, Generic[Measured]):
     @cached_property
     def _inputs(self) -> dict[str, Any]:
         """The inputs that all runs share, except their recipes, as plain JSON values."""
-        folder = self.teacher.folder
-        saved = sorted(folder.glob("**/*.safetensors")) if folder else []
         return _compared(self.config) | {
             "data": self.first.context.data.train.identity or str(self.config.data),
-            "teacher": {str(path.relative_to(folder)): short_sha256(path) for path in saved} if folder else {},
+            "teacher": self.teacher.digests,
             "weights": {name: short_sha256(Path(file)) for name, file in sorted(self.config.weights.items())},
         }
 

@@ -45,8 +45,8 @@ class Sweep(RunGroup[dict[str, dict[str, Measurements]]]):
     as a `Compressor` with its budget.
 
     Args:
-        teacher: the architecture, its recipe, and pretrained weights if it has any.
-        out: folder of the runs. Finished runs in it are not repeated, and stopped ones are resumed.
+        teacher: the architecture, its recipe, and pretrained weights if it has any. None takes the options `generator` and `task`.
+        out: folder of the runs. Finished runs in it are not repeated, and stopped ones are resumed. None takes `runs/ARCH-sweep`.
         budgets: the students' budgets, such as `["10%", "25%"]`.
         data: folder of the training images. None takes the architecture's demo data and demo recipe.
         options: keywords of `Compressor`, with recipe fields, without `budget`, `widths` and `student`.
@@ -60,7 +60,12 @@ class Sweep(RunGroup[dict[str, dict[str, Measurements]]]):
     keep = 1
 
     def __init__(
-        self, teacher: Teacher, out: str | Path, budgets: Sequence[str], data: str | Path | None = None, **options: Unpack[RunOptions]
+        self,
+        teacher: Teacher | None = None,
+        out: str | Path | None = None,
+        budgets: Sequence[str] = (),
+        data: str | Path | None = None,
+        **options: Unpack[RunOptions],
     ) -> None:
         super().__init__(teacher, out, data, options)
         require_kind("budgets", budgets, Sequence[str])
@@ -73,7 +78,7 @@ class Sweep(RunGroup[dict[str, dict[str, Measurements]]]):
                 raise GccError(f"a sweep trains a new student for each budget: leave {name} out")
         given = ["".join(budget.split()) for budget in budgets]
         joined = [budget for budget in given if "," in budget]
-        if joined and len(teacher.family.generators) == 1:
+        if joined and len(self.teacher.family.generators) == 1:
             raise BudgetError(f"budget {joined[0]!r}: expected one budget for each student, not joined by commas")
         self.budgets = list(dict.fromkeys(given))
         self._merged = given_twice(given)
@@ -152,7 +157,7 @@ class Sweep(RunGroup[dict[str, dict[str, Measurements]]]):
     @cached_property
     def _latencies(self) -> dict[str, list[Latency]]:
         """The latencies by generator: the teacher's, then those of every budget's student."""
-        artifacts = [read(folder) for folder in self.folders().values()]
+        artifacts = [self._read(folder) for folder in self.folders().values()]
         device = self.first.context.device
         return {
             name: measure_in_turns([generators[name].network().to(device) for generators in artifacts], artifact.example_input().to(device))
@@ -195,7 +200,7 @@ class Sweep(RunGroup[dict[str, dict[str, Measurements]]]):
         return Trainer(self.teacher, **vars(self.config), **settings, **length)
 
     def _compressor(self, teacher: Teacher, budget: str) -> _SweepRun:
-        frozen = self.freezes_teacher and bool(teacher.pretrained)
+        frozen = self.freezes_teacher and teacher.is_trained
         settings = self._settings | {"budget": budget, "train_teacher": not frozen}
         return _SweepRun(self._save_widths, teacher, **vars(self.config), **settings)
 

@@ -120,11 +120,7 @@ class RunContext:
         Raises:
             GccError: an option, the recipe, the device, a plugin or the data cannot be used.
         """
-        if teacher is None:
-            networks, options = split_networks(options)
-            teacher = _teacher_of(networks, RunConfig.split(options)[1])
-        elif isinstance(options.get("generator"), nn.Module):
-            raise GccError("a teacher and a generator are given: leave out either")
+        teacher, options = teacher_and_options(teacher, options)
         if data is None or isinstance(data, str | Path):
             return cls(teacher, *RunConfig.split({"data": data, **options}))
         if options.get("dataset"):
@@ -256,6 +252,20 @@ class RunContext:
         if self.validation:
             self.validation.check()
         self.weights.require_asked()
+
+
+def teacher_and_options(teacher: Teacher | None, options: Mapping[str, Any]) -> tuple[Teacher, Mapping[str, Any]]:
+    """Return the teacher, and the options without the networks that it consists of if it is None.
+
+    Raises:
+        GccError: there is neither a teacher nor a generator, or both, or the networks do not fit the task.
+    """
+    if teacher is None:
+        networks, options = split_networks(options)
+        return _teacher_of(networks, RunConfig.split(options)[1]), options
+    if isinstance(options.get("generator"), nn.Module):
+        raise GccError("a teacher and a generator are given: leave out either")
+    return teacher, options
 
 
 def _teacher_of(networks: Mapping[str, Any], settings: Mapping[str, Any]) -> Teacher:

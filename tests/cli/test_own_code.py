@@ -42,6 +42,18 @@ def test_code_that_a_file_names_is_not_imported(folder):
     assert ran.exit_code == 0, ran.output
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [("sweep",), ("ablate", "--presets", "gcc", "--seeds", "1")], ids=" ".join)
+def test_several_runs_are_resumed_with_the_code(folder, words):
+    typed = ("--generator", "typed_nets:Generator")
+    ran = run(*words, *typed, "--task", "paired", *SHORT, "--out", "runs")
+    assert ran.exit_code == 0, ran.output
+    ran = run(words[0], "--resume", "runs")
+    assert ran.exit_code != 0 and "give --generator typed_nets:Generator again" in ran.output
+    ran = run(words[0], "--resume", "runs", *typed)
+    assert ran.exit_code == 0, ran.output
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -6,14 +6,17 @@ import shutil
 import statistics
 
 import pytest
+import torch
 from PIL import Image
 from rich.console import Console
+from safetensors.torch import load_file
 
-from gcc import Compressor, Teacher
+from gcc import Compressor, Teacher, load
 from gcc.artifacts.model import read
 from gcc.errors import GccError, OutputError, RecipeError
 from gcc.experiments.ablation import Ablation
 from gcc.registry.presets import PRESETS
+from tests.helpers.custom_toys import Translator
 from tests.helpers.families import TINY, small_demo_data
 
 pytestmark = pytest.mark.usefixtures("small_worlds")
@@ -142,6 +145,38 @@ def test_another_first_variant_takes_the_widths_of_a_finished_run(finished):
     later = ablation(finished, presets=["pruned-only", "gcc"], seeds=1)
     assert run(later) == ["pruned-only, seed 0"]
     assert later.measurements().values.keys() == {"teacher", "pruned-only", "gcc"}
+
+
+def own_ablation(out, presets=(), seed=0, **settings):
+    torch.manual_seed(seed)
+    short = {"steps": 1, "batch_size": 2, "ndf": 4, "size": 32, "device": "cpu"}
+    return Ablation(None, out, presets, generator=Translator(), task="paired", seeds=1, **short | settings)
+
+
+def test_variants_that_have_the_same_recipe_are_one(tmp_path):
+    own = own_ablation(tmp_path)
+    assert own.variants == ["pruned-only", "full-discriminator", "no-discriminator", "gcc"]
+    assert own._merged.startswith("; no-selective-activation is full-discriminator with this recipe; no-global is gcc with")
+    assert own_ablation(tmp_path, ["no-global"]).variants == ["no-global"]
+
+
+@pytest.mark.slow
+def test_students_of_ones_own_generator_start_with_the_same_inherited_weights(tmp_path):
+    assert run(own_ablation(tmp_path, ["no-discriminator", "gcc"], budget="60%", lr_g=1e-30)) == ["no-discriminator, seed 0", "gcc, seed 0"]
+    own = own_ablation(tmp_path, ["no-discriminator", "gcc"], budget="60%", lr_g=1e-30)
+    start = load_file(tmp_path / "ablation-start.safetensors")
+    for variant in own.variants:
+        student = load_file(tmp_path / variant / "seed-0" / "student" / "model.safetensors")
+        assert torch.equal(student["body.3.weight"], start["G.body.3.weight"])
+    # It is the run of a compression by itself.
+    torch.manual_seed(0)
+    alone = Compressor(generator=Translator(), task="paired", **vars(own.config), **own._settings | {"seed": 0})
+    assert set(own.run().values) == {"teacher", "no-discriminator", "gcc"}
+    assert alone.recipe == own.compressor("gcc", 0).recipe
+    student = load(tmp_path / "gcc" / "seed-0" / "student", factory=Translator).state_dict()
+    assert all(torch.equal(tensor, student[name]) for name, tensor in alone.run().students["G"].state_dict().items())
+    with pytest.raises(OutputError, match=r"contains an ablation with other inputs \(another teacher\)"):
+        own_ablation(tmp_path, ["no-discriminator", "gcc"], seed=1, budget="60%", lr_g=1e-30).plan()
 
 
 def test_unknown_variants_are_refused(tmp_path):

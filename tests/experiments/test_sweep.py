@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 from torch.utils.data import DataLoader, TensorDataset
 
-from gcc import Compressor, Sweep, Teacher, Trainer
+from gcc import Compressor, Sweep, Teacher, Trainer, load
 from gcc.artifacts.model import read
 from gcc.cli.tables import curve
 from gcc.errors import BudgetError, GccError, OutputError
@@ -19,6 +19,7 @@ from gcc.experiments.ablation import Ablation
 from gcc.registry import MetricKey
 from gcc.report.panels import Curve, framed
 from gcc.report.sweep import SweepRecord, curve_panels, markdown_tables, read_sweep
+from tests.helpers.custom_toys import Translator
 from tests.helpers.families import TINY
 
 L1 = MetricKey.parse("l1")
@@ -173,6 +174,23 @@ def test_a_given_teacher_is_not_trained_again(tmp_path):
     for settings, freezes in (({}, False), ({"lambda_distill_d": 0, "lambda_global": 0}, True)):
         own = Sweep(Teacher.load(tmp_path / "given" / "teacher"), tmp_path / "more", ["40%"], **options(**settings))
         assert own.freezes_teacher == freezes
+
+
+@pytest.mark.slow
+def test_a_sweep_over_ones_own_generator_trains_the_students_of_runs_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def own(kind, **settings):
+        torch.manual_seed(0)
+        short = {"steps": 1, "batch_size": 2, "ndf": 4, "size": 32, "device": "cpu"}
+        return kind(generator=Translator(), task="paired", **short, **settings)
+
+    measured = own(Sweep, budgets=["60%", "80%"]).run()
+    assert [*measured["G"]] == ["teacher", "60%", "80%"]
+    assert train(own(Sweep, budgets=["60%", "80%"])) == []
+    alone = own(Compressor, budget="80%").run().students["G"].state_dict()
+    student = load(tmp_path / "runs" / "paired-sweep" / "80%" / "student", factory=Translator).state_dict()
+    assert all(torch.equal(tensor, student[name]) for name, tensor in alone.items())
 
 
 @pytest.mark.slow
