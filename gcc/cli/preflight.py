@@ -169,10 +169,12 @@ def weights_of_teacher(context: RunContext) -> Finding:
     """Read the teacher's weights, if it has any, and return its width and costs."""
     teacher = context.teacher
     teacher_networks(context, context.recipe.ngf, "teacher")
-    text = f"width {context.recipe.ngf}: {context.teacher_cost()}"
+    width = context.recipe.ngf
+    text = f"{teacher.describe(width) if teacher.custom else f'width {width}'}: {context.teacher_cost()}"
     if context.teacher_note:
         return Finding("teacher", "warning", f"{text}; {context.teacher_note}; use a teacher with discriminators if there is one")
-    return Finding("teacher", "ok", f"{text}, {f'from {teacher.folder}' if teacher.pretrained else 'untrained'}")
+    origin = f"from {teacher.folder}" if teacher.pretrained else "as given" if teacher.is_trained else "untrained"
+    return Finding("teacher", "ok", f"{text}, {origin}")
 
 
 def weights_of_losses(context: RunContext) -> Finding:
@@ -199,6 +201,8 @@ def budget(context: RunContext, widths: Mapping[str, Widths]) -> Finding:
 
 def memory(run: Compressor, widths: dict[str, Widths]) -> Finding:
     """Compare the memory that the tensors of a step need with the free memory."""
+    if run.context.architecture.describe_networks():
+        return Finding("memory", "warning", "not estimated for a generator that belongs to no family: try a run of few --steps")
     try:
         needs = bytes_of_step(run, widths)
     except GccError:

@@ -173,22 +173,31 @@ def next_steps(record: RunRecord) -> list[NextStep]:
         return [NextStep("continue the run", shell_line(*words, "--resume", record.folder))] if words else []
     teacher = record.folder / TEACHER
     if not record.students:
-        return [NextStep("compress this teacher", shell_line("gcc", "compress", "--teacher", teacher, *_data(teacher), "--budget", "25%"))]
+        own = code_option(next(iter(record.teachers.values())))
+        line = shell_line("gcc", "compress", "--teacher", teacher, *own, *_data(teacher), "--budget", "25%")
+        return [NextStep("compress this teacher", line)]
     folder = record.folder / STUDENT
     artifact = next(iter(record.students.values()))
+    own = code_option(artifact)
     use = (
         ("generate", artifact.folder, "--count", "16")
         if artifact.architecture.takes_noise
         else ("translate", artifact.folder, "photo.png", "out.png")
     )
     return [
-        NextStep("generate images", shell_line("gcc", *use)),
-        NextStep("measure quality again", shell_line("gcc", "evaluate", folder)),
+        NextStep("generate images", shell_line("gcc", *use, *own)),
+        NextStep("measure quality again", shell_line("gcc", "evaluate", folder, *own)),
         NextStep(
-            "measure the speed", shell_line("gcc", "bench", artifact.folder, "--against", teacher / artifact.folder.relative_to(folder))
+            "measure the speed",
+            shell_line("gcc", "bench", artifact.folder, "--against", teacher / artifact.folder.relative_to(folder), *own),
         ),
-        NextStep("export for other runtimes", shell_line("gcc", "export", artifact.folder, "--format", "onnx")),
+        NextStep("export for other runtimes", shell_line("gcc", "export", artifact.folder, "--format", "onnx", *own)),
     ]
+
+
+def code_option(artifact: Artifact) -> tuple[str, ...]:
+    """Return the option that gives a generator's code, if it is the user's own; the name in a file is not repeated."""
+    return ("--generator", "MODULE:NAME") if artifact.needs_factory else ()
 
 
 def _data(teacher: Path) -> list[str | Path]:

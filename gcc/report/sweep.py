@@ -18,7 +18,7 @@ from gcc.errors import ArtifactError, RunError, first_line
 from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.recipe import MacCounter, Recipe, read_toml, size_text
 from gcc.registry import unit_of
-from gcc.report.cells import COSTS, Column, Fact, NextStep, Summary, duration, limited, picture, shell_line
+from gcc.report.cells import COSTS, Column, Fact, NextStep, Summary, code_option, duration, limited, picture, shell_line
 from gcc.report.html import Plot, Section, page, plot, require_report_or_new
 from gcc.report.panels import Curve, Panel, framed
 from gcc.report.run_record import HELD_OUT, read_grid
@@ -44,6 +44,7 @@ class SweepRecord:
         columns: the measurements.
         counter: how MACs are counted for the budgets.
         environment: versions and device of the first run.
+        code: the option that gives the generator's code; empty if that is not the user's own.
     """
 
     folder: Path
@@ -52,6 +53,7 @@ class SweepRecord:
     columns: Columns
     counter: MacCounter
     environment: Mapping[str, str]
+    code: Sequence[str] = ()
 
     @property
     def students(self) -> dict[str, Path]:
@@ -84,7 +86,8 @@ def read_sweep(folder: Path) -> SweepRecord:
     except (OSError, ValueError, AttributeError, StopIteration, RecursionError, ArtifactError) as error:
         raise RunError(f"{path} is damaged ({first_line(error)}): write it again with `gcc sweep --resume {folder}`") from error
     student = next(iter(read(folder / budget, "student").values()))
-    return SweepRecord(folder, student.arch, _about(folder, student.recipe), columns, student.recipe.mac_counter, student.environment)
+    about, counter = _about(folder, student.recipe), student.recipe.mac_counter
+    return SweepRecord(folder, student.arch, about, columns, counter, student.environment, code_option(student))
 
 
 def teacher_text(epochs: int | None, *, is_frozen: bool) -> str:
@@ -179,11 +182,11 @@ def next_steps(record: SweepRecord) -> list[NextStep]:
     students = [*record.students.values()]
     other = next((budget for budget in OTHER_BUDGETS if budget not in record.students), "BUDGET")
     return [
-        NextStep("train one more student", shell_line("gcc", "sweep", "--resume", record.folder, "--budget", other)),
+        NextStep("train one more student", shell_line("gcc", "sweep", "--resume", record.folder, "--budget", other, *record.code)),
         NextStep(
             "compare the runs", shell_line("gcc", "report", *(student.parent for student in students), "--out", record.folder / "runs.html")
         ),
-        NextStep("measure quality again", shell_line("gcc", "evaluate", students[0])),
+        NextStep("measure quality again", shell_line("gcc", "evaluate", students[0], *record.code)),
     ]
 
 
