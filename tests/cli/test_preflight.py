@@ -15,6 +15,7 @@ from gcc.cli import main
 from gcc.cli import preflight as doctor
 from gcc.cli.preflight import machine, preflight
 from gcc.training.memory_estimate import bytes_of_step
+from tests.helpers.custom_toys import Translator
 from tests.helpers.families import TINY
 
 pytestmark = pytest.mark.usefixtures("small_worlds")
@@ -168,6 +169,15 @@ def test_memory_is_unknown_for_a_family_that_reads_values(monkeypatch):
     run = Compressor(Teacher.create("pix2pix"), **TINY["pix2pix"])
     monkeypatch.setattr(type(run.architecture), "task_losses", lambda self, networks, batch, samples: {"x": samples["fake"].max().item()})
     check({"memory": doctor.memory(run, run.reachable_widths())}, "memory", "warning", "unknown (")
+
+
+def test_a_generator_of_ones_own_is_named_and_its_memory_is_not_estimated():
+    run = Compressor(generator=Translator(), task="paired", size=32, device="cpu")
+    text = doctor.weights_of_teacher(run.context).text
+    assert text.startswith("tests.helpers.custom_toys.Translator, paired: ") and text.endswith("parameters, as given")
+    assert doctor.memory(run, {}) == doctor.Finding(
+        "memory", "warning", "not estimated for a generator that belongs to no family: try a run of few --steps"
+    )
 
 
 def test_free_disk_space_is_compared_with_what_the_run_writes(tmp_path, monkeypatch):

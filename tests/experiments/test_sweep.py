@@ -18,7 +18,7 @@ from gcc.errors import BudgetError, GccError, OutputError
 from gcc.experiments.ablation import Ablation
 from gcc.registry import MetricKey
 from gcc.report.panels import Curve, framed
-from gcc.report.sweep import SweepRecord, curve_panels, markdown_tables, read_sweep
+from gcc.report.sweep import SweepRecord, curve_panels, markdown_tables, next_steps, read_sweep
 from tests.helpers.custom_toys import Translator
 from tests.helpers.families import TINY
 
@@ -235,6 +235,14 @@ def test_metrics_that_are_not_finite_are_left_out():
     columns = {"G": {"teacher": values, "10%": values | {"metrics": {L1: float("nan")}}, "20%": values | {"exact_macs": 0}}}
     (panel,) = curve_panels(SweepRecord(Path(), "pix2pix", [], columns, "exact", {}))
     assert panel.curves[0].notes == ["20%"] and "20%" in curve(panel).plain
+
+
+def test_the_next_steps_give_ones_own_code():
+    steps = next_steps(SweepRecord(Path("s"), "paired", [], {"G": {"teacher": {}, "50%": {}}}, "exact", {}, ("--generator", "MODULE:NAME")))
+    assert [step.command for step in steps if "--generator MODULE:NAME" in step.command] == [
+        "gcc sweep --resume s --budget 75% --generator MODULE:NAME",
+        "gcc evaluate s/50%/student --generator MODULE:NAME",
+    ]
 
 
 def test_the_curve_in_the_terminal_is_where_its_values_are():
