@@ -103,6 +103,9 @@ class Recipe(metaclass=_AcceptsOldFields):
 
     size: int
     """Height and width of the training images in pixels."""
+    range: str | None = None
+    """Values that mean black and white in image files with more than 8 bits, such as `0..4095`; those outside are clipped. None takes the
+    whole range of unsigned integers, and -1 to 1 for floating-point numbers."""
     ngf: int = 64
     """Width of the teacher's generator (Table I, ngf)."""
     ndf: int = 64
@@ -205,6 +208,8 @@ class Recipe(metaclass=_AcceptsOldFields):
 
     def __post_init__(self) -> None:
         """Check every field's type and range."""
+        if self.range is not None:
+            object.__setattr__(self, "range", _range_text(parse_range(self.range)))
         for field, kind in fields(type(self)).items():
             value = getattr(self, field)
             object.__setattr__(self, field, _checked(field, value, kind))
@@ -357,6 +362,30 @@ def image_channels(recipe: Recipe) -> tuple[int, int]:
     return (target, source) if getattr(recipe, "direction", "AtoB") == "BtoA" else (source, target)
 
 
+def data_range(recipe: Recipe) -> Range | None:
+    """Return the values of black and white in image files with more than 8 bits; None if each type has its own."""
+    text: str | None = getattr(recipe, "range", None)
+    return None if text is None else parse_range(text)
+
+
+def parse_range(value: str | Sequence[float]) -> Range:
+    """Return the values of black and white that a text or two numbers state.
+
+    Raises:
+        RecipeError: it is not a range.
+
+    >>> parse_range("0..4095"), parse_range((-1000, 3000))
+    ((0.0, 4095.0), (-1000.0, 3000.0))
+    """
+    try:
+        low, high = map(float, value.split("..") if isinstance(value, str) else value)
+    except (TypeError, ValueError, OverflowError):
+        low = high = 0.0
+    if not -LARGEST_NUMBER <= low < high <= LARGEST_NUMBER:
+        raise RecipeError(f"range = {value!r}: expected the values of black and white, the lower first, such as 0..4095")
+    return low, high
+
+
 def size_text(recipe: Recipe) -> str:
     """Return the size of the training images as `--size` takes it, such as `256` or `512x256`."""
     return _text_of_size(*image_size(recipe))
@@ -468,6 +497,10 @@ def _or_unset(value: Any) -> Any:
 
 def _text_of_size(width: int, height: int) -> str:
     return str(height) if width == height else f"{width}x{height}"
+
+
+def _range_text(value_range: Range) -> str:
+    return "..".join(repr(value).removesuffix(".0") for value in value_range)
 
 
 def _optional(kind: Any) -> tuple[Any, bool]:

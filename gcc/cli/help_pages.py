@@ -19,6 +19,7 @@ GROUPS: Mapping[str, Sequence[str]] = {
         "dataset",
         "direction",
         "size",
+        "range",
         "weights",
         "skip_bad",
         "cache",

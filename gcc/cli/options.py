@@ -73,6 +73,7 @@ TRAINING_FIELDS: Mapping[str, Mapping[str, Any]] = {
     "evaluators": {"metavar": "NAMES", "help": "Evaluators, comma-separated, see `gcc list`."},
     "direction": {"type": click.Choice(["AtoB", "BtoA"]), "help": "Which image of a pair is the input."},
     "size": {"callback": checked(size_of), "metavar": "N|WxH", "help": "Size of the training images, such as 256 or 512x256."},
+    "range": {"metavar": "LOW..HIGH", "help": "Values of black and white in files with more than 8 bits, such as 0..4095."},
     "epochs": {
         "type": int,
         "metavar": "N",

@@ -22,6 +22,7 @@ from gcc.cli.options import PATH, device_option, generator_option, parse_size, s
 @click.option(
     "--pairs/--no-pairs", default=None, help="Translate one half of each image that holds A and B side by side  [default: as detected]"
 )
+@click.option("--range", metavar="LOW..HIGH", help="Values of black and white in files with more than 8 bits  [default: as in training]")
 @generator_option
 @device_option
 @skip_bad_option
@@ -32,6 +33,7 @@ def command(
     size: tuple[int, int] | None,
     keep_size: bool,
     pairs: bool | None,
+    range: str | None,
     factory: Any,
     device: str,
     skip_bad: bool,
@@ -52,6 +54,6 @@ def command(
 
     leave_out = report if skip_bad else refuse_bad
     for path in translate(
-        student, source, target, size=size, device=device, pairs=pairs, factory=factory, leave_out=leave_out, inform=notice
+        student, source, target, size=size, device=device, pairs=pairs, range=range, factory=factory, leave_out=leave_out, inform=notice
     ):
         click.echo(path)

@@ -42,10 +42,11 @@ class Aligned(PairedImages[Files]):
 
     def read(self, file: Files) -> tuple[Picture, Picture]:
         (a, b), (of_a, of_b) = file, self.channels
+        image = read_image(a, of_a, self.value_range)
         if b is not None:
-            return same_size(read_image(a, of_a), read_image(b, of_b), f"{a} and {b}")
-        left, right = halves(a, read_image(a, of_a))
-        return left, right if of_a == of_b else halves(a, read_image(a, of_b))[1]
+            return same_size(image, read_image(b, of_b, self.value_range), f"{a} and {b}")
+        left, right = halves(a, image)
+        return left, right if of_a == of_b else halves(a, read_image(a, of_b, self.value_range))[1]
 
     def images_of(self, file: Files) -> Iterator[tuple[Path, int]]:
         (a, b), (of_a, of_b) = file, self.channels

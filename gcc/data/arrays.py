@@ -1,52 +1,42 @@
-"""Reads images with any number of channels from NumPy files; nothing is unpickled."""
+"""Images with any number of channels as arrays, and NumPy files of them; nothing is unpickled."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from gcc.data.bands import Bands
+from gcc.data.levels import to_levels
 from gcc.errors import DataError
+from gcc.recipe import Range
+from gcc.utils.units import counted
 
 EXPECTED = "(H, W), (H, W, C) or (C, H, W)"
 
 
-def read_array(path: Path, channels: int) -> Bands:
-    """Read a NumPy file as an image: uint8, uint16 over their whole range, or floating-point numbers from -1 to 1.
+def read_array(path: Path, channels: int) -> np.ndarray:
+    """Return the values of an image in a NumPy file as (C, H, W), mapped into memory.
 
     Args:
         path: the file, with an array (H, W), (H, W, C) or (C, H, W).
         channels: the expected number of channels.
 
     Raises:
-        DataError: the file is missing or damaged, or its array has another shape, type or range.
+        DataError: the file is missing or damaged, or its array has another shape.
     """
-    array = _mapped(path)
-    layers = _channels_first(path, array, channels)
-    if layers.dtype == np.uint8:
-        return Bands([Image.fromarray(np.ascontiguousarray(layer)) for layer in layers])
-    return Bands([Image.fromarray(np.ascontiguousarray(layer)) for layer in _levels(path, layers)])
+    array = mapped(path)
+    return channels_first(array, axis_of_channels(path, array.shape, channels))
 
 
-def array_size(path: Path) -> tuple[int, int]:
-    """Return the width and height of the image in a NumPy file; the smaller one of the outer dimensions counts channels.
+def mapped(path: Path) -> np.ndarray:
+    """Return the array of a NumPy file, mapped into memory.
 
     Raises:
-        DataError: the header cannot be read, or the array is not an image.
+        DataError: the file is missing or damaged, empty, or holds several arrays.
     """
-    array = _mapped(path)
-    if array.ndim == 3:
-        array = array[0] if array.shape[0] <= array.shape[2] else array[..., 0]
-    if array.ndim != 2:
-        raise DataError(f"{path} has the shape {array.shape}: expected an image, {EXPECTED}")
-    height, width = array.shape
-    return width, height
-
-
-def _mapped(path: Path) -> np.ndarray:
-    """Return the array of a file, mapped into memory."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:
@@ -61,28 +51,79 @@ def _mapped(path: Path) -> np.ndarray:
     return array
 
 
-def _channels_first(path: Path, array: np.ndarray, channels: int) -> np.ndarray:
-    """Return an array as (C, H, W)."""
-    if array.ndim == 2 and channels == 1:
-        return array[None]
-    first, last = (array.ndim == 3 and array.shape[axis] == channels for axis in (0, -1))
-    if first and last and channels > 1:
-        raise DataError(f"{path} has the shape {array.shape}: its channels may be the first or the last dimension; crop or pad the image")
-    if not (first or last):
+def as_bands(path: Path, values: np.ndarray, value_range: Range | None) -> Bands:
+    """Return values (C, H, W), read from `path`, as an image.
+
+    Args:
+        path: the file, for messages.
+        values: uint8 from black to white, or any other real numbers.
+        value_range: the values of black and white; None takes uint16 over its whole range, and floating-point numbers from -1 to 1.
+
+    Raises:
+        DataError: the values have another type or range, or are not finite.
+    """
+    layers = values if values.dtype == np.uint8 else _levels(path, values, value_range)
+    return Bands([Image.fromarray(np.ascontiguousarray(layer)) for layer in layers])
+
+
+def size_of(path: Path, shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return the width and height of an image by the shape of its array; the smaller one of the outer dimensions counts channels.
+
+    Args:
+        path: the file, for messages.
+        shape: of the array.
+
+    Raises:
+        DataError: it is not an image.
+    """
+    match shape:
+        case (height, width):
+            return width, height
+        case (first, second, third):
+            return (third, second) if first <= third else (second, first)
+    raise DataError(f"{path} has the shape {shape}: expected an image, {EXPECTED}")
+
+
+def axis_of_channels(path: Path, shape: tuple[int, ...], channels: int) -> int | None:
+    """Return which axis of an array, read from `path`, counts channels, 0 or -1; None if the array has height and width only.
+
+    Raises:
+        DataError: the shape is not that of an image with so many channels, or leaves the axis open.
+    """
+    if len(shape) == 2 and channels == 1:
+        return None
+    axes = [axis for axis in (0, -1) if len(shape) == 3 and shape[axis] == channels]
+    if len(axes) == 2 and channels > 1:
+        raise DataError(f"{path} has the shape {shape}: its channels may be the first or the last dimension; crop or pad the image")
+    if not axes:
         raise DataError(
-            f"{path} has the shape {array.shape}: expected {channels} channel{'s' if channels > 1 else ''}, {EXPECTED}; save it so, or "
-            "change `input_nc` or `output_nc`"
+            f"{path} has the shape {shape}: expected {counted(channels, 'channel')}, {EXPECTED}; save it so, or change `input_nc` or "
+            "`output_nc`"
         )
-    return array if first else array.transpose(2, 0, 1)
+    return axes[0]
 
 
-def _levels(path: Path, layers: np.ndarray) -> np.ndarray:
+def channels_first(array: np.ndarray, axis: int | None) -> np.ndarray:
+    """Return an array as (C, H, W); `axis` counts its channels, or is None if it has height and width only."""
+    return array[None] if axis is None else np.moveaxis(array, axis, 0)
+
+
+def _levels(path: Path, values: np.ndarray, value_range: Range | None) -> np.ndarray:
     """Return values as float32 from 0 to 255."""
-    if layers.dtype.kind == "u" and layers.dtype.itemsize == 2:
-        return layers.astype(np.float32) / 257
-    if layers.dtype.kind != "f":
-        raise DataError(f"{path} has values of type {layers.dtype}: expected uint8, uint16, or floating-point numbers from -1 to 1")
-    low, high = float(layers.min()), float(layers.max())
+    kind = values.dtype
+    if kind.kind not in "iuf" if value_range else kind.kind != "f" and (kind.kind, kind.itemsize) != ("u", 2):
+        remedy = "" if value_range or kind.kind not in "iu" else "; give their `range`, which other integers need"
+        raise DataError(f"{path} has values of type {kind}: expected uint8, uint16, or floating-point numbers from -1 to 1{remedy}")
+    low, high = float(values.min()), float(values.max())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise DataError(f"{path} has values from {low:.4g} to {high:.4g}: expected finite numbers")
+    if value_range:
+        return to_levels(values, value_range)
+    if kind.kind == "u":
+        return values.astype(np.float32) / 257
     if not (low >= -1 and high <= 1):
-        raise DataError(f"{path} has values from {low:.4g} to {high:.4g}: expected floating-point numbers from -1 to 1, or uint8 or uint16")
-    return ((layers.astype(np.float64) + 1) * 127.5).astype(np.float32)
+        raise DataError(
+            f"{path} has values from {low:.4g} to {high:.4g}: expected floating-point numbers from -1 to 1, or uint8 or uint16; give the "
+            "`range` of the files"
+        )
+    return ((values.astype(np.float64) + 1) * 127.5).astype(np.float32)

@@ -17,7 +17,7 @@ from gcc.data.image_files import ImagesOnDisk
 from gcc.data.images import image_files, read_image, resized, to_tensor
 from gcc.data.inspection import ImageInfo
 from gcc.errors import DataError
-from gcc.recipe import Recipe, image_channels
+from gcc.recipe import Recipe, data_range, image_channels
 
 CROP = 160
 """Height and width of the centred crop, in pixels; CelebA's aligned images are 178x218."""
@@ -42,6 +42,7 @@ class CelebA(ImagesOnDisk[Path]):
 
     def __init__(self, root: Path | None, split: str, recipe: Recipe) -> None:
         self.size, self.channels = recipe.size, image_channels(recipe)
+        self.value_range = data_range(recipe)
         root = require_folder(root)
         files = _images(root)
         if not files:
@@ -53,7 +54,7 @@ class CelebA(ImagesOnDisk[Path]):
         return bool(_images(root))
 
     def read(self, file: Path) -> Picture:
-        return read_image(file, self.channels[1])
+        return read_image(file, self.channels[1], self.value_range)
 
     def images_of(self, file: Path) -> Iterator[tuple[Path, int]]:
         yield file, self.channels[1]

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 from gcc.data.cache import PREFIX, SUFFIX, DecodedImages, is_whole, remove_stale, write_decoded
 from gcc.data.inspection import ImageInfo, inspect_images
 from gcc.errors import DataError, listed
-from gcc.recipe import RGB
+from gcc.recipe import RGB, Range
 from gcc.registry.dataset import DatasetSource
 
 F = TypeVar("F")
@@ -26,6 +26,7 @@ class ImagesOnDisk(DatasetSource, Generic[F]):
     Attributes:
         files: the files of each sample, such as a path or a pair of paths.
         cache: the decoded images; None if every read decodes the files.
+        value_range: the values of black and white in files with more than 8 bits, which `read` takes; None if each type has its own.
     """
 
     resizes: ClassVar[bool] = False
@@ -33,6 +34,7 @@ class ImagesOnDisk(DatasetSource, Generic[F]):
 
     files: list[F]
     cache: DecodedImages | None = None
+    value_range: Range | None = None
 
     def __len__(self) -> int:
         return len(self.files)
@@ -77,6 +79,8 @@ class ImagesOnDisk(DatasetSource, Generic[F]):
         options = {name: value for name, value in vars(self).items() if name not in ("files", "note", "cache", "root")}
         if options.get("channels") == (RGB, RGB):
             del options["channels"]
+        if options.get("value_range", ...) is None:
+            del options["value_range"]
         digest = sha256(repr((type(self).__name__, sorted(options.items()))).encode())
         for path in _paths(self.files):
             status = path.stat()
@@ -85,7 +89,7 @@ class ImagesOnDisk(DatasetSource, Generic[F]):
 
     def inspect(self) -> list[ImageInfo]:
         """Return what is known of every image that can be read before it is converted."""
-        return inspect_images(image for file in self.files for image in self.images_of(file))
+        return inspect_images((image for file in self.files for image in self.images_of(file)), self.value_range)
 
     @property
     def folders(self) -> set[Path]:

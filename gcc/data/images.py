@@ -1,4 +1,4 @@
-"""Reads and writes image files: every format that Pillow reads, and NumPy files; tensors lie in [-1, 1]."""
+"""Reads image files: every format that Pillow reads, other TIFF files, and NumPy files; tensors lie in [-1, 1]."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ import torch
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from gcc.data.arrays import array_size, read_array
+from gcc.data.arrays import as_bands, mapped, read_array, size_of
 from gcc.data.bands import Bands, P, Picture
-from gcc.errors import DataError, OutputError
-from gcc.recipe import RGB
+from gcc.data.levels import to_levels
+from gcc.data.tiff import SUFFIXES as TIFF_SUFFIXES
+from gcc.data.tiff import is_tiff, opened, read_tiff
+from gcc.errors import DataError
+from gcc.recipe import RGB, Range
 from gcc.utils.units import counted
 
 T = TypeVar("T")
@@ -50,10 +53,10 @@ OTHER_SUFFIXES = frozenset(
 
 ARRAY_SUFFIX = ".npy"
 """Suffix of NumPy files."""
-PICTURE_CHANNELS = (1, 3, 4)
-"""Channels of images that picture files are written for: grey, RGB and RGBA."""
+BITS = 8
+"""Bits of a channel of Pillow's colours."""
 
-BITS_PER_SAMPLE, EXTRA_SAMPLES = 258, 338
+BITS_PER_SAMPLE, SAMPLES_PER_PIXEL, EXTRA_SAMPLES = 258, 277, 338
 """Tags of TIFF."""
 PREMULTIPLIED = (1,)
 """The value of `EXTRA_SAMPLES` for colours that are multiplied by alpha."""
@@ -135,20 +138,81 @@ def _natural(path: Path) -> tuple[list[str | int], str]:
     return [int(part) if number % 2 else part.lower() for number, part in enumerate(parts)], path.name
 
 
-def read_image(path: Path, channels: int) -> Picture:
+def read_image(path: Path, channels: int, value_range: Range | None = None) -> Picture:
     """Read an image file with a number of channels.
 
     RGB is read as `read_rgb` does. Grey is the luma of colours, or has all bits of a grey file. 2 and 4 channels are those of a file that
-    has exactly these, whose alpha is read like any other channel. NumPy files must have the channels; see `gcc.data.arrays`.
+    has exactly these, whose alpha is read like any other channel. NumPy files, and TIFF files that `read_values` reads, must have the
+    channels.
+
+    Args:
+        path: the file.
+        channels: the number of channels.
+        value_range: the values of black and white in files with more than 8 bits, which are then read with all bits. None takes those of
+            the type; see `gcc.data.levels`.
 
     Raises:
         DataError: the file cannot be read, or has other channels.
+        GccError: it needs a package that is not installed.
+    """
+    values = read_values(path, channels, value_range)
+    if values is not None:
+        return as_bands(path, values, value_range)
+    return read_with(path, partial(_as_picture, channels=channels, value_range=value_range))
+
+
+def read_values(path: Path, channels: int, value_range: Range | None) -> np.ndarray | None:
+    """Return the values of a NumPy file, or of a TIFF file that Pillow does not read with all bits and channels, as (C, H, W).
+
+    None for any other file, which Pillow reads. RGB has more than 8 bits in TIFF files of Pillow only with a `value_range`.
+
+    Raises:
+        DataError: the file cannot be read, or has other channels.
+        GccError: it needs a package that is not installed.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ARRAY_SUFFIX:
+        return read_array(path, channels)
+    return read_tiff(path, channels) if suffix in TIFF_SUFFIXES and _is_beyond_pillow(path, channels, value_range) else None
+
+
+def kind_of(path: Path, channels: int, value_range: Range | None) -> np.dtype:
+    """Return the type of the values that `read_image` reads, uint8 for all with 8 bits; only a header is read.
+
+    Raises:
+        DataError: the header cannot be read.
+        GccError: it needs a package that is not installed.
     """
     if path.suffix.lower() == ARRAY_SUFFIX:
-        return read_array(path, channels)
-    if channels == RGB:
-        return read_rgb(path)
-    return read_with(path, _grey if channels == 1 else partial(_all_bands, channels=channels))
+        kind = mapped(path).dtype
+    elif path.suffix.lower() in TIFF_SUFFIXES and _is_beyond_pillow(path, channels, value_range):
+        with opened(path) as series:
+            kind = np.dtype(series.dtype)
+    else:
+        is_deep = read_with(path, partial(keeps_depth, channels=channels, value_range=value_range))
+        kind = np.dtype(np.uint16 if is_deep else np.uint8)
+    native: np.dtype = kind.newbyteorder("=")
+    return native
+
+
+def _is_beyond_pillow(path: Path, channels: int, value_range: Range | None) -> bool:
+    """Return whether Pillow does not read a TIFF file with all bits and channels."""
+    try:
+        return read_with(path, partial(_lacks, channels=channels, value_range=value_range))
+    except DataError:
+        return is_tiff(path)
+
+
+def _lacks(image: Image.Image, channels: int, value_range: Range | None) -> bool:
+    """Return whether Pillow would lose bits or channels of an opened TIFF file; RGB keeps 8 bits unless a range is given."""
+    samples = getattr(image, "tag_v2", {}).get(SAMPLES_PER_PIXEL, 1)
+    if channels > 1 and (getattr(image, "n_frames", 1) == channels or len(image.getbands()) < samples == channels):
+        return True
+    if channels not in (1, RGB):
+        return image.mode != MODES.get(channels) or bits_of(image) > BITS
+    if image.mode in ("F", "I"):
+        return value_range is not None or (image.mode == "F" and channels == 1)
+    return channels == RGB and value_range is not None and bits_of(image) > BITS and not image.mode.startswith("I")
 
 
 def read_rgb(path: Path) -> Image.Image:
@@ -170,7 +234,15 @@ def read_size(path: Path) -> tuple[int, int]:
     Raises:
         DataError: the header cannot be read.
     """
-    return array_size(path) if path.suffix.lower() == ARRAY_SUFFIX else read_with(path, upright_size)
+    if path.suffix.lower() == ARRAY_SUFFIX:
+        return size_of(path, mapped(path).shape)
+    try:
+        return read_with(path, upright_size)
+    except DataError:
+        if path.suffix.lower() in TIFF_SUFFIXES and is_tiff(path):
+            with opened(path) as series:
+                return series.keyframe.imagewidth, series.keyframe.imagelength
+        raise
 
 
 def read_ids(path: Path) -> np.ndarray:
@@ -220,10 +292,10 @@ def bits_of(image: Image.Image) -> int:
 def to_rgb(image: Image.Image) -> Image.Image:
     """Return an opened image as `read_rgb` does."""
     _require_data(image)
-    bits = bits_of(image)
-    image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):
-        return _high_byte(image, bits).convert("RGB")
+        values, bits = integers(image)
+        return Image.fromarray((values >> bits - BITS).astype(np.uint8)).convert("RGB")
+    image = ImageOps.exif_transpose(image)
     if image.mode == "F":
         raise ValueError("its pixels are floating-point numbers, which have no fixed range; save it with 8 bits per channel")
     if image.mode == "P":
@@ -232,17 +304,34 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+def keeps_depth(image: Image.Image, channels: int, value_range: Range | None) -> bool:
+    """Return whether an opened image is deep grey and is read with all bits."""
+    return image.mode.startswith("I") and (channels == 1 or (channels == RGB and value_range is not None))
+
+
+def _as_picture(image: Image.Image, channels: int, value_range: Range | None) -> Picture:
+    """Return an opened image as `read_image` does."""
+    if keeps_depth(image, channels, value_range):
+        _require_data(image)
+        return Bands([_deep_grey(image, value_range)] * channels)
+    if value_range and bits_of(image) > BITS:
+        expected = f"a TIFF or NumPy file with {counted(channels, 'channel')}"
+        raise ValueError(f"Pillow reads the upper 8 of its bits, so that no `range` applies; save it as {expected}")
+    if channels == RGB:
+        return to_rgb(image)
+    return Bands([to_rgb(image).convert("L")]) if channels == 1 else _all_bands(image, channels)
+
+
+def _deep_grey(image: Image.Image, value_range: Range | None) -> Image.Image:
+    """Return an opened image of integers as levels from 0 to 255 with all their bits."""
+    values, bits = integers(image)
+    levels = to_levels(values, value_range) if value_range else (values * (255 / ((1 << bits) - 1))).astype(np.float32)
+    return Image.fromarray(levels)
+
+
 def _require_data(image: Image.Image) -> None:
     if image.format == "EPS":
         raise ValueError("it is a program in PostScript, which is not run whatever its suffix; save it as PNG")
-
-
-def _grey(image: Image.Image) -> Bands:
-    """Return an opened image as grey: deep grey values with all their bits, or the luma of colours."""
-    if not image.mode.startswith("I"):
-        return Bands([to_rgb(image).convert("L")])
-    values, bits = _integers(ImageOps.exif_transpose(image), bits_of(image))
-    return Bands([Image.fromarray((values * (255 / ((1 << bits) - 1))).astype(np.float32))])
 
 
 def _all_bands(image: Image.Image, channels: int) -> Bands:
@@ -256,24 +345,23 @@ def _all_bands(image: Image.Image, channels: int) -> Bands:
     if image.mode != MODES.get(channels):
         pictures = f" in an image of mode {MODES[channels]} or" if channels in MODES else ""
         raise ValueError(
-            f"it has {counted(len(bands), 'channel')} ({image.mode}): expected {channels} channels,{pictures} in a NumPy file; save it so, "
-            "or change `input_nc` or `output_nc`"
+            f"it has {counted(len(bands), 'channel')} ({image.mode}): expected {channels} channels,{pictures} in a TIFF or NumPy file; "
+            "save it so, or change `input_nc` or `output_nc`"
         )
     if image.format == "TIFF" and getattr(image, "tag_v2", {}).get(EXTRA_SAMPLES) == PREMULTIPLIED:
         raise ValueError("its colours are multiplied by alpha, which Pillow undoes with losses; save it as a NumPy file")
     return Bands(ImageOps.exif_transpose(image).split())
 
 
-def _high_byte(image: Image.Image, bits: int) -> Image.Image:
-    values, bits = _integers(image, bits)
-    return Image.fromarray((values >> bits - 8).astype(np.uint8))
+def integers(image: Image.Image) -> tuple[np.ndarray, int]:
+    """Return the values of an opened image of integers, upright, and the bits of their range, from 8 to 16.
 
-
-def _integers(image: Image.Image, bits: int) -> tuple[np.ndarray, int]:
-    """Return the values of an integer image, and the bits of their range, from 8 to 16."""
-    values = np.asarray(image, dtype=np.int64)
+    Raises:
+        ValueError: they are beyond 16 bits.
+    """
+    bits, values = bits_of(image), np.asarray(ImageOps.exif_transpose(image), dtype=np.int64)
     if values.min() < 0 or values.max() > 0xFFFF:
-        raise ValueError("its pixels are integers beyond 16 bits; save it with 8 bits per channel")
+        raise ValueError("its pixels are integers beyond 16 bits; give their `range`, or save it with 8 bits per channel")
     # A file of 12 bits that says so holds values below 4096. One that does not is read like any of 16 bits: the values of a single image
     # do not show the range of all.
     return values, bits if values.max() < 1 << bits <= 1 << 16 else 16
@@ -320,28 +408,3 @@ def to_image(tensor: Tensor) -> Image.Image:
     """Return a tensor (C, H, W) in [-1, 1] with 1, 3 or 4 channels as an 8-bit image: grey, RGB or RGBA."""
     pixels = to_bytes(tensor).permute(1, 2, 0).contiguous().cpu().numpy()
     return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-
-
-def suffix_for(channels: int) -> str:
-    """Return the suffix of the files that images are written to unless the user gives one."""
-    return ".png" if channels in PICTURE_CHANNELS else ARRAY_SUFFIX
-
-
-def write_image(path: Path, tensor: Tensor) -> None:
-    """Write a tensor (C, H, W) in [-1, 1] as an image file in the format of the suffix, or as a NumPy file, float32, if that is .npy.
-
-    Raises:
-        OutputError: the suffix is not that of a format for so many channels, or the file cannot be written.
-    """
-    try:
-        if path.suffix == ARRAY_SUFFIX:
-            np.save(path, tensor.detach().float().cpu().numpy(), allow_pickle=False)
-        elif len(tensor) not in PICTURE_CHANNELS:
-            raise ValueError(f"images with {len(tensor)} channels are NumPy files")
-        else:
-            to_image(tensor).save(path)
-    except OSError as error:
-        raise OutputError(f"cannot write the image {path}: {error.strerror or error}") from error
-    except ValueError as error:
-        expected = ".png" if len(tensor) in PICTURE_CHANNELS else f"{ARRAY_SUFFIX}, since it has {len(tensor)} channels"
-        raise OutputError(f"cannot write the image {path}: expected a suffix such as {expected}") from error

@@ -12,14 +12,15 @@ import numpy as np
 from PIL import Image
 
 from gcc.data.colour_profiles import differs_from_srgb
-from gcc.data.images import ARRAY_SUFFIX, bits_of, read_size, read_with, to_rgb, upright_size
+from gcc.data.images import BITS, SAMPLES_PER_PIXEL, bits_of, integers, keeps_depth, read_values, read_with, to_rgb, upright_size
+from gcc.data.levels import ValueSpan
 from gcc.errors import DataError
-from gcc.recipe import RGB
+from gcc.recipe import RGB, Range
 
 LEVELS = 256
 """Grey levels of an 8-bit channel."""
-SAMPLES_PER_PIXEL = 277
-"""The tag of TIFF."""
+FAR_LESS = 4
+"""The part of their type's range that integers do not exceed, as a divisor, from which the user is informed."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class ImageInfo:
     Attributes:
         size: width and height, upright.
         levels: the highest 8-bit value plus one, if a channel has more than 8 bits and only 8 are read; else 0.
+        values: the span of its values if more than 8 bits are read; else None.
         has_extra_channel: whether it has a band that is not read: an alpha channel that is not opaque, or any other band.
         has_frames: whether it has more than one frame.
         is_grey: whether it has a single colour channel and is read as RGB.
@@ -39,6 +41,7 @@ class ImageInfo:
 
     size: tuple[int, int]
     levels: int = 0
+    values: ValueSpan | None = None
     has_extra_channel: bool = False
     has_frames: bool = False
     is_grey: bool = False
@@ -53,15 +56,16 @@ class ImageInfo:
         return bool(self.levels) or any(drops)
 
 
-def inspect_images(images: Iterable[tuple[Path, int]]) -> list[ImageInfo]:
+def inspect_images(images: Iterable[tuple[Path, int]], value_range: Range | None = None) -> list[ImageInfo]:
     """Return what is known of each image that can be read; pixels are decoded only where the header leaves a question open.
 
     Args:
         images: files, and the number of channels that each is read with.
+        value_range: the range that they are read with.
     """
     # Decoders release the GIL.
     with ThreadPoolExecutor() as pool:
-        return [info for info in pool.map(lambda image: _inspected(*image), images) if info]
+        return [info for info in pool.map(lambda image: _inspected(image[0], image[1], value_range), images) if info]
 
 
 def describe_changes(images: Sequence[ImageInfo]) -> list[str]:
@@ -76,6 +80,27 @@ def describe_changes(images: Sequence[ImageInfo]) -> list[str]:
         (lambda image: image.is_coloured, "colours, of which the luma is read"),
     ]
     return [f"{who} {text}" for applies, text in texts if (who := _count(images, applies, "has", "have"))]
+
+
+def describe_range(images: Sequence[ImageInfo], value_range: Range | None) -> list[str]:
+    """Return a text about the values that mean black and white in images with more than 8 bits; an empty list if there are none."""
+    spans = [image.values for image in images if image.values]
+    ranges = [value_range] if value_range else sorted({span.whole for span in spans})
+    texts = " or ".join(f"{low:.6g} to {high:.6g}" for low, high in ranges)
+    who = _count(images, lambda image: image.values is not None, "has", "have")
+    return [f"{who} more than 8 bits per channel, of which the values {texts} are black to white"] if spans else []
+
+
+def describe_misfits(images: Sequence[ImageInfo], value_range: Range | None) -> list[str]:
+    """Return texts about images whose values exceed the range that is given, or use little of that of their type."""
+    if value_range:
+        who = _count(images, lambda image: image.values is not None and image.values.exceeds(value_range), "has", "have")
+        return [f"{who} values outside of the range, which are clipped"] if who else []
+    spans = [image.values for image in images if image.values and image.values.kind.kind != "f"]
+    highest = max((span.high for span in spans), default=0.0)
+    if not 0 < highest < min((span.whole[1] for span in spans), default=0.0) / FAR_LESS:
+        return []
+    return [f'their integers reach {highest:.0f} at most: give `range="0..{(1 << int(highest).bit_length()) - 1}"` if that is white']
 
 
 def describe_resizing(images: Sequence[ImageInfo], size: tuple[int, int]) -> list[str]:
@@ -110,20 +135,26 @@ def _count(images: Sequence[ImageInfo], applies: Callable[[ImageInfo], bool], si
 def _unused_levels(images: Sequence[ImageInfo]) -> str:
     levels = max((image.levels for image in images), default=0)
     factor = 1 << (8 - (levels - 1).bit_length()) if levels else 1
-    return f"; that leaves {levels} of {LEVELS} grey levels: multiply the pixels by {factor} first" if factor > 1 else ""
+    return (
+        f"; that leaves {levels} of {LEVELS} grey levels: multiply the pixels by {factor} first, or give their `range`"
+        if factor > 1
+        else ""
+    )
 
 
-def _inspected(path: Path, channels: int) -> ImageInfo | None:
+def _inspected(path: Path, channels: int, value_range: Range | None) -> ImageInfo | None:
     try:
-        if path.suffix.lower() == ARRAY_SUFFIX:
-            return ImageInfo(size=read_size(path))
-        return read_with(path, partial(_inspect, channels=channels))
+        values = read_values(path, channels, value_range)
+        if values is not None:
+            return ImageInfo(size=(values.shape[2], values.shape[1]), values=ValueSpan.of(values))
+        return read_with(path, partial(_inspect, channels=channels, value_range=value_range))
     except DataError:
         return None
 
 
-def _inspect(image: Image.Image, channels: int) -> ImageInfo:
-    is_deep = bits_of(image) > 8 and not (channels == 1 and image.mode.startswith("I"))  # Before anything decodes the image.
+def _inspect(image: Image.Image, channels: int, value_range: Range | None) -> ImageInfo:
+    is_whole = keeps_depth(image, channels, value_range)
+    is_cut = bits_of(image) > BITS and not is_whole  # Before anything decodes the image.
     is_grey = image.mode in ("1", "L", "LA", "La") or image.mode.startswith("I")
     has_other_colours = image.mode in ("CMYK", "LAB")
     profile = image.info.get("icc_profile")
@@ -136,7 +167,11 @@ def _inspect(image: Image.Image, channels: int) -> ImageInfo:
         has_other_colours=has_other_colours,
         has_profile=bool(profile) and not has_other_colours and differs_from_srgb(profile, channels=1 if is_grey else 3),
     )
-    return replace(info, levels=int(np.asarray(to_rgb(image)).max()) + 1) if is_deep else info
+    if is_whole:
+        values, bits = integers(image)
+        span = ValueSpan(np.dtype(np.uint16), float(values.min()), float(values.max()), (0.0, float((1 << bits) - 1)))
+        return replace(info, values=span)
+    return replace(info, levels=int(np.asarray(to_rgb(image)).max()) + 1) if is_cut else info
 
 
 def _has_extra_channel(image: Image.Image) -> bool:

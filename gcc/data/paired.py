@@ -14,7 +14,7 @@ from gcc.data.bands import P, Picture
 from gcc.data.image_files import ImagesOnDisk
 from gcc.data.images import BICUBIC, resized, to_tensor
 from gcc.errors import DataError
-from gcc.recipe import Recipe, image_channels, image_size
+from gcc.recipe import Recipe, data_range, image_channels, image_size
 
 F = TypeVar("F")
 
@@ -63,6 +63,7 @@ class PairedImages(ImagesOnDisk[F]):
 
     def __init__(self, recipe: Recipe) -> None:
         self.size, self.channels = image_size(recipe), image_channels(recipe)
+        self.value_range = data_range(recipe)
 
     @abc.abstractmethod
     def read(self, file: F) -> tuple[Picture, Picture]:

@@ -15,7 +15,7 @@ from gcc.data.hold_out import every_tenth, select_split
 from gcc.data.image_files import ImagesOnDisk
 from gcc.data.images import image_files, images_below, read_image, resized, subfolders, to_tensor
 from gcc.errors import DataError, RecipeError
-from gcc.recipe import Recipe, image_channels
+from gcc.recipe import Recipe, data_range, image_channels
 
 FOLDERS = {
     "train": ("train", "train2017", "train2014", "DIV2K_train_HR", "."),
@@ -42,6 +42,7 @@ class Photographs(ImagesOnDisk[Photograph]):
 
     def __init__(self, root: Path | None, split: str, recipe: Recipe) -> None:
         self.size, self.channels, self.scale = recipe.size, image_channels(recipe), scale_of(recipe)
+        self.value_range = data_range(recipe)
         self.smallest = self.size if split == "train" else self.scale
         root = require_folder(root)
         if not self.matches(root):
@@ -58,7 +59,7 @@ class Photographs(ImagesOnDisk[Photograph]):
 
     def read(self, file: Photograph) -> Picture:
         path, _ = file
-        image = read_image(path, self.channels[1])
+        image = read_image(path, self.channels[1], self.value_range)
         if min(image.size) < self.smallest:
             least = f"{self.smallest}x{self.smallest}"
             raise DataError(f"{path} is {image.width}x{image.height} pixels: expected at least {least}; remove it, or set a smaller size")

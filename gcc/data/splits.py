@@ -9,11 +9,11 @@ from typing import Any
 
 from gcc.data.folders import describe_other_folders, describe_unread
 from gcc.data.image_files import ImagesOnDisk, refuse_bad
-from gcc.data.inspection import describe_changes, describe_resizing
+from gcc.data.inspection import describe_changes, describe_misfits, describe_range, describe_resizing
 from gcc.data.open import open_source
 from gcc.data.torch_datasets import TorchDatasets
 from gcc.errors import DataError, listed
-from gcc.recipe import image_size
+from gcc.recipe import data_range, image_size
 from gcc.registry import Architecture, DatasetSource
 from gcc.utils.units import with_prefix
 
@@ -77,7 +77,7 @@ class DataSplits:
         opener = root.bind(architecture) if isinstance(root, TorchDatasets) else SplitOpener(architecture, root, dataset)
         self.name, self.store = opener.name, opener.store
         self._root = root if isinstance(root, Path) else None
-        self._size = image_size(architecture.recipe)
+        self._size, self._range = image_size(architecture.recipe), data_range(architecture.recipe)
         self.left_out: list[str] = []
         self.changes: list[str] = []
         self.is_lossy = False
@@ -147,8 +147,9 @@ class DataSplits:
         if self._root is not None and sources:
             unread += describe_other_folders(self._root, folders)
         resizing = describe_resizing(images, self._size) if any(source.resizes for source in sources) else []
-        self.changes = [*describe_changes(images), *resizing, *unread]
-        self.is_lossy = bool(unread) or any(image.is_lossy for image in images)
+        misfits = describe_misfits(images, self._range)
+        self.changes = [*describe_changes(images), *describe_range(images, self._range), *misfits, *resizing, *unread]
+        self.is_lossy = bool(unread or misfits) or any(image.is_lossy for image in images)
 
     def _replace(self, change: Callable[[DatasetSource], DatasetSource]) -> None:
         self.train, self.test = change(self.train), change(self.test)

@@ -16,7 +16,7 @@ from gcc.data.image_files import ImagesOnDisk
 from gcc.data.images import images_below, read_image, to_tensor
 from gcc.data.paired import Augmentation
 from gcc.errors import DataError
-from gcc.recipe import Recipe, image_channels, image_size
+from gcc.recipe import Recipe, data_range, image_channels, image_size
 
 LAYOUT = "expected trainA/ and trainB/ with images, and perhaps valA/ and valB/, testA/ and testB/"
 
@@ -41,6 +41,7 @@ class Unaligned(ImagesOnDisk[Path]):
 
     def __init__(self, root: Path | None, split: str, recipe: Recipe) -> None:
         self.size, self.channels = image_size(recipe), image_channels(recipe)
+        self.value_range = data_range(recipe)
         self.root = root = require_folder(root)
         if not self.matches(root):
             raise DataError(f"{root} holds {describe_contents(root)}: {LAYOUT}")
@@ -59,7 +60,7 @@ class Unaligned(ImagesOnDisk[Path]):
         return self.first_b if key == "A" else len(self.files) - self.first_b
 
     def read(self, file: Path) -> Picture:
-        return read_image(file, self._channels_of(file))
+        return read_image(file, self._channels_of(file), self.value_range)
 
     def images_of(self, file: Path) -> Iterator[tuple[Path, int]]:
         yield file, self._channels_of(file)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gcc.artifacts.config import Factory
 from gcc.artifacts.model import read, single_generator
-from gcc.data.images import suffix_for, write_image
+from gcc.data.writing import suffix_for, write_image
 from gcc.deploy.inputs import noise
 from gcc.errors import GccError
 from gcc.evaluation.grid import GRID

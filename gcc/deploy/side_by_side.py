@@ -11,7 +11,7 @@ from gcc.data.aligned import Aligned, halves
 from gcc.data.bands import Picture
 from gcc.data.images import images_below, read_image, read_size
 from gcc.errors import DataError, GccError
-from gcc.recipe import image_size
+from gcc.recipe import Range, data_range, image_size
 
 SPLITS = ("train", "val", "test")
 PAIRED = "paired"
@@ -33,18 +33,21 @@ class InputHalves:
     Args:
         artifact: the saved generator.
         pairs: whether all images hold A and B; None decides for each image.
+        value_range: the values of black and white in files with more than 8 bits. None takes those of the recipe.
 
     Attributes:
         input: which half is translated, A (left) or B (right); empty if the generator does not translate pairs.
         direction: the recipe's direction, such as "BtoA".
         sizes: widths and heights of images that hold A and B wherever they lie.
         channels: channels of the generator's input.
+        value_range: the values of black and white in files with more than 8 bits; None if each type has its own.
 
     Raises:
         GccError: `pairs` is chosen for a generator that does not translate pairs.
     """
 
-    def __init__(self, artifact: Artifact, pairs: bool | None) -> None:
+    def __init__(self, artifact: Artifact, pairs: bool | None, value_range: Range | None = None) -> None:
+        self.value_range = value_range or data_range(artifact.recipe)
         self.direction = str(artifact.recipe.to_dict().get("direction", "")) if artifact.architecture.samples == PAIRED else ""
         self.input = self.direction[:1]
         if pairs and not self.input:
@@ -84,7 +87,7 @@ class InputHalves:
         Raises:
             DataError: the image cannot be read, or holds A and B and its width is odd.
         """
-        image = read_image(path, self.channels)
+        image = read_image(path, self.channels, self.value_range)
         if self.holds_both(path, image):
             return halves(path, image)["AB".index(self.input)], True
         return image, False

@@ -7,28 +7,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from gcc.artifacts.config import CONFIG, Artifact, Factory
+from gcc.artifacts.config import Artifact, Factory
 from gcc.artifacts.model import read, single_generator
-from gcc.data.folders import describe_lack, describe_unread
+from gcc.data.folders import describe_unread
 from gcc.data.image_files import refuse_bad, unreadable
-from gcc.data.images import ARRAY_SUFFIX, images_below, resized, suffix_for, to_tensor, write_image
-from gcc.data.inspection import describe_changes, enlarges, inspect_images, stretches
+from gcc.data.images import resized, to_tensor
+from gcc.data.inspection import describe_changes, describe_misfits, enlarges, inspect_images, stretches
+from gcc.data.writing import write_image
+from gcc.deploy.outputs import Output, images_to_read, kinds_of, outputs_of
 from gcc.deploy.side_by_side import InputHalves
 from gcc.errors import DataError, GccError, first_line, listed
 from gcc.models.modules import require_finite
-from gcc.recipe import image_size, size_text
+from gcc.recipe import image_size, parse_range, size_text
 from gcc.registry import Architecture
 from gcc.utils.device import choose_device
 from gcc.utils.files import replacing
 
 TILE = 512
 """Height and width of the tiles that large images are split into."""
-OUTPUTS = {1: "8-bit grey", 3: "8-bit RGB", 4: "8-bit RGBA"}
-"""What is written, by the number of channels; NumPy files for others."""
 MAX_SCALE = 2
 """The ratio of an image's width or height to that of the training images from which the user is informed."""
 
@@ -45,6 +44,7 @@ def translate(
     size: int | tuple[int, int] | None,
     device: str,
     pairs: bool | None = None,
+    range: str | Sequence[float] | None = None,
     factory: Factory | None = None,
     leave_out: Callable[[Sequence[str]], None] = refuse_bad,
     inform: Callable[[str], None] = ignore,
@@ -56,12 +56,15 @@ def translate(
     Args:
         student: folder of the saved generator.
         source: an image, or a folder of images, whose subfolders are read too.
-        target: the file to write; for a folder of images, the folder for PNG files with the same names, in the same subfolders. Images with
-            other than 1, 3 or 4 channels are written as NumPy files, (C, H, W) float32 in [-1, 1].
+        target: the file to write; for a folder of images, the folder for files with the same names, in the same subfolders. NumPy and TIFF
+            files become files of the same format and type, and others PNG files, with 16 bits if the image has them and the output is
+            grey. What PNG cannot hold is written to NumPy files, (C, H, W): float32 for images with 8 bits.
         size: width and height that images are resized to, or one number for both; None keeps the size of each image, if the architecture
             takes it, or its next multiple, to which images are padded.
         device: where to run.
         pairs: whether images hold A and B side by side, so that one half is the input; None decides for each image, see `InputHalves`.
+        range: the values of black and white in files with more than 8 bits, read and written, such as "0..4095". None takes the range
+            that the generator was trained with.
         factory: makes the full generator, such as its class, if it is a generator of your own; see `gcc.load`.
         leave_out: called with the reasons if images cannot be used; they are left out unless this raises.
         inform: called once for each thing that is not read, dropped, cut off, stretched, enlarged or of another scale than the training
@@ -75,16 +78,22 @@ def translate(
     if architecture.takes_noise:
         raise GccError(f"{student} is a generator of the family {artifact.arch}, which takes noise, not images: use gcc generate")
     on_device = choose_device(device)
-    input_halves = InputHalves(artifact, pairs)
-    jobs = _jobs(source, target, suffix_for(artifact.output_channels))
+    input_halves = InputHalves(artifact, pairs, None if range is None else parse_range(range))
+    channels, value_range = input_halves.channels, input_halves.value_range
+    left_out = _folder_left_out(source, target)
+    kinds = kinds_of(images_to_read(source, target, left_out), channels, value_range)
+    outputs = outputs_of(source, target, kinds, artifact.output_channels)
     network = artifact.network().to(on_device)
-    jobs = _without_bad(jobs, input_halves, leave_out)
-    if changes := describe_changes(inspect_images((path, input_halves.channels) for path in jobs)):
-        inform(f"{'; '.join(changes)}; the output is {OUTPUTS.get(artifact.output_channels, 'a NumPy file')}")
-    for text in describe_unread([source], _folder_left_out(source, target)):
+    outputs = _without_bad(outputs, input_halves, leave_out)
+    infos = inspect_images(((image_file, channels) for image_file in outputs), value_range)
+    changes = [*describe_changes(infos), *describe_misfits(infos, value_range)]
+    if changes or any(output.reason for output in outputs.values()):
+        formats = dict.fromkeys(map(str, outputs.values()))
+        inform("; ".join([*changes, f"the output is {' or '.join(formats)}"]))
+    for text in describe_unread([source], left_out):
         inform(text)
-    inform_once = _once(inform, "; later images of this kind are not named" if len(jobs) > 1 else "")
-    for image_file, output in jobs.items():
+    inform_once = _once(inform, "; later images of this kind are not named" if len(outputs) > 1 else "")
+    for image_file, output in outputs.items():
         image, is_pair = input_halves.read(image_file)
         if is_pair:
             text = f"the {input_halves.side} half, {input_halves.input}, is translated, the input of direction {input_halves.direction}"
@@ -95,9 +104,9 @@ def translate(
         tensor = to_tensor(resized(image, width, height))[None].to(on_device)
         with torch.inference_mode():
             fake = padded_run(network, tensor, architecture.size_multiple or 1, architecture.receptive_field_radius)
-        with replacing(output) as fresh:
-            write_image(fresh, fake[0])
-        yield output
+        with replacing(output.path) as fresh:
+            write_image(fresh, fake[0], output.kind, value_range)
+        yield output.path
 
 
 def _notes_on(
@@ -209,44 +218,19 @@ def _run(network: nn.Module, image: Tensor, radius: int | None) -> Tensor:
     return fake
 
 
-def _without_bad(jobs: Mapping[Path, Path], input_halves: InputHalves, leave_out: Callable[[Sequence[str]], None]) -> dict[Path, Path]:
-    """Read every image, and return the jobs without those whose image cannot be used; `leave_out` gets the reasons."""
-    bad = unreadable(input_halves.read, [*jobs])
+def _without_bad(
+    outputs: Mapping[Path, Output], input_halves: InputHalves, leave_out: Callable[[Sequence[str]], None]
+) -> dict[Path, Output]:
+    """Read every image, and return the outputs without those whose image cannot be used; `leave_out` gets the reasons."""
+    bad = unreadable(input_halves.read, [*outputs])
     reasons = [*bad.values()]
-    if len(bad) == len(jobs):
+    if len(bad) == len(outputs):
         raise DataError(f"no image can be translated: {listed(reasons)}")
     if reasons:
         leave_out(reasons)
-    return {image_file: output for image_file, output in jobs.items() if image_file not in bad}
+    return {image_file: output for image_file, output in outputs.items() if image_file not in bad}
 
 
 def _folder_left_out(source: Path, target: Path) -> list[Path]:
     """Return the resolved folder of the output, which is not read if it is another one."""
     return [target.resolve()] if target.resolve() != source.resolve() else []
-
-
-def _jobs(source: Path, target: Path, suffix: str) -> dict[Path, Path]:
-    """Return the images to read, each with the file to write; no image is overwritten."""
-    if source.is_file():
-        jobs = {source: target if target.suffix else target / f"{source.stem}{suffix}"}
-    elif source.is_dir():
-        if target.is_file():
-            raise DataError(f"{target} is a file: expected a folder, since {source} is one")
-        if (target / CONFIG).is_file():
-            raise DataError(f"{target} contains a saved generator: expected another folder for images")
-        images = images_below(source, _folder_left_out(source, target))
-        jobs = {image: target / image.relative_to(source).with_suffix(suffix) for image in images}
-    else:
-        raise DataError(f"there is no image or folder {source}")
-    if not jobs:
-        raise DataError(f"the folder {source} holds no images: {describe_lack(source)}")
-    formats = {ARRAY_SUFFIX} | (Image.registered_extensions().keys() if suffix != ARRAY_SUFFIX else set())
-    if source.is_file() and jobs[source].suffix.lower() not in formats:
-        raise DataError(f"{target} does not have the suffix of an image format: expected one such as {suffix}")
-    sources, writers = {image.resolve() for image in jobs}, dict[Path, Path]()
-    for image, output in jobs.items():
-        if output.resolve() in sources:
-            raise DataError(f"{image} would overwrite the image {output}: choose another OUTPUT")
-        if writers.setdefault(output, image) is not image:
-            raise DataError(f"{writers[output]} and {image} would both be written to {output}: rename one")
-    return jobs

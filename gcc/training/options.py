@@ -20,10 +20,11 @@ Constructor = TypeVar("Constructor", bound=Callable[..., None])
 class RecipeOptions(TypedDict, total=False):
     """The recipe fields that all families share, as keywords; a family's own fields go to `Teacher.create`.
 
-    A size may also be a text such as "512x256", or a width and a height.
+    A size may also be a text such as "512x256", or a width and a height, and a range two numbers.
     """
 
     size: int | str | tuple[int, int]
+    range: str | tuple[float, float] | None
     ngf: int
     ndf: int
     metric: str

@@ -10,30 +10,22 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gcc.data.aligned import Aligned
-from gcc.data.arrays import array_size, read_array
 from gcc.data.bands import Bands
 from gcc.data.celeba import CelebA
 from gcc.data.cityscapes import Cityscapes
-from gcc.data.images import image_files, images_below, read_image, read_rgb, read_size, resized, to_tensor, write_image
+from gcc.data.images import image_files, images_below, read_image, read_rgb, read_size, resized, to_tensor
 from gcc.data.inspection import describe_changes, inspect_images
 from gcc.data.photographs import Photographs
 from gcc.data.unaligned import Unaligned
+from gcc.data.writing import write_image
 from gcc.errors import DataError, OutputError
 from gcc.registry import DATASETS
 from tests.helpers.channels import recipe_of
+from tests.helpers.images import save
 
 
 def pixels(*shape, kind=np.uint8):
     return np.random.default_rng(0).integers(0, np.iinfo(kind).max, shape, endpoint=True, dtype=kind)
-
-
-def save(path, values):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".npy":
-        np.save(path, values)
-    else:
-        Image.fromarray(values).save(path)
-    return path
 
 
 def tensor(path, channels):
@@ -73,9 +65,9 @@ def test_three_channels_are_read_as_before(tmp_path):
 @pytest.mark.parametrize(
     ("shape", "channels", "message"),
     [
-        ((4, 5, 3), 4, r"a.png: it has 3 channels \(RGB\): expected 4 channels, in an image of mode RGBA or in a NumPy file"),
-        ((4, 5), 2, r"a.png: it has 1 channel \(L\): expected 2 channels, in an image of mode LA or in a NumPy file"),
-        ((4, 5, 4), 5, r"a.png: it has 4 channels \(RGBA\): expected 5 channels, in a NumPy file.*`input_nc` or `output_nc`"),
+        ((4, 5, 3), 4, r"a.png: it has 3 channels \(RGB\): expected 4 channels, in an image of mode RGBA or in a TIFF or NumPy file"),
+        ((4, 5), 2, r"a.png: it has 1 channel \(L\): expected 2 channels, in an image of mode LA or in a TIFF or NumPy file"),
+        ((4, 5, 4), 5, r"a.png: it has 4 channels \(RGBA\): expected 5 channels, in a TIFF or NumPy file.*`input_nc` or `output_nc`"),
     ],
 )
 def test_other_channels_are_refused(tmp_path, shape, channels, message):
@@ -102,7 +94,7 @@ def test_numpy_files_have_any_channels(tmp_path_factory, channels, kind, last):
     values = values.astype(kind)
     save(path, values.transpose(1, 2, 0) if last else values)
     image = read_image(path, channels)
-    assert image.size == array_size(path) == read_size(path) == (11, 9)
+    assert image.size == read_size(path) == (11, 9)
     tolerance = {"u1": 1 / 255, "u2": 1 / 65535, "f2": 1e-3}.get(kind[-2:], 1e-6)
     torch.testing.assert_close(to_tensor(image), torch.from_numpy(expected).float(), rtol=0, atol=1.01 * tolerance)
 
@@ -123,7 +115,7 @@ def test_numpy_files_have_any_channels(tmp_path_factory, channels, kind, last):
 def test_other_arrays_are_refused(tmp_path, values, channels, message):
     np.save(tmp_path / "a.npy", values)
     with pytest.raises(DataError, match=message):
-        read_array(tmp_path / "a.npy", channels)
+        read_image(tmp_path / "a.npy", channels)
 
 
 def test_damaged_arrays_are_refused(tmp_path):
@@ -132,9 +124,9 @@ def test_damaged_arrays_are_refused(tmp_path):
     for damaged in (b"", b"no array", content[:60], content[:-3], content[:20] + b"(" + content[21:]):
         path.write_bytes(damaged)
         with pytest.raises(DataError, match="cannot read the array"):
-            read_array(path, 1)
+            read_image(path, 1)
     with pytest.raises(DataError, match="there is no such file"):
-        read_array(tmp_path / "none.npy", 1)
+        read_image(tmp_path / "none.npy", 1)
 
 
 def test_numpy_files_count_where_there_are_no_pictures(tmp_path):

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from gcc.data.images import entries, image_files, read_ids, read_rgb, resized, subfolders, to_image, to_tensor, write_image
+from gcc.data.images import entries, image_files, read_ids, read_rgb, resized, subfolders, to_image, to_tensor
+from gcc.data.writing import write_image
 from gcc.errors import DataError, OutputError
 
 MODES = [("L", "png"), ("RGB", "jpg"), ("RGBA", "png"), ("LA", "png"), ("P", "png"), ("CMYK", "jpg"), ("1", "bmp"), ("I;16", "png")]

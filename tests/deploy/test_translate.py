@@ -271,6 +271,6 @@ def test_the_second_direction_reads_the_channels_of_b_and_writes_numpy_files(tmp
     noise(tmp_path / "a.png", 32, 32)
     (written,), texts = translated(tmp_path / "B2A", tmp_path / "a.png", tmp_path / "out")
     assert written.name == "a.npy" and np.load(written).shape == (2, 32, 32) and np.abs(np.load(written)).max() <= 1
-    assert texts == ["the image has colours, of which the luma is read; the output is a NumPy file"]
+    assert texts == ["the image has colours, of which the luma is read; the output is a NumPy file, since PNG files do not hold 2 channels"]
     with pytest.raises(GccError, match=r"b\.png does not have the suffix of an image format: expected one such as \.npy"):
         translated(tmp_path / "B2A", tmp_path / "a.png", tmp_path / "b.png")

@@ -1,0 +1,98 @@
+"""TIFF files that Pillow does not read: any number of channels, of any type."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from gcc.data.arrays import EXPECTED, axis_of_channels, channels_first
+from gcc.errors import DataError
+from gcc.recipe import RGB
+from gcc.utils.optional import needed
+
+SUFFIXES = (".tif", ".tiff")
+"""Suffixes of TIFF files, in lower case."""
+MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""The first bytes of a TIFF file."""
+
+# Files that one of them cannot read are reported once, as errors.
+for name in ("tifffile", "PIL.TiffImagePlugin"):
+    logging.getLogger(name).addHandler(logging.NullHandler())
+
+
+def is_tiff(path: Path) -> bool:
+    """Return whether a file begins as TIFF files do."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) in MAGIC
+    except OSError:
+        return False
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """Yield the only image of a file, as tifffile describes it.
+
+    Raises:
+        DataError: opening or reading it fails, or the file holds several images, or a palette.
+        GccError: tifffile is not installed.
+    """
+    with needed(f"{path}, a TIFF file that Pillow does not read,", "tifffile", "tiff"):
+        import tifffile
+    try:
+        with tifffile.TiffFile(path) as file:
+            if len(file.series) != 1:
+                raise DataError(f"{path} holds {len(file.series)} images of different shapes: expected one, {EXPECTED}; save it so")
+            (series,) = file.series
+            if series.keyframe.photometric == tifffile.PHOTOMETRIC.PALETTE:
+                raise DataError(f"{path} has a palette of more colours than Pillow reads: expected their values, {EXPECTED}; save it so")
+            yield series
+    except (DataError, MemoryError):
+        raise
+    except FileNotFoundError as error:
+        raise DataError(f"cannot read the image {path}: there is no such file") from error
+    except Exception as error:  # Decoders raise exceptions of every type for damaged files.
+        reason = " ".join(str(error).split()) or type(error).__name__
+        remedy = "install that, or save it uncompressed" if "imagecodecs" in reason else "save it again, or remove it"
+        raise DataError(f"cannot read the image {path}: {reason}; expected a TIFF file, {EXPECTED}; {remedy}") from error
+
+
+def read_tiff(path: Path, channels: int) -> np.ndarray:
+    """Return the values of an image in a TIFF file as (C, H, W): one page, or a page for each channel.
+
+    Args:
+        path: the file.
+        channels: the expected number of channels.
+
+    Raises:
+        DataError: the file is missing or damaged, or holds something else than an image with so many channels.
+        GccError: tifffile is not installed.
+    """
+    with opened(path) as series:
+        axis = axis_of_channels(path, series.shape, channels)
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or math.inf)
+        if math.prod(series.shape) > limit * channels:
+            raise DataError(f"cannot read the image {path}: it has more than {limit:,} pixels; make it smaller")
+        return channels_first(series.asarray(), axis)
+
+
+def write_tiff(path: Path, values: np.ndarray) -> None:
+    """Write values (C, H, W) as a TIFF file of one page.
+
+    Raises:
+        GccError: tifffile is not installed.
+        OSError: the file cannot be written.
+    """
+    with needed("writing a TIFF file that Pillow does not write", "tifffile", "tiff"):
+        import tifffile
+    channels = len(values)
+    photometric = "rgb" if channels in (RGB, RGB + 1) else "minisblack"
+    image = values[0] if channels == 1 else np.ascontiguousarray(np.moveaxis(values, 0, -1))
+    tifffile.imwrite(path, image, photometric=photometric, planarconfig=None if channels == 1 else "contig")

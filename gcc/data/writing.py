@@ -1,0 +1,83 @@
+"""Writes image files: pictures that Pillow writes, TIFF files, and NumPy files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from gcc.data.images import ARRAY_SUFFIX, to_image
+from gcc.data.levels import from_tensor, whole_range
+from gcc.data.tiff import SUFFIXES as TIFF_SUFFIXES
+from gcc.data.tiff import write_tiff
+from gcc.errors import OutputError
+from gcc.recipe import Range
+from gcc.utils.units import counted
+
+PICTURE_CHANNELS = (1, 3, 4)
+"""Channels of images that Pillow writes: grey, RGB and RGBA."""
+VALUE_SUFFIXES = (ARRAY_SUFFIX, *TIFF_SUFFIXES)
+"""Suffixes of files with any channels and types."""
+EIGHT_BITS, SIXTEEN_BITS, FLOAT = np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32)
+
+
+def suffix_for(channels: int) -> str:
+    """Return the suffix of the files that images with 8 bits are written to unless the user gives one."""
+    return ".png" if channels in PICTURE_CHANNELS else ARRAY_SUFFIX
+
+
+def suffix_like(path: Path, kind: np.dtype, channels: int) -> str:
+    """Return the suffix of the file that keeps the format of an image file, or of the nearest one with so many bits and channels.
+
+    Args:
+        path: the image file.
+        kind: the type of its values.
+        channels: of the image that is written.
+    """
+    suffix = path.suffix.lower()
+    if suffix in VALUE_SUFFIXES:
+        return suffix
+    return ARRAY_SUFFIX if kind != EIGHT_BITS and channels > 1 else suffix_for(channels)
+
+
+def kind_in(suffix: str, kind: np.dtype, channels: int) -> np.dtype:
+    """Return the type of values in files of a suffix that is nearest to a type: files of Pillow have 8 bits, and grey PNG files 16."""
+    deep_grey = kind == SIXTEEN_BITS and channels == 1 and suffix == ".png"
+    return kind if suffix in VALUE_SUFFIXES or deep_grey else EIGHT_BITS
+
+
+def write_image(path: Path, tensor: Tensor, kind: np.dtype | None = None, value_range: Range | None = None) -> None:
+    """Write a tensor (C, H, W) in [-1, 1] as an image file in the format of the suffix.
+
+    Args:
+        path: the file.
+        tensor: the image.
+        kind: the type of the values in NumPy and TIFF files, and uint16 for 16 bits in a grey PNG file; None takes float32 in NumPy files
+            and 8 bits in others.
+        value_range: the values of black and white, unless there are 8 bits; None takes those of the type.
+
+    Raises:
+        OutputError: the suffix is not that of a format for so many channels, or the file cannot be written.
+        GccError: tifffile is needed and not installed.
+    """
+    suffix, channels = path.suffix.lower(), len(tensor)
+    kind = kind_in(suffix, kind or (FLOAT if suffix == ARRAY_SUFFIX else EIGHT_BITS), channels)
+    values = from_tensor(tensor, kind, whole_range(kind) if kind == EIGHT_BITS or value_range is None else value_range)
+    try:
+        if suffix == ARRAY_SUFFIX:
+            np.save(path, values, allow_pickle=False)
+        elif kind == SIXTEEN_BITS and channels == 1:
+            Image.fromarray(values[0]).save(path)
+        elif kind == EIGHT_BITS and channels in PICTURE_CHANNELS:
+            to_image(tensor).save(path)
+        elif suffix in TIFF_SUFFIXES:
+            write_tiff(path, values)
+        else:
+            raise ValueError(f"images with {channels} channels are TIFF or NumPy files")
+    except OSError as error:
+        raise OutputError(f"cannot write the image {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        expected = ".png" if channels in PICTURE_CHANNELS else f"{ARRAY_SUFFIX}, since it has {counted(channels, 'channel')}"
+        raise OutputError(f"cannot write the image {path}: expected a suffix such as {expected}") from error
