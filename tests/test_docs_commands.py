@@ -7,6 +7,7 @@ import shlex
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -123,6 +124,14 @@ def label_maps(root):
         image.save(path)
 
 
+def scans(root):
+    """Write pairs of grey images with 12 bits."""
+    PAIRS(root)
+    for path in root.rglob("*.png"):
+        values = np.asarray(Image.open(path).convert("L")).astype(np.uint16) * 16
+        Image.fromarray(values).save(path)
+
+
 def photographs(root):
     in_folders({"train": 4, "test/Set5": 2, "test/Set14": 2}, 48, 40)(root)
     vgg("vgg16")(root / "vgg16.safetensors")
@@ -161,6 +170,7 @@ FILES = {
     "data/photographs": photographs,
     "pairs": PAIRS,
     "outputs": PAIRS,
+    "scans": scans,
     "cityscapes": cityscapes,
     "CelebA": lambda root: [images(root, 20), images(root / "held-out", 4)],
     "COCO": in_folders({"train2017": 4, "val2017": 2}, 48, 40),

@@ -95,4 +95,4 @@ def write_tiff(path: Path, values: np.ndarray) -> None:
     channels = len(values)
     photometric = "rgb" if channels in (RGB, RGB + 1) else "minisblack"
     image = values[0] if channels == 1 else np.ascontiguousarray(np.moveaxis(values, 0, -1))
-    tifffile.imwrite(path, image, photometric=photometric, planarconfig=None if channels == 1 else "contig")
+    tifffile.imwrite(path, image, photometric=photometric, planarconfig=None if channels == 1 else "contig", metadata=None)

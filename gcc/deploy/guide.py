@@ -65,6 +65,8 @@ class Guide:
             facts["input values"] = "standard normal noise"
         else:
             facts["input values"] = f"{_colours(self.inputs.shape[0])}, channels first, from -1 to 1: pixel / 127.5 - 1"
+            if self.artifact.recipe.range:
+                facts["files with more than 8 bits"] = f"the values {self.artifact.recipe.range} are black to white"
             facts["other sizes"] = self._resize()
         if direction := self.artifact.recipe.to_dict().get("direction"):
             facts["direction"] = f"{direction}: the input is an image {direction[0]}, the output an image {direction[-1]}"
@@ -123,6 +125,7 @@ class Guide:
             "multiple": self.multiple,
             "height": height,
             "width": width,
+            "range": self.halves.value_range,
             "half": self.halves.input,
             "side": self.halves.side,
             "pair_sizes": sorted(self.halves.sizes),

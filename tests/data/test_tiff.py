@@ -85,9 +85,7 @@ def test_other_files_are_refused(tmp_path, values, options, message):
 
 def test_other_compression_is_refused(tmp_path):
     Image.fromarray(pixels(9, 11, kind="f4")).save(tmp_path / "a.tif", compression="tiff_lzw")
-    with pytest.raises(
-        DataError, match="requires the 'imagecodecs' package; expected a TIFF file.*; install that, or save it uncompressed"
-    ):
+    with pytest.raises(DataError, match="requires the 'imagecodecs' package; expected.*; install that, or save it uncompressed"):
         read_image(tmp_path / "a.tif", 1)
 
 

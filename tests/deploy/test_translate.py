@@ -4,16 +4,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from click.testing import CliRunner
 from PIL import Image
 
 from gcc import load
 from gcc.cli import main
+from gcc.deploy.outputs import outputs_of
 from gcc.deploy.translate import in_tiles, translate
 from gcc.errors import GccError
 from gcc.registry import ARCHITECTURES
-from tests.deploy.test_generate import sized, write
+from tests.deploy.test_generate import pixels, sized, write
+from tests.helpers.images import save
 
 
 @pytest.mark.parametrize(("height", "width"), [(7, 100), (50, 50), (64, 33), (65, 51)])
@@ -274,3 +277,44 @@ def test_the_second_direction_reads_the_channels_of_b_and_writes_numpy_files(tmp
     assert texts == ["the image has colours, of which the luma is read; the output is a NumPy file, since PNG files do not hold 2 channels"]
     with pytest.raises(GccError, match=r"b\.png does not have the suffix of an image format: expected one such as \.npy"):
         translated(tmp_path / "B2A", tmp_path / "a.png", tmp_path / "b.png")
+
+
+def test_what_is_read_is_written_in_the_range_of_the_training(tmp_path):
+    network = write("pix2pix", tmp_path / "student", input_nc=1, output_nc=1, range="100..4100")
+    values = np.random.default_rng(0).integers(0, 5000, (32, 32))
+    files = [save(tmp_path / "in" / "a.png", values.astype(np.uint16)), save(tmp_path / "other" / "a.npy", values.astype(np.float32))]
+    save(tmp_path / "other" / "b.npy", (values % 256).astype(np.uint8))
+    (tmp_path / "tif").mkdir()
+    tifffile.imwrite(tmp_path / "tif" / "a.tif", values.astype(np.int16))
+    with torch.no_grad():
+        image = torch.from_numpy(values.clip(100, 4100)).float()[None, None] / 2000 - 1.05
+        expected = network(image)[0, 0].numpy() * 2000 + 2100
+    for folder, kind in (("in", "u2"), ("other", "f4"), ("tif", "i2")):
+        (written, *_), texts = translated(tmp_path / "student", tmp_path / folder, tmp_path / "out" / folder)
+        result = {".png": Image.open, ".npy": np.load, ".tif": tifffile.imread}[written.suffix](written)
+        assert np.asarray(result).dtype == kind and np.abs(np.squeeze(result) - expected).max() < 0.6
+        assert "has values outside of the range, which are clipped" in texts[0]
+    assert np.load(tmp_path / "out/other/b.npy").dtype == np.uint8
+    (written,), _ = translated(tmp_path / "student", files[0], tmp_path / "b.png", range=(0, 65535))
+    assert pixels(written).min() > 20000
+
+
+@pytest.mark.parametrize(
+    ("read", "kind", "target", "channels", "name", "text"),
+    [
+        ("a.png", "u1", "out", 3, "a.png", "8-bit RGB"),
+        ("a.jpg", "u1", "out", 5, "a.npy", "a NumPy file, since PNG files do not hold 5 channels"),
+        ("a.png", "u2", "out", 1, "a.png", "16-bit grey"),
+        ("a.png", "u2", "out", 3, "a.npy", "a NumPy file, since PNG files do not hold 3 channels of uint16"),
+        ("a.png", "u2", "b.jpg", 1, "b.jpg", "8-bit grey, since .jpg files do not hold uint16"),
+        ("a.png", "u1", "b.npy", 3, "b.npy", "a NumPy file"),
+        ("a.npy", "f4", "out", 3, "a.npy", "a NumPy file"),
+        ("a.npy", "f4", "b.png", 3, "b.png", "8-bit RGB, since .png files do not hold float32"),
+        ("a.TIF", "u1", "out", 7, "a.tif", "a TIFF file"),
+    ],
+)
+def test_the_format_follows_from_the_image_or_the_users_suffix(read, kind, target, channels, name, text, tmp_path):
+    image = tmp_path / read
+    image.touch()
+    output = outputs_of(image, tmp_path / target, {image: np.dtype(kind)}, channels)[image]
+    assert (output.path.name, str(output)) == (name, text)
