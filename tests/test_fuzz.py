@@ -10,13 +10,15 @@ import resource
 import shutil
 import time
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from gcc import Compressor, Teacher, load
 from gcc.artifacts.model import read
-from gcc.data.images import read_rgb
+from gcc.data.images import read_image, read_rgb
+from gcc.data.tiff import write_tiff
 from gcc.errors import GccError
 from gcc.recipe import changed, read_toml
 from gcc.registry import ARCHITECTURES
@@ -176,6 +178,17 @@ def test_images(kind, tmp_path):
         (tmp_path / f"image.{kind}").write_bytes(mutated_bytes(whole, chance))
         image = read_rgb(tmp_path / f"image.{kind}")
         assert image.mode == "RGB"
+
+    assert survives(CASES, attempt)[False] > 0
+
+
+def test_tiff_files_of_several_bands(tmp_path):
+    write_tiff(tmp_path / "whole.tif", np.random.default_rng(0).integers(0, 4096, (5, 16, 24), dtype=np.uint16))
+    whole = (tmp_path / "whole.tif").read_bytes()
+
+    def attempt(chance):
+        (tmp_path / "image.tif").write_bytes(mutated_bytes(whole, chance))
+        assert len(read_image(tmp_path / "image.tif", 5).bands) == 5
 
     assert survives(CASES, attempt)[False] > 0
 

@@ -46,8 +46,10 @@ def mapped(path: Path) -> np.ndarray:
     except Exception as error:  # Damaged headers raise exceptions of several types.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"cannot read the array {path}: {reason}; expected what numpy.save writes, without Python objects") from error
-    if not isinstance(array, np.ndarray) or 0 in array.shape:
-        raise DataError(f"cannot read the array {path}: it is empty, or an archive of several; expected a single image, {EXPECTED}")
+    if not isinstance(array, np.ndarray):
+        raise DataError(f"cannot read the array {path}: it is an archive of several; expected a single image, {EXPECTED}")
+    if 0 in array.shape:
+        raise DataError(f"cannot read the array {path}: it is empty; expected an image, {EXPECTED}")
     return array
 
 

@@ -31,12 +31,10 @@ def to_levels(values: np.ndarray, value_range: Range) -> np.ndarray:
 def from_tensor(tensor: Tensor, kind: np.dtype, value_range: Range) -> np.ndarray:
     """Return an image in [-1, 1] as values of a type, from black to white; integers are rounded."""
     low, high = value_range
+    limits = np.finfo(kind) if kind.kind == "f" else np.iinfo(kind)
     values = tensor.detach().cpu().double().numpy() * ((high - low) / 2) + (high + low) / 2
-    values = values.clip(low, high)
-    if kind.kind in "iu":
-        limits = np.iinfo(kind)
-        values = values.round().clip(limits.min, limits.max)
-    return values.astype(kind)
+    values = values.clip(low, high).clip(limits.min, limits.max)
+    return (values if kind.kind == "f" else values.round()).astype(kind)
 
 
 @dataclass(frozen=True)
@@ -57,9 +55,11 @@ class ValueSpan:
 
     @classmethod
     def of(cls, values: np.ndarray) -> ValueSpan | None:
-        """Return the span of an array; None if it has 8 bits."""
+        """Return the span of an array; None if it has 8 bits, or no real numbers."""
         kind = values.dtype
-        return None if kind == np.uint8 else cls(kind, float(values.min()), float(values.max()), whole_range(kind))
+        if kind == np.uint8 or kind.kind not in "iuf":
+            return None
+        return cls(kind, float(values.min()), float(values.max()), whole_range(kind))
 
     def exceeds(self, value_range: Range) -> bool:
         """Return whether a value lies outside a range."""

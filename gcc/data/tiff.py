@@ -51,6 +51,8 @@ def opened(path: Path) -> Iterator[Any]:
             if len(file.series) != 1:
                 raise DataError(f"{path} holds {len(file.series)} images of different shapes: expected one, {EXPECTED}; save it so")
             (series,) = file.series
+            if 0 in series.shape:
+                raise DataError(f"cannot read the image {path}: it is empty; expected an image, {EXPECTED}")
             if series.keyframe.photometric == tifffile.PHOTOMETRIC.PALETTE:
                 raise DataError(f"{path} has a palette of more colours than Pillow reads: expected their values, {EXPECTED}; save it so")
             yield series
@@ -80,7 +82,17 @@ def read_tiff(path: Path, channels: int) -> np.ndarray:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or math.inf)
         if math.prod(series.shape) > limit * channels:
             raise DataError(f"cannot read the image {path}: it has more than {limit:,} pixels; make it smaller")
-        return channels_first(series.asarray(), axis)
+        values = series.asarray(maxworkers=1) if _is_whole(path, series) else np.empty(0)
+        if values.shape != series.shape:
+            raise DataError(f"cannot read the image {path}: it is damaged, as parts of its pixels are missing; remove it, or save it again")
+        return channels_first(values, axis)
+
+
+def _is_whole(path: Path, series: Any) -> bool:
+    """Return whether all parts of an image are in the file; tifffile would fill others with zeros."""
+    end, expected = path.stat().st_size, math.prod(series.keyframe.chunked)
+    ends = [[offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)] for page in series]
+    return all(len(of_page) == expected and max(of_page) <= end for of_page in ends)
 
 
 def write_tiff(path: Path, values: np.ndarray) -> None:

@@ -86,7 +86,7 @@ def translate(
     network = artifact.network().to(on_device)
     outputs = _without_bad(outputs, input_halves, leave_out)
     infos = inspect_images(((image_file, channels) for image_file in outputs), value_range)
-    changes = [*describe_changes(infos), *describe_misfits(infos, value_range)]
+    changes = [*describe_changes(infos), *(describe_misfits(infos, value_range) if value_range else ())]
     if changes or any(output.reason for output in outputs.values()):
         formats = dict.fromkeys(map(str, outputs.values()))
         inform("; ".join([*changes, f"the output is {' or '.join(formats)}"]))

@@ -19,7 +19,7 @@ KINDS = ["u2", ">u2", "i2", "i4", "f2", "f4", ">f8"]
 BOUND = st.floats(-30000, 30000, width=32)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(kind=st.sampled_from(KINDS), bounds=st.tuples(BOUND, BOUND).filter(lambda pair: pair[0] < pair[1]), seed=st.integers(0, 99))
 def test_a_range_is_read_as_by_hand_and_written_back(tmp_path_factory, kind, bounds, seed):
     low, high = bounds

@@ -107,6 +107,14 @@ def test_damaged_files_are_refused(tmp_path, recwarn, capfd):
     assert not recwarn.list and not capfd.readouterr().err
 
 
+def test_missing_parts_are_not_zeros(tmp_path):
+    write_tiff(tmp_path / "a.tif", pixels(5, 9, 11))
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as file:
+        file.pages[0].tags["ImageLength"].overwrite(4000)
+    with pytest.raises(DataError, match="parts of its pixels are missing"):
+        read_image(tmp_path / "a.tif", 5)
+
+
 def test_large_images_are_refused_before_they_are_read(tmp_path, monkeypatch):
     write_tiff(tmp_path / "a.tif", pixels(5, 9, 11))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)
