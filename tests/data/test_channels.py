@@ -188,9 +188,11 @@ def test_rgb_keeps_its_identity_and_other_channels_have_another(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["streets", "worlds", "portraits", "scenes"])
-def test_demo_data_are_rgb(name):
+def test_demo_data_are_rgb_with_8_bits(name):
     with pytest.raises(DataError, match="demo data are RGB images: give `data`"):
         DATASETS.load(name)(None, "train", recipe_of("sagan", output_nc=1))
+    with pytest.raises(DataError, match="demo data have 8 bits: give `data`, or leave `range` out"):
+        DATASETS.load(name)(None, "train", recipe_of("sagan", range="0..1"))
 
 
 def test_cityscapes_is_rgb(tmp_path):

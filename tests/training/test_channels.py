@@ -7,6 +7,7 @@ from PIL import Image
 
 import gcc
 from gcc.artifacts.model import read
+from gcc.data.splits import DataSplits
 from gcc.evaluation.evaluate import evaluate
 from tests.helpers.families import TINY
 
@@ -53,3 +54,19 @@ def test_domains_of_two_channels_and_one(tmp_path):
     assert teacher.has_discriminators
     again = gcc.Compressor(teacher, tmp_path, epochs=1, batch_size=2, device="cpu")
     assert again.architecture.recipe.input_nc == 2 and list(again.steps())
+
+
+@pytest.mark.slow
+def test_a_range_is_saved_and_shown(tmp_path):
+    for split, number in (("train", 0), ("train", 1), ("test", 0)):
+        for side in "AB":
+            path = tmp_path / f"{side}/{split}/{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full((32, 32), 4000 + 100 * number, np.uint16)).save(path)
+    data = {"input_nc": 1, "output_nc": 1, "range": (0, 4095)}
+    splits = DataSplits(gcc.Teacher.create("pix2pix").architecture({**TINY["pix2pix"], **data}), tmp_path, None)
+    splits.check()
+    assert "the values 0 to 4095 are black to white; 2 of 6 images have values outside of the range" in splits.summary(32)["images"]
+    compressed("pix2pix", tmp_path, **data).save(tmp_path / "run")
+    assert read(tmp_path / "run/student")["G"].recipe.range == "0..4095"
+    assert gcc.Teacher.load(tmp_path / "run/teacher").architecture({}).recipe.range == "0..4095"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from gcc.errors import DataError
-from gcc.recipe import RGB, Recipe, image_channels, image_size
+from gcc.recipe import RGB, Recipe, data_range, image_channels, image_size
 from gcc.registry.dataset import DatasetSource
 
 
@@ -25,6 +25,8 @@ class GeneratedImages(DatasetSource):
             raise DataError(f"demo data are squares: give `data`, or `size={recipe.size}`")
         if image_channels(recipe) != (RGB, RGB):
             raise DataError(f"demo data are RGB images: give `data`, or input_nc = {RGB} and output_nc = {RGB}")
+        if data_range(recipe):
+            raise DataError("demo data have 8 bits: give `data`, or leave `range` out")
         self.split = split
         self.size = recipe.size
 
