@@ -17,8 +17,7 @@ from gcc.data.images import image_files, images_below, read_image, read_rgb, rea
 from gcc.data.inspection import describe_changes, inspect_images
 from gcc.data.photographs import Photographs
 from gcc.data.unaligned import Unaligned
-from gcc.data.writing import write_image
-from gcc.errors import DataError, OutputError
+from gcc.errors import DataError
 from gcc.registry import DATASETS
 from tests.helpers.channels import recipe_of
 from tests.helpers.images import save
@@ -206,16 +205,3 @@ def test_what_reading_as_grey_changes_is_said(tmp_path):
     assert describe_changes(inspect_images([(colours, 1)])) == ["the image has colours, of which the luma is read"]
     assert describe_changes(inspect_images([(save(tmp_path / "a.png", pixels(4, 4, 4)), 4)])) == []
     assert describe_changes(inspect_images([(save(tmp_path / "a.npy", pixels(4, 4, 5)), 5)])) == []
-
-
-@pytest.mark.parametrize(("channels", "suffix"), [(1, ".png"), (4, ".png"), (1, ".npy"), (2, ".npy"), (7, ".npy")])
-def test_what_is_written_is_read_again(tmp_path, channels, suffix):
-    image = torch.rand(channels, 6, 5) * 2 - 1
-    write_image(tmp_path / f"a{suffix}", image)
-    tolerance = 1e-6 if suffix == ".npy" else 1 / 255
-    torch.testing.assert_close(tensor(tmp_path / f"a{suffix}", channels), image, rtol=0, atol=tolerance)
-
-
-def test_pictures_have_1_3_or_4_channels(tmp_path):
-    with pytest.raises(OutputError, match="a.png: expected a suffix such as .npy, since it has 2 channels"):
-        write_image(tmp_path / "a.png", torch.zeros(2, 4, 4))
