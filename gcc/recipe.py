@@ -104,8 +104,8 @@ class Recipe(metaclass=_AcceptsOldFields):
     size: int
     """Height and width of the training images in pixels."""
     range: str | None = None
-    """Values that mean black and white in image files with more than 8 bits, such as `0..4095`; those outside are clipped. None takes the
-    whole range of unsigned integers, and -1 to 1 for floating-point numbers."""
+    """Values that mean black and white in image files with more than 8 bits, such as `0..4095`; those outside are clipped. None takes 0 to
+    65535 for 16 bits, and -1 to 1 for floating-point numbers."""
     ngf: int = 64
     """Width of the teacher's generator (Table I, ngf)."""
     ndf: int = 64
