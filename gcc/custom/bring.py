@@ -67,6 +67,9 @@ def family_for(
         sizes = {name: value for name, value in settings.items() if name in SHAPE_FIELDS and name in fields(type(recipe))}
         example = torch.zeros(family.input_shape_of(changed(recipe, sizes)))
     require_values(own, (example,))
+    _require_float32("generator", own)
+    if discriminator is not None:
+        _require_float32("discriminator", discriminator)
     own = copy_of(own).cpu().requires_grad_(True)
     full = family.in_range(own, colours)
     output_shape = _output_shape(full, example[:1].cpu())
@@ -102,6 +105,17 @@ def name_of(network: nn.Module) -> str:
     """Return the name of the class of a network."""
     kind = type(unwrapped(network)[0])
     return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _require_float32(name: str, network: nn.Module) -> None:
+    """Refuse weights in another precision than training uses.
+
+    Raises:
+        GccError: a weight is not in float32.
+    """
+    others = {str(parameter.dtype).removeprefix("torch.") for parameter in network.parameters()} - {"float32"}
+    if others:
+        raise GccError(f"the {name} has weights in {', '.join(sorted(others))}: expected float32; call `{name}.float()` first")
 
 
 def _output_shape(generator: nn.Module, example: Tensor) -> tuple[int, ...]:

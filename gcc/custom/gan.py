@@ -27,6 +27,8 @@ from gcc.utils.arguments import shown
 
 R = TypeVar("R", bound=Recipe)
 TAKEN_NAMES = {"G", "distill_G", "distill_D", "imbalance", "arch", "D_real", "D_fake", "D_penalty"}
+RESHAPING = ("View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Permute", "Clone")
+"""The beginnings of the names of autograd's nodes that only change a tensor's shape."""
 GENERATOR_TAPS, DISCRIMINATOR_TAPS = 4, 2
 """Numbers of distilled layers, as in most rows of Table II."""
 
@@ -148,6 +150,10 @@ class CustomGAN(Architecture[R], abc.ABC, Generic[R]):
                     f"the discriminator returns {type(logits).__name__}: expected its logits as one tensor; of several scales, join the "
                     "flattened logits by torch.cat"
                 )
+            if self.recipe.gan_mode != "lsgan" and _are_probabilities(logits):
+                raise GccError(
+                    f"the discriminator ends with a sigmoid, and the losses of {self.recipe.gan_mode} expect logits: leave the sigmoid out"
+                )
             generator = _of_images(full, generator, self.example_input())
             discriminator = _of_images(network, discriminator, images)
         return Taps(_evenly(generator[:-1], GENERATOR_TAPS), _evenly(discriminator[:-1], DISCRIMINATOR_TAPS))
@@ -156,6 +162,14 @@ class CustomGAN(Architecture[R], abc.ABC, Generic[R]):
         """Return zeros of the shape that the discriminator gets, for one sample."""
         batch = self.example_batch()
         return self.pairs(batch, self.example_samples(batch))["D"].real
+
+
+def _are_probabilities(logits: Tensor) -> bool:
+    """Return whether a tensor with a graph is the output of a sigmoid, in whatever shape."""
+    node = logits.grad_fn
+    while node is not None and node.name().startswith(RESHAPING):
+        node = node.next_functions[0][0]
+    return node is not None and node.name().startswith("Sigmoid")
 
 
 def _of_images(network: nn.Module, paths: Sequence[str], example: Tensor) -> list[str]:

@@ -121,6 +121,7 @@ def test_the_channels_of_a_generator_are_found(task, channels, fields):
         ),
         ({"generator": torch.nn.Flatten(), "task": "paired", "size": 8}, r"returns \(1, 192\): expected images"),
         ({"teacher": Teacher.create("pix2pix"), "generator": Translator(), "task": "paired"}, "leave out either"),
+        ({"generator": Translator().half(), "task": "paired"}, r"the generator has weights in float16: .*`generator.float\(\)`"),
         ({}, "no teacher: expected Teacher.create"),
         ({"teacher": Translator()}, "is not a teacher: expected Teacher.create"),
     ],
@@ -134,6 +135,21 @@ def test_families_do_not_inherit(tmp_path):
     run = gcc.Compressor(gcc.Teacher.create("pix2pix"), start="inherited", epochs=1)
     with pytest.raises(GccError, match="students of pix2pix start with fresh weights"):
         run.check()
+
+
+@pytest.mark.parametrize(
+    ("last", "gan_mode", "is_refused"),
+    [(torch.nn.Sigmoid(), "vanilla", True), (torch.nn.Sequential(torch.nn.Sigmoid(), torch.nn.Flatten()), "hinge", True)]
+    + [(torch.nn.Sigmoid(), "lsgan", False), (torch.nn.Flatten(), "vanilla", False)],
+)
+def test_probabilities_are_refused_where_the_loss_expects_logits(last, gan_mode, is_refused):
+    critic = torch.nn.Sequential(Critic(), last)
+    family = Teacher.of(Translator(), "paired", critic, size=32).architecture({"gan_mode": gan_mode, "size": 32})
+    if is_refused:
+        with pytest.raises(GccError, match="ends with a sigmoid"):
+            family.taps()
+    else:
+        assert family.taps().discriminator
 
 
 class Scales(Critic):
