@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ from gcc.models.value_range import ValueRange, require_range
 
 FIELDS = ("made_by", "input_shape", "output_shape", "size_multiple", "value_range", "channels", "zoo", "discriminator")
 LARGEST_SIZE, LARGEST_WIDTH = 1 << 20, 1 << 16
+MOST_VALUES = 1 << 28
+"""The most values of one sample, which are 1 GB."""
 
 
 def describe(networks: CustomNetworks) -> dict[str, Any]:
@@ -88,7 +91,8 @@ def _range(value: Any) -> ValueRange:
 
 
 def _shape(name: str, value: Any) -> tuple[int, ...]:
-    if not isinstance(value, list) or not 2 <= len(value) <= 5 or value[0] != 1 or not all(_is_count(size, LARGEST_SIZE) for size in value):
+    is_shape = isinstance(value, list) and 2 <= len(value) <= 5 and value[0] == 1 and all(_is_count(size, LARGEST_SIZE) for size in value)
+    if not is_shape or math.prod(value) > MOST_VALUES:
         raise ArtifactError(f"{name} = {value!r}: expected the shape of one sample, such as [1, 3, 64, 64]")
     return tuple(value)
 

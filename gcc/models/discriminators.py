@@ -65,7 +65,7 @@ class DCGANDiscriminator(nn.Module):
         channels: channels of the input.
         size: height and width of the input, 8, 16, 32 and so on.
         ndf: width of `conv1`, doubled by each of the others.
-        gate: inserted after the norm and before the activation of every convolution except `logits`.
+        gate: inserted after the norm and before the activation of every convolution except `head`.
 
     Raises:
         RecipeError: the size is not a power of two from 8 up.
@@ -85,7 +85,7 @@ class DCGANDiscriminator(nn.Module):
             convolution = nn.Conv2d(before, width, 4, 2, 1, bias=not normed)
             self.add_module(f"conv{level}", nn.Sequential(convolution, norm, gate(width), nn.LeakyReLU(0.2)))
             before = width
-        self.logits = nn.Conv2d(before, 1, 4)
+        self.head = nn.Conv2d(before, 1, 4)
 
     def forward(self, image: Tensor) -> Tensor:
         """Map images (N, channels, S, S) to logits (N, 1, 1, 1)."""

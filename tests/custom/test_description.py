@@ -30,6 +30,7 @@ def test_a_description_says_what_the_networks_are():
         ("made_by", "a\x1b[31m", "made_by"),
         ("input_shape", [2, 3, 16, 16], "input_shape"),
         ("input_shape", [1, 3, 16, 1 << 40], "input_shape"),
+        ("input_shape", [1, 3, 1 << 20, 1 << 20], "input_shape"),
         ("input_shape", [1, 3, True, 16], "input_shape"),
         ("output_shape", "1", "output_shape"),
         ("size_multiple", 0, "size_multiple"),

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from gcc.errors import RecipeError
-from gcc.recipe import GanMode, Recipe
-from gcc.registry import Architecture, Batch, EvalSample, Gate, Networks, Pair, Samples, Taps, Width, no_gate
+from gcc.models.discriminators import DCGANDiscriminator
+from gcc.models.tasks import FromNoise, NoiseRecipe
+from gcc.recipe import GanMode
+from gcc.registry import Gate, Taps, Width, no_gate
 
 
 @dataclass(frozen=True, kw_only=True)
-class DCGANRecipe(Recipe):
+class DCGANRecipe(NoiseRecipe):
     """The paper's training (section 4), which has no student; the paper does not state the number of epochs."""
-
-    ranges = {**Recipe.ranges, "z_dim": (1, 65536)}
 
     size: int = 64
     ngf: int = 128
@@ -28,7 +28,6 @@ class DCGANRecipe(Recipe):
     batch_size: int = 128
     gan_mode: GanMode = "vanilla"
     z_dim: int = 100
-    """Length of the noise vector from which an image is generated."""
 
 
 class Generator(nn.Module):
@@ -37,10 +36,11 @@ class Generator(nn.Module):
     Args:
         widths: channels of `up1` .. `up{levels}`.
         z_dim: length of the noise vector.
+        channels: channels of the image.
         levels: number of levels; the image has 2^(levels + 2) pixels on each side.
     """
 
-    def __init__(self, widths: Mapping[str, int], z_dim: int, levels: int) -> None:
+    def __init__(self, widths: Mapping[str, int], z_dim: int, channels: int, levels: int) -> None:
         super().__init__()
         before = z_dim
         for level in range(1, levels + 1):
@@ -49,50 +49,18 @@ class Generator(nn.Module):
             convolution = nn.ConvTranspose2d(before, width, 4, stride, padding, bias=False)
             self.add_module(f"up{level}", nn.Sequential(convolution, nn.BatchNorm2d(width), nn.ReLU()))
             before = width
-        self.head = nn.Sequential(nn.ConvTranspose2d(before, 3, 4, 2, 1), nn.Tanh())
+        self.head = nn.Sequential(nn.ConvTranspose2d(before, channels, 4, 2, 1), nn.Tanh())
 
     def forward(self, z: Tensor) -> Tensor:
-        """Map noise (N, Z) to images (N, 3, S, S) in [-1, 1]."""
+        """Map noise (N, Z) to images (N, C, S, S) in [-1, 1]."""
         features = z[:, :, None, None]
         for layer in self.children():
             features = layer(features)
         return features
 
 
-class Discriminator(nn.Module):
-    """Convolutions `conv1` .. `conv{levels}` that halve the size down to 4x4, and one logit per image.
-
-    Args:
-        ndf: width of the first convolution, doubled by each of the others.
-        levels: number of these convolutions.
-        gate: inserted after the norm of each of them.
-    """
-
-    def __init__(self, ndf: int, levels: int, gate: Gate) -> None:
-        super().__init__()
-        before = 3
-        for level in range(1, levels + 1):
-            width = ndf << (level - 1)
-            normed = level > 1
-            norm = nn.BatchNorm2d(width) if normed else nn.Identity()
-            convolution = nn.Conv2d(before, width, 4, 2, 1, bias=not normed)
-            self.add_module(f"conv{level}", nn.Sequential(convolution, norm, gate(width), nn.LeakyReLU(0.2)))
-            before = width
-        self.head = nn.Conv2d(before, 1, 4)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Map images (N, 3, S, S) to logits (N, 1, 1, 1)."""
-        for layer in self.children():
-            image = layer(image)
-        return image
-
-
-class DCGAN(Architecture[DCGANRecipe]):
+class DCGAN(FromNoise[DCGANRecipe]):
     """DCGAN: images from noise by transposed convolutions and batch norm."""
-
-    samples = "images"
-    demo_source = "portraits"
-    paired = False
 
     def __init__(self, recipe: DCGANRecipe) -> None:
         super().__init__(recipe)
@@ -114,37 +82,19 @@ class DCGAN(Architecture[DCGANRecipe]):
         return {f"up{level}": Width(base << (self.levels - level)) for level in range(1, self.levels + 1)}
 
     def build_generator(self, widths: Mapping[str, int]) -> nn.Module:
-        return Generator(widths, self.recipe.z_dim, self.levels)
+        return Generator(widths, self.recipe.z_dim, self.recipe.output_nc, self.levels)
 
     def build_discriminator(self, gate: Gate = no_gate) -> nn.Module:
-        return Discriminator(self.recipe.ndf, self.levels, gate)
+        return DCGANDiscriminator(self.recipe.output_nc, self.recipe.size, self.recipe.ndf, gate)
 
     def initialise(self, network: nn.Module) -> None:
         for module in network.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.normal_(module.weight, 0.0, 0.02)
 
-    def example_input(self) -> Tensor:
-        return torch.zeros(1, self.recipe.z_dim)
-
-    def example_batch(self) -> Batch:
-        return {"real": torch.zeros(1, 3, self.recipe.size, self.recipe.size), "z": self.example_input()}
-
     def sample_z(self, random: np.random.Generator) -> Tensor:
         return torch.from_numpy(random.uniform(-1, 1, self.recipe.z_dim).astype(np.float32))
-
-    def generate(self, generators: Networks, batch: Batch) -> Samples:
-        return {"fake": generators["G"](batch["z"])}
-
-    def pairs(self, batch: Batch, samples: Samples) -> dict[str, Pair]:
-        return {"D": Pair(batch["real"], samples["fake"])}
 
     def taps(self) -> Taps:
         # The second layer and the one before the last, as in Table II for SAGAN, which also starts from noise.
         return Taps(generator=("up2.2", f"up{self.levels}.2"), discriminator=("conv2.3", f"conv{self.levels}.3"))
-
-    def visuals(self, batch: Batch, fake: Mapping[str, Samples]) -> dict[str, Tensor]:
-        return {title: samples["fake"] for title, samples in fake.items()} | {"real": batch["real"]}
-
-    def eval_samples(self, batch: Batch, samples: Samples) -> dict[str, EvalSample]:
-        return {"G": EvalSample(batch, samples["fake"], source="z", target="real")}
