@@ -35,7 +35,7 @@ from gcc.training.loss_tree import leaves
 from gcc.training.step_runner import GraphedStep
 
 TINY: Mapping[str, Mapping[str, Any]] = {
-    "pix2pix": {"size": 32, "ngf": 8, "ndf": 8, "prune_width": 8, "batch_size": 4, "budget": "40%"},
+    "pix2pix": {"ema_decay": 0.9, "size": 32, "ngf": 8, "ndf": 8, "prune_width": 8, "batch_size": 4, "budget": "40%"},
     "cyclegan": {"size": 32, "ngf": 8, "ndf": 8, "prune_width": 8, "n_blocks": 2, "batch_size": 4, "budget": "40%", "pool_size": 6},
     "sagan": {"size": 32, "ngf": 8, "ndf": 8, "prune_width": 8, "batch_size": 4, "budget": "60%"},
     "srgan": {"size": 32, "ngf": 8, "ndf": 8, "prune_width": 8, "batch_size": 4, "budget": "40%", "pretrain_epochs": 0},
