@@ -170,13 +170,13 @@ def test_training_starts_from_a_pretrained_teacher_which_may_stay_frozen(arch, t
     teacher = Teacher.load(tmp_path / "teacher")
     frozen = Compressor(teacher, train_teacher=False, **settings)
     frozen.run()
-    for name, artifact in teacher.pretrained.items():
-        saved = artifact.network().state_dict()
+    for name, trained in teacher.generators().items():
+        saved = trained.state_dict()
         assert all(torch.equal(value, saved[key]) for key, value in frozen.teacher.generators[name].state_dict().items())
     run = Compressor(teacher, **settings)
     start, _ = teacher_networks(run.context, run.recipe.ngf, "teacher")
-    for name, artifact in teacher.pretrained.items():
-        saved = artifact.network().state_dict()
+    for name, trained in teacher.generators().items():
+        saved = trained.state_dict()
         assert all(torch.equal(value, saved[key]) for key, value in start[name].state_dict().items())
     run.run()
     assert any(not torch.equal(value, saved[key]) for key, value in run.teacher.generators[name].state_dict().items())

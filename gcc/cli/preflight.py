@@ -170,11 +170,11 @@ def weights_of_teacher(context: RunContext) -> Finding:
     teacher = context.teacher
     teacher_networks(context, context.recipe.ngf, "teacher")
     width = context.recipe.ngf
-    text = f"{teacher.describe(width) if teacher.custom else f'width {width}'}: {context.teacher_cost()}"
+    network = teacher.describe(width) if context.architecture.has_one_width else f"width {width}"
+    text = f"{network}: {context.teacher_cost()}"
     if context.teacher_note:
         return Finding("teacher", "warning", f"{text}; {context.teacher_note}; use a teacher with discriminators if there is one")
-    origin = f"from {teacher.folder}" if teacher.pretrained else "as given" if teacher.is_trained else "untrained"
-    return Finding("teacher", "ok", f"{text}, {origin}")
+    return Finding("teacher", "ok", f"{text}, {teacher.networks.origin}")
 
 
 def weights_of_losses(context: RunContext) -> Finding:

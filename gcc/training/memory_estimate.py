@@ -21,6 +21,7 @@ from gcc.training.context import RunContext, Stream
 from gcc.training.loss_tree import LossTree
 from gcc.training.precision import ExecutionConfig
 from gcc.training.teacher import Teacher
+from gcc.training.teacher_networks import Untrained
 
 
 class Cooperation(Protocol):
@@ -74,7 +75,7 @@ def _fake_context(context: RunContext) -> RunContext:
     """Return a copy of a context whose networks have no values."""
     cpu, dtype = torch.device("cpu"), context.execution.dtype
     fake = copy(context)
-    fake.device, fake.teacher = cpu, Teacher(context.arch, context.teacher.settings)
+    fake.device, fake.teacher = cpu, Teacher(context.arch, context.teacher.settings, Untrained(context.arch))
     # A gradient scaler looks at values. bfloat16 takes as much memory as float16, and needs none.
     fake.execution = FakeExecution(cpu, torch.bfloat16 if dtype == torch.float16 else dtype, micro_batch=context.execution.micro_batch)
     fake.auxiliary = {name: deepcopy(network).to(cpu) for name, network in context.auxiliary.items()}

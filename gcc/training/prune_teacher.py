@@ -19,6 +19,7 @@ from gcc.pruning.search import score_family, widths_of_family
 from gcc.registry import METRICS
 from gcc.training.result import GeneratorReport, TrainedPair
 from gcc.training.teacher import Teacher
+from gcc.training.teacher_networks import Own
 from gcc.utils.files import require_empty
 
 
@@ -34,7 +35,7 @@ def prune_teacher(teacher: Teacher, out: Path, settings: Mapping[str, Any]) -> d
         GccError: a field is invalid, the metric needs training, the budget is out of reach, or the student is not proven.
         OutputError: the folder contains something, or cannot be written.
     """
-    if teacher.custom is None:
+    if not isinstance(teacher.networks, Own):
         raise GccError(f"{teacher.arch} is a family, whose students do not inherit weights: use `gcc compress`")
     require_empty(out)
     architecture = teacher.architecture(settings)

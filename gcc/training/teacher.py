@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gcc.artifacts.config import Artifact
-from gcc.artifacts.model import has_discriminators, load_matching_weights, read, read_discriminators, resolve_location
+from gcc.artifacts.model import read, resolve_location
 from gcc.custom.bring import family_for, with_discriminator
 from gcc.custom.gan import CustomGAN
 from gcc.custom.zoo import VALUE_RANGE, read_zoo_model
 from gcc.errors import ArtifactError, RecipeError
-from gcc.models.calls import copy_of
 from gcc.models.value_range import USUAL
 from gcc.pruning.prune_width import width_for_budget
 from gcc.recipe import LENGTH_FIELDS, Recipe, changed, renamed, with_size_fields
 from gcc.registry import ARCHITECTURES, Architecture, Networks
+from gcc.training.teacher_networks import Own, Saved, TeacherNetworks, Untrained
 from gcc.utils.arguments import checked_arguments
 from gcc.utils.notebook import html_table
-from gcc.utils.weights import digest_of_tensors, short_sha256
 
 IMPLIED: Mapping[str, Mapping[str, Any]] = {
     "budget": {"mac_counter": "exact"},
@@ -41,18 +38,14 @@ class Teacher:
     """A teacher of one GAN family.
 
     Attributes:
-        arch: name of the architecture.
+        arch: name of the architecture, or of the task of networks that the user brings.
         settings: recipe fields that differ from the defaults.
-        pretrained: the saved generators by name, if the teacher is pretrained.
-        folder: where they are saved.
-        custom: the family of the networks that the user brings, in place of an installed architecture.
+        networks: what it starts with.
     """
 
     arch: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    pretrained: Mapping[str, Artifact] = field(default_factory=dict)
-    folder: Path | None = None
-    custom: type[CustomGAN[Any]] | None = None
+    settings: Mapping[str, Any]
+    networks: TeacherNetworks
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in self._facts().items())})"
@@ -61,8 +54,7 @@ class Teacher:
         return html_table(type(self).__name__, [], {name: [value] for name, value in self._facts().items()})
 
     def _facts(self) -> dict[str, str]:
-        weights = f"pretrained in {self.folder}" if self.folder else "as given" if self.custom else "not pretrained"
-        return {"arch": self.arch, "weights": weights} | {name: str(value) for name, value in self.settings.items()}
+        return {"arch": self.arch, "weights": self.networks.origin} | {name: str(value) for name, value in self.settings.items()}
 
     @classmethod
     @checked_arguments
@@ -77,7 +69,7 @@ class Teacher:
             PluginError: no such architecture is installed.
         """
         ARCHITECTURES.load(arch)
-        return cls(arch, settings)
+        return cls(arch, settings, Untrained(arch))
 
     @classmethod
     @checked_arguments
@@ -121,7 +113,7 @@ class Teacher:
             gates=gates,
             settings=settings,
         )
-        return cls(task, {**found, **settings}, custom=family)
+        return cls(task, {**found, **settings}, Own(family))
 
     @classmethod
     @checked_arguments
@@ -141,7 +133,7 @@ class Teacher:
         model = read_zoo_model(Path(file), key)
         example = torch.zeros(1, model.channels, model.size, model.size)
         family, found = family_for(task, model.network, example=example, value_range=VALUE_RANGE, zoo=model.description, settings=settings)
-        return cls(task, {**found, **settings}, custom=family)
+        return cls(task, {**found, **settings}, Own(family))
 
     @classmethod
     @checked_arguments
@@ -168,49 +160,41 @@ class Teacher:
                 raise ArtifactError(f"{folder} has the discriminators of {first.arch}, which are not your own: leave `discriminator` out")
             family = with_discriminator(first.family, discriminator)
             pretrained = {name: replace(artifact, family=family) for name, artifact in pretrained.items()}
-        return cls(first.arch, pretrained=pretrained, folder=folder)
+        return cls(first.arch, {}, Saved(folder, pretrained))
 
     @property
     def family(self) -> type[Architecture[Any]]:
         """The family."""
-        saved = next((artifact.family for artifact in self.pretrained.values()), None)
-        return self.custom or saved or ARCHITECTURES.load(self.arch)
+        return self.networks.family
+
+    @property
+    def folder(self) -> Path | None:
+        """Where its networks are saved, if they are."""
+        return self.networks.folder
 
     @property
     def factory(self) -> Callable[[], nn.Module] | None:
         """What makes the full generator, for reading students, if it is one of the user's own code."""
-        networks = getattr(self.family, "networks", None)
-        return networks.own if networks is not None and networks.zoo is None else None
+        return self.networks.factory
 
     @property
     def is_trained(self) -> bool:
         """Whether its generators have trained weights."""
-        return bool(self.pretrained) or self.custom is not None
+        return self.networks.is_trained
 
     @property
     def has_discriminators(self) -> bool:
         """Whether trained discriminators come with trained generators; true for a teacher that is not trained."""
-        if self.custom is not None:
-            return self.custom.networks.discriminator is not None
-        networks = getattr(self.family, "networks", None)
-        if networks is not None and networks.made_discriminator and networks.discriminator is None:
-            return False
-        return self.folder is None or has_discriminators(self.folder)
+        return self.networks.has_discriminators
 
-    @cached_property
-    def digests(self) -> dict[str, str]:
+    @property
+    def digests(self) -> Mapping[str, str]:
         """Digests of the weights that were given: of every file of its folder, or of every network that the user brings."""
-        if self.custom is not None:
-            networks = {"generator": self.custom.networks.generator, "discriminator": self.custom.networks.discriminator}
-            return {name: digest_of_tensors(network.state_dict()) for name, network in networks.items() if network is not None}
-        folder = self.folder
-        return {str(path.relative_to(folder)): short_sha256(path) for path in sorted(folder.glob("**/*.safetensors"))} if folder else {}
+        return self.networks.digests
 
     def describe(self, width: int) -> str:
         """Describe the teacher, whose generator has a width, in a few words."""
-        if self.custom is not None:
-            return f"{self.custom.networks.made_by}, {self.arch}"
-        return f"{self.arch} of width {width}, {'pretrained' if self.is_trained else 'not pretrained'}"
+        return self.networks.describe(self.arch, width)
 
     @property
     def note(self) -> str:
@@ -224,9 +208,7 @@ class Teacher:
         Raises:
             ArtifactError: a file is damaged.
         """
-        if self.custom is not None:
-            return {"G": copy_of(self.custom.networks.generator)}
-        return {name: artifact.network() for name, artifact in self.pretrained.items()}
+        return self.networks.generators()
 
     def load_into(self, generators: Networks, discriminators: Networks) -> None:
         """Load the pretrained weights, if there are any, into networks of the same shapes.
@@ -234,16 +216,7 @@ class Teacher:
         Raises:
             ArtifactError: the files are damaged, or the networks are of another shape.
         """
-        if self.custom is not None:
-            self.custom.networks.load_into(generators["G"], discriminators["D"])
-        if self.folder is None:
-            return
-        saved = self.generators()
-        architecture = next(iter(self.pretrained.values())).architecture
-        saved_discriminators = read_discriminators(self.folder, architecture) if self.has_discriminators else {}
-        for networks, pretrained in ((generators, saved), (discriminators, saved_discriminators)):
-            for name, network in pretrained.items():
-                load_matching_weights(networks[name], network, self.folder, "teacher")
+        self.networks.load_into(generators, discriminators)
 
     def architecture(self, settings: Mapping[str, Any]) -> Architecture[Any]:
         """Return the architecture bound to its published recipe, or to the recipe that a pretrained teacher was trained with.
@@ -259,29 +232,25 @@ class Teacher:
             BudgetError: the budget cannot be read.
             RecipeError: a field is unknown or out of range, or both `epochs` and `steps` are given.
         """
-        return self._bound(self.family, self.family.published(), settings)
+        return self._bound(self.networks.published(), settings)
 
     def demo_architecture(self, settings: Mapping[str, Any]) -> Architecture[Any]:
         """Return the architecture as `architecture` does, from the recipe for demo data instead of the published one."""
-        return self._bound(self.family, self.family.demo(), settings)
+        return self._bound(self.networks.demo(), settings)
 
     def architecture_for(self, data: object, settings: Mapping[str, Any]) -> Architecture[Any]:
         """Return the architecture that a run on `data` has: `demo_architecture` if it is None, and `architecture` otherwise."""
         return self.demo_architecture(settings) if data is None else self.architecture(settings)
 
-    def _bound(self, family: type[Architecture[Any]], recipe: Recipe, settings: Mapping[str, Any]) -> Architecture[Any]:
-        fixed: dict[str, Any] = {}
-        if self.pretrained:
-            # All generators of a teacher have the same recipe.
-            artifact = next(iter(self.pretrained.values()))
-            recipe, fixed = artifact.recipe, artifact.architecture.fixed_by_weights()
+    def _bound(self, recipe: Recipe, settings: Mapping[str, Any]) -> Architecture[Any]:
         settings = self._with_own(settings)
         _require_possible(self.arch, recipe, settings)
         has_other_size = changed(recipe, settings).size != recipe.size
-        recipe = changed(recipe, (fixed if has_other_size else {}) | _implied(recipe, settings) | settings)
+        fixed = self.networks.fixed_at_another_size() if has_other_size else {}
+        recipe = changed(recipe, {**fixed, **_implied(recipe, settings), **settings})
         if settings.keys() & {"budget", "ngf"} and "prune_width" not in settings:
-            recipe = changed(recipe, {"prune_width": width_for_budget(family(recipe))})
-        return family(recipe)
+            recipe = changed(recipe, {"prune_width": width_for_budget(self.family(recipe))})
+        return self.family(recipe)
 
     def _with_own(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return the settings, and the teacher's own ones that they do not replace. Any length or size replaces the teacher's."""

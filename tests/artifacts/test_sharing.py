@@ -93,7 +93,7 @@ def test_a_teacher_comes_with_its_discriminators_and_its_generators(saved, hub, 
     push(saved / "cyclegan" / "teacher", "user/horses", private=True)
     assert "user/horses" in hub.private
     teacher = Teacher.load("hf://user/horses")
-    assert teacher.has_discriminators and teacher.pretrained.keys() == {"A2B", "B2A"}
+    assert teacher.has_discriminators and teacher.generators().keys() == {"A2B", "B2A"}
     with pytest.raises(ArtifactError, match="contains the generators A2B, B2A: name one"):
         load("hf://user/horses")
     assert same(load("hf://user/horses/A2B"), load(saved / "cyclegan" / "teacher" / "A2B"))

@@ -147,7 +147,7 @@ def test_a_teacher_without_discriminators_is_a_warning(tmp_path):
         findings = preflight(Teacher.load(tmp_path / "teacher"), {}, None, None, **arguments)
         return {finding.title: finding for finding in findings}
 
-    check(look(), "teacher", "ok", f"from {tmp_path / 'teacher'}")
+    check(look(), "teacher", "ok", f"pretrained in {tmp_path / 'teacher'}")
     check(look(), "memory", "ok")
     (tmp_path / "teacher" / "discriminators.safetensors").unlink()
     check(look(), "teacher", "warning", "has no discriminators")

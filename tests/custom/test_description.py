@@ -12,7 +12,7 @@ from gcc.errors import ArtifactError
 from gcc.training.teacher import Teacher
 from tests.helpers.custom_toys import Translator
 
-NETWORKS = Teacher.of(Translator(), "paired", size=16, value_range=(0, 255)).custom.networks
+NETWORKS = Teacher.of(Translator(), "paired", size=16, value_range=(0, 255)).family.networks
 DESCRIPTION = describe(NETWORKS)
 
 

@@ -14,7 +14,7 @@ from tests.helpers.custom_toys import CUSTOM, Images, Translator, settings_of
 
 
 def networks_of(generator, **settings):
-    return Teacher.of(generator, "paired", size=16, **settings).custom.networks
+    return Teacher.of(generator, "paired", size=16, **settings).family.networks
 
 
 @torch.no_grad()

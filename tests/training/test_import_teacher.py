@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from torch import nn
 
 from gcc import Compressor, Teacher, Trainer, load
-from gcc.artifacts.model import read, read_discriminators
+from gcc.artifacts.model import has_discriminators, read, read_discriminators
 from gcc.cli import main
 from gcc.errors import ArtifactError, GccError, OutputError, RecipeError
 from gcc.training.import_teacher import import_generator
@@ -102,7 +102,7 @@ def test_both_directions_together_are_a_teacher(tmp_path):
     with pytest.raises(ArtifactError, match="lacks the generator B2A"):
         Teacher.load(tmp_path / "teacher")
     imported("cyclegan", tmp_path / "latest_net_G_A.pth", tmp_path / "teacher", generator="B2A")
-    assert Teacher.load(tmp_path / "teacher").pretrained.keys() == {"A2B", "B2A"}
+    assert Teacher.load(tmp_path / "teacher").generators().keys() == {"A2B", "B2A"}
 
 
 def test_the_directions_of_domains_with_other_channels_are_one_teacher(tmp_path):
@@ -111,7 +111,7 @@ def test_the_directions_of_domains_with_other_channels_are_one_teacher(tmp_path)
     for name in ("A2B", "B2A"):
         imported("cyclegan", tmp_path / f"{name}.pth", tmp_path / "teacher", generator=name)
     teacher = Teacher.load(tmp_path / "teacher")
-    assert {(artifact.recipe.input_nc, artifact.recipe.output_nc) for artifact in teacher.pretrained.values()} == {(2, 1)}
+    assert {(artifact.recipe.input_nc, artifact.recipe.output_nc) for artifact in teacher.networks.artifacts.values()} == {(2, 1)}
     image = torch.rand(1, 1, 32, 32)
     with torch.no_grad():
         torch.testing.assert_close(teacher.generators()["B2A"](image), back(image), rtol=1e-4, atol=1e-5)
@@ -128,7 +128,7 @@ def test_nothing_is_overwritten(tmp_path):
     imported("cyclegan", tmp_path / "G.pth", out, force=True)
     assert (out / "A2B" / "replaced" / "README.md").read_text() == "mine"
     assert (out / "replaced" / "discriminators.safetensors").read_text() == "of other generators"
-    assert not Teacher("cyclegan", folder=out).has_discriminators
+    assert not has_discriminators(out)
     with pytest.raises(OutputError, match="contains another model"):
         imported("pix2pix", tmp_path / "G.pth", out)
 
@@ -273,7 +273,7 @@ def test_each_discriminator_of_a_cyclegan_is_named(tmp_path):
     assert run_import(*first, *both).exit_code == 0
     second = ["--arch", "cyclegan", "--generator", "B2A", tmp_path / "G_B.pth", out, "--set", "ndf=4"]
     assert run_import(*second).exit_code == 0
-    assert Teacher.load(out).has_discriminators and set(Teacher.load(out).pretrained) == {"A2B", "B2A"}
+    assert Teacher.load(out).has_discriminators and set(Teacher.load(out).generators()) == {"A2B", "B2A"}
     assert "already contains" in run_import(*second, *both).stderr
     assert run_import(*second, *both, "--force").exit_code == 0 and (out / "replaced" / "discriminators.safetensors").exists()
 
@@ -335,7 +335,7 @@ def test_a_teacher_without_discriminators_stays_frozen_where_no_loss_reads_them(
     assert "no discriminators" not in run.plan().get("note", "")
     run.run().save(tmp_path / "run")
     assert not (tmp_path / "run" / "teacher" / "discriminators.safetensors").exists()
-    saved_teacher = teacher.pretrained["G"].network().state_dict()
+    saved_teacher = teacher.generators()["G"].state_dict()
     assert all(torch.equal(value, saved_teacher[key]) for key, value in run.teacher.generators["G"].state_dict().items())
 
 

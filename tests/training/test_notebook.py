@@ -61,7 +61,7 @@ def test_texts_are_short_and_tables_are_complete(finished):
 
 
 def test_tables_escape_their_texts():
-    teacher = Teacher("pix2pix", {"selector": "<script>"})
+    teacher = Teacher.create("pix2pix", selector="<script>")
     assert "&lt;script&gt;" in teacher._repr_html_() and "<script>" not in teacher._repr_html_()
 
 

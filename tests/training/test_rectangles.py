@@ -71,7 +71,7 @@ def test_batches_have_the_recipes_size(tmp_path):
 
 
 def test_a_new_square_size_replaces_a_rectangle():
-    teacher = Teacher("pix2pix", {"size": 64, "image_width": 128})
+    teacher = Teacher.create("pix2pix", size=64, image_width=128)
     assert teacher.architecture({}).recipe.image_width == 128
     assert teacher.architecture({"size": 32, "image_width": None}).recipe.image_width is None
 
@@ -91,7 +91,8 @@ def test_python_takes_a_width_and_a_height(size):
     wide = {"size": 64, "image_width": 96}
     assert changed(Pix2Pix.demo(), {"size": size}) == changed(Pix2Pix.demo(), wide)
     settings = {name: value for name, value in TINY["pix2pix"].items() if name != "size"}
-    assert Teacher.create("pix2pix", size=size).architecture(settings).recipe == Teacher("pix2pix", wide).architecture(settings).recipe
+    expected = Teacher.create("pix2pix", **wide).architecture(settings).recipe
+    assert Teacher.create("pix2pix", size=size).architecture(settings).recipe == expected
     replaced = Teacher.create("pix2pix", size=size).architecture({"size": "32x32"}).recipe
     assert (replaced.size, replaced.image_width) == (32, None)
 
