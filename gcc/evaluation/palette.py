@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from gcc.data.images import to_bytes
 from gcc.errors import DataError
+from gcc.evaluation.flat_colours import NOISE, FlatColours
 from gcc.models.channels import as_rgb
 from gcc.recipe import RGB
 from gcc.registry.dataset import DatasetSource
@@ -50,16 +52,33 @@ def labelled_pairs(source: DatasetSource, most: int) -> LabelledPairs:
     if len(keys) != 2:
         raise DataError(f"miou_small trains on pairs of images: this data has {', '.join(keys) or 'none'}")
     images = {key: torch.stack([to_bytes(as_rgb(sample[key])) for sample in samples]) for key in keys}
+    key, palette = _label_maps(images)
+    (other,) = images.keys() - {key}
+    return LabelledPairs(key, palette, nearest(images[key], palette), images[other])
+
+
+def _label_maps(images: Mapping[str, Tensor]) -> tuple[str, Tensor]:
+    """Return the key of the images in flat colours, and their palette: exact colours if it has some, else colours with noise."""
     faults = []
-    for key, other in (keys, keys[::-1]):
-        palette, covered = palette_of(images[key])
-        if len(palette) <= COLOURS and covered > FLAT:
-            return LabelledPairs(key, palette, nearest(images[key], palette), images[other])
+    for key, maps in images.items():
+        palette, covered = palette_of(maps)
+        if _is_palette(palette, covered):
+            return key, palette
         faults.append(f"in {key} {len(palette)} colours that each have {RARE:.2%} of the pixels cover {covered:.1%}")
+    for key, maps in images.items():
+        colours = FlatColours.of(maps)
+        palette = colours.palette()
+        if _is_palette(palette, colours.covered(palette)):
+            return key, palette
     raise DataError(
         f"miou_small trains on label maps in flat colours: expected at most {COLOURS} that cover more than {FLAT:.0%} of the pixels,"
-        f" and {'; '.join(faults)}; save label maps without loss, and choose a `size` at which they keep their colours"
+        f" and {'; '.join(faults)}, nor are there such colours under JPEG noise of {NOISE} levels; save label maps without loss, and choose"
+        " a `size` at which they keep their colours"
     )
+
+
+def _is_palette(palette: Tensor, covered: float) -> bool:
+    return len(palette) <= COLOURS and covered > FLAT
 
 
 def palette_of(maps: Tensor) -> tuple[Tensor, float]:
