@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -69,6 +70,14 @@ class EvaluatorCollection:
             if extractor.name in self.extractors:
                 raise PluginError(f"two extractors are called {extractor.name}: give `evaluators` that need one of them")
             self.extractors[extractor.name] = extractor(context)
+        self.reporting: dict[str, ImageEvaluator] = {
+            name: evaluator for name, evaluator in self.by_name.items() if isinstance(evaluator, ImageEvaluator) and evaluator.reports_real
+        }
+
+    @property
+    def describers(self) -> dict[str, Extractor | ImageEvaluator]:
+        """What describes the real images, whatever is generated: the extractors, and the evaluators that report the metric of these."""
+        return {**self.extractors, **self.reporting}
 
     def check(self, sample: EvalSample, fake: int, real: int) -> None:
         """Let every evaluator refuse images that it could not evaluate; arguments are those of `Evaluator.check`.
@@ -100,6 +109,17 @@ class EvaluatorCollection:
         evaluators = {name: evaluator for name, evaluator in self.by_name.items() if isinstance(evaluator, ImageEvaluator)}
         return {name: evaluator.compare(_for(evaluator, sample)).cpu() for name, evaluator in evaluators.items()}
 
+    def describe_real(self, sample: EvalSample, names: Collection[str]) -> dict[str, Tensor]:
+        """Return the features of a batch's real images, and their observations in place of the fake ones, on the CPU.
+
+        Args:
+            sample: the batch.
+            names: names of `describers`.
+        """
+        real = EvalSample(sample.batch, sample.real, sample.source, sample.target)
+        observations = {name: evaluator.compare(_for(evaluator, real)).cpu() for name, evaluator in self.reporting.items() if name in names}
+        return self.extract(sample.real, [name for name in names if name in self.extractors]) | observations
+
     def extract(self, images: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
         """Return the features of RGB or grey images (N, C, H, W) in [-1, 1] by the named extractors, on the CPU."""
         pixels = to_bytes(as_rgb(images))
@@ -123,14 +143,22 @@ class EvaluatorCollection:
                 metrics[MetricKey(name, subset)] = evaluator.distance(fake[extractor], real[extractor])
         return metrics
 
-    def protocol(self, key: MetricKey, images: ImageCounts) -> str:
-        """Return how a metric was computed: numbers and sizes of images, resizing, and trained weights."""
+    def protocol(self, key: MetricKey, images: ImageCounts, real: Features = MappingProxyType({})) -> str:
+        """Return how a metric was computed: numbers and sizes of images, resizing, and trained weights.
+
+        Args:
+            key: the metric.
+            images: numbers and sizes of the images.
+            real: observations of all real images, by the names of the evaluators that report the metric of these.
+        """
         evaluator = self.by_name[key.evaluator]
         sizes = " against ".join(dict.fromkeys(_size(sizes) for sizes in (images.sizes, images.real_sizes) if sizes))
         if images.channels != RGB:
             sizes += ", grey repeated as RGB" if evaluator.needs_rgb else f", {counted(images.channels, 'channel')} in place of RGB"
         if not isinstance(evaluator, SetEvaluator):
             parts = [f"{images.fake:,} images", sizes, evaluator.protocol]
+            if key.evaluator in self.reporting and key.evaluator in real:
+                parts.append(f"the real images reach {self.reporting[key.evaluator].aggregate(real[key.evaluator]):.1f} {evaluator.unit}")
         else:
             extractor = self.extractors[evaluator.extractor.name]
             parts = [f"{images.fake:,} fake against {images.real:,} real images", sizes, extractor.protocol, evaluator.protocol]

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from gcc.errors import DataError
+from gcc.evaluation.networks.trained import file_and_digest
 from gcc.evaluation.ssim import WINDOW, structural_similarity
 from gcc.registry.evaluator import EvalContext, ImageEvaluator
 from gcc.registry.types import EvalSample
 from gcc.utils.optional import needed
-from gcc.utils.weights import read_matching, short_sha256
+from gcc.utils.weights import read_matching
 
 HINT = "torchvision fetches them (torchvision.models.alexnet(weights='DEFAULT'))"
 LEAST = 31
@@ -41,7 +42,7 @@ class LPIPS(ImageEvaluator):
         trunk = _named_as_in_torchvision(self._network.net)
         for name, tensor in read_matching(path, trunk, "alexnet of torchvision", ignored_prefixes=("classifier.",)).items():
             trunk[name].copy_(tensor)
-        self._weights = f"{path.name} (sha256 {short_sha256(path)})"
+        self._weights = file_and_digest(path)
 
     @property
     def protocol(self) -> str:

@@ -72,14 +72,14 @@ class _Accumulator:
     real: FeatureBuffer = field(default_factory=FeatureBuffer)
 
     def add(self, sample: EvalSample, evaluators: EvaluatorCollection, missing: Mapping[str, Collection[str]]) -> None:
-        """Add a batch; its real images only pass the extractors in `missing`, which lists names by the images' key."""
+        """Add a batch; its real images only pass the describers in `missing`, which lists names by the images' key."""
         self.source, self.target = sample.source, sample.target
         self.finite = self.finite and bool(sample.fake.isfinite().all())
         self.sizes.add((sample.fake.shape[-2], sample.fake.shape[-1]))
         self.channels = sample.fake.shape[1]
         self.compared.add(evaluators.compare(sample))
         self.fake.add(evaluators.extract(sample.fake, evaluators.extractors))
-        self.real.add(evaluators.extract(sample.real, missing[sample.target]))
+        self.real.add(evaluators.describe_real(sample, missing[sample.target]))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as nested plain values and tensors."""
@@ -130,7 +130,7 @@ class SplitEvaluation:
         self.ranks = ranks
         self.protocols: dict[str, dict[MetricKey, str]] = {}
         """How each metric was computed, by generator; filled by `evaluate`."""
-        self._real = RealFeatures(source, evaluators.extractors, evaluators.context.store)
+        self._real = RealFeatures(source, evaluators.describers, evaluators.context.store)
 
     def check(self) -> None:
         """Let the evaluators refuse images that they could not evaluate: they get a real image of each size and subset as if it were fake.
@@ -194,7 +194,7 @@ class SplitEvaluation:
         if images.finite:
             metrics = self.evaluators.compute(images.compared.concatenated(), images.fake.concatenated(num_fake), features, subset)
         counts = ImageCounts(num_fake, num_real, images.sizes, channels=images.channels)
-        return metrics, {key: self.evaluators.protocol(key, counts) for key in metrics}
+        return metrics, {key: self.evaluators.protocol(key, counts, features) for key in metrics}
 
     def _num_unique(self, images: EvalSample | _Accumulator, count: int) -> tuple[int, int]:
         """Return how many different fake and real images there are among `count` samples."""

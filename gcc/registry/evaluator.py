@@ -118,6 +118,9 @@ class Evaluator(AcceptsOldNames, abc.ABC):
 class ImageEvaluator(Evaluator):
     """Compares every generated image with its ground-truth image or with that image's labels."""
 
+    reports_real: ClassVar[bool] = False
+    """Whether the protocol also reports the metric of the real images in place of the generated ones."""
+
     @abc.abstractmethod
     def compare(self, sample: EvalSample) -> Tensor:
         """Return an observation per image, (N, ...)."""

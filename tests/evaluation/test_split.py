@@ -13,7 +13,7 @@ from gcc.errors import GccError
 from gcc.evaluation.collection import EvaluatorCollection
 from gcc.evaluation.split import SplitEvaluation, evaluating_generators, load_samples
 from gcc.models.pix2pix import Pix2Pix
-from gcc.registry import DatasetSource, EvalContext, Extractor, MetricKey, SetEvaluator
+from gcc.registry import DatasetSource, EvalContext, Extractor, ImageEvaluator, MetricKey, SetEvaluator
 from gcc.utils.distributed import Ranks
 from gcc.utils.weights import Weights
 from tests.helpers.families import TINY
@@ -188,6 +188,32 @@ def test_sets_are_compared_by_their_unique_images_and_real_features_are_computed
     assert split_evaluation(Identified(5), "mean_distance", store=tmp_path).evaluate({"G": Same()})["G"]["mean_distance"] == pytest.approx(
         expected
     )
+
+
+class Brightness(ImageEvaluator):
+    """The mean of the images, in percent of white."""
+
+    larger_is_better = True
+    reports_real = True
+    unit = "%"
+    protocol = "brightness"
+
+    def __init__(self, context):
+        self.images = []
+
+    def compare(self, sample):
+        self.images.append(len(sample.fake))
+        return 50 * (sample.fake + 1).mean((1, 2, 3))
+
+
+def test_the_metric_of_real_images_is_computed_once_and_reported(monkeypatch, tmp_path):
+    monkeypatch.setattr("gcc.evaluation.collection.EVALUATORS.load", {"brightness": Brightness}.get)
+    for images in (5 + 5, 5):
+        evaluation = split_evaluation(Identified(5), "brightness", store=tmp_path)
+        assert evaluation.evaluate({"G": Same()})["G"]["brightness"] == pytest.approx(60)
+        # Three of the five real images are different: 0, 0.2 and 0.4.
+        assert evaluation.protocols["G"]["brightness"] == "5 images, 32x32 pixels, brightness, the real images reach 60.0 %"
+        assert sum(evaluation.evaluators.by_name["brightness"].images) == images
 
 
 def test_nothing_is_stored_for_data_without_an_identity(mean_distance, tmp_path):

