@@ -9,6 +9,7 @@ from torch import Tensor
 from gcc.errors import DataError
 from gcc.evaluation.networks.effnet import EffNetLite0
 from gcc.evaluation.networks.inception import Inception
+from gcc.evaluation.networks.vgg import VGG16
 from gcc.registry.evaluator import EvalContext, SetEvaluator
 from gcc.registry.types import EvalSample
 from gcc.utils.optional import needed
@@ -67,6 +68,17 @@ class FDEffNetLite0(_Frechet):
 
     name = "fd_effnetlite0"
     extractor = EffNetLite0
+
+
+class FDVGG16(_Frechet):
+    """Fréchet distance on features of VGG16; smaller is better. It is not FID, and cannot be compared with FID."""
+
+    name = "fd_vgg16"
+    extractor = VGG16
+
+    @property
+    def protocol(self) -> str:
+        return f"not FID, {super().protocol}"
 
 
 class KID(_TorchFidelity):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -45,12 +47,27 @@ class VGGFeatures(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Map images (N, 3, H, W) in [-1, 1] to features (N, 512, H/16, W/16)."""
-        features: Tensor = self.features(((image + 1) / 2 - self.mean) / self.deviation)
+        features: Tensor = self.features(self._normalised(image))
         return features
+
+    def outputs(self, image: Tensor, layers: Sequence[int]) -> list[Tensor]:
+        """Return the outputs of layers for images (N, 3, H, W) in [-1, 1]; `layers` are rising numbers in `features`."""
+        outputs = [self._normalised(image)]
+        for start, end in pairwise((0, *(layer + 1 for layer in layers))):
+            outputs.append(self.features[start:end](outputs[-1]))
+        return outputs[1:]
+
+    def _normalised(self, image: Tensor) -> Tensor:
+        return ((image + 1) / 2 - self.mean) / self.deviation
 
 
 def load_vgg(name: str, weights: Weights, alternative: str) -> VGGFeatures:
-    """Return a VGG with trained weights from a state dict of torchvision, as `.pth` or `.safetensors`.
+    """Return a VGG with the trained weights that `find_vgg` finds, by `read_vgg`."""
+    return read_vgg(name, find_vgg(name, weights, alternative))
+
+
+def find_vgg(name: str, weights: Weights, alternative: str) -> Path:
+    """Return the file of a VGG's weights.
 
     Args:
         name: `vgg19` or `vgg16`.
@@ -59,9 +76,16 @@ def load_vgg(name: str, weights: Weights, alternative: str) -> VGGFeatures:
 
     Raises:
         GccError: the weights are missing.
-        ArtifactError: the file does not contain a VGG.
     """
-    path = weights.find(name, f"{name}-*.pth", f"torchvision fetches them (torchvision.models.{name}(weights='DEFAULT')); {alternative}")
+    return weights.find(name, f"{name}-*.pth", f"torchvision fetches them (torchvision.models.{name}(weights='DEFAULT')); {alternative}")
+
+
+def read_vgg(name: str, path: Path) -> VGGFeatures:
+    """Return `vgg19` or `vgg16` with the trained weights of a state dict of torchvision, as `.pth` or `.safetensors`.
+
+    Raises:
+        ArtifactError: the file does not contain this VGG.
+    """
     with torch.random.fork_rng(devices=[]):
         network = VGGFeatures(DEPTHS[name])
     network.load_state_dict(read_matching(path, network.state_dict(), f"{name} of torchvision", ignored_prefixes=("classifier.",)))

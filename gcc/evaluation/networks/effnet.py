@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from torch import Tensor
-from torch.nn.functional import interpolate
 
+from gcc.evaluation.networks.imagenet import RESIZED, resized
 from gcc.evaluation.networks.trained import file_and_digest, trained
 from gcc.registry.evaluator import EvalContext, Extractor
 from gcc.utils.optional import needed
-
-SIZE = 224
 
 
 class EffNetLite0(Extractor):
@@ -33,9 +31,8 @@ class EffNetLite0(Extractor):
 
     @property
     def protocol(self) -> str:
-        return f"resized to {SIZE} (bicubic, antialiased), EfficientNet-Lite0 {self._weights}"
+        return f"{RESIZED}, EfficientNet-Lite0 {self._weights}"
 
     def __call__(self, images: Tensor) -> Tensor:
-        resized = interpolate(images.float(), (SIZE, SIZE), mode="bicubic", antialias=True).clamp(0, 255)
-        features: Tensor = self._network.extract_features((resized - 127) / 128)
+        features: Tensor = self._network.extract_features((resized(images) - 127) / 128)
         return features.mean((2, 3))
