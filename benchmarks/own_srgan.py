@@ -1,7 +1,7 @@
 """Compare ways to compress a trained generator of one's own: an SRGAN for factor 4, by PSNR-Y and SSIM-Y of Set5 and Set14.
 
 The teacher is the generator of https://github.com/leftthomas/SRGAN (MIT; `epochs/netG_epoch_4_100.pth` in the history of that repository,
-as a `.pth` or `.safetensors` file), which is defined below as its weights name it. The data has folders `train`, `test/Set5` and
+as a `.pth` or `.safetensors` file), as `networks_of_others.py` defines it. The data has folders `train`, `test/Set5` and
 `test/Set14`; the table in docs/own-gan.md is of T91 and the training images of BSD200.
 
     python benchmarks/own_srgan.py netG_epoch_4_100.pth data --out own.jsonl
@@ -17,8 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from networks_of_others import SRGAN
 
 import gcc
 from gcc.utils.weights import read_state_dicts
@@ -34,44 +33,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no distillation": {"lambda_distill_g": 0.0},
     "plain fine-tuning": {"discriminator": "full", "lambda_distill_g": 0.0},
 }
-
-
-class Block(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1, self.bn1 = nn.Conv2d(64, 64, 3, padding=1), nn.BatchNorm2d(64)
-        self.prelu = nn.PReLU()
-        self.conv2, self.bn2 = nn.Conv2d(64, 64, 3, padding=1), nn.BatchNorm2d(64)
-
-    def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = x + self.bn2(self.conv2(self.prelu(self.bn1(self.conv1(x)))))
-        return result
-
-
-class Upsampling(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv, self.shuffle, self.prelu = nn.Conv2d(64, 256, 3, padding=1), nn.PixelShuffle(2), nn.PReLU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = self.prelu(self.shuffle(self.conv(x)))
-        return result
-
-
-class SRGAN(nn.Module):
-    """Takes and returns images in [0, 1]."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.block1 = nn.Sequential(nn.Conv2d(3, 64, 9, padding=4), nn.PReLU())
-        self.block2, self.block3, self.block4, self.block5, self.block6 = (Block() for _ in range(5))
-        self.block7 = nn.Sequential(nn.Conv2d(64, 64, 3, padding=1), nn.PReLU())
-        self.block8 = nn.Sequential(Upsampling(), Upsampling(), nn.Conv2d(64, 3, 9, padding=4))
-
-    def forward(self, image: Tensor) -> Tensor:
-        first: Tensor = self.block1(image)
-        last = self.block7(self.block6(self.block5(self.block4(self.block3(self.block2(first))))))
-        return (torch.tanh(self.block8(first + last)) + 1) / 2
 
 
 def teacher(weights: Path) -> SRGAN:
