@@ -122,8 +122,8 @@ class Compressor(TrainingLoop):
         return {"teacher": losses_T, "target": target, "student": losses_S}
 
     def _teacher_on(self, fake: GeneratorOutput) -> DiscriminatorOutput:
-        """Return the output of the teacher's discriminators for the student's fake images, if it is distilled."""
-        return self.teacher.discriminate(fake) if self.recipe.lambda_distill_d else NO_OUTPUT
+        """Return the output of the teacher's discriminators for the student's fake images, if a distiller reads it."""
+        return self.teacher.discriminate(fake) if self.context.distillers.reads_discriminators else NO_OUTPUT
 
     def search_channels(self, searched: GANPair) -> dict[str, Chosen]:
         """Return the channels of the student's generators within the budget, from the pair that the first step has trained (line 5)."""

@@ -31,6 +31,8 @@ Schedule = Literal["linear", "step"]
 LARGEST_WIDTH = 4096
 LARGEST_SIZE = 16384
 LARGEST_NUMBER = 1e300
+PAPER_DISTILLER = "gcc"
+"""The distiller of Eq. 9 and 10."""
 RGB = 3
 """Channels of an image of red, green and blue."""
 
@@ -175,6 +177,9 @@ class Recipe(metaclass=_AcceptsOldFields):
     update_order: Literal["GD", "DG"] = "GD"
     """Which network of the student pair is updated first: the generator (Algorithm 1, lines 10 and 11) or the discriminator."""
 
+    distillers: str = PAPER_DISTILLER
+    """What the student learns from the teacher: plugins listed by `gcc list`, joined by commas, each with a factor if it is not 1, such as
+    `gcc,omgd*0.5`. `gcc` is Eq. 10; the four fields below `selector` are its weights. An empty text distils nothing."""
     selector: str = "paper"
     """Selector of the layers to distil: a plugin listed by `gcc list`, or module names joined by commas."""
     gamma_m: float = 1.0
@@ -217,8 +222,11 @@ class Recipe(metaclass=_AcceptsOldFields):
             value = getattr(self, field)
             if value is not None and not low <= value <= high:
                 raise RecipeError(f"{field} = {value}: expected a value from {low} to {high}")
-        if self.discriminator == "none" and not (self.lambda_distill_g or self.lambda_distill_d):
-            raise RecipeError("discriminator = none without distillation leaves a student nothing to learn from: set lambda_distill_g = 1")
+        weights = (self.lambda_distill_g, self.lambda_distill_d)
+        distils = any(weights) if self.distillers == PAPER_DISTILLER else bool(self.distillers)
+        if self.discriminator == "none" and not distils:
+            remedy = "set distillers = gcc and lambda_distill_g = 1"
+            raise RecipeError(f"discriminator = none without distillation leaves a student nothing to learn from: {remedy}")
 
     if not typing.TYPE_CHECKING:  # Type checkers know the present names only.
 
@@ -248,11 +256,6 @@ class Recipe(metaclass=_AcceptsOldFields):
     def search_pretrain_epochs(self) -> int:
         """Epochs of pre-training before the first step: a tenth of those before the second, rounded up."""
         return -(-self.pretrain_epochs // 10)
-
-    @property
-    def reads_teacher_discriminators(self) -> bool:
-        """Whether the student's losses read the teacher's discriminators: their features (Eq. 10), or the target of Eq. 7."""
-        return bool(self.lambda_distill_d or (self.lambda_global and self.discriminator != "none"))
 
     def learning_rate_factor(self, epoch: int) -> float:
         """Return the factor on both learning rates in `epoch`, counted from 1."""

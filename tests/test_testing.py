@@ -2,17 +2,21 @@
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from gcc import testing
 from gcc.errors import PluginError
 from gcc.losses.selectors import All
+from gcc.losses.wavelets import Wavelets
 from gcc.models.pix2pix import Pix2Pix
 from gcc.models.sagan import SAGAN
 from gcc.models.srgan import SRGAN
+from gcc.models.vgg import DEPTHS, VGGFeatures
 from gcc.pruning.importance import L1Norm
 from gcc.recipe import changed
-from gcc.registry import ARCHITECTURES, METRICS, SELECTORS, Width, no_gate
+from gcc.registry import ARCHITECTURES, DISTILLERS, METRICS, SELECTORS, Width, no_gate
+from gcc.utils.weights import Weights
 from tests.helpers.families import TINY
 
 
@@ -229,6 +233,61 @@ def test_every_metric_fulfils_the_contract(metric):
 @pytest.mark.parametrize("selector", SELECTORS.names())
 def test_every_selector_fulfils_the_contract(selector):
     testing.check_selector(selector)
+
+
+@pytest.fixture
+def vgg_files(tmp_path):
+    """Return untrained weights of both VGGs."""
+    files = {name: tmp_path / f"{name}.safetensors" for name in DEPTHS}
+    for name, file in files.items():
+        save_file(VGGFeatures(DEPTHS[name]).state_dict(), file)
+    return Weights(files)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("distiller", DISTILLERS.names())
+def test_every_distiller_fulfils_the_contract(distiller, vgg_files):
+    testing.check_distiller(distiller, vgg_files)
+
+
+class Vector(Wavelets):
+    def losses(self, batch, student, teacher, auxiliary):
+        return {"own": student.fake["G"].mean((1, 2, 3))}
+
+
+class Constant(Wavelets):
+    def losses(self, batch, student, teacher, auxiliary):
+        return {"own": teacher.fake["G"].mean()}
+
+
+class Undefined(Wavelets):
+    def losses(self, batch, student, teacher, auxiliary):
+        return {"own": student.fake["G"].mean() / 0}
+
+
+class Steep(Wavelets):
+    def losses(self, batch, student, teacher, auxiliary):
+        return {"own": (student.fake["G"] * 0).sqrt().mean()}
+
+
+class Random(Wavelets):
+    def losses(self, batch, student, teacher, auxiliary):
+        return {"own": student.fake["G"].mean() * torch.rand(())}
+
+
+@pytest.mark.parametrize(
+    ("distiller", "says"),
+    [
+        (Vector, r"'own' has the shape \(2,\): expected a scalar"),
+        (Constant, "'own' has no gradient for the student's generators"),
+        (Undefined, "'own' is not finite"),
+        (Steep, "a gradient is not finite"),
+        (Random, "'own' differs when it is computed again"),
+    ],
+)
+def test_a_broken_distiller_is_told_where(distiller, says):
+    with pytest.raises(PluginError, match=says):
+        testing.check_distiller_losses(distiller, tiny(Pix2Pix), Weights())
 
 
 class Graphed(L1Norm):

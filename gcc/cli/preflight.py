@@ -178,8 +178,9 @@ def weights_of_teacher(context: RunContext) -> Finding:
 
 
 def weights_of_losses(context: RunContext) -> Finding:
-    """Read the weights of the networks that task losses use, and name these networks."""
-    return Finding("losses", "ok", f"weights of {', '.join(context.auxiliary)}" if context.auxiliary else "no trained weights needed")
+    """Read the weights of the networks that task losses and distillers use, and name these networks."""
+    networks = [*context.auxiliary, *(f"{name} of {owner}" for owner, built in context.distiller_networks.items() for name in built)]
+    return Finding("losses", "ok", f"weights of {', '.join(networks)}" if networks else "no trained weights needed")
 
 
 def evaluators(context: RunContext) -> Finding:
@@ -188,7 +189,7 @@ def evaluators(context: RunContext) -> Finding:
         text = "none: the student's quality will not be known; choose --evaluators, see gcc list"
         return Finding("evaluators", "warning", text)
     context.test.check()
-    context.auxiliary  # noqa: B018 - requests their weights
+    context.auxiliary, context.distiller_networks  # noqa: B018 - requests their weights
     context.weights.require_asked()
     return Finding("evaluators", "ok", f"{', '.join(context.evaluators.by_name)}; the result is {EpochRule.of(context)}")
 

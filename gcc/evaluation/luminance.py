@@ -8,7 +8,7 @@ from torch.nn.functional import conv2d
 from gcc.data.images import to_bytes
 from gcc.errors import DataError
 from gcc.evaluation.pixels import decibels
-from gcc.evaluation.ssim import WINDOW, structural_similarity
+from gcc.losses.ssim import WINDOW, structural_similarity
 from gcc.registry.evaluator import ImageEvaluator
 from gcc.registry.types import EvalSample
 

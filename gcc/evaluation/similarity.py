@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gcc.errors import DataError
 from gcc.evaluation.networks.trained import file_and_digest
-from gcc.evaluation.ssim import WINDOW, structural_similarity
+from gcc.losses.ssim import WINDOW, structural_similarity
 from gcc.registry.evaluator import EvalContext, ImageEvaluator
 from gcc.registry.types import EvalSample
 from gcc.utils.optional import needed

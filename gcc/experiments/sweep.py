@@ -17,6 +17,7 @@ from gcc.compressor import Compressor
 from gcc.deploy.latency import Latency, measure_in_turns
 from gcc.errors import BudgetError, GccError
 from gcc.experiments.runs import Member, RunGroup, given_twice
+from gcc.losses.distillers import reads_teacher_discriminators
 from gcc.models.modules import Widths
 from gcc.recipe import LENGTH_FIELDS, read_toml, saved_length
 from gcc.report.sweep import markdown_tables, read_sweep, save_sweep_report, teacher_text
@@ -93,7 +94,7 @@ class Sweep(RunGroup[dict[str, dict[str, Measurements]]]):
         recipe = self.teacher.architecture_for(self.config.data, self._settings).recipe
         if "train_teacher" in self._settings:
             return not recipe.train_teacher
-        return self.teacher.has_discriminators or not recipe.reads_teacher_discriminators
+        return self.teacher.has_discriminators or not reads_teacher_discriminators(recipe)
 
     @property
     def trains_teacher_first(self) -> bool:

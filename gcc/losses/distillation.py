@@ -10,6 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gcc.losses.adversarial import total
+from gcc.registry import Batch, Distiller, GeneratorView, Networks
+
 Features = Mapping[str, Tensor]
 """The outputs of a network's tapped layers by module path, each (N, C, H, W)."""
 
@@ -130,3 +133,30 @@ class Projections(nn.Module):
     def forward(self, features: Features) -> dict[str, Tensor]:
         """Map the student's features, each (N, C, H, W), to the teacher's channels."""
         return {path: convolution(features[path]) for path, convolution in zip(self.paths, self.maps, strict=True)}
+
+
+class Collaborative(Distiller):
+    """The paper's term (Li et al. 2021, Eq. 9 and 10): features of the generators and of the teacher's discriminators."""
+
+    @property
+    def reads_generators(self) -> bool:
+        return bool(self.recipe.lambda_distill_g)
+
+    @property
+    def reads_discriminators(self) -> bool:
+        return bool(self.recipe.lambda_distill_d)
+
+    def losses(self, batch: Batch, student: GeneratorView, teacher: GeneratorView, auxiliary: Networks) -> dict[str, Tensor]:
+        losses = {}
+        for term, weight, of_student, of_teacher in (
+            ("distill_G", self.recipe.lambda_distill_g, student.features, teacher.features),
+            ("distill_D", self.recipe.lambda_distill_d, student.discriminated, teacher.discriminated),
+        ):
+            distances = [
+                distillation_loss(features, of_teacher[name], self.recipe.gamma_m, self.recipe.gamma_t)
+                for name, features in of_student.items()
+                if features
+            ]
+            if weight and distances:
+                losses[term] = weight * total(distances)
+        return losses

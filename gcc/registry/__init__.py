@@ -1,10 +1,11 @@
-"""The plugin registries: five kinds of plugin, each found through an entry-point group of the same name.
+"""The plugin registries: six kinds of plugin, each found through an entry-point group of the same name.
 
 | kind | entry-point group | contract |
 |---|---|---|
 | GAN architecture | `gcc.architectures` | `Architecture` |
 | importance metric | `gcc.metrics` | `ImportanceMetric` |
 | distillation-layer selector | `gcc.selectors` | `LayerSelector` |
+| distiller, a term of the student's loss | `gcc.distillers` | `Distiller` |
 | dataset | `gcc.datasets` | `DatasetSource` |
 | evaluator | `gcc.evaluators` | `ImageEvaluator` or `SetEvaluator` |
 
@@ -20,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 from gcc.registry.architecture import Architecture as Architecture
 from gcc.registry.conformance import implements
 from gcc.registry.dataset import DatasetSource as DatasetSource
+from gcc.registry.distiller import Distiller as Distiller
+from gcc.registry.distiller import GeneratorView as GeneratorView
 from gcc.registry.evaluator import EvalContext as EvalContext
 from gcc.registry.evaluator import Evaluator as Evaluator
 from gcc.registry.evaluator import Extractor as Extractor
@@ -52,6 +55,7 @@ TASKS: Registry[type[Architecture[Any]]] = Registry("task", "gcc.tasks", impleme
 """The families of networks that users bring, by task; `gcc.custom.gan.CustomGAN` is their base."""
 METRICS: Registry[type[ImportanceMetric]] = Registry("metric", "gcc.metrics", implements(ImportanceMetric))
 SELECTORS: Registry[type[LayerSelector]] = Registry("selector", "gcc.selectors", implements(LayerSelector))
+DISTILLERS: Registry[type[Distiller]] = Registry("distiller", "gcc.distillers", implements(Distiller))
 DATASETS: Registry[type[DatasetSource]] = Registry("dataset", "gcc.datasets", implements(DatasetSource))
 EVALUATORS: Registry[type[Evaluator]] = Registry(
     "evaluator", "gcc.evaluators", implements(ImageEvaluator, SetEvaluator), renamed={"miou_judge": "miou_small"}
@@ -69,7 +73,7 @@ def registry_of(arch: str) -> Registry[type[Architecture[Any]]]:
     return TASKS if arch in TASKS.names() else ARCHITECTURES
 
 
-REGISTRIES: tuple[Registry[Any], ...] = (ARCHITECTURES, TASKS, METRICS, SELECTORS, DATASETS, EVALUATORS)
+REGISTRIES: tuple[Registry[Any], ...] = (ARCHITECTURES, TASKS, METRICS, SELECTORS, DISTILLERS, DATASETS, EVALUATORS)
 
 RENAMED = {"Foreign": "StateDictMapping", "Judged": "EvalSample", "SampleSource": "DatasetSource", "Surroundings": "EvalContext"}
 """Present names of types by those that they had in version 0.1."""

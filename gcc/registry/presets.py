@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from gcc.errors import RecipeError, suggestion
+from gcc.recipe import PAPER_DISTILLER
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Preset:
 PRESETS: Mapping[str, Preset] = {
     "pruned-only": Preset(
         "the pruned generator trained alone against a full discriminator",
-        {"discriminator": "full", "lambda_global": 0.0, "lambda_distill_g": 0.0, "lambda_distill_d": 0.0},
+        {"discriminator": "full", "lambda_global": 0.0, "distillers": PAPER_DISTILLER, "lambda_distill_g": 0.0, "lambda_distill_d": 0.0},
     ),
     "full-discriminator": Preset(
         "distillation, and a full discriminator without balancing", {"discriminator": "full", "lambda_global": 0.0}

@@ -21,7 +21,7 @@ from gcc.registry import Architecture, ImportanceMetric, Networks
 from gcc.training.context import RunContext
 from gcc.training.pair import NO_NETWORKS, FrozenPair, GANPair
 from gcc.training.retention import alpha_rate
-from gcc.training.student import STUDENTS, StudentPair
+from gcc.training.student import STUDENTS, Distillation, StudentPair
 from gcc.utils.seeds import seeded
 
 
@@ -135,11 +135,12 @@ def student_pair(
             load_ungated(network, trained[name].state_dict())
     projections = _projections(context, widths, layers)
     rate = alpha_rate(context)
-    return kind(context.architecture, generators, discriminators, context.execution, context.auxiliary, layers, projections, rate)
+    distillation = Distillation(context.distillers, context.distiller_networks, layers, projections)
+    return kind(context.architecture, generators, discriminators, context.execution, context.auxiliary, distillation, rate)
 
 
 def distillation_layers(context: RunContext) -> DistillationLayers:
-    """Return the layers that the recipe's selector chooses, without those whose weight in the recipe is 0.
+    """Return the layers that the recipe's selector chooses, without those that no distiller reads.
 
     Raises:
         RecipeError: the selector names a layer that the networks lack.
@@ -150,8 +151,8 @@ def distillation_layers(context: RunContext) -> DistillationLayers:
     teachers = generators_on_meta(context.architecture, context.full_widths(context.recipe.ngf))
     layers = select_layers(context.architecture, teachers, discriminators)
     return DistillationLayers(
-        layers.generators if context.recipe.lambda_distill_g else {},
-        layers.discriminators if context.recipe.lambda_distill_d else {},
+        layers.generators if context.distillers.reads_generators else {},
+        layers.discriminators if context.distillers.reads_discriminators else {},
     )
 
 

@@ -20,6 +20,7 @@ from gcc.deploy.runtimes import require_runtime
 from gcc.errors import GccError, RecipeError
 from gcc.evaluation.collection import EvaluatorCollection, split_names
 from gcc.evaluation.split import SplitEvaluation
+from gcc.losses.distillers import Distillers, reads_teacher_discriminators
 from gcc.models.modules import Widths
 from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import Cost, generator_cost
@@ -83,6 +84,7 @@ class RunContext:
         self.uses_demo_data = data is None
         self.architecture: Architecture[Any] = teacher.architecture_for(data, settings)
         self.recipe: Recipe = self.architecture.recipe
+        self.distillers = Distillers(self.recipe)
         if not self.recipe.train_teacher:
             _require_frozen(teacher, self.recipe)
         choices = ("auto", "last", *split_names(self.recipe.evaluators))
@@ -105,6 +107,7 @@ class RunContext:
         if self.recipe.steps:
             self.recipe = changed(self.recipe, {"epochs": -(-self.recipe.steps // self.loader.steps)})
             self.architecture = type(self.architecture)(self.recipe)
+            self.distillers = Distillers(self.recipe)
 
     @classmethod
     def of(cls, teacher: Teacher | None, data: str | Path | UserData | None, options: Mapping[str, Any]) -> RunContext:
@@ -190,8 +193,15 @@ class RunContext:
     @cached_property
     def auxiliary(self) -> Networks:
         """The frozen networks that task losses read, on the device."""
-        built = self.architecture.build_auxiliary(self.weights)
-        return {name: self.execution.to_device(network).eval().requires_grad_(False) for name, network in built.items()}
+        return self._frozen(self.architecture.build_auxiliary(self.weights))
+
+    @cached_property
+    def distiller_networks(self) -> Mapping[str, Networks]:
+        """The frozen networks that distillers read, by distiller, on the device."""
+        return {name: self._frozen(built) for name, built in self.distillers.build_auxiliary(self.weights).items()}
+
+    def _frozen(self, networks: Networks) -> Networks:
+        return {name: self.execution.to_device(network).eval().requires_grad_(False) for name, network in networks.items()}
 
     @cached_property
     def evaluators(self) -> EvaluatorCollection:
@@ -245,7 +255,7 @@ class RunContext:
             if isinstance(budget, LatencyBudget):
                 # The result is timed at the end, whoever chose its widths.
                 require_runtime(budget.runtime)
-        self.auxiliary  # noqa: B018 - reads the weights
+        self.auxiliary, self.distiller_networks  # noqa: B018 - reads the weights
         if not (self.config.skip_bad or self.config.cache):
             self.data.check()
         self.test.check()
@@ -289,7 +299,7 @@ def _require_frozen(teacher: Teacher, recipe: Recipe) -> None:
     """
     if not teacher.is_trained:
         raise RecipeError("train_teacher = false needs a trained teacher, and this one is not pretrained: give one with `teacher`")
-    if recipe.reads_teacher_discriminators and not teacher.has_discriminators:
+    if reads_teacher_discriminators(recipe) and not teacher.has_discriminators:
         remedy = "import them with `gcc import --discriminator`" if teacher.folder else "give `discriminator`"
         raise RecipeError(
             f"train_teacher = false needs a teacher with trained discriminators, and {teacher.folder or 'the generator'} has none: "

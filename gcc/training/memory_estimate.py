@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy, deepcopy
+from itertools import chain
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -16,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 
 from gcc.data.loader import Loader
 from gcc.models.modules import Widths
-from gcc.registry import Batch
+from gcc.registry import Batch, Networks
 from gcc.training.context import RunContext, Stream
 from gcc.training.loss_tree import LossTree
 from gcc.training.precision import ExecutionConfig
@@ -67,8 +68,9 @@ def bytes_of_step(compressor: C, widths: dict[str, Widths]) -> int:
         for _ in range(2):
             first, second = (_prepared(trial.context, batch) for _ in range(2))
             trial.cooperate(first, second)
-    frozen = (parameter for network in trial.context.auxiliary.values() for parameter in network.parameters())
-    return tracker.peak + sum(parameter.numel() * parameter.element_size() for parameter in frozen)
+    frozen = chain(trial.context.auxiliary.values(), *(networks.values() for networks in trial.context.distiller_networks.values()))
+    weights = chain.from_iterable(network.parameters() for network in frozen)
+    return tracker.peak + sum(parameter.numel() * parameter.element_size() for parameter in weights)
 
 
 def _fake_context(context: RunContext) -> RunContext:
@@ -78,8 +80,13 @@ def _fake_context(context: RunContext) -> RunContext:
     fake.device, fake.teacher = cpu, Teacher(context.arch, context.teacher.settings, Untrained(context.arch))
     # A gradient scaler looks at values. bfloat16 takes as much memory as float16, and needs none.
     fake.execution = FakeExecution(cpu, torch.bfloat16 if dtype == torch.float16 else dtype, micro_batch=context.execution.micro_batch)
-    fake.auxiliary = {name: deepcopy(network).to(cpu) for name, network in context.auxiliary.items()}
+    fake.auxiliary = _on_cpu(context.auxiliary)
+    fake.distiller_networks = {name: _on_cpu(networks) for name, networks in context.distiller_networks.items()}
     return fake
+
+
+def _on_cpu(networks: Networks) -> Networks:
+    return {name: deepcopy(network).to("cpu") for name, network in networks.items()}
 
 
 def _prepared(context: RunContext, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

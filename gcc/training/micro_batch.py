@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils._pytree import tree_map
 from torch.utils.checkpoint import checkpoint
 
 from gcc.losses.distillation import FeatureHooks
 from gcc.training.precision import ExecutionConfig
 
-PartOutput = tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]
+PartOutput = tuple[Any, dict[str, Tensor], dict[str, Tensor]]
 """A network's output for one micro-batch, its tapped features, and its buffers after the pass."""
 
 
@@ -58,7 +59,7 @@ class MicroBatched(nn.Module):
         self._run = execution.compiled(network)
 
     def forward(self, *inputs: Tensor) -> Any:
-        """Return the network's output (N, ...) for its inputs, (N, ...) each."""
+        """Return the network's output for its inputs, (N, ...) each: a tensor (N, ...), or a tuple of such tensors."""
         if self.size is None or len(inputs[0]) <= self.size:
             return self._run(*inputs)
         before = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
@@ -72,7 +73,7 @@ class MicroBatched(nn.Module):
         self._average_buffers([buffers for _, _, buffers in outputs])
         if self.taps.features is not None:
             self.taps.features |= {path: torch.cat([features[path] for _, features, _ in outputs]) for path in outputs[0][1]}
-        return torch.cat([output for output, _, _ in outputs])
+        return tree_map(lambda *parts: torch.cat(parts), *(output for output, _, _ in outputs))
 
     def _forward_part(self, before: Mapping[str, Tensor], *inputs: Tensor) -> PartOutput:
         # Every micro-batch, recomputed or not, starts from the same buffers, so that a spectral norm has the same weight in all of them.

@@ -72,6 +72,7 @@ def compression_plan(run: TrainingLoop, widths: Mapping[str, Widths], expected: 
         facts["channels"] = "; ".join(f"{name}: about {share:.0%} of {sum(full.values())} will go" for name, share in removed.items())
         if recipe.start == "inherited":
             facts["student"] = "starts with the weights of the channels that are kept"
+    facts["distillation"] = str(context.distillers) or "none"
     rate = alpha_rate(context)
     if recipe.discriminator == "selective" and rate != recipe.lr_alpha:
         facts["lr_alpha"] = f"{rate:.2g} instead of {recipe.lr_alpha:.2g}, with which no channel could switch off in this run (alpha_reach)"

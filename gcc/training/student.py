@@ -3,23 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from gcc.errors import PluginError
 from gcc.losses.adversarial import total
 from gcc.losses.coordination import SmoothedTarget, global_loss
-from gcc.losses.distillation import Features, distillation_loss
+from gcc.losses.distillation import Features
+from gcc.losses.distillers import Distillers
 from gcc.losses.layers import DistillationLayers
 from gcc.models.build import build_discriminators
 from gcc.models.gate import ChannelGate, gates
-from gcc.registry import Architecture, Networks, Pair
+from gcc.registry import Architecture, GeneratorView, Networks, Pair
 from gcc.training.optimizer import ScopedOptimizer
 from gcc.training.pair import NO_OUTPUT, DiscriminatorOutput, GANPair, GeneratorOutput, Losses, TeacherOutput, detached
 from gcc.training.precision import ExecutionConfig
 from gcc.training.sparse_discriminator import Chain, find_chains, run_open
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """How a student learns from its teacher.
+
+    Attributes:
+        distillers: the terms.
+        networks: the frozen networks that they read, by distiller.
+        layers: the distillation layers.
+        projections: the maps f_l of Eq. 9, by generator.
+    """
+
+    distillers: Distillers
+    networks: Mapping[str, Networks]
+    layers: DistillationLayers
+    projections: Networks
 
 
 class StudentPair(GANPair):
@@ -31,8 +51,7 @@ class StudentPair(GANPair):
         discriminators: by name, with a `ChannelGate` at every gate.
         execution: how networks run.
         auxiliary: frozen networks that task losses read.
-        layers: the distillation layers.
-        projections: the maps f_l of Eq. 9, by generator.
+        distillation: how the generators learn from the teacher.
         lr_alpha: the learning rate that the retention factors start with.
     """
 
@@ -45,13 +64,14 @@ class StudentPair(GANPair):
         discriminators: Networks,
         execution: ExecutionConfig,
         auxiliary: Networks,
-        layers: DistillationLayers,
-        projections: Networks,
+        distillation: Distillation,
         lr_alpha: float,
     ) -> None:
         # Eq. 9 reads features of the teacher's discriminators, not of the student's.
-        own_layers = DistillationLayers(layers.generators, {})
-        super().__init__(architecture, generators, discriminators, execution, auxiliary, own_layers, projections)
+        own_layers = DistillationLayers(distillation.layers.generators, {})
+        super().__init__(architecture, generators, discriminators, execution, auxiliary, own_layers, distillation.projections)
+        self.distillers = distillation.distillers
+        self._distiller_networks = {name: self._micro_batched(networks) for name, networks in distillation.networks.items()}
         self.gates = {name: gates(network) for name, network in self.discriminators.items()}
         self.alphas = [gate.alpha for by_path in self.gates.values() for gate in by_path.values()]
         self.optimizer_alpha = ScopedOptimizer(self.alphas, lr_alpha, (0.9, 0.999), execution)
@@ -86,7 +106,7 @@ class StudentPair(GANPair):
             return super().discriminate(fake)
 
     def step_G_distilled(self, fake: GeneratorOutput, output: DiscriminatorOutput, teacher: TeacherOutput) -> Losses:
-        """Update the generators with Eq. 1, the task losses and L_distill (Eq. 10).
+        """Update the generators with Eq. 1, the task losses and those of the distillers, by default L_distill (Eq. 10).
 
         Args:
             fake: the output of the student's generators, with its graph.
@@ -95,17 +115,17 @@ class StudentPair(GANPair):
         """
         data_losses = self._accumulate_data_losses(fake.batch)
         losses = self._generator_losses(fake, output)
-        for term, weight, of_student, of_teacher in (
-            ("distill_G", self.recipe.lambda_distill_g, self._projected(fake), teacher.fake.features),
-            ("distill_D", self.recipe.lambda_distill_d, teacher.on_student.features, teacher.output.features),
-        ):
-            distances = [
-                distillation_loss(features, of_teacher[name], self.recipe.gamma_m, self.recipe.gamma_t)
-                for name, features in of_student.items()
-                if features
-            ]
-            if distances:
-                losses[term] = weight * total(distances)
+        with self.execution.autocast():
+            of_student = GeneratorView(self._fake_images(fake), self._projected(fake), teacher.on_student.features)
+            of_teacher = GeneratorView(
+                detached(self._fake_images(teacher.fake)),
+                {name: detached(features) for name, features in teacher.fake.features.items()},
+                {name: detached(features) for name, features in teacher.output.features.items()},
+            )
+            distilled = self.distillers.losses(fake.batch, of_student, of_teacher, self._distiller_networks)
+        if taken := losses.keys() & distilled.keys():
+            raise PluginError(f"a distiller has a loss {min(taken)!r}, and so has the family: choose other `distillers`")
+        losses |= distilled
         # `step_D` then walks the graph of `output` once more.
         self._update_generators(losses, retain_graph=self._shares_output)
         return detached(losses) | data_losses
@@ -136,9 +156,11 @@ class StudentPair(GANPair):
         loss_g, loss_d_fake = self.adversarial_losses(on_fake)
         return self.gan.real(on_real) + loss_d_fake, global_loss(loss_g, loss_d_fake, target.value)
 
+    def _fake_images(self, fake: GeneratorOutput) -> dict[str, Tensor]:
+        return {name: sample.fake for name, sample in self.architecture.eval_samples(fake.batch, fake.samples).items()}
+
     def _projected(self, fake: GeneratorOutput) -> dict[str, Features]:
-        with self.execution.autocast():
-            return {name: network(fake.features[name]) for name, network in self.projections.items()}
+        return {name: network(fake.features[name]) for name, network in self.projections.items()}
 
 
 class FullDiscriminatorStudent(StudentPair):

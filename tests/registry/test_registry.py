@@ -11,6 +11,7 @@ from gcc.errors import ClashError, ContractError, PluginError
 from gcc.registry import (
     ARCHITECTURES,
     DATASETS,
+    DISTILLERS,
     EVALUATORS,
     METRICS,
     REGISTRIES,
@@ -277,6 +278,7 @@ def test_built_in_plugins_load_and_are_listed():
         TASKS: {"paired", "unpaired", "super-resolution", "noise"},
         METRICS: {"slimming", "l1"},
         SELECTORS: {"paper", "uniform", "all"},
+        DISTILLERS: {"gcc", "omgd", "omgd_vgg19", "crd", "wavelets"},
         DATASETS: {"aligned", "cityscapes", "streets"},
         EVALUATORS: {"l1", "psnr"},
     }

@@ -9,12 +9,13 @@ import torch
 from torch import nn
 
 from gcc.losses.coordination import SmoothedTarget
+from gcc.losses.distillers import Distillers
 from gcc.losses.layers import NO_LAYERS, build_projections, select_layers
 from gcc.models.gate import ChannelGate
 from gcc.models.pix2pix import Pix2Pix
 from gcc.training.pair import NO_OUTPUT, FrozenPair, GANPair, TeacherOutput
 from gcc.training.precision import ExecutionConfig
-from gcc.training.student import StudentPair
+from gcc.training.student import Distillation, StudentPair
 
 pytestmark = pytest.mark.usefixtures("gradients_stay")
 CPU = ExecutionConfig(torch.device("cpu"), torch.float32)
@@ -45,7 +46,8 @@ def teacher_and_student(kind=GANPair, execution=CPU, seed=0, **changes):
     teacher = kind(architecture, generators_T, {"D": architecture.build_discriminator()}, execution, {}, layers)
     gated = {"D": architecture.build_discriminator(lambda channels: ChannelGate(channels, architecture.recipe.tau))}
     projections = build_projections(architecture, meta[0], thin, layers)
-    student = StudentPair(architecture, generators_S, gated, execution, {}, layers, projections, architecture.recipe.lr_alpha)
+    distillation = Distillation(Distillers(architecture.recipe), {"gcc": {}}, layers, projections)
+    student = StudentPair(architecture, generators_S, gated, execution, {}, distillation, architecture.recipe.lr_alpha)
     for alpha in student.alphas:
         with torch.no_grad():
             alpha.copy_(torch.rand_like(alpha))
@@ -525,7 +527,8 @@ def test_without_distillation_layers_only_the_other_losses_are_left():
     architecture = architecture_with()
     widths = architecture.full_widths(4)
     gated = architecture.build_discriminator(lambda channels: ChannelGate(channels, 0.5))
-    student = StudentPair(architecture, {"G": architecture.build_generator(widths)}, {"D": gated}, CPU, {}, NO_LAYERS, {}, 0.002)
+    distillation = Distillation(Distillers(architecture.recipe), {"gcc": {}}, NO_LAYERS, {})
+    student = StudentPair(architecture, {"G": architecture.build_generator(widths)}, {"D": gated}, CPU, {}, distillation, 0.002)
     teacher = GANPair(architecture, {"G": architecture.build_generator(widths)}, {"D": architecture.build_discriminator()}, CPU)
     assert set(step_G_distilled(teacher, student, batch(1))) == {"G", "L1"}
 

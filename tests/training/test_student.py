@@ -4,15 +4,18 @@ import copy
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from gcc import Compressor, Teacher
 from gcc.errors import RecipeError
 from gcc.losses.coordination import SmoothedTarget
 from gcc.models.gate import gates
+from gcc.models.vgg import DEPTHS, VGGFeatures
 from gcc.recipe import Recipe, fields
 from gcc.registry.presets import PRESETS, preset
 from gcc.training.context import Stream
 from gcc.training.loss_tree import leaves
+from gcc.training.memory_estimate import bytes_of_step
 from gcc.training.width_search import search_channels
 from tests.helpers.families import TINY
 
@@ -62,7 +65,7 @@ def test_every_family_trains_without_these_parts(name, arch):
 
 def test_presets_remove_parts_of_the_method_and_the_last_is_the_whole_method():
     for chosen in PRESETS.values():
-        weights = {name: value for name, value in chosen.settings.items() if name != "discriminator"}
+        weights = {name: value for name, value in chosen.settings.items() if name not in ("discriminator", "distillers")}
         assert chosen.settings.keys() <= fields(Recipe).keys() and not any(weights.values())
     defaults = Recipe(size=32)
     assert list(PRESETS)[-1] == "gcc" and all(getattr(defaults, name) == value for name, value in PRESETS["gcc"].settings.items())
@@ -89,6 +92,28 @@ def test_a_full_discriminator_has_no_gates_and_l_global_trains_its_weights():
     assert loss_arch.item() == pytest.approx(loss.item(), rel=1e-4)
     for expected, actual in zip(copied.parameters(), network.parameters(), strict=True):
         torch.testing.assert_close(actual.grad, expected.grad, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", TINY)
+def test_every_family_learns_from_every_distiller(arch, tmp_path):
+    save_file(VGGFeatures(DEPTHS["vgg16"]).state_dict(), tmp_path / "vgg16.safetensors")
+    settings = {"distillers": "gcc,omgd*0.5,crd*0.1,wavelets", "weights": {"vgg16": tmp_path / "vgg16.safetensors"}}
+    terms = {f"omgd_{term}" for term in ("SSIM", "style", "feature", "TV")} | {f"crd_{parts}" for parts in ("rows", "columns", "patches")}
+    for size in (None, 8):
+        losses = losses_of_iteration(before_second_step("gcc", arch, micro_batch=size, **settings))
+        assert terms | {"distill_G", "distill_D", "wavelets"} <= losses["student"].keys()
+        assert all(torch.isfinite(loss) for _, loss in leaves(losses))
+    run, plain = (Compressor(Teacher.create(arch), **TINY[arch], **chosen) for chosen in (settings, {}))
+    assert run.plan()["distillation"] == "gcc, omgd times 0.5, crd times 0.1, wavelets"
+    # Nothing depends on the values of tensors.
+    assert bytes_of_step(run, run.reachable_widths()) > bytes_of_step(plain, run.reachable_widths())
+
+
+def test_pruned_only_distils_nothing_whatever_the_distillers():
+    run = Compressor(Teacher.create("pix2pix"), **TINY["pix2pix"], **{"distillers": "crd"} | dict(PRESETS["pruned-only"].settings))
+    assert not (run.context.distillers.reads_generators or run.context.distillers.reads_discriminators)
+    assert run.recipe.distillers == "gcc"
 
 
 def test_weights_of_the_terms_are_factors():

@@ -1,4 +1,4 @@
-"""Structural similarity (Wang et al. 2004), as `ssim` and `ssim_y` compute it."""
+"""Structural similarity (Wang et al. 2004), as the evaluators `ssim` and `ssim_y` and the distiller `omgd` compute it."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from gcc.evaluation.ssim import structural_similarity
+from gcc.losses.ssim import structural_similarity
 
 
 def images(n, channels, height, width, peak):
