@@ -1,12 +1,15 @@
 """The output-level terms of OMGD against loops in float64, on features of a VGG with random weights."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import max_pool2d
 
 from gcc.losses.omgd import OMGD, WEIGHTS, StageFeatures, output_terms
+from gcc.models.modules import on_meta
 from gcc.models.vgg import DEPTHS, VGGFeatures
 from gcc.recipe import Recipe
 from gcc.registry import GeneratorView
@@ -84,9 +87,14 @@ def test_terms_by_loops():
     )
 
 
-def test_stages_end_with_the_activations_that_the_authors_compare():
-    vgg = VGGFeatures(DEPTHS["vgg16"])
+@pytest.mark.parametrize(("name", "last"), [("vgg16", (3, 8, 15, 22)), ("vgg19", (3, 8, 17, 26))])
+def test_stages_end_with_the_activations_before_the_pools(name, last):
+    vgg = on_meta(lambda: VGGFeatures(DEPTHS[name]))
+    assert [stage[-1] for stage in StageFeatures(vgg).stages] == [vgg.features[number] for number in last]
+
+
+def test_colours_are_not_normalised():
+    layers = nn.Sequential(*(layer for _ in range(5) for layer in (nn.ReLU(), nn.MaxPool2d(2))))
     images = torch.rand(1, 3, 16, 16) * 2 - 1
-    with torch.no_grad():
-        for stage, layers in zip(StageFeatures(vgg)(images), (4, 9, 16, 23), strict=True):
-            torch.testing.assert_close(stage, vgg.features[:layers]((images + 1) / 2))
+    for depth, features in enumerate(StageFeatures(SimpleNamespace(features=layers))(images)):
+        torch.testing.assert_close(features, max_pool2d((images + 1) / 2, 2**depth))
