@@ -9,8 +9,8 @@ from torchmetrics.functional.image import peak_signal_noise_ratio, structural_si
 from gcc.data.images import to_image
 from gcc.errors import DataError
 from gcc.evaluation.luminance import PSNRY, SSIMY, luminance
-from tests.evaluation.test_ssim import ssim_by_loops
 from tests.helpers.evaluators import context, eval_sample, metric
+from tests.losses.test_ssim import ssim_by_loops
 
 
 def images(seed, n=2, height=23, width=21):

@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 
 from gcc.errors import ArtifactError, DataError, GccError
 from gcc.evaluation.similarity import LPIPS, SSIM
-from tests.evaluation.test_ssim import ssim_by_loops
 from tests.helpers.evaluators import context, eval_sample, metric, streets
+from tests.losses.test_ssim import ssim_by_loops
 
 
 @pytest.fixture(scope="module")
