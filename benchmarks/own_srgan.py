@@ -2,7 +2,7 @@
 
 The teacher is the generator of https://github.com/leftthomas/SRGAN (MIT; `epochs/netG_epoch_4_100.pth` in the history of that repository,
 as a `.pth` or `.safetensors` file), as `networks_of_others.py` defines it. The data has folders `train`, `test/Set5` and
-`test/Set14`; the table in docs/own-gan.md is of T91 and the training images of BSD200.
+`test/Set14`; the table in docs/results.md is of T91 and the training images of BSD200.
 
     python benchmarks/own_srgan.py netG_epoch_4_100.pth data --out own.jsonl
 

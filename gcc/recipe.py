@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import tomllib
 import types
 import typing
@@ -381,7 +382,7 @@ def parse_range(value: str | Sequence[float]) -> Range:
     ((0.0, 4095.0), (-1000.0, 3000.0))
     """
     try:
-        low, high = map(float, value.split("..") if isinstance(value, str) else value)
+        low, high = map(float, re.split(r"(?<!\.)\.\.(?!\.)", value) if isinstance(value, str) else value)
     except (TypeError, ValueError, OverflowError):
         low = high = 0.0
     if not -LARGEST_NUMBER <= low < high <= LARGEST_NUMBER:

@@ -269,7 +269,11 @@ group_options = with_options([click.option("--resume", metavar="DIR", type=PATH,
 
 student_options = with_options(
     [
-        click.option("--preset", metavar="NAME", help="The method without one of its parts, such as pruned-only; see `gcc ablate`."),
+        click.option(
+            "--preset",
+            metavar="NAME",
+            help="The method without one of its parts, such as pruned-only, see `gcc ablate`; or a budget that the family names.",
+        ),
         *(config_option(name) for name in STUDENT_OPTIONS),
     ]
 )

@@ -27,8 +27,8 @@ from gcc.utils.arguments import shown
 
 R = TypeVar("R", bound=Recipe)
 TAKEN_NAMES = {"G", "distill_G", "distill_D", "imbalance", "arch", "D_real", "D_fake", "D_penalty"}
-RESHAPING = ("View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Permute", "Clone")
-"""The beginnings of the names of autograd's nodes that only change a tensor's shape."""
+ARRANGING = ("View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Permute", "Transpose", "T", "Clone", "Cat", "Mean")
+"""The beginnings of the names of autograd's nodes that arrange or average values."""
 GENERATOR_TAPS, DISCRIMINATOR_TAPS = 4, 2
 """Numbers of distilled layers, as in most rows of Table II."""
 
@@ -165,11 +165,16 @@ class CustomGAN(Architecture[R], abc.ABC, Generic[R]):
 
 
 def _are_probabilities(logits: Tensor) -> bool:
-    """Return whether a tensor with a graph is the output of a sigmoid, in whatever shape."""
-    node = logits.grad_fn
-    while node is not None and node.name().startswith(RESHAPING):
-        node = node.next_functions[0][0]
-    return node is not None and node.name().startswith("Sigmoid")
+    """Return whether a tensor with a graph is the output of a sigmoid, or of several, in whatever arrangement."""
+    nodes = [logits.grad_fn]
+    while nodes:
+        node = nodes.pop()
+        name = "" if node is None else node.name().removesuffix("Backward0").removesuffix("Backward1")
+        if name == "Sigmoid":
+            return True
+        if node is not None and name in ARRANGING:
+            nodes += [following for following, _ in node.next_functions]
+    return False
 
 
 def _of_images(network: nn.Module, paths: Sequence[str], example: Tensor) -> list[str]:

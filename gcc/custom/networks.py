@@ -75,7 +75,7 @@ class CustomNetworks:
         if self.make is None:
             raise ArtifactError(
                 f"this generator was made by {self.made_by}, and code that a file names is not imported: give what makes the full "
-                "generator (`factory=MyGenerator`)"
+                "generator, such as its class, as `factory`"
             )
         return self.make()
 

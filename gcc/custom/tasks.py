@@ -200,7 +200,9 @@ class Noise(CustomGAN[CustomNoiseRecipe], FromNoise[CustomNoiseRecipe]):
 
     @classmethod
     def input_shape_of(cls, recipe: CustomNoiseRecipe) -> tuple[int, ...]:
-        raise GccError("the task noise needs the shape of the noise: give `example`, such as torch.randn(1, 100)")
+        raise GccError(
+            "the task noise needs the shape of the noise: give an input for one sample, such as 1x100 or 1x100x1x1, as `example`"
+        )
 
     @classmethod
     def in_range(cls, generator: nn.Module, value_range: ValueRange) -> nn.Module:

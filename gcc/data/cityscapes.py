@@ -17,7 +17,7 @@ from gcc.data.image_files import fault
 from gcc.data.images import NEAREST, entries, read_ids, read_rgb, subfolders
 from gcc.data.paired import PairedImages, same_size
 from gcc.errors import DataError, listed
-from gcc.recipe import RGB, Recipe
+from gcc.recipe import RGB, Recipe, data_range
 
 LABELS: tuple[tuple[str, tuple[int, int, int]], ...] = (
     ("unlabeled", (0, 0, 0)),
@@ -94,6 +94,8 @@ class Cityscapes(PairedImages[Frame]):
         super().__init__(recipe)
         if self.channels != (RGB, RGB):
             raise DataError(f"Cityscapes has RGB images: expected input_nc = {RGB} and output_nc = {RGB}")
+        if data_range(recipe):
+            raise DataError("Cityscapes has 8 bits: leave `range` out")
         root = require_folder(root)
         if not self.matches(root):
             raise DataError(f"{root} holds {describe_contents(root)}: {LAYOUT}")

@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 
@@ -200,16 +201,18 @@ def _is_beyond_pillow(path: Path, channels: int, value_range: Range | None) -> b
     try:
         return read_with(path, partial(_lacks, channels=channels, value_range=value_range))
     except DataError:
-        return is_tiff(path)
+        # Without tifffile, the fault that Pillow finds is reported.
+        return is_tiff(path) and find_spec("tifffile") is not None
 
 
 def _lacks(image: Image.Image, channels: int, value_range: Range | None) -> bool:
     """Return whether Pillow would lose bits or channels of an opened TIFF file; RGB keeps 8 bits unless a range is given."""
-    samples = getattr(image, "tag_v2", {}).get(SAMPLES_PER_PIXEL, 1)
-    if channels > 1 and (getattr(image, "n_frames", 1) == channels or len(image.getbands()) < samples == channels):
+    bands, samples = len(image.getbands()), getattr(image, "tag_v2", {}).get(SAMPLES_PER_PIXEL, 1)
+    are_pages_channels = bands == 1 and channels not in (1, RGB) and getattr(image, "n_frames", 1) == channels
+    if are_pages_channels or bands < samples == channels:
         return True
     if channels not in (1, RGB):
-        return image.mode != MODES.get(channels) or bits_of(image) > BITS
+        return bands == channels and (image.mode != MODES.get(channels) or bits_of(image) > BITS)
     if image.mode in ("F", "I"):
         return value_range is not None or (image.mode == "F" and channels == 1)
     return channels == RGB and value_range is not None and bits_of(image) > BITS and not image.mode.startswith("I")

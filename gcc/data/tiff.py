@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +49,14 @@ def opened(path: Path) -> Iterator[Any]:
     with needed(f"{path}, a TIFF file that Pillow does not read,", "tifffile", "tiff"):
         import tifffile
     try:
-        with tifffile.TiffFile(path) as file:
+        # Metadata of OME-TIFF may name other files, which are not read.
+        with tifffile.TiffFile(path, _multifile=False) as file:
             if len(file.series) != 1:
-                raise DataError(f"{path} holds {len(file.series)} images of different shapes: expected one, {EXPECTED}; save it so")
+                raise DataError(f"{path} holds {len(file.series)} images: expected one, {EXPECTED}; save it so")
             (series,) = file.series
             if 0 in series.shape:
                 raise DataError(f"cannot read the image {path}: it is empty; expected an image, {EXPECTED}")
-            if series.keyframe.photometric == tifffile.PHOTOMETRIC.PALETTE:
-                raise DataError(f"{path} has a palette of more colours than Pillow reads: expected their values, {EXPECTED}; save it so")
+            _require_plain(path, series.keyframe)
             yield series
     except (DataError, MemoryError):
         raise
@@ -64,6 +66,24 @@ def opened(path: Path) -> Iterator[Any]:
         reason = " ".join(str(error).split()) or type(error).__name__
         remedy = "install that, or save it uncompressed" if "imagecodecs" in reason else "save it again, or remove it"
         raise DataError(f"cannot read the image {path}: {reason}; expected a TIFF file, {EXPECTED}; {remedy}") from error
+
+
+def _require_plain(path: Path, page: Any) -> None:
+    """Refuse pages whose values are not those of channels from black to white, stored upright, and compression that cannot be read.
+
+    Raises:
+        DataError: the page is one of these.
+    """
+    import tifffile
+
+    photometric, orientation = page.photometric, page.tags.get("Orientation")
+    if photometric not in (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB):
+        kind = getattr(photometric, "name", photometric)
+        raise DataError(f"{path} has values of the kind {kind}: expected grey, RGB or bands with black as the least value; save it so")
+    if orientation is not None and orientation.value != 1:
+        raise DataError(f"{path} is stored turned or mirrored: expected an upright image; save it so")
+    if page.compression not in (tifffile.COMPRESSION.NONE, *_deflate()) and find_spec("imagecodecs") is None:
+        raise DataError(f"{path} is compressed ({page.compression.name}): install imagecodecs, or save it uncompressed")
 
 
 def read_tiff(path: Path, channels: int) -> np.ndarray:
@@ -82,17 +102,43 @@ def read_tiff(path: Path, channels: int) -> np.ndarray:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or math.inf)
         if math.prod(series.shape) > limit * channels:
             raise DataError(f"cannot read the image {path}: it has more than {limit:,} pixels; make it smaller")
-        values = series.asarray(maxworkers=1) if _is_whole(path, series) else np.empty(0)
+        is_sound = _is_whole(path, series) and _inflates_within_size(path, series)
+        values = series.asarray(maxworkers=1) if is_sound else np.empty(0)
         if values.shape != series.shape:
-            raise DataError(f"cannot read the image {path}: it is damaged, as parts of its pixels are missing; remove it, or save it again")
+            raise DataError(
+                f"cannot read the image {path}: it is damaged, as parts of its pixels are missing or too long; remove it, or save it again"
+            )
         return channels_first(values, axis)
+
+
+def _deflate() -> tuple[Any, ...]:
+    """Return the kinds of compression that Python's zlib reads."""
+    import tifffile
+
+    return tifffile.COMPRESSION.DEFLATE, tifffile.COMPRESSION.ADOBE_DEFLATE
+
+
+def _inflates_within_size(path: Path, series: Any) -> bool:
+    """Return whether no part of an image has more bytes than its size allows; tifffile would decompress them all."""
+    page = series.keyframe
+    if page.compression not in _deflate():
+        return True
+    limit = math.prod(page.chunks) * page.dtype.itemsize
+    with path.open("rb") as file:
+        for of_page in series:
+            for offset, count in zip(of_page.dataoffsets, of_page.databytecounts, strict=True):
+                file.seek(offset)
+                if len(zlib.decompressobj().decompress(file.read(count), limit + 1)) > limit:
+                    return False
+    return True
 
 
 def _is_whole(path: Path, series: Any) -> bool:
     """Return whether all parts of an image are in the file; tifffile would fill others with zeros."""
     end, expected = path.stat().st_size, math.prod(series.keyframe.chunked)
     ends = [[offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)] for page in series]
-    return all(len(of_page) == expected and max(of_page) <= end for of_page in ends)
+    counts = (count for page in series for count in page.databytecounts)
+    return all(counts) and all(len(of_page) == expected and max(of_page) <= end for of_page in ends)
 
 
 def write_tiff(path: Path, values: np.ndarray) -> None:

@@ -18,6 +18,7 @@ from torch.utils.data.distributed import DistributedSampler
 
 from gcc.data.hold_out import EVERY, SPLITS
 from gcc.errors import DataError, first_line
+from gcc.recipe import data_range
 from gcc.registry import Architecture, DatasetSource
 from gcc.utils.seeds import random_states, restore_random
 from gcc.utils.units import counted
@@ -86,6 +87,8 @@ class TorchSplits:
     store: Path | None = None
 
     def __init__(self, datasets: Mapping[str, Any], name: str, architecture: Architecture[Any]) -> None:
+        if data_range(architecture.recipe):
+            raise DataError("datasets of your own return values from -1 to 1, whatever their files have: leave `range` out")
         self.name = name
         self._datasets = datasets
         batch = architecture.example_batch()

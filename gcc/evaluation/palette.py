@@ -17,6 +17,8 @@ from gcc.registry.dataset import DatasetSource
 
 COLOURS = 64
 """Maximum number of colours in a palette."""
+LEAST_COLOURS = 2
+"""Minimum number of colours under noise: the background of photographs can be one flat colour."""
 RARE = 1e-4
 """A colour with a smaller share of all pixels does not belong to the palette."""
 FLAT = 0.99
@@ -65,11 +67,12 @@ def _label_maps(images: Mapping[str, Tensor]) -> tuple[str, Tensor]:
         if _is_palette(palette, covered):
             return key, palette
         faults.append(f"in {key} {len(palette)} colours that each have {RARE:.2%} of the pixels cover {covered:.1%}")
-    for key, maps in images.items():
-        colours = FlatColours.of(maps)
-        palette = colours.palette()
-        if _is_palette(palette, colours.covered(palette)):
-            return key, palette
+    noisy = {key: FlatColours.of(maps) for key, maps in images.items()}
+    palettes = {key: colours.palette() for key, colours in noisy.items()}
+    covered_by = {key: noisy[key].covered(palette) for key, palette in palettes.items() if len(palette) >= LEAST_COLOURS}
+    best = max(covered_by, key=lambda key: covered_by[key], default="")
+    if best and _is_palette(palettes[best], covered_by[best]):
+        return best, palettes[best]
     raise DataError(
         f"miou_small trains on label maps in flat colours: expected at most {COLOURS} that cover more than {FLAT:.0%} of the pixels,"
         f" and {'; '.join(faults)}, nor are there such colours under JPEG noise of {NOISE} levels; save label maps without loss, and choose"

@@ -7,12 +7,15 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
+STATISTICS = ("running_mean", "running_var")
+"""The ends of the names of buffers that are averaged."""
+
 
 class MovingAverage(nn.Module):
     """A copy of a network whose weights and running statistics are moving averages of those of the network.
 
     After step t, counted from 1, the copy moves by 1 - min(decay, t / (t + 9)) of the way to the network, so that the first weights are
-    soon forgotten. Whole numbers, such as counts of batches, are copied.
+    soon forgotten. Other buffers, such as counts of batches and the vectors of spectral norm, are copied.
 
     Attributes:
         network: the averaged network, in eval mode.
@@ -36,15 +39,15 @@ class MovingAverage(nn.Module):
         """Move the average towards the present state of the network, without synchronising with the device."""
         self.step += 1
         share = 1 - (self.step / (self.step + 9)).clamp(max=self.decay)
-        pairs = list(zip(_tensors(self.network), _tensors(network), strict=True))
-        averages, current = (list(tensors) for tensors in zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True))
+        averages, current = _averaged(self.network), _averaged(network)
         differences = torch._foreach_sub(current, averages)
         torch._foreach_mul_(differences, share)
         torch._foreach_add_(averages, differences)
-        for average, tensor in pairs:
-            if not average.is_floating_point():
-                average.copy_(tensor)
+        for (name, copied), buffer in zip(self.network.named_buffers(), network.buffers(), strict=True):
+            if not name.endswith(STATISTICS):
+                copied.copy_(buffer)
 
 
-def _tensors(network: nn.Module) -> list[Tensor]:
-    return [*network.parameters(), *network.buffers()]
+def _averaged(network: nn.Module) -> list[Tensor]:
+    """Return the weights and the running statistics of a network."""
+    return [*network.parameters(), *(buffer for name, buffer in network.named_buffers() if name.endswith(STATISTICS))]

@@ -58,7 +58,7 @@ def compression_plan(run: TrainingLoop, widths: Mapping[str, Widths], expected: 
         expected: about what the search will return, by generator.
     """
     context, recipe, teacher = run.context, run.recipe, run.context.teacher_cost()
-    facts = training_plan(run) | {"teacher": f"{_width(context, recipe.ngf)}{teacher}"}
+    facts = training_plan(run) | {"teacher": f"{_width(context, recipe.ngf)}{teacher}{_frozen(context)}"}
     if widths:
         costs = {name: generator_cost(context.architecture.for_network(name), chosen) for name, chosen in widths.items()}
         facts["widths"] = "; ".join(f"{name}: {cost}" for name, cost in costs.items())
@@ -115,6 +115,13 @@ def compression_epochs(recipe: Recipe, *, searches: bool, pretrains_search: bool
     before = pretraining_epochs(recipe.search_pretrain_epochs if pretrains_search else 0)
     search = [*before, str(recipe.search_epochs)] if searches else []
     return [*search, *pretraining_epochs(recipe.pretrain_epochs if pretrains else 0), str(recipe.epochs)]
+
+
+def _frozen(context: RunContext) -> str:
+    """Return what follows if the teacher is not trained; empty if it is."""
+    if context.recipe.train_teacher:
+        return ""
+    return "; stays as it is" + ("" if context.teacher.has_discriminators else ", and no loss reads its discriminator, which is not given")
 
 
 def _end(recipe: Recipe) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
+
+from torch import nn
 
 from gcc.artifacts.config import Role
 from gcc.artifacts.metrics_log import Phase
@@ -18,6 +20,10 @@ from gcc.training.loop import Stage, TrainingLoop
 from gcc.training.options import RunOptions, shows_options
 from gcc.training.stages import adversarial_stage, pretraining_stages
 from gcc.training.teacher import Teacher
+from gcc.training.teacher_networks import Own
+
+TRAINS = {"train_teacher": True}
+"""A generator of the user's own stays as it is only while a student is trained."""
 
 
 class Trainer(TrainingLoop):
@@ -37,8 +43,7 @@ class Trainer(TrainingLoop):
     def __init__(self, teacher: Teacher | None = None, data: str | Path | UserData | None = None, **options: Unpack[RunOptions]) -> None:
         if options.get("widths") is not None or options.get("student") is not None:
             raise GccError("a teacher has the widths of its recipe: leave out widths and student, or use Compressor")
-        # A teacher without a discriminator stays as it is only while a student is trained.
-        super().__init__(RunContext.of(teacher, data, {"train_teacher": True, **options}))
+        super().__init__(RunContext.of(teacher, data, TRAINS | options if _is_own(teacher, options) else options))
         if not self.recipe.train_teacher:
             raise GccError("train_teacher = false leaves nothing to train here: leave it out, or use Compressor (gcc compress)")
 
@@ -56,3 +61,8 @@ class Trainer(TrainingLoop):
     @property
     def result_widths(self) -> dict[Role, dict[str, Widths]]:
         return {"teacher": self.context.full_widths(self.recipe.ngf)}
+
+
+def _is_own(teacher: Teacher | None, options: Mapping[str, Any]) -> bool:
+    """Return whether a run trains networks that the user brings."""
+    return isinstance(teacher.networks, Own) if isinstance(teacher, Teacher) else isinstance(options.get("generator"), nn.Module)

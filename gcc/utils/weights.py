@@ -95,7 +95,8 @@ def digest_of_tensors(tensors: Mapping[str, object]) -> str:
     for name, tensor in tensors.items():
         if isinstance(tensor, Tensor):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().flatten().contiguous().view(torch.uint8).numpy().data)
+            values = tensor.detach().cpu().to_dense().resolve_conj().flatten().contiguous()
+            digest.update(values.view(torch.uint8).numpy().data)
     return digest.hexdigest()[:12]
 
 
