@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,15 @@ from gcc.utils.weights import digest_of_tensors, short_sha256
 class TeacherNetworks(abc.ABC):
     """The networks that a teacher starts with."""
 
-    folder: Path | None = None
-    """Where they are saved, if they are."""
-    origin: str
-    """Where they come from, as a phrase."""
+    @property
+    def folder(self) -> Path | None:
+        """Where they are saved, if they are."""
+        return None
+
+    @property
+    @abc.abstractmethod
+    def origin(self) -> str:
+        """Where they come from, as a phrase."""
 
     @property
     @abc.abstractmethod
@@ -98,9 +103,18 @@ class Untrained(TeacherNetworks):
     """
 
     arch: str
-    origin = "not pretrained"
-    is_trained = False
-    has_discriminators = True
+
+    @property
+    def origin(self) -> str:
+        return "not pretrained"
+
+    @property
+    def is_trained(self) -> bool:
+        return False
+
+    @property
+    def has_discriminators(self) -> bool:
+        return True
 
     @property
     def family(self) -> type[Architecture[Any]]:
@@ -125,12 +139,16 @@ class Saved(TeacherNetworks):
     """Networks that a run or an import saved.
 
     Attributes:
-        folder: where they are saved.
+        path: the folder.
         artifacts: the generators by name.
     """
 
-    folder: Path = field()
+    path: Path
     artifacts: Mapping[str, Artifact]
+
+    @property
+    def folder(self) -> Path:
+        return self.path
 
     @property
     def _first(self) -> Artifact:
@@ -138,7 +156,7 @@ class Saved(TeacherNetworks):
         return next(iter(self.artifacts.values()))
 
     @property
-    def origin(self) -> str:  # type: ignore[override]
+    def origin(self) -> str:
         return f"pretrained in {self.folder}"
 
     @property
@@ -186,7 +204,10 @@ class Own(TeacherNetworks):
     """
 
     own: type[CustomGAN[Any]]
-    origin = "as given"
+
+    @property
+    def origin(self) -> str:
+        return "as given"
 
     @property
     def family(self) -> type[CustomGAN[Any]]:
