@@ -195,7 +195,7 @@ def checked_losses(losses: Any) -> dict[str, Tensor]:
         GccError: they are not scalars by names of their own.
     """
     if not isinstance(losses, Mapping) or not all(isinstance(loss, Tensor) and loss.ndim == 0 for loss in losses.values()):
-        raise GccError(f"losses returned {shown(losses)}: expected a dictionary of scalars, each a tensor without dimensions, by name")
+        raise GccError(f"losses returned {shown(losses)}: expected scalar tensors by name, such as {{'l1': 10 * loss}}")
     if taken := TAKEN_NAMES & losses.keys():
         raise GccError(f"losses returned {', '.join(sorted(taken))}: these are names of the method's own losses; rename them")
     return dict(losses)

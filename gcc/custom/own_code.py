@@ -35,13 +35,16 @@ def factory_at(path: str) -> Factory:
     try:
         found: Any = import_module(module_name)
     except Exception as error:  # A user's module can raise anything.
-        raise GccError(f"generator {path!r}: {module_name} cannot be imported: {type(error).__name__}: {first_line(error)}") from error
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise GccError(
+            f"generator {path!r}: {module_name} cannot be imported: {reason}; expected a module of an installed package or of {here}"
+        ) from error
     for part in name.split("."):
         if not hasattr(found, part):
             raise GccError(f"generator {path!r}: {module_name} has no {name}; {FORM}")
         found = getattr(found, part)
     if not callable(found):
-        raise GccError(f"generator {path!r} is {type(found).__name__}; {FORM}")
+        raise GccError(f"generator {path!r} is of type {type(found).__name__}; {FORM}")
     factory: Factory = found
     return factory
 

@@ -51,5 +51,5 @@ def require_range(value_range: Sequence[float]) -> ValueRange:
         GccError: it is not a range.
     """
     if len(value_range) != 2 or not -LARGEST <= value_range[0] < value_range[1] <= LARGEST:
-        raise GccError(f"value_range = {tuple(value_range)}: expected the values of black and white, such as (0, 1) or (-1, 1)")
+        raise GccError(f"value_range = {tuple(value_range)}: expected the values of black and white, the lower first, such as 0 and 1")
     return float(value_range[0]), float(value_range[1])

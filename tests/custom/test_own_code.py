@@ -54,7 +54,7 @@ def test_weights_that_the_code_draws_are_the_same_every_time(code):
         ("own_nets:Nothing", "own_nets has no Nothing"),
         ("own_missing:Own", "own_missing cannot be imported: ModuleNotFoundError"),
         ("own_broken:Own", "own_broken cannot be imported: ModuleNotFoundError: No module named 'nothing_of_that_name'"),
-        ("own_nets:number", "is int"),
+        ("own_nets:number", "is of type int"),
         ("own_nets:fails", "raised ValueError: no data; expected"),
         ("own_nets:strange", "returned int"),
     ],

@@ -160,9 +160,9 @@ class Scales(Critic):
 @pytest.mark.parametrize(
     ("returned", "message"),
     [
-        (None, "losses returned None: expected a dictionary of scalars"),
-        ({"a": 1.0}, "expected a dictionary of scalars"),
-        ({"a": torch.zeros(2)}, "expected a dictionary of scalars"),
+        (None, "losses returned None: expected scalar tensors by name"),
+        ({"a": 1.0}, "expected scalar tensors by name"),
+        ({"a": torch.zeros(2)}, "expected scalar tensors by name"),
         ({"G": torch.zeros(())}, "losses returned G: these are names of the method's own losses"),
     ],
 )
