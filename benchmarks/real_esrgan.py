@@ -15,6 +15,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import torch
@@ -31,8 +32,9 @@ from gcc.training.teacher import Teacher
 def measured(network: nn.Module, teacher: nn.Module, context: RunContext) -> dict[str, float]:
     """Return the metrics of a network on the test images, and the PSNR of its outputs against the teacher's, in dB."""
     assert context.test is not None
+    network, teacher = network.to(context.device), teacher.to(context.device)
     (metrics,) = context.test.evaluate({"G": network.eval()}).values()
-    images = (context.data.test.sample(index, None)["lr"][None] for index in range(len(context.data.test)))
+    images = (context.data.test.sample(index, None)["lr"][None].to(context.device) for index in range(len(context.data.test)))
     with torch.inference_mode():
         errors = [((network(image).clamp(-1, 1) - teacher(image).clamp(-1, 1)) / 2).square().mean() for image in images]
     return {str(key): value for key, value in metrics.items()} | {"psnr to teacher": float(decibels(torch.stack(errors)).mean())}
@@ -55,6 +57,7 @@ def results(options: argparse.Namespace, done: set[str]) -> Iterator[dict[str, A
     for budget in options.budgets.split(","):
         pruned, trained = (options.out.with_name(f"{options.teacher.stem}-{budget}-{kind}") for kind in ("pruned", "trained"))
         if pruned.name not in done:
+            rmtree(pruned, ignore_errors=True)
             start = time.perf_counter()
             costs = prune_teacher(teacher, pruned, {**settings, "budget": budget})
             seconds, share = time.perf_counter() - start, costs["student"]["exact_macs"] / costs["teacher"]["exact_macs"]
