@@ -222,7 +222,7 @@ class Recipe(metaclass=_AcceptsOldFields):
         for field, (low, high) in {RENAMED.get(field, field): bounds for field, bounds in self.ranges.items()}.items():
             value = getattr(self, field)
             if value is not None and not low <= value <= high:
-                most = "below 1" if (low, high) == BELOW_ONE else f"to {high}"
+                most = "to below 1" if (low, high) == BELOW_ONE else f"to {high}"
                 raise RecipeError(f"{field} = {value}: expected a value from {low} {most}")
         weights = (self.lambda_distill_g, self.lambda_distill_d)
         distils = any(weights) if self.distillers == PAPER_DISTILLER else bool(self.distillers)
