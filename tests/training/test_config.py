@@ -70,8 +70,9 @@ def test_the_old_name_of_the_reference_mode_still_works():
 
 
 def test_recipe_options_are_the_fields_of_every_recipe():
-    # A size may have several forms, and a discriminator of one's own takes the place of the field.
-    others = {"size": int | str | tuple[int, int], "discriminator": fields(Recipe)["discriminator"] | nn.Module}
+    # Sizes and ranges may have several forms, and a discriminator of one's own takes the place of the field.
+    others = {"size": int | str | tuple[int, int], "range": str | tuple[float, float] | None}
+    others["discriminator"] = fields(Recipe)["discriminator"] | nn.Module
     assert typing.get_type_hints(RecipeOptions) == fields(Recipe) | others
 
 
