@@ -29,7 +29,7 @@ def test_every_family_fulfils_the_contract(arch, tmp_path):
     ("arch", "settings"),
     [
         ("pix2pix", {"generator": "resnet"}),
-        ("pix2pix", {"generator": "mobile", "size": 36}),
+        pytest.param("pix2pix", {"generator": "mobile", "size": 36}, marks=pytest.mark.slow),
         ("cyclegan", {"generator": "mobile"}),
         ("cyclegan", {"norm": "batch"}),
         ("sagan", {"size": 64}),

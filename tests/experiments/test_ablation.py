@@ -79,6 +79,7 @@ def test_variants_share_widths_seeds_and_teachers_and_finished_runs_are_not_repe
         run(ablation(tmp_path, lr_g=1e-3))
 
 
+@pytest.mark.slow
 def test_each_generator_of_a_family_has_its_own_metrics(tmp_path):
     one = ablation(tmp_path, arch="cyclegan", presets=["gcc"], seeds=1, evaluators="fd_effnetlite0", epochs=1)
     run(one)

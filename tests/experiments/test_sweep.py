@@ -112,6 +112,7 @@ def test_a_metric_that_reads_gradients_scores_every_budget_as_alone(tmp_path, mo
         assert same_weights(alone.students, tmp_path / budget / "student"), budget
 
 
+@pytest.mark.slow
 def test_a_teacher_can_train_along_as_in_algorithm_1(tmp_path):
     own = sweep(tmp_path, train_teacher="true")
     assert own.plan()["runs"] == "the teacher trains along with every student; 2 students"
