@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import gcc.recipe
 from gcc.errors import RecipeError
 from gcc.models.pix2pix import Pix2PixRecipe
-from gcc.recipe import Recipe, changed, differences, fields, read_toml, with_new_fields
+from gcc.recipe import Recipe, changed, differences, fields, parse_range, read_toml, with_new_fields
 
 R = Pix2PixRecipe()
 
@@ -247,3 +247,9 @@ def test_settings_of_an_earlier_version_get_the_defaults_of_new_fields():
     assert differences(with_new_fields(recipe, saved), recipe.to_dict()) == ""
     assert differences(with_new_fields(recipe, saved | {"result_epoch": "last"}), recipe.to_dict()) == "result_epoch was last and is auto"
     assert "sparsity" not in with_new_fields(recipe, saved)
+
+
+@pytest.mark.parametrize("text", ["0...4095", "0..", "..1", "1..0", "0..1..2", "0.5.1"])
+def test_texts_that_are_not_ranges_are_refused(text):
+    with pytest.raises(RecipeError, match="range = .*such as 0..4095"):
+        parse_range(text)

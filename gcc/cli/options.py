@@ -54,7 +54,7 @@ def size_of(value: str) -> tuple[int, int]:
 
 
 def parse_size(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
-    """Return `size_of` a text, as a callback. None if there is no text."""
+    """Return the size that an option states, as a callback. None if the option is not given."""
     return None if value is None else size_of(value)
 
 

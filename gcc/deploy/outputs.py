@@ -74,7 +74,7 @@ def images_to_read(source: Path, target: Path, leave_out: Collection[Path]) -> l
         leave_out: resolved paths of folders that are not entered.
 
     Raises:
-        DataError: there is no image, or images of a folder cannot be written to `target`.
+        DataError: `source` holds no images, or those of a folder cannot be written to `target`.
     """
     if source.is_file():
         return [source]

@@ -69,7 +69,7 @@ class RunGroup(abc.ABC, Generic[Measured]):
         options: keywords of `Compressor`, with recipe fields.
 
     Raises:
-        GccError: there is no teacher, or the networks do not fit the task.
+        GccError: the teacher is missing, or the networks do not fit the task.
         RunError: this process is one of several.
     """
 

@@ -46,7 +46,7 @@ class TeacherNetworks(abc.ABC):
     @property
     @abc.abstractmethod
     def has_discriminators(self) -> bool:
-        """Whether trained discriminators come with trained generators; true if there are no trained networks at all."""
+        """Whether trained discriminators come with trained generators; true if no network is trained."""
 
     @property
     def factory(self) -> Callable[[], nn.Module] | None:

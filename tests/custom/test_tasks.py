@@ -150,6 +150,30 @@ def test_probabilities_are_refused_where_the_loss_expects_logits(last, gan_mode,
         assert family.taps().discriminator
 
 
+class TwoScales(Critic):
+    """Joins the probabilities of two scales."""
+
+    def forward(self, images):
+        scales = [torch.sigmoid(super(TwoScales, self).forward(part)) for part in (images, images[..., ::2, ::2])]
+        return torch.cat([logits.transpose(2, 3).flatten(1) for logits in scales], 1)
+
+
+def test_joined_probabilities_are_refused_too():
+    family = Teacher.of(Translator(), "paired", TwoScales(), size=32).architecture({"gan_mode": "hinge", "size": 32})
+    with pytest.raises(GccError, match="ends with a sigmoid"):
+        family.taps()
+
+
+def test_a_teacher_that_stays_as_it_is_cannot_be_trained():
+    with pytest.raises(GccError, match="train_teacher = false"):
+        gcc.Trainer(Teacher.create("pix2pix", train_teacher=False))
+
+
+def test_datasets_of_ones_own_have_no_range():
+    with pytest.raises(GccError, match="leave `range` out"):
+        gcc.Compressor(generator=Translator(), task="paired", data=CUSTOM["paired"][2], range="0..4095", size=32).check()
+
+
 class Scales(Critic):
     """Returns the logits of several scales as a list."""
 

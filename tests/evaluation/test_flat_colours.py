@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from gcc.errors import DataError
 from gcc.evaluation.flat_colours import FlatColours, _flat_pixels
 from gcc.evaluation.palette import labelled_pairs
 from tests.evaluation.test_palette import Tensors
@@ -68,6 +69,14 @@ def test_pairs_of_jpeg_label_maps(maps):
     pairs = labelled_pairs(Tensors(B=photos, A=jpegs / 127.5 - 1), 4)
     true = torch.cdist(pairs.palette.double(), COLOURS.double()).argmin(1)
     assert pairs.key == "A" and len(pairs.palette) == 12 and (true[pairs.labels] == labels).double().mean() > 0.9
+
+
+def test_a_photograph_on_white_is_not_a_label_map(maps):
+    photos = torch.full_like(maps[0], 250)
+    photos[..., 20:60, 20:60] = torch.randint(0, 256, (4, 3, 40, 40), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    assert labelled_pairs(Tensors(A=photos / 127.5 - 1, B=maps[0] / 127.5 - 1), 4).key == "B"
+    with pytest.raises(DataError, match="label maps in flat colours"):
+        labelled_pairs(Tensors(A=photos / 127.5 - 1, B=photos / 127.5 - 1), 4)
 
 
 def test_photographs_have_no_colours_that_explain_them():

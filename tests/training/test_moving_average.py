@@ -35,3 +35,16 @@ def test_average_stays_apart_from_the_network():
     assert not torch.equal(average.network.weight, network.weight)
     assert not average.network.training and network.training
     assert not any(parameter.requires_grad for parameter in average.parameters())
+
+
+def test_vectors_of_spectral_norm_are_copied_and_stay_unit_vectors():
+    torch.manual_seed(0)
+    network = nn.utils.parametrizations.spectral_norm(nn.Linear(4, 3))
+    average = MovingAverage(network, 0.9)
+    for _ in range(5):
+        with torch.no_grad():
+            network.parametrizations.weight.original.add_(torch.randn(3, 4))
+        network(torch.randn(2, 4))  # turns the vectors
+        average.update(network)
+    buffers = dict(network.named_buffers())
+    assert buffers and all(torch.equal(copied, buffers[name]) for name, copied in average.network.named_buffers())
