@@ -23,6 +23,8 @@ from torch import Tensor, nn
 
 from gcc.artifacts.config import Artifact
 from gcc.artifacts.model import environment, load, save
+from gcc.deploy.inputs import accepted_inputs, random_input
+from gcc.deploy.optimize import TOLERANCE, fold
 from gcc.deploy.translate import in_tiles
 from gcc.errors import GccError, PluginError
 from gcc.losses.distillation import modules_at, tapped
@@ -42,6 +44,7 @@ from gcc.registry import (
     DATASETS,
     DISTILLERS,
     METRICS,
+    RUNTIMES,
     Architecture,
     Batch,
     Distiller,
@@ -221,6 +224,38 @@ def _view(distiller: Distiller, architecture: Architecture[Any], batch: Batch, r
                 network(pairs[name].fake)
     fake = {name: sample.fake for name, sample in architecture.eval_samples(batch, samples).items()}
     return GeneratorView(fake, features, discriminated)
+
+
+def check_runtime(name: str, folder: Path) -> None:
+    """Check that a runtime's files compute what PyTorch computes, for a small generator of every working family and all inputs it accepts.
+
+    Args:
+        name: registered name of the runtime.
+        folder: an empty folder to which the check may write.
+
+    Raises:
+        PluginError: the runtime breaks its contract; the message says where.
+        GccError: its packages are missing, or it lacks an operator.
+    """
+    runtime = RUNTIMES.load(name)()
+    runtime.require()
+    for family in _families():
+        architecture = family(family.demo())
+        generator, network = next(iter(build_generators(architecture, _prunable(architecture), "check").items()))
+        example = architecture.for_network(generator).example_input()
+        inputs = runtime.accepts(accepted_inputs(network.eval(), example))
+        path = folder / f"{family.__name__}{runtime.suffixes[0]}"
+        runtime.write(fold(network, random_input(example.shape)), inputs, path, {"arch": family.__name__})
+        missing = [suffix for suffix in runtime.suffixes if not path.with_name(family.__name__ + suffix).exists()]
+        _require(not missing, f"write has not written {', '.join(missing)}")
+        if exported := runtime.read(path, network):
+            for shape in inputs.probe_shapes():
+                with torch.inference_mode():
+                    expected, fake = network(random_input(shape)), exported(random_input(shape))
+                wrong = f"for inputs {shape} the file of {family.__name__} returns"
+                _require(fake.shape == expected.shape, f"{wrong} {tuple(fake.shape)}: expected {tuple(expected.shape)}")
+                close = bool((fake - expected).abs().max() <= TOLERANCE * expected.abs().max())
+                _require(close, f"{wrong} other images than the generator")
 
 
 def check_layers(architecture: Architecture[Any]) -> None:

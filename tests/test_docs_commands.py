@@ -34,6 +34,7 @@ NOT_RUN = {
     "python benchmarks/real_esrgan.py": "needs published weights and photographs",
     "gcc compress --generator networks_of_others:DCGAN": "needs published weights and photographs",
     "python -m benchmarks.zoo": "needs networks of others; tests/test_zoo.py runs three of them",
+    "gcc export runs/pix2pix/student --format litert": "LiteRT's converter has an environment of its own: tests/deploy/test_litert.py",
     "hf auth login": "asks for a token",
     "gcc compress --arch pix2pix --data datasets/facades --direction BtoA --budget 2ms@cuda --device cuda": "needs a GPU",
     "gcc compress --arch pix2pix --metric sharp": "needs the plugin sharp to be installed; tests/test_plugins_guide.py installs it",

@@ -6,6 +6,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from gcc import testing
+from gcc.deploy.formats.torch_files import TorchScript
 from gcc.errors import PluginError
 from gcc.losses.selectors import All
 from gcc.losses.wavelets import Wavelets
@@ -15,7 +16,7 @@ from gcc.models.srgan import SRGAN
 from gcc.models.vgg import DEPTHS, VGGFeatures
 from gcc.pruning.importance import L1Norm
 from gcc.recipe import changed
-from gcc.registry import ARCHITECTURES, DISTILLERS, METRICS, SELECTORS, Width, no_gate
+from gcc.registry import ARCHITECTURES, DISTILLERS, METRICS, RUNTIMES, SELECTORS, Width, no_gate
 from gcc.utils.weights import Weights
 from tests.helpers.families import TINY
 
@@ -248,6 +249,36 @@ def vgg_files(tmp_path):
 @pytest.mark.parametrize("distiller", DISTILLERS.names())
 def test_every_distiller_fulfils_the_contract(distiller, vgg_files):
     testing.check_distiller(distiller, vgg_files)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "ncnn", "coreml", "torchscript"])
+def test_every_runtime_fulfils_the_contract(runtime, tmp_path):
+    testing.check_runtime(runtime, tmp_path)
+
+
+class Squeezed(TorchScript):
+    def read(self, path, network):
+        return nn.Sequential(network, nn.Hardtanh(-1e-3, 1e-3))
+
+
+class Enlarged(TorchScript):
+    def read(self, path, network):
+        return nn.Sequential(network, nn.Flatten())
+
+
+class Scattered(TorchScript):
+    suffixes = (".pt", ".index")
+
+
+@pytest.mark.parametrize(
+    ("plugin", "message"), [(Squeezed, "returns other images"), (Enlarged, r"returns \(1, "), (Scattered, "has not written .index")]
+)
+def test_a_faulty_runtime_is_refused(plugin, message, tmp_path):
+    name = plugin.__name__.lower()
+    RUNTIMES.register(name, plugin)
+    with pytest.raises(PluginError, match=message):
+        testing.check_runtime(name, tmp_path)
 
 
 class Vector(Wavelets):

@@ -32,7 +32,12 @@ def parse_sizes(context: click.Context, parameter: click.Parameter, value: str |
 @click.option("--batch-size", "batch_sizes", default="1", show_default=True, metavar="N,N", help="Samples per pass, comma-separated.")
 @click.option("--size", "sizes", callback=parse_sizes, metavar="WxH,N", help="Sizes of images, comma-separated  [default: as trained]")
 @click.option(
-    "--device", "devices", default="cpu", show_default=True, metavar="NAMES", help="Any of cpu, cuda and onnxruntime, comma-separated."
+    "--device",
+    "devices",
+    default="cpu",
+    show_default=True,
+    metavar="NAMES",
+    help="Any of cpu, cuda, onnxruntime, openvino, ncnn, litert, torchscript and pt2, or plugins, comma-separated.",
 )
 @generator_option
 @click.option("--json", "out", metavar="FILE", type=PATH, help="Also write the timings to this file.")

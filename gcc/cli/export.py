@@ -8,25 +8,26 @@ from typing import Any
 import click
 
 from gcc.cli.help_pages import Command
-from gcc.cli.options import PATH, generator_option
+from gcc.cli.options import PATH, generator_option, parse_size
 
 
 @click.command("export", cls=Command, example="gcc export runs/pix2pix/student --format onnx --out student.onnx")
 @click.argument("student", type=PATH)
 @click.option(
     "--format",
-    type=click.Choice(["onnx", "torchscript", "pt2", "safetensors"]),
     default="onnx",
     show_default=True,
-    help="File format; pt2 is torch.export's, and safetensors contains only the folded weights.",
+    metavar="NAME",
+    help="onnx, openvino, ncnn, litert, coreml, torchscript, pt2 (torch.export's), safetensors (the folded weights), or a plugin's.",
 )
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "fp16", "int8"]),
     default="fp32",
     show_default=True,
-    help="Precision of weights and activations, for ONNX.",
+    help="Precision of weights and activations; fp16 for onnx, openvino, ncnn and coreml, int8 for onnx.",
 )
+@click.option("--size", metavar="WxH", callback=parse_size, help="Size of images, for litert and coreml  [default: as trained]")
 @click.option("--calibration", metavar="DIR", type=PATH, help="Input images for fp16 and int8  [default: the run's data, or noise]")
 @generator_option
 @click.option("--out", metavar="FILE", type=PATH, help="Output file  [default: next to STUDENT, with its name]")

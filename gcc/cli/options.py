@@ -94,7 +94,7 @@ SEARCH_FIELDS: Mapping[str, Mapping[str, Any]] = {
     },
     "budget": {
         "metavar": "B",
-        "help": "3.0G or 900M MACs, 25% of the teacher's, 2.5Mparams, 8ms@cpu (cuda, onnxruntime); comma-separated for several generators.",
+        "help": "3.0G or 900M MACs, 25% of the teacher's, 2.5Mparams, 8ms@cpu (or cuda, ncnn); comma-separated for several generators.",
     },
     "round_to": {"type": int, "metavar": "N", "help": "Prune to multiples of this many channels, such as 8."},
     "mac_counter": {

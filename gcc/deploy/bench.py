@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from gcc.artifacts.config import Factory
 from gcc.artifacts.model import environment, read, single_generator
-from gcc.deploy.inputs import Inputs, random_input
+from gcc.deploy.inputs import accepted_inputs, random_input
 from gcc.deploy.latency import Latency, measure_in_turns
-from gcc.deploy.runtime_names import RUNTIMES, Runtime
-from gcc.deploy.runtimes import device_of, load_in_runtime
-from gcc.errors import GccError, suggestion
+from gcc.deploy.runtime_names import require_runtime_name, runtime_names
+from gcc.deploy.runtimes import device_of, load_in_runtime, require_runtime
+from gcc.errors import GccError
 from gcc.models.modules import evaluating
 from gcc.utils.arguments import checked_arguments
 from gcc.utils.files import write_text
@@ -32,7 +32,7 @@ class Timing:
 
     Attributes:
         generator: folder or address of the generator, as it was given.
-        runtime: `cpu`, `cuda` or `onnxruntime`.
+        runtime: `cpu`, `cuda`, or a plugin's name, such as `onnxruntime`.
         shape: shape of the input, (N, ...).
         latency: latency of one pass of all N samples.
         memory: peak memory during a pass in bytes: of the process, including torch itself, or of tensors on a GPU; None if the system
@@ -41,7 +41,7 @@ class Timing:
     """
 
     generator: str
-    runtime: Runtime
+    runtime: str
     shape: tuple[int, ...]
     latency: Latency
     memory: int | None
@@ -70,16 +70,18 @@ def bench(
         against: folder of another generator, such as its teacher, which is timed in turns with it.
         batch_sizes: numbers of samples.
         sizes: sizes of images, each a width and a height or one number for both; empty takes the size that costs refer to.
-        runtimes: names of runtimes: `cpu`, `cuda` and `onnxruntime`.
+        runtimes: names of runtimes: `cpu`, `cuda`, and those that `gcc list` shows, such as `onnxruntime`.
         factory: makes the full generator, such as its class, if it is a generator of your own; see `gcc.load`.
 
     Raises:
         GccError: a generator cannot be read or does not accept an input, the two generators take different inputs, or this machine lacks a
             device or a package.
     """
-    selected = [_runtime(name) for name in runtimes]
-    if not selected:
-        raise GccError(f"no device: name some of {', '.join(RUNTIMES)}")
+    if not runtimes:
+        raise GccError(f"no device: name some of {', '.join(runtime_names())}")
+    for runtime in runtimes:
+        require_runtime_name(runtime)
+        require_runtime(runtime)
     pairs = [size if isinstance(size, tuple) else (size, size) for size in sizes]
     if any(number < 1 for number in (*batch_sizes, *chain(*pairs))):
         raise GccError(f"batch sizes {[*batch_sizes]}, sizes {[*sizes]}: expected numbers from 1 up")
@@ -89,20 +91,20 @@ def bench(
             continue
         artifact = single_generator(read(Path(location), factory=factory))
         network, example = artifact.network(), artifact.example_input()
-        inputs = Inputs.of(network, example)
-        generators.append((str(location), network, example, [inputs.of_size(*pair) for pair in pairs] or [inputs.shape]))
+        inputs = accepted_inputs(network, example)
+        generators.append((str(location), network, [inputs.of_size(*pair) for pair in pairs] or [inputs.shape]))
     reference, *others = generators
-    for name, _, _, shapes in others:
-        if shapes != reference[3]:
-            taken = (f"{title} takes {'x'.join(map(str, shape))}" for title, shape in ((name, shapes[0]), (reference[0], reference[3][0])))
-            remedy = "leave out `against`" if pairs or len(shapes[0]) != len(reference[3][0]) else "give `sizes` that both accept"
+    for name, _, shapes in others:
+        if shapes != reference[2]:
+            taken = (f"{title} takes {'x'.join(map(str, shape))}" for title, shape in ((name, shapes[0]), (reference[0], reference[2][0])))
+            remedy = "leave out `against`" if pairs or len(shapes[0]) != len(reference[2][0]) else "give `sizes` that both accept"
             raise GccError(f"times on different inputs cannot be compared, and {' and '.join(taken)}: {remedy}")
-    for runtime in selected:
+    for runtime in runtimes:
         device = device_of(runtime)
-        ready = [(name, load_in_runtime(network, example, runtime)) for name, network, example, _ in generators]
-        for number in range(len(pairs) or 1):
+        for shape in reference[2]:
             for batch in batch_sizes:
-                example = random_input((batch, *reference[3][number])).to(device)
+                example = random_input((batch, *shape)).to(device)
+                ready = [(name, load_in_runtime(network, example, runtime)) for name, network, _ in generators]
                 memory = [_memory_of_pass(network, example, device) for _, network in ready]
                 latencies = measure_in_turns([network for _, network in ready], example)
                 for index, ((name, _), latency, used) in enumerate(zip(ready, latencies, memory, strict=True)):
@@ -139,15 +141,8 @@ def save_rows(path: Path, timings: Sequence[Mapping[str, Any]]) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    last = device_of(_runtime(timings[-1]["runtime"]))
+    last = device_of(timings[-1]["runtime"])
     write_text(path, json.dumps({"environment": environment(last), "timings": timings}, indent=2) + "\n")
-
-
-def _runtime(name: str) -> Runtime:
-    for runtime in RUNTIMES:
-        if name == runtime:
-            return runtime
-    raise GccError(f"device {name!r} is unknown{suggestion(name, RUNTIMES)}")
 
 
 def _memory_of_pass(network: nn.Module, example: Tensor, device: torch.device) -> int | None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,22 +19,21 @@ from gcc.artifacts.run_folder import data_of
 from gcc.data.images import image_files, resized, to_tensor
 from gcc.data.loader import SampleZ, in_order
 from gcc.data.splits import DataSplits
-from gcc.deploy.formats import FORMATS
 from gcc.deploy.guide import Guide
-from gcc.deploy.inputs import Inputs, noise, random_input
+from gcc.deploy.inputs import accepted_inputs, noise, random_input
 from gcc.deploy.latency import Latency, measure_in_turns
 from gcc.deploy.optimize import TOLERANCE, fold
-from gcc.deploy.quantize import to_fp16, to_int8
+from gcc.deploy.runtime_names import FORMATS, format_names
 from gcc.deploy.side_by_side import InputHalves
 from gcc.errors import DataError, GccError, OutputError, suggestion
 from gcc.evaluation.pixels import decibels
 from gcc.evaluation.split import eval_samples_on_meta, evenly_spaced
 from gcc.models.modules import require_finite, without_autocast
-from gcc.registry import DatasetSource
+from gcc.registry import RUNTIMES, DatasetSource, Inputs, Runtime
+from gcc.registry.runtime import Precision
 from gcc.utils.arguments import checked_arguments
-from gcc.utils.files import replacing
+from gcc.utils.files import replacing_all
 
-Precision = Literal["fp32", "fp16", "int8"]
 SAMPLES = 32
 """Maximum number of inputs to measure ranges on, and of others to measure quality on."""
 
@@ -55,50 +54,80 @@ class Loss:
 
 
 @dataclass(frozen=True)
-class Exported:
-    """An exported file.
+class Comparison:
+    """An exported file beside the generator in PyTorch, on inputs of several shapes.
 
     Attributes:
-        path: the file.
+        trials: shapes of the inputs.
+        error: largest difference of an output value, in [-1, 1].
+        reach: largest output value.
+    """
+
+    trials: tuple[tuple[int, ...], ...]
+    error: float
+    reach: float
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported generator.
+
+    Attributes:
+        path: the file, or the first of several.
+        files: all files.
         runtime: the program that runs it.
         inputs: the inputs that it accepts.
-        trials: shapes of the inputs of the comparison with PyTorch.
-        error: largest difference of an output value, in [-1, 1], on these inputs.
-        reach: largest output value on these inputs.
+        comparison: comparison of the outputs with PyTorch's; None if the program does not run on this system.
         before: latency of the generator in PyTorch, as `gcc.load` returns it, for one example.
-        after: latency of the file in its runtime.
-        loss: loss of quality by lower precision; None in float32.
+        after: latency of the file in its runtime; None if the program does not run on this system.
+        loss: loss of quality by lower precision; None in float32, or if the program does not run on this system.
         feeding: names, layout, range, colours, sizes and the resize of inputs and outputs, by title; also the file's metadata.
         guides: the README and the script that were written next to the file.
     """
 
     path: Path
+    files: Sequence[Path]
     runtime: str
     inputs: Inputs
-    trials: tuple[tuple[int, ...], ...]
-    error: float
-    reach: float
+    comparison: Comparison | None
     before: Latency
-    after: Latency
+    after: Latency | None
     loss: Loss | None
     feeding: Mapping[str, str]
     guides: Sequence[Path]
 
     def facts(self) -> dict[str, str]:
         """Return the formatted results by title."""
-        before, after = self.before, self.after
-        shapes = ", ".join("x".join(map(str, shape)) for shape in self.trials)
-        facts = {
-            "written": f"{self.path}, {self.path.stat().st_size / 1e6:.2f} MB",
+        return {
+            "written": f"{', '.join(map(str, self.files))}, {sum(map(_bytes_of, self.files)) / 1e6:.2f} MB",
             **{title: text.replace("`", "") for title, text in self.feeding.items()},
             "how to run it": ", ".join(map(str, self.guides)),
-            "largest error": f"{self.error:.2g} against PyTorch, with outputs up to {self.reach:.2g}; on {shapes}",
-            "PyTorch": f"{before.median_ms:.2f} ms (p90 {before.p90_ms:.2f}) on 1x{'x'.join(map(str, self.inputs.shape))}, {before.where}",
-            self.runtime: f"{after.median_ms:.2f} ms (p90 {after.p90_ms:.2f}), {before.median_ms / after.median_ms:.2f}x as fast",
+            **_measured(self.runtime, self.inputs, self.comparison, (self.before, self.after), self.loss),
         }
-        if self.loss:
-            facts["quality"] = f"{self.loss.psnr:.2f} dB against float32, at least {self.loss.worst:.2f} dB; on {self.loss.samples}"
-        return facts
+
+
+def _bytes_of(path: Path) -> int:
+    return sum(part.stat().st_size for part in path.rglob("*") if part.is_file()) if path.is_dir() else path.stat().st_size
+
+
+def _measured(
+    runtime: str, inputs: Inputs, comparison: Comparison | None, latencies: tuple[Latency, Latency | None], loss: Loss | None
+) -> dict[str, str]:
+    """Return what was measured, by title."""
+    before, after = latencies
+    shape = "x".join(map(str, (1, *inputs.shape)))
+    facts = {"PyTorch": f"{before.median_ms:.2f} ms (p90 {before.p90_ms:.2f}) on {shape}, {before.where}"}
+    if comparison is None or after is None:
+        return facts | {runtime: "not run: it does not run on this system, so outputs and times were not compared"}
+    shapes = ", ".join("x".join(map(str, trial)) for trial in comparison.trials)
+    facts = {
+        "largest error": f"{comparison.error:.2g} against PyTorch, with outputs up to {comparison.reach:.2g}; on {shapes}",
+        **facts,
+        runtime: f"{after.median_ms:.2f} ms (p90 {after.p90_ms:.2f}), {before.median_ms / after.median_ms:.2f}x as fast",
+    }
+    if loss:
+        facts["quality"] = f"{loss.psnr:.2f} dB against float32, at least {loss.worst:.2f} dB; on {loss.samples}"
+    return facts
 
 
 @checked_arguments
@@ -109,10 +138,11 @@ def export(
     *,
     format: str = "onnx",
     precision: Precision = "fp32",
+    size: int | tuple[int, int] | None = None,
     calibration: str | Path | None = None,
     factory: Factory | None = None,
 ) -> Exported:
-    """Export a saved generator to a file of another program, in eval mode, with folded batch norms, for all inputs that it accepts.
+    """Export a saved generator to the file of another program, in eval mode, with folded batch norms.
 
     Reads the file back and compares it with PyTorch on several shapes before it replaces an existing file. `FILE.README.md` and
     `FILE.infer.py`, which needs numpy, Pillow and the runtime alone, say how to feed it; so does the file's metadata.
@@ -120,70 +150,115 @@ def export(
     Args:
         student: folder of the saved generator.
         out: the file; None takes the folder's name with the format's suffix, next to the folder, or here for a generator on the Hub.
-        format: `onnx`, `torchscript`, `pt2` (torch.export) or `safetensors` (the folded weights by module name).
-        precision: precision of weights and features; `fp16` and `int8` require ONNX.
+            Formats of several files write the others next to it.
+        format: `onnx`, or the name of another runtime: `torchscript`, `pt2` (torch.export), `safetensors` (the folded weights by module
+            name), `openvino`, `ncnn`, `litert`, `coreml`, or that of a plugin. `litert` and `coreml` accept one size of images, `ncnn`
+            one sample at a time; the others accept all inputs that the generator accepts.
+        precision: precision of weights and features: `fp16` for ONNX, OpenVINO, ncnn and Core ML, `int8` for ONNX.
+        size: size of images, a width and a height or one number for both, for formats that accept one size, and for times; None takes the
+            size that costs refer to.
         calibration: folder of input images. Every second one measures the ranges for int8, the others the loss of quality. None takes the
             data of the generator's run, or noise if the generator takes noise.
         factory: makes the full generator, such as its class, if it is a generator of your own; see `gcc.load`.
 
     Raises:
-        GccError: the generator or the images cannot be read, a package is missing, the output cannot be written, or the file computes
-            something else.
+        GccError: the generator or the images cannot be read, a package is missing, the output cannot be written, the format cannot
+            express the generator, or the file computes something else.
     """
-    if format not in FORMATS:
-        raise GccError(f"format {format!r} is unknown{suggestion(format, FORMATS)}")
-    file_format = FORMATS[format]
-    if precision != "fp32" and format != "onnx":
-        raise GccError(f'`precision="{precision}"` requires `format="onnx"`, not {format}: leave it out')
+    runtime = _runtime(format, precision)
     if calibration is not None and precision == "fp32":
         raise GccError('`calibration` requires lower precision: give `precision="fp16"` or `precision="int8"`, or leave it out')
     artifact = single_generator(read(Path(student), factory=factory))
     default = Path(student) if is_address(student) else artifact.folder
-    path = default_output(default, file_format.suffix) if out is None else Path(out)
-    _require_output(path, artifact, file_format.suffix)
-    network = artifact.network()
-    example = artifact.example_input()
-    inputs = Inputs.of(network, example)
-    guide = Guide(artifact, inputs, format)
-    samples = None if precision == "fp32" else _samples(artifact, calibration)
-    ready = fold(network, random_input((1, *inputs.shape)))
-    with replacing(path) as fresh, TemporaryDirectory() as folder:
-        exact = fresh if samples is None else Path(folder) / f"exact{file_format.suffix}"
-        file_format.write(ready, inputs, exact, guide.metadata())
-        exported = file_format.read(exact, ready)
-        error, reach = _compare(network, exported, inputs)
-        if not error <= TOLERANCE * reach:
-            raise GccError(f"the file differs by {error:.2g} from PyTorch, with outputs up to {reach:.2g}: nothing was written")
-        loss = None
-        if samples is not None:
-            if precision == "fp16":
-                to_fp16(exact, fresh)
-            else:
-                to_int8(exact, fresh, samples.calibration)
-            exported = file_format.read(fresh, ready)
-            error, reach = _compare(network, exported, inputs)
-            loss = _loss(network, exported, samples)
-        before, after = measure_in_turns((network, exported), example)
-    trials = tuple(inputs.probe_shapes())
-    return Exported(path, file_format.runtime, inputs, trials, error, reach, before, after, loss, guide.facts(), guide.write(path))
+    path = default_output(default, runtime.suffixes[0]) if out is None else Path(out)
+    files = _files(path, artifact, runtime)
+    runtime.require()
+    network, accepted = artifact.network(), accepted_inputs(artifact.network(), artifact.example_input())
+    if size is not None:
+        width, height = (size, size) if isinstance(size, int) else size
+        accepted = replace(accepted, shape=accepted.of_size(width, height))
+    inputs = runtime.accepts(accepted)
+    guide = Guide(artifact, inputs, runtime)
+    samples = None if precision == "fp32" or not runtime.is_timed else _samples(artifact, calibration)
+    example = random_input((1, *inputs.shape))
+    ready = fold(network, example)
+    with replacing_all(files) as fresh, TemporaryDirectory() as folder:
+        exact = (fresh if precision == "fp32" else Path(folder)) / path.name
+        with _explained(runtime, format):
+            runtime.write(ready, inputs, exact, guide.metadata())
+        exported = runtime.read(exact, ready)
+        comparison = _compare(network, exported, inputs)
+        if comparison and not comparison.error <= TOLERANCE * comparison.reach:
+            raise GccError(
+                f"the file differs by {comparison.error:.2g} from PyTorch, with outputs up to {comparison.reach:.2g}: nothing was written"
+            )
+        if precision != "fp32":
+            with _explained(runtime, format):
+                if precision == "fp16":
+                    runtime.write(ready, inputs, fresh / path.name, guide.metadata(), precision)
+                elif samples:
+                    runtime.quantize(exact, fresh / path.name, samples.calibration)
+            exported = runtime.read(fresh / path.name, ready)
+            comparison = _compare(network, exported, inputs)
+        loss = _loss(network, exported, samples) if samples and exported else None
+        before, *after = measure_in_turns((network, exported) if exported else (network,), example)
+    latencies = before, after[0] if after else None
+    guides = guide.write(path, _measured(runtime.title, inputs, comparison, latencies, loss))
+    return Exported(path, files, runtime.title, inputs, comparison, *latencies, loss, guide.facts(), guides)
 
 
-def _require_output(path: Path, artifact: Artifact, suffix: str) -> None:
-    """Refuse an output file of another suffix, a folder, and a file of the saved generator."""
-    if path.suffix != suffix:
-        other = next((f', or `format="{name}"`' for name, one in FORMATS.items() if one.suffix == path.suffix), "")
-        raise OutputError(f"{path} does not have the suffix of the format: expected a file such as {path.with_suffix(suffix)}{other}")
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder: expected a file, such as {path / ('generator' + suffix)}")
-    if path.exists() and path.resolve().parent == artifact.folder.resolve():
-        raise OutputError(f"{path} is part of the saved generator: choose another `out`")
+def _runtime(format: str, precision: Precision) -> Runtime:
+    """Return the runtime of a format, which must have the precision."""
+    name = FORMATS.get(format, format)
+    if name not in RUNTIMES.names():
+        raise GccError(f"format {format!r} is unknown{suggestion(format, format_names())}")
+    runtime = RUNTIMES.load(name)()
+    if precision not in runtime.precisions:
+        others = [other for other in format_names() if precision in RUNTIMES.load(FORMATS.get(other, other)).precisions]
+        raise GccError(f'`precision="{precision}"` is not available for {format}: use a format that has it ({", ".join(others)})')
+    return runtime
 
 
-def _compare(network: nn.Module, exported: nn.Module, inputs: Inputs) -> tuple[float, float]:
-    """Return the largest difference between the two outputs, and the largest output of `network`."""
+@contextmanager
+def _explained(runtime: Runtime, format: str) -> Iterator[None]:
+    """Turn a converter's errors into `GccError`."""
+    try:
+        yield
+    except (GccError, OSError):
+        raise
+    except Exception as error:  # A converter can raise anything.
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise GccError(f"{runtime.title} cannot express this generator ({reason}): choose another format than {format}") from error
+
+
+def _files(path: Path, artifact: Artifact, runtime: Runtime) -> list[Path]:
+    """Return the files of an output path; refuse another suffix, a folder in place of a file, and a file of the saved generator."""
+    first, *_ = runtime.suffixes
+    if not path.name.endswith(first):
+        other = next((f', or `format="{name}"`' for name in format_names() if path.name.endswith(_suffix_of(name))), "")
+        stem = path.name.removesuffix("".join(path.suffixes)) or path.name
+        raise OutputError(f"{path} does not have the suffix of the format: expected a file such as {path.with_name(stem + first)}{other}")
+    files = [path.with_name(path.name.removesuffix(first) + suffix) for suffix in runtime.suffixes]
+    for file in files:
+        if file.is_dir() and not (file / "Manifest.json").is_file():
+            raise OutputError(f"{file} is a folder: expected a file, such as {file / ('generator' + first)}")
+        if file.exists() and file.resolve().parent == artifact.folder.resolve():
+            raise OutputError(f"{file} is part of the saved generator: choose another `out`")
+    return files
+
+
+def _suffix_of(format: str) -> str:
+    return RUNTIMES.load(FORMATS.get(format, format)).suffixes[0]
+
+
+def _compare(network: nn.Module, exported: nn.Module | None, inputs: Inputs) -> Comparison | None:
+    """Compare the outputs of a file with those of `network`; None if the program does not run on this system."""
+    if exported is None:
+        return None
     error = reach = 0.0
+    shapes = tuple(inputs.probe_shapes())
     with torch.inference_mode():
-        for shape in inputs.probe_shapes():
+        for shape in shapes:
             expected, output = network(random_input(shape)), exported(random_input(shape))
             if expected.shape != output.shape:
                 raise GccError(
@@ -191,7 +266,7 @@ def _compare(network: nn.Module, exported: nn.Module, inputs: Inputs) -> tuple[f
                 )
             require_finite(output)
             error, reach = max(error, float((expected - output).abs().max())), max(reach, float(expected.abs().max()))
-    return error, reach
+    return Comparison(shapes, error, reach)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -10,13 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from gcc.artifacts.config import Artifact
-from gcc.deploy.inputs import Inputs
 from gcc.deploy.side_by_side import InputHalves
+from gcc.registry import Inputs, Runtime
 from gcc.utils.files import write_text
 from gcc.utils.templates import render
-
-PACKAGES = {"onnx": "onnxruntime", "torchscript": "torch", "pt2": "torch"}
-"""The package that runs a file, by format; other formats hold weights only."""
 
 MODES = {1: "grey", 3: "RGB", 4: "RGBA"}
 """Images that the script reads and writes, by their number of channels."""
@@ -29,12 +27,12 @@ class Guide:
     Attributes:
         artifact: the saved generator.
         inputs: the inputs that the file accepts.
-        format: the file's format.
+        runtime: the program that runs the file.
     """
 
     artifact: Artifact
     inputs: Inputs
-    format: str
+    runtime: Runtime
 
     @property
     def takes_noise(self) -> bool:
@@ -59,7 +57,7 @@ class Guide:
 
     def facts(self) -> dict[str, str]:
         """Return names, layout, range, colours, sizes and the resize, by title."""
-        names = ("`input`: ", "`output`: ") if self.format == "onnx" else ("", "")
+        names = [f"`{name}`: " if name else "" for name in self.runtime.names or ("", "")]
         facts = {"input": f"{names[0]}{self.inputs}, float32"}
         if self.takes_noise:
             facts["input values"] = "standard normal noise"
@@ -74,8 +72,10 @@ class Guide:
             sizes = " or ".join(f"{width}x{height}" for width, height in sorted(self.halves.sizes))
             facts["pairs"] = f"an image of {sizes} pixels holds A and B side by side: the {self.halves.side} half is the input"
         channels = self.artifact.output_channels
-        facts["output"] = f"{names[1]}Nx{channels}xHxW, float32"
+        facts["output"] = f"{names[1]}{self.inputs.batch or 'N'}x{channels}xHxW, float32"
         facts["output values"] = f"{_colours(channels)}, channels first, from -1 to 1: pixel = round((value + 1) * 127.5)"
+        if len(self.runtime.suffixes) > 1:
+            facts["files"] = f"{' and '.join(f'`*{suffix}`' for suffix in self.runtime.suffixes)}, which belong together"
         return facts
 
     def _resize(self) -> str:
@@ -101,10 +101,14 @@ class Guide:
             runs = len(shape) == 1 and drawn is not None and np.array_equal(np.asarray(drawn), normal)
         else:
             runs = len(shape) == 3 and shape[0] in MODES
-        return self.format in PACKAGES and runs and self.artifact.output_channels in MODES
+        return bool(self.runtime.package) and runs and self.artifact.output_channels in MODES
 
-    def write(self, path: Path) -> list[Path]:
+    def write(self, path: Path, measured: Mapping[str, str]) -> list[Path]:
         """Write `FILE.README.md` and `FILE.infer.py` next to an exported file, and return their paths.
+
+        Args:
+            path: the file.
+            measured: what was measured on it, by title.
 
         Raises:
             OutputError: they cannot be written.
@@ -114,9 +118,10 @@ class Guide:
         values = {
             "file": path.name,
             "script": script.name if self.has_script else "",
-            "package": PACKAGES.get(self.format, ""),
-            "weights_only": self.format not in PACKAGES,
-            "format": self.format,
+            "package": self.runtime.package,
+            "imports": self.runtime.imports,
+            "run": self.runtime.script,
+            "weights_only": not self.runtime.names,
             "noise": self.takes_noise,
             "length": self.inputs.shape[0],
             "channels": self.inputs.shape[0],
@@ -130,6 +135,7 @@ class Guide:
             "side": self.halves.side,
             "pair_sizes": sorted(self.halves.sizes),
             "facts": self.facts(),
+            "measured": measured,
             "what": f"The {self.artifact.role} {self.artifact.generator} of {self.artifact.arch}",
             "version": version("gan-gcc"),
         }

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gcc.errors import GccError
-from gcc.registry import Architecture
+from gcc.registry import Architecture, Inputs
 
 
 def random_input(shape: Sequence[int]) -> Tensor:
@@ -27,70 +25,22 @@ def noise(architecture: Architecture[Any], numbers: Sequence[int], seed: int) ->
     return torch.stack([z for z in inputs if z is not None])
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """The inputs that a generator accepts: any number of samples, each of a fixed shape or an image of many sizes.
+def accepted_inputs(network: nn.Module, example: Tensor) -> Inputs:
+    """Return the inputs that `network` accepts, given one `example` (1, ...); computes shapes only.
 
-    Attributes:
-        shape: shape of the sample that costs refer to, such as (3, 256, 256).
-        step: height and width must be multiples of this; None if the shape is fixed.
-        min_size: the smallest height and width.
+    Tries steps that are powers of two. A size is accepted if the output is larger by the same factor as for `example`.
     """
-
-    shape: tuple[int, ...]
-    step: int | None = None
-    min_size: int = 0
-
-    @classmethod
-    def of(cls, network: nn.Module, example: Tensor) -> Inputs:
-        """Return the inputs that `network` accepts, given one `example` (1, ...); computes shapes only.
-
-        Tries steps that are powers of two. A size is accepted if the output is larger by the same factor as for `example`.
-        """
-        shape = tuple(example.shape[1:])
-        if example.ndim != 4:
-            return cls(shape)
-        trial = _Trial(network, example)
-        height, width = shape[1:]
-        steps = (1 << power for power in range(min(height, width).bit_length()))
-        for step in steps:
-            even = height % step == 0 and width % step == 0
-            if even and trial.accepts(height + step, width) and trial.accepts(height, width + step):
-                return cls(shape, step, next(size for size in range(step, max(height, width) + 1, step) if trial.accepts(size, size)))
-        return cls(shape)
-
-    def sized(self, height: int, width: int) -> tuple[int, ...]:
-        """Return the shape of one sample of this height and width."""
-        return self.shape[0], height, width
-
-    def of_size(self, width: int, height: int) -> tuple[int, ...]:
-        """Return the shape of one sample of this size.
-
-        Raises:
-            GccError: the generator does not accept this size.
-        """
-        if self.step is None or min(width, height) < self.min_size or width % self.step or height % self.step:
-            size = width if width == height else f"{width}x{height}"
-            raise GccError(f"size {size}: this generator takes {self}")
-        return self.sized(height, width)
-
-    def probe_shapes(self) -> Iterator[tuple[int, ...]]:
-        """Yield shapes (N, ...) that show whether another program accepts the same inputs: several batch sizes and image sizes."""
-        yield 1, *self.shape
-        yield 3, *self.shape
-        if self.step is not None:
-            _, height, width = self.shape
-            yield 1, *self.sized(height + self.step, width)
-            yield 2, *self.sized(height, width + 2 * self.step)
-            if self.min_size < min(height, width):
-                yield 1, *self.sized(self.min_size, self.min_size)
-
-    def __str__(self) -> str:
-        """Describe the inputs, such as `Nx3xHxW, H and W multiples of 4 from 8 up`."""
-        if self.step is None:
-            return "x".join(map(str, ("N", *self.shape)))
-        sizes = f"multiples of {self.step} from {self.min_size} up" if self.step > 1 else f"any from {self.min_size} up"
-        return f"Nx{self.shape[0]}xHxW, H and W {sizes}"
+    shape = tuple(example.shape[1:])
+    if example.ndim != 4:
+        return Inputs(shape)
+    trial = _Trial(network, example)
+    height, width = shape[1:]
+    steps = (1 << power for power in range(min(height, width).bit_length()))
+    for step in steps:
+        even = height % step == 0 and width % step == 0
+        if even and trial.accepts(height + step, width) and trial.accepts(height, width + step):
+            return Inputs(shape, step, next(size for size in range(step, max(height, width) + 1, step) if trial.accepts(size, size)))
+    return Inputs(shape)
 
 
 class _Trial:

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from gcc.deploy.inputs import random_input
-from gcc.deploy.runtime_names import Runtime
 from gcc.deploy.runtimes import device_of, load_in_runtime
 from gcc.models.modules import evaluating
 
@@ -46,7 +45,7 @@ class Latency:
         return f"cpu, {self.threads} thread{'s' if self.threads > 1 else ''}" if self.device == "cpu" else self.device
 
 
-def measure_optimized(network: nn.Module, example: Tensor, runtime: Runtime) -> Latency:
+def measure_optimized(network: nn.Module, example: Tensor, runtime: str) -> Latency:
     """Return the latency of `network`, optimised for inference in a runtime, for inputs like `example`, (1, ...).
 
     Raises:
@@ -56,7 +55,7 @@ def measure_optimized(network: nn.Module, example: Tensor, runtime: Runtime) -> 
     return latency
 
 
-def measure_optimized_in_turns(networks: Sequence[nn.Module], example: Tensor, runtime: Runtime) -> list[Latency]:
+def measure_optimized_in_turns(networks: Sequence[nn.Module], example: Tensor, runtime: str) -> list[Latency]:
     """Return the latency of every network in turns, each optimised for inference in a runtime, for inputs like `example`, (1, ...).
 
     Raises:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,12 +10,13 @@ from typing import Any
 from torch import Tensor
 
 from gcc.utils.optional import needed
+from gcc.utils.silence import silenced
 
 FEATURE = "lower precision"
 
 
-def to_fp16(source: Path, target: Path) -> None:
-    """Write the ONNX file `source` with weights and features in float16 to `target`; inputs and outputs stay float32.
+def to_fp16(path: Path) -> None:
+    """Convert weights and features of an ONNX file to float16; inputs and outputs stay float32.
 
     Raises:
         GccError: ONNX Runtime is not installed.
@@ -25,7 +24,7 @@ def to_fp16(source: Path, target: Path) -> None:
     with needed(FEATURE, "onnxruntime", "export"):
         import onnx
         from onnxruntime.transformers.float16 import convert_float_to_float16
-    onnx.save(convert_float_to_float16(onnx.load(str(source)), keep_io_types=True), str(target))
+    onnx.save(convert_float_to_float16(onnx.load(str(path)), keep_io_types=True), str(path))
 
 
 def to_int8(source: Path, target: Path, samples: Iterable[Tensor]) -> None:
@@ -50,18 +49,7 @@ def to_int8(source: Path, target: Path, samples: Iterable[Tensor]) -> None:
         def get_next(self) -> dict[str, Any] | None:
             return next(self.inputs, None)
 
-    with TemporaryDirectory() as folder, _quiet():
+    with TemporaryDirectory() as folder, silenced():
         prepared = Path(folder) / "prepared.onnx"
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
         quantize_static(str(prepared), str(target), Reader(), quant_format=QuantFormat.QDQ, per_channel=True)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence what the tools log on the root logger."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)

@@ -108,8 +108,8 @@ class SelfAttention(nn.Module):
         """Map (N, C, H, W) to the same shape."""
         query, key, value = (layer(features).flatten(2) for layer in (self.query, self.key, self.value))
         # With contiguous factors, this is twice as fast on a CPU as with transposed views of the large attention map.
-        attention = torch.softmax(torch.bmm(query.mT.contiguous(), key), dim=-1)
-        return features + self.gamma * torch.bmm(attention, value.mT.contiguous()).mT.reshape(features.shape)
+        attention = torch.softmax(torch.bmm(query.transpose(1, 2).contiguous(), key), dim=-1)
+        return features + self.gamma * torch.bmm(attention, value.transpose(1, 2).contiguous()).transpose(1, 2).reshape(features.shape)
 
 
 class PatchDiscriminator(nn.Module):

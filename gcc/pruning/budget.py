@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from gcc.deploy.runtime_names import RUNTIMES, Runtime
-from gcc.errors import BudgetError, share_suggestion
+from gcc.deploy.runtime_names import runtime_names
+from gcc.errors import BudgetError, share_suggestion, suggestion
 from gcc.utils.units import EXPONENTS, with_prefix
 
 if TYPE_CHECKING:
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 
 PATTERN = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([KMGT%])\s*(params)?", re.IGNORECASE | re.ASCII)
-LATENCY_PATTERN = re.compile(rf"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*ms\s*@\s*({'|'.join(RUNTIMES)})", re.ASCII)
+LATENCY_PATTERN = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*ms\s*@\s*([\w-]+)", re.ASCII)
 FORMS = (
-    "`3.0G` or `900M` (MACs per sample), `25%` (of the full generator's MACs), `2.5Mparams`, `25%params`, or `8ms@cpu` (cuda, onnxruntime)"
+    "`3.0G` or `900M` (MACs per sample), `25%` (of the full generator's MACs), `2.5Mparams`, `25%params`, or `8ms@cpu` "
+    "(cuda, onnxruntime, openvino, ncnn, litert)"
 )
 
 
@@ -139,7 +140,7 @@ class LatencyBudget:
     """
 
     milliseconds: float
-    runtime: Runtime
+    runtime: str
 
     @classmethod
     def parse(cls, text: str) -> LatencyBudget:
@@ -155,8 +156,9 @@ class LatencyBudget:
         milliseconds = float(match[1]) if match else 0.0
         if match is None or not 0 < milliseconds < math.inf:
             raise BudgetError(f"budget {text!r}: expected {FORMS}")
-        runtime = next(name for name in RUNTIMES if name == match[2])
-        return cls(milliseconds, runtime)
+        if match[2] not in runtime_names():
+            raise BudgetError(f"budget {text!r}: runtime {match[2]!r} is unknown{suggestion(match[2], runtime_names())}; expected {FORMS}")
+        return cls(milliseconds, match[2])
 
     def resolve(self, teacher: Cost, counter: MacCounter) -> LatencyBudget:
         """Return this budget itself: a latency depends on neither the teacher nor the counter."""

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from gcc.deploy.latency import measure_optimized
-from gcc.deploy.runtime_names import Runtime
 from gcc.errors import BudgetError, TrainingError
 from gcc.models.build import generator_on_meta
 from gcc.pruning.budget import LatencyBudget, Limit
@@ -144,7 +143,7 @@ def find_widths(
     scores: Mapping[str, Tensor | None],
     limit: Limit | LatencyBudget,
     cost: Callable[[Mapping[str, int]], Cost],
-    milliseconds: Callable[[Mapping[str, int], Runtime], float],
+    milliseconds: Callable[[Mapping[str, int], str], float],
     round_to: int,
 ) -> dict[str, int]:
     """Return the widths of the largest network within a limit of either kind, by `search_widths` or `search_latency`.
@@ -166,7 +165,7 @@ def find_widths(
     return search_widths(groups, scores, lambda widths: limit.measure(cost(widths)), limit.value, limit.unit, round_to)
 
 
-def _milliseconds(architecture: Architecture[Any], widths: Mapping[str, int], runtime: Runtime) -> float:
+def _milliseconds(architecture: Architecture[Any], widths: Mapping[str, int], runtime: str) -> float:
     # Weights do not change the time. The caller's random state is left alone.
     with torch.random.fork_rng(devices=[]):
         network = architecture.build_generator(widths)

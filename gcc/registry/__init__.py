@@ -1,4 +1,4 @@
-"""The plugin registries: six kinds of plugin, each found through an entry-point group of the same name.
+"""The plugin registries: seven kinds of plugin, each found through an entry-point group of the same name.
 
 | kind | entry-point group | contract |
 |---|---|---|
@@ -8,6 +8,7 @@
 | distiller, a term of the student's loss | `gcc.distillers` | `Distiller` |
 | dataset | `gcc.datasets` | `DatasetSource` |
 | evaluator | `gcc.evaluators` | `ImageEvaluator` or `SetEvaluator` |
+| runtime of exported files | `gcc.runtimes` | `Runtime` |
 
 These groups are for version 1 of each contract. A change that breaks plugins of one kind gives its contract the next number, and its group
 that suffix, such as `gcc.metrics.2`. The version of a plugin is therefore known without importing it.
@@ -31,6 +32,8 @@ from gcc.registry.evaluator import SetEvaluator as SetEvaluator
 from gcc.registry.importance import ImportanceMetric as ImportanceMetric
 from gcc.registry.registry import Listing as Listing
 from gcc.registry.registry import Registry as Registry
+from gcc.registry.runtime import Inputs as Inputs
+from gcc.registry.runtime import Runtime as Runtime
 from gcc.registry.selector import LayerSelector as LayerSelector
 from gcc.registry.types import Batch as Batch
 from gcc.registry.types import EvalSample as EvalSample
@@ -60,6 +63,7 @@ DATASETS: Registry[type[DatasetSource]] = Registry("dataset", "gcc.datasets", im
 EVALUATORS: Registry[type[Evaluator]] = Registry(
     "evaluator", "gcc.evaluators", implements(ImageEvaluator, SetEvaluator), renamed={"miou_judge": "miou_small"}
 )
+RUNTIMES: Registry[type[Runtime]] = Registry("runtime", "gcc.runtimes", implements(Runtime))
 
 
 def unit_of(key: MetricKey) -> str:
@@ -73,7 +77,7 @@ def registry_of(arch: str) -> Registry[type[Architecture[Any]]]:
     return TASKS if arch in TASKS.names() else ARCHITECTURES
 
 
-REGISTRIES: tuple[Registry[Any], ...] = (ARCHITECTURES, TASKS, METRICS, SELECTORS, DISTILLERS, DATASETS, EVALUATORS)
+REGISTRIES: tuple[Registry[Any], ...] = (ARCHITECTURES, TASKS, METRICS, SELECTORS, DISTILLERS, DATASETS, EVALUATORS, RUNTIMES)
 
 RENAMED = {"Foreign": "StateDictMapping", "Judged": "EvalSample", "SampleSource": "DatasetSource", "Surroundings": "EvalContext"}
 """Present names of types by those that they had in version 0.1."""

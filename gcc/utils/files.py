@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,6 +40,34 @@ def replacing(path: Path) -> Iterator[Path]:
             _sync(path.parent)
         finally:
             fresh.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_all(paths: Sequence[Path]) -> Iterator[Path]:
+    """Yield a new folder; what the block writes there under the names of `paths`, which share a folder, replaces these if it succeeds.
+
+    Each path may be a file or a folder. The first is replaced last, when all others are complete.
+
+    Raises:
+        OutputError: a path cannot be written.
+    """
+    parent = paths[0].parent
+    with explained(paths[0]):
+        parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(dir=parent, prefix=f".{paths[0].name}."))
+        try:
+            yield fresh
+            for written in (path for path in fresh.rglob("*") if path.is_file()):
+                with written.open("rb+") as file:
+                    os.fsync(file.fileno())
+                written.chmod(0o644)
+            for path in reversed(paths):
+                if path.is_dir():
+                    shutil.rmtree(path)
+                (fresh / path.name).replace(path)
+            _sync(parent)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
 
 
 def _sync(folder: Path) -> None:

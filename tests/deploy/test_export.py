@@ -20,12 +20,33 @@ from torch import nn
 from gcc import export, load
 from gcc.cli import main
 from gcc.data.images import read_image, read_rgb, to_tensor
-from gcc.deploy.formats import FORMATS, read_onnx
+from gcc.deploy.formats.onnx import ONNX
+from gcc.deploy.formats.torch_files import FoldedWeights
 from gcc.deploy.generate import generate
+from gcc.deploy.runtime_names import FORMATS
 from gcc.deploy.translate import translate
 from gcc.errors import DataError, GccError, OutputError
+from gcc.registry import RUNTIMES
 from tests.deploy.test_generate import write
 from tests.helpers.families import TINY
+
+FORMS = ("onnx", "openvino", "ncnn", "torchscript", "pt2", "safetensors")
+"""The formats whose files run here; LiteRT's converter needs an environment of its own (`tests/deploy/test_litert.py`)."""
+
+
+def runtime(form):
+    """Return the runtime of a format, if its packages are installed."""
+    runtime = RUNTIMES.load(FORMATS.get(form, form))()
+    try:
+        runtime.require()
+    except GccError as error:
+        pytest.skip(str(error))
+    return runtime
+
+
+def slow_unless_pix2pix(arch):
+    """Return the mark of a family: one family runs in the quick tests."""
+    return () if arch == "pix2pix" else pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -46,18 +67,18 @@ def changed(network):
             nn.init.uniform_(module.weight, 0.5, 1.5)
 
 
-@pytest.mark.parametrize("form", FORMATS)
-@pytest.mark.parametrize("arch", sorted(TINY))
+@pytest.mark.parametrize(
+    ("arch", "form"), [pytest.param(arch, form, marks=slow_unless_pix2pix(arch)) for arch in sorted(TINY) for form in FORMS]
+)
 def test_every_family_in_every_format(saved, tmp_path, arch, form):
-    if form == "onnx":
-        pytest.importorskip("onnxruntime")
-    path = tmp_path / f"out{FORMATS[form].suffix}"
+    program = runtime(form)
+    path = tmp_path / f"out{program.suffixes[0]}"
     written = export(saved / arch, path, format=form)
-    assert written.path == path and {*tmp_path.iterdir()} == {path, *written.guides}
-    assert written.error <= 1e-4 * written.reach and written.reach > 0.01
-    exported, network = FORMATS[form].read(path, load(saved / arch)) if form != "safetensors" else None, load(saved / arch)
+    assert written.path == path and {*tmp_path.iterdir()} == {*written.files, *written.guides}
+    assert written.comparison.error <= 1e-4 * written.comparison.reach and written.comparison.reach > 0.01
+    exported, network = program.read(path, load(saved / arch)) if form != "safetensors" else None, load(saved / arch)
     if exported is not None:
-        for shape in written.trials:
+        for shape in written.comparison.trials:
             example = torch.randn(shape)
             with torch.inference_mode():
                 torch.testing.assert_close(exported(example), network(example), rtol=1e-3, atol=1e-4)
@@ -65,10 +86,10 @@ def test_every_family_in_every_format(saved, tmp_path, arch, form):
 
 @pytest.mark.parametrize("form", ["torchscript", "pt2", "safetensors"])
 def test_the_callers_autocast_does_not_reach_the_file(saved, tmp_path, form):
-    path = tmp_path / f"out{FORMATS[form].suffix}"
+    path = tmp_path / f"out{runtime(form).suffixes[0]}"
     with torch.autocast("cpu"):
-        written = export(saved / "srgan", path, format=form)
-    assert written.error <= 1e-4 * written.reach
+        compared = export(saved / "srgan", path, format=form).comparison
+    assert compared.error <= 1e-4 * compared.reach
 
 
 def test_folded_weights_have_no_norms(saved, tmp_path):
@@ -80,12 +101,10 @@ def test_folded_weights_have_no_norms(saved, tmp_path):
 
 
 def test_a_file_that_computes_something_else_is_not_written(saved, tmp_path, monkeypatch):
-    def wrong(path, network):
-        return nn.Sequential(FORMATS["torchscript"].read(path, network), nn.Hardtanh(-0.01, 0.01))
+    def wrong(self, path, network):
+        return nn.Sequential(network, nn.Hardtanh(-0.01, 0.01))
 
-    monkeypatch.setitem(
-        FORMATS, "safetensors", FORMATS["safetensors"].__class__(".safetensors", "wrong", FORMATS["torchscript"].write, wrong)
-    )
+    monkeypatch.setattr(FoldedWeights, "read", wrong)
     with pytest.raises(GccError, match="differs by .* nothing was written"):
         export(saved / "pix2pix", tmp_path / "out.safetensors", format="safetensors")
     assert not list(tmp_path.iterdir())
@@ -104,8 +123,8 @@ def test_lower_precision_costs_some_quality(saved, tmp_path, precision, least, s
     assert exact.loss is None and least < lower.loss.worst <= lower.loss.psnr < 100 and "3 images" in lower.loss.samples
     assert weights_of(lower.path) < share * weights_of(exact.path)
     with torch.inference_mode():
-        expected, output = (read_onnx(path)(torch.linspace(-1, 1, 3072).view(1, 3, 32, 32)) for path in (exact.path, lower.path))
-    assert (expected - output).abs().max() > 0 and lower.error > exact.error
+        expected, output = (ONNX().read(path, None)(torch.linspace(-1, 1, 3072).view(1, 3, 32, 32)) for path in (exact.path, lower.path))
+    assert (expected - output).abs().max() > 0 and lower.comparison.error > exact.comparison.error
     assert logging.root.manager.disable == logging.NOTSET
 
 
@@ -147,7 +166,11 @@ def test_the_data_of_the_run_measures_its_generators(saved, tmp_path, small_worl
     ("options", "error", "message"),
     [
         ({"format": "tflite"}, GccError, "format 'tflite' is unknown"),
-        ({"format": "pt2", "precision": "fp16"}, GccError, '`precision="fp16"` requires `format="onnx"`'),
+        (
+            {"format": "pt2", "precision": "fp16"},
+            GccError,
+            r'`precision="fp16"` is not available for pt2: use a format that has it \(coreml, ncnn, onnx',
+        ),
         ({"calibration": "images"}, GccError, "`calibration` requires lower precision"),
         ({"out": "out.bin"}, OutputError, "expected a file such as .*out.onnx$"),
         ({"out": "out.pt2"}, OutputError, 'expected a file such as .*out.onnx, or `format="pt2"`'),
@@ -199,6 +222,10 @@ def metadata_of(path, form):
         import onnx
 
         return {entry.key: entry.value for entry in onnx.load(str(path)).metadata_props}
+    if form == "openvino":
+        import openvino
+
+        return {key: str(value.value) for key, value in openvino.Core().read_model(path).get_rt_info("gcc").items()}
     if form == "safetensors":
         with safe_open(path, "pt") as file:
             return file.metadata()
@@ -212,20 +239,21 @@ def metadata_of(path, form):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:The given buffer:UserWarning", "ignore:.torch.jit.load:FutureWarning")
 @pytest.mark.parametrize(
-    ("arch", "form"), [pytest.param(arch, form, marks=slow_unless_onnx(form)) for arch in sorted(TINY) for form in FORMATS]
+    ("arch", "form"), [pytest.param(arch, form, marks=slow_unless_onnx(form)) for arch in sorted(TINY) for form in FORMS]
 )
 def test_a_file_says_how_to_feed_it(saved, tmp_path, arch, form):
-    if form == "onnx":
-        pytest.importorskip("onnxruntime")
-    path = tmp_path / f"out{FORMATS[form].suffix}"
+    program = runtime(form)
+    path = tmp_path / f"out{program.suffixes[0]}"
     written = export(saved / arch, path, format=form)
     readme, *script = written.guides
     assert readme.name == f"{path.name}.README.md" and len(script) == (form != "safetensors")
-    metadata, facts = metadata_of(path, form), written.facts()
+    metadata, facts = metadata_of(path, form) if program.holds_metadata else None, written.facts()
     for title, text in written.feeding.items():
         plain = text.replace("`", "")
-        assert text in readme.read_text() and facts[title] == plain and metadata[title.replace(" ", "_")] == plain
-    assert metadata["arch"] == arch and "from -1 to 1" in metadata["output_values"]
+        assert text in readme.read_text() and facts[title] == plain
+        assert metadata is None or metadata[title.replace(" ", "_")] == plain
+    assert facts["largest error"] in readme.read_text() and "from -1 to 1" in facts["output values"]
+    assert metadata is None or metadata["arch"] == arch
     if form == "onnx":
         assert metadata["input"].startswith("input: N") and metadata["output"].startswith("output: Nx3xHxW")
     if not script:

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from gcc import Teacher
-from gcc.deploy.inputs import Inputs
+from gcc.deploy.inputs import accepted_inputs
+from gcc.registry import Inputs
 from tests.helpers.families import TINY
 
 EXPECTED = {
@@ -19,7 +20,7 @@ EXPECTED = {
 def inputs(arch, **widths):
     architecture = Teacher.create(arch).demo_architecture(TINY[arch])
     network = architecture.build_generator(architecture.full_widths(4) | widths)
-    return network.eval(), Inputs.of(network, architecture.example_input())
+    return network.eval(), accepted_inputs(network, architecture.example_input())
 
 
 @pytest.mark.parametrize("arch", sorted(TINY))
@@ -41,11 +42,11 @@ def test_a_unet_that_has_lost_levels_takes_more_sizes():
 
 
 def test_a_network_for_a_single_size():
-    assert Inputs.of(nn.Sequential(nn.Flatten(), nn.Linear(48, 3), nn.Unflatten(1, (3, 1, 1))), torch.zeros(1, 3, 4, 4)) == Inputs(
+    assert accepted_inputs(nn.Sequential(nn.Flatten(), nn.Linear(48, 3), nn.Unflatten(1, (3, 1, 1))), torch.zeros(1, 3, 4, 4)) == Inputs(
         (3, 4, 4)
     )
 
 
 def test_sizes_that_would_be_cropped_are_not_accepted():
     # It runs at odd sizes, but loses a row.
-    assert Inputs.of(nn.Sequential(nn.AvgPool2d(2), nn.Upsample(scale_factor=2)), torch.zeros(1, 3, 8, 8)).step == 2
+    assert accepted_inputs(nn.Sequential(nn.AvgPool2d(2), nn.Upsample(scale_factor=2)), torch.zeros(1, 3, 8, 8)).step == 2

@@ -1,0 +1,109 @@
+"""ncnn's files, for phones and small boards."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gcc.deploy.formats.graph import CallableModule, contiguous
+from gcc.deploy.formats.torch_files import write_trace
+from gcc.errors import GccError
+from gcc.registry.runtime import Inputs, Precision, Runtime
+from gcc.utils.optional import needed
+from gcc.utils.silence import silenced
+
+EXTRA = "ncnn", "ncnn and pnnx", "ncnn"
+
+
+class NCNN(Runtime):
+    """Two files, of the graph and of the weights, with the input `in0` and the output `out0`, for one sample at a time."""
+
+    title = "ncnn"
+    suffixes = (".ncnn.param", ".ncnn.bin")
+    names = "in0", "out0"
+    package = "ncnn"
+    imports = "import ncnn"
+    precisions = ("fp32", "fp16")
+    holds_metadata = False
+    script = """\
+net = ncnn.Net()
+for option in ("packed", "storage", "arithmetic"):
+    setattr(net.opt, f"use_fp16_{option}", False)
+net.load_param(str(FILE))
+net.load_model(str(FILE.with_suffix(".bin")))
+
+def run(inputs):
+    with net.create_extractor() as extractor:
+        extractor.input("in0", ncnn.Mat(np.ascontiguousarray(inputs[0])).clone())
+        return np.array(extractor.extract("out0")[1])[None]
+
+return run"""
+
+    def require(self) -> None:
+        with needed(*EXTRA):
+            import ncnn  # noqa: F401 - only checks that it is installed
+            import pnnx  # noqa: F401
+
+    def accepts(self, inputs: Inputs) -> Inputs:
+        return replace(inputs, batch=1)
+
+    def write(self, network: nn.Module, inputs: Inputs, path: Path, metadata: Mapping[str, str], precision: Precision = "fp32") -> None:
+        with needed(*EXTRA):
+            import pnnx
+        shapes = {"inputshape": (1, *inputs.shape)}
+        if inputs.step is not None:
+            _, height, width = inputs.shape
+            shapes["inputshape2"] = (1, *inputs.sized(height + inputs.step, width + 2 * inputs.step))
+        with TemporaryDirectory() as folder:
+            trace = Path(folder) / "generator.pt"
+            write_trace(contiguous(network), inputs, trace, {})
+            options = [f"fp16={int(precision == 'fp16')}", *(f"{name}={_listed(shape)}" for name, shape in shapes.items())]
+            ran = subprocess.run([pnnx.EXEC_PATH, trace.name, *options], cwd=folder, capture_output=True, text=True)
+            parts = [trace.with_suffix(suffix) for suffix in self.suffixes]
+            if ran.returncode or not all(part.exists() for part in parts):
+                raise GccError(f"pnnx cannot convert this generator for ncnn: {(ran.stderr or ran.stdout).strip()[-500:]}")
+            for part, suffix in zip(parts, self.suffixes, strict=True):
+                _beside(path, suffix).write_bytes(part.read_bytes())
+
+    def read(self, path: Path, network: nn.Module) -> nn.Module:
+        with needed(*EXTRA):
+            import ncnn
+        net = ncnn.Net()
+        net.opt.num_threads = torch.get_num_threads()
+        # By default, ncnn computes in float16 where the processor can.
+        net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = net.opt.use_bf16_storage = False
+        with silenced():
+            failed = net.load_param(str(path)) or net.load_model(str(_beside(path, self.suffixes[1])))
+        if failed:
+            raise GccError(f"ncnn cannot run this generator{_missing_layers(path)}: choose another format")
+
+        def run(inputs: Tensor) -> Tensor:
+            with net.create_extractor() as extractor:
+                extractor.input("in0", ncnn.Mat(inputs[0].contiguous().numpy()).clone())
+                _, fake = extractor.extract("out0")
+                return torch.from_numpy(np.array(fake))[None]
+
+        return CallableModule(run)
+
+
+def _missing_layers(path: Path) -> str:
+    """Describe the layers of a graph that pnnx could not express in ncnn's: it leaves them with torch's names."""
+    kinds = {line.split()[0] for line in path.read_text().splitlines()[2:]}
+    missing = sorted(kind for kind in kinds if "." in kind or "::" in kind)
+    return f": it lacks {', '.join(missing)}" if missing else ""
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    """Return the file of the same generator with another suffix."""
+    return path.with_name(path.name.removesuffix(NCNN.suffixes[0]) + suffix)
+
+
+def _listed(shape: Sequence[int]) -> str:
+    return f"[{','.join(map(str, shape))}]"

@@ -1,0 +1,62 @@
+"""OpenVINO's files, for Intel's processors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from gcc.deploy.formats.graph import CallableModule, export_graph
+from gcc.registry.runtime import Inputs, Precision, Runtime
+from gcc.utils.optional import needed
+
+EXTRA = "OpenVINO", "openvino", "openvino"
+
+
+class OpenVINO(Runtime):
+    """Two files, of the graph and of the weights, with the input `input` and the output `output`."""
+
+    title = "OpenVINO"
+    suffixes = (".xml", ".bin")
+    names = "input", "output"
+    package = "openvino"
+    imports = "import openvino"
+    precisions = ("fp32", "fp16")
+    script = """\
+compiled = openvino.Core().compile_model(FILE, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+def run(inputs):
+    return compiled(inputs)[0]
+
+return run"""
+
+    def require(self) -> None:
+        with needed(*EXTRA):
+            import openvino  # noqa: F401 - only checks that it is installed
+
+    def write(self, network: nn.Module, inputs: Inputs, path: Path, metadata: Mapping[str, str], precision: Precision = "fp32") -> None:
+        with needed(*EXTRA):
+            import openvino
+        model = openvino.convert_model(export_graph(network, inputs).run_decompositions({}))
+        # The conversion may forget which sizes are fixed.
+        fixed = inputs.shape if inputs.step is None else (inputs.shape[0], -1, -1)
+        model.reshape({model.inputs[0]: [inputs.batch or -1, *fixed]})
+        for ports, name in ((model.inputs, "input"), (model.outputs, "output")):
+            ports[0].get_tensor().set_names({name})
+        for key, text in metadata.items():
+            model.set_rt_info(text, ["gcc", key])
+        openvino.save_model(model, path, compress_to_fp16=precision == "fp16")
+
+    def read(self, path: Path, network: nn.Module) -> nn.Module:
+        with needed(*EXTRA):
+            import openvino
+        # By default, OpenVINO computes in bfloat16 or float16 where the processor can.
+        hints = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads(), "PERFORMANCE_HINT": "LATENCY"}
+        compiled = openvino.Core().compile_model(path, "CPU", hints)
+
+        def run(inputs: Tensor) -> Tensor:
+            return torch.from_numpy(compiled(inputs.numpy())[0])
+
+        return CallableModule(run)

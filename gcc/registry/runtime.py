@@ -1,0 +1,150 @@
+"""The contract of a runtime: a program that runs exported generators, with its file format."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from gcc.errors import GccError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+Precision = Literal["fp32", "fp16", "int8"]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The inputs that a generator accepts: samples of a fixed shape, or images of many sizes.
+
+    Attributes:
+        shape: shape of the sample that costs refer to, such as (3, 256, 256).
+        step: height and width must be multiples of this; None if the shape is fixed.
+        min_size: the smallest height and width.
+        batch: the number of samples in a pass; None if any number is accepted.
+    """
+
+    shape: tuple[int, ...]
+    step: int | None = None
+    min_size: int = 0
+    batch: int | None = None
+
+    def sized(self, height: int, width: int) -> tuple[int, ...]:
+        """Return the shape of one sample of this height and width."""
+        return self.shape[0], height, width
+
+    def of_size(self, width: int, height: int) -> tuple[int, ...]:
+        """Return the shape of one sample of this size.
+
+        Raises:
+            GccError: the generator does not accept this size.
+        """
+        if self.step is None or min(width, height) < self.min_size or width % self.step or height % self.step:
+            size = width if width == height else f"{width}x{height}"
+            raise GccError(f"size {size}: this generator takes {self}")
+        return self.sized(height, width)
+
+    def probe_shapes(self) -> Iterator[tuple[int, ...]]:
+        """Yield shapes (N, ...) that show whether another program accepts the same inputs: several batch sizes and image sizes."""
+        several, more = (self.batch, self.batch) if self.batch else (2, 3)
+        yield self.batch or 1, *self.shape
+        if not self.batch:
+            yield more, *self.shape
+        if self.step is not None:
+            _, height, width = self.shape
+            yield self.batch or 1, *self.sized(height + self.step, width)
+            yield several, *self.sized(height, width + 2 * self.step)
+            if self.min_size < min(height, width):
+                yield self.batch or 1, *self.sized(self.min_size, self.min_size)
+
+    def __str__(self) -> str:
+        """Describe the inputs, such as `Nx3xHxW, H and W multiples of 4 from 8 up`."""
+        batch = str(self.batch or "N")
+        if self.step is None:
+            return "x".join((batch, *map(str, self.shape)))
+        sizes = f"multiples of {self.step} from {self.min_size} up" if self.step > 1 else f"any from {self.min_size} up"
+        return f"{batch}x{self.shape[0]}xHxW, H and W {sizes}"
+
+
+class Runtime(abc.ABC):
+    """Writes generators to files of another program, and runs these on the CPU.
+
+    The name of its entry point is what `gcc export`, `gcc bench` and latency budgets call it. It is created without arguments and holds no
+    state.
+    """
+
+    title: ClassVar[str]
+    """The program's name, such as "ONNX Runtime"."""
+    suffixes: ClassVar[tuple[str, ...]]
+    """The suffixes of the files, or folders, that make up one generator; the first is that of the path that users name."""
+    names: ClassVar[Sequence[str]] = ()
+    """The names of the input and the output in the files, empty if they have none; no names if the files hold weights only."""
+    package: ClassVar[str] = ""
+    """What a script installs from PyPI to run the files; empty if there is no such package, and then no script is written."""
+    imports: ClassVar[str] = ""
+    """The script's import of this package, such as `import onnxruntime`."""
+    script: ClassVar[str] = ""
+    """Python lines of the script, with `np` for NumPy, that load the `Path` FILE and end with `return run`, where `run` maps float32 arrays
+    of inputs (N, ...) to images (N, C, H, W)."""
+    precisions: ClassVar[tuple[Precision, ...]] = ("fp32",)
+    """The precisions that files may have."""
+    holds_metadata: ClassVar[bool] = True
+    """Whether the files hold the metadata."""
+    is_timed: ClassVar[bool] = True
+    """Whether generators are timed in the program, so that benchmarks and budgets may name it."""
+
+    @abc.abstractmethod
+    def require(self) -> None:
+        """Check that this machine can write and run the files.
+
+        Raises:
+            GccError: a package is not installed; the message says how to install it.
+        """
+
+    def accepts(self, inputs: Inputs) -> Inputs:
+        """Return the inputs that a file accepts, of those that the generator accepts: by default all."""
+        return inputs
+
+    @abc.abstractmethod
+    def write(self, network: nn.Module, inputs: Inputs, path: Path, metadata: Mapping[str, str], precision: Precision = "fp32") -> None:
+        """Write the files of a generator.
+
+        Args:
+            network: a generator in eval mode, with folded batch norms and without parametrisations; it must not be changed.
+            inputs: what the file must accept, from `accepts`.
+            path: the first file; the others differ in the suffix.
+            metadata: texts about inputs and outputs by key.
+            precision: `fp32`, or `fp16` if `precisions` has it: of the weights and, where the program can, of the computation.
+
+        Raises:
+            GccError: a package is not installed, or the program lacks an operator.
+        """
+
+    def quantize(self, exact: Path, path: Path, samples: Iterable[Tensor]) -> None:
+        """Write the files of a generator in int8, if `precisions` has it.
+
+        Args:
+            exact: the first file in float32.
+            path: the first file to write.
+            samples: inputs (1, ...) that the ranges of features are measured on.
+
+        Raises:
+            GccError: a package is not installed.
+        """
+        raise NotImplementedError
+
+    @abc.abstractmethod
+    def read(self, path: Path, network: nn.Module) -> nn.Module | None:
+        """Return a module that runs a file with as many threads as torch; None if the program does not run on this system.
+
+        Args:
+            path: the first file.
+            network: the generator that was written, for files that hold weights only; it must not be changed.
+
+        Raises:
+            GccError: a package is not installed.
+        """

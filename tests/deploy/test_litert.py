@@ -1,0 +1,68 @@
+"""LiteRT's files compute what the saved generator computes. The converter has an environment of its own, since it requires much."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from gcc import export
+from gcc.deploy.formats.rewrites import without_output_padding
+from gcc.deploy.runtimes import load_in_runtime
+from gcc.deploy.translate import translate
+from gcc.errors import GccError
+from tests.deploy.test_export import saved  # noqa: F401 - a fixture
+from tests.helpers.families import TINY
+
+
+@pytest.mark.parametrize("arch", sorted(TINY))
+def test_every_family(saved, tmp_path, arch):  # noqa: F811
+    pytest.importorskip("litert_torch")
+    written = export(saved / arch, tmp_path / "out.tflite", format="litert")
+    assert {*tmp_path.iterdir()} == {written.path, *written.guides}
+    assert written.comparison.error <= 1e-4 * written.comparison.reach and written.comparison.reach > 0.01
+
+
+def test_one_size_is_taken_and_the_script_resizes_to_it(saved, tmp_path):  # noqa: F811
+    pytest.importorskip("litert_torch")
+    written = export(saved / "cyclegan", tmp_path / "out.tflite", format="litert", size=(64, 48))
+    assert str(written.inputs) == "1x3x48x64" and written.feeding["other sizes"].startswith("resize to 64x48")
+    Image.effect_noise((64, 48), 90).convert("RGB").save(tmp_path / "photo.png")
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run(
+        [sys.executable, str(written.guides[1]), "photo.png", "fake.png"], cwd=tmp_path, env=clean, check=True, capture_output=True
+    )
+    (expected,) = translate(saved / "cyclegan", tmp_path / "photo.png", tmp_path / "expected.png", size=None, device="cpu")
+    difference = np.asarray(Image.open(expected), np.int64) - np.asarray(Image.open(tmp_path / "fake.png"), np.int64)
+    assert abs(difference).max() <= 1
+
+
+def test_equal_layers_keep_their_own_weights():
+    pytest.importorskip("litert_torch")
+    torch.manual_seed(0)
+    network = nn.Sequential(*(layer for _ in range(12) for layer in (nn.Conv2d(4, 4, 3, padding=1), nn.PReLU()))).eval()
+    network.to(memory_format=torch.channels_last)
+    example = torch.randn(1, 4, 8, 8)
+    with torch.inference_mode():
+        torch.testing.assert_close(load_in_runtime(network, example, "litert")(example), network(example), rtol=1e-4, atol=1e-5)
+
+
+def test_several_samples_in_a_pass_are_refused():
+    pytest.importorskip("litert_torch")
+    with pytest.raises(GccError, match="batch size 2: LiteRT takes 1x3x8x8"):
+        load_in_runtime(nn.Conv2d(3, 3, 3, padding=1), torch.zeros(2, 3, 8, 8), "litert")
+
+
+@pytest.mark.parametrize(("kernel", "padding", "output_padding"), [(3, 1, 1), (5, 2, 1), (4, (1, 2), (1, 0)), (3, 0, 1)])
+def test_output_padding_is_replaced_exactly(kernel, padding, output_padding):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.ConvTranspose2d(3, 5, kernel, 2, padding, output_padding)).eval().double()
+    copy, features = without_output_padding(network), torch.randn(2, 3, 6, 7, dtype=torch.float64)
+    torch.testing.assert_close(copy(features), network(features), rtol=0, atol=1e-14)
+    layers = [module for module in copy.modules() if isinstance(module, nn.ConvTranspose2d)]
+    assert any(layers[0].output_padding) == (padding == 0), "only less padding than output padding keeps the latter"
+    assert network[0].output_padding != (0, 0)
