@@ -17,7 +17,7 @@ from gcc.artifacts.model import environment, read, single_generator
 from gcc.deploy.inputs import accepted_inputs, random_input
 from gcc.deploy.latency import Latency, measure_in_turns
 from gcc.deploy.runtime_names import require_runtime_name, runtime_names
-from gcc.deploy.runtimes import device_of, load_in_runtime, require_runtime
+from gcc.deploy.runtimes import device_of, inputs_in_runtime, load_in_runtime, require_runtime
 from gcc.errors import GccError
 from gcc.models.modules import evaluating
 from gcc.utils.arguments import checked_arguments
@@ -92,19 +92,21 @@ def bench(
         artifact = single_generator(read(Path(location), factory=factory))
         network, example = artifact.network(), artifact.example_input()
         inputs = accepted_inputs(network, example)
-        generators.append((str(location), network, [inputs.of_size(*pair) for pair in pairs] or [inputs.shape]))
+        generators.append((str(location), network, [inputs.of_size(*pair) for pair in pairs] or [inputs.shape], inputs))
     reference, *others = generators
-    for name, _, shapes in others:
+    for name, _, shapes, _ in others:
         if shapes != reference[2]:
             taken = (f"{title} takes {'x'.join(map(str, shape))}" for title, shape in ((name, shapes[0]), (reference[0], reference[2][0])))
             remedy = "leave out `against`" if pairs or len(shapes[0]) != len(reference[2][0]) else "give `sizes` that both accept"
             raise GccError(f"times on different inputs cannot be compared, and {' and '.join(taken)}: {remedy}")
+    taken = {runtime: [inputs_in_runtime(runtime, inputs, batch_sizes) for *_, inputs in generators] for runtime in runtimes}
     for runtime in runtimes:
-        device = device_of(runtime)
+        device, ready = device_of(runtime), []
         for shape in reference[2]:
+            if not ready or any(inputs.step is None for inputs in taken[runtime]):
+                ready = [(name, load_in_runtime(network, torch.zeros(1, *shape), runtime)) for name, network, *_ in generators]
             for batch in batch_sizes:
                 example = random_input((batch, *shape)).to(device)
-                ready = [(name, load_in_runtime(network, example, runtime)) for name, network, _ in generators]
                 memory = [_memory_of_pass(network, example, device) for _, network in ready]
                 latencies = measure_in_turns([network for _, network in ready], example)
                 for index, ((name, _), latency, used) in enumerate(zip(ready, latencies, memory, strict=True)):

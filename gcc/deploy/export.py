@@ -2,55 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from gcc.artifacts.config import Artifact, Factory
 from gcc.artifacts.hub import is_address
 from gcc.artifacts.model import default_output, read, single_generator
-from gcc.artifacts.run_folder import data_of
-from gcc.data.images import image_files, resized, to_tensor
-from gcc.data.loader import SampleZ, in_order
-from gcc.data.splits import DataSplits
 from gcc.deploy.guide import Guide
-from gcc.deploy.inputs import accepted_inputs, noise, random_input
+from gcc.deploy.inputs import accepted_inputs, random_input
 from gcc.deploy.latency import Latency, measure_in_turns
+from gcc.deploy.mixed_precision import quantize_within
 from gcc.deploy.optimize import TOLERANCE, fold
+from gcc.deploy.quality import Loss, QualityMeter, samples_of
 from gcc.deploy.runtime_names import FORMATS, format_names
-from gcc.deploy.side_by_side import InputHalves
-from gcc.errors import DataError, GccError, OutputError, suggestion
-from gcc.evaluation.pixels import decibels
-from gcc.evaluation.split import eval_samples_on_meta, evenly_spaced
+from gcc.errors import GccError, OutputError, suggestion
 from gcc.models.modules import require_finite, without_autocast
-from gcc.registry import RUNTIMES, DatasetSource, Inputs, Runtime
+from gcc.registry import RUNTIMES, Inputs, Runtime
 from gcc.registry.runtime import Precision
 from gcc.utils.arguments import checked_arguments
 from gcc.utils.files import replacing_all
-
-SAMPLES = 32
-"""Maximum number of inputs to measure ranges on, and of others to measure quality on."""
-
-
-@dataclass(frozen=True)
-class Loss:
-    """The loss of quality by lower precision.
-
-    Attributes:
-        psnr: PSNR of the images against those of float32, RGB in [0, 1], averaged over images, in dB.
-        worst: PSNR of the image that changes most.
-        samples: description of the images.
-    """
-
-    psnr: float
-    worst: float
-    samples: str
 
 
 @dataclass(frozen=True)
@@ -80,7 +57,8 @@ class Exported:
         comparison: comparison of the outputs with PyTorch's; None if the program does not run on this system.
         before: latency of the generator in PyTorch, as `gcc.load` returns it, for one example.
         after: latency of the file in its runtime; None if the program does not run on this system.
-        loss: loss of quality by lower precision; None in float32, or if the program does not run on this system.
+        loss: loss of quality against PyTorch in float32, on images; None if it was not measured.
+        in_float32: names of the layers of an int8 file that stayed in float32.
         feeding: names, layout, range, colours, sizes and the resize of inputs and outputs, by title; also the file's metadata.
         guides: the README and the script that were written next to the file.
     """
@@ -93,6 +71,7 @@ class Exported:
     before: Latency
     after: Latency | None
     loss: Loss | None
+    in_float32: Sequence[str]
     feeding: Mapping[str, str]
     guides: Sequence[Path]
 
@@ -103,6 +82,7 @@ class Exported:
             **{title: text.replace("`", "") for title, text in self.feeding.items()},
             "how to run it": ", ".join(map(str, self.guides)),
             **_measured(self.runtime, self.inputs, self.comparison, (self.before, self.after), self.loss),
+            **({"in float32": ", ".join(self.in_float32)} if self.in_float32 else {}),
         }
 
 
@@ -126,8 +106,12 @@ def _measured(
         runtime: f"{after.median_ms:.2f} ms (p90 {after.p90_ms:.2f}), {before.median_ms / after.median_ms:.2f}x as fast",
     }
     if loss:
-        facts["quality"] = f"{loss.psnr:.2f} dB against float32, at least {loss.worst:.2f} dB; on {loss.samples}"
+        facts["quality"] = str(loss)
     return facts
+
+
+def _ignore(line: str) -> None:
+    """Do nothing with a line."""
 
 
 @checked_arguments
@@ -140,6 +124,8 @@ def export(
     precision: Precision = "fp32",
     size: int | tuple[int, int] | None = None,
     calibration: str | Path | None = None,
+    max_loss: float | None = None,
+    report: Callable[[str], None] = _ignore,
     factory: Factory | None = None,
 ) -> Exported:
     """Export a saved generator to the file of another program, in eval mode, with folded batch norms.
@@ -158,16 +144,19 @@ def export(
         size: size of images, a width and a height or one number for both, for formats that accept one size, and for times; None takes the
             size that costs refer to.
         calibration: folder of input images. Every second one measures the ranges for int8, the others the loss of quality. None takes the
-            data of the generator's run, or noise if the generator takes noise.
+            data of the generator's run, or noise if the generator takes noise; then nothing is measured on images in float32.
+        max_loss: the largest `Loss.drop` of a lower precision, in dB, such as 0.2; None accepts any. For `int8`, the layers that cost most
+            stay in float32, as few as possible.
+        report: called with a line for each measurement of the search for these layers.
         factory: makes the full generator, such as its class, if it is a generator of your own; see `gcc.load`.
 
     Raises:
         GccError: the generator or the images cannot be read, a package is missing, the output cannot be written, the format cannot
-            express the generator, or the file computes something else.
+            express the generator, the file computes something else, or lower precision costs more than `max_loss`.
     """
     runtime = _runtime(format, precision)
-    if calibration is not None and precision == "fp32":
-        raise GccError('`calibration` requires lower precision: give `precision="fp16"` or `precision="int8"`, or leave it out')
+    if max_loss is not None and (precision == "fp32" or not max_loss > 0):
+        raise GccError(f'`max_loss={max_loss}`: expected a number of dB above 0, with `precision="fp16"` or `precision="int8"`')
     artifact = single_generator(read(Path(student), factory=factory))
     default = Path(student) if is_address(student) else artifact.folder
     path = default_output(default, runtime.suffixes[0]) if out is None else Path(out)
@@ -179,7 +168,9 @@ def export(
         accepted = replace(accepted, shape=accepted.of_size(width, height))
     inputs = runtime.accepts(accepted)
     guide = Guide(artifact, inputs, runtime)
-    samples = None if precision == "fp32" or not runtime.is_timed else _samples(artifact, calibration)
+    measured = runtime.is_timed and (precision != "fp32" or calibration is not None)
+    samples = samples_of(artifact, calibration) if measured else None
+    in_float32: Sequence[str] = ()
     example = random_input((1, *inputs.shape))
     ready = fold(network, example)
     with replacing_all(files) as fresh, TemporaryDirectory() as folder:
@@ -192,19 +183,29 @@ def export(
             raise GccError(
                 f"the file differs by {comparison.error:.2g} from PyTorch, with outputs up to {comparison.reach:.2g}: nothing was written"
             )
+        meter = QualityMeter(network, samples) if samples else None
         if precision != "fp32":
             with _explained(runtime, format):
                 if precision == "fp16":
                     runtime.write(ready, inputs, fresh / path.name, guide.metadata(), precision)
-                elif samples:
-                    runtime.quantize(exact, fresh / path.name, samples.calibration)
+                elif samples and meter:
+                    loss_of = partial(_loss_of, meter, runtime, ready)
+                    in_float32 = quantize_within(runtime, exact, fresh / path.name, samples, loss_of, max_loss, report)
             exported = runtime.read(fresh / path.name, ready)
             comparison = _compare(network, exported, inputs)
-        loss = _loss(network, exported, samples) if samples and exported else None
+        loss = meter.measure(exported) if meter and exported else None
+        if loss and max_loss is not None and loss.drop > max_loss:
+            raise GccError(f"{precision} costs {loss.drop:.3f} dB, more than {max_loss:g} dB: allow a larger `max_loss`, or use float32")
         before, *after = measure_in_turns((network, exported) if exported else (network,), example)
     latencies = before, after[0] if after else None
     guides = guide.write(path, _measured(runtime.title, inputs, comparison, latencies, loss))
-    return Exported(path, files, runtime.title, inputs, comparison, *latencies, loss, guide.facts(), guides)
+    return Exported(path, files, runtime.title, inputs, comparison, *latencies, loss, in_float32, guide.facts(), guides)
+
+
+def _loss_of(meter: QualityMeter, runtime: Runtime, network: nn.Module, path: Path) -> Loss:
+    exported = runtime.read(path, network)
+    assert exported is not None
+    return meter.measure(exported)
 
 
 def _runtime(format: str, precision: Precision) -> Runtime:
@@ -267,63 +268,3 @@ def _compare(network: nn.Module, exported: nn.Module | None, inputs: Inputs) -> 
             require_finite(output)
             error, reach = max(error, float((expected - output).abs().max())), max(reach, float(expected.abs().max()))
     return Comparison(shapes, error, reach)
-
-
-@dataclass(frozen=True)
-class _Samples:
-    """Inputs (1, ...) to measure ranges on, others to measure quality on, and a description of the latter."""
-
-    calibration: list[Tensor]
-    held_out: list[Tensor]
-    description: str
-
-
-def _loss(network: nn.Module, exported: nn.Module, samples: _Samples) -> Loss:
-    with torch.inference_mode():
-        errors = [(((network(sample) - exported(sample)) / 2).square().mean()) for sample in samples.held_out]
-    psnr = decibels(torch.stack(errors))
-    return Loss(float(psnr.mean()), float(psnr.min()), samples.description)
-
-
-def _samples(artifact: Artifact, calibration: str | Path | None) -> _Samples:
-    architecture = artifact.architecture
-    if architecture.takes_noise:
-        if calibration is not None:
-            raise GccError(
-                f"{artifact.folder} is a generator of the family {artifact.arch}, which takes noise, not images: leave `calibration` out"
-            )
-        inputs = [noise(architecture, [number], seed=0) for number in range(2 * SAMPLES)]
-        return _Samples(inputs[:SAMPLES], inputs[SAMPLES:], f"{SAMPLES} inputs of noise that the ranges were not measured on")
-    if calibration is not None:
-        images = [_load_image(artifact, file) for file in islice(_image_files(Path(calibration)), 2 * SAMPLES)]
-        return _Samples(images[::2], images[1::2], f"{len(images) // 2} images of {calibration} that the ranges were not measured on")
-    data = data_of(artifact.folder)
-    if data is None:
-        raise GccError(f"{artifact.folder} is not in the folder of a run, so its data is unknown: give input images with `calibration`")
-    splits = DataSplits(architecture, data.folder, data.dataset)
-    if data.skip_bad:
-        splits.drop_unreadable()
-    key = eval_samples_on_meta(architecture, architecture.example_batch())[artifact.generator].source
-    train, test = (
-        [batch[key] for batch in _evenly_spaced_batches(source, architecture.sample_z)] for source in (splits.train, splits.test)
-    )
-    return _Samples(train, test, f"{len(test)} test images of {splits.name}")
-
-
-def _image_files(folder: Path) -> list[Path]:
-    files = image_files(folder)
-    if len(files) < 2:
-        raise DataError(
-            f"{folder} contains {len(files)} images: expected at least two, one to measure ranges on and one to measure quality on"
-        )
-    return files
-
-
-def _load_image(artifact: Artifact, file: Path) -> Tensor:
-    image, _ = InputHalves(artifact, None).read(file)
-    height, width = artifact.architecture.input_size(image.height, image.width)
-    return to_tensor(resized(image, width, height))[None]
-
-
-def _evenly_spaced_batches(source: DatasetSource, sample_z: SampleZ) -> Iterator[dict[str, Tensor]]:
-    return in_order(source, sample_z, evenly_spaced(min(SAMPLES, len(source)), len(source)), 1, torch.device("cpu"))

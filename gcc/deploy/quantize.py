@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,6 +13,8 @@ from gcc.utils.optional import needed
 from gcc.utils.silence import silenced
 
 FEATURE = "lower precision"
+LAYERS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
+"""The operators that compute in int8. Others, such as norms and sums, would lose quality and save no time."""
 
 
 def to_fp16(path: Path) -> None:
@@ -27,13 +29,21 @@ def to_fp16(path: Path) -> None:
     onnx.save(convert_float_to_float16(onnx.load(str(path)), keep_io_types=True), str(path))
 
 
-def to_int8(source: Path, target: Path, samples: Iterable[Tensor]) -> None:
-    """Write the ONNX file `source` with weights and features in int8 (static quantisation, one scale per output channel of a weight).
+def layers_of(path: Path) -> list[str]:
+    """Return the names of the layers of an ONNX file, in the order in which they run."""
+    with needed(FEATURE, "onnx", "export"):
+        import onnx
+    return [node.name for node in onnx.load(str(path)).graph.node if node.op_type in LAYERS]
+
+
+def to_int8(source: Path, target: Path, samples: Iterable[Tensor], keep: Sequence[str]) -> None:
+    """Write the ONNX file `source` with its layers in int8 (static quantisation, one scale per output channel of a weight).
 
     Args:
         source: the file in float32.
         target: the file to write.
         samples: inputs (1, ...) that the ranges of all features are measured on.
+        keep: names of layers that stay in float32.
 
     Raises:
         GccError: ONNX Runtime is not installed.
@@ -52,4 +62,12 @@ def to_int8(source: Path, target: Path, samples: Iterable[Tensor]) -> None:
     with TemporaryDirectory() as folder, silenced():
         prepared = Path(folder) / "prepared.onnx"
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-        quantize_static(str(prepared), str(target), Reader(), quant_format=QuantFormat.QDQ, per_channel=True)
+        quantize_static(
+            str(prepared),
+            str(target),
+            Reader(),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=list(LAYERS),
+            nodes_to_exclude=list(keep),
+            per_channel=True,
+        )

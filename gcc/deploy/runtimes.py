@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +14,7 @@ from gcc.deploy.inputs import accepted_inputs, random_input
 from gcc.deploy.optimize import fold, optimize
 from gcc.deploy.runtime_names import TORCH
 from gcc.errors import GccError
-from gcc.registry import RUNTIMES
+from gcc.registry import RUNTIMES, Inputs
 from gcc.utils.device import choose_device
 
 
@@ -40,6 +41,22 @@ def require_runtime(runtime: str) -> None:
         program.require()
 
 
+def inputs_in_runtime(runtime: str, inputs: Inputs, batch_sizes: Sequence[int]) -> Inputs:
+    """Return the inputs that a runtime accepts, of those that a generator accepts.
+
+    Raises:
+        GccError: it does not accept one of the batch sizes.
+    """
+    if runtime in TORCH:
+        return inputs
+    program = RUNTIMES.load(runtime)()
+    accepted = program.accepts(inputs)
+    for size in batch_sizes:
+        if accepted.batch not in (None, size):
+            raise GccError(f"batch size {size}: {program.title} takes {accepted}")
+    return accepted
+
+
 def load_in_runtime(network: nn.Module, example: Tensor, runtime: str) -> nn.Module:
     """Return a copy of a network, optimised for inference in a runtime on inputs like `example`, (N, ...).
 
@@ -51,10 +68,7 @@ def load_in_runtime(network: nn.Module, example: Tensor, runtime: str) -> nn.Mod
     if runtime in TORCH:
         return optimize(network, inputs)
     require_runtime(runtime)
-    program = RUNTIMES.load(runtime)()
-    accepted = program.accepts(accepted_inputs(network, example))
-    if accepted.batch not in (None, len(example)):
-        raise GccError(f"batch size {len(example)}: {program.title} takes {accepted}")
+    program, accepted = RUNTIMES.load(runtime)(), inputs_in_runtime(runtime, accepted_inputs(network, example), [len(example)])
     with TemporaryDirectory() as folder:
         path = Path(folder) / f"generator{program.suffixes[0]}"
         program.write(fold(network, inputs), accepted, path, {})

@@ -124,13 +124,18 @@ class Runtime(abc.ABC):
             GccError: a package is not installed, or the program lacks an operator.
         """
 
-    def quantize(self, exact: Path, path: Path, samples: Iterable[Tensor]) -> None:
+    def layers(self, exact: Path) -> list[str]:
+        """Return the names of the layers that `quantize` can keep in float32; `exact` is the first file in float32."""
+        raise NotImplementedError
+
+    def quantize(self, exact: Path, path: Path, samples: Iterable[Tensor], keep: Sequence[str]) -> None:
         """Write the files of a generator in int8, if `precisions` has it.
 
         Args:
             exact: the first file in float32.
             path: the first file to write.
             samples: inputs (1, ...) that the ranges of features are measured on.
+            keep: names of layers that stay in float32.
 
         Raises:
             GccError: a package is not installed.

@@ -65,6 +65,7 @@ def test_speed_up_against_another_generator():
         (["--size", "64x33"], "size 64x33: this generator takes .* multiples of 4 from 8 up"),
         (["--size", "64x"], "'64x' is not a size: expected N or WxH"),
         (["--size", "33"], "size 33: this generator takes .* multiples of 4 from 8 up"),
+        (["--device", "cpu,ncnn", "--batch-size", "1,4"], "batch size 4: ncnn takes 1x3xHxW"),
         (["--batch-size", "1,x"], "--batch-size 1,x: expected comma-separated whole numbers"),
         (["--batch-size", "0"], "--batch-size 0: expected comma-separated whole numbers"),
     ],

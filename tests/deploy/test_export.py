@@ -128,6 +128,27 @@ def test_lower_precision_costs_some_quality(saved, tmp_path, precision, least, s
     assert logging.root.manager.disable == logging.NOTSET
 
 
+@pytest.mark.slow
+def test_layers_stay_in_float32_until_the_loss_is_small_enough(saved, tmp_path):
+    runtime("onnx")
+    images = tmp_path / "images"
+    images.mkdir()
+    for number in range(6):
+        Image.effect_noise((40, 40), 60).convert("RGB").save(images / f"{number}.png")
+    command = ["export", str(saved / "cyclegan"), "--out", str(tmp_path / "out.onnx"), "--precision", "int8", "--calibration", str(images)]
+    ran = CliRunner().invoke(main, [*command, "--max-loss", "0.1dB"], catch_exceptions=False)
+    assert ran.exit_code == 0 and "more than 0.1 dB: measuring each layer" in ran.stderr and "in float32" in ran.stdout
+    written = export(saved / "cyclegan", tmp_path / "out.onnx", precision="int8", calibration=images, max_loss=0.1)
+    everywhere = export(saved / "cyclegan", tmp_path / "all.onnx", precision="int8", calibration=images)
+    assert written.loss.drop <= 0.1 < everywhere.loss.drop and not everywhere.in_float32
+    assert 0 < len(written.in_float32) < 14 and weights_of(everywhere.path) < weights_of(written.path)
+    with pytest.raises(GccError, match="with any layer in int8 .* allow a larger `max_loss`"):
+        export(saved / "cyclegan", tmp_path / "none.onnx", precision="int8", calibration=images, max_loss=1e-5)
+    with pytest.raises(GccError, match="fp16 costs .* allow a larger `max_loss`, or use float32"):
+        export(saved / "cyclegan", tmp_path / "none.onnx", precision="fp16", calibration=images, max_loss=1e-9)
+    assert not list(tmp_path.glob("none*")) and not list(tmp_path.glob(".*"))
+
+
 def test_the_images_that_a_run_skipped_measure_no_ranges(saved, few_pairs, tmp_path):
     pytest.importorskip("onnxruntime")
     data = shutil.copytree(few_pairs, tmp_path / "data")
@@ -171,7 +192,8 @@ def test_the_data_of_the_run_measures_its_generators(saved, tmp_path, small_worl
             GccError,
             r'`precision="fp16"` is not available for pt2: use a format that has it \(coreml, ncnn, onnx',
         ),
-        ({"calibration": "images"}, GccError, "`calibration` requires lower precision"),
+        ({"max_loss": 0.2}, GccError, "`max_loss=0.2`: expected a number of dB above 0, with `precision"),
+        ({"precision": "int8", "max_loss": 0.0}, GccError, "`max_loss=0.0`: expected a number of dB above 0"),
         ({"out": "out.bin"}, OutputError, "expected a file such as .*out.onnx$"),
         ({"out": "out.pt2"}, OutputError, 'expected a file such as .*out.onnx, or `format="pt2"`'),
         ({"precision": "int8", "calibration": "nowhere"}, DataError, "contains 0 images"),

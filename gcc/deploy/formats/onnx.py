@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from gcc.deploy.formats.graph import CallableModule, export_graph
-from gcc.deploy.quantize import to_fp16, to_int8
+from gcc.deploy.quantize import layers_of, to_fp16, to_int8
 from gcc.registry.runtime import Inputs, Precision, Runtime
 from gcc.utils.optional import needed
 
@@ -50,8 +50,11 @@ return run"""
         if precision == "fp16":
             to_fp16(path)
 
-    def quantize(self, exact: Path, path: Path, samples: Iterable[Tensor]) -> None:
-        to_int8(exact, path, samples)
+    def layers(self, exact: Path) -> list[str]:
+        return layers_of(exact)
+
+    def quantize(self, exact: Path, path: Path, samples: Iterable[Tensor], keep: Sequence[str]) -> None:
+        to_int8(exact, path, samples, keep)
 
     def read(self, path: Path, network: nn.Module) -> nn.Module:
         with needed("an ONNX file", "onnxruntime", "export"):

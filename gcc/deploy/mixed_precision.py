@@ -1,0 +1,66 @@
+"""int8 within a loss of quality: the layers that cost most stay in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from gcc.deploy.quality import Loss, Samples
+from gcc.errors import GccError
+from gcc.registry import Runtime
+
+
+def quantize_within(
+    runtime: Runtime,
+    exact: Path,
+    path: Path,
+    samples: Samples,
+    measure: Callable[[Path], Loss],
+    max_loss: float | None,
+    report: Callable[[str], None],
+) -> list[str]:
+    """Write a generator in int8, with the fewest layers in float32 that keep the loss small, and return these.
+
+    If int8 in all layers costs too much, every layer is quantised alone, to rank the layers by what each costs; bisection then finds how
+    many of the most costly ones must stay in float32.
+
+    Args:
+        runtime: the program.
+        exact: the first file in float32.
+        path: the first file to write.
+        samples: inputs that the ranges are measured on.
+        measure: returns the loss of a file.
+        max_loss: the largest `Loss.drop`, in dB; None accepts any.
+        report: called with a line for each measurement.
+
+    Raises:
+        GccError: the loss is larger even if all layers but one stay in float32.
+    """
+
+    def quantize(target: Path, keep: list[str]) -> float:
+        runtime.quantize(exact, target, samples.calibration, keep)
+        return measure(target).drop
+
+    loss = quantize(path, [])
+    if max_loss is None or loss <= max_loss:
+        return []
+    layers = runtime.layers(exact)
+    report(f"int8 in all {len(layers)} layers costs {loss:.3f} dB, more than {max_loss:g} dB: measuring each layer")
+    with TemporaryDirectory() as folder:
+        trial, costs = Path(folder) / path.name, {}
+        for number, layer in enumerate(layers, 1):
+            costs[layer] = quantize(trial, [other for other in layers if other != layer])
+            report(f"{number} of {len(layers)}: {layer} alone costs {costs[layer]:.3f} dB")
+        ranked = sorted(layers, key=lambda layer: costs[layer], reverse=True)
+        fewest, most = 1, len(ranked)
+        while fewest < most:
+            middle = (fewest + most) // 2
+            loss = quantize(trial, ranked[:middle])
+            report(f"with {middle} layers in float32 it costs {loss:.3f} dB")
+            fewest, most = (fewest, middle) if loss <= max_loss else (middle + 1, most)
+    if fewest == len(ranked):
+        least = f"{min(costs.values()):.3f} dB at least"
+        raise GccError(f"int8 costs more than {max_loss:g} dB with any layer in int8 ({least}): allow a larger `max_loss`")
+    quantize(path, ranked[:fewest])
+    return ranked[:fewest]

@@ -1,0 +1,150 @@
+"""Measures what lower precision costs, on images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from gcc.artifacts.config import Artifact
+from gcc.artifacts.run_folder import data_of
+from gcc.data.images import image_files, resized, to_tensor
+from gcc.data.loader import SampleZ, in_order
+from gcc.data.splits import DataSplits
+from gcc.deploy.inputs import noise
+from gcc.deploy.side_by_side import InputHalves
+from gcc.errors import DataError, GccError
+from gcc.evaluation.pixels import decibels
+from gcc.evaluation.split import eval_samples_on_meta, evenly_spaced
+from gcc.registry import DatasetSource
+
+SAMPLES = 32
+"""Maximum number of inputs to measure ranges on, and of others to measure quality on."""
+TYPICAL_ERROR = 1e-3
+"""Mean squared error, in [0, 1], of images that are 30 dB from the truth; counts where the truth is unknown."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The loss of quality by lower precision.
+
+    Attributes:
+        psnr: PSNR of the images against those of float32, values in [0, 1], averaged over images, in dB.
+        worst: PSNR of the image that changes most.
+        drop: how much lower the PSNR against the truth is than in float32, averaged over images, in dB. Where the truth is unknown, as for
+            images that are 30 dB from it with another error.
+        knows_truth: whether the truth is known.
+        samples: description of the images.
+    """
+
+    psnr: float
+    worst: float
+    drop: float
+    knows_truth: bool
+    samples: str
+
+    def __str__(self) -> str:
+        """Describe the loss in words."""
+        reference = "to the real images" if self.knows_truth else "for images 30 dB from the truth"
+        return f"{self.psnr:.2f} dB against float32, at least {self.worst:.2f} dB; {self.drop:.3f} dB lower {reference}; on {self.samples}"
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Inputs of a generator, each (1, ...).
+
+    Attributes:
+        calibration: inputs to measure ranges on.
+        held_out: others to measure quality on.
+        truth: the real counterparts of the images for `held_out`; None if there are none.
+        description: describes `held_out`.
+    """
+
+    calibration: Sequence[Tensor]
+    held_out: Sequence[Tensor]
+    truth: Sequence[Tensor] | None
+    description: str
+
+
+class QualityMeter:
+    """Measures the loss of generators against one in float32, whose images are computed once.
+
+    Args:
+        network: the generator in float32.
+        samples: the inputs.
+    """
+
+    @torch.inference_mode()
+    def __init__(self, network: nn.Module, samples: Samples) -> None:
+        self.samples = samples
+        self.expected = [network(sample) for sample in samples.held_out]
+
+    @torch.inference_mode()
+    def measure(self, exported: nn.Module) -> Loss:
+        """Return the loss of a generator, which maps inputs (1, ...) to images (1, C, H, W) in [-1, 1]."""
+        images = [exported(sample) for sample in self.samples.held_out]
+        errors = _errors(images, self.expected)
+        psnr, truth = decibels(errors), self.samples.truth
+        if truth is None:
+            drop = decibels(torch.full_like(errors, TYPICAL_ERROR)) - decibels(TYPICAL_ERROR + errors)
+        else:
+            drop = decibels(_errors(self.expected, truth)) - decibels(_errors(images, truth))
+        return Loss(float(psnr.mean()), float(psnr.min()), float(drop.mean()), truth is not None, self.samples.description)
+
+
+def _errors(images: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
+    """Return the mean squared error of each image, in [0, 1], (N,)."""
+    return torch.stack([((image - other) / 2).square().mean() for image, other in zip(images, others, strict=True)])
+
+
+def samples_of(artifact: Artifact, calibration: str | Path | None) -> Samples:
+    """Return inputs of a saved generator: images of a folder, samples of its run's data, or noise.
+
+    Raises:
+        GccError: images cannot be read, or the data of the run is unknown.
+    """
+    architecture = artifact.architecture
+    if architecture.takes_noise:
+        if calibration is not None:
+            raise GccError(
+                f"{artifact.folder} is a generator of the family {artifact.arch}, which takes noise, not images: leave `calibration` out"
+            )
+        inputs = [noise(architecture, [number], seed=0) for number in range(2 * SAMPLES)]
+        return Samples(inputs[:SAMPLES], inputs[SAMPLES:], None, f"{SAMPLES} inputs of noise that the ranges were not measured on")
+    if calibration is not None:
+        images = [_load_image(artifact, file) for file in islice(_image_files(Path(calibration)), 2 * SAMPLES)]
+        return Samples(images[::2], images[1::2], None, f"{len(images) // 2} images of {calibration} that the ranges were not measured on")
+    data = data_of(artifact.folder)
+    if data is None:
+        raise GccError(f"{artifact.folder} is not in the folder of a run, so its data is unknown: give input images with `calibration`")
+    splits = DataSplits(architecture, data.folder, data.dataset)
+    if data.skip_bad:
+        splits.drop_unreadable()
+    keys = eval_samples_on_meta(architecture, architecture.example_batch())[artifact.generator]
+    train, test = (list(_evenly_spaced_batches(source, architecture.sample_z)) for source in (splits.train, splits.test))
+    truth = [batch[keys.target] for batch in test] if architecture.paired else None
+    ranges, held_out = ([batch[keys.source] for batch in batches] for batches in (train, test))
+    return Samples(ranges, held_out, truth, f"{len(test)} test images of {splits.name}")
+
+
+def _image_files(folder: Path) -> list[Path]:
+    files = image_files(folder)
+    if len(files) < 2:
+        raise DataError(
+            f"{folder} contains {len(files)} images: expected at least two, one to measure ranges on and one to measure quality on"
+        )
+    return files
+
+
+def _load_image(artifact: Artifact, file: Path) -> Tensor:
+    image, _ = InputHalves(artifact, None).read(file)
+    height, width = artifact.architecture.input_size(image.height, image.width)
+    return to_tensor(resized(image, width, height))[None]
+
+
+def _evenly_spaced_batches(source: DatasetSource, sample_z: SampleZ) -> Iterator[dict[str, Tensor]]:
+    return in_order(source, sample_z, evenly_spaced(min(SAMPLES, len(source)), len(source)), 1, torch.device("cpu"))
