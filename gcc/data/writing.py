@@ -64,14 +64,15 @@ def write_image(path: Path, tensor: Tensor, kind: np.dtype | None = None, value_
     """
     suffix, channels = path.suffix.lower(), len(tensor)
     kind = kind_in(suffix, kind or (FLOAT if suffix == ARRAY_SUFFIX else EIGHT_BITS), channels)
-    values = from_tensor(tensor, kind, whole_range(kind) if kind == EIGHT_BITS or value_range is None else value_range)
     try:
+        if suffix != ARRAY_SUFFIX and kind == EIGHT_BITS and channels in PICTURE_CHANNELS:
+            to_image(tensor).save(path)
+            return
+        values = from_tensor(tensor, kind, whole_range(kind) if kind == EIGHT_BITS or value_range is None else value_range)
         if suffix == ARRAY_SUFFIX:
             np.save(path, values, allow_pickle=False)
         elif kind == SIXTEEN_BITS and channels == 1:
             Image.fromarray(values[0]).save(path)
-        elif kind == EIGHT_BITS and channels in PICTURE_CHANNELS:
-            to_image(tensor).save(path)
         elif suffix in TIFF_SUFFIXES:
             write_tiff(path, values)
         else:
