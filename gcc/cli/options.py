@@ -157,16 +157,17 @@ def shape_of(value: str) -> tuple[int, ...]:
 
 
 def range_of(value: str) -> tuple[float, float]:
-    """Return the values of black and white of a text such as `0,1`.
+    """Return the values of black and white of a text such as `0..1`, or `0,1` as in earlier versions.
 
     Raises:
         click.BadParameter: the text is not two numbers.
     """
+    from gcc.recipe import parse_range
+
     try:
-        low, high = map(float, value.strip("()").split(","))
-    except ValueError:
-        raise click.BadParameter(f"{value!r}: expected the values of black and white, such as 0,1") from None
-    return low, high
+        return parse_range(value.strip("()").replace(",", ".."))
+    except GccError:
+        raise click.BadParameter(f"{value!r}: expected the values of black and white, the lower first, such as 0..1") from None
 
 
 def parse_factory(value: str | None) -> Any:
@@ -208,9 +209,9 @@ run_options = with_options(
         ),
         click.option(
             "--value-range",
-            metavar="LOW,HIGH",
+            metavar="LOW..HIGH",
             callback=checked(range_of),
-            help="The values of black and white to a generator of your own  [default: -1,1]",
+            help="The values of black and white to a generator of your own  [default: -1..1]",
         ),
         click.option("--task", metavar="NAME", help="What a generator of your own, or of a file, does; see `gcc list`."),
         *(config_option(option.name) for option in fields(RunConfig) if option.name not in STUDENT_OPTIONS),

@@ -34,7 +34,7 @@ def family_for(
     discriminator: nn.Module | None = None,
     *,
     example: Tensor | None = None,
-    value_range: Sequence[float] = USUAL,
+    value_range: str | Sequence[float] = USUAL,
     losses: Losses | None = None,
     gates: Sequence[str] | None = None,
     zoo: ZooNetwork | None = None,
@@ -48,7 +48,7 @@ def family_for(
         discriminator: the discriminator; a copy is taken. None takes the task's.
         example: the generator's input for one sample, (1, ...), which fixes the resolution of costs. None takes an image of the recipe's
             size.
-        value_range: the values that mean black and white to the generator.
+        value_range: the values that mean black and white to the generator, such as (0, 1) or "0..1".
         losses: the task losses; None takes the task's.
         gates: module paths of the discriminator whose outputs are gated; None finds them.
         zoo: how the generator is made, if it is one of spandrel's.

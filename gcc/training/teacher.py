@@ -80,7 +80,7 @@ class Teacher:
         discriminator: nn.Module | None = None,
         *,
         example: Tensor | None = None,
-        value_range: Sequence[float] = USUAL,
+        value_range: str | Sequence[float] = USUAL,
         losses: Callable[..., Any] | None = None,
         gates: Sequence[str] | None = None,
         **settings: Any,
@@ -93,7 +93,7 @@ class Teacher:
             discriminator: its discriminator, trained. None takes a new one of a kind that suits the task.
             example: the generator's input for one sample, (1, ...), which fixes the resolution of costs. None takes an image of the
                 recipe's `size`, or `cost_size` for super-resolution; the task "noise" needs an example.
-            value_range: the values that mean black and white to the generator, such as (0, 1).
+            value_range: the values that mean black and white to the generator, such as (0, 1) or "0..1".
             losses: returns the weighted losses by name, each a scalar, for the generator's output, (N, C, H, W) in [-1, 1], and the batch.
                 None takes the task's.
             gates: module paths of the discriminator whose outputs are gated in the student's copy. None takes the norm after each

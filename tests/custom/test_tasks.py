@@ -113,6 +113,7 @@ def test_the_channels_of_a_generator_are_found(task, channels, fields):
         ({"generator": Enlarger(), "task": "paired", "size": 16}, "expects an image and one of the same size"),
         ({"generator": Translator(), "task": "noise"}, "the task noise needs the shape of the noise"),
         ({"generator": Translator(), "task": "paired", "value_range": (1, 0)}, r"value_range = \(1, 0\)"),
+        ({"generator": Translator(), "task": "paired", "value_range": "0,1"}, r"value_range = '0,1': .* such as 0..1"),
         (
             {"generator": Translator(), "task": "paired", "example": torch.zeros(1, 4, 8, 8)},
             r"expected a generator that runs on \(1, 4, 8, 8\): change its code, or",
