@@ -1,6 +1,7 @@
 """Exceptions: every error that a user can cause is a `GccError`.
 
-Each message says what was given, what was expected and what to do. The command line prints it as one line and exits with code 2.
+Each message says what was given, what was expected and what to do. The command line prints it and exits with code 2. It is
+one line unless it has a list.
 """
 
 from __future__ import annotations
@@ -101,6 +102,8 @@ def first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0]
 
 
+LINE = "\n  "
+"""Separates the lines of a message that lists what is expected."""
 LISTED = 10
 """Images and other items that a message lists with their reasons."""
 
