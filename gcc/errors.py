@@ -26,6 +26,10 @@ class PruningWarning(UserWarning):
     """Pruning left a layer few of its channels, removed a level, or changed a number that code computes from a width."""
 
 
+class CollapseWarning(UserWarning):
+    """Training shows a sign of collapse."""
+
+
 class RecipeError(GccError):
     """A recipe field is unknown, of the wrong type or out of range."""
 
