@@ -128,6 +128,11 @@ def config_option(name: str) -> Decorator:
     return click.option(flag(name), default=option.default, show_default=option.default is not None, **attributes)
 
 
+def field_option(name: str) -> Decorator:
+    """Return the click option of a recipe field."""
+    return click.option(flag(name), **{**TRAINING_FIELDS, **SEARCH_FIELDS}[name])
+
+
 def with_options(options: Sequence[Decorator]) -> Decorator:
     """Return a decorator that adds options in the order in which `--help` lists them."""
 
@@ -215,7 +220,7 @@ run_options = with_options(
         ),
         click.option("--task", metavar="NAME", help="What a generator of your own, or of a file, does; see `gcc list`."),
         *(config_option(option.name) for option in fields(RunConfig) if option.name not in STUDENT_OPTIONS),
-        *(click.option(flag(name), **attributes) for name, attributes in TRAINING_FIELDS.items()),
+        *map(field_option, TRAINING_FIELDS),
         click.option("--recipe", metavar="FILE.toml", type=PATH, help="Recipe fields from a file."),
         click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Any recipe field; --dry-run prints all of them."),
         click.option("--out", metavar="DIR", type=PATH, help="Output folder  [default: runs/ARCH, numbered]"),
@@ -248,7 +253,7 @@ folder_options = with_options(
 )
 """The folder of a single run."""
 
-search_options = with_options([click.option(flag(name), **attributes) for name, attributes in SEARCH_FIELDS.items()])
+search_options = with_options([*map(field_option, SEARCH_FIELDS)])
 """The search for a student's widths."""
 
 sweep_options = with_options(
@@ -260,7 +265,7 @@ sweep_options = with_options(
             metavar="B",
             help="Budget of one student, as for `gcc compress`; give the option once for each student.",
         ),
-        *(click.option(flag(name), **attributes) for name, attributes in SEARCH_FIELDS.items() if name != "budget"),
+        *(field_option(name) for name in SEARCH_FIELDS if name != "budget"),
     ]
 )
 """The searches for the widths of several students."""
