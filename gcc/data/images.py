@@ -77,7 +77,7 @@ def image_files(folder: Path) -> list[Path]:
     Raises:
         DataError: the folder cannot be listed.
     """
-    return _images([path for path in entries(folder) if not path.is_dir()])
+    return images_among([path for path in entries(folder) if not path.is_dir()])
 
 
 def images_below(folder: Path, leave_out: Collection[Path] = ()) -> list[Path]:
@@ -92,10 +92,10 @@ def images_below(folder: Path, leave_out: Collection[Path] = ()) -> list[Path]:
     Raises:
         DataError: a folder cannot be listed.
     """
-    return _images(files_below(folder, leave_out))
+    return images_among(files_below(folder, leave_out))
 
 
-def _images(files: Iterable[Path]) -> list[Path]:
+def images_among(files: Iterable[Path]) -> list[Path]:
     """Return the picture files; if there are none, the NumPy files."""
     files = list(files)
     pictures = [path for path in files if path.suffix.lower() in SUFFIXES]

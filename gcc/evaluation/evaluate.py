@@ -20,7 +20,7 @@ from gcc.artifacts.model import default_output, environment, read, resolve_locat
 from gcc.artifacts.run_folder import RunData, data_of
 from gcc.data.folders import describe_unread
 from gcc.data.image_files import refuse_bad, unreadable
-from gcc.data.images import image_files, images_below, read_image, to_tensor
+from gcc.data.images import entries, image_files, images_among, images_below, read_image, to_tensor
 from gcc.data.inspection import ImageInfo, describe_changes, describe_misfits, describe_range, inspect_images
 from gcc.data.splits import SplitOpener, require_readable, without_unreadable
 from gcc.errors import DataError, GccError, OutputError, listed
@@ -376,7 +376,7 @@ def _counterparts(fake: Sequence[Path], real: Sequence[Path]) -> dict[Path, Path
 
 def _image_files(folder: Path) -> list[Path]:
     """Return the image files of a folder, without the grid that `gcc generate` adds."""
-    return [path for path in image_files(folder) if path.name != GRID]
+    return images_among(path for path in entries(folder) if path.name != GRID and not path.is_dir())
 
 
 def _load_image(path: Path, device: torch.device, value_range: Range | None) -> Tensor:
