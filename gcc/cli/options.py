@@ -444,7 +444,7 @@ def _own_teacher(options: Mapping[str, Any], settings: Mapping[str, Any]) -> Tea
         import torch
 
         given["example"] = torch.zeros(shape_of(options["example"]))
-    return Teacher.of(generator_at(code, Path(file) if file else None), task, **given, **fields)
+    return Teacher.of(generator_at(code, Path(file) if file else None), task, file=file, **given, **fields)
 
 
 def parse_weights(files: Iterable[str]) -> dict[str, str]:

@@ -176,9 +176,9 @@ def require_resumable(checkpoint: CheckpointState, context: RunContext) -> None:
     if not differs_in_length_only(before, now):
         raise RunError(f"the run to resume has another recipe: {differences(before, now)}; resume it with that recipe, or start a new one")
     # Earlier versions did not record the teacher.
-    given, folder = context.teacher.digests, context.teacher.folder or Path()
+    given = context.teacher.digests
     began = checkpoint.get("teacher", given)
-    if changed := [str(folder / name) for name in {**began, **given} if began.get(name) != given.get(name)]:
+    if changed := [context.teacher.networks.source_of(name) for name in {**began, **given} if began.get(name) != given.get(name)]:
         raise RunError(
             f"the run to resume began with other weights of its teacher ({', '.join(changed)}): give it those, or start a new one"
         )

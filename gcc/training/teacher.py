@@ -83,6 +83,7 @@ class Teacher:
         value_range: str | Sequence[float] = USUAL,
         losses: Callable[..., Any] | None = None,
         gates: Sequence[str] | None = None,
+        file: str | Path | None = None,
         **settings: Any,
     ) -> Teacher:
         """Return a teacher that consists of networks of your own; copies are taken.
@@ -98,6 +99,7 @@ class Teacher:
                 None takes the task's.
             gates: module paths of the discriminator whose outputs are gated in the student's copy. None takes the norm after each
                 convolution, or the convolution itself, except the last.
+            file: where the generator's weights come from, for messages.
             settings: recipe fields.
 
         Raises:
@@ -113,7 +115,7 @@ class Teacher:
             gates=gates,
             settings=settings,
         )
-        return cls(task, {**found, **settings}, Own(family))
+        return cls(task, {**found, **settings}, Own(family, None if file is None else Path(file)))
 
     @classmethod
     @checked_arguments
@@ -133,7 +135,7 @@ class Teacher:
         model = read_zoo_model(Path(file), key)
         example = torch.zeros(1, model.channels, model.size, model.size)
         family, found = family_for(task, model.network, example=example, value_range=VALUE_RANGE, zoo=model.description, settings=settings)
-        return cls(task, {**found, **settings}, Own(family))
+        return cls(task, {**found, **settings}, Own(family, Path(file)))
 
     @classmethod
     @checked_arguments
