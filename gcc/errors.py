@@ -1,6 +1,7 @@
 """Exceptions: every error that a user can cause is a `GccError`.
 
-Each message says what was given, what was expected and what to do. The command line prints it as one line and exits with code 2.
+Each message says what was given, what was expected and what to do. The command line prints it and exits with code 2. It is
+one line unless it has a list.
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ class GccError(Exception):
 
 class PruningWarning(UserWarning):
     """Pruning left a layer few of its channels, removed a level, or changed a number that code computes from a width."""
+
+
+class CollapseWarning(UserWarning):
+    """Training shows a sign of collapse."""
 
 
 class RecipeError(GccError):
@@ -101,6 +106,8 @@ def first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0]
 
 
+LINE = "\n  "
+"""Separates the lines of a message that lists what is expected."""
 LISTED = 10
 """Images and other items that a message lists with their reasons."""
 

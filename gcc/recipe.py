@@ -216,7 +216,7 @@ class Recipe(metaclass=_AcceptsOldFields):
     def __post_init__(self) -> None:
         """Check every field's type and range."""
         if self.range is not None:
-            object.__setattr__(self, "range", _range_text(parse_range(self.range)))
+            object.__setattr__(self, "range", range_text(parse_range(self.range)))
         for field, kind in fields(type(self)).items():
             value = getattr(self, field)
             object.__setattr__(self, field, _checked(field, value, kind))
@@ -392,6 +392,15 @@ def parse_range(value: str | Sequence[float]) -> Range:
     return low, high
 
 
+def range_text(value_range: Range) -> str:
+    """Return a range as `--range` and `--value-range` take it.
+
+    >>> range_text((0.0, 4095.0))
+    '0..4095'
+    """
+    return "..".join(repr(value).removesuffix(".0") for value in value_range)
+
+
 def size_text(recipe: Recipe) -> str:
     """Return the size of the training images as `--size` takes it, such as `256` or `512x256`."""
     return _text_of_size(*image_size(recipe))
@@ -503,10 +512,6 @@ def _or_unset(value: Any) -> Any:
 
 def _text_of_size(width: int, height: int) -> str:
     return str(height) if width == height else f"{width}x{height}"
-
-
-def _range_text(value_range: Range) -> str:
-    return "..".join(repr(value).removesuffix(".0") for value in value_range)
 
 
 def _optional(kind: Any) -> tuple[Any, bool]:

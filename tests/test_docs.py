@@ -19,9 +19,10 @@ from gcc.cli.options import RENAMED_FLAGS
 from gcc.cli.pix2pix_flags import COUNTERPARTS, FIELDS
 from gcc.data.aligned import Aligned
 from gcc.recipe import RENAMED, Recipe, changed
-from gcc.registry import ARCHITECTURES, EVALUATORS, METRICS, SELECTORS, Architecture, DatasetSource, ImageEvaluator, ImportanceMetric
+from gcc.registry import ARCHITECTURES, EVALUATORS, METRICS, SELECTORS, TASKS, Architecture, DatasetSource, ImageEvaluator, ImportanceMetric
 from gcc.registry import RENAMED as RENAMED_TYPES
 from gcc.registry.presets import PRESETS
+from tests.helpers.custom_toys import CUSTOM
 from tests.helpers.families import TINY
 
 ROOT = Path(__file__).parents[1]
@@ -188,6 +189,10 @@ def recipe_tables():
     for recipe in published.values():
         own = [(f"`{field}`", shown(getattr(recipe, field)), text) for field, text in described(type(recipe)).items()]
         tables.append(table(("field", "published", "what it is"), ("---",) * 3, *own))
+    tasks = {name: TASKS.load(name).published() for name in CUSTOM}
+    names = dict.fromkeys(field.name for recipe in tasks.values() for field in dataclasses.fields(recipe))
+    rows = [(f"`{name}`", *(shown(getattr(recipe, name)) if hasattr(recipe, name) else "-" for recipe in tasks.values())) for name in names]
+    tables.append(table(("field", *tasks), ("---",) * (len(tasks) + 1), *rows))
     presets = ((f"`{name}`", preset.summary) for name, preset in PRESETS.items())
     tables.append(table(("preset", "what it is"), ("---",) * 2, *presets))
     demos = {}

@@ -15,7 +15,7 @@ import click
 
 from gcc.cli.flags import with_flags
 from gcc.cli.pix2pix_flags import described
-from gcc.errors import GccError, Interrupted, PruningWarning
+from gcc.errors import LINE, GccError, Interrupted, PruningWarning
 
 STOPPED = 130
 """Exit code after Ctrl-C, as shells define it."""
@@ -114,8 +114,14 @@ def notice(text: str) -> None:
 
 
 def printable(text: str) -> str:
-    """Return a text with its control characters escaped, because a crafted file name could contain terminal escape sequences."""
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+    """Return a text with its control characters escaped, because a crafted file name could contain terminal escape sequences.
+
+    The lines of a message stay: all but the first are indented.
+    """
+    return LINE.join(
+        "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in line)
+        for line in text.split(LINE)
+    )
 
 
 def is_main_process() -> bool:

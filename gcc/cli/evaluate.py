@@ -26,6 +26,7 @@ from gcc.cli.options import PATH, device_option, generator_option, parse_weights
 @click.option("--dataset", metavar="NAME", help="Dataset plugin that reads --data  [default: found by the layout]")
 @weights_option
 @click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Images per batch  [default: as in the recipe, at most 64]")
+@click.option("--range", metavar="LOW..HIGH", help="Values of black and white in images with more than 8 bits  [default: by their type]")
 @generator_option
 @device_option
 @skip_bad_option
@@ -48,6 +49,8 @@ def command(subject: Path, data: Path | None, weights: tuple[str, ...], out: Pat
         console.print(metrics_table(f"{evaluation.subject} {generator}", {str(key): asdict(metric) for key, metric in metrics.items()}))
         if any(math.isnan(metric.value) for metric in metrics.values()):
             notice(f"{generator}: metrics are NaN because the generated images (or the features being compared) contain NaN or Inf")
+    for text in evaluation.changes:
+        notice(text)
     for reason in evaluation.left_out:
         notice(f"left out: {reason}")
     path = out or free_path(default_path, evaluation)

@@ -14,6 +14,8 @@ KEYWORD = re.compile(r":\d+ `[^`]*`|`(?P<name>[A-Za-z_0-9]+)(?:=(?P<value>[^`]*)
 """A line of code after the number of that line, or a keyword of a call, with or without its value."""
 ITEM = re.compile(r"""["']([^"']*)["']: ["'](.*?)["'](?=, ["']|\})""")
 """A name and a value, which flags take as `NAME=FILE`."""
+TRUTH = {"True": "true", "False": "false"}
+"""Truth values of Python as TOML writes them."""
 
 
 def with_flags(text: str) -> str:
@@ -34,7 +36,7 @@ def _flag(match: re.Match[str]) -> str:
     option = _options().get(name)
     if option is None:
         return f"--set {name}={_bare(value)}" if value is not None and name in _recipe_fields() else match[0]
-    if value in ("True", "False"):
+    if value in TRUTH:
         flags = option.opts if value == "True" else option.secondary_opts
         return flags[0] if flags else match[0]
     if value is None:
@@ -44,8 +46,8 @@ def _flag(match: re.Match[str]) -> str:
 
 
 def _bare(value: str) -> str:
-    """Return a value without its quotes."""
-    return value.strip("\"'")
+    """Return a value without its quotes, and truth values as TOML writes them."""
+    return TRUTH[value] if value in TRUTH else value.strip("\"'")
 
 
 def _recipe_fields() -> set[str]:

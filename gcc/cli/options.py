@@ -128,6 +128,11 @@ def config_option(name: str) -> Decorator:
     return click.option(flag(name), default=option.default, show_default=option.default is not None, **attributes)
 
 
+def field_option(name: str) -> Decorator:
+    """Return the click option of a recipe field."""
+    return click.option(flag(name), **{**TRAINING_FIELDS, **SEARCH_FIELDS}[name])
+
+
 def with_options(options: Sequence[Decorator]) -> Decorator:
     """Return a decorator that adds options in the order in which `--help` lists them."""
 
@@ -157,16 +162,17 @@ def shape_of(value: str) -> tuple[int, ...]:
 
 
 def range_of(value: str) -> tuple[float, float]:
-    """Return the values of black and white of a text such as `0,1`.
+    """Return the values of black and white of a text such as `0..1`, or `0,1` as in earlier versions.
 
     Raises:
         click.BadParameter: the text is not two numbers.
     """
+    from gcc.recipe import parse_range
+
     try:
-        low, high = map(float, value.strip("()").split(","))
-    except ValueError:
-        raise click.BadParameter(f"{value!r}: expected the values of black and white, such as 0,1") from None
-    return low, high
+        return parse_range(value.strip("()").replace(",", ".."))
+    except GccError:
+        raise click.BadParameter(f"{value!r}: expected the values of black and white, the lower first, such as 0..1") from None
 
 
 def parse_factory(value: str | None) -> Any:
@@ -208,13 +214,13 @@ run_options = with_options(
         ),
         click.option(
             "--value-range",
-            metavar="LOW,HIGH",
+            metavar="LOW..HIGH",
             callback=checked(range_of),
-            help="The values of black and white to a generator of your own  [default: -1,1]",
+            help="The values of black and white to a generator of your own  [default: -1..1]",
         ),
         click.option("--task", metavar="NAME", help="What a generator of your own, or of a file, does; see `gcc list`."),
         *(config_option(option.name) for option in fields(RunConfig) if option.name not in STUDENT_OPTIONS),
-        *(click.option(flag(name), **attributes) for name, attributes in TRAINING_FIELDS.items()),
+        *map(field_option, TRAINING_FIELDS),
         click.option("--recipe", metavar="FILE.toml", type=PATH, help="Recipe fields from a file."),
         click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Any recipe field; --dry-run prints all of them."),
         click.option("--out", metavar="DIR", type=PATH, help="Output folder  [default: runs/ARCH, numbered]"),
@@ -247,7 +253,7 @@ folder_options = with_options(
 )
 """The folder of a single run."""
 
-search_options = with_options([click.option(flag(name), **attributes) for name, attributes in SEARCH_FIELDS.items()])
+search_options = with_options([*map(field_option, SEARCH_FIELDS)])
 """The search for a student's widths."""
 
 sweep_options = with_options(
@@ -259,7 +265,7 @@ sweep_options = with_options(
             metavar="B",
             help="Budget of one student, as for `gcc compress`; give the option once for each student.",
         ),
-        *(click.option(flag(name), **attributes) for name, attributes in SEARCH_FIELDS.items() if name != "budget"),
+        *(field_option(name) for name in SEARCH_FIELDS if name != "budget"),
     ]
 )
 """The searches for the widths of several students."""
@@ -438,7 +444,7 @@ def _own_teacher(options: Mapping[str, Any], settings: Mapping[str, Any]) -> Tea
         import torch
 
         given["example"] = torch.zeros(shape_of(options["example"]))
-    return Teacher.of(generator_at(code, Path(file) if file else None), task, **given, **fields)
+    return Teacher.of(generator_at(code, Path(file) if file else None), task, file=file, **given, **fields)
 
 
 def parse_weights(files: Iterable[str]) -> dict[str, str]:

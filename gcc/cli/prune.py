@@ -7,17 +7,17 @@ from pathlib import Path
 import click
 
 from gcc.cli.help_pages import Command
-from gcc.cli.options import PATH, SEARCH_FIELDS, TRAINING_FIELDS, flag, require_inputs, teacher_and_settings
+from gcc.cli.options import PATH, field_option, require_inputs, teacher_and_settings
 
 
 @click.command("prune", cls=Command, example="gcc prune RealESRGAN_x4plus.pth --budget 50% --out pruned")
 @click.argument("teacher", metavar="[FILE]", type=PATH, required=False)
 @click.option("--generator", metavar="MODULE:NAME", help="What makes the generator, if it is one of your own; FILE has its weights.")
 @click.option("--task", metavar="NAME", help="What the generator does, see `gcc list`  [default: super-resolution]")
-@click.option("--size", **TRAINING_FIELDS["size"])
-@click.option("--budget", **SEARCH_FIELDS["budget"])
-@click.option("--metric", **SEARCH_FIELDS["metric"])
-@click.option(flag("round_to"), **SEARCH_FIELDS["round_to"])
+@field_option("size")
+@field_option("budget")
+@field_option("metric")
+@field_option("round_to")
 @click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Any recipe field.")
 @click.option("--out", metavar="DIR", type=PATH, required=True, help="Folder of the pruned generator.")
 def command(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
+from functools import partial
 
 NARROW = 60
 """Columns of a terminal below which tables that do not fit become lines, and texts go below their titles."""
@@ -23,5 +24,6 @@ def wrapped(text: str, width: int | None) -> str:
         return f" {text}"
     is_narrow = width < NARROW
     indent = " " * (2 if is_narrow else INDENT)
-    lines = textwrap.wrap(text, width, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    wrap = partial(textwrap.wrap, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    lines = [part for line in text.splitlines() for part in wrap(line, width)]
     return "\n" + "\n".join(lines) if is_narrow else "\n".join(lines).removeprefix(" " * (INDENT - 1))

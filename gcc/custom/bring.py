@@ -18,6 +18,7 @@ from gcc.models.modules import evaluating
 from gcc.models.value_range import USUAL, require_range
 from gcc.recipe import changed, fields
 from gcc.registry import TASKS
+from gcc.utils.units import counted
 
 SHAPE_FIELDS = ("size", "image_width", "cost_size", "input_nc", "output_nc")
 """The recipe fields that decide the shape of an example."""
@@ -34,7 +35,7 @@ def family_for(
     discriminator: nn.Module | None = None,
     *,
     example: Tensor | None = None,
-    value_range: Sequence[float] = USUAL,
+    value_range: str | Sequence[float] = USUAL,
     losses: Losses | None = None,
     gates: Sequence[str] | None = None,
     zoo: ZooNetwork | None = None,
@@ -48,7 +49,7 @@ def family_for(
         discriminator: the discriminator; a copy is taken. None takes the task's.
         example: the generator's input for one sample, (1, ...), which fixes the resolution of costs. None takes an image of the recipe's
             size.
-        value_range: the values that mean black and white to the generator.
+        value_range: the values that mean black and white to the generator, such as (0, 1) or "0..1".
         losses: the task losses; None takes the task's.
         gates: module paths of the discriminator whose outputs are gated; None finds them.
         zoo: how the generator is made, if it is one of spandrel's.
@@ -62,17 +63,22 @@ def family_for(
     colours = require_range(value_range)
     family: Any = TASKS.load(task)
     own, _ = unwrapped(generator)
+    remedy = "change its code"
     if example is None:
         recipe = family.published()
         sizes = {name: value for name, value in settings.items() if name in SHAPE_FIELDS and name in fields(type(recipe))}
         example = torch.zeros(family.input_shape_of(changed(recipe, sizes)))
+        channels = next((layer.in_channels for layer in own.modules() if isinstance(layer, nn.Conv2d)), None)
+        if channels not in (None, example.shape[1]):
+            name = next(name for name in ("input_nc", "output_nc") if name in fields(type(recipe)))
+            remedy = f"give `{name}={channels}` if its images have {counted(channels, 'channel')}"
     require_values(own, (example,))
     _require_float32("generator", own)
     if discriminator is not None:
         _require_float32("discriminator", discriminator)
     own = copy_of(own).cpu().requires_grad_(True)
     full = family.in_range(own, colours)
-    output_shape = _output_shape(full, example[:1].cpu())
+    output_shape = _output_shape(full, example[:1].cpu(), remedy)
     if gates is not None and discriminator is not None:
         gates = [path.removeprefix(unwrapped(discriminator)[1]) for path in gates]
     networks = CustomNetworks(
@@ -118,8 +124,8 @@ def _require_float32(name: str, network: nn.Module) -> None:
         raise GccError(f"the {name} has weights in {', '.join(sorted(others))}: expected float32; call `{name}.float()` first")
 
 
-def _output_shape(generator: nn.Module, example: Tensor) -> tuple[int, ...]:
-    expected = f"expected a generator that runs on {tuple(example.shape)}: change its code, or give an input that it takes as `example`"
+def _output_shape(generator: nn.Module, example: Tensor, remedy: str) -> tuple[int, ...]:
+    expected = f"expected a generator that runs on {tuple(example.shape)}: {remedy}, or give an input that it takes as `example`"
     with torch.no_grad(), evaluating(generator), located_errors(generator, expected):
         output = generator(example)
     if not isinstance(output, Tensor) or output.ndim != 4:

@@ -8,11 +8,12 @@ from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 from torch import Tensor
 
 from gcc.data.arrays import as_bands, mapped, read_array, size_of
@@ -76,7 +77,7 @@ def image_files(folder: Path) -> list[Path]:
     Raises:
         DataError: the folder cannot be listed.
     """
-    return _images([path for path in entries(folder) if not path.is_dir()])
+    return images_among([path for path in entries(folder) if not path.is_dir()])
 
 
 def images_below(folder: Path, leave_out: Collection[Path] = ()) -> list[Path]:
@@ -91,10 +92,10 @@ def images_below(folder: Path, leave_out: Collection[Path] = ()) -> list[Path]:
     Raises:
         DataError: a folder cannot be listed.
     """
-    return _images(files_below(folder, leave_out))
+    return images_among(files_below(folder, leave_out))
 
 
-def _images(files: Iterable[Path]) -> list[Path]:
+def images_among(files: Iterable[Path]) -> list[Path]:
     """Return the picture files; if there are none, the NumPy files."""
     files = list(files)
     pictures = [path for path in files if path.suffix.lower() in SUFFIXES]
@@ -308,28 +309,54 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def keeps_depth(image: Image.Image, channels: int, value_range: Range | None) -> bool:
-    """Return whether an opened image is deep grey and is read with all bits."""
-    return image.mode.startswith("I") and (channels == 1 or (channels == RGB and value_range is not None))
+    """Return whether all of more than 8 bits of an opened image are read: as grey, or with a range, of grey as RGB and of PNG's colours."""
+    if channels == 1 or value_range is None:
+        return channels == 1 and image.mode.startswith("I")
+    is_grey = image.mode.startswith("I") and channels == RGB
+    return is_grey or (_has_deep_colours(image) and channels in (RGB, len(image.getbands())))
+
+
+def deep_values(image: Image.Image) -> tuple[np.ndarray, int]:
+    """Return the values of an opened image that `keeps_depth`, (C, H, W), upright, and the bits of their range.
+
+    Raises:
+        ValueError: they are beyond 16 bits.
+    """
+    if image.mode.startswith("I"):
+        values, bits = integers(image)
+        return values[None], bits
+    return np.moveaxis(_deep_colours(image), -1, 0), 2 * BITS
 
 
 def _as_picture(image: Image.Image, channels: int, value_range: Range | None) -> Picture:
     """Return an opened image as `read_image` does."""
     if keeps_depth(image, channels, value_range):
         _require_data(image)
-        return Bands([_deep_grey(image, value_range)] * channels)
+        values, bits = deep_values(image)
+        levels = to_levels(values, value_range) if value_range else (values * (255 / ((1 << bits) - 1))).astype(np.float32)
+        return Bands([Image.fromarray(levels[min(number, len(levels) - 1)]) for number in range(channels)])
     if value_range and bits_of(image) > BITS:
-        expected = f"a TIFF or NumPy file with {counted(channels, 'channel')}"
+        expected = f"a {'PNG, ' if channels in (RGB, RGB + 1) else ''}TIFF or NumPy file with {counted(channels, 'channel')}"
         raise ValueError(f"Pillow reads the upper 8 of its bits, so that no `range` applies; save it as {expected}")
     if channels == RGB:
         return to_rgb(image)
     return Bands([to_rgb(image).convert("L")]) if channels == 1 else _all_bands(image, channels)
 
 
-def _deep_grey(image: Image.Image, value_range: Range | None) -> Image.Image:
-    """Return an opened image of integers as levels from 0 to 255 with all their bits."""
-    values, bits = integers(image)
-    levels = to_levels(values, value_range) if value_range else (values * (255 / ((1 << bits) - 1))).astype(np.float32)
-    return Image.fromarray(levels)
+def _has_deep_colours(image: Image.Image) -> bool:
+    """Return whether an image that is opened and not decoded yet is a PNG file of RGB or RGBA with 16 bits."""
+    return image.format == "PNG" and any(tile.args in ("RGB;16B", "RGBA;16B") for tile in getattr(image, "tile", []))
+
+
+def _deep_colours(image: Image.Image) -> np.ndarray:
+    """Return the 16-bit colours of a PNG file, (H, W, C), upright.
+
+    Pillow decodes the upper byte of each value, and the lower one if it takes the order of the bytes to be the other.
+    """
+    with Image.open(cast(ImageFile, image).filename) as swapped:
+        swapped.tile = [tile._replace(args=str(tile.args).replace("16B", "16L")) for tile in swapped.tile]
+        upper, lower = (np.asarray(ImageOps.exif_transpose(half), dtype=np.uint16) for half in (image, swapped))
+    return upper << BITS | lower
 
 
 def _require_data(image: Image.Image) -> None:

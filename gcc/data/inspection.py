@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from gcc.data.colour_profiles import differs_from_srgb
-from gcc.data.images import BITS, SAMPLES_PER_PIXEL, bits_of, integers, keeps_depth, read_values, read_with, to_rgb, upright_size
+from gcc.data.images import BITS, SAMPLES_PER_PIXEL, bits_of, deep_values, keeps_depth, read_values, read_with, to_rgb, upright_size
 from gcc.data.levels import ValueSpan
 from gcc.errors import DataError
 from gcc.recipe import RGB, Range
@@ -168,7 +168,8 @@ def _inspect(image: Image.Image, channels: int, value_range: Range | None) -> Im
         has_profile=bool(profile) and not has_other_colours and differs_from_srgb(profile, channels=1 if is_grey else 3),
     )
     if is_whole:
-        values, bits = integers(image)
+        values, bits = deep_values(image)
+        values = values[:channels]
         span = ValueSpan(np.dtype(np.uint16), float(values.min()), float(values.max()), (0.0, float((1 << bits) - 1)))
         return replace(info, values=span)
     return replace(info, levels=int(np.asarray(to_rgb(image)).max()) + 1) if is_cut else info

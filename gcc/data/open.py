@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gcc.data.folders import READ, describe_contents, require_folder
 from gcc.data.images import subfolders
-from gcc.errors import DataError, PluginError
+from gcc.errors import LINE, DataError, PluginError
 from gcc.recipe import Recipe
 from gcc.registry import DATASETS, DatasetSource
 
@@ -52,13 +52,14 @@ def _matching(root: Path, samples: str) -> str:
         case [name]:
             return name
         case []:
-            layouts = "; ".join(f"{name}: {_summary(source)}" for name, source in candidates.items())
-            skipped = f" (skipped, because they do not work: {', '.join(broken)})" if broken else ""
-            contents = f"{describe_contents(root)}{_remedy(root, candidates.values())}"
-            raise DataError(
-                f"no dataset of {samples} samples fits {root}, which holds {contents}; images are read from {READ}. "
-                f"Layouts: {layouts}{skipped}"
-            )
+            lines = [
+                f"no dataset of {samples} samples fits {root}, which holds {describe_contents(root)}{_remedy(root, candidates.values())}",
+                "expected one of these layouts:",
+                *(f"- {name}: {_summary(source)}" for name, source in candidates.items()),
+                *([f"skipped, because they do not work: {', '.join(broken)}"] if broken else []),
+                f"images are read from {READ}",
+            ]
+            raise DataError(LINE.join(lines))
     raise DataError(f"{root} matches the datasets {' and '.join(matching)}: name one with `dataset`")
 
 

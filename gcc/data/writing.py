@@ -49,11 +49,11 @@ def kind_in(suffix: str, kind: np.dtype, channels: int) -> np.dtype:
 
 
 def write_image(path: Path, tensor: Tensor, kind: np.dtype | None = None, value_range: Range | None = None) -> None:
-    """Write a tensor (C, H, W) in [-1, 1] as an image file in the format of the suffix.
+    """Write a tensor in [-1, 1] as an image file in the format of the suffix.
 
     Args:
         path: the file.
-        tensor: the image.
+        tensor: the image, (C, H, W); or (H, W) for one channel, a shape that NumPy files keep.
         kind: the type of the values in NumPy and TIFF files, and uint16 for 16 bits in a grey PNG file; None takes float32 in NumPy files
             and 8 bits in others.
         value_range: the values of black and white, unless there are 8 bits; None takes those of the type.
@@ -62,16 +62,18 @@ def write_image(path: Path, tensor: Tensor, kind: np.dtype | None = None, value_
         OutputError: the suffix is not that of a format for so many channels, or the file cannot be written.
         GccError: tifffile is needed and not installed.
     """
-    suffix, channels = path.suffix.lower(), len(tensor)
+    image = tensor if tensor.ndim == 3 else tensor[None]
+    suffix, channels = path.suffix.lower(), len(image)
     kind = kind_in(suffix, kind or (FLOAT if suffix == ARRAY_SUFFIX else EIGHT_BITS), channels)
-    values = from_tensor(tensor, kind, whole_range(kind) if kind == EIGHT_BITS or value_range is None else value_range)
     try:
+        if suffix != ARRAY_SUFFIX and kind == EIGHT_BITS and channels in PICTURE_CHANNELS:
+            to_image(image).save(path)
+            return
+        values = from_tensor(image, kind, whole_range(kind) if kind == EIGHT_BITS or value_range is None else value_range)
         if suffix == ARRAY_SUFFIX:
-            np.save(path, values, allow_pickle=False)
+            np.save(path, values.reshape(tensor.shape), allow_pickle=False)
         elif kind == SIXTEEN_BITS and channels == 1:
             Image.fromarray(values[0]).save(path)
-        elif kind == EIGHT_BITS and channels in PICTURE_CHANNELS:
-            to_image(tensor).save(path)
         elif suffix in TIFF_SUFFIXES:
             write_tiff(path, values)
         else:

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from gcc.artifacts.config import Factory
 from gcc.artifacts.model import read, single_generator
-from gcc.data.writing import suffix_for, write_image
+from gcc.data.writing import FLOAT, VALUE_SUFFIXES, suffix_for, write_image
 from gcc.deploy.inputs import noise
 from gcc.errors import GccError
 from gcc.evaluation.grid import GRID
 from gcc.models.channels import as_rgb
 from gcc.models.modules import require_finite
+from gcc.recipe import Range, data_range
 from gcc.utils.device import choose_device
 from gcc.utils.files import replacing, require_empty
 
@@ -26,11 +27,13 @@ GRID_IMAGES = 64
 GAP = 2
 
 
-def generate(student: Path, target: Path, *, count: int, seed: int, device: str, factory: Factory | None = None) -> Iterator[Path]:
+def generate(
+    student: Path, target: Path, *, count: int, seed: int, device: str, suffix: str = "", factory: Factory | None = None
+) -> Iterator[Path]:
     """Generate images `0000.png` and so on, and `grid.png` with the first of them; yield each file when it is written.
 
-    Image i depends only on `seed` and i. Images with other than 1, 3 or 4 channels are NumPy files, `0000.npy` and so on, (C, H, W) float32
-    in [-1, 1].
+    Image i depends only on `seed` and i. NumPy files, (C, H, W), and TIFF files hold float32 in the range of the training data, or in
+    [-1, 1] if none was stated.
 
     Args:
         student: folder of the saved generator.
@@ -38,6 +41,7 @@ def generate(student: Path, target: Path, *, count: int, seed: int, device: str,
         count: number of images.
         seed: seed of the noise.
         device: where to run.
+        suffix: `.png`, `.tif` or `.npy`; empty takes `.npy` for images with other than 1, 3 or 4 channels, and `.png` for others.
         factory: makes the full generator, such as its class, if it is a generator of your own; see `gcc.load`.
 
     Raises:
@@ -57,13 +61,13 @@ def generate(student: Path, target: Path, *, count: int, seed: int, device: str,
         require_finite(fake)
         first += as_rgb(fake[: GRID_IMAGES - len(first)])
         for number, image in zip(numbers, fake, strict=True):
-            yield _write(target / f"{number:04d}{suffix_for(len(image))}", image)
+            yield _write(target / f"{number:04d}{suffix or suffix_for(len(image))}", image, data_range(artifact.recipe))
     yield _write(target / GRID, _tiled(first))
 
 
-def _write(path: Path, image: Tensor) -> Path:
+def _write(path: Path, image: Tensor, value_range: Range | None = None) -> Path:
     with replacing(path) as fresh:
-        write_image(fresh, image)
+        write_image(fresh, image, FLOAT if path.suffix in VALUE_SUFFIXES else None, value_range)
     return path
 
 

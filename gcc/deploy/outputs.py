@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from gcc.artifacts.config import CONFIG
+from gcc.data.arrays import mapped
 from gcc.data.folders import describe_lack
 from gcc.data.images import ARRAY_SUFFIX, images_below, kind_of
 from gcc.data.writing import EIGHT_BITS, PICTURE_CHANNELS, VALUE_SUFFIXES, kind_in, suffix_like
@@ -41,6 +43,11 @@ class Output:
         """The type of the values to write; None, the default of `write_image`, for a picture with 8 bits in a NumPy file."""
         is_picture = self.read == EIGHT_BITS and self.image.suffix.lower() not in VALUE_SUFFIXES
         return None if is_picture and self._suffix == ARRAY_SUFFIX else kind_in(self._suffix, self.read, self.channels)
+
+    def shaped(self, fake: Tensor) -> Tensor:
+        """Return a translated image (C, H, W) as (H, W) if it has one channel and the image that is read is a NumPy file of this shape."""
+        is_flat = len(fake) == 1 and self.image.suffix.lower() == ARRAY_SUFFIX and mapped(self.image).ndim == 2
+        return fake[0] if is_flat else fake
 
     @property
     def reason(self) -> str:

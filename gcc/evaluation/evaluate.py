@@ -20,13 +20,14 @@ from gcc.artifacts.model import default_output, environment, read, resolve_locat
 from gcc.artifacts.run_folder import RunData, data_of
 from gcc.data.folders import describe_unread
 from gcc.data.image_files import refuse_bad, unreadable
-from gcc.data.images import image_files, images_below, read_image, to_tensor
+from gcc.data.images import entries, image_files, images_among, images_below, read_image, to_tensor
+from gcc.data.inspection import ImageInfo, describe_changes, describe_misfits, describe_range, inspect_images
 from gcc.data.splits import SplitOpener, require_readable, without_unreadable
 from gcc.errors import DataError, GccError, OutputError, listed
 from gcc.evaluation.collection import EvaluatorCollection, FeatureBuffer, ImageCounts, split_names
 from gcc.evaluation.grid import GRID
 from gcc.evaluation.split import SplitEvaluation
-from gcc.recipe import RGB
+from gcc.recipe import RGB, Range, parse_range, range_text
 from gcc.registry import DATASETS, EVALUATORS, DatasetSource, EvalContext, EvalSample, ImageEvaluator, MetricKey, unit_of
 from gcc.utils.device import choose_device
 from gcc.utils.distributed import SINGLE_PROCESS
@@ -66,6 +67,8 @@ class Evaluation:
         metrics: by generator and key.
         environment: the device and the versions of packages.
         left_out: which images were left out, and why.
+        range: the values of black and white in images of a folder with more than 8 bits, such as "0..4095"; empty for those of their type.
+        changes: what reading the images of a folder changes, such as the bits that it drops, and the range of more than 8 bits.
     """
 
     subject: str
@@ -74,6 +77,8 @@ class Evaluation:
     metrics: Mapping[str, Mapping[MetricKey, Metric]]
     environment: Mapping[str, str]
     left_out: Sequence[str] = ()
+    range: str = ""
+    changes: Sequence[str] = ()
 
 
 def evaluate(
@@ -87,6 +92,7 @@ def evaluate(
     device: str = "auto",
     batch_size: int | None = None,
     skip_bad: bool = False,
+    range: str | Sequence[float] | None = None,
     factory: Factory | None = None,
 ) -> Evaluation:
     """Return the metrics of saved generators, or of a folder of images.
@@ -103,6 +109,8 @@ def evaluate(
         batch_size: images in a batch; None takes the recipe's, at most 64. Images of a folder are read one at a time.
         skip_bad: leave out images that cannot be read instead of raising an error. If the generator's run left them out, its data is
             always read so.
+        range: the values of black and white in images of both folders with more than 8 bits, which are then read with all bits, such as
+            "0..4095". None takes those of the type. A generator is evaluated in the range of its training.
         factory: makes the full generator, such as its class, if it is a generator of your own; see `gcc.load`.
 
     Raises:
@@ -112,9 +120,12 @@ def evaluate(
     if holds_images(subject):
         if dataset or split != "test":
             raise GccError(f"{subject} contains images, which are compared with the folder of real ones: leave `dataset` and `split` out")
-        return _evaluate_images(subject, data, split_names(evaluators), files, on_device, skip_bad=skip_bad)
+        value_range = None if range is None else parse_range(range)
+        return _evaluate_images(subject, data, split_names(evaluators), files, on_device, value_range, skip_bad=skip_bad)
     if subject.is_dir() and not any(subject.glob("**/config.json")):
         raise DataError(f"{subject} contains neither images nor a saved generator; its subfolders are not searched for images")
+    if range is not None:
+        raise GccError(f"{subject} is a saved generator, which is evaluated in the range of its training: leave `range` out")
     subject = subject if is_address(subject) else resolve_location(subject)
     artifacts = read(subject, factory=factory)
     architecture = next(iter(artifacts.values())).architecture
@@ -205,11 +216,11 @@ def free_path(path: Path, evaluation: Evaluation) -> Path:
 
 
 def _scope(contents: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return what identifies an evaluation: its subject, data, split and metrics."""
+    """Return what identifies an evaluation: its subject, data, split, range and metrics."""
     # Version 0.1 called the metrics figures.
     metrics = contents["metrics"] if "metrics" in contents else contents["figures"]
     keys = {generator: sorted(values) for generator, values in metrics.items()}
-    return contents["subject"], contents.get("data"), contents.get("split"), keys
+    return contents["subject"], contents.get("data"), contents.get("split"), contents.get("range", ""), keys
 
 
 def save_evaluation(path: Path, evaluation: Evaluation) -> None:
@@ -243,7 +254,14 @@ def _required(names: list[str]) -> list[str]:
 
 
 def _evaluate_images(
-    fake: Path, real: Path | None, names: list[str], weights: Weights, device: torch.device, *, skip_bad: bool
+    fake: Path,
+    real: Path | None,
+    names: list[str],
+    weights: Weights,
+    device: torch.device,
+    value_range: Range | None,
+    *,
+    skip_bad: bool,
 ) -> Evaluation:
     if real is None:
         raise GccError(f"{fake} contains images: give the folder of the real ones with `data`")
@@ -251,7 +269,7 @@ def _evaluate_images(
     if not real.is_dir():
         raise DataError(f"{real} is {'a file' if real.exists() else 'not a folder'}: expected the folder of the real images")
     fake_files, real_files = _image_files(fake), _image_files(real)
-    bad = unreadable(partial(read_image, channels=RGB), [*fake_files, *real_files])
+    bad = unreadable(partial(read_image, channels=RGB, value_range=value_range), [*fake_files, *real_files])
     if not skip_bad:
         refuse_bad([*bad.values()])
     fake_files, real_files = ([path for path in files if path not in bad] for files in (fake_files, real_files))
@@ -270,9 +288,29 @@ def _evaluate_images(
     counterparts = _counterparts(fake_files, real_files) if paired else {}
     evaluators = EvaluatorCollection(names, EvalContext(weights, device, no_training), paired=paired)
     weights.require_asked()
-    metrics = _evaluate_files(evaluators, fake_files, real_files, counterparts)
+    infos = inspect_images(((path, RGB) for path in (*fake_files, *real_files)), value_range)
+    if value_range:
+        _require_one_type(infos)
+    metrics = _evaluate_files(evaluators, fake_files, real_files, counterparts, value_range)
     unread = [text for folder in (fake, real) for text in _describe_unread(folder)]
-    return Evaluation(str(fake), str(real), "", {fake.name: metrics}, environment(device), [*bad.values(), *unread])
+    left_out = [*bad.values(), *unread]
+    changes = [*describe_changes(infos), *describe_range(infos, value_range), *describe_misfits(infos, value_range)]
+    stated = range_text(value_range) if value_range else ""
+    return Evaluation(str(fake), str(real), "", {fake.name: metrics}, environment(device), left_out, stated, changes)
+
+
+def _require_one_type(images: Sequence[ImageInfo]) -> None:
+    """Refuse images of integers and of floating-point numbers, which have other ranges, in one range.
+
+    Raises:
+        DataError: both are there.
+    """
+    kinds = {info.values.kind for info in images if info.values}
+    if len({kind.kind == "f" for kind in kinds}) > 1:
+        raise DataError(
+            f"the images have values of the types {', '.join(sorted(map(str, kinds)))}: expected integers or floating-point numbers alone, "
+            "since one `range` is that of both folders; save them alike"
+        )
 
 
 def _describe_unread(folder: Path) -> list[str]:
@@ -283,18 +321,22 @@ def _describe_unread(folder: Path) -> list[str]:
 
 
 def _evaluate_files(
-    evaluators: EvaluatorCollection, fake: Sequence[Path], real: Sequence[Path], counterparts: Mapping[Path, Path]
+    evaluators: EvaluatorCollection,
+    fake: Sequence[Path],
+    real: Sequence[Path],
+    counterparts: Mapping[Path, Path],
+    value_range: Range | None,
 ) -> dict[MetricKey, Metric]:
     """Return the metrics of image files; `counterparts` is empty if no evaluator compares image by image."""
-    device = evaluators.context.device
+    load = partial(_load_image, device=evaluators.context.device, value_range=value_range)
     evaluators.prepare(SINGLE_PROCESS)
     compared, fake_features, real_features = FeatureBuffer(), FeatureBuffer(), FeatureBuffer()
     sizes: set[tuple[int, int]] = set()
     real_sizes: set[tuple[int, int]] = set()
     with torch.no_grad():
         for path in fake:
-            image = _load_image(path, device)
-            counterpart = _load_image(counterparts[path], device) if counterparts else image
+            image = load(path)
+            counterpart = load(counterparts[path]) if counterparts else image
             if counterpart.shape != image.shape:
                 is_pair = counterpart.shape[-2:] == (image.shape[-2], 2 * image.shape[-1])
                 halves = "; it seems to hold A and B side by side: give a folder with the target halves" if is_pair else ""
@@ -306,7 +348,7 @@ def _evaluate_files(
             fake_features.add(evaluators.extract(image, evaluators.extractors))
             compared.add(evaluators.compare(sample))
         for path in real if evaluators.extractors else []:
-            image = _load_image(path, device)
+            image = load(path)
             real_sizes.add((image.shape[-2], image.shape[-1]))
             real_features.add(evaluators.extract(image, evaluators.extractors))
     values = evaluators.compute(compared.concatenated(), fake_features.concatenated(), real_features.concatenated())
@@ -334,11 +376,11 @@ def _counterparts(fake: Sequence[Path], real: Sequence[Path]) -> dict[Path, Path
 
 def _image_files(folder: Path) -> list[Path]:
     """Return the image files of a folder, without the grid that `gcc generate` adds."""
-    return [path for path in image_files(folder) if path.name != GRID]
+    return images_among(path for path in entries(folder) if path.name != GRID and not path.is_dir())
 
 
-def _load_image(path: Path, device: torch.device) -> Tensor:
-    return to_tensor(read_image(path, RGB))[None].to(device)
+def _load_image(path: Path, device: torch.device, value_range: Range | None) -> Tensor:
+    return to_tensor(read_image(path, RGB, value_range))[None].to(device)
 
 
 def _metrics(values: Mapping[MetricKey, float], protocols: Mapping[MetricKey, str]) -> dict[MetricKey, Metric]:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from gcc.errors import GccError
+from gcc.errors import GccError, RecipeError
+from gcc.recipe import parse_range
 
 ValueRange = tuple[float, float]
 """The values that mean black and white."""
@@ -44,12 +45,16 @@ class OutputInRange(InRange):
         return self.to_usual(self.network(noise))
 
 
-def require_range(value_range: Sequence[float]) -> ValueRange:
-    """Return a range, if its white is above its black.
+def require_range(value_range: str | Sequence[float]) -> ValueRange:
+    """Return the range that a text, such as "0..1", or two numbers state, if its white is above its black.
 
     Raises:
         GccError: it is not a range.
     """
-    if len(value_range) != 2 or not -LARGEST <= value_range[0] < value_range[1] <= LARGEST:
-        raise GccError(f"value_range = {tuple(value_range)}: expected the values of black and white, the lower first, such as 0 and 1")
-    return float(value_range[0]), float(value_range[1])
+    try:
+        low, high = parse_range(value_range)
+    except RecipeError:
+        low = high = 0.0
+    if not -LARGEST <= low < high <= LARGEST:
+        raise GccError(f"value_range = {value_range!r}: expected the values of black and white, the lower first, such as 0..1")
+    return low, high

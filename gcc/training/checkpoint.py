@@ -177,8 +177,11 @@ def require_resumable(checkpoint: CheckpointState, context: RunContext) -> None:
         raise RunError(f"the run to resume has another recipe: {differences(before, now)}; resume it with that recipe, or start a new one")
     # Earlier versions did not record the teacher.
     given = context.teacher.digests
-    if changes := differences(checkpoint.get("teacher", given), given):
-        raise RunError(f"the run to resume began with other weights of its teacher ({changes}): give it those, or start a new one")
+    began = checkpoint.get("teacher", given)
+    if changed := [context.teacher.networks.source_of(name) for name in {**began, **given} if began.get(name) != given.get(name)]:
+        raise RunError(
+            f"the run to resume began with other weights of its teacher ({', '.join(changed)}): give it those, or start a new one"
+        )
     if checkpoint["samples"] != len(context.data.train):
         raise RunError(
             f"the run to resume trains on {checkpoint['samples']} samples, and {len(context.data.train)} are there now: "

@@ -14,6 +14,8 @@ from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn, TimeRem
 from rich.text import Text
 
 from gcc.artifacts.metrics_log import Phase
+from gcc.errors import CollapseWarning
+from gcc.utils.renamed import warn_user
 
 if TYPE_CHECKING:
     from gcc.training.collapse import CollapsePolicy
@@ -95,6 +97,8 @@ class ProgressDisplay:
     def warn(self, step: Step, collapse: CollapsePolicy | None, see: Callable[[], str] | None = None) -> None:
         """Show signs of collapse that begin or change with an epoch; those that last are not repeated.
 
+        A quiet console shows nothing, so they are Python's warnings then.
+
         Args:
             step: the step; nothing is shown within an epoch.
             collapse: the policy that found the signs; what it rolls back is always shown.
@@ -106,8 +110,12 @@ class ProgressDisplay:
         rolled_back = collapse is not None and collapse.rolled_back
         for role, warning in step.warnings.items():
             if rolled_back or signs[role] != self._signs.get(role):
-                message = f"[bold red]{role}, epoch {step.epoch}, step {step.number}[/]: {escape(warning)}"
-                self.console.print(message + (f"; see {escape(see())}" if see else ""), soft_wrap=True)
+                position = f"{role}, epoch {step.epoch}, step {step.number}"
+                if self.console.quiet:
+                    warn_user(f"{position}: {warning}", CollapseWarning)
+                else:
+                    text = f"[bold red]{position}[/]: {escape(warning)}"
+                    self.console.print(text + (f"; see {escape(see())}" if see else ""), soft_wrap=True)
         self._signs = signs
 
 

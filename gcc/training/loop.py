@@ -211,7 +211,8 @@ class TrainingLoop(abc.ABC):
         with ProgressDisplay(console_for(progress if self.context.ranks.is_main_process else False)) as display:
             for step in self.steps():
                 display.update(step, self.history.latest)
-                display.warn(step, self.collapse)
+                if self.context.ranks.is_main_process:
+                    display.warn(step, self.collapse)
                 watch(step)
         return self.result()
 

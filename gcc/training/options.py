@@ -80,7 +80,7 @@ class NetworkOptions(TypedDict, total=False):
     generator: nn.Module
     task: str
     example: Tensor | None
-    value_range: Sequence[float]
+    value_range: str | Sequence[float]
     losses: Callable[..., Any] | None
     gates: Sequence[str] | None
 
@@ -110,9 +110,10 @@ class RunOptions(NetworkOptions, RecipeOptions, total=False):
 def split_networks(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the options for networks of one's own, and the rest."""
     names = NetworkOptions.__annotations__.keys() | {"discriminator"}
-    networks = {name: value for name, value in options.items() if name in names and not isinstance(value, str)}
-    if "task" in options:
-        networks["task"] = options["task"]
+    # The recipe fields `generator` and `discriminator` are text.
+    networks = {
+        name: value for name, value in options.items() if name in names and (name in ("task", "value_range") or not isinstance(value, str))
+    }
     return networks, {name: value for name, value in options.items() if name not in networks}
 
 

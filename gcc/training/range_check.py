@@ -12,6 +12,7 @@ from gcc.errors import GccError
 from gcc.evaluation.split import load_samples
 from gcc.models.modules import evaluating
 from gcc.models.value_range import USUAL, InRange, ValueRange
+from gcc.recipe import range_text
 from gcc.registry import Architecture, DatasetSource, Networks
 
 CANDIDATES: tuple[ValueRange, ...] = (USUAL, (0.0, 1.0), (0.0, 255.0))
@@ -45,8 +46,8 @@ def require_right_range(architecture: Architecture[Any], generators: Networks, d
     best = min(errors, key=lambda candidate: errors[candidate])
     if errors[best] < PLAUSIBLE <= errors[given] and errors[best] < CLEAR * errors[given]:
         raise GccError(
-            f"the generator's output differs from the real images by {errors[given]:.2g} with value_range = {given}, and by "
-            f"{errors[best]:.2g} with {best}: give `value_range={best}`"
+            f"the generator's output differs from the real images by {errors[given]:.2g} with value_range = {range_text(given)}, and by "
+            f'{errors[best]:.2g} with {range_text(best)}: give `value_range="{range_text(best)}"`'
         )
 
 

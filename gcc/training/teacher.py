@@ -80,9 +80,10 @@ class Teacher:
         discriminator: nn.Module | None = None,
         *,
         example: Tensor | None = None,
-        value_range: Sequence[float] = USUAL,
+        value_range: str | Sequence[float] = USUAL,
         losses: Callable[..., Any] | None = None,
         gates: Sequence[str] | None = None,
+        file: str | Path | None = None,
         **settings: Any,
     ) -> Teacher:
         """Return a teacher that consists of networks of your own; copies are taken.
@@ -93,11 +94,12 @@ class Teacher:
             discriminator: its discriminator, trained. None takes a new one of a kind that suits the task.
             example: the generator's input for one sample, (1, ...), which fixes the resolution of costs. None takes an image of the
                 recipe's `size`, or `cost_size` for super-resolution; the task "noise" needs an example.
-            value_range: the values that mean black and white to the generator, such as (0, 1).
+            value_range: the values that mean black and white to the generator, such as (0, 1) or "0..1".
             losses: returns the weighted losses by name, each a scalar, for the generator's output, (N, C, H, W) in [-1, 1], and the batch.
                 None takes the task's.
             gates: module paths of the discriminator whose outputs are gated in the student's copy. None takes the norm after each
                 convolution, or the convolution itself, except the last.
+            file: where the generator's weights come from, for messages.
             settings: recipe fields.
 
         Raises:
@@ -113,7 +115,7 @@ class Teacher:
             gates=gates,
             settings=settings,
         )
-        return cls(task, {**found, **settings}, Own(family))
+        return cls(task, {**found, **settings}, Own(family, None if file is None else Path(file)))
 
     @classmethod
     @checked_arguments
@@ -133,7 +135,7 @@ class Teacher:
         model = read_zoo_model(Path(file), key)
         example = torch.zeros(1, model.channels, model.size, model.size)
         family, found = family_for(task, model.network, example=example, value_range=VALUE_RANGE, zoo=model.description, settings=settings)
-        return cls(task, {**found, **settings}, Own(family))
+        return cls(task, {**found, **settings}, Own(family, Path(file)))
 
     @classmethod
     @checked_arguments

@@ -59,6 +59,10 @@ class TeacherNetworks(abc.ABC):
     def digests(self) -> Mapping[str, str]:
         """Digests of the weights, by file or network."""
 
+    def source_of(self, name: str) -> str:
+        """Return where the weights come from that have a digest of this name, for messages."""
+        return name
+
     def published(self) -> Recipe:
         """Return the recipe that settings change."""
         recipe: Recipe = self.family.published()
@@ -173,6 +177,9 @@ class Saved(TeacherNetworks):
     def digests(self) -> Mapping[str, str]:
         return {str(path.relative_to(self.folder)): short_sha256(path) for path in sorted(self.folder.glob("**/*.safetensors"))}
 
+    def source_of(self, name: str) -> str:
+        return str(self.folder / name)
+
     def published(self) -> Recipe:
         return self._first.recipe
 
@@ -201,9 +208,11 @@ class Own(TeacherNetworks):
 
     Attributes:
         own: the family of these networks.
+        file: where the generator's weights come from, if that is known.
     """
 
     own: type[CustomGAN[Any]]
+    file: Path | None = None
 
     @property
     def origin(self) -> str:
@@ -221,6 +230,9 @@ class Own(TeacherNetworks):
     def digests(self) -> Mapping[str, str]:
         networks = {"generator": self.family.networks.generator, "discriminator": self.family.networks.discriminator}
         return {name: digest_of_tensors(network.state_dict()) for name, network in networks.items() if network is not None}
+
+    def source_of(self, name: str) -> str:
+        return str(self.file) if self.file and name == "generator" else name
 
     def describe(self, arch: str, width: int) -> str:
         return f"{self.family.networks.made_by}, {arch}"

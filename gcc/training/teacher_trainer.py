@@ -45,7 +45,9 @@ class Trainer(TrainingLoop):
             raise GccError("a teacher has the widths of its recipe: leave out widths and student, or use Compressor")
         super().__init__(RunContext.of(teacher, data, TRAINS | options if _is_own(teacher, options) else options))
         if not self.recipe.train_teacher:
-            raise GccError("train_teacher = false leaves nothing to train here: leave it out, or use Compressor (gcc compress)")
+            raise GccError(
+                "train_teacher = false leaves nothing to train here: give `train_teacher=True`, or use Compressor (gcc compress)"
+            )
 
     def stages(self) -> Iterator[Stage]:
         teacher = teacher_pair(self.context)

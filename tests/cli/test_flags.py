@@ -18,6 +18,7 @@ from gcc.registry import ARCHITECTURES
         ("give a lower `lr_d=...`", "give a lower --set lr_d=..."),
         ("`data=a b/c`", "--data a b/c"),
         ("give `sizes` that both accept", "give --size that both accept"),
+        ("`train_teacher=True`", "--set train_teacher=true"),
         ("`beta1=0.5` or `lambda_L1=50`", "--set beta1=0.5 or --set lambda_L1=50"),
         ("`discriminators={\"A\": \"FILE\", 'B': 'a, b'}`", "--discriminator A=FILE --discriminator B=a, b"),
         ("in net.py:12 `size=self.up(size)`: no `l1=3`", "in net.py:12 `size=self.up(size)`: no `l1=3`"),

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from gcc.artifacts.run_folder import COMMAND_FILE
 from gcc.cli import Commands, main
 from gcc.cli.errors import warnings_as_lines
-from gcc.cli.options import RENAMED_FLAGS, command_line, config_option, teacher_and_settings
+from gcc.cli.options import RENAMED_FLAGS, command_line, config_option, range_of, teacher_and_settings
 from gcc.cli.run import _fields_of_run
 from gcc.errors import GccError
 from gcc.training.config import RunConfig
@@ -219,3 +219,8 @@ def test_the_command_line_has_what_differs_from_the_defaults(words):
     assert line[:2] == ["gcc", words[0]]
     again = command.make_context(words[0], line[2:]).params
     assert again == context.params | {"dry_run": False} and sorted(line[1:]) == sorted(words)
+
+
+@pytest.mark.parametrize("text", ["-1..1", "-1,1", "(-1, 1)"])
+def test_ranges_of_values_are_spelled_as_those_of_files_or_as_before(text):
+    assert range_of(text) == (-1, 1)

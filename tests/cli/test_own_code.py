@@ -29,7 +29,7 @@ def folder(tmp_path, monkeypatch, small_worlds):
 
 def test_code_that_a_file_names_is_not_imported(folder):
     typed = ("--generator", "typed_nets:Generator")
-    ran = run("compress", *typed, "--task", "paired", "--example", "1x3x32x32", "--value-range", "-1,1", *SHORT, "--out", "run")
+    ran = run("compress", *typed, "--task", "paired", "--example", "1x3x32x32", "--value-range", "-1..1", *SHORT, "--out", "run")
     assert ran.exit_code == 0, ran.output
     ran = run("compress", "--resume", "run")
     assert ran.exit_code != 0 and "give --generator typed_nets:Generator again" in ran.output

@@ -113,10 +113,16 @@ def test_the_channels_of_a_generator_are_found(task, channels, fields):
         ({"generator": Enlarger(), "task": "paired", "size": 16}, "expects an image and one of the same size"),
         ({"generator": Translator(), "task": "noise"}, "the task noise needs the shape of the noise"),
         ({"generator": Translator(), "task": "paired", "value_range": (1, 0)}, r"value_range = \(1, 0\)"),
+        ({"generator": Translator(), "task": "paired", "value_range": "0,1"}, r"value_range = '0,1': .* such as 0..1"),
         (
             {"generator": Translator(), "task": "paired", "example": torch.zeros(1, 4, 8, 8)},
             r"expected a generator that runs on \(1, 4, 8, 8\): change its code, or",
         ),
+        (
+            {"generator": torch.nn.Conv2d(1, 1, 1), "task": "unpaired", "size": 8},
+            r"runs on \(1, 3, 8, 8\): give `input_nc=1` if its images have 1 channel, or",
+        ),
+        ({"generator": torch.nn.Conv2d(2, 2, 1), "task": "super-resolution"}, "give `output_nc=2` if its images have 2 channels, or"),
         ({"generator": torch.nn.Flatten(), "task": "paired", "size": 8}, r"returns \(1, 192\): expected images"),
         ({"teacher": Teacher.create("pix2pix"), "generator": Translator(), "task": "paired"}, "leave out either"),
         ({"generator": Translator().half(), "task": "paired"}, r"the generator has weights in float16: .*`generator.float\(\)`"),

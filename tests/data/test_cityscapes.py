@@ -6,6 +6,7 @@ from PIL import Image
 from gcc.data.aligned import Aligned
 from gcc.data.cityscapes import LABELS, TRAIN_IDS, Cityscapes
 from gcc.errors import DataError
+from tests.helpers.channels import recipe_of
 from tests.helpers.pairs import cityscapes, ids, recipe
 
 
@@ -45,6 +46,11 @@ def test_it_alone_recognises_cityscapes(tmp_path):
     contents = r"holds train/ \(with aachen/, bonn/, which hold 6 images\), val/ \(with ulm/, which hold 2 images\)"
     with pytest.raises(DataError, match=f"{contents}: expected gtFine/ and leftImg8bit/"):
         Cityscapes(tmp_path / "gtFine", "train", recipe())
+
+
+def test_a_range_is_refused(tmp_path):
+    with pytest.raises(DataError, match="Cityscapes has 8 bits: leave `range` out"):
+        Cityscapes(cityscapes(tmp_path), "train", recipe_of("pix2pix", range="0..4095"))
 
 
 def test_missing_partners(tmp_path):

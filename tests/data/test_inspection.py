@@ -1,7 +1,6 @@
 """What reading image files as 8-bit RGB drops is said, and nothing else is."""
 
 import struct
-import zlib
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from PIL import Image
 
 from gcc.data.images import read_rgb
 from gcc.data.inspection import describe_changes, describe_resizing, inspect_images
+from tests.helpers.images import deep_png
 
 
 def changes(*paths):
@@ -19,18 +19,6 @@ def changes(*paths):
 
 def gradient(top, shape=(16, 16)):
     return np.linspace(0, top, shape[0] * shape[1]).round().reshape(shape).astype(np.uint16)
-
-
-def deep_png(path, pixels):
-    """Write a PNG of 16 bits and three channels, which Pillow cannot write."""
-
-    def chunk(kind, content):
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    height, width, _ = pixels.shape
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
-    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
 
 
 @settings(max_examples=20, deadline=None)
@@ -52,10 +40,10 @@ def test_bits_that_leave_few_levels_are_said_with_a_factor_that_mends_it(tmp_pat
 
 
 def test_deep_colour_is_said(tmp_path):
-    deep_png(tmp_path / "deep.png", np.stack([gradient(4095)] * 3, axis=-1))
+    (tmp_path / "deep.png").write_bytes(deep_png(np.stack([gradient(4095)] * 3, axis=-1)))
     (text,) = changes(tmp_path / "deep.png")
     assert text.startswith("the image has more than 8 bits") and "16 of 256 grey levels" in text
-    deep_png(tmp_path / "full.png", np.stack([gradient(65535)] * 3, axis=-1))
+    (tmp_path / "full.png").write_bytes(deep_png(np.stack([gradient(65535)] * 3, axis=-1)))
     (text,) = changes(tmp_path / "full.png", tmp_path / "deep.png")
     assert text == "2 of 2 images have more than 8 bits per channel, of which the upper 8 are read"
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gcc.data.celeba import CelebA
-from gcc.data.images import read_image, to_tensor
+from gcc.data.images import kind_of, read_image, to_tensor
 from gcc.data.inspection import describe_misfits, describe_range, inspect_images
 from gcc.data.levels import from_tensor
 from gcc.errors import DataError, RecipeError
@@ -40,6 +40,25 @@ def test_deep_grey_pictures_have_the_range(tmp_path, channels):
     values = np.array([[0, 100, 2100, 4100, 9000]], np.uint16)
     image = to_tensor(read_image(save(tmp_path / "a.png", values), channels, (100, 4100)))
     torch.testing.assert_close(image, torch.tensor([[-1.0, -1, 0, 1, 1]]).expand(channels, 1, 5), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("bands", "channels"), [(3, 3), (4, 3), (4, 4)])
+def test_deep_colours_of_png_files_have_the_range(tmp_path, bands, channels):
+    values = np.random.default_rng(0).integers(0, 5000, (6, 5, bands), dtype=np.uint16)
+    path, array = save(tmp_path / "a.png", values), save(tmp_path / "a.npy", values[..., :channels])
+    image, expected = (to_tensor(read_image(file, channels, (100, 4100))) for file in (path, array))
+    assert torch.equal(image, expected) and kind_of(path, channels, (100, 4100)) == kind_of(array, channels, None) == np.uint16
+    of_picture, of_array = inspect_images([(path, channels), (array, channels)], (100, 4100))
+    assert of_picture.values == of_array.values and not of_picture.levels
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(DataError, match="a.png"):
+        read_image(path, channels, (100, 4100))
+
+
+def test_deep_colours_whose_bits_are_lost_are_refused_with_a_range(tmp_path):
+    path = save(tmp_path / "a.png", np.zeros((2, 2, 3), np.uint16))
+    with pytest.raises(DataError, match="upper 8 of its bits, .* save it as a TIFF or NumPy file with 1 channel"):
+        read_image(path, 1, (0, 4095))
 
 
 def test_the_range_leaves_8_bits_as_they_are(tmp_path):

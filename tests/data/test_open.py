@@ -83,10 +83,10 @@ def test_no_data_set_recognises_the_folder(register, tmp_path):
     (tmp_path / "photos").mkdir()
     with pytest.raises(DataError) as error:
         opened(tmp_path)
-    message = str(error.value)
-    assert f"fits {tmp_path}, which holds photos/ (no images)" in message and "\n" not in message
-    assert "aligned: Image pairs: `train/*.jpg`" in message and "cityscapes: Cityscapes as downloaded" in message
-    assert "skipped, because they do not work: broken" in message
+    first, expected, aligned, cityscapes, skipped, read = str(error.value).split("\n  ")
+    assert first.endswith(f"fits {tmp_path}, which holds photos/ (no images)") and expected == "expected one of these layouts:"
+    assert aligned.startswith("- aligned: Image pairs: `train/*.jpg`") and cityscapes.startswith("- cityscapes: Cityscapes as downloaded")
+    assert skipped == "skipped, because they do not work: broken" and read.startswith("images are read from files")
 
 
 def test_a_folder_one_level_above_or_below_is_suggested(register, tmp_path):

@@ -59,3 +59,8 @@ def test_pictures_have_1_3_or_4_channels(tmp_path):
 def test_the_format_is_kept_where_it_holds_the_image(tmp_path, name, kind, channels, suffix, written):
     assert suffix_like(tmp_path / name, np.dtype(kind), channels) == suffix
     assert kind_in(suffix, np.dtype(kind), channels) == written
+
+
+def test_pictures_with_8_bits_are_converted_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("gcc.data.writing.from_tensor", None)
+    write_image(tmp_path / "a.png", torch.zeros(3, 4, 4))

@@ -29,6 +29,7 @@ from gcc.errors import DataError, GccError, OutputError
 from gcc.registry import RUNTIMES
 from tests.deploy.test_generate import write
 from tests.helpers.families import TINY
+from tests.helpers.images import save
 
 FORMS = ("onnx", "openvino", "ncnn", "torchscript", "pt2", "safetensors")
 """The formats whose files run here; LiteRT's converter needs an environment of its own (`tests/deploy/test_litert.py`)."""
@@ -347,13 +348,16 @@ def test_the_script_reads_and_writes_other_channels_as_translate_does(mode, valu
     (expected,) = translate(tmp_path / "student", tmp_path / "image.png", tmp_path / "expected.png", size=None, device="cpu")
     ran = subprocess.run([sys.executable, str(script), str(tmp_path / "image.png"), str(tmp_path / "fake.png")], capture_output=True)
     assert ran.returncode == 0 and abs(pixels(expected) - pixels(tmp_path / "fake.png")).max() <= 1
+    if value_range:
+        with pytest.raises(ValueError, match=r"colours\.png has 16-bit colours, .*: expected 8 bits or 16-bit grey"):
+            module["read"](save(tmp_path / "colours.png", np.zeros((32, 32, 3), np.uint16)), None)
 
 
 def test_the_script_refuses_floating_point_images_and_makes_the_folder(saved, tmp_path):
     *_, script = export(saved / "cyclegan", tmp_path / "out.pt", format="torchscript").guides
     Image.fromarray(np.zeros((32, 32), np.float32)).save(tmp_path / "float.tif")
     module = runpy.run_path(str(script))
-    with pytest.raises(ValueError, match="floating-point images are not read"):
+    with pytest.raises(ValueError, match=r"\.tif has floating-point pixels, .*: expected 8 bits or 16-bit grey; save it so"):
         module["read"](tmp_path / "float.tif")
     module["write"](tmp_path / "new" / "out.png", np.zeros((1, 3, 8, 8)))
     assert pixels(tmp_path / "new" / "out.png").shape == (8, 8, 3)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 
@@ -8,6 +9,7 @@ from gcc.artifacts.model import environment, save
 from gcc.deploy.generate import generate
 from gcc.deploy.translate import translate
 from gcc.errors import GccError, OutputError
+from gcc.evaluation.evaluate import holds_images
 from gcc.models.build import build_generators
 from gcc.recipe import changed
 from gcc.registry import ARCHITECTURES
@@ -51,6 +53,20 @@ def test_images_and_a_grid_are_written(tmp_path):
         expected = ((network(z[None])[0] + 1) * 127.5).round().permute(1, 2, 0).numpy().astype(np.uint8)
     assert np.abs(pixels(written[3]) - expected).max() <= 1
     assert sized(tmp_path / "out" / "grid.png") == (3 * 34 + 2, 2 * 34 + 2)
+
+
+@pytest.mark.parametrize(("suffix", "read"), [(".npy", np.load), (".tif", tifffile.imread)])
+def test_values_are_written_in_the_range_of_the_training(suffix, read, tmp_path):
+    network = write("sagan", tmp_path / "student", range="0..4095")
+    written = generated(tmp_path / "student", tmp_path / "out", count=2, suffix=suffix)
+    assert [path.name for path in written] == [f"0000{suffix}", f"0001{suffix}", "grid.png"]
+    z = torch.from_numpy(np.random.default_rng((0, 1)).standard_normal(128, dtype=np.float32))
+    with torch.no_grad():
+        expected = (network(z[None])[0].double().numpy() + 1) * 2047.5
+    values = read(written[1])
+    assert values.dtype == np.float32
+    np.testing.assert_allclose(values if suffix == ".npy" else np.moveaxis(values, -1, 0), expected, atol=0.01)
+    assert holds_images(tmp_path / "out")
 
 
 def test_an_image_depends_only_on_seed_and_number(tmp_path):

@@ -294,7 +294,10 @@ def test_what_is_read_is_written_in_the_range_of_the_training(tmp_path):
         result = {".png": Image.open, ".npy": np.load, ".tif": tifffile.imread}[written.suffix](written)
         assert np.asarray(result).dtype == kind and np.abs(np.squeeze(result) - expected).max() < 0.6
         assert "has values outside of the range, which are clipped" in texts[0]
-    assert np.load(tmp_path / "out/other/b.npy").dtype == np.uint8
+    grey = np.load(tmp_path / "out/other/b.npy")
+    assert grey.dtype == np.uint8 and grey.shape == (32, 32)
+    (written,), _ = translated(tmp_path / "student", save(tmp_path / "c.npy", values[None].astype(np.uint8)), tmp_path / "out")
+    assert np.load(written).shape == (1, 32, 32)
     (written,), _ = translated(tmp_path / "student", files[0], tmp_path / "b.png", range=(0, 65535))
     assert pixels(written).min() > 20000
 

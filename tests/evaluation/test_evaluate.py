@@ -18,6 +18,7 @@ from gcc.data.loader import in_order
 from gcc.errors import DataError, GccError, OutputError
 from gcc.evaluation.evaluate import Evaluation, Metric, evaluate, evaluation_path, free_path, save_evaluation
 from tests.helpers.families import TINY, small_demo_data
+from tests.helpers.images import save
 
 pytestmark = pytest.mark.usefixtures("small_worlds")
 
@@ -242,6 +243,28 @@ def test_images_that_are_not_read_are_named(tmp_path):
     below, other = evaluate(fake, real, evaluators="l1").left_out
     assert below == f"2 images in subfolders of {fake}, which are not searched"
     assert other.startswith(f"in {real}, other formats are not read (1 .gif)")
+
+
+def test_a_range_reads_all_bits_of_folders_and_is_said(tmp_path):
+    deep = {name: np.random.default_rng(seed).integers(0, 4096, (9, 9, 3), dtype=np.uint16) for seed, name in enumerate(("fake", "real"))}
+    for name, values in deep.items():
+        save(tmp_path / name / "0.png", values)
+    fake, real = tmp_path / "fake", tmp_path / "real"
+    output = CliRunner().invoke(command, [str(fake), "--data", str(real), "--evaluators", "l1", "--range", "0..4095"]).output
+    assert "2 of 2 images have more than 8 bits per channel, of which the values 0 to 4095 are black to white" in output
+    (saved_in,) = tmp_path.glob("*.json")
+    saved = json.loads(saved_in.read_text())
+    expected = abs(deep["fake"].astype(float) - deep["real"]).mean() / 4095
+    assert saved["range"] == "0..4095" and saved["metrics"]["fake"]["l1"]["value"] == pytest.approx(expected, rel=1e-5)
+    assert "of which the upper 8 are read" in evaluate(fake, real, evaluators="l1").changes[0]
+    save(tmp_path / "floats" / "0.npy", deep["real"].astype(np.float32))
+    with pytest.raises(DataError, match="types float32, uint16: expected integers or floating-point numbers alone"):
+        evaluate(fake, tmp_path / "floats", evaluators="l1", range=(0, 4095))
+
+
+def test_a_generator_has_the_range_of_its_training(saved):
+    with pytest.raises(GccError, match="evaluated in the range of its training: leave `range` out"):
+        evaluate(saved / "student", evaluators="l1", range="0..4095")
 
 
 def test_a_run_that_skipped_bad_images_is_evaluated_without_them(saved, few_pairs, tmp_path):

@@ -23,7 +23,7 @@ def test_a_teacher_that_stays_as_it_is_is_not_trained(tmp_path):
     for _ in run.steps():
         pass
     run.result().save(tmp_path)
-    with pytest.raises(GccError, match="train_teacher = false leaves nothing to train"):
+    with pytest.raises(GccError, match="train_teacher = false leaves nothing to train here: give `train_teacher=True`"):
         Trainer(Teacher.load(tmp_path / "teacher"), **TINY["pix2pix"], train_teacher=False)
 
 

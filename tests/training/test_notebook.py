@@ -13,7 +13,7 @@ from rich.console import Console
 
 import gcc
 from gcc import Compressor, Teacher, Trainer
-from gcc.errors import OutputError
+from gcc.errors import CollapseWarning, OutputError
 from gcc.report.html import save_report
 from gcc.training.display import ProgressDisplay, console_for
 from gcc.training.options import RunOptions
@@ -146,3 +146,11 @@ def test_a_bar_has_epoch_and_speed(finished):
         for step in steps:
             display.update(step, {"student/G": 1.5})
     assert re.search(r"epoch 2/2.* it/s.*student G 1.5", text.getvalue())
+
+
+def test_without_progress_signs_of_collapse_are_warnings_at_the_users_line(finished):
+    _, _, steps = finished
+    sign = replace(steps[-1], warnings={"student": "images are alike"})
+    with pytest.warns(CollapseWarning, match="student, epoch 2, step 4: images are alike") as warned:
+        ProgressDisplay(console_for(False)).warn(sign, None)
+    assert warned[0].filename == __file__

@@ -48,6 +48,6 @@ def run(**settings):
 
 
 def test_the_range_of_values_is_checked_on_real_images():
-    with pytest.raises(GccError, match=r"value_range = \(-1.0, 1.0\), and by .* with \(0.0, 1.0\): give `value_range=\(0.0, 1.0\)`"):
+    with pytest.raises(GccError, match=r'value_range = -1..1, and by .* with 0..1: give `value_range="0..1"`'):
         run().check()
-    run(value_range=(0, 1)).check()
+    run(value_range="0..1").check()

@@ -105,15 +105,16 @@ def test_a_generator_of_ones_own_is_resumed(task, tmp_path):
         assert_equal(finished(resumed_run), whole)
 
 
-def test_other_weights_of_the_teacher_are_refused(tmp_path):
-    def new(seed):
+def test_other_weights_of_the_teacher_are_refused_by_the_name_of_their_file(tmp_path):
+    def new(seed, file=None):
         torch.manual_seed(seed)
-        return Compressor(generator=CUSTOM["paired"][0](), task="paired", data=CUSTOM["paired"][2], device="cpu", **settings_of("paired"))
+        teacher = Teacher.of(CUSTOM["paired"][0](), "paired", file=file, **settings_of("paired"))
+        return Compressor(teacher, CUSTOM["paired"][2], device="cpu", **settings_of("paired"))
 
     stopped(new(0), 1, tmp_path)
     new(0).resume(Checkpoints(tmp_path).newest())
-    with pytest.raises(RunError, match=r"began with other weights of its teacher \(generator was \w{12} and is \w{12}\): give it those"):
-        new(1).resume(Checkpoints(tmp_path).newest())
+    with pytest.raises(RunError, match=r"began with other weights of its teacher \(weights\.pth\): give it those"):
+        new(1, "weights.pth").resume(Checkpoints(tmp_path).newest())
 
 
 def test_the_training_of_a_teacher_is_resumed(tmp_path):

@@ -11,8 +11,8 @@ from gcc.errors import ArtifactError, GccError
 from gcc.evaluation.networks.drn import DRND105, CityscapesMIoU
 from tests.helpers.evaluators import context, eval_sample, metric
 from tests.helpers.pairs import cityscapes, recipe
+from tests.helpers.reconstructions import Layers, norm_shapes, random_state, shapes_of
 
-NORM = {"weight", "bias", "running_mean", "running_var"}
 # Index in `base`: bottlenecks, their inner width, stride, dilation.
 LEVELS = {3: (3, 64, 2, 1), 4: (4, 128, 2, 1), 5: (23, 256, 1, 2), 6: (3, 512, 1, 4)}
 # Index in `base`: channels, kernel, stride, dilation.
@@ -24,15 +24,11 @@ DEVIATION = [0.1829540508368939, 0.18656561047509476, 0.18447508988480435]
 def shapes():
     """Return the names and shapes of the published file."""
     shape_of, before = {}, 3
-
-    def norm(name, channels):
-        shape_of.update({f"{name}.{part}": (channels,) for part in NORM})
-
     for index in range(9):
         if index in PLAIN:
             after, kernel, _, _ = PLAIN[index]
             shape_of[f"base.{index}.0.weight"] = (after, before, kernel, kernel)
-            norm(f"base.{index}.1", after)
+            shape_of |= norm_shapes(f"base.{index}.1", after)
             before = after
             continue
         blocks, width, _, _ = LEVELS[index]
@@ -40,28 +36,18 @@ def shapes():
             path = f"base.{index}.{block}"
             for number, shape in enumerate([(width, before, 1, 1), (width, width, 3, 3), (4 * width, width, 1, 1)], start=1):
                 shape_of[f"{path}.conv{number}.weight"] = shape
-                norm(f"{path}.bn{number}", shape[0])
+                shape_of |= norm_shapes(f"{path}.bn{number}", shape[0])
             if block == 0:
                 shape_of[f"{path}.downsample.0.weight"] = (4 * width, before, 1, 1)
-                norm(f"{path}.downsample.1", 4 * width)
+                shape_of |= norm_shapes(f"{path}.downsample.1", 4 * width)
             before = 4 * width
     return shape_of | {"seg.weight": (19, 512, 1, 1), "seg.bias": (19,), "up.weight": (19, 1, 16, 16)}
 
 
 @pytest.fixture(scope="module")
 def state():
-    random = torch.Generator().manual_seed(0)
-    state = {}
-    for name, shape in shapes().items():
-        noise = torch.randn(shape, generator=random)
-        if len(shape) == 4:
-            state[name] = noise * (2 / np.prod(shape[1:])) ** 0.5
-        elif name.endswith(("running_var", "weight")):
-            # Small scales at the ends of blocks keep 33 residual sums within bounds.
-            state[name] = (1 + 0.1 * noise) * (0.3 if ".bn3." in name and name.endswith("weight") else 1)
-        else:
-            state[name] = 0.1 * noise
-    return state
+    # Small scales at the ends of blocks keep 33 residual sums within bounds.
+    return {name: tensor * (0.3 if name.endswith("bn3.weight") else 1) for name, tensor in random_state(shapes()).items()}
 
 
 @pytest.fixture(scope="module")
@@ -73,17 +59,8 @@ def file(state, tmp_path_factory):
 
 def naive(state, images):
     """Run the network by its tensors' names; images (N, 3, H, W) in [0, 1]."""
-
-    def conv(x, name, stride=1, dilation=1):
-        weight = state[f"{name}.weight"]
-        return functional.conv2d(x, weight, None, stride, dilation * (weight.shape[-1] // 2), dilation)
-
-    def norm(x, name):
-        scale, shift, mean, variance = (
-            state[f"{name}.{part}"].view(1, -1, 1, 1) for part in ("weight", "bias", "running_mean", "running_var")
-        )
-        return (x - mean) / (variance + 1e-5).sqrt() * scale + shift
-
+    layers = Layers(state, 1e-5)
+    conv, norm = layers.conv, layers.norm
     x = (images - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(DEVIATION).view(1, 3, 1, 1)
     for index in range(9):
         path = f"base.{index}"
@@ -105,8 +82,7 @@ def naive(state, images):
 
 def test_names_shapes_and_the_published_number_of_parameters():
     network = DRND105()
-    own = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items() if not name.endswith("num_batches_tracked")}
-    assert own == shapes()
+    assert shapes_of(network) == shapes()
     # 54.8 M with ImageNet's 1000 classes in place of Cityscapes' 19 and the enlargement (fyu/drn, README).
     base = sum(parameter.numel() for parameter in network.base.parameters())
     assert round((base + 512 * 1000 + 1000) / 1e6, 1) == 54.8

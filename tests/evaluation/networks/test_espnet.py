@@ -14,6 +14,7 @@ from gcc.evaluation.networks import espnet
 from gcc.evaluation.networks.espnet import ESPNet, ESPNetMIoU
 from gcc.registry import EvalSample
 from tests.helpers.evaluators import context, eval_sample, metric
+from tests.helpers.reconstructions import Layers, norm_shapes, random_state, shapes_of
 
 DILATIONS = (1, 2, 4, 8, 16)
 
@@ -22,11 +23,8 @@ def shapes():
     """Return the names and shapes of the published file."""
     shape_of = {}
 
-    def norm(name, channels):
-        shape_of.update({f"{name}.{part}": (channels,) for part in ("weight", "bias", "running_mean", "running_var")})
-
     def activation(name, channels):
-        norm(f"{name}.bn", channels)
+        shape_of.update(norm_shapes(f"{name}.bn", channels))
         shape_of[f"{name}.act.weight"] = (channels,)
 
     def pyramid(name, before, after, size):
@@ -54,7 +52,7 @@ def shapes():
     shape_of |= {"encoder.classifier.conv.weight": (20, 256, 1, 1), "level3_C.conv.weight": (20, 131, 1, 1)}
     shape_of |= {f"{name}.weight": (20, 20, 2, 2) for name in ("up_l3.0", "up_l2.0", "classifier")}
     shape_of["conv.conv.weight"] = (20, 36, 3, 3)
-    norm("br", 20)
+    shape_of |= norm_shapes("br", 20)
     activation("combine_l2_l3.0", 40)
     block("combine_l2_l3.1", 40, 20)
     activation("up_l2.1", 20)
@@ -64,15 +62,7 @@ def shapes():
 
 @pytest.fixture(scope="module")
 def state():
-    random = torch.Generator().manual_seed(0)
-    state = {}
-    for name, shape in shapes().items():
-        noise = torch.randn(shape, generator=random)
-        if len(shape) == 4:
-            state[name] = noise * (2 / (shape[1] * shape[2] * shape[3])) ** 0.5
-        else:
-            state[name] = 1 + 0.1 * noise if name.endswith(("running_var", "bn.weight")) else 0.1 * noise
-    return state
+    return random_state(shapes())
 
 
 @pytest.fixture(scope="module")
@@ -91,18 +81,13 @@ def small(monkeypatch):
 def naive(state, image):
     """Run the network by its tensors' names."""
 
-    def conv(x, name, stride=1, dilation=1):
-        weight = state[f"{name}.conv.weight"]
-        return functional.conv2d(x, weight, None, stride, dilation * (weight.shape[-1] // 2), dilation)
+    layers = Layers(state, 1e-3)
 
-    def norm(x, name):
-        scale, shift, mean, variance = (
-            state[f"{name}.{part}"].view(1, -1, 1, 1) for part in ("weight", "bias", "running_mean", "running_var")
-        )
-        return (x - mean) / (variance + 1e-3).sqrt() * scale + shift
+    def conv(x, name, stride=1, dilation=1):
+        return layers.conv(x, f"{name}.conv", stride, dilation)
 
     def activation(x, name):
-        x = norm(x, f"{name}.bn")
+        x = layers.norm(x, f"{name}.bn")
         return x.clamp(min=0) + state[f"{name}.act.weight"].view(1, -1, 1, 1) * x.clamp(max=0)
 
     def pyramid(x, name, stride=1):
@@ -125,7 +110,7 @@ def naive(state, image):
     second = activation(torch.cat([level(start, "encoder.level2", 2), start, quarter], 1), "encoder.b2")
     start = activation(pyramid(second, "encoder.level3_0", 2), "encoder.level3_0")
     third = activation(torch.cat([start, level(start, "encoder.level3", 8)], 1), "encoder.b3")
-    coarse = doubled(norm(conv(third, "encoder.classifier"), "br"), "up_l3.0")
+    coarse = doubled(layers.norm(conv(third, "encoder.classifier"), "br"), "up_l3.0")
     merged = activation(torch.cat([conv(second, "level3_C"), coarse], 1), "combine_l2_l3.0")
     merged = activation(pyramid(merged, "combine_l2_l3.1"), "combine_l2_l3.1.bn")
     merged = activation(doubled(merged, "up_l2.0"), "up_l2.1")
@@ -139,8 +124,7 @@ def streets(size=32):
 
 def test_names_shapes_and_scores_are_those_of_the_reconstruction(state):
     network = ESPNet().eval()
-    own = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items() if not name.endswith("num_batches_tracked")}
-    assert own == shapes() and sum(parameter.numel() for parameter in network.parameters()) == 364_569
+    assert shapes_of(network) == shapes() and sum(parameter.numel() for parameter in network.parameters()) == 364_569
     network.load_state_dict(state)
     image = torch.randn(1, 3, 32, 48, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
