@@ -99,11 +99,12 @@ def bench(
             taken = (f"{title} takes {'x'.join(map(str, shape))}" for title, shape in ((name, shapes[0]), (reference[0], reference[2][0])))
             remedy = "leave out `against`" if pairs or len(shapes[0]) != len(reference[2][0]) else "give `sizes` that both accept"
             raise GccError(f"times on different inputs cannot be compared, and {' and '.join(taken)}: {remedy}")
-    taken = {runtime: [inputs_in_runtime(runtime, inputs, batch_sizes) for *_, inputs in generators] for runtime in runtimes}
+    accepted = {runtime: [inputs_in_runtime(runtime, inputs, batch_sizes) for *_, inputs in generators] for runtime in runtimes}
     for runtime in runtimes:
-        device, ready = device_of(runtime), []
+        device = device_of(runtime)
+        ready: list[tuple[str, nn.Module]] = []
         for shape in reference[2]:
-            if not ready or any(inputs.step is None for inputs in taken[runtime]):
+            if not ready or any(inputs.step is None for inputs in accepted[runtime]):
                 ready = [(name, load_in_runtime(network, torch.zeros(1, *shape), runtime)) for name, network, *_ in generators]
             for batch in batch_sizes:
                 example = random_input((batch, *shape)).to(device)
