@@ -27,6 +27,7 @@ COMMANDS = (
         "ablate",
         "bench",
         "compress",
+        "demo",
         "doctor",
         "evaluate",
         "export",

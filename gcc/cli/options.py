@@ -482,3 +482,30 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
             raise GccError(f"--set {assignment}: expected KEY=VALUE, such as --set tau=0.1")
         settings[key.strip()] = value.strip()
     return settings
+
+
+def parse_decibels(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    """Return a number of decibels, as a callback. None if the option is not given.
+
+    Raises:
+        click.BadParameter: the text is not a number.
+    """
+    try:
+        return None if value is None else float(value.lower().removesuffix("db"))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not a number of dB, such as 0.2dB") from None
+
+
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16", "int8"]),
+    default="fp32",
+    show_default=True,
+    help="Precision of weights and activations; fp16 for onnx, openvino, ncnn and coreml, int8 for onnx.",
+)
+calibration_option = click.option(
+    "--calibration", metavar="DIR", type=PATH, help="Input images to measure on  [default: the run's data, or noise]"
+)
+max_loss_option = click.option(
+    "--max-loss", metavar="DB", callback=parse_decibels, help="The most that fp16 or int8 may cost, such as 0.2dB."
+)

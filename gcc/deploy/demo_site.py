@@ -1,0 +1,135 @@
+"""A static web site that runs a saved generator in the browser, by ONNX Runtime Web."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from gcc.artifacts.config import Artifact, Factory
+from gcc.artifacts.model import read, single_generator
+from gcc.deploy.export import export
+from gcc.deploy.guide import Guide
+from gcc.deploy.translate import TILE
+from gcc.errors import GccError
+from gcc.registry import RUNTIMES
+from gcc.registry.runtime import Precision
+from gcc.utils.files import explained, require_empty, write_text
+from gcc.utils.templates import render
+
+ORT = "1.30.0"
+"""The version of ONNX Runtime Web that the site was tested with."""
+ORT_FILES = (
+    "ort.wasm.min.mjs",
+    "ort-wasm-simd-threaded.mjs",
+    "ort-wasm-simd-threaded.wasm",
+    "ort.webgpu.min.mjs",
+    "ort-wasm-simd-threaded.asyncify.mjs",
+    "ort-wasm-simd-threaded.asyncify.wasm",
+)
+"""The builds for WebAssembly and for WebGPU, without source maps."""
+GENERATOR = "generator.onnx"
+SHOWN = (1, 3)
+"""Numbers of channels that a browser reads and shows."""
+
+
+def write_demo_site(
+    student: str | Path,
+    out: Path,
+    ort_web: Path,
+    *,
+    precision: Precision = "fp32",
+    calibration: Path | None = None,
+    max_loss: float | None = None,
+    report: Callable[[str], None],
+    factory: Factory | None = None,
+) -> None:
+    """Write a folder that any web server can serve: drop a picture, or draw noise, and see the input and the output.
+
+    Nothing is sent or fetched elsewhere. The page runs WebAssembly in one thread, which every server allows, or WebGPU.
+
+    Args:
+        student: folder of the saved generator.
+        out: the new folder, or an empty one.
+        ort_web: folder of the npm package onnxruntime-web.
+        precision: as for `gcc.export`.
+        calibration: as for `gcc.export`.
+        max_loss: as for `gcc.export`.
+        report: called with lines about the export.
+        factory: makes the full generator, such as its class, if it is a generator of your own; see `gcc.load`.
+
+    Raises:
+        GccError: the generator cannot be read, exported or shown, the package is another version, or the folder cannot be written.
+    """
+    require_empty(out)
+    _require_package(ort_web)
+    artifact = single_generator(read(Path(student), factory=factory))
+    with explained(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
+        try:
+            written = export(
+                student,
+                fresh / GENERATOR,
+                precision=precision,
+                calibration=calibration,
+                max_loss=max_loss,
+                report=report,
+                factory=factory,
+            )
+            guide = Guide(artifact, written.inputs, RUNTIMES.load("onnxruntime")())
+            values = {"title": f"{artifact.arch}: {artifact.role} {artifact.generator}", "version": version("gan-gcc"), "ort": ORT}
+            facts = {title: text.replace("`", "") for title, text in guide.facts().items()}
+            page = render("gcc.deploy", "demo/index.html.j2", config=_config(artifact, guide), facts=facts, **values)
+            write_text(fresh / "index.html", page)
+            for script in ("page.js", "worker.js"):
+                write_text(fresh / script, (files("gcc.deploy") / "templates" / "demo" / script).read_text())
+            (fresh / "ort").mkdir()
+            for name in ORT_FILES:
+                shutil.copyfile(ort_web / "dist" / name, fresh / "ort" / name)
+            if out.exists():
+                out.rmdir()
+            fresh.chmod(0o755)
+            fresh.rename(out)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _require_package(folder: Path) -> None:
+    """Refuse a folder that does not hold the version of ONNX Runtime Web that the site was tested with."""
+    remedy = f"get it with `npm pack onnxruntime-web@{ORT}`, unpack it, and name the folder that it contains"
+    try:
+        found = json.loads((folder / "package.json").read_text())
+        name, number = found["name"], found["version"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise GccError(f"{folder} does not hold the npm package onnxruntime-web: {remedy}") from None
+    missing = [file for file in ORT_FILES if not (folder / "dist" / file).is_file()]
+    if (name, number) != ("onnxruntime-web", ORT) or missing:
+        lacks = f", without {', '.join(missing)}" if missing else ""
+        raise GccError(f"{folder} holds {name} {number}{lacks}: expected onnxruntime-web {ORT}; {remedy}")
+
+
+def _config(artifact: Artifact, guide: Guide) -> dict[str, Any]:
+    """Return what the page knows about the generator."""
+    shape, channels = guide.inputs.shape, artifact.output_channels
+    takes_noise = guide.takes_noise
+    if channels not in SHOWN or (len(shape) != 1 if takes_noise else shape[0] not in SHOWN):
+        sizes = f"inputs {'x'.join(map(str, shape))} and {channels} output channels"
+        raise GccError(f"a browser shows grey and RGB images, and draws noise vectors: this generator has {sizes}")
+    height, width = (0, 0) if takes_noise else guide.size
+    return {
+        "length": shape[0] if takes_noise else 0,
+        "channels": shape[0],
+        "multiple": guide.multiple if not takes_noise else None,
+        "height": height,
+        "width": width,
+        "radius": artifact.architecture.receptive_field_radius,
+        "tile": TILE,
+        "pairs": sorted(guide.halves.sizes),
+        "side": guide.halves.side,
+    }

@@ -1,0 +1,188 @@
+"""The site runs the generator in a browser, Debian's Chromium, and shows what `gcc translate` writes."""
+
+import base64
+import io
+import json
+import os
+import queue
+import shutil
+import subprocess
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from gcc.cli import main
+from gcc.deploy.demo_site import ORT, ORT_FILES, write_demo_site
+from gcc.deploy.translate import translate
+from gcc.errors import GccError, OutputError
+from tests.deploy.test_generate import write
+
+SECONDS = 100
+PROBE = """<!doctype html><link rel="icon" href="data:,"><body style="margin: 0"><iframe src="index.html?{query}" style="border: 0;
+  width: 390px; height: 900px"></iframe><script>
+const frame = document.querySelector("iframe");
+const timer = setInterval(() => {{
+  const page = frame.contentDocument;
+  const status = page?.getElementById("status")?.textContent ?? "";
+  if (!page?.body?.dataset.done && !status.startsWith("This") && !status.startsWith("The generator cannot")) return;
+  clearInterval(timer);
+  const canvas = page.getElementById("output").getBoundingClientRect();
+  const split = page.getElementById("split");
+  split.value = 25;
+  split.dispatchEvent(new Event("input"));
+  const texts = [...page.querySelectorAll("p, td, h1, button")].filter(it => it.offsetParent);
+  fetch("/result", {{ method: "POST", body: JSON.stringify({{
+    status,
+    image: page.getElementById("save").href,
+    scrolled: page.documentElement.scrollWidth,
+    shown: canvas.width,
+    clip: getComputedStyle(page.getElementById("input")).clipPath,
+    smallest: Math.min(...texts.map(it => parseFloat(getComputedStyle(it).fontSize))),
+    generate: page.getElementById("generate")?.disabled,
+  }}) }});
+}}, 50);</script>"""
+
+
+@pytest.fixture(scope="session")
+def ort_web(tmp_path_factory):
+    """The npm package, in the folder that ORT_WEB names or fresh from the registry."""
+    if "ORT_WEB" in os.environ:
+        return Path(os.environ["ORT_WEB"])
+    if shutil.which("npm") is None:
+        pytest.fail("this test needs npm, or a folder of the npm package onnxruntime-web in the environment variable ORT_WEB")
+    folder = tmp_path_factory.mktemp("npm")
+    subprocess.run(["npm", "pack", f"onnxruntime-web@{ORT}"], cwd=folder, check=True, capture_output=True)
+    (archive,) = folder.glob("*.tgz")
+    shutil.unpack_archive(archive, folder, filter="data")
+    return folder / "package"
+
+
+class Handler(SimpleHTTPRequestHandler):
+    """Serves a folder as `python -m http.server` does, and takes the result of the probe."""
+
+    def __init__(self, *settings, results, **named):
+        self.results = results
+        super().__init__(*settings, **named)
+
+    def do_POST(self):
+        self.results.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *message):
+        pass
+
+
+def visit(site, query, profile):
+    """Open a site in a browser, in a frame as narrow as a phone, and return what its page shows and what its console has."""
+    browser = shutil.which("chromium")
+    if browser is None:
+        pytest.fail("this test needs a browser, and there is no `chromium` on PATH: apt-get install chromium")
+    (site / "probe.html").write_text(PROBE.format(query=query))
+    results = queue.Queue()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=site, results=results))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", f"--user-data-dir={profile}"]
+    address = f"http://127.0.0.1:{server.server_port}/probe.html"
+    with (profile.parent / "console.txt").open("wb") as log:
+        running = subprocess.Popen([browser, *options, address], stdout=log, stderr=log)
+        try:
+            result = results.get(timeout=SECONDS)
+        finally:
+            running.terminate()
+            running.wait()
+            server.shutdown()
+            server.server_close()
+    console = (profile.parent / "console.txt").read_text(errors="replace")
+    return result, [line for line in console.splitlines() if "CONSOLE" in line]
+
+
+def image_of(result):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(result["image"].partition(",")[2]))).convert("RGB"), np.int64)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arch", "size", "note"),
+    [
+        # Fewer pixels than a tile, more than one, a size that is padded, and both halves of a training pair.
+        ("srgan", (45, 39), "180x156 in"),
+        ("srgan", (530, 20), "2 tiles"),
+        ("cyclegan", (46, 39), "46x39 in"),
+        ("pix2pix", (64, 32), "the left half"),
+    ],
+)
+def test_the_page_shows_what_translate_writes(ort_web, tmp_path, arch, size, note):
+    write(arch, tmp_path / "student", **({"cost_size": 32} if arch == "srgan" else {}))
+    site = tmp_path / "site"
+    command = ["demo", str(tmp_path / "student"), "--out", str(site), "--ort-web", str(ort_web)]
+    assert CliRunner().invoke(main, command, catch_exceptions=False).exit_code == 0
+    Image.effect_noise(size, 90).convert("RGB").save(site / "photo.png")
+    result, console = visit(site, "image=photo.png", tmp_path / "profile")
+    assert console == [] and note in result["status"] and " ms" in result["status"]
+    (expected,) = translate(tmp_path / "student", site / "photo.png", tmp_path / "expected.png", size=None, device="cpu")
+    difference = image_of(result) - np.asarray(Image.open(expected).convert("RGB"), np.int64)
+    assert abs(difference).max() <= 1
+    assert result["scrolled"] <= 390 and 300 < result["shown"] <= 390 and "75%" in result["clip"] and result["smallest"] >= 14
+
+
+@pytest.mark.slow
+def test_noise_becomes_an_image(ort_web, tmp_path):
+    write("sagan", tmp_path / "student")
+    write_demo_site(tmp_path / "student", tmp_path / "site", ort_web, report=print)
+    result, console = visit(tmp_path / "site", "generate", tmp_path / "profile")
+    assert console == [] and result["status"].startswith("32x32 in ") and result["generate"] is False
+    assert image_of(result).std() > 0
+
+
+@pytest.mark.slow
+def test_a_picture_that_cannot_be_read_is_reported(ort_web, tmp_path):
+    write("cyclegan", tmp_path / "student")
+    write_demo_site(tmp_path / "student", tmp_path / "site", ort_web, report=print)
+    (tmp_path / "site" / "photo.png").write_bytes(b"no image")
+    result, _ = visit(tmp_path / "site", "image=photo.png", tmp_path / "profile")
+    assert result["status"].startswith("This does not work: ")
+
+
+def package(folder, version=ORT, files=ORT_FILES):
+    (folder / "dist").mkdir(parents=True)
+    (folder / "package.json").write_text(json.dumps({"name": "onnxruntime-web", "version": version}))
+    for name in files:
+        (folder / "dist" / name).write_bytes(b"")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("contents", "message"),
+    [
+        (None, "does not hold the npm package onnxruntime-web: get it with `npm pack"),
+        ({"version": "1.2.0"}, f"holds onnxruntime-web 1.2.0: expected onnxruntime-web {ORT}"),
+        ({"files": ORT_FILES[1:]}, "without ort.wasm.min.mjs"),
+    ],
+)
+def test_other_packages_are_refused(tmp_path, contents, message):
+    folder = tmp_path / "package" if contents is None else package(tmp_path / "package", **contents)
+    with pytest.raises(GccError, match=message):
+        write_demo_site(tmp_path / "student", tmp_path / "site", folder, report=print)
+    assert not (tmp_path / "site").exists()
+
+
+def test_a_folder_with_files_is_refused(tmp_path):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "own.html").write_text("")
+    with pytest.raises(OutputError, match="is not empty"):
+        write_demo_site(tmp_path / "student", tmp_path / "site", package(tmp_path / "package"), report=print)
+
+
+def test_images_that_a_browser_cannot_show_are_refused(tmp_path):
+    pytest.importorskip("onnxruntime")
+    write("pix2pix", tmp_path / "student", input_nc=4)
+    with pytest.raises(GccError, match="this generator has inputs 4x32x32 and 3 output channels"):
+        write_demo_site(tmp_path / "student", tmp_path / "site", package(tmp_path / "package"), report=print)
+    assert not list(tmp_path.glob("*site*"))
