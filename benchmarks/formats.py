@@ -17,7 +17,7 @@ FIELDS = "student", "format", "precision", "MB", "largest error", "PSNR", "fall"
 
 def measured(student: Path, form: str, precision: str, max_loss: float) -> dict[str, str]:
     """Return a row: the export of a student to a format in a precision, or why there is none."""
-    row = {"student": student.parent.name, "format": form, "precision": precision}
+    row = {"student": str(student), "format": form, "precision": precision}
     with TemporaryDirectory() as folder:
         out = Path(folder) / f"student{SUFFIXES[form]}"
         try:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -172,26 +170,24 @@ def export(
     samples = samples_of(artifact, calibration) if measured else None
     in_float32: Sequence[str] = ()
     example = random_input((1, *inputs.shape))
-    ready = fold(network, example)
+    files_of = _Files(runtime, format, fold(network, example), inputs, guide.metadata())
     with replacing_all(files) as fresh, TemporaryDirectory() as folder:
-        exact = (fresh if precision == "fp32" else Path(folder)) / path.name
-        with _explained(runtime, format):
-            runtime.write(ready, inputs, exact, guide.metadata())
-        exported = runtime.read(exact, ready)
+        exact, target = Path(folder) / path.name, fresh / path.name
+        if precision == "fp32":
+            exact = target
+        exported = files_of.write(exact)
         comparison = _compare(network, exported, inputs)
         if comparison and not comparison.error <= TOLERANCE * comparison.reach:
             raise GccError(
                 f"the file differs by {comparison.error:.2g} from PyTorch, with outputs up to {comparison.reach:.2g}: nothing was written"
             )
         meter = QualityMeter(network, samples) if samples else None
+        if precision == "fp16":
+            exported = files_of.write(target, precision)
+        elif precision == "int8" and samples and meter:
+            in_float32 = quantize_within(runtime, exact, target, samples, lambda file: meter.measure(files_of.read(file)), max_loss, report)
+            exported = files_of.read(target)
         if precision != "fp32":
-            with _explained(runtime, format):
-                if precision == "fp16":
-                    runtime.write(ready, inputs, fresh / path.name, guide.metadata(), precision)
-                elif samples and meter:
-                    loss_of = partial(_loss_of, meter, runtime, ready)
-                    in_float32 = quantize_within(runtime, exact, fresh / path.name, samples, loss_of, max_loss, report)
-            exported = runtime.read(fresh / path.name, ready)
             comparison = _compare(network, exported, inputs)
         loss = meter.measure(exported) if meter and exported else None
         if loss and max_loss is not None and loss.drop > max_loss:
@@ -202,10 +198,41 @@ def export(
     return Exported(path, files, runtime.title, inputs, comparison, *latencies, loss, in_float32, guide.facts(), guides)
 
 
-def _loss_of(meter: QualityMeter, runtime: Runtime, network: nn.Module, path: Path) -> Loss:
-    exported = runtime.read(path, network)
-    assert exported is not None
-    return meter.measure(exported)
+@dataclass(frozen=True)
+class _Files:
+    """Writes and reads the files of one generator.
+
+    Attributes:
+        runtime: the program.
+        format: the format's name, for messages.
+        network: the generator, folded.
+        inputs: what the files must accept.
+        metadata: texts for the files.
+    """
+
+    runtime: Runtime
+    format: str
+    network: nn.Module
+    inputs: Inputs
+    metadata: Mapping[str, str]
+
+    def write(self, path: Path, precision: Precision = "fp32") -> nn.Module | None:
+        """Write the files, and return the module that runs them; None if the program does not run on this system."""
+        title = self.runtime.title
+        try:
+            self.runtime.write(self.network, self.inputs, path, self.metadata, precision)
+        except (GccError, OSError):
+            raise
+        except Exception as error:  # A converter can raise anything.
+            reason = " ".join(str(error).split())[:300] or type(error).__name__
+            raise GccError(f"{title} cannot express this generator ({reason}): choose another format than {self.format}") from error
+        return self.runtime.read(path, self.network)
+
+    def read(self, path: Path) -> nn.Module:
+        """Return the module that runs files that were written, in a program that runs on this system."""
+        exported = self.runtime.read(path, self.network)
+        assert exported is not None
+        return exported
 
 
 def _runtime(format: str, precision: Precision) -> Runtime:
@@ -218,18 +245,6 @@ def _runtime(format: str, precision: Precision) -> Runtime:
         others = [other for other in format_names() if precision in RUNTIMES.load(FORMATS.get(other, other)).precisions]
         raise GccError(f'`precision="{precision}"` is not available for {format}: use a format that has it ({", ".join(others)})')
     return runtime
-
-
-@contextmanager
-def _explained(runtime: Runtime, format: str) -> Iterator[None]:
-    """Turn a converter's errors into `GccError`."""
-    try:
-        yield
-    except (GccError, OSError):
-        raise
-    except Exception as error:  # A converter can raise anything.
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise GccError(f"{runtime.title} cannot express this generator ({reason}): choose another format than {format}") from error
 
 
 def _files(path: Path, artifact: Artifact, runtime: Runtime) -> list[Path]:
