@@ -30,6 +30,7 @@ NOT_RUN = {
     "pip install": "installs packages; CI installs the package",
     "pytest gcc-sharp": "tests/test_plugins_guide.py runs the tests of plugins that `gcc plugin new` writes",
     "python benchmarks/earth.py": "reads images of packages of 100 MB",
+    "python benchmarks/formats.py": "needs trained students of every family; tests/deploy/test_export.py exports tiny ones",
     "python benchmarks/own_srgan.py": "needs published weights and photographs",
     "python benchmarks/real_esrgan.py": "needs published weights and photographs",
     "gcc compress --generator networks_of_others:DCGAN": "needs published weights and photographs",
@@ -228,8 +229,10 @@ def reachable(budget):
     """Return a latency budget of a fifth of the time that the generator of `WIDE` takes on this machine."""
     architecture = Pix2Pix(changed(Pix2Pix.published(), {"size": 32} | WIDE))
     runtime = budget.partition("@")[2]
-    full = measure_optimized(architecture.build_generator(architecture.full_widths(32)), architecture.example_input(), runtime)
-    return f"{0.2 * full.median_ms:.3g}ms@{runtime}"
+    network = architecture.build_generator(architecture.full_widths(32))
+    # On a busy machine, a single measurement may be many times too long.
+    full = min(measure_optimized(network, architecture.example_input(), runtime).median_ms for _ in range(3))
+    return f"{0.2 * full:.3g}ms@{runtime}"
 
 
 def tiny(words):

@@ -50,7 +50,8 @@ class Loss:
     def __str__(self) -> str:
         """Describe the loss in words."""
         reference = "to the real images" if self.knows_truth else "for images 30 dB from the truth"
-        return f"{self.psnr:.2f} dB against float32, at least {self.worst:.2f} dB; {self.drop:.3f} dB lower {reference}; on {self.samples}"
+        drop = f"{round(self.drop, 3) + 0.0:.3f} dB lower {reference}"  # Without a minus for 0.
+        return f"{self.psnr:.2f} dB against float32, at least {self.worst:.2f} dB; {drop}; on {self.samples}"
 
 
 @dataclass(frozen=True)
