@@ -1,5 +1,6 @@
-"""Generators with published weights, whose modules have the names of these weights.
+"""Generators with code of their own: a U-Net to train, and networks with published weights, whose modules have the names of these weights.
 
+gcc train --generator networks_of_others:UNet --task paired --direction BtoA --data facades --size 128
 gcc compress --generator networks_of_others:DCGAN --teacher dcGanGeneratorModel.pt --task noise --example 1x100x1x1 --data faces
 """
 
@@ -60,3 +61,30 @@ class DCGAN(nn.Sequential):
             self.add_module(f"relu{level}", nn.ReLU())
         self.convTr5 = nn.ConvTranspose2d(64, 3, 4, 2, 1, bias=False)
         self.tanh = nn.Tanh()
+
+
+class UNet(nn.Module):
+    """The U-Net of pix2pix (Isola et al. 2017) with six levels and without dropout: maps (N, 3, 64H, 64W) to the same size in [-1, 1]."""
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        widths = [3, width, 2 * width, 4 * width, 8 * width, 8 * width, 8 * width]
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        for level in range(6):
+            norm = nn.BatchNorm2d(widths[level + 1]) if 0 < level < 5 else nn.Identity()
+            self.down.append(nn.Sequential(nn.Conv2d(widths[level], widths[level + 1], 4, 2, 1), norm, nn.LeakyReLU(0.2)))
+        for level in reversed(range(1, 6)):
+            inputs = widths[level + 1] if level == 5 else 2 * widths[level + 1]
+            self.up.append(nn.Sequential(nn.ConvTranspose2d(inputs, widths[level], 4, 2, 1), nn.BatchNorm2d(widths[level]), nn.ReLU()))
+        self.last = nn.Sequential(nn.ConvTranspose2d(2 * width, 3, 4, 2, 1), nn.Tanh())
+
+    def forward(self, image: Tensor) -> Tensor:
+        x, skips = image, []
+        for down in self.down:
+            x = down(x)
+            skips.append(x)
+        x = skips.pop()
+        for up in self.up:
+            x = torch.cat([up(x), skips.pop()], 1)
+        result: Tensor = self.last(x)
+        return result
