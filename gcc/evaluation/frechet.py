@@ -53,7 +53,8 @@ class _Frechet(_TorchFidelity):
     def distance(self, fake: Tensor, real: Tensor) -> float:
         fid = self._library.metric_fid
         statistics = [fid.fid_features_to_statistics(features.double()) for features in (fake, real)]
-        return float(fid.fid_statistics_to_metric(*statistics, verbose=False)[fid.KEY_METRIC_FID])
+        # Rounding can take equal distributions below 0.
+        return max(0.0, float(fid.fid_statistics_to_metric(*statistics, verbose=False)[fid.KEY_METRIC_FID]))
 
 
 class FID(_Frechet):

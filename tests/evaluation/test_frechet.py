@@ -73,6 +73,12 @@ def test_equal_sets_have_no_distance():
     assert FID(context()).distance(one, one) == pytest.approx(0, abs=1e-5)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_rounding_takes_no_distance_below_zero(seed):
+    features = torch.randn(12, 40, generator=torch.Generator().manual_seed(seed))
+    assert 0 <= FID(context()).distance(features, features.flip(0)) < 1e-3
+
+
 def unbiased_mmd(fake, real):
     """Return the unbiased squared MMD of the cubic kernel by loops."""
 
