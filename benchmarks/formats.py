@@ -11,20 +11,26 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from gcc import GccError, export
+from gcc.deploy.runtime_names import FORMATS
+from gcc.registry import RUNTIMES, Runtime
 
 FIELDS = "student", "format", "precision", "MB", "largest error", "PSNR", "fall", "in float32", "PyTorch", "file", "ratio"
+
+
+def runtime_of(form: str) -> type[Runtime]:
+    return RUNTIMES.load(FORMATS.get(form, form))
 
 
 def measured(student: Path, form: str, precision: str, max_loss: float) -> dict[str, str]:
     """Return a row: the export of a student to a format in a precision, or why there is none."""
     row = {"student": str(student), "format": form, "precision": precision}
     with TemporaryDirectory() as folder:
-        out = Path(folder) / f"student{SUFFIXES[form]}"
+        out = Path(folder) / f"student{runtime_of(form).suffixes[0]}"
         try:
             written = export(student, out, format=form, precision=precision, max_loss=None if precision == "fp32" else max_loss)
         except GccError as error:
             return row | {"file": str(error)}
-        row["MB"] = f"{sum(path.stat().st_size for part in written.files for path in [part, *part.rglob('*')] if path.is_file()) / 1e6:.2f}"
+        row["MB"] = f"{written.size / 1e6:.2f}"
         row["PyTorch"] = f"{written.before.median_ms:.1f} ms"
         if written.comparison and written.after:
             row["largest error"] = f"{written.comparison.error / written.comparison.reach:.1e}"
@@ -34,18 +40,6 @@ def measured(student: Path, form: str, precision: str, max_loss: float) -> dict[
             row["PSNR"], row["fall"] = f"{written.loss.psnr:.1f} dB", f"{written.loss.drop:.3f} dB"
             row["in float32"] = str(len(written.in_float32))
     return row
-
-
-SUFFIXES = {
-    "onnx": ".onnx",
-    "openvino": ".xml",
-    "ncnn": ".ncnn.param",
-    "litert": ".tflite",
-    "coreml": ".mlpackage",
-    "torchscript": ".pt",
-    "pt2": ".pt2",
-}
-PRECISIONS = {"onnx": ("fp32", "fp16", "int8"), "openvino": ("fp32", "fp16"), "ncnn": ("fp32", "fp16"), "coreml": ("fp32", "fp16")}
 
 
 if __name__ == "__main__":
@@ -61,7 +55,7 @@ if __name__ == "__main__":
     for student in arguments.students:
         for form in arguments.formats.split(","):
             for precision in arguments.precisions.split(","):
-                if precision in PRECISIONS.get(form, ("fp32",)):
+                if precision in runtime_of(form).precisions:
                     row = measured(student, form, precision, arguments.max_loss)
                     print("|", " | ".join(row.get(field, "") for field in FIELDS), "|", flush=True)
                     if arguments.out:

@@ -128,7 +128,7 @@ class Recipe(metaclass=_AcceptsOldFields):
     """A width that loses channels becomes a multiple of this; many devices are fastest with multiples of 8."""
     budget: str = "25%"
     """The most that a student generator may cost: `3.0G`, `900M` (MACs per sample), `25%` (of the teacher's MACs), `2.5Mparams` or
-    `8ms@cpu` (measured on this machine; cpu, cuda, onnxruntime, openvino, ncnn or litert); one for all generators, or one for each,
+    `8ms@cpu` (measured on this machine; cpu, cuda, onnxruntime or another runtime of `gcc list`); one for all generators, or one for each,
     joined by commas."""
     mac_counter: MacCounter = "exact"
     """How MACs are counted for the budget. If you give `budget` without it: exactly."""

@@ -51,6 +51,7 @@ from gcc.registry import (
     GeneratorView,
     Group,
     ImportanceMetric,
+    Inputs,
     Networks,
 )
 from gcc.registry.renamed import AcceptsOldNames, to_rename
@@ -239,23 +240,45 @@ def check_runtime(name: str, folder: Path) -> None:
     """
     runtime = RUNTIMES.load(name)()
     runtime.require()
+    script = "\n".join(("def load():", *(f"    {line}" for line in runtime.script.splitlines())))
+    _require(not runtime.package or _compiles(f"{runtime.imports}\n{script}"), "imports and script are not the Python of a function")
     for family in _families():
         architecture = family(family.demo())
         generator, network = next(iter(build_generators(architecture, _prunable(architecture), "check").items()))
         example = architecture.for_network(generator).example_input()
         inputs = runtime.accepts(accepted_inputs(network.eval(), example))
-        path = folder / f"{family.__name__}{runtime.suffixes[0]}"
-        runtime.write(fold(network, random_input(example.shape)), inputs, path, {"arch": family.__name__})
-        missing = [suffix for suffix in runtime.suffixes if not path.with_name(family.__name__ + suffix).exists()]
-        _require(not missing, f"write has not written {', '.join(missing)}")
-        if exported := runtime.read(path, network):
-            for shape in inputs.probe_shapes():
-                with torch.inference_mode():
-                    expected, fake = network(random_input(shape)), exported(random_input(shape))
-                wrong = f"for inputs {shape} the file of {family.__name__} returns"
-                _require(fake.shape == expected.shape, f"{wrong} {tuple(fake.shape)}: expected {tuple(expected.shape)}")
-                close = bool((fake - expected).abs().max() <= TOLERANCE * expected.abs().max())
-                _require(close, f"{wrong} other images than the generator")
+        folded = fold(network, random_input(example.shape))
+        before = {key: tensor.clone() for key, tensor in folded.state_dict().items()}
+        for precision in ("fp32", "fp16") if "fp16" in runtime.precisions else ("fp32",):
+            stem = f"{family.__name__}-{precision}"
+            runtime.write(folded, inputs, folder / f"{stem}{runtime.suffixes[0]}", {"arch": family.__name__}, precision)
+            missing = [suffix for suffix in runtime.suffixes if not (folder / f"{stem}{suffix}").exists()]
+            _require(not missing, f"write has not written {', '.join(missing)}")
+        changed_tensors = [key for key, tensor in folded.state_dict().items() if not torch.equal(tensor, before[key])]
+        _require(not changed_tensors, f"write has changed {', '.join(changed_tensors)} of the generator")
+        exported = runtime.read(folder / f"{family.__name__}-fp32{runtime.suffixes[0]}", folded)
+        _require(exported is not None or not runtime.is_timed, "read returns None, although is_timed says that the program runs here")
+        if exported is not None:
+            _check_outputs(f"the file of {family.__name__}", network, exported, inputs)
+
+
+def _compiles(source: str) -> bool:
+    try:
+        compile(source, "script", "exec")
+    except SyntaxError:
+        return False
+    return True
+
+
+@torch.inference_mode()
+def _check_outputs(title: str, network: nn.Module, exported: nn.Module, inputs: Inputs) -> None:
+    """Check that a file's outputs equal the generator's for all kinds of inputs that it accepts."""
+    for shape in inputs.probe_shapes():
+        expected, fake = network(random_input(shape)), exported(random_input(shape))
+        wrong = f"for inputs {shape} {title} returns"
+        _require(fake.shape == expected.shape, f"{wrong} {tuple(fake.shape)}: expected {tuple(expected.shape)}")
+        close = bool((fake - expected).abs().max() <= TOLERANCE * expected.abs().max())
+        _require(close, f"{wrong} other images than the generator")
 
 
 def check_layers(architecture: Architecture[Any]) -> None:

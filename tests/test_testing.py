@@ -271,8 +271,32 @@ class Scattered(TorchScript):
     suffixes = (".pt", ".index")
 
 
+class Changing(TorchScript):
+    def write(self, network, inputs, path, metadata, precision="fp32"):
+        super().write(network, inputs, path, metadata, precision)
+        for parameter in network.parameters():
+            parameter.data.add_(1)
+
+
+class Silent(TorchScript):
+    def read(self, path, network):
+        return None
+
+
+class Unscripted(TorchScript):
+    script = "return ("
+
+
 @pytest.mark.parametrize(
-    ("plugin", "message"), [(Squeezed, "returns other images"), (Enlarged, r"returns \(1, "), (Scattered, "has not written .index")]
+    ("plugin", "message"),
+    [
+        (Squeezed, "returns other images"),
+        (Enlarged, r"returns \(1, "),
+        (Scattered, "has not written .index"),
+        (Changing, "write has changed .*weight"),
+        (Silent, "read returns None, although is_timed"),
+        (Unscripted, "not the Python of a function"),
+    ],
 )
 def test_a_faulty_runtime_is_refused(plugin, message, tmp_path):
     name = plugin.__name__.lower()

@@ -92,7 +92,7 @@ def bench(
         artifact = single_generator(read(Path(location), factory=factory))
         network, example = artifact.network(), artifact.example_input()
         inputs = accepted_inputs(network, example)
-        generators.append((str(location), network, [inputs.of_size(*pair) for pair in pairs] or [inputs.shape], inputs))
+        generators.append((str(location), network, [inputs.checked_shape(*pair) for pair in pairs] or [inputs.shape], inputs))
     reference, *others = generators
     for name, _, shapes, _ in others:
         if shapes != reference[2]:

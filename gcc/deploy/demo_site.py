@@ -66,22 +66,26 @@ def write_demo_site(
     Raises:
         GccError: the generator cannot be read, exported or shown, the package is another version, or the folder cannot be written.
     """
+    out = out.resolve()
     require_empty(out)
     _require_package(ort_web)
     artifact = single_generator(read(Path(student), factory=factory))
+    _require_shown(artifact)
     with explained(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
         try:
-            written = export(
-                student,
-                fresh / GENERATOR,
-                precision=precision,
-                calibration=calibration,
-                max_loss=max_loss,
-                report=report,
-                factory=factory,
-            )
+            with tempfile.TemporaryDirectory() as folder:
+                written = export(
+                    student,
+                    Path(folder) / GENERATOR,
+                    precision=precision,
+                    calibration=calibration,
+                    max_loss=max_loss,
+                    report=report,
+                    factory=factory,
+                )
+                shutil.copyfile(written.path, fresh / GENERATOR)
             guide = Guide(artifact, written.inputs, RUNTIMES.load("onnxruntime")())
             values = {"title": f"{artifact.arch}: {artifact.role} {artifact.generator}", "version": version("gan-gcc"), "ort": ORT}
             facts = {title: text.replace("`", "") for title, text in guide.facts().items()}
@@ -114,13 +118,17 @@ def _require_package(folder: Path) -> None:
         raise GccError(f"{folder} holds {name} {number}{lacks}: expected onnxruntime-web {ORT}; {remedy}")
 
 
-def _config(artifact: Artifact, guide: Guide) -> dict[str, Any]:
-    """Return what the page knows about the generator."""
-    shape, channels = guide.inputs.shape, artifact.output_channels
-    takes_noise = guide.takes_noise
-    if channels not in SHOWN or (len(shape) != 1 if takes_noise else shape[0] not in SHOWN):
+def _require_shown(artifact: Artifact) -> None:
+    """Refuse generators whose inputs or outputs a browser does not show."""
+    shape, channels = tuple(artifact.example_input().shape[1:]), artifact.output_channels
+    if channels not in SHOWN or (len(shape) != 1 if artifact.architecture.takes_noise else shape[0] not in SHOWN):
         sizes = f"inputs {'x'.join(map(str, shape))} and {channels} output channels"
         raise GccError(f"a browser shows grey and RGB images, and draws noise vectors: this generator has {sizes}")
+
+
+def _config(artifact: Artifact, guide: Guide) -> dict[str, Any]:
+    """Return what the page knows about the generator."""
+    shape, takes_noise = guide.inputs.shape, guide.takes_noise
     height, width = (0, 0) if takes_noise else guide.size
     return {
         "length": shape[0] if takes_noise else 0,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,7 +22,8 @@ from gcc.deploy.mixed_precision import quantize_within
 from gcc.deploy.optimize import TOLERANCE, fold
 from gcc.deploy.quality import Loss, QualityMeter, samples_of
 from gcc.deploy.runtime_names import FORMATS, format_names
-from gcc.errors import GccError, OutputError, suggestion
+from gcc.deploy.runtimes import program_errors
+from gcc.errors import GccError, OutputError, PluginError, suggestion
 from gcc.models.modules import require_finite, without_autocast
 from gcc.registry import RUNTIMES, Inputs, Runtime
 from gcc.registry.runtime import Precision
@@ -73,10 +76,15 @@ class Exported:
     feeding: Mapping[str, str]
     guides: Sequence[Path]
 
+    @property
+    def size(self) -> int:
+        """The size of all files in bytes."""
+        return sum(map(_bytes_of, self.files))
+
     def facts(self) -> dict[str, str]:
         """Return the formatted results by title."""
         return {
-            "written": f"{', '.join(map(str, self.files))}, {sum(map(_bytes_of, self.files)) / 1e6:.2f} MB",
+            "written": f"{', '.join(map(str, self.files))}, {self.size / 1e6:.2f} MB",
             **{title: text.replace("`", "") for title, text in self.feeding.items()},
             "how to run it": ", ".join(map(str, self.guides)),
             **_measured(self.runtime, self.inputs, self.comparison, (self.before, self.after), self.loss),
@@ -155,6 +163,8 @@ def export(
     runtime = _runtime(format, precision)
     if max_loss is not None and (precision == "fp32" or not max_loss > 0):
         raise GccError(f'`max_loss={max_loss}`: expected a number of dB above 0, with `precision="fp16"` or `precision="int8"`')
+    if (max_loss is not None or calibration is not None) and not runtime.is_timed and precision != "int8":
+        raise GccError(f"{format} files do not run on this system, so what they cost is unknown: leave `max_loss` and `calibration` out")
     artifact = single_generator(read(Path(student), factory=factory))
     default = Path(student) if is_address(student) else artifact.folder
     path = default_output(default, runtime.suffixes[0]) if out is None else Path(out)
@@ -163,33 +173,36 @@ def export(
     network, accepted = artifact.network(), accepted_inputs(artifact.network(), artifact.example_input())
     if size is not None:
         width, height = (size, size) if isinstance(size, int) else size
-        accepted = replace(accepted, shape=accepted.of_size(width, height))
+        accepted = replace(accepted, shape=accepted.checked_shape(width, height))
     inputs = runtime.accepts(accepted)
     guide = Guide(artifact, inputs, runtime)
-    measured = runtime.is_timed and (precision != "fp32" or calibration is not None)
-    samples = samples_of(artifact, calibration) if measured else None
+    needs_samples = precision == "int8" or (runtime.is_timed and (precision == "fp16" or calibration is not None))
+    samples = samples_of(artifact, inputs, calibration) if needs_samples else None
     in_float32: Sequence[str] = ()
     example = random_input((1, *inputs.shape))
-    files_of = _Files(runtime, format, fold(network, example), inputs, guide.metadata())
+    files_of = _Files(runtime, fold(network, example), inputs, guide.metadata())
     with replacing_all(files) as fresh, TemporaryDirectory() as folder:
         exact, target = Path(folder) / path.name, fresh / path.name
         if precision == "fp32":
             exact = target
-        exported = files_of.write(exact)
-        comparison = _compare(network, exported, inputs)
+        with program_errors(runtime):
+            exported = files_of.write(exact)
+            comparison = _compare(network, exported, inputs)
         if comparison and not comparison.error <= TOLERANCE * comparison.reach:
             raise GccError(
                 f"the file differs by {comparison.error:.2g} from PyTorch, with outputs up to {comparison.reach:.2g}: nothing was written"
             )
-        meter = QualityMeter(network, samples) if samples else None
-        if precision == "fp16":
-            exported = files_of.write(target, precision)
-        elif precision == "int8" and samples and meter:
-            in_float32 = quantize_within(runtime, exact, target, samples, lambda file: meter.measure(files_of.read(file)), max_loss, report)
-            exported = files_of.read(target)
-        if precision != "fp32":
-            comparison = _compare(network, exported, inputs)
-        loss = meter.measure(exported) if meter and exported else None
+        meter = QualityMeter(network, samples) if samples and exported else None
+        with program_errors(runtime):
+            if precision == "fp16":
+                exported = files_of.write(target, precision)
+            elif precision == "int8" and samples:
+                measure = None if meter is None else partial(files_of.loss, meter)
+                in_float32 = quantize_within(runtime, exact, target, samples, measure, max_loss, report)
+                exported = runtime.read(target, files_of.network)
+            if precision != "fp32":
+                comparison = _compare(network, exported, inputs)
+            loss = meter.measure(exported) if meter and exported else None
         if loss and max_loss is not None and loss.drop > max_loss:
             raise GccError(f"{precision} costs {loss.drop:.3f} dB, more than {max_loss:g} dB: allow a larger `max_loss`, or use float32")
         before, *after = measure_in_turns((network, exported) if exported else (network,), example)
@@ -204,35 +217,26 @@ class _Files:
 
     Attributes:
         runtime: the program.
-        format: the format's name, for messages.
         network: the generator, folded.
         inputs: what the files must accept.
         metadata: texts for the files.
     """
 
     runtime: Runtime
-    format: str
     network: nn.Module
     inputs: Inputs
     metadata: Mapping[str, str]
 
     def write(self, path: Path, precision: Precision = "fp32") -> nn.Module | None:
         """Write the files, and return the module that runs them; None if the program does not run on this system."""
-        title = self.runtime.title
-        try:
-            self.runtime.write(self.network, self.inputs, path, self.metadata, precision)
-        except (GccError, OSError):
-            raise
-        except Exception as error:  # A converter can raise anything.
-            reason = " ".join(str(error).split())[:300] or type(error).__name__
-            raise GccError(f"{title} cannot express this generator ({reason}): choose another format than {self.format}") from error
+        self.runtime.write(self.network, self.inputs, path, self.metadata, precision)
         return self.runtime.read(path, self.network)
 
-    def read(self, path: Path) -> nn.Module:
-        """Return the module that runs files that were written, in a program that runs on this system."""
+    def loss(self, meter: QualityMeter, path: Path) -> Loss:
+        """Return the loss of files that were written, in a program that runs on this system."""
         exported = self.runtime.read(path, self.network)
         assert exported is not None
-        return exported
+        return meter.measure(exported)
 
 
 def _runtime(format: str, precision: Precision) -> Runtime:
@@ -248,23 +252,29 @@ def _runtime(format: str, precision: Precision) -> Runtime:
 
 
 def _files(path: Path, artifact: Artifact, runtime: Runtime) -> list[Path]:
-    """Return the files of an output path; refuse another suffix, a folder in place of a file, and a file of the saved generator."""
+    """Return the files of an output path; refuse another suffix, files of the saved generator, and what no export can have written."""
     first, *_ = runtime.suffixes
     if not path.name.endswith(first):
-        other = next((f', or `format="{name}"`' for name in format_names() if path.name.endswith(_suffix_of(name))), "")
-        stem = path.name.removesuffix("".join(path.suffixes)) or path.name
-        raise OutputError(f"{path} does not have the suffix of the format: expected a file such as {path.with_name(stem + first)}{other}")
+        form, suffix = next((known for known in _suffixes() if path.name.endswith(known[1])), ("", path.suffix))
+        other = f', or `format="{form}"`' if form else ""
+        expected = path.with_name((path.name.removesuffix(suffix) or path.name) + first)
+        raise OutputError(f"{path} does not have the suffix of the format: expected a file such as {expected}{other}")
     files = [path.with_name(path.name.removesuffix(first) + suffix) for suffix in runtime.suffixes]
     for file in files:
-        if file.is_dir() and not (file / "Manifest.json").is_file():
-            raise OutputError(f"{file} is a folder: expected a file, such as {file / ('generator' + first)}")
         if file.exists() and file.resolve().parent == artifact.folder.resolve():
             raise OutputError(f"{file} is part of the saved generator: choose another `out`")
+        if file.exists() and file.is_dir() != runtime.folder:
+            raise OutputError(f"{file} is a {'folder' if file.is_dir() else 'file'}: choose another `out`")
+        if file.exists() and not path.exists():
+            raise OutputError(f"{file} exists without {path.name}, so it may be another program's: move it, or choose another `out`")
     return files
 
 
-def _suffix_of(format: str) -> str:
-    return RUNTIMES.load(FORMATS.get(format, format)).suffixes[0]
+def _suffixes() -> Iterator[tuple[str, str]]:
+    """Yield the formats of working plugins and their suffixes."""
+    for name in format_names():
+        with suppress(PluginError):
+            yield name, RUNTIMES.load(FORMATS.get(name, name)).suffixes[0]
 
 
 def _compare(network: nn.Module, exported: nn.Module | None, inputs: Inputs) -> Comparison | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -57,7 +58,7 @@ class Guide:
 
     def facts(self) -> dict[str, str]:
         """Return names, layout, range, colours, sizes and the resize, by title."""
-        names = [f"`{name}`: " if name else "" for name in self.runtime.names or ("", "")]
+        names = [f"`{name}`: " if name else "" for name in self.runtime.names]
         facts = {"input": f"{names[0]}{self.inputs}, float32"}
         if self.takes_noise:
             facts["input values"] = "standard normal noise"
@@ -72,7 +73,7 @@ class Guide:
             sizes = " or ".join(f"{width}x{height}" for width, height in sorted(self.halves.sizes))
             facts["pairs"] = f"an image of {sizes} pixels holds A and B side by side: the {self.halves.side} half is the input"
         channels = self.artifact.output_channels
-        facts["output"] = f"{names[1]}{self.inputs.batch or 'N'}x{channels}xHxW, float32"
+        facts["output"] = f"{names[1]}{'1' if self.inputs.one_sample else 'N'}x{channels}xHxW, float32"
         facts["output values"] = f"{_colours(channels)}, channels first, from -1 to 1: pixel = round((value + 1) * 127.5)"
         if len(self.runtime.suffixes) > 1:
             facts["files"] = f"{' and '.join(f'`*{suffix}`' for suffix in self.runtime.suffixes)}, which belong together"
@@ -118,10 +119,11 @@ class Guide:
         values = {
             "file": path.name,
             "script": script.name if self.has_script else "",
+            "quoted": shlex.quote(script.name),
             "package": self.runtime.package,
             "imports": self.runtime.imports,
             "run": self.runtime.script,
-            "weights_only": not self.runtime.names,
+            "weights_only": not self.runtime.holds_graph,
             "noise": self.takes_noise,
             "length": self.inputs.shape[0],
             "channels": self.inputs.shape[0],

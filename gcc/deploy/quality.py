@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import torch
@@ -20,7 +19,7 @@ from gcc.deploy.side_by_side import InputHalves
 from gcc.errors import DataError, GccError
 from gcc.evaluation.pixels import decibels
 from gcc.evaluation.split import eval_samples_on_meta, evenly_spaced
-from gcc.registry import DatasetSource
+from gcc.registry import DatasetSource, Inputs
 
 SAMPLES = 32
 """Maximum number of inputs to measure ranges on, and of others to measure quality on."""
@@ -87,26 +86,38 @@ class QualityMeter:
     @torch.inference_mode()
     def measure(self, exported: nn.Module) -> Loss:
         """Return the loss of a generator, which maps inputs (1, ...) to images (1, C, H, W) in [-1, 1]."""
-        images = [exported(sample) for sample in self.samples.held_out]
-        errors = _errors(images, self.expected)
-        psnr, truth = decibels(errors), self.samples.truth
+        truth = self.samples.truth
+        errors, of_truth = [], []
+        for number, sample in enumerate(self.samples.held_out):
+            image = exported(sample)
+            errors.append(_error(image, self.expected[number]))
+            if truth is not None:
+                of_truth.append(torch.stack([_error(self.expected[number], truth[number]), _error(image, truth[number])]))
+        error = torch.stack(errors)
+        psnr = decibels(error)
         if truth is None:
-            drop = decibels(torch.full_like(errors, TYPICAL_ERROR)) - decibels(TYPICAL_ERROR + errors)
+            drop = decibels(torch.full_like(error, TYPICAL_ERROR)) - decibels(TYPICAL_ERROR + error)
         else:
-            drop = decibels(_errors(self.expected, truth)) - decibels(_errors(images, truth))
+            before, after = decibels(torch.stack(of_truth, 1))
+            drop = before - after
         return Loss(float(psnr.mean()), float(psnr.min()), float(drop.mean()), truth is not None, self.samples.description)
 
 
-def _errors(images: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
-    """Return the mean squared error of each image, in [0, 1], (N,)."""
-    return torch.stack([((image - other) / 2).square().mean() for image, other in zip(images, others, strict=True)])
+def _error(image: Tensor, other: Tensor) -> Tensor:
+    """Return the mean squared error of an image, in [0, 1], a scalar."""
+    return ((image - other) / 2).square().mean()
 
 
-def samples_of(artifact: Artifact, calibration: str | Path | None) -> Samples:
+def samples_of(artifact: Artifact, inputs: Inputs, calibration: str | Path | None) -> Samples:
     """Return inputs of a saved generator: images of a folder, samples of its run's data, or noise.
 
+    Args:
+        artifact: the saved generator.
+        inputs: what the file accepts. If that is one size, images are resized to it.
+        calibration: the folder; None takes the run's data.
+
     Raises:
-        GccError: images cannot be read, or the data of the run is unknown.
+        GccError: images cannot be read, or the data of the run is unknown or of another size than the file accepts.
     """
     architecture = artifact.architecture
     if architecture.takes_noise:
@@ -114,10 +125,11 @@ def samples_of(artifact: Artifact, calibration: str | Path | None) -> Samples:
             raise GccError(
                 f"{artifact.folder} is a generator of the family {artifact.arch}, which takes noise, not images: leave `calibration` out"
             )
-        inputs = [noise(architecture, [number], seed=0) for number in range(2 * SAMPLES)]
-        return Samples(inputs[:SAMPLES], inputs[SAMPLES:], None, f"{SAMPLES} inputs of noise that the ranges were not measured on")
+        noises = [noise(architecture, [number], seed=0) for number in range(2 * SAMPLES)]
+        return Samples(noises[:SAMPLES], noises[SAMPLES:], None, f"{SAMPLES} inputs of noise that the ranges were not measured on")
     if calibration is not None:
-        images = [_load_image(artifact, file) for file in islice(_image_files(Path(calibration)), 2 * SAMPLES)]
+        files = _image_files(Path(calibration))
+        images = [_load_image(artifact, inputs, files[index]) for index in evenly_spaced(min(2 * SAMPLES, len(files)), len(files))]
         return Samples(images[::2], images[1::2], None, f"{len(images) // 2} images of {calibration} that the ranges were not measured on")
     data = data_of(artifact.folder)
     if data is None:
@@ -129,6 +141,10 @@ def samples_of(artifact: Artifact, calibration: str | Path | None) -> Samples:
     train, test = (list(_evenly_spaced_batches(source, architecture.sample_z)) for source in (splits.train, splits.test))
     truth = [batch[keys.target] for batch in test] if architecture.paired else None
     ranges, held_out = ([batch[keys.source] for batch in batches] for batches in (train, test))
+    for sample in (*ranges, *held_out):
+        if inputs.step is None and sample.shape[1:] != inputs.shape:
+            sizes = f"{splits.name} has inputs {'x'.join(map(str, sample.shape[1:]))}, and the file accepts {inputs}"
+            raise GccError(f"{sizes}: leave `size` out, or give images with `calibration`, which are resized")
     return Samples(ranges, held_out, truth, f"{len(test)} test images of {splits.name}")
 
 
@@ -141,9 +157,9 @@ def _image_files(folder: Path) -> list[Path]:
     return files
 
 
-def _load_image(artifact: Artifact, file: Path) -> Tensor:
+def _load_image(artifact: Artifact, inputs: Inputs, file: Path) -> Tensor:
     image, _ = InputHalves(artifact, None).read(file)
-    height, width = artifact.architecture.input_size(image.height, image.width)
+    height, width = inputs.shape[1:] if inputs.step is None else artifact.architecture.input_size(image.height, image.width)
     return to_tensor(resized(image, width, height))[None]
 
 

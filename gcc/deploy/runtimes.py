@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +15,7 @@ from gcc.deploy.inputs import accepted_inputs, random_input
 from gcc.deploy.optimize import fold, optimize
 from gcc.deploy.runtime_names import TORCH
 from gcc.errors import GccError
-from gcc.registry import RUNTIMES, Inputs
+from gcc.registry import RUNTIMES, Inputs, Runtime
 from gcc.utils.device import choose_device
 
 
@@ -37,8 +38,20 @@ def require_runtime(runtime: str) -> None:
     if runtime not in TORCH:
         program = RUNTIMES.load(runtime)()
         if not program.is_timed:
-            raise GccError(f"generators are not timed in {program.title} on this system: choose another runtime")
+            raise GccError(f"{runtime} does not run generators on this system: choose another runtime")
         program.require()
+
+
+@contextmanager
+def program_errors(runtime: Runtime) -> Iterator[None]:
+    """Turn what a program or its converter raises into `GccError`."""
+    try:
+        yield
+    except (GccError, OSError):
+        raise
+    except Exception as error:  # A converter can raise anything.
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise GccError(f"{runtime.title} cannot express this generator ({reason}): choose another format or runtime") from error
 
 
 def inputs_in_runtime(runtime: str, inputs: Inputs, batch_sizes: Sequence[int]) -> Inputs:
@@ -52,7 +65,7 @@ def inputs_in_runtime(runtime: str, inputs: Inputs, batch_sizes: Sequence[int]) 
     program = RUNTIMES.load(runtime)()
     accepted = program.accepts(inputs)
     for size in batch_sizes:
-        if accepted.batch not in (None, size):
+        if accepted.one_sample and size > 1:
             raise GccError(f"batch size {size}: {program.title} takes {accepted}")
     return accepted
 
@@ -71,7 +84,10 @@ def load_in_runtime(network: nn.Module, example: Tensor, runtime: str) -> nn.Mod
     program, accepted = RUNTIMES.load(runtime)(), inputs_in_runtime(runtime, accepted_inputs(network, example), [len(example)])
     with TemporaryDirectory() as folder:
         path = Path(folder) / f"generator{program.suffixes[0]}"
-        program.write(fold(network, inputs), accepted, path, {})
-        ready = program.read(path, network)
-    assert ready is not None
+        folded = fold(network, inputs)
+        with program_errors(program):
+            program.write(folded, accepted, path, {})
+            ready = program.read(path, folded)
+    if ready is None:
+        raise GccError(f"{program.title} does not run on this system, contrary to what its plugin says: choose another runtime")
     return ready

@@ -25,19 +25,19 @@ class Inputs:
         shape: shape of the sample that costs refer to, such as (3, 256, 256).
         step: height and width must be multiples of this; None if the shape is fixed.
         min_size: the smallest height and width.
-        batch: the number of samples in a pass; None if any number is accepted.
+        one_sample: whether a pass takes one sample; otherwise any number.
     """
 
     shape: tuple[int, ...]
     step: int | None = None
     min_size: int = 0
-    batch: int | None = None
+    one_sample: bool = False
 
-    def sized(self, height: int, width: int) -> tuple[int, ...]:
-        """Return the shape of one sample of this height and width."""
+    def shape_at(self, width: int, height: int) -> tuple[int, ...]:
+        """Return the shape of one sample of this size."""
         return self.shape[0], height, width
 
-    def of_size(self, width: int, height: int) -> tuple[int, ...]:
+    def checked_shape(self, width: int, height: int) -> tuple[int, ...]:
         """Return the shape of one sample of this size.
 
         Raises:
@@ -46,24 +46,23 @@ class Inputs:
         if self.step is None or min(width, height) < self.min_size or width % self.step or height % self.step:
             size = width if width == height else f"{width}x{height}"
             raise GccError(f"size {size}: this generator takes {self}")
-        return self.sized(height, width)
+        return self.shape_at(width, height)
 
     def probe_shapes(self) -> Iterator[tuple[int, ...]]:
         """Yield shapes (N, ...) that show whether another program accepts the same inputs: several batch sizes and image sizes."""
-        several, more = (self.batch, self.batch) if self.batch else (2, 3)
-        yield self.batch or 1, *self.shape
-        if not self.batch:
-            yield more, *self.shape
+        yield 1, *self.shape
+        if not self.one_sample:
+            yield 3, *self.shape
         if self.step is not None:
             _, height, width = self.shape
-            yield self.batch or 1, *self.sized(height + self.step, width)
-            yield several, *self.sized(height, width + 2 * self.step)
+            yield 1, *self.shape_at(width, height + self.step)
+            yield 1 if self.one_sample else 2, *self.shape_at(width + 2 * self.step, height)
             if self.min_size < min(height, width):
-                yield self.batch or 1, *self.sized(self.min_size, self.min_size)
+                yield 1, *self.shape_at(self.min_size, self.min_size)
 
     def __str__(self) -> str:
         """Describe the inputs, such as `Nx3xHxW, H and W multiples of 4 from 8 up`."""
-        batch = str(self.batch or "N")
+        batch = "1" if self.one_sample else "N"
         if self.step is None:
             return "x".join((batch, *map(str, self.shape)))
         sizes = f"multiples of {self.step} from {self.min_size} up" if self.step > 1 else f"any from {self.min_size} up"
@@ -81,8 +80,12 @@ class Runtime(abc.ABC):
     """The program's name, such as "ONNX Runtime"."""
     suffixes: ClassVar[tuple[str, ...]]
     """The suffixes of the files, or folders, that make up one generator; the first is that of the path that users name."""
-    names: ClassVar[Sequence[str]] = ()
-    """The names of the input and the output in the files, empty if they have none; no names if the files hold weights only."""
+    folder: ClassVar[bool] = False
+    """Whether the path that users name is a folder."""
+    names: ClassVar[tuple[str, str]] = ("", "")
+    """The names of the input and the output in the files; empty if they have none."""
+    holds_graph: ClassVar[bool] = True
+    """Whether the files hold more than weights."""
     package: ClassVar[str] = ""
     """What a script installs from PyPI to run the files; empty if there is no such package, and then no script is written."""
     imports: ClassVar[str] = ""

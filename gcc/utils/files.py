@@ -55,19 +55,21 @@ def replacing_all(paths: Sequence[Path]) -> Iterator[Path]:
     with explained(paths[0]):
         parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(dir=parent, prefix=f".{paths[0].name}."))
-        try:
-            yield fresh
-            for written in (path for path in fresh.rglob("*") if path.is_file()):
-                with written.open("rb+") as file:
-                    os.fsync(file.fileno())
-                written.chmod(0o644)
+    try:
+        yield fresh
+        with explained(paths[0]):
+            for written in fresh.rglob("*"):
+                written.chmod(0o755 if written.is_dir() else 0o644)
+                if written.is_file():
+                    with written.open("rb+") as file:
+                        os.fsync(file.fileno())
             for path in reversed(paths):
                 if path.is_dir():
                     shutil.rmtree(path)
                 (fresh / path.name).replace(path)
             _sync(parent)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def _sync(folder: Path) -> None:

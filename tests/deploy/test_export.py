@@ -3,7 +3,9 @@
 import json
 import logging
 import os
+import re
 import runpy
+import shlex
 import shutil
 import subprocess
 import sys
@@ -20,9 +22,10 @@ from gcc import export, load
 from gcc.cli import main
 from gcc.data.images import read_image, read_rgb, to_tensor
 from gcc.deploy.formats.onnx import ONNX
-from gcc.deploy.formats.torch_files import FoldedWeights
+from gcc.deploy.formats.torch_files import FoldedWeights, TorchScript
 from gcc.deploy.generate import generate
 from gcc.deploy.runtime_names import FORMATS
+from gcc.deploy.runtimes import load_in_runtime
 from gcc.deploy.translate import translate
 from gcc.errors import DataError, GccError, OutputError
 from gcc.registry import RUNTIMES
@@ -192,6 +195,9 @@ def test_the_data_of_the_run_measures_its_generators(saved, tmp_path, small_worl
             GccError,
             r'`precision="fp16"` is not available for pt2: use a format that has it \(coreml, ncnn, onnx',
         ),
+        ({"format": "coreml", "precision": "fp16", "max_loss": 0.2}, GccError, "coreml files do not run on this system"),
+        ({"format": "safetensors", "calibration": "photos"}, GccError, "safetensors files do not run on this system"),
+        ({"out": "out.v2.xml"}, OutputError, 'expected a file such as .*out.v2.onnx, or `format="openvino"`'),
         ({"max_loss": 0.2}, GccError, "`max_loss=0.2`: expected a number of dB above 0, with `precision"),
         ({"precision": "int8", "max_loss": 0.0}, GccError, "`max_loss=0.0`: expected a number of dB above 0"),
         ({"out": "out.bin"}, OutputError, "expected a file such as .*out.onnx$"),
@@ -211,6 +217,44 @@ def test_a_saved_generator_is_not_overwritten(tmp_path):
     with pytest.raises(OutputError, match="part of the saved generator"):
         export(tmp_path / "student", tmp_path / "student" / "model.safetensors", format="safetensors")
     load(tmp_path / "student")
+
+
+def test_what_no_export_has_written_is_not_replaced(saved, tmp_path):
+    (tmp_path / "out.bin").write_bytes(b"another program's")
+    with pytest.raises(OutputError, match="out.bin exists without out.xml, so it may be another program's"):
+        export(saved / "sagan", tmp_path / "out.xml", format="openvino")
+    (tmp_path / "folder.pt").mkdir()
+    (tmp_path / "folder.pt" / "Manifest.json").write_text("own")
+    with pytest.raises(OutputError, match="folder.pt is a folder: choose another"):
+        export(saved / "sagan", tmp_path / "folder.pt", format="torchscript")
+    (tmp_path / "file.mlpackage").write_text("own")
+    with pytest.raises(OutputError, match="file.mlpackage is a file: choose another"):
+        export(saved / "sagan", tmp_path / "file.mlpackage", format="coreml")
+    assert (tmp_path / "folder.pt" / "Manifest.json").read_text() == "own"
+
+
+class Failing(TorchScript):
+    def read(self, path, network):
+        raise RuntimeError("no such\noperator")
+
+
+def test_errors_of_programs_are_explained(saved, tmp_path):
+    RUNTIMES.register("failing", Failing)
+    with pytest.raises(GccError, match=r"TorchScript cannot express this generator \(no such operator\): choose another format"):
+        export(saved / "sagan", tmp_path / "out.pt", format="failing")
+    with pytest.raises(GccError, match=r"TorchScript cannot express this generator \(no such operator\)"):
+        load_in_runtime(load(saved / "sagan"), torch.zeros(1, 128), "failing")
+    assert not list(tmp_path.iterdir())
+
+
+def test_odd_names_leave_the_script_and_the_readme_whole(saved, tmp_path):
+    readme, script = export(saved / "cyclegan", tmp_path / 'a \\N """.pt', format="torchscript").guides
+    picture = tmp_path / "photo.png"
+    Image.effect_noise((32, 32), 90).convert("RGB").save(picture)
+    (command,) = re.findall(r"^\$ (python .*) IMAGE OUT.png$", readme.read_text(), re.MULTILINE)
+    assert shlex.split(command) == ["python", script.name]
+    ran = subprocess.run([sys.executable, script, picture, tmp_path / "fake.png"], capture_output=True)
+    assert ran.returncode == 0 and pixels(tmp_path / "fake.png").shape == (32, 32, 3)
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])

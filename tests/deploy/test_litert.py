@@ -11,7 +11,6 @@ from PIL import Image
 from torch import nn
 
 from gcc import export
-from gcc.deploy.formats.rewrites import without_output_padding
 from gcc.deploy.runtimes import load_in_runtime
 from gcc.deploy.translate import translate
 from gcc.errors import GccError
@@ -55,14 +54,3 @@ def test_several_samples_in_a_pass_are_refused():
     pytest.importorskip("litert_torch")
     with pytest.raises(GccError, match="batch size 2: LiteRT takes 1x3x8x8"):
         load_in_runtime(nn.Conv2d(3, 3, 3, padding=1), torch.zeros(2, 3, 8, 8), "litert")
-
-
-@pytest.mark.parametrize(("kernel", "padding", "output_padding"), [(3, 1, 1), (5, 2, 1), (4, (1, 2), (1, 0)), (3, 0, 1)])
-def test_output_padding_is_replaced_exactly(kernel, padding, output_padding):
-    torch.manual_seed(0)
-    network = nn.Sequential(nn.ConvTranspose2d(3, 5, kernel, 2, padding, output_padding)).eval().double()
-    copy, features = without_output_padding(network), torch.randn(2, 3, 6, 7, dtype=torch.float64)
-    torch.testing.assert_close(copy(features), network(features), rtol=0, atol=1e-14)
-    layers = [module for module in copy.modules() if isinstance(module, nn.ConvTranspose2d)]
-    assert any(layers[0].output_padding) == (padding == 0), "only less padding than output padding keeps the latter"
-    assert network[0].output_padding != (0, 0)

@@ -59,4 +59,4 @@ def test_every_measurement_is_reported(tmp_path):
     kept, _, lines = kept_by({"first": 0.1, "last": 0.4}, tmp_path, 0.2)
     assert kept == ["last"]
     assert lines[0] == "int8 in all 2 layers costs 0.500 dB, more than 0.2 dB: measuring each layer"
-    assert "2 of 2: last alone costs 0.400 dB" in lines and lines[-1] == "with 1 layers in float32 it costs 0.100 dB"
+    assert "2 of 2: last alone costs 0.400 dB" in lines and lines[-1] == "with 1 layer in float32 it costs 0.100 dB"

@@ -1,12 +1,18 @@
 """What lower precision costs equals a naive calculation."""
 
+import json
 import math
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
-from gcc.deploy.quality import QualityMeter, Samples
+from gcc.artifacts.model import read, single_generator
+from gcc.deploy.quality import QualityMeter, Samples, samples_of
+from gcc.errors import GccError
+from gcc.registry import Inputs
+from tests.deploy.test_generate import write
 
 
 def naive_psnr(image, other):
@@ -30,3 +36,24 @@ def test_the_loss_equals_a_naive_calculation(knows_truth):
         drops = [10 * math.log10((10 ** (-30 / 10) + 10 ** (-psnr / 10)) / 10 ** (-30 / 10)) for psnr in own]
     assert loss.drop == pytest.approx(sum(drops) / 3, rel=1e-4) and loss.knows_truth is knows_truth
     assert ("to the real images" if knows_truth else "30 dB from the truth") in str(loss) and str(loss).endswith("on three")
+
+
+def test_images_are_resized_to_the_one_size_that_a_file_accepts(tmp_path):
+    write("cyclegan", tmp_path / "student")
+    for number in range(4):
+        Image.effect_noise((50 + number, 40), 60).convert("RGB").save(tmp_path / f"{number}.png")
+    artifact = single_generator(read(tmp_path / "student"))
+    fixed = samples_of(artifact, Inputs((3, 48, 64), one_sample=True), tmp_path)
+    assert {tuple(sample.shape) for sample in (*fixed.calibration, *fixed.held_out)} == {(1, 3, 48, 64)}
+    assert len(fixed.calibration) == len(fixed.held_out) == 2 and fixed.truth is None
+    own = samples_of(artifact, Inputs((3, 32, 32), 4, 8), tmp_path)
+    assert {tuple(sample.shape) for sample in own.calibration} == {(1, 3, 32, 32)}
+
+
+def test_data_of_another_size_than_the_file_accepts_is_refused(tmp_path, small_worlds):
+    write("cyclegan", tmp_path / "run" / "student")
+    (tmp_path / "run" / "command.json").write_text(json.dumps({"command": "compress", "options": {"data": None, "dataset": None}}))
+    artifact = single_generator(read(tmp_path / "run" / "student"))
+    assert len(samples_of(artifact, Inputs((3, 32, 32)), None).held_out) > 0
+    with pytest.raises(GccError, match="has inputs 3x32x32, and the file accepts Nx3x48x64: leave `size` out"):
+        samples_of(artifact, Inputs((3, 48, 64)), None)

@@ -22,6 +22,7 @@ class CoreML(Runtime):
 
     title = "Core ML"
     suffixes = (".mlpackage",)
+    folder = True
     names = "input", "output"
     precisions = ("fp32", "fp16")
     is_timed = sys.platform == "darwin"
@@ -31,7 +32,7 @@ class CoreML(Runtime):
             import coremltools  # noqa: F401 - only checks that it is installed
 
     def accepts(self, inputs: Inputs) -> Inputs:
-        return Inputs(inputs.shape, batch=1)
+        return Inputs(inputs.shape, one_sample=True)
 
     def write(self, network: nn.Module, inputs: Inputs, path: Path, metadata: Mapping[str, str], precision: Precision = "fp32") -> None:
         with needed(*EXTRA), silenced():

@@ -43,15 +43,15 @@ def export_graph(network: nn.Module, inputs: Inputs) -> ExportedProgram:
     from torch.export import Dim
     from torch.fx.experimental import _config
 
-    shape, dynamic = inputs.shape, {} if inputs.batch else {0: Dim("batch")}
+    shape, dynamic = inputs.shape, {} if inputs.one_sample else {0: Dim("batch")}
     if inputs.step is not None:
         # Two steps: torch would specialise on a size that becomes 1 inside the network.
         _, height, width = inputs.shape
-        shape = inputs.sized(height + inputs.step, width + inputs.step)
+        shape = inputs.shape_at(width + inputs.step, height + inputs.step)
         for dim, name in ((2, "rows"), (3, "columns")):
             dynamic[dim] = inputs.step * Dim(name, min=inputs.min_size // inputs.step)
     plain = contiguous(network)
     shapes = by_argument(plain, (dynamic,)) if dynamic else None
     # A U-Net may be one pixel high inside; by default torch would exclude such sizes.
     with _config.patch(backed_size_oblivious=True), torch.no_grad():  # type: ignore[attr-defined]
-        return torch.export.export(plain, (torch.zeros(inputs.batch or 2, *shape),), dynamic_shapes=shapes)
+        return torch.export.export(plain, (torch.zeros(1 if inputs.one_sample else 2, *shape),), dynamic_shapes=shapes)

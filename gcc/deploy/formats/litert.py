@@ -22,7 +22,6 @@ class LiteRT(Runtime):
 
     title = "LiteRT"
     suffixes = (".tflite",)
-    names = "", ""
     package = "ai-edge-litert"
     imports = "from ai_edge_litert.interpreter import Interpreter"
     holds_metadata = False
@@ -43,7 +42,7 @@ return run"""
             import litert_torch  # noqa: F401 - only checks that it is installed
 
     def accepts(self, inputs: Inputs) -> Inputs:
-        return Inputs(inputs.shape, batch=1)
+        return Inputs(inputs.shape, one_sample=True)
 
     def write(self, network: nn.Module, inputs: Inputs, path: Path, metadata: Mapping[str, str], precision: Precision = "fp32") -> None:
         with needed(*EXTRA), silenced():

@@ -52,7 +52,7 @@ return run"""
             import pnnx  # noqa: F401
 
     def accepts(self, inputs: Inputs) -> Inputs:
-        return replace(inputs, batch=1)
+        return replace(inputs, one_sample=True)
 
     def write(self, network: nn.Module, inputs: Inputs, path: Path, metadata: Mapping[str, str], precision: Precision = "fp32") -> None:
         with needed(*EXTRA):
@@ -60,7 +60,7 @@ return run"""
         shapes = {"inputshape": (1, *inputs.shape)}
         if inputs.step is not None:
             _, height, width = inputs.shape
-            shapes["inputshape2"] = (1, *inputs.sized(height + inputs.step, width + 2 * inputs.step))
+            shapes["inputshape2"] = (1, *inputs.shape_at(width + 2 * inputs.step, height + inputs.step))
         with TemporaryDirectory() as folder:
             trace = Path(folder) / "generator.pt"
             write_trace(contiguous(network), inputs, trace, {})

@@ -42,7 +42,7 @@ return run"""
         model = openvino.convert_model(export_graph(network, inputs).run_decompositions({}))
         # The conversion may forget which sizes are fixed.
         fixed = inputs.shape if inputs.step is None else (inputs.shape[0], -1, -1)
-        model.reshape({model.inputs[0]: [inputs.batch or -1, *fixed]})
+        model.reshape({model.inputs[0]: [1 if inputs.one_sample else -1, *fixed]})
         for ports, name in ((model.inputs, "input"), (model.outputs, "output")):
             ports[0].get_tensor().set_names({name})
         for key, text in metadata.items():

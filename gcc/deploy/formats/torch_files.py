@@ -33,7 +33,6 @@ class TorchScript(Runtime):
 
     title = "TorchScript"
     suffixes = (".pt",)
-    names = "", ""
     package = "torch"
     imports = "import torch"
     script = SCRIPT.replace("LOADED", "torch.jit.load(str(FILE))")
@@ -53,7 +52,7 @@ class TorchScript(Runtime):
 def write_trace(network: nn.Module, inputs: Inputs, path: Path, files: Mapping[str, str]) -> None:
     """Write a trace of a network, with other files in it by name."""
     with ignore_torchscript_warnings(), torch.no_grad():
-        trace = torch.jit.trace(network, torch.zeros(inputs.batch or 2, *inputs.shape))  # type: ignore[no-untyped-call]
+        trace = torch.jit.trace(network, torch.zeros(1 if inputs.one_sample else 2, *inputs.shape))  # type: ignore[no-untyped-call]
         torch.jit.save(trace, str(path), _extra_files=dict(files))
 
 
@@ -71,7 +70,6 @@ class ExportedProgram(Runtime):
 
     title = "torch.export"
     suffixes = (".pt2",)
-    names = "", ""
     package = "torch"
     imports = "import torch"
     script = SCRIPT.replace("LOADED", "torch.export.load(str(FILE)).module()")
@@ -96,6 +94,7 @@ class FoldedWeights(Runtime):
 
     title = "PyTorch, folded"
     suffixes = (".safetensors",)
+    holds_graph = False
     is_timed = False
 
     def require(self) -> None:

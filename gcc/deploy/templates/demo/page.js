@@ -4,41 +4,55 @@ const element = (id) => document.getElementById(id);
 const report = (text) => { element("status").textContent = text; };
 
 let worker;
-let waiting = new Map();
+let ready;
+let answers = new Map();
 let requests = 0;
 
-/** Start a worker with one of ONNX Runtime's builds, "wasm" or "webgpu". */
-async function start(build) {
+/** Start a worker with one of ONNX Runtime's builds, "wasm" or "webgpu"; requests wait until it has loaded the generator. */
+function start(build) {
   worker?.terminate();
+  for (const { reject } of answers.values()) reject(new Error("the generator was loaded again"));
+  answers = new Map();
   worker = new Worker("worker.js", { type: "module" });
-  waiting = new Map();
   worker.onmessage = ({ data }) => {
     if (data.progress) return report(data.progress);
-    const { resolve, reject } = waiting.get(data.id);
-    waiting.delete(data.id);
-    data.error ? reject(new Error(data.error)) : resolve(data);
+    const { resolve, reject } = answers.get(data.id);
+    answers.delete(data.id);
+    "error" in data ? reject(new Error(data.error)) : resolve(data);
   };
   worker.onerror = (event) => report(`The generator cannot run here: ${event.message}`);
-  const { milliseconds } = await ask({ load: build, config });
-  report(`Ready; loaded in ${Math.round(milliseconds)} ms.`);
+  report("Loading the generator...");
+  ready = send({ load: build, config }).then(({ milliseconds }) => report(`Ready; loaded in ${Math.round(milliseconds)} ms.`));
+  return ready;
 }
 
 /** Send a request to the worker and return its answer. */
-function ask(request) {
+function send(request) {
   requests += 1;
   const id = requests;
   return new Promise((resolve, reject) => {
-    waiting.set(id, { resolve, reject });
+    answers.set(id, { resolve, reject });
     worker.postMessage({ id, ...request });
   });
+}
+
+let last = Promise.resolve();
+let newest = 0;
+
+/** Do some work after what is under way; of several that wait, only the newest is done. */
+function queue(work) {
+  newest += 1;
+  const number = newest;
+  const attempt = () => (number === newest ? ready.then(work) : undefined);
+  last = last.then(attempt).catch((error) => report(`This does not work: ${error.message}`));
+  return last;
 }
 
 /** Return a picture as float32 in [-1, 1], channel by channel, and what was changed. */
 function read(bitmap) {
   const { width: fullWidth, height, notes, left } = halfOf(bitmap);
   const [width, rows] = config.multiple ? [fullWidth, height] : [config.width, config.height];
-  const canvas = element("input");
-  Object.assign(canvas, { width, height: rows });
+  const canvas = new OffscreenCanvas(width, rows);
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.imageSmoothingQuality = "high";
   context.drawImage(bitmap, left, 0, fullWidth, height, 0, 0, width, rows);
@@ -51,7 +65,7 @@ function read(bitmap) {
     const colours = config.channels === 1 ? [(19595 * red + 38470 * green + 7471 * blue + 32768) >> 16] : [red, green, blue];
     colours.forEach((colour, channel) => { values[channel * pixels + index] = colour / 127.5 - 1; });
   }
-  return { image: { values, height: rows, width }, notes };
+  return { image: { values, height: rows, width }, canvas, notes };
 }
 
 /** Return the part of a picture that is translated: one half if it holds a training pair side by side. */
@@ -80,22 +94,26 @@ function draw({ values, height, width }) {
   element("save").href = canvas.toDataURL("image/png");
 }
 
-/** Run the generator on a request and show what it returns. */
-async function run(request, notes = []) {
-  const { image, milliseconds, tiles } = await ask(request);
+/** Run the generator on a request, and show what it returns beside the input, if that is a picture. */
+async function run(request, input, notes = []) {
+  const { image, milliseconds, tiles } = await send(request);
+  if (input) {
+    Object.assign(element("input"), { width: input.width, height: input.height });
+    element("input").getContext("2d").drawImage(input, 0, 0);
+    element("split").hidden = false;
+  }
   draw(image);
   const parts = [`${image.width}x${image.height} in ${Math.round(milliseconds)} ms`, ...notes];
   if (tiles > 1) parts.push(`${tiles} tiles`);
   report(`${parts.join("; ")}.`);
-  document.body.dataset.done = "yes";
+  document.body.dataset.done = String(Number(document.body.dataset.done ?? 0) + 1);
 }
 
 async function translate(blob) {
-  // Colours are read as they are stored, as other programs do.
+  // Colours are read as they are stored, as other programs do; transparent parts become black.
   const bitmap = await createImageBitmap(blob, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
-  const { image, notes } = read(bitmap);
-  element("split").hidden = false;
-  await run({ image }, notes);
+  const { image, canvas, notes } = read(bitmap);
+  await run({ image }, canvas, notes);
 }
 
 /** Return standard normal noise (Box-Muller). */
@@ -105,29 +123,37 @@ function noise() {
   return Float32Array.from({ length: config.length }, normal);
 }
 
-const failed = (error) => report(`This does not work: ${error.message}`);
-const begin = (build) => start(build).then(() => element("generate")?.removeAttribute("disabled"));
+const generate = () => queue(() => run({ noise: noise() }));
+const show = (blob) => queue(() => translate(blob));
 
 element("split").oninput = ({ target }) => element("view").style.setProperty("--split", `${target.value}%`);
-element("webgpu").onchange = ({ target }) => begin(target.checked ? "webgpu" : "wasm").catch(failed);
+element("webgpu").onchange = ({ target }) => start(target.checked ? "webgpu" : "wasm").catch((error) => report(`This does not work: ${error.message}`));
 element("gpu").hidden = !navigator.gpu;
 if (config.length) {
-  element("generate").onclick = () => run({ noise: noise() }).catch(failed);
+  element("generate").onclick = generate;
 } else {
   const drop = element("drop");
-  element("file").onchange = ({ target }) => target.files.length && translate(target.files[0]).catch(failed);
+  element("file").onchange = ({ target }) => target.files.length && show(target.files[0]);
   addEventListener("dragover", (event) => { event.preventDefault(); drop.classList.add("over"); });
   addEventListener("dragleave", () => drop.classList.remove("over"));
   addEventListener("drop", (event) => {
     event.preventDefault();
     drop.classList.remove("over");
-    if (event.dataTransfer.files.length) translate(event.dataTransfer.files[0]).catch(failed);
+    if (event.dataTransfer.files.length) show(event.dataTransfer.files[0]);
   });
+}
+
+/** Return a picture of this site. */
+async function fetched(name) {
+  const address = new URL(name, location.href);
+  if (address.origin !== location.origin) throw new Error(`${name} is not a picture of this site`);
+  const response = await fetch(address);
+  if (!response.ok) throw new Error(`${name}: ${response.status} ${response.statusText}`);
+  return response.blob();
 }
 
 // `?image=photo.png` translates a picture of the same site at once, and `?generate` draws an image from noise.
 const wanted = new URLSearchParams(location.search);
-begin("wasm").then(async () => {
-  if (wanted.has("image")) await translate(await (await fetch(new URL(wanted.get("image"), location.href))).blob());
-  if (wanted.has("generate") && config.length) await run({ noise: noise() });
-}).catch(failed);
+start("wasm").catch((error) => report(`The generator cannot run here: ${error.message}`));
+if (wanted.has("image")) queue(async () => translate(await fetched(wanted.get("image"))));
+if (wanted.has("generate") && config.length) generate();

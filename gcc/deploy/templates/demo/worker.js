@@ -10,7 +10,7 @@ onmessage = async ({ data: { id, ...request } }) => {
     else if (request.noise) postMessage({ id, ...(await timed(() => runOn(request.noise, [1, config.length]))), tiles: 1 });
     else postMessage({ id, ...(await translate(request.image)) });
   } catch (error) {
-    postMessage({ id, error: error.message });
+    postMessage({ id, error: String(error?.message ?? error) });
   }
 };
 
