@@ -138,6 +138,6 @@ def _config(artifact: Artifact, guide: Guide) -> dict[str, Any]:
         "width": width,
         "radius": artifact.architecture.receptive_field_radius,
         "tile": TILE,
-        "pairs": sorted(guide.halves.sizes),
+        "pairs": [] if takes_noise else guide.pair_sizes,
         "side": guide.halves.side,
     }

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import nn
 
+from gcc.artifacts.comparison import spread_note
 from gcc.artifacts.config import Artifact, Factory
 from gcc.artifacts.hub import is_address
 from gcc.artifacts.model import default_output, read, single_generator
@@ -55,6 +56,7 @@ class Exported:
         files: all files.
         runtime: the program that runs it.
         inputs: the inputs that it accepts.
+        precision: precision of weights and features.
         comparison: comparison of the outputs with PyTorch's; None if the program does not run on this system.
         before: latency of the generator in PyTorch, as `gcc.load` returns it, for one example.
         after: latency of the file in its runtime; None if the program does not run on this system.
@@ -68,6 +70,7 @@ class Exported:
     files: Sequence[Path]
     runtime: str
     inputs: Inputs
+    precision: Precision
     comparison: Comparison | None
     before: Latency
     after: Latency | None
@@ -88,7 +91,7 @@ class Exported:
             **{title: text.replace("`", "") for title, text in self.feeding.items()},
             "how to run it": ", ".join(map(str, self.guides)),
             **_measured(self.runtime, self.inputs, self.comparison, (self.before, self.after), self.loss),
-            **({"in float32": ", ".join(self.in_float32)} if self.in_float32 else {}),
+            **({"in float32": ", ".join(self.in_float32) or "no layer"} if self.precision == "int8" else {}),
         }
 
 
@@ -106,10 +109,12 @@ def _measured(
     if comparison is None or after is None:
         return facts | {runtime: "not run: it does not run on this system, so outputs and times were not compared"}
     shapes = ", ".join("x".join(map(str, trial)) for trial in comparison.trials)
+    busy = spread_note((latency.median_ms, latency.p90_ms) for latency in (before, after))
+    ratio = busy or f"{before.median_ms / after.median_ms:.2f}x as fast"
     facts = {
-        "largest error": f"{comparison.error:.2g} against PyTorch, with outputs up to {comparison.reach:.2g}; on {shapes}",
+        "largest error": f"{comparison.error:.2g} against PyTorch, with outputs up to {comparison.reach:.2g}; on random inputs of {shapes}",
         **facts,
-        runtime: f"{after.median_ms:.2f} ms (p90 {after.p90_ms:.2f}), {before.median_ms / after.median_ms:.2f}x as fast",
+        runtime: f"{after.median_ms:.2f} ms (p90 {after.p90_ms:.2f}), {ratio}",
     }
     if loss:
         facts["quality"] = str(loss)
@@ -161,8 +166,10 @@ def export(
             express the generator, the file computes something else, or lower precision costs more than `max_loss`.
     """
     runtime = _runtime(format, precision)
-    if max_loss is not None and (precision == "fp32" or not max_loss > 0):
-        raise GccError(f'`max_loss={max_loss}`: expected a number of dB above 0, with `precision="fp16"` or `precision="int8"`')
+    if max_loss is not None and not max_loss > 0:
+        raise GccError(f"`max_loss={max_loss}`: expected a number of dB above 0")
+    if max_loss is not None and precision == "fp32":
+        raise GccError(f'`max_loss={max_loss}` limits what lower precision costs: give `precision="fp16"` or `precision="int8"`, too')
     if (max_loss is not None or calibration is not None) and not runtime.is_timed and precision != "int8":
         raise GccError(f"{format} files do not run on this system, so what they cost is unknown: leave `max_loss` and `calibration` out")
     artifact = single_generator(read(Path(student), factory=factory))
@@ -207,8 +214,8 @@ def export(
             raise GccError(f"{precision} costs {loss.drop:.3f} dB, more than {max_loss:g} dB: allow a larger `max_loss`, or use float32")
         before, *after = measure_in_turns((network, exported) if exported else (network,), example)
     latencies = before, after[0] if after else None
-    guides = guide.write(path, _measured(runtime.title, inputs, comparison, latencies, loss))
-    return Exported(path, files, runtime.title, inputs, comparison, *latencies, loss, in_float32, guide.facts(), guides)
+    guides = guide.write(path, {"precision": precision} | _measured(runtime.title, inputs, comparison, latencies, loss))
+    return Exported(path, files, runtime.title, inputs, precision, comparison, *latencies, loss, in_float32, guide.facts(), guides)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from gcc.artifacts.config import Artifact
+from gcc.deploy.inputs import output_shape
 from gcc.deploy.side_by_side import InputHalves
 from gcc.registry import Inputs, Runtime
 from gcc.utils.files import write_text
@@ -69,15 +70,29 @@ class Guide:
             facts["other sizes"] = self._resize()
         if direction := self.artifact.recipe.to_dict().get("direction"):
             facts["direction"] = f"{direction}: the input is an image {direction[0]}, the output an image {direction[-1]}"
-        if self.halves.sizes:
-            sizes = " or ".join(f"{width}x{height}" for width, height in sorted(self.halves.sizes))
+        if self.pair_sizes:
+            sizes = " or ".join(f"{width}x{height}" for width, height in self.pair_sizes)
             facts["pairs"] = f"an image of {sizes} pixels holds A and B side by side: the {self.halves.side} half is the input"
         channels = self.artifact.output_channels
-        facts["output"] = f"{names[1]}{'1' if self.inputs.one_sample else 'N'}x{channels}xHxW, float32"
+        facts["output"] = f"{names[1]}{'1' if self.inputs.one_sample else 'N'}x{self._output()}, float32"
         facts["output values"] = f"{_colours(channels)}, channels first, from -1 to 1: pixel = round((value + 1) * 127.5)"
         if len(self.runtime.suffixes) > 1:
             facts["files"] = f"{' and '.join(f'`*{suffix}`' for suffix in self.runtime.suffixes)}, which belong together"
         return facts
+
+    def _output(self) -> str:
+        """Return the output's shape without the batch, such as `3xHxW` or `3x4Hx4W`; numbers if the input's shape is fixed."""
+        channels, height, width = output_shape(self.artifact.network(), self.inputs)
+        if self.inputs.step is None:
+            return f"{channels}x{height}x{width}"
+        factors = (size // own for size, own in zip((height, width), self.size, strict=True))
+        rows, columns = (str(factor) if factor > 1 else "" for factor in factors)
+        return f"{channels}x{rows}Hx{columns}W"
+
+    @property
+    def pair_sizes(self) -> list[tuple[int, int]]:
+        """The sizes of images that hold A and B side by side. An image of the one size that a file accepts is an input."""
+        return sorted(size for size in self.halves.sizes if self.multiple is not None or size != self.size[::-1])
 
     def _resize(self) -> str:
         if self.multiple == 1:
@@ -135,7 +150,7 @@ class Guide:
             "range": self.halves.value_range,
             "half": self.halves.input,
             "side": self.halves.side,
-            "pair_sizes": sorted(self.halves.sizes),
+            "pair_sizes": [] if self.takes_noise else self.pair_sizes,
             "facts": self.facts(),
             "measured": measured,
             "what": f"The {self.artifact.role} {self.artifact.generator} of {self.artifact.arch}",

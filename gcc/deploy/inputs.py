@@ -43,6 +43,13 @@ def accepted_inputs(network: nn.Module, example: Tensor) -> Inputs:
     return Inputs(shape)
 
 
+def output_shape(network: nn.Module, inputs: Inputs) -> tuple[int, ...]:
+    """Return the shape of the image for one sample, (C, H, W); computes shapes only."""
+    with torch.no_grad():
+        fake: Tensor = deepcopy(network).eval().to("meta")(torch.empty(1, *inputs.shape, device="meta"))
+    return tuple(fake.shape[1:])
+
+
 class _Trial:
     """Compares a network's output shape for other image sizes with that for the example."""
 
