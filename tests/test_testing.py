@@ -34,7 +34,7 @@ def test_every_family_fulfils_the_contract(arch, tmp_path):
         ("cyclegan", {"generator": "mobile"}),
         ("cyclegan", {"norm": "batch"}),
         ("sagan", {"size": 64}),
-        ("srgan", {"scale": 2}),
+        pytest.param("srgan", {"scale": 2}, marks=pytest.mark.slow),
         pytest.param("srgan", {"scale": 8}, marks=pytest.mark.slow),
     ],
 )

@@ -41,6 +41,7 @@ def test_noise_has_one_shape(saved):
         list(bench(saved / "sagan", sizes=(64,)))
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_the_passes(saved):
     # In a process of its own: this one may hold more already than the larger input takes.
     command = [sys.executable, "-m", "gcc", "bench", saved / "cyclegan", "--size", "32,512", "--json", saved / "memory.json"]

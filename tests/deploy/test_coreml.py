@@ -8,9 +8,11 @@ from gcc import export
 from gcc.deploy.runtimes import require_runtime
 from gcc.errors import GccError
 from tests.deploy.test_export import saved  # noqa: F401 - a fixture
+from tests.helpers.families import TINY
 
 
-@pytest.mark.parametrize("arch", ["pix2pix", *(pytest.param(arch, marks=pytest.mark.slow) for arch in ("cyclegan", "sagan", "srgan"))])
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", sorted(TINY))
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_every_family(saved, tmp_path, arch, precision):  # noqa: F811
     coremltools = pytest.importorskip("coremltools")

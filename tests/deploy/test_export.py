@@ -152,6 +152,7 @@ def test_layers_stay_in_float32_until_the_loss_is_small_enough(saved, tmp_path):
     assert not list(tmp_path.glob("none*")) and not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.slow
 def test_the_images_that_a_run_skipped_measure_no_ranges(saved, few_pairs, tmp_path):
     pytest.importorskip("onnxruntime")
     data = shutil.copytree(few_pairs, tmp_path / "data")
@@ -175,6 +176,7 @@ def test_noise_measures_generators_from_noise(saved, tmp_path):
         export(saved / "sagan", tmp_path / "out.onnx", precision="int8", calibration=tmp_path)
 
 
+@pytest.mark.slow
 def test_the_data_of_the_run_measures_its_generators(saved, tmp_path, small_worlds):
     pytest.importorskip("onnxruntime")
     write("pix2pix", tmp_path / "run" / "student")
@@ -247,6 +249,7 @@ def test_errors_of_programs_are_explained(saved, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_odd_names_leave_the_script_and_the_readme_whole(saved, tmp_path):
     readme, script = export(saved / "cyclegan", tmp_path / 'a \\N """.pt', format="torchscript").guides
     picture = tmp_path / "photo.png"
@@ -306,7 +309,8 @@ def metadata_of(path, form):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:The given buffer:UserWarning", "ignore:.torch.jit.load:FutureWarning")
 @pytest.mark.parametrize(
-    ("arch", "form"), [pytest.param(arch, form, marks=slow_unless_onnx(form)) for arch in sorted(TINY) for form in FORMS]
+    ("arch", "form"),
+    [pytest.param(arch, form, marks=slow_unless_onnx(form) or slow_unless_pix2pix(arch)) for arch in sorted(TINY) for form in FORMS],
 )
 def test_a_file_says_how_to_feed_it(saved, tmp_path, arch, form):
     program = runtime(form)
@@ -444,6 +448,7 @@ def test_the_script_says_what_it_lacks_and_how_to_call_it(saved, tmp_path):
     assert ran.returncode == 1 and "OUT.png [SEED]" in ran.stderr and "Traceback" not in ran.stderr
 
 
+@pytest.mark.slow
 def test_files_of_lower_precision_say_how_to_feed_them(saved, tmp_path):
     pytest.importorskip("onnxruntime")
     for precision in ("fp16", "int8"):

@@ -44,6 +44,7 @@ def finished(finished_run, tmp_path):
     return shutil.copytree(finished_run, tmp_path / "finished")
 
 
+@pytest.mark.slow
 def test_variants_share_widths_seeds_and_teachers_and_finished_runs_are_not_repeated(tmp_path):
     first = ablation(tmp_path)
     assert "2 variants of 2 runs each" in first.plan()["runs"]

@@ -286,6 +286,7 @@ def test_a_dataset_is_refused_since_another_process_cannot_compare_it(kind, tmp_
         assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_another_recipe_or_other_inputs_are_refused(tmp_path):
     train(sweep(tmp_path))
     with pytest.raises(OutputError, match=r"contains a sweep with other inputs \(amp was auto and is bf16\)"):
