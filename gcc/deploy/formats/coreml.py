@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from gcc.deploy.formats.graph import CallableModule, export_graph
+from gcc.deploy.formats.graph import CallableModule, decomposed_graph
 from gcc.registry.runtime import Inputs, Precision, Runtime
 from gcc.utils.optional import needed
 from gcc.utils.silence import silenced
@@ -39,7 +39,7 @@ class CoreML(Runtime):
             import coremltools
         with silenced():
             model = coremltools.convert(
-                export_graph(network, inputs).run_decompositions({}),
+                decomposed_graph(network, inputs),
                 inputs=[coremltools.TensorType("input", (1, *inputs.shape))],
                 outputs=[coremltools.TensorType("output")],
                 minimum_deployment_target=coremltools.target.iOS16,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from typing import TYPE_CHECKING
 
@@ -35,6 +37,21 @@ class CallableModule(nn.Module):
 def contiguous(network: nn.Module) -> nn.Module:
     """Return a copy whose weights are contiguous. With channels last, torch's graph would exclude batches of one."""
     return deepcopy(network).to(memory_format=torch.contiguous_format)
+
+
+@contextmanager
+def ignore_torch_deprecations() -> Iterator[None]:
+    """Ignore a warning of torch 2.11 about a function that it uses itself."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
+        yield
+
+
+def decomposed_graph(network: nn.Module, inputs: Inputs) -> ExportedProgram:
+    """Return torch's graph of a network for these inputs, in fewer kinds of operators."""
+    with ignore_torch_deprecations():
+        program: ExportedProgram = export_graph(network, inputs).run_decompositions({})
+    return program
 
 
 def export_graph(network: nn.Module, inputs: Inputs) -> ExportedProgram:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from gcc.deploy.formats.graph import CallableModule, export_graph
+from gcc.deploy.formats.graph import CallableModule, export_graph, ignore_torch_deprecations
 from gcc.deploy.quantize import layers_of, to_fp16, to_int8
 from gcc.registry.runtime import Inputs, Precision, Runtime
 from gcc.utils.optional import needed
@@ -40,9 +39,7 @@ return run"""
 
     def write(self, network: nn.Module, inputs: Inputs, path: Path, metadata: Mapping[str, str], precision: Precision = "fp32") -> None:
         self.require()
-        with warnings.catch_warnings():
-            # The exporter of torch 2.11 uses a function that torch 2.11 deprecates.
-            warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
+        with ignore_torch_deprecations():
             program = torch.onnx.export(export_graph(network, inputs), input_names=["input"], output_names=["output"], verbose=False)
         assert program is not None
         program.model.metadata_props.update(metadata)

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from gcc.deploy.formats.graph import CallableModule, export_graph
+from gcc.deploy.formats.graph import CallableModule, decomposed_graph, ignore_torch_deprecations
 from gcc.registry.runtime import Inputs, Precision, Runtime
 from gcc.utils.optional import needed
 
@@ -39,7 +39,8 @@ return run"""
     def write(self, network: nn.Module, inputs: Inputs, path: Path, metadata: Mapping[str, str], precision: Precision = "fp32") -> None:
         with needed(*EXTRA):
             import openvino
-        model = openvino.convert_model(export_graph(network, inputs).run_decompositions({}))
+        with ignore_torch_deprecations():
+            model = openvino.convert_model(decomposed_graph(network, inputs))
         # The conversion may forget which sizes are fixed.
         fixed = inputs.shape if inputs.step is None else (inputs.shape[0], -1, -1)
         model.reshape({model.inputs[0]: [1 if inputs.one_sample else -1, *fixed]})
