@@ -49,7 +49,7 @@ class Loss:
     def __str__(self) -> str:
         """Describe the loss in words."""
         reference = "to the real images" if self.knows_truth else "for images 30 dB from the truth"
-        drop = f"{round(self.drop, 3) + 0.0:.3f} dB lower {reference}"  # Without a minus for 0.
+        drop = f"{abs(self.drop):.3f} dB {'higher' if self.drop < 0 else 'lower'} {reference}"
         return f"{self.psnr:.2f} dB against float32, at least {self.worst:.2f} dB; {drop}; on {self.samples}"
 
 

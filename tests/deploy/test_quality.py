@@ -9,7 +9,7 @@ from PIL import Image
 from torch import nn
 
 from gcc.artifacts.model import read, single_generator
-from gcc.deploy.quality import QualityMeter, Samples, samples_of
+from gcc.deploy.quality import Loss, QualityMeter, Samples, samples_of
 from gcc.errors import GccError
 from gcc.registry import Inputs
 from tests.deploy.test_generate import write
@@ -36,6 +36,13 @@ def test_the_loss_equals_a_naive_calculation(knows_truth):
         drops = [10 * math.log10((10 ** (-30 / 10) + 10 ** (-psnr / 10)) / 10 ** (-30 / 10)) for psnr in own]
     assert loss.drop == pytest.approx(sum(drops) / 3, rel=1e-4) and loss.knows_truth is knows_truth
     assert ("to the real images" if knows_truth else "30 dB from the truth") in str(loss) and str(loss).endswith("on three")
+
+
+@pytest.mark.parametrize(
+    ("drop", "words"), [(0.1234, "; 0.123 dB lower to"), (-0.004, "; 0.004 dB higher to"), (0.0, "; 0.000 dB lower to")]
+)
+def test_the_direction_of_the_loss_is_a_word(drop, words):
+    assert words in str(Loss(50.0, 40.0, drop, True, "three"))
 
 
 def test_images_are_resized_to_the_one_size_that_a_file_accepts(tmp_path):
