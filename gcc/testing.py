@@ -53,6 +53,7 @@ from gcc.registry import (
     ImportanceMetric,
     Inputs,
     Networks,
+    QuantizingRuntime,
 )
 from gcc.registry.renamed import AcceptsOldNames, to_rename
 from gcc.utils.weights import Weights
@@ -240,6 +241,8 @@ def check_runtime(name: str, folder: Path) -> None:
     """
     runtime = RUNTIMES.load(name)()
     runtime.require()
+    quantizes = isinstance(runtime, QuantizingRuntime)
+    _require(quantizes == ("int8" in runtime.precisions), "precisions has int8 only if the class is a QuantizingRuntime, and then it must")
     script = "\n".join(("def load():", *(f"    {line}" for line in runtime.script.splitlines())))
     _require(not runtime.package or _compiles(f"{runtime.imports}\n{script}"), "imports and script are not the Python of a function")
     for family in _families():

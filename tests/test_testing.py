@@ -283,6 +283,10 @@ class Silent(TorchScript):
         return None
 
 
+class Unquantized(TorchScript):
+    precisions = ("fp32", "int8")
+
+
 class Unscripted(TorchScript):
     script = "return ("
 
@@ -295,6 +299,7 @@ class Unscripted(TorchScript):
         (Scattered, "has not written .index"),
         (Changing, "write has changed .*weight"),
         (Silent, "read returns None, although is_timed"),
+        (Unquantized, "precisions has int8 only if the class is a QuantizingRuntime"),
         (Unscripted, "not the Python of a function"),
     ],
 )

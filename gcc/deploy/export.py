@@ -26,7 +26,7 @@ from gcc.deploy.runtime_names import FORMATS, format_names
 from gcc.deploy.runtimes import program_errors
 from gcc.errors import GccError, OutputError, PluginError, suggestion
 from gcc.models.modules import require_finite, without_autocast
-from gcc.registry import RUNTIMES, Inputs, Runtime
+from gcc.registry import RUNTIMES, Inputs, QuantizingRuntime, Runtime
 from gcc.registry.runtime import Precision
 from gcc.utils.arguments import checked_arguments
 from gcc.utils.files import replacing_all
@@ -203,7 +203,7 @@ def export(
         with program_errors(runtime):
             if precision == "fp16":
                 exported = files_of.write(target, precision)
-            elif precision == "int8" and samples:
+            elif isinstance(runtime, QuantizingRuntime) and precision == "int8" and samples:
                 measure = None if meter is None else partial(files_of.loss, meter)
                 in_float32 = quantize_within(runtime, exact, target, samples, measure, max_loss, report)
                 exported = runtime.read(target, files_of.network)

@@ -8,12 +8,12 @@ from tempfile import TemporaryDirectory
 
 from gcc.deploy.quality import Loss, Samples
 from gcc.errors import GccError
-from gcc.registry import Runtime
+from gcc.registry import QuantizingRuntime
 from gcc.utils.units import counted
 
 
 def quantize_within(
-    runtime: Runtime,
+    runtime: QuantizingRuntime,
     exact: Path,
     path: Path,
     samples: Samples,

@@ -33,6 +33,7 @@ from gcc.registry.importance import ImportanceMetric as ImportanceMetric
 from gcc.registry.registry import Listing as Listing
 from gcc.registry.registry import Registry as Registry
 from gcc.registry.runtime import Inputs as Inputs
+from gcc.registry.runtime import QuantizingRuntime as QuantizingRuntime
 from gcc.registry.runtime import Runtime as Runtime
 from gcc.registry.selector import LayerSelector as LayerSelector
 from gcc.registry.types import Batch as Batch

@@ -87,7 +87,7 @@ class Runtime(abc.ABC):
     holds_graph: ClassVar[bool] = True
     """Whether the files hold more than weights."""
     package: ClassVar[str] = ""
-    """What a script installs from PyPI to run the files; empty if there is no such package, and then no script is written."""
+    """What a script installs from PyPI to run the files. If it is empty, no script is written."""
     imports: ClassVar[str] = ""
     """The script's import of this package, such as `import onnxruntime`."""
     script: ClassVar[str] = ""
@@ -127,24 +127,6 @@ class Runtime(abc.ABC):
             GccError: a package is not installed, or the program lacks an operator.
         """
 
-    def layers(self, exact: Path) -> list[str]:
-        """Return the names of the layers that `quantize` can keep in float32; `exact` is the first file in float32."""
-        raise NotImplementedError
-
-    def quantize(self, exact: Path, path: Path, samples: Iterable[Tensor], keep: Sequence[str]) -> None:
-        """Write the files of a generator in int8, if `precisions` has it.
-
-        Args:
-            exact: the first file in float32.
-            path: the first file to write.
-            samples: inputs (1, ...) that the ranges of features are measured on.
-            keep: names of layers that stay in float32.
-
-        Raises:
-            GccError: a package is not installed.
-        """
-        raise NotImplementedError
-
     @abc.abstractmethod
     def read(self, path: Path, network: nn.Module) -> nn.Module | None:
         """Return a module that runs a file with as many threads as torch; None if the program does not run on this system.
@@ -152,6 +134,28 @@ class Runtime(abc.ABC):
         Args:
             path: the first file.
             network: the generator that was written, for files that hold weights only; it must not be changed.
+
+        Raises:
+            GccError: a package is not installed.
+        """
+
+
+class QuantizingRuntime(Runtime):
+    """A runtime whose files may also be in int8; its `precisions` has `int8`."""
+
+    @abc.abstractmethod
+    def layers(self, exact: Path) -> list[str]:
+        """Return the names of the layers that `quantize` can keep in float32; `exact` is the first file in float32."""
+
+    @abc.abstractmethod
+    def quantize(self, exact: Path, path: Path, samples: Iterable[Tensor], keep: Sequence[str]) -> None:
+        """Write the files of a generator in int8.
+
+        Args:
+            exact: the first file in float32.
+            path: the first file to write.
+            samples: inputs (1, ...) that the ranges of features are measured on.
+            keep: names of layers that stay in float32.
 
         Raises:
             GccError: a package is not installed.

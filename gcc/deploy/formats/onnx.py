@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from gcc.deploy.formats.graph import CallableModule, export_graph, ignore_torch_deprecations
 from gcc.deploy.quantize import layers_of, to_fp16, to_int8
-from gcc.registry.runtime import Inputs, Precision, Runtime
+from gcc.registry.runtime import Inputs, Precision, QuantizingRuntime
 from gcc.utils.optional import needed
 
 
-class ONNX(Runtime):
+class ONNX(QuantizingRuntime):
     """One file with the input `input` and the output `output`."""
 
     title = "ONNX Runtime"
