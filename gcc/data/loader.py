@@ -20,6 +20,7 @@ SampleZ = Callable[[np.random.Generator], Tensor | None]
 """Draws the random input `z` of one sample, or returns None; see `Architecture.sample_z`."""
 Key = tuple[int, tuple[int, ...] | None]
 """A sample's index and the seed of its augmentation; None for a sample that is not augmented."""
+READER_KILLED = "a process that reads images was killed: if memory is short, give fewer `workers`"
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def add_z(sample: dict[str, Tensor], sample_z: SampleZ, random: np.random.Genera
 
 
 def reader_died(error: Exception) -> bool:
-    """Return whether an error says that a worker has died. Torch raises it from a signal handler, at any point of the run."""
+    """Return whether an error says that a worker has died. A signal handler of torch raises it, at any point of the run."""
     return isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker")
 
 
@@ -192,7 +193,11 @@ def _collate(samples: list[dict[str, Tensor] | _Failure]) -> dict[str, Tensor] |
 
 
 def _to_device(loader: DataLoader[dict[str, Tensor] | _Failure], device: torch.device) -> Iterator[dict[str, Tensor]]:
-    for batch in loader:
-        if isinstance(batch, _Failure):
-            raise DataError(batch.message)
-        yield {key: value.to(device, non_blocking=True) for key, value in batch.items()}
+    try:
+        for batch in loader:
+            if isinstance(batch, _Failure):
+                raise DataError(batch.message)
+            yield {key: value.to(device, non_blocking=True) for key, value in batch.items()}
+    except (ConnectionError, EOFError) as error:
+        # A batch was on its way from a worker that has died: the connection ends before torch knows why.
+        raise DataError(READER_KILLED) from error

@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from gcc.artifacts.run_folder import METRICS_FILE, RESULTS, claim
 from gcc.artifacts.run_info import RunClock
-from gcc.data.loader import reader_died
+from gcc.data.loader import READER_KILLED, reader_died
 from gcc.errors import DataError, GccError, Interrupted, RunError, TrainingError, first_line
 from gcc.recipe import size_text
 from gcc.report.html import save_report
@@ -200,7 +200,7 @@ class Session:
         if is_compile_error(error):
             return GccError(f"`compile`: {first_line(error)}: leave it out")
         if reader_died(error):
-            return DataError("a process that reads images was killed: if memory is short, give fewer `workers`")
+            return DataError(READER_KILLED)
         if self.run.context.ranks.is_distributed and is_peer_lost(error):
             return RunError("another process of this run has exited; see its error message")
         return None

@@ -113,6 +113,19 @@ def test_a_bad_sample_surfaces_as_its_one_line(workers):
     assert str(error.value) == "cannot read the image 4.png: it is truncated"
 
 
+@pytest.mark.parametrize("error", [ConnectionResetError(104, "Connection reset by peer"), EOFError()], ids=["reset", "end"])
+def test_a_worker_that_dies_while_it_sends_a_batch(error, monkeypatch):
+    def batches():
+        yield {"index": torch.zeros(1)}
+        raise error
+
+    monkeypatch.setattr("gcc.data.loader._data_loader", lambda *arguments: batches())
+    received = in_order(Numbers(2), no_z, [0, 1], 1, CPU, workers=1)
+    assert next(received)
+    with pytest.raises(DataError, match="a process that reads images was killed"):
+        next(received)
+
+
 def test_a_source_without_samples():
     with pytest.raises(DataError, match="no samples"):
         loader(count=0)
