@@ -104,22 +104,28 @@ class Compressor(TrainingLoop):
         losses_T["imbalance"] = imbalances = teacher.imbalances(output_T)
         target = {name: self.targets[name].update(new, self.epoch, self.recipe.epochs) for name, new in imbalances.items()}  # Eq. II, III
 
-        # Lines 10 and 11, in the recipe's order: update G^S with Eq. 1 and 10; freeze alpha and update D^S with Eq. 2.
-        fake_S = student.generate(first)
-        losses_S: dict[str, Any] = {}
-        if self.recipe.update_order == "DG":
-            losses_S |= student.step_D(fake_S)
-        output_S = student.discriminate(fake_S)
-        losses_S |= student.step_G_distilled(fake_S, output_S, TeacherOutput(fake_T, output_T, self._teacher_on(fake_S)))
-        if self.recipe.update_order == "GD":
-            losses_S |= student.step_D(fake_S, output_S)
-        losses_S["imbalance"] = student.imbalances(output_S)
+        # Lines 10 and 11, once in the paper.
+        for _ in range(self.recipe.student_steps):
+            losses_S = self._update_student(first, fake_T, output_T)
 
         # Line 13: freeze the weights of D^S and update alpha with Eq. 8.
         with torch.no_grad():
             fake_S = student.generate(second)
         losses_S |= student.step_alpha(fake_S, self.targets)
         return {"teacher": losses_T, "target": target, "student": losses_S}
+
+    def _update_student(self, batch: Batch, fake_T: GeneratorOutput, output_T: DiscriminatorOutput) -> dict[str, Any]:
+        """Update G^S with Eq. 1 and 10, and D^S with Eq. 2 while alpha is frozen, in the recipe's order (lines 10 and 11)."""
+        student = self.student
+        fake_S = student.generate(batch)
+        losses: dict[str, Any] = {}
+        if self.recipe.update_order == "DG":
+            losses |= student.step_D(fake_S)
+        output_S = student.discriminate(fake_S)
+        losses |= student.step_G_distilled(fake_S, output_S, TeacherOutput(fake_T, output_T, self._teacher_on(fake_S)))
+        if self.recipe.update_order == "GD":
+            losses |= student.step_D(fake_S, output_S)
+        return losses | {"imbalance": student.imbalances(output_S)}
 
     def _teacher_on(self, fake: GeneratorOutput) -> DiscriminatorOutput:
         """Return the output of the teacher's discriminators for the student's fake images, if a distiller reads it."""

@@ -93,7 +93,7 @@ class Recipe(metaclass=_AcceptsOldFields):
 
     ranges: ClassVar[Mapping[str, Range]] = {
         **dict.fromkeys(("ngf", "ndf", "prune_width"), WIDTH),
-        **dict.fromkeys(("batch_size", "alpha_decay_epochs", "epochs", "steps", "evaluate_every", "round_to"), POSITIVE),
+        **dict.fromkeys(("batch_size", "alpha_decay_epochs", "epochs", "steps", "student_steps", "evaluate_every", "round_to"), POSITIVE),
         **dict.fromkeys(("pretrain_epochs", "pool_size"), NON_NEGATIVE),
         **dict.fromkeys(("lr_g", "lr_d", "lr_alpha", "sparsity"), NON_NEGATIVE),
         **dict.fromkeys(("lambda_d", "lambda_gan", "lambda_gp", "gamma_m", "gamma_t", "alpha_reach"), NON_NEGATIVE),
@@ -178,6 +178,8 @@ class Recipe(metaclass=_AcceptsOldFields):
     one. 0 evaluates and saves the generators that train."""
     update_order: Literal["GD", "DG"] = "GD"
     """Which network of the student pair is updated first: the generator (Algorithm 1, lines 10 and 11) or the discriminator."""
+    student_steps: int = 1
+    """Updates of the student pair (lines 10 and 11) for each update of the teacher pair, all on the same batch; 1 in the paper."""
 
     distillers: str = PAPER_DISTILLER
     """What the student learns from the teacher: plugins listed by `gcc list`, joined by commas, each with a factor if it is not 1, such as

@@ -134,12 +134,12 @@ def test_the_student_pair_trains_in_the_order_of_the_recipe(arch, monkeypatch):
     step_G, step_D = StudentPair.step_G_distilled, StudentPair.step_D
     monkeypatch.setattr(StudentPair, "step_G_distilled", lambda self, *args: (order_of_steps.append("G"), step_G(self, *args))[1])
     monkeypatch.setattr(StudentPair, "step_D", lambda self, *args: (order_of_steps.append("D"), step_D(self, *args))[1])
-    for order in ("GD", "DG"):
+    for order, student_steps in (("GD", 1), ("DG", 1), ("GD", 2)):
         order_of_steps.clear()
-        for step in compressor(arch, update_order=order).steps():
+        for step in compressor(arch, update_order=order, student_steps=student_steps).steps():
             if step.phase == "train":
                 break
-        assert "".join(order_of_steps) == order
+        assert "".join(order_of_steps) == order * student_steps
 
 
 @families
@@ -233,10 +233,11 @@ def second_step(run):
 
 
 @families
+@pytest.mark.parametrize("student_steps", [1, 3])
 @pytest.mark.parametrize("order", ["GD", "DG"])
-def test_each_network_runs_as_often_as_algorithm_1_needs(arch, order):
+def test_each_network_runs_as_often_as_algorithm_1_needs(arch, order, student_steps):
     # Several iterations per epoch, since the end of an epoch generates more images.
-    run = compressor(arch, update_order=order, batch_size=10)
+    run = compressor(arch, update_order=order, batch_size=10, student_steps=student_steps)
     steps = second_step(run)
     counted = Counter()
     for role, pair in run.pairs.items():
@@ -244,15 +245,15 @@ def test_each_network_runs_as_often_as_algorithm_1_needs(arch, order):
             for network in networks.values():
                 network.register_forward_hook(lambda *args, name=f"{role} {kind}": counted.update([name]))
     next(steps)
-    # Passes of each network. D^T: real and fake images in its own step, then the images of G^T and of G^S. D^S: real and fake images, where
-    # the fake ones serve both steps if D is updated last and reads no pool; then two for alpha.
+    # Passes of each network. D^T: real and fake images in its own step and the images of G^T, then those of each G^S. D^S: real and fake
+    # images, where the fake ones serve both steps if D is updated last and reads no pool; then two for alpha.
     generators, discriminators, runs = len(run.architecture.generators), len(run.architecture.discriminators), GENERATOR_RUNS[arch]
     shared = order == "GD" and not run.recipe.pool_size
     assert counted == {
         "teacher G": generators * runs,
-        "student G": generators * (runs + 1),
-        "teacher D": discriminators * 4,
-        "student D": discriminators * (4 if shared else 5),
+        "student G": generators * (runs * student_steps + 1),
+        "teacher D": discriminators * (3 + student_steps),
+        "student D": discriminators * ((2 if shared else 3) * student_steps + 2),
     }
 
 

@@ -54,6 +54,7 @@ class RecipeOptions(TypedDict, total=False):
     lambda_gp: float
     ema_decay: float
     update_order: Literal["GD", "DG"]
+    student_steps: int
     distillers: str
     selector: str
     gamma_m: float
