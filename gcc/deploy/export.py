@@ -146,7 +146,8 @@ def export(
 
     Args:
         student: folder of the saved generator.
-        out: the file; None takes the folder's name with the format's suffix, next to the folder, or here for a generator on the Hub.
+        out: the file; None takes the folder's name with the format's suffix, next to the folder, or here for a generator on the Hub. The
+            name of a lower precision has it, such as `student.int8.onnx`.
             Formats of several files write the others next to it.
         format: `onnx`, or the name of another runtime: `torchscript`, `pt2` (torch.export), `safetensors` (the folded weights by module
             name), `openvino`, `ncnn`, `litert`, `coreml`, or that of a plugin. `litert` and `coreml` accept one size of images, `ncnn`
@@ -174,7 +175,8 @@ def export(
         raise GccError(f"{format} files do not run on this system, so what they cost is unknown: leave `max_loss` and `calibration` out")
     artifact = single_generator(read(Path(student), factory=factory))
     default = Path(student) if is_address(student) else artifact.folder
-    path = default_output(default, runtime.suffixes[0]) if out is None else Path(out)
+    suffix = runtime.suffixes[0] if precision == "fp32" else f".{precision}{runtime.suffixes[0]}"
+    path = default_output(default, suffix) if out is None else Path(out)
     files = _files(path, artifact, runtime)
     runtime.require()
     network, accepted = artifact.network(), accepted_inputs(artifact.network(), artifact.example_input())

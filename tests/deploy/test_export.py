@@ -157,7 +157,8 @@ def test_the_images_that_a_run_skipped_measure_no_ranges(saved, few_pairs, tmp_p
     write("pix2pix", tmp_path / "run" / "student")
     options = {"data": str(data), "dataset": None, "skip_bad": True}
     (tmp_path / "run" / "command.json").write_text(json.dumps({"command": "compress", "options": options}))
-    assert export(tmp_path / "run" / "student", precision="fp16").loss.samples == f"3 test images of {data}"
+    written = export(tmp_path / "run" / "student", precision="fp16")
+    assert written.loss.samples == f"3 test images of {data}" and written.path.name == "student.fp16.onnx"
 
 
 def weights_of(path):
@@ -181,7 +182,7 @@ def test_the_data_of_the_run_measures_its_generators(saved, tmp_path, small_worl
         export(tmp_path / "run" / "student", precision="int8")
     (tmp_path / "run" / "command.json").write_text(json.dumps({"command": "compress", "options": {"data": None, "dataset": None}}))
     written = export(tmp_path / "run" / "student", precision="int8")
-    assert written.path == tmp_path / "run" / "student.onnx"
+    assert written.path == tmp_path / "run" / "student.int8.onnx"
     assert written.loss.samples == "6 test images of demo data (streets, generated)" and written.loss.psnr > 20
 
 
