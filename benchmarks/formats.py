@@ -80,7 +80,7 @@ def measured(student: Path, form: str, precision: str, max_loss: float, lpips: L
             row["file"] = f"{written.after.median_ms:.1f} ms"
             row["ratio"] = f"{written.before.median_ms / written.after.median_ms:.2f}"
         if written.loss:
-            row["PSNR"], row["fall"] = f"{written.loss.psnr:.1f} dB", f"{written.loss.drop:.3f} dB"
+            row["PSNR"], row["fall"] = f"{written.loss.psnr:.1f} dB", f"{written.loss.drop:z.3f} dB"
             row["in float32"] = str(len(written.in_float32))
             if lpips:
                 row["LPIPS"] = perceptual_cost(student, written, runtime_of(form)(), lpips)

@@ -50,21 +50,21 @@ def quantize_within(
     if loss <= max_loss:
         return []
     layers = runtime.layers(exact)
-    report(f"int8 in all {len(layers)} layers costs {loss:.3f} dB, more than {max_loss:g} dB: measuring each layer")
+    report(f"int8 in all {len(layers)} layers costs {loss:z.3f} dB, more than {max_loss:g} dB: measuring each layer")
     with TemporaryDirectory() as folder:
         trial, costs = Path(folder) / path.name, {}
         for number, layer in enumerate(layers, 1):
             costs[layer] = quantize(trial, [other for other in layers if other != layer])
-            report(f"{number} of {len(layers)}: {layer} alone costs {costs[layer]:.3f} dB")
+            report(f"{number} of {len(layers)}: {layer} alone costs {costs[layer]:z.3f} dB")
         ranked = sorted(layers, key=lambda layer: costs[layer], reverse=True)
         fewest, most = 1, len(ranked)
         while fewest < most:
             middle = (fewest + most) // 2
             loss = quantize(trial, ranked[:middle])
-            report(f"with {counted(middle, 'layer')} in float32 it costs {loss:.3f} dB")
+            report(f"with {counted(middle, 'layer')} in float32 it costs {loss:z.3f} dB")
             fewest, most = (fewest, middle) if loss <= max_loss else (middle + 1, most)
     if fewest == len(ranked):
-        least = f"{min(costs.values()):.3f} dB at least"
+        least = f"{min(costs.values()):z.3f} dB at least"
         raise GccError(f"int8 costs more than {max_loss:g} dB with any layer in int8 ({least}): allow a larger `max_loss`")
     quantize(path, ranked[:fewest])
     return ranked[:fewest]
