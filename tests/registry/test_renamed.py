@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -373,7 +374,7 @@ def test_a_recipe_of_version_0_1_is_declared_made_changed_and_read_by_its_old_na
 
     with warned("Late.alpha_decay is now called alpha_decay_epochs"):
 
-        @gcc.recipe.dataclass(frozen=True, kw_only=True)
+        @dataclass(frozen=True, kw_only=True)
         class Late(Recipe):
             alpha_decay: int = 7
             size: int = 8

@@ -1,4 +1,4 @@
-"""Recipes: all settings of a run as typed and checked data, read from TOML and written to TOML.
+"""All settings of a run as typed and checked data.
 
 A `Recipe` contains the fields that all families share. A family adds its own in a subclass (see `gcc.models.pix2pix.Pix2PixRecipe`), whose
 defaults are its row of Table I. A field has the name of the corresponding pix2pix/CycleGAN option if there is one.
@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
-import tomllib
-import types
 import typing
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
-from gcc.errors import RecipeError, share_suggestion, suggestion
-from gcc.utils.renamed import warn_user
-from gcc.utils.units import counted
+from gcc.errors import RecipeError
+from gcc.recipe.kinds import checked
+from gcc.recipe.names import RENAMED, current_names
+from gcc.recipe.ranges import Range, parse_range, range_text
 
-R = TypeVar("R", bound="Recipe")
 T = TypeVar("T")
 MacCounter = Literal["exact", "paper"]
 """Multiply-accumulates as they are computed, or as the paper's authors count them."""
@@ -31,29 +27,12 @@ Schedule = Literal["linear", "step"]
 
 LARGEST_WIDTH = 4096
 LARGEST_SIZE = 16384
-LARGEST_NUMBER = 1e300
 PAPER_DISTILLER = "gcc"
 """The distiller of Eq. 9 and 10."""
 RGB = 3
 """Channels of an image of red, green and blue."""
 
-RENAMED: Mapping[str, str] = {
-    "alpha_decay": "alpha_decay_epochs",
-    "counter": "mac_counter",
-    "decay": "decay_fraction",
-    "keep": "min_keep_ratio",
-    "metrics": "evaluators",
-    "order": "update_order",
-}
-"""Present names of fields by those that they had in version 0.1, which this version still accepts."""
 
-LENGTH_FIELDS = frozenset({"epochs", "steps"})
-"""Fields that decide how long a run is. Settings name one of them, and it may grow when the run is resumed."""
-
-RENAMED_CONSTANTS = {"Counter": "MacCounter", "COUNT": "POSITIVE", "WEIGHT": "NON_NEGATIVE", "SHARE": "UNIT_INTERVAL"}
-"""Present names of module constants by those that they had in version 0.1, which this version still accepts."""
-
-Range = tuple[float, float]
 WIDTH: Range = (1, LARGEST_WIDTH)
 CHANNELS: Range = (1, 64)
 POSITIVE: Range = (1, 10**9)
@@ -221,7 +200,7 @@ class Recipe(metaclass=_AcceptsOldFields):
             object.__setattr__(self, "range", range_text(parse_range(self.range)))
         for field, kind in fields(type(self)).items():
             value = getattr(self, field)
-            object.__setattr__(self, field, _checked(field, value, kind))
+            object.__setattr__(self, field, checked(field, value, kind))
         for field, (low, high) in {RENAMED.get(field, field): bounds for field, bounds in self.ranges.items()}.items():
             value = getattr(self, field)
             if value is not None and not low <= value <= high:
@@ -290,275 +269,6 @@ def fields(recipe: type[Recipe]) -> dict[str, Any]:
     return {field.name: hints[field.name] for field in dataclasses.fields(recipe)}
 
 
-def changed(recipe: R, settings: Mapping[str, Any]) -> R:
-    """Return `recipe` with changed fields; a string is parsed as the field's type (`--set key=value`).
-
-    Raises:
-        RecipeError: a field is unknown, or its value has the wrong type or is out of range.
-    """
-    kinds = fields(type(recipe))
-    settings = with_size_fields(renamed(settings))
-    for name in settings:
-        if name not in kinds:
-            raise RecipeError(f"unknown recipe field {name!r}{suggestion(name, kinds)}")
-    parsed = {name: _parsed(name, value, kinds[name]) if isinstance(value, str) else value for name, value in settings.items()}
-    return dataclasses.replace(recipe, **parsed)
-
-
-def renamed(settings: Mapping[str, T]) -> dict[str, T]:
-    """Return settings with every field under its present name, and warn of each old name.
-
-    Raises:
-        RecipeError: a field is given under its old name and its present one.
-    """
-    for old in sorted(settings.keys() & RENAMED.keys()):
-        warn_user(f"the recipe field {old} is now called {RENAMED[old]}", FutureWarning)
-    return current_names(settings)
-
-
-def current_names(settings: Mapping[str, T]) -> dict[str, T]:
-    """Return settings with the present name of every field.
-
-    Raises:
-        RecipeError: a field is given under its old and its present name.
-
-    >>> current_names({"decay": 0.5, "size": 64})
-    {'decay_fraction': 0.5, 'size': 64}
-    """
-    for old in settings.keys() & RENAMED.keys():
-        if RENAMED[old] in settings:
-            raise RecipeError(f"{old} is now called {RENAMED[old]}, and both are given: leave {old} out")
-    return {RENAMED.get(name, name): value for name, value in settings.items()}
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read the settings of a recipe file, including `arch` if the file has it.
-
-    Raises:
-        RecipeError: the file cannot be read, or is not TOML with plain values.
-    """
-    try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or error
-        raise RecipeError(f"cannot read the recipe {path}: {reason}") from error
-    for name, value in settings.items():
-        if not isinstance(value, bool | int | float | str):
-            raise RecipeError(f"{path}: {name} = {value!r}: expected a number, a string, true or false")
-    return settings
-
-
-def with_new_fields(recipe: Recipe, saved: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings that an earlier version saved, with the defaults of the fields that it did not have."""
-    defaults = {field.name: field.default for field in dataclasses.fields(recipe)}
-    return {name: value for name, value in defaults.items() if value not in (None, dataclasses.MISSING)} | dict(saved)
-
-
-def image_size(recipe: Recipe) -> tuple[int, int]:
-    """Return the width and the height of the training images: `size`, unless the family's recipe has an `image_width`."""
-    return getattr(recipe, "image_width", None) or recipe.size, recipe.size
-
-
-def image_channels(recipe: Recipe) -> tuple[int, int]:
-    """Return the channels of images A and B; if the task has one kind of image, both numbers are its channels.
-
-    >>> image_channels(Recipe(size=64))
-    (3, 3)
-    """
-    target: int = getattr(recipe, "output_nc", RGB)
-    source: int = getattr(recipe, "input_nc", target)
-    return (target, source) if getattr(recipe, "direction", "AtoB") == "BtoA" else (source, target)
-
-
-def data_range(recipe: Recipe) -> Range | None:
-    """Return the values of black and white in image files with more than 8 bits; None if each type has its own."""
-    text: str | None = getattr(recipe, "range", None)
-    return None if text is None else parse_range(text)
-
-
-def parse_range(value: str | Sequence[float]) -> Range:
-    """Return the values of black and white that a text or two numbers state.
-
-    Raises:
-        RecipeError: it is not a range.
-
-    >>> parse_range("0..4095"), parse_range((-1000, 3000))
-    ((0.0, 4095.0), (-1000.0, 3000.0))
-    """
-    try:
-        low, high = map(float, re.split(r"(?<!\.)\.\.(?!\.)", value) if isinstance(value, str) else value)
-    except (TypeError, ValueError, OverflowError):
-        low = high = 0.0
-    if not -LARGEST_NUMBER <= low < high <= LARGEST_NUMBER:
-        raise RecipeError(f"range = {value!r}: expected the values of black and white, the lower first, such as 0..4095")
-    return low, high
-
-
-def range_text(value_range: Range) -> str:
-    """Return a range as `--range` and `--value-range` take it.
-
-    >>> range_text((0.0, 4095.0))
-    '0..4095'
-    """
-    return "..".join(repr(value).removesuffix(".0") for value in value_range)
-
-
-def size_text(recipe: Recipe) -> str:
-    """Return the size of the training images as `--size` takes it, such as `256` or `512x256`."""
-    return _text_of_size(*image_size(recipe))
-
-
-def nearest_sizes(recipe: Recipe, multiple: int, least: int) -> str:
-    """Return the nearest sizes, down and up, of which both sides are multiples of a number and at least `least`.
-
-    >>> nearest_sizes(Recipe(size=100), 32, 32), nearest_sizes(Recipe(size=20), 4, 32)
-    ('96 or 128', '32')
-    """
-    first = -(-least // multiple)
-    lower = _text_of_size(*(max(first, side // multiple) * multiple for side in image_size(recipe)))
-    upper = _text_of_size(*(max(first, -(-side // multiple)) * multiple for side in image_size(recipe)))
-    return lower if lower == upper else f"{lower} or {upper}"
-
-
-def size_fields(size: int | str | Sequence[int]) -> dict[str, int]:
-    """Return the recipe fields of a size; a square leaves the width of rectangles out, which not every family has.
-
-    Args:
-        size: a number, a text as `--size` takes it, or a width and a height.
-
-    Raises:
-        RecipeError: it is not a size.
-
-    >>> size_fields(256), size_fields("512x256"), size_fields((512, 256))
-    ({'size': 256}, {'size': 256, 'image_width': 512}, {'size': 256, 'image_width': 512})
-    """
-    text = "x".join(map(str, size)) if isinstance(size, list | tuple) else str(size)
-    first, cross, second = text.lower().partition("x")
-    try:
-        width, height = int(first), int(second if cross else first)
-    except ValueError:
-        raise RecipeError(f"size = {size!r}: expected a whole number, or a width and a height such as 640x480") from None
-    return {"size": height} | ({"image_width": width} if width != height else {})
-
-
-def with_size_fields(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings with a size of any form as the fields that it means.
-
-    Raises:
-        RecipeError: it is not a size.
-    """
-    return {**settings, **(size_fields(settings["size"]) if "size" in settings else {})}
-
-
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Describe how settings differ; the text is empty if they do not.
-
-    >>> differences({"tau": 0.5, "size": 64}, {"tau": 0.3, "size": 64})
-    'tau was 0.5 and is 0.3'
-    >>> differences({"epochs": 2, "steps": 130}, {"epochs": 4, "steps": None})
-    'the length was 130 steps and is 4 epochs'
-    >>> differences({"epochs": 2, "steps": 130, "batch_size": 1}, {"epochs": 4, "steps": 130, "batch_size": 2})
-    'batch_size was 1 and is 2'
-    """
-    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-    units = [name for name in names if name in LENGTH_FIELDS]
-    texts = [f"{name} was {_or_unset(before.get(name))} and is {_or_unset(now.get(name))}" for name in names if name not in units]
-    if "steps" in units:
-        texts.insert(0, f"the length was {_length_text(before)} and is {_length_text(now)}")
-    elif units and not now.get("steps"):
-        texts.insert(0, f"epochs was {before.get('epochs')} and is {now.get('epochs')}")
-    return "; ".join(texts)
-
-
-def saved_length(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the field that the length of a saved run was given in; a run also saves the epochs that its steps took."""
-    unit = "steps" if settings.get("steps") else "epochs"
-    return {unit: settings[unit]} if unit in settings else {}
-
-
-def training_steps(settings: Mapping[str, Any], steps_per_epoch: int) -> int:
-    """Return the steps of a run's last stage."""
-    steps: int = settings.get("steps") or settings["epochs"] * steps_per_epoch
-    return steps
-
-
-def differs_in_length_only(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Return whether settings are the same except for how long the run is.
-
-    >>> differs_in_length_only({"epochs": 2, "size": 64}, {"epochs": 4, "size": 64})
-    True
-    """
-    return all(name in LENGTH_FIELDS for name in {**before, **now} if before.get(name) != now.get(name))
-
-
-def __getattr__(name: str) -> Any:
-    if name not in RENAMED_CONSTANTS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    warnings.warn(f"gcc.recipe.{name} is now called {RENAMED_CONSTANTS[name]}", DeprecationWarning, stacklevel=2)
-    return globals()[RENAMED_CONSTANTS[name]]
-
-
 def _toml(value: bool | int | float | str) -> str:
     # JSON writes numbers, booleans and escaped strings as TOML reads them, except DEL.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _length_text(settings: Mapping[str, Any]) -> str:
-    ((unit, number),) = saved_length(settings).items()
-    return counted(number, unit.removesuffix("s"))
-
-
-def _or_unset(value: Any) -> Any:
-    return "not set" if value is None else value
-
-
-def _text_of_size(width: int, height: int) -> str:
-    return str(height) if width == height else f"{width}x{height}"
-
-
-def _optional(kind: Any) -> tuple[Any, bool]:
-    if typing.get_origin(kind) in (types.UnionType, typing.Union):
-        (inner,) = (arg for arg in typing.get_args(kind) if arg is not type(None))
-        return inner, True
-    return kind, False
-
-
-def _describe(kind: Any) -> str:
-    inner, optional = _optional(kind)
-    if typing.get_origin(inner) is Literal:
-        text = "one of " + ", ".join(map(str, typing.get_args(inner)))
-    else:
-        text = {int: "a whole number", float: "a number", bool: "true or false", str: "a string"}[inner]
-    return f"{text}, or none" if optional else text
-
-
-def _checked(name: str, value: Any, kind: Any) -> Any:
-    inner, optional = _optional(kind)
-    if value is None and optional:
-        return value
-    if typing.get_origin(inner) is Literal:
-        fits = value in typing.get_args(inner)
-    elif inner is float:
-        fits = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_NUMBER
-        value = float(value) if fits else value
-    elif inner is int:
-        fits = isinstance(value, int) and not isinstance(value, bool)
-    else:
-        fits = isinstance(value, inner)
-    if not fits:
-        raise RecipeError(f"{name} = {value!r}: expected {_describe(kind)}{share_suggestion(value) if inner is str else ''}")
-    return value
-
-
-def _parsed(name: str, text: str, kind: Any) -> Any:
-    inner, optional = _optional(kind)
-    if optional and text.lower() == "none":
-        return None
-    if typing.get_origin(inner) is Literal:
-        return next((choice for choice in typing.get_args(inner) if str(choice) == text), text)
-    if inner is bool and text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    try:
-        return inner(text) if inner in (int, float) else text
-    except ValueError as error:
-        raise RecipeError(f"{name} = {text!r}: expected {_describe(kind)}") from error
