@@ -2,8 +2,8 @@
 
     python benchmarks/formats.py runs/pix2pix/student runs/srgan/student --formats onnx,openvino,ncnn,litert --out formats.jsonl
 
-With AlexNet's weights (`--weights alexnet=FILE`), the column LPIPS says what lower precision costs by that distance: how much farther images
-are from the real ones, or, where these are unknown, how far they are from those in float32.
+With AlexNet's weights (`--weights alexnet=FILE`), the column LPIPS says what lower precision costs by that distance: how much farther
+images are from the real ones, or, where these are unknown, how far they are from those in float32.
 """
 
 from __future__ import annotations
