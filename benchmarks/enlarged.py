@@ -1,6 +1,6 @@
 """Draw photographs that a teacher and its student enlarge four times, next to bicubic enlargement and the photographs themselves.
 
-The run compressed `networks_of_others:SRGAN`. Each crop is 240 pixels wide and high, of a photograph that is reduced first, so that it is sharp:
+The run compressed `networks_of_others:SRGAN`. Each crop is 240 pixels wide and high; its photograph is reduced first, so that it is sharp:
 
     python benchmarks/enlarged.py runs/srgan friends_by_Aitzol_Berasategi.jpg:5:90,120 --out enlarged.png
 """
