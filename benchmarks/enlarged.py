@@ -2,7 +2,7 @@
 
 The run compressed `networks_of_others:SRGAN`. Each crop is 240 pixels wide and high; its photograph is reduced first, so that it is sharp:
 
-    python benchmarks/enlarged.py runs/srgan friends_by_Aitzol_Berasategi.jpg:5:90,120 --out enlarged.png
+    python benchmarks/enlarged.py runs/srgan friends_by_Aitzol_Berasategi.jpg:3:190,230 --out enlarged.jpg
 """
 
 from __future__ import annotations
@@ -59,4 +59,4 @@ if __name__ == "__main__":
         draw.text((column * (SIZE + GAP) + SIZE / 2, TITLE / 2), title, "black", font, anchor="mm")
         for row, images in enumerate(rows):
             sheet.paste(images[title], (column * (SIZE + GAP), TITLE + row * (SIZE + GAP)))
-    sheet.save(arguments.out)
+    sheet.save(arguments.out, quality=92)
