@@ -435,7 +435,6 @@ def _own_teacher(options: Mapping[str, Any], settings: Mapping[str, Any]) -> Tea
     Raises:
         GccError: options are missing or exclude each other, or the generator cannot be used.
     """
-    from gcc.custom.own_code import generator_at
     from gcc.training.teacher import Teacher
 
     file, code, task, arch = (options[name] for name in ("teacher", "generator", "task", "arch"))
@@ -457,7 +456,7 @@ def _own_teacher(options: Mapping[str, Any], settings: Mapping[str, Any]) -> Tea
         import torch
 
         given["example"] = torch.zeros(shape_of(options["example"]))
-    return Teacher.of(generator_at(code, Path(file) if file else None), task, file=file, **given, **fields)
+    return Teacher.of_code(code, task, file, **given, **fields)
 
 
 def parse_weights(files: Iterable[str]) -> dict[str, str]:

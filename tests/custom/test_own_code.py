@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gcc.custom.own_code import factory_at, generator_at
+from gcc.custom.own_code import draws_weights, factory_at, generator_at
 from gcc.errors import GccError
 
 CODE = """
@@ -15,6 +15,11 @@ class Table:
     Own = Own
 def fails():
     raise ValueError("no data\\nat all")
+def trained():
+    network = Own()
+    for parameter in network.parameters():
+        parameter.data.fill_(0.1)
+    return network
 number = 3
 def strange():
     return 3
@@ -43,6 +48,10 @@ def test_weights_that_the_code_draws_are_the_same_every_time(code):
     first, second = (generator_at("own_nets:Own", None).state_dict() for _ in range(2))
     assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
     assert torch.equal(state, torch.get_rng_state())
+
+
+def test_weights_that_code_draws_are_told_from_those_that_it_brings(code):
+    assert draws_weights("own_nets:Own") and not draws_weights("own_nets:trained")
 
 
 @pytest.mark.parametrize(
