@@ -16,7 +16,7 @@ from gcc.errors import GccError, first_line
 from gcc.utils.seeds import seeded
 from gcc.utils.weights import read_matching
 
-FORM = "expected MODULE:NAME, a class or function that makes the full generator, such as my_package.models:Generator"
+FORM = "expected MODULE:NAME, a class or function that makes the full generator without arguments, such as my_package.models:Generator"
 
 
 def factory_at(path: str) -> Factory:
@@ -28,6 +28,8 @@ def factory_at(path: str) -> Factory:
         GccError: the path has another form, or the module cannot be imported, or does not have the name.
     """
     module_name, colon, name = path.partition(":")
+    if module_name.endswith(".py"):
+        raise GccError(f"generator {path!r} names a file, not a module: leave out .py, and write dots in place of slashes; {FORM}")
     if not (colon and name and all(part.isidentifier() for part in (*module_name.split("."), *name.split(".")))):
         raise GccError(f"generator {path!r}: {FORM}")
     here = os.getcwd()

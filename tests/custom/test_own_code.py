@@ -59,6 +59,7 @@ def test_weights_that_code_draws_are_told_from_those_that_it_brings(code):
     [
         ("own_nets", "expected MODULE:NAME"),
         ("own_nets:", "expected MODULE:NAME"),
+        ("own_nets.py:Own", "names a file, not a module: leave out .py"),
         ("../own_nets:Own", "expected MODULE:NAME"),
         ("own_nets:Nothing", "own_nets has no Nothing"),
         ("own_missing:Own", "own_missing cannot be imported: ModuleNotFoundError"),
