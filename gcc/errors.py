@@ -26,6 +26,10 @@ class PruningWarning(UserWarning):
     """Pruning left a layer few of its channels, removed a level, or changed a number that code computes from a width."""
 
 
+class RecipeWarning(UserWarning):
+    """A part of the method does nothing in a run of this length with these numbers."""
+
+
 class CollapseWarning(UserWarning):
     """Training shows a sign of collapse."""
 

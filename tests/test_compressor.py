@@ -26,6 +26,7 @@ from gcc.training.build_pairs import distillation_layers, teacher_networks
 from gcc.training.loss_tree import flattened, leaves
 from gcc.training.teacher_trainer import Trainer
 from gcc.training.width_search import search_channels
+from tests.helpers.custom_toys import Translator, settings_of
 from tests.helpers.families import GENERATOR_RUNS, TINY
 
 pytestmark = pytest.mark.usefixtures("small_worlds")
@@ -287,6 +288,13 @@ def test_networks_that_do_not_fit_into_memory_are_refused_before_they_are_built(
     monkeypatch.setattr("gcc.training.loop.teacher_networks", lambda *arguments: pytest.fail("built"))
     monkeypatch.setattr("gcc.training.footprint.free_memory", lambda device: 1000)
     with pytest.raises(GccError, match=r"take 0\.0 GB, and 0\.0 GB are free: give lower `ngf"):
+        run.check()
+
+
+def test_a_generator_of_ones_own_that_does_not_fit_into_memory_is_not_told_to_lower_a_width_that_it_lacks(monkeypatch):
+    run = Compressor(generator=Translator(), task="paired", **settings_of("paired"))
+    monkeypatch.setattr("gcc.training.footprint.free_memory", lambda device: 1000)
+    with pytest.raises(GccError, match="are free: give a smaller generator, or a lower `ndf"):
         run.check()
 
 

@@ -183,7 +183,8 @@ FILES = {
     "data/cells": in_folders({".": 20}),
     "data/photographs": photographs,
     "pairs": PAIRS,
-    "outputs": PAIRS,
+    "outputs": in_folders({"A/train": 10, "B/train": 10}, 40, 40),
+    "collected": in_folders({"trainA": 10, "trainB": 10}),
     "scans": scans,
     "cityscapes": cityscapes,
     "CelebA": lambda root: [images(root, 20), images(root / "held-out", 4)],
@@ -251,8 +252,8 @@ def tiny(words):
     if words[0] == "sweep":
         # Every --budget is a student.
         words = [word for number, word in enumerate(words) if "--budget" not in words[max(0, number - 1) : number + 1]]
-    if "--teacher" in words:
-        # A teacher brings its recipe.
+    if {"--teacher", "--generator"} & {*words}:
+        # A teacher brings its recipe, and a generator of the reader's own has that of its task.
         fields = {"size": 32, "epochs": 2, "batch_size": 4, "budget": "60%"}
     elif "ms@" in budget:
         fields = TINY[arch] | WIDE | {"budget": reachable(budget)}

@@ -188,7 +188,7 @@ def _parse_family(config: Any, environment: Mapping[str, str], factory: Factory 
     if registry is TASKS:
         return TASKS.load(arch).described(_parse_mapping(NETWORKS, config[NETWORKS]), factory)
     if factory is not None:
-        raise ArtifactError(f"{arch} is an installed architecture, which needs no factory: leave it out")
+        raise ArtifactError(f"{arch} is an installed architecture, which needs no `factory`: leave it out")
     return ARCHITECTURES.load(arch)
 
 

@@ -309,9 +309,22 @@ def require_inputs(options: Mapping[str, Any]) -> None:
         GccError: one does not exist.
     """
     for name in PATH_OPTIONS:
-        path = options.get(name)
-        if path and not is_address(path) and not Path(path).exists():
-            raise GccError(f"{flag(name)} {path}: there is no such file or folder")
+        if path := options.get(name):
+            require_existing(path, f"{flag(name)} {path}")
+
+
+def require_existing(path: str | Path, given: str) -> None:
+    """Refuse the path of a file or folder that does not exist; an address of the Hugging Face Hub is none.
+
+    Args:
+        path: the path.
+        given: how the user gave it, for the message.
+
+    Raises:
+        GccError: it does not exist.
+    """
+    if not is_address(path) and not Path(path).exists():
+        raise GccError(f"{given}: there is no such file or folder; check the path, which starts in {Path.cwd()} unless it is absolute")
 
 
 def set_by_user(names: Collection[str]) -> set[str]:
@@ -422,7 +435,6 @@ def _own_teacher(options: Mapping[str, Any], settings: Mapping[str, Any]) -> Tea
     Raises:
         GccError: options are missing or exclude each other, or the generator cannot be used.
     """
-    from gcc.custom.own_code import generator_at
     from gcc.training.teacher import Teacher
 
     file, code, task, arch = (options[name] for name in ("teacher", "generator", "task", "arch"))
@@ -444,7 +456,7 @@ def _own_teacher(options: Mapping[str, Any], settings: Mapping[str, Any]) -> Tea
         import torch
 
         given["example"] = torch.zeros(shape_of(options["example"]))
-    return Teacher.of(generator_at(code, Path(file) if file else None), task, file=file, **given, **fields)
+    return Teacher.of_code(code, task, file, **given, **fields)
 
 
 def parse_weights(files: Iterable[str]) -> dict[str, str]:

@@ -202,8 +202,6 @@ def budget(context: RunContext, widths: Mapping[str, Widths]) -> Finding:
 
 def memory(run: Compressor, widths: dict[str, Widths]) -> Finding:
     """Compare the memory that the tensors of a step need with the free memory."""
-    if run.context.architecture.describe_networks():
-        return Finding("memory", "warning", "not estimated for a generator that belongs to no family: try a run of few --steps")
     try:
         needs = bytes_of_step(run, widths)
     except GccError:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from gcc.cli.help_pages import Command
-from gcc.cli.options import PATH, field_option, require_inputs, teacher_and_settings
+from gcc.cli.options import PATH, field_option, require_existing, teacher_and_settings
 
 
 @click.command("prune", cls=Command, example="gcc prune RealESRGAN_x4plus.pth --budget 50% --out pruned")
@@ -37,7 +37,8 @@ def command(
     """
     if teacher is None and generator is None:
         raise click.UsageError("give a file of weights, or a generator of your own with --generator")
-    require_inputs({"teacher": teacher})
+    if teacher is not None:
+        require_existing(teacher, f"FILE {teacher}")
     from gcc.cli.tables import comparison_table, printer
     from gcc.training.prune_teacher import prune_teacher
 

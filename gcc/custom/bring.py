@@ -24,9 +24,6 @@ SHAPE_FIELDS = ("size", "image_width", "cost_size", "input_nc", "output_nc")
 """The recipe fields that decide the shape of an example."""
 FACTS = {"scale", "z_dim"}
 """The recipe fields that the generator decides."""
-FROZEN: dict[str, Any] = {"train_teacher": False, "lambda_distill_d": 0.0, "lambda_global": 0.0}
-"""The recipe of a teacher without a discriminator: it stays as it is, and no loss reads its discriminator. Trained on against a new one, a
-good teacher becomes worse before the two are in balance."""
 
 
 def family_for(
@@ -98,7 +95,7 @@ def family_for(
     for name in FACTS & found.keys() & settings.keys():
         if str(settings[name]) != str(found[name]):
             raise GccError(f"{name} = {settings[name]}: the generator's is {found[name]}: leave it out")
-    return family.of(networks), found | (FROZEN if discriminator is None else {})
+    return family.of(networks), found
 
 
 def with_discriminator(family: type[CustomGAN[Any]], discriminator: nn.Module) -> type[CustomGAN[Any]]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gcc.custom.zoo import ZooNetwork
-from gcc.errors import ArtifactError, GccError
+from gcc.errors import ArtifactError, GccError, abridged
 from gcc.models.calls import Arguments, copy_of, located_errors, shapes_of
 from gcc.models.gate import load_ungated
 from gcc.models.modules import evaluating
@@ -102,12 +102,21 @@ class CustomNetworks:
         """
         inputs = (self._random_input(),)
         with torch.device("cpu"):
-            followed = _followed(self.generator, inputs)
+            generator = self.generator
+            try:
+                followed = _followed(generator, inputs)
+            except GccError as error:
+                raise (self._other_generator(str(error)) if self.known_channels else error) from error
         channels = {one.group.name: one.group.channels for one in followed.channels}
         if self.known_channels and channels != self.known_channels:
-            raise ArtifactError(f"the factory makes a generator of other channels than {self.made_by}, which was saved: {channels}")
+            counts = ((name, channels.get(name, 0), self.known_channels.get(name, 0)) for name in {**self.known_channels, **channels})
+            different = (f"{name!r} has {now} channels instead of {saved}" for name, now, saved in counts if now != saved)
+            raise self._other_generator(abridged(different))
         self._require_any_batch(followed.narrowed(self._shapes, channels))
         return followed
+
+    def _other_generator(self, reason: str) -> ArtifactError:
+        return ArtifactError(f"this is not {self.made_by}, which was saved: {reason}; give what made that one as `factory`")
 
     def _require_any_batch(self, network: nn.Module) -> None:
         """Refuse a generator, on the meta device, that runs on single samples only.

@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from gcc.artifacts.config import Factory
@@ -15,7 +16,7 @@ from gcc.errors import GccError, first_line
 from gcc.utils.seeds import seeded
 from gcc.utils.weights import read_matching
 
-FORM = "expected MODULE:NAME, a class or function that makes the full generator, such as my_package.models:Generator"
+FORM = "expected MODULE:NAME, a class or function that makes the full generator without arguments, such as my_package.models:Generator"
 
 
 def factory_at(path: str) -> Factory:
@@ -27,6 +28,8 @@ def factory_at(path: str) -> Factory:
         GccError: the path has another form, or the module cannot be imported, or does not have the name.
     """
     module_name, colon, name = path.partition(":")
+    if module_name.endswith(".py"):
+        raise GccError(f"generator {path!r} names a file, not a module: leave out .py, and write dots in place of slashes; {FORM}")
     if not (colon and name and all(part.isidentifier() for part in (*module_name.split("."), *name.split(".")))):
         raise GccError(f"generator {path!r}: {FORM}")
     here = os.getcwd()
@@ -57,8 +60,25 @@ def generator_at(path: str, weights: Path | None) -> nn.Module:
     Raises:
         GccError: it cannot be made, or the weights do not fit it.
     """
+    network = _made(path, 0)
+    if weights is not None:
+        network.load_state_dict(read_matching(weights, network.state_dict(), path))
+    return network
+
+
+def draws_weights(path: str) -> bool:
+    """Return whether the generator that a path makes has weights that its code draws; others are trained, or read from a file.
+
+    Raises:
+        GccError: it cannot be made.
+    """
+    first, second = (dict(_made(path, seed).named_parameters()) for seed in (0, 1))
+    return any(not torch.equal(parameter, second[name]) for name, parameter in first.items())
+
+
+def _made(path: str, seed: int) -> nn.Module:
     try:
-        with seeded(0, "generator"):
+        with seeded(seed, "generator"):
             network = factory_at(path)()
     except GccError:
         raise
@@ -66,6 +86,4 @@ def generator_at(path: str, weights: Path | None) -> nn.Module:
         raise GccError(f"generator {path!r} raised {type(error).__name__}: {first_line(error)}; {FORM}") from error
     if not isinstance(network, nn.Module):
         raise GccError(f"generator {path!r} returned {type(network).__name__}; {FORM}")
-    if weights is not None:
-        network.load_state_dict(read_matching(weights, network.state_dict(), path))
     return network

@@ -76,6 +76,7 @@ class CustomUnpairedRecipe(Recipe):
     decay_fraction: float = 0.5
     gan_mode: GanMode = "lsgan"
     lambda_d: float = 0.5
+    gamma_m: float = 10.0
     pool_size: int = 50
     start: Literal["fresh", "inherited"] = "inherited"
     image_width: int | None = None

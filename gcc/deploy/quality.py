@@ -122,9 +122,7 @@ def samples_of(artifact: Artifact, inputs: Inputs, calibration: str | Path | Non
     architecture = artifact.architecture
     if architecture.takes_noise:
         if calibration is not None:
-            raise GccError(
-                f"{artifact.folder} is a generator of the family {artifact.arch}, which takes noise, not images: leave `calibration` out"
-            )
+            raise GccError(f"{artifact.folder} is a generator of {artifact.arch}, which takes noise, not images: leave `calibration` out")
         noises = [noise(architecture, [number], seed=0) for number in range(2 * SAMPLES)]
         return Samples(noises[:SAMPLES], noises[SAMPLES:], None, f"{SAMPLES} inputs of noise that the ranges were not measured on")
     if calibration is not None:

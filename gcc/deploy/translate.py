@@ -77,7 +77,7 @@ def translate(
     artifact = single_generator(read(student, factory=factory))
     architecture = artifact.architecture
     if architecture.takes_noise:
-        raise GccError(f"{student} is a generator of the family {artifact.arch}, which takes noise, not images: use gcc generate")
+        raise GccError(f"{student} is a generator of {artifact.arch}, which takes noise, not images: use gcc generate")
     on_device = choose_device(device)
     input_halves = InputHalves(artifact, pairs, None if range is None else parse_range(range))
     channels, value_range = input_halves.channels, input_halves.value_range

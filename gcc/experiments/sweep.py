@@ -123,7 +123,7 @@ class Sweep(RunGroup[dict[str, dict[str, Measurements]]]):
         if self.trains_teacher_first:
             folder = self.out / TEACHER
             yield Member("teacher", folder, self._trainer())
-            teacher = Teacher.load(folder / TEACHER)
+            teacher = Teacher.load(folder / TEACHER, self.teacher.factory)
         runs = {budget: self._compressor(teacher, budget) for budget in self.budgets}
         for budget in self.budgets:
             run = runs.pop(budget)

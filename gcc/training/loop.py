@@ -13,7 +13,7 @@ import torch
 
 from gcc.artifacts.config import Role
 from gcc.artifacts.metrics_log import Phase
-from gcc.errors import GccError, RecipeError, RunError, TrainingError, first_line
+from gcc.errors import GccError, RecipeError, RecipeWarning, RunError, TrainingError, first_line
 from gcc.models.modules import Widths
 from gcc.recipe import Recipe
 from gcc.registry import Architecture
@@ -33,6 +33,7 @@ from gcc.training.range_check import require_right_range
 from gcc.training.result import Result
 from gcc.training.step_runner import TrainingStep
 from gcc.utils.notebook import html_table
+from gcc.utils.renamed import warn_user
 from gcc.utils.seeds import derive_seed, random_states, restore_random
 from gcc.utils.state_tree import on_device
 
@@ -198,7 +199,7 @@ class TrainingLoop(abc.ABC):
         require_right_range(self.architecture, generators, self.context.data.test)
 
     def run(self, watch: Callable[[Step], None] = no_callback, *, progress: bool | None = None) -> Result:
-        """Train to the end, and return the result.
+        """Train to the end, and return the result. What `plan` warns of is a Python warning (`RecipeWarning`).
 
         Args:
             watch: called after every step.
@@ -208,6 +209,8 @@ class TrainingLoop(abc.ABC):
             GccError: what `check` refuses, or training failed.
         """
         self.check()
+        if self.context.ranks.is_main_process and (warning := self.plan().get("warning")):
+            warn_user(warning, RecipeWarning)
         with ProgressDisplay(console_for(progress if self.context.ranks.is_main_process else False)) as display:
             for step in self.steps():
                 display.update(step, self.history.latest)

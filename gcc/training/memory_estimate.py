@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy, deepcopy
+from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from gcc.data.loader import Loader
 from gcc.models.modules import Widths
-from gcc.registry import Batch, Networks
+from gcc.registry import Architecture, Batch, Gate, Networks, no_gate
 from gcc.training.context import RunContext, Stream
 from gcc.training.loss_tree import LossTree
 from gcc.training.precision import ExecutionConfig
 from gcc.training.teacher import Teacher
-from gcc.training.teacher_networks import Untrained
+from gcc.training.teacher_networks import TeacherNetworks, Untrained
 
 
 class Cooperation(Protocol):
@@ -77,12 +79,34 @@ def _fake_context(context: RunContext) -> RunContext:
     """Return a copy of a context whose networks have no values."""
     cpu, dtype = torch.device("cpu"), context.execution.dtype
     fake = copy(context)
-    fake.device, fake.teacher = cpu, Teacher(context.arch, context.teacher.settings, Untrained(context.arch))
+    fake.device, fake.architecture = cpu, _without_values(context.architecture)
+    fake.teacher = Teacher(context.arch, context.teacher.settings, Unloaded(context.arch, context.teacher.networks))
     # A gradient scaler looks at values. bfloat16 takes as much memory as float16, and needs none.
     fake.execution = FakeExecution(cpu, torch.bfloat16 if dtype == torch.float16 else dtype, micro_batch=context.execution.micro_batch)
     fake.auxiliary = _on_cpu(context.auxiliary)
     fake.distiller_networks = {name: _on_cpu(networks) for name, networks in context.distiller_networks.items()}
     return fake
+
+
+def _without_values(architecture: Architecture[Any]) -> Architecture[Any]:
+    """Return a family whose networks, if they are built among fake tensors, are fake too."""
+
+    class WithoutValues(type(architecture)):  # type: ignore[misc]
+        def build_generator(self, widths: Mapping[str, int]) -> nn.Module:
+            return _built_without_values(partial(super().build_generator, widths))
+
+        def build_discriminator(self, gate: Gate = no_gate) -> nn.Module:
+            return _built_without_values(partial(super().build_discriminator, gate))
+
+    return WithoutValues(architecture.recipe)
+
+
+def _built_without_values(build: Callable[[], nn.Module]) -> nn.Module:
+    """Return a network of fake tensors, or on the meta device if that is the default."""
+    # A generator that a user brings is copied, and fake tensors cannot be.
+    with unset_fake_temporarily(), torch.device("meta"):
+        network = build()
+    return network if torch.get_default_device().type == "meta" else network.to_empty(device="cpu")
 
 
 def _on_cpu(networks: Networks) -> Networks:
@@ -120,6 +144,25 @@ class MemoryTracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _add(self, count: int) -> None:
         self.now += count
         self.peak = max(self.peak, self.now)
+
+
+@dataclass(frozen=True)
+class Unloaded(Untrained):
+    """The networks of a teacher, whose weights are not loaded.
+
+    Attributes:
+        given: the networks.
+    """
+
+    given: TeacherNetworks
+
+    @property
+    def family(self) -> type[Architecture[Any]]:
+        return self.given.family
+
+    @property
+    def has_discriminators(self) -> bool:
+        return self.given.has_discriminators
 
 
 class FakeExecution(ExecutionConfig):

@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from gcc.artifacts.model import read, resolve_location
 from gcc.custom.bring import family_for, with_discriminator
 from gcc.custom.gan import CustomGAN
+from gcc.custom.own_code import draws_weights, generator_at
 from gcc.custom.zoo import VALUE_RANGE, read_zoo_model
 from gcc.errors import ArtifactError, RecipeError
 from gcc.models.value_range import USUAL
 from gcc.pruning.prune_width import width_for_budget
 from gcc.recipe import LENGTH_FIELDS, Recipe, changed, renamed, with_size_fields
 from gcc.registry import ARCHITECTURES, Architecture, Networks
-from gcc.training.teacher_networks import Own, Saved, TeacherNetworks, Untrained
+from gcc.training.teacher_networks import New, Own, Saved, TeacherNetworks, Untrained
 from gcc.utils.arguments import checked_arguments
 from gcc.utils.notebook import html_table
 
@@ -115,7 +116,41 @@ class Teacher:
             gates=gates,
             settings=settings,
         )
-        return cls(task, {**found, **settings}, Own(family, None if file is None else Path(file)))
+        networks = Own(family, None if file is None else Path(file))
+        return cls(task, {**found, **networks.settings, **settings}, networks)
+
+    @classmethod
+    @checked_arguments
+    def of_code(
+        cls,
+        path: str,
+        task: str,
+        file: str | Path | None = None,
+        *,
+        example: Tensor | None = None,
+        value_range: str | Sequence[float] = USUAL,
+        **settings: Any,
+    ) -> Teacher:
+        """Return a teacher whose generator the code at a path makes, such as `my_package.models:Generator`.
+
+        Without a file, weights that the code draws are those of a new network, which trains along with the student, as a family's does.
+
+        Args:
+            path: module and name of the class or function; never one from a file.
+            task: what the generator does, as for `of`.
+            file: its trained weights.
+            example: as for `of`.
+            value_range: as for `of`.
+            settings: recipe fields.
+
+        Raises:
+            GccError: the generator cannot be made, the weights do not fit it, or it does not fit the task.
+        """
+        file = None if file is None else Path(file)
+        generator = generator_at(path, file)
+        family, found = family_for(task, generator, example=example, value_range=value_range, settings=settings)
+        networks = New(family) if file is None and draws_weights(path) else Own(family, file)
+        return cls(task, {**found, **networks.settings, **settings}, networks)
 
     @classmethod
     @checked_arguments
@@ -135,7 +170,8 @@ class Teacher:
         model = read_zoo_model(Path(file), key)
         example = torch.zeros(1, model.channels, model.size, model.size)
         family, found = family_for(task, model.network, example=example, value_range=VALUE_RANGE, zoo=model.description, settings=settings)
-        return cls(task, {**found, **settings}, Own(family, Path(file)))
+        networks = Own(family, Path(file))
+        return cls(task, {**found, **networks.settings, **settings}, networks)
 
     @classmethod
     @checked_arguments

@@ -19,6 +19,10 @@ from gcc.recipe import Recipe
 from gcc.registry import ARCHITECTURES, Architecture, Networks
 from gcc.utils.weights import digest_of_tensors, short_sha256
 
+FROZEN: Mapping[str, Any] = {"train_teacher": False, "lambda_distill_d": 0.0, "lambda_global": 0.0}
+"""The recipe of a trained teacher without a discriminator: it stays as it is, and no loss reads its discriminator. Trained on against a new
+one, a good teacher becomes worse before the two are in balance."""
+
 
 class TeacherNetworks(abc.ABC):
     """The networks that a teacher starts with."""
@@ -234,6 +238,11 @@ class Own(TeacherNetworks):
     def source_of(self, name: str) -> str:
         return str(self.file) if self.file and name == "generator" else name
 
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The recipe fields that follow from what the user brings."""
+        return {} if self.has_discriminators else FROZEN
+
     def describe(self, arch: str, width: int) -> str:
         return f"{self.family.networks.made_by}, {arch}"
 
@@ -242,3 +251,19 @@ class Own(TeacherNetworks):
 
     def load_into(self, generators: Networks, discriminators: Networks) -> None:
         self.family.networks.load_into(generators["G"], discriminators["D"])
+
+
+class New(Own):
+    """Networks that a user's code makes with weights that it draws, which nobody has trained."""
+
+    @property
+    def origin(self) -> str:
+        return "not pretrained"
+
+    @property
+    def is_trained(self) -> bool:
+        return False
+
+    @property
+    def has_discriminators(self) -> bool:
+        return True

@@ -11,6 +11,12 @@ from torch import nn
 class Generator(nn.Sequential):
     def __init__(self):
         super().__init__(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 3, 3, padding=1), nn.Tanh())
+
+def trained():
+    network = Generator()
+    for parameter in network.parameters():
+        parameter.data.fill_(0.1)
+    return network
 """
 SHORT = ("--size", "32", "--steps", "2", "--batch-size", "2", "--budget", "60%", "--set", "ndf=4", "--device", "cpu")
 
@@ -40,6 +46,22 @@ def test_code_that_a_file_names_is_not_imported(folder):
     assert run("inspect", "run/student", *typed).exit_code == 0
     ran = run("compress", *typed, "--task", "paired", *SHORT[:6], "--set", "ndf=4", "--student", "run/student", "--out", "again")
     assert ran.exit_code == 0, ran.output
+
+
+def test_a_network_that_nobody_has_trained_is_no_teacher_as_given(folder):
+    train = ("train", "--task", "paired", *(word for word in SHORT if word not in ("--budget", "60%")))
+    ran = run(*train, "--generator", "typed_nets:Generator", "--out", "new")
+    assert ran.exit_code == 0 and "teacher" in ran.output and "as given" not in ran.output, ran.output
+    ran = run(*train, "--generator", "typed_nets:trained", "--out", "further")
+    assert ran.exit_code == 0 and "teacher (as given)" in ran.output, ran.output
+
+
+def test_a_network_that_nobody_has_trained_trains_along(folder):
+    words = ("compress", "--task", "paired", *SHORT, "--dry-run")
+    new = run(*words, "--generator", "typed_nets:Generator")
+    assert new.exit_code == 0 and "stays as it is" not in new.output and "train_teacher = true" in new.output, new.output
+    trained = run(*words, "--generator", "typed_nets:trained")
+    assert trained.exit_code == 0 and "stays as it is, and no loss reads its discriminator" in trained.output, trained.output
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from spandrel.architectures.Compact import Compact
 
 from gcc import Compressor, Teacher
 from gcc.cli import main
@@ -171,13 +172,18 @@ def test_memory_is_unknown_for_a_family_that_reads_values(monkeypatch):
     check({"memory": doctor.memory(run, run.reachable_widths())}, "memory", "warning", "unknown (")
 
 
-def test_a_generator_of_ones_own_is_named_and_its_memory_is_not_estimated():
-    run = Compressor(generator=Translator(), task="paired", size=32, device="cpu")
+def test_a_generator_of_ones_own_is_named_and_its_memory_is_estimated():
+    run = Compressor(generator=Translator(), task="paired", size=32, budget="50%", device="cpu")
     text = doctor.weights_of_teacher(run.context).text
     assert text.startswith("tests.helpers.custom_toys.Translator, paired: ") and text.endswith("parameters, as given")
-    assert doctor.memory(run, {}) == doctor.Finding(
-        "memory", "warning", "not estimated for a generator that belongs to no family: try a run of few --steps"
-    )
+    check({"memory": doctor.memory(run, run.reachable_widths())}, "memory", "ok", "the tensors of a step need up to 0.")
+
+
+def test_the_memory_of_a_restoration_network_is_estimated(tmp_path):
+    network = Compact(num_in_ch=3, num_out_ch=3, num_feat=8, num_conv=2, upscale=2)
+    torch.save(network.state_dict(), tmp_path / "network.pth")
+    run = Compressor(Teacher.of_file(tmp_path / "network.pth"), size=32, batch_size=4, budget="50%", device="cpu")
+    check({"memory": doctor.memory(run, run.reachable_widths())}, "memory", "ok")
 
 
 def test_free_disk_space_is_compared_with_what_the_run_writes(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from gcc.custom.description import FIELDS, describe, parse
 from gcc.custom.tasks import Paired
 from gcc.errors import ArtifactError
 from gcc.training.teacher import Teacher
-from tests.helpers.custom_toys import Translator
+from tests.helpers.custom_toys import Painter, Translator
 
 NETWORKS = Teacher.of(Translator(), "paired", size=16, value_range=(0, 255)).family.networks
 DESCRIPTION = describe(NETWORKS)
@@ -72,7 +72,8 @@ def test_any_value_is_read_or_refused(field, value):
 @pytest.mark.parametrize(
     ("factory", "message"),
     [
-        (lambda: Translator(4), "the factory makes a generator of other channels than .*Translator, which was saved"),
+        (lambda: Translator(4), "Translator, which was saved: .* has 4 channels instead of 8.*; give what made that one as `factory`"),
+        (Painter, r"Translator, which was saved: layer 'network.0' \(ConvTranspose2d\): .*; give what made that one as `factory`"),
         (lambda: 3, "factory returned int"),
         (lambda: 1 / 0, "factory: ZeroDivisionError"),
     ],

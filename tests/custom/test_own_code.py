@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gcc.custom.own_code import factory_at, generator_at
+from gcc.custom.own_code import draws_weights, factory_at, generator_at
 from gcc.errors import GccError
 
 CODE = """
@@ -15,6 +15,11 @@ class Table:
     Own = Own
 def fails():
     raise ValueError("no data\\nat all")
+def trained():
+    network = Own()
+    for parameter in network.parameters():
+        parameter.data.fill_(0.1)
+    return network
 number = 3
 def strange():
     return 3
@@ -45,11 +50,16 @@ def test_weights_that_the_code_draws_are_the_same_every_time(code):
     assert torch.equal(state, torch.get_rng_state())
 
 
+def test_weights_that_code_draws_are_told_from_those_that_it_brings(code):
+    assert draws_weights("own_nets:Own") and not draws_weights("own_nets:trained")
+
+
 @pytest.mark.parametrize(
     ("path", "message"),
     [
         ("own_nets", "expected MODULE:NAME"),
         ("own_nets:", "expected MODULE:NAME"),
+        ("own_nets.py:Own", "names a file, not a module: leave out .py"),
         ("../own_nets:Own", "expected MODULE:NAME"),
         ("own_nets:Nothing", "own_nets has no Nothing"),
         ("own_missing:Own", "own_missing cannot be imported: ModuleNotFoundError"),

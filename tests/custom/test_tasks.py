@@ -39,6 +39,11 @@ def test_the_contract_of_families_holds(task):
     testing.check_inputs(family)
 
 
+def test_features_weigh_more_where_no_loss_compares_images():
+    weights = {task: TASKS.load(task).published().gamma_m for task in CUSTOM}
+    assert weights == {"paired": 1.0, "unpaired": 10.0, "super-resolution": 0.1, "noise": 1.0}
+
+
 @pytest.mark.parametrize("task", CUSTOM)
 def test_a_run_saves_a_student_that_its_class_loads_bit_equal(task, tmp_path):
     generator = seeded(task)

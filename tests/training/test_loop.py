@@ -3,7 +3,7 @@
 import pytest
 
 from gcc import Compressor, Teacher
-from gcc.errors import GccError
+from gcc.errors import GccError, RecipeWarning
 from gcc.training.teacher_trainer import Trainer
 from tests.helpers.families import TINY
 
@@ -33,3 +33,12 @@ def test_a_teacher_that_stays_as_it_is_is_not_trained(tmp_path):
 def test_the_plan_says_if_the_dataset_is_smaller_than_a_batch(batch_size, text, few_pairs):
     run = Trainer(Teacher.create("pix2pix"), few_pairs, **TINY["pix2pix"] | {"batch_size": batch_size})
     assert run.plan()["training"].endswith(f"epochs of 1 step, {text}")
+
+
+def test_what_the_plan_warns_of_is_a_warning_of_python_as_the_run_starts():
+    run = Compressor(Teacher.create("pix2pix"), **TINY["pix2pix"] | {"lr_alpha": 1e-5})
+    seen = []
+    with pytest.warns(RecipeWarning, match="no channel of the student's discriminator will switch off.*give `lr_alpha=") as warned:
+        run.run(seen.append)
+    assert [str(one.message) for one in warned if one.category is RecipeWarning] == [run.plan()["warning"]] and seen
+    assert warned[0].filename == __file__

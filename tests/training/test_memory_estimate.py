@@ -5,10 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
-from gcc import Compressor, Teacher
+from gcc import Compressor, Teacher, Trainer
 from gcc.training.context import Stream
 from gcc.training.memory_estimate import MemoryTracker, bytes_of_step, fake_tensors
 from gcc.training.precision import ExecutionConfig
+from tests.helpers.custom_toys import CUSTOM, Critic, Translator, settings_of
 from tests.helpers.families import TINY
 
 
@@ -41,20 +42,25 @@ def test_nothing_is_computed():
     assert tracker.peak == 4 << 40
 
 
+def bytes_of_real_step(run, widths):
+    """Return the most bytes that the tensors of a step hold, measured."""
+    run.widths, run.context.execution, run.epoch = widths, ExecutionConfig(torch.device("cpu")), 1
+    with MemoryTracker() as tracker:
+        run.reinitialize()
+        for _ in range(2):
+            first, second = (next(run.context.batches(stream, 1)) for stream in (Stream.TRAIN, Stream.ALPHA))
+            run.cooperate(first, second)
+    return tracker.peak
+
+
 @pytest.mark.parametrize("arch", TINY)
 def test_the_estimate_of_a_step_is_what_a_real_step_takes(arch, small_worlds):
     run = Compressor(Teacher.create(arch), reference=True, **TINY[arch])
     widths = run.reachable_widths()
     estimate = bytes_of_step(run, widths)
     assert not run.pairs
-    run.widths, run.context.execution = widths, ExecutionConfig(torch.device("cpu"))
-    run.epoch = 1
-    with MemoryTracker() as tracker:
-        run.reinitialize()
-        for _ in range(2):
-            first, second = (next(run.context.batches(stream, 1)) for stream in (Stream.TRAIN, Stream.ALPHA))
-            run.cooperate(first, second)
-    assert estimate == pytest.approx(tracker.peak, rel=0.1)
+    measured = bytes_of_real_step(run, widths)
+    assert estimate == pytest.approx(measured, rel=0.1)
     weights = sum(
         p.numel()
         for pair in run.pairs.values()
@@ -62,6 +68,25 @@ def test_the_estimate_of_a_step_is_what_a_real_step_takes(arch, small_worlds):
         for p in net.parameters()
     )
     assert estimate > 3 * 4 * weights  # with Adam's moments
+
+
+@pytest.mark.parametrize(("task", "discriminator"), [*((task, None) for task in CUSTOM), ("paired", Critic())])
+def test_networks_of_ones_own_are_estimated_too(task, discriminator):
+    generator, _, data = CUSTOM[task]
+    own = {} if discriminator is None else {"discriminator": discriminator}
+    run = Compressor(generator=generator(), task=task, data=data, reference=True, **own, **settings_of(task))
+    widths = run.reachable_widths()
+    estimate = bytes_of_step(run, widths)
+    assert estimate == pytest.approx(bytes_of_real_step(run, widths), rel=0.1)
+
+
+def test_a_saved_teacher_of_ones_own_code_is_estimated_too(tmp_path):
+    settings = settings_of("paired")
+    Trainer(generator=Translator(), task="paired", **settings).run().save(tmp_path)
+    run = Compressor(Teacher.load(tmp_path / "teacher", Translator), reference=True, **settings)
+    widths = run.reachable_widths()
+    estimate = bytes_of_step(run, widths)
+    assert estimate == pytest.approx(bytes_of_real_step(run, widths), rel=0.1)
 
 
 def test_the_estimate_does_not_depend_on_the_size_of_photographs_that_are_cropped(tmp_path):
