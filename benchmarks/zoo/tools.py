@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,10 @@ from .macs import products, total
 
 SEARCH_STEPS = 8
 """Ratios that are tried for tools that take a ratio of channels instead of a budget."""
+KIRIGAMI_STEP = 8
+"""Channels that torch-kirigami removes at once, where the width is a multiple of it."""
+KIRIGAMI_SEARCH_STEPS = 4
+"""Ratios that are tried for torch-kirigami, whose search takes most of its time."""
 
 
 def ours(network: nn.Module, inputs: tuple[Any, ...]) -> nn.Module:
@@ -37,35 +42,40 @@ def torch_pruning(network: nn.Module, inputs: tuple[Any, ...]) -> nn.Module:
         ).step()
         return smaller
 
-    return half_by_ratio(network, inputs, pruned)
+    return half_by_ratio(network, inputs, pruned, SEARCH_STEPS)
 
 
 def torch_kirigami(network: nn.Module, inputs: tuple[Any, ...]) -> nn.Module:
-    """Prune by magnitude to a share of the parameters."""
+    """Prune by magnitude to a share of the parameters, in steps of channels that make its search several times faster."""
     from torch_kirigami import DependencyGraph
-    from torch_kirigami.pruning import Greedy, GroupMagnitude, ParameterBudget, Pruner
+    from torch_kirigami.pruning import Granularity, Greedy, GroupMagnitude, ParameterBudget, Pruner
 
     parameters = sum(parameter.numel() for parameter in network.parameters())
+    analyzed = copied(network)
+    graph = DependencyGraph.build(analyzed, args=inputs)
+    axes = Pruner(analyzed, graph=graph).discover_candidates().channel_axes
+    steps = {axis.tensor.paths[0].rpartition(".")[0]: math.gcd(KIRIGAMI_STEP, axis.tensor.shape[axis.dim]) for axis in axes}
+    pruner = Pruner(analyzed, graph=graph, granularity=Granularity(by_path=steps))
+    candidates = pruner.discover_candidates()
 
     def pruned(ratio: float) -> nn.Module:
-        smaller = copied(network)
-        pruner = Pruner(smaller, graph=DependencyGraph.build(smaller, args=inputs))
         budget = ParameterBudget(max_params=int((1 - ratio) * parameters))
-        smaller, _ = pruner.prune(pruner.discover_candidates(), budget=budget, strategy=Greedy(GroupMagnitude(p=1)))
+        plan = pruner.plan(candidates, budget=budget, strategy=Greedy(GroupMagnitude(p=1)))
+        smaller, _ = Pruner(copied(network)).apply(plan)
         return smaller
 
-    return half_by_ratio(network, inputs, pruned)
+    return half_by_ratio(network, inputs, pruned, KIRIGAMI_SEARCH_STEPS)
 
 
-def half_by_ratio(network: nn.Module, inputs: tuple[Any, ...], pruned: Callable[[float], nn.Module]) -> nn.Module:
-    """Return the largest network within half the multiply-accumulates that a bisection over ratios of channels finds.
+def half_by_ratio(network: nn.Module, inputs: tuple[Any, ...], pruned: Callable[[float], nn.Module], steps: int) -> nn.Module:
+    """Return the largest network within half the multiply-accumulates that a bisection over ratios finds.
 
     Raises:
         ValueError: none of the ratios reaches half.
     """
     full = total(products(copied(network), inputs))
     low, high, best = 0.0, 1.0, None
-    for _ in range(SEARCH_STEPS):
+    for _ in range(steps):
         ratio = (low + high) / 2
         smaller = pruned(ratio)
         if total(products(smaller, inputs)) <= full / 2:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import linecache
 import traceback
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -19,6 +20,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from gcc.errors import GccError, first_line
 from gcc.models.modules import tensors_of
+from gcc.utils.garbage import without_collection
 
 Arguments = tuple[Any, ...]
 """The positional arguments of a network: tensors, constants, and containers of these."""
@@ -126,8 +128,13 @@ def _copied(network: nn.Module, copied: dict[int, Any]) -> nn.Module:
         for tensor in tensors_in(attributes):
             if not tensor.is_leaf:
                 copied.setdefault(id(tensor), tensor.detach().clone())
+        # A layer has a dozen tables of hooks, mostly empty, for each of which deepcopy would take as long as for a weight.
+        for table in attributes:
+            if type(table) is OrderedDict and not table:
+                copied.setdefault(id(table), OrderedDict())
     try:
-        return deepcopy(network, copied)
+        with without_collection():
+            return deepcopy(network, copied)
     except Exception as error:  # A user's attributes can raise anything.
         raise GccError(f"the network ({type(network).__name__}) cannot be copied: {error}; remove the attribute that holds it") from error
 

@@ -26,6 +26,7 @@ from gcc.errors import GccError
 from gcc.models.assertions import PassedAssertions
 from gcc.models.calls import by_argument, copies, copy_of, describe_shapes, is_from_torch, located_errors
 from gcc.pruning.graph.rules import RULES
+from gcc.utils.garbage import without_collection
 
 SIZE_CHECKS = ("_assert_scalar", "sym_constrain_range", "sym_constrain_range_for_size")
 """Operators that check sizes which are variables."""
@@ -191,9 +192,9 @@ def _silenced() -> Iterator[None]:
 
 @contextmanager
 def _economical() -> Iterator[None]:
-    """Spare torch.export work: code of graphs that change again, and proofs of whether each variable size can be 0 or 1."""
+    """Spare torch.export work: code of graphs that change again, proofs of whether each variable size can be 0 or 1, and collections."""
     settings: Any = _config
-    with _use_lazy_graph_module(True), settings.patch(backed_size_oblivious=True):
+    with _use_lazy_graph_module(True), settings.patch(backed_size_oblivious=True), without_collection():
         yield
 
 

@@ -17,7 +17,16 @@ from gcc.models.calls import Arguments, copies, copy_of, describe_shapes, locate
 from gcc.pruning.graph.aten_graph import Graph
 from gcc.pruning.graph.graph_form import OtherSizesError, PrunedGraph
 from gcc.pruning.graph.masked import CallArguments, Candidate, Reference, repeatable, takes_numbers
-from gcc.pruning.graph.verify import NO_CONSTANTS, TOLERANCE, compare, largest_difference, outputs_of, random_samples, require_same_graph
+from gcc.pruning.graph.verify import (
+    NO_CONSTANTS,
+    TOLERANCE,
+    are_close,
+    compare,
+    largest_difference,
+    outputs_of,
+    random_samples,
+    require_same_graph,
+)
 
 STRETCHES = ((1.5, 1), (2, 1), (2, 2))
 """By how much the height and the width of the example grow; the first that the full network takes is compared."""
@@ -35,16 +44,45 @@ def require_equal_elsewhere(candidate: Candidate, comparable: Candidate) -> None
     """
     full, small = comparable.network, comparable.smaller
     _require_same_batches(full, small, candidate.inputs)
-    samples = next((one for one in _other_sizes(random_samples(candidate.inputs)) if _runs(full, one) and _takes(small, one)), None)
-    if samples is None:
-        return
+    for samples in _other_sizes(random_samples(candidate.inputs)):
+        expected = _outputs_if_it_runs(full, samples)
+        if expected is not None and _takes(small, samples):
+            _require_equal_on(samples, expected, candidate, comparable)
+            return
+
+
+def _require_equal_on(samples: Arguments, expected: Sequence[Tensor], candidate: Candidate, comparable: Candidate) -> None:
+    """Compare two networks on other arguments than the example.
+
+    Args:
+        samples: the arguments.
+        expected: the outputs of the full network with comparable weights.
+        candidate: both networks.
+        comparable: the same with random weights, see `with_random_weights`.
+
+    Raises:
+        GccError: the smaller network fails, or returns something else than the full one without the removed channels.
+    """
+    full, small, reference = comparable.network, comparable.smaller, candidate.reference
     prefix = f"on inputs of {describe_shapes(samples)}, "
-    expected, outputs = outputs_of(full, samples), _outputs_of_smaller(small, samples, prefix)
+    outputs = _outputs_of_smaller(small, samples, prefix)
     if _shapes(outputs) != _shapes(expected):
         raise GccError(f"{prefix}the pruned generator returns {_shapes(outputs)}, expected {_shapes(expected)}: {NO_CONSTANTS}")
-    other = carried_over(candidate.reference, candidate.network, candidate.smaller, samples, prefix)
+    other = (
+        reference
+        if _is_described(full, reference, samples, expected)
+        else carried_over(reference, candidate.network, candidate.smaller, samples, prefix)
+    )
     if other is not None:
         compare(other, full, small, samples, prefix)
+
+
+def _is_described(full: nn.Module, reference: Reference, samples: Arguments, expected: Sequence[Tensor]) -> bool:
+    """Return whether the graph of the example computes what the full network returns for other arguments: its sizes are no constants."""
+    with suppress(GccError):
+        outputs, _ = reference.unmasked().run(full, samples)
+        return are_close(outputs, expected)
+    return False
 
 
 def carried_over(
@@ -126,11 +164,12 @@ def _require_same_batches(full: nn.Module, small: nn.Module, inputs: Arguments) 
     """
     halves = [random_samples(inputs, seed) for seed in range(2)]
     batch = tree_map(lambda *items: torch.cat(items) if isinstance(items[0], Tensor) and items[0].ndim else items[0], *halves)
-    if not _runs(full, batch) or not _takes(small, batch):
+    expected = _outputs_if_it_runs(full, batch)
+    if expected is None or not _takes(small, batch):
         return
     prefix = f"on inputs of {describe_shapes(batch)}, "
     outputs = _outputs_of_smaller(small, batch, prefix)
-    if _are_joined(outputs_of(full, batch), full, halves) and not _are_joined(outputs, small, halves):
+    if _are_joined(expected, full, halves) and not _are_joined(outputs, small, halves):
         raise GccError(f"{prefix}the pruned generator mixes samples, which the full one does not: {NO_CONSTANTS}")
 
 
@@ -158,12 +197,11 @@ def _stretched(tensor: Tensor, stretch: tuple[float, float]) -> Tensor:
     return tensor.contiguous()
 
 
-def _runs(network: nn.Module, samples: Arguments) -> bool:
+def _outputs_if_it_runs(network: nn.Module, samples: Arguments) -> list[Tensor] | None:
     # A user's module can raise anything.
     with suppress(Exception):
-        outputs_of(network, samples)
-        return True
-    return False
+        return outputs_of(network, samples)
+    return None
 
 
 def _takes(smaller: nn.Module, samples: Arguments) -> bool:

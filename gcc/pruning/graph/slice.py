@@ -44,10 +44,11 @@ def cut(trace: ChannelTrace, network: nn.Module, selection: Selection) -> nn.Mod
         widths = {selection.size(axis) for axis in axes}
         if len(widths) == 1:
             setattr(smaller.get_submodule(path), name, widths.pop())
-    with evaluating(smaller):
-        for path, layout in _weights(trace).items():
-            if path in weights:
-                restore(smaller.get_submodule(path), _shortened(weights[path], layout, selection))
+    if weights:
+        with evaluating(smaller):
+            for path, layout in _weights(trace).items():
+                if path in weights:
+                    restore(smaller.get_submodule(path), _shortened(weights[path], layout, selection))
     return smaller
 
 

@@ -204,6 +204,23 @@ def largest_difference(one: Tensor, other: Tensor) -> float:
     return float((one.double() - other.double()).abs().max()) if one.shape == other.shape else math.inf
 
 
+def are_close(ones: Sequence[Tensor], others: Sequence[Tensor], rounding: float = 0.0) -> bool:
+    """Return whether tensors are equal up to rounding.
+
+    Args:
+        ones: some tensors.
+        others: those that they are compared with.
+        rounding: share of the largest value of all that a tensor of zeros may differ by.
+    """
+    sizes = [float(other.double().abs().max()) if other.numel() else 0.0 for other in others]
+    noise = rounding * max(sizes, default=0.0)
+    return len(ones) == len(others) and all(
+        largest_difference(one, other) <= max(TOLERANCE * size, noise)
+        for one, other, size in zip(ones, others, sizes, strict=True)
+        if other.numel()
+    )
+
+
 def float64_copy(network: nn.Module) -> nn.Module:
     """Return a copy of a network in float64."""
     return copy_of(network).double()
