@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gcc.deploy.formats.graph import CallableModule, contiguous
-from gcc.deploy.formats.rewrites import without_output_padding
+from gcc.deploy.formats.rewrites import instance_norm_as_means, prelu_as_leaky, rewritten, transposed_as_plain
 from gcc.registry.runtime import Inputs, Precision, Runtime
 from gcc.utils.optional import needed
 from gcc.utils.silence import silenced
@@ -48,7 +48,7 @@ return run"""
         with needed(*EXTRA), silenced():
             import litert_torch
         # The converter stores the weights of one layer for another if they are not contiguous.
-        plain = without_output_padding(contiguous(network))
+        plain = rewritten(contiguous(network), transposed_as_plain, instance_norm_as_means, prelu_as_leaky)
         with silenced():
             litert_torch.convert(plain.eval(), (torch.zeros(1, *inputs.shape),)).export(str(path))
 
