@@ -80,7 +80,7 @@ class InterleavedTranspose2d(nn.Module):
         (rows, columns), (down, right), (height, width) = taps, layer.stride, layer.kernel_size
         kernel = pad(layer.weight.detach(), (0, columns * right - width, 0, rows * down - height))
         # (in, out, row tap, row, column tap, column) to (row, column, out, in, row tap, column tap), the last pixel first.
-        kernel = kernel.unflatten(3, (columns, right)).unflatten(2, (rows, down)).flip(2, 4).permute(3, 5, 1, 0, 2, 4)
+        kernel = kernel.reshape(*kernel.shape[:2], rows, down, columns, right).flip(2, 4).permute(3, 5, 1, 0, 2, 4)
         self.convolution = nn.Conv2d(
             layer.in_channels,
             down * right * layer.out_channels,
