@@ -513,7 +513,7 @@ precision_option = click.option(
     type=click.Choice(["fp32", "fp16", "int8"]),
     default="fp32",
     show_default=True,
-    help="Precision of weights and activations; fp16 for onnx, openvino, ncnn and coreml, int8 for onnx.",
+    help="Precision of weights and activations; fp16 for onnx, openvino, ncnn and coreml, int8 for onnx and litert.",
 )
 calibration_option = click.option(
     "--calibration", metavar="DIR", type=PATH, help="Input images to measure on  [default: the run's data, or noise]"

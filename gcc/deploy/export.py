@@ -152,7 +152,7 @@ def export(
         format: `onnx`, or the name of another runtime: `torchscript`, `pt2` (torch.export), `safetensors` (the folded weights by module
             name), `openvino`, `ncnn`, `litert`, `coreml`, or that of a plugin. `litert` and `coreml` accept one size of images, `ncnn`
             one sample at a time; the others accept all inputs that the generator accepts.
-        precision: precision of weights and features: `fp16` for ONNX, OpenVINO, ncnn and Core ML, `int8` for ONNX.
+        precision: precision of weights and features: `fp16` for ONNX, OpenVINO, ncnn and Core ML, `int8` for ONNX and LiteRT.
         size: size of images, a width and a height or one number for both, for formats that accept one size, and for times; None takes the
             size that costs refer to.
         calibration: folder of input images. Every second one measures the ranges for int8, the others the loss of quality. None takes the

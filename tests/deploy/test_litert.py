@@ -11,6 +11,7 @@ from PIL import Image
 from torch import nn
 
 from gcc import export
+from gcc.deploy.formats.litert import LiteRT
 from gcc.deploy.runtimes import load_in_runtime
 from gcc.deploy.translate import translate
 from gcc.errors import GccError
@@ -54,3 +55,56 @@ def test_several_samples_in_a_pass_are_refused():
     pytest.importorskip("litert_torch")
     with pytest.raises(GccError, match="batch size 2: LiteRT takes 1x3x8x8"):
         load_in_runtime(nn.Conv2d(3, 3, 3, padding=1), torch.zeros(2, 3, 8, 8), "litert")
+
+
+GPU_OPERATORS = {
+    "ADD", "BATCH_MATMUL", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "LEAKY_RELU", "MEAN", "MIRROR_PAD", "MUL",
+    "PAD", "RELU", "RESHAPE", "RSQRT", "SLICE", "SOFTMAX", "SUB", "TANH", "TRANSPOSE",
+}  # fmt: skip
+"""Of the operators that LiteRT's GPU delegate takes (`CheckGpuDelegateCompatibility` in `tflite/tools/versioning/gpu_compatibility.cc` of
+google-ai-edge/LiteRT, commit 007226f), those that generators need."""
+GPU_DIMENSIONS = 4
+"""The most dimensions of a tensor on the GPU (`ExtractTensorShape` in `tflite/delegates/gpu/common/model_builder_helper.cc`)."""
+
+
+@pytest.mark.parametrize("arch", sorted(TINY))
+def test_the_gpu_delegate_takes_every_operator(saved, tmp_path, arch):  # noqa: F811
+    pytest.importorskip("litert_torch")
+    from ai_edge_litert.schema_py_generated import BuiltinOperator, Model
+
+    export(saved / arch, tmp_path / "out.tflite", format="litert")
+    model = Model.GetRootAs((tmp_path / "out.tflite").read_bytes())
+    assert model.SubgraphsLength() == 1
+    graph, names = model.Subgraphs(0), {code: name for name, code in vars(BuiltinOperator).items()}
+    codes = [model.OperatorCodes(number) for number in range(model.OperatorCodesLength())]
+    # Older files have the code in another field.
+    assert {names[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())] for code in codes} <= GPU_OPERATORS
+    assert max(graph.Tensors(number).ShapeLength() for number in range(graph.TensorsLength())) <= GPU_DIMENSIONS
+
+
+@pytest.mark.parametrize("arch", sorted(TINY))
+def test_int8(saved, tmp_path, arch):  # noqa: F811
+    pytest.importorskip("litert_torch")
+    from ai_edge_litert.interpreter import Interpreter
+
+    torch.manual_seed(0)
+    for number in range(8):
+        Image.effect_noise((32, 32), 90).convert("RGB").save(tmp_path / f"{number}.png")
+    images = {} if arch == "sagan" else {"calibration": tmp_path}
+    written = export(saved / arch, tmp_path / "out.tflite", format="litert", precision="int8", **images)
+    assert written.in_float32 == [] and written.loss.psnr > 20
+    model = Interpreter(str(written.path))
+    assert {detail["dtype"] for detail in (*model.get_input_details(), *model.get_output_details())} == {np.float32}
+    assert any(detail["dtype"] == np.int8 for detail in model.get_tensor_details())
+
+
+def test_int8_keeps_costly_layers_in_float32(saved, tmp_path):  # noqa: F811
+    pytest.importorskip("litert_torch")
+    for number in range(8):
+        Image.effect_noise((32, 32), 90).convert("RGB").save(tmp_path / f"{number}.png")
+    options = {"format": "litert", "precision": "int8", "calibration": tmp_path}
+    everywhere = export(saved / "cyclegan", tmp_path / "all.tflite", **options)
+    written = export(saved / "cyclegan", tmp_path / "out.tflite", max_loss=everywhere.loss.drop / 2, **options)
+    assert written.loss.drop <= everywhere.loss.drop / 2 and written.in_float32
+    export(saved / "cyclegan", tmp_path / "exact.tflite", format="litert")
+    assert {*written.in_float32} < {*LiteRT().layers(tmp_path / "exact.tflite")}

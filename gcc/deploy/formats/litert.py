@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from gcc.deploy.formats.graph import CallableModule, contiguous
-from gcc.deploy.formats.rewrites import without_output_padding
-from gcc.registry.runtime import Inputs, Precision, Runtime
+from gcc.deploy.formats.litert_int8 import layers_of, to_int8
+from gcc.deploy.formats.rewrites import instance_norm_as_means, prelu_as_leaky, rewritten, transposed_as_plain
+from gcc.registry.runtime import Inputs, Precision, QuantizingRuntime
 from gcc.utils.optional import needed
 from gcc.utils.silence import silenced
 
 EXTRA = "LiteRT", "litert-torch", "litert"
 
 
-class LiteRT(Runtime):
+class LiteRT(QuantizingRuntime):
     """One file for inputs of one shape, one sample at a time."""
 
     title = "LiteRT"
     suffixes = (".tflite",)
     package = "ai-edge-litert"
     imports = "from ai_edge_litert.interpreter import Interpreter"
+    precisions = ("fp32", "int8")
     holds_metadata = False
     script = """\
 interpreter = Interpreter(str(FILE))
@@ -48,9 +50,15 @@ return run"""
         with needed(*EXTRA), silenced():
             import litert_torch
         # The converter stores the weights of one layer for another if they are not contiguous.
-        plain = without_output_padding(contiguous(network))
+        plain = rewritten(contiguous(network), transposed_as_plain, instance_norm_as_means, prelu_as_leaky)
         with silenced():
             litert_torch.convert(plain.eval(), (torch.zeros(1, *inputs.shape),)).export(str(path))
+
+    def layers(self, exact: Path) -> list[str]:
+        return layers_of(exact)
+
+    def quantize(self, exact: Path, path: Path, samples: Iterable[Tensor], keep: Sequence[str]) -> None:
+        to_int8(exact, path, samples, keep)
 
     def read(self, path: Path, network: nn.Module) -> nn.Module:
         with needed("a LiteRT file", "ai-edge-litert", "litert"):
