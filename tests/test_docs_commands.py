@@ -36,6 +36,7 @@ NOT_RUN = {
     "gcc compress --generator networks_of_others:": "needs published weights and photographs",
     "gcc train --generator networks_of_others:": "needs photographs",
     "gcc compress --teacher RealESRGAN_x4plus.safetensors": "needs published weights and photographs",
+    "python benchmarks/prune.py": "needs networks of others",
     "python -m benchmarks.zoo": "needs networks of others; tests/test_zoo.py runs three of them",
     "gcc export runs/pix2pix/student --format litert": "LiteRT's converter has an environment of its own: tests/deploy/test_litert.py",
     "npm pack": "tests/deploy/test_demo_site.py does this",
