@@ -36,6 +36,7 @@ def enlarged(network: nn.Module, image: Image.Image) -> Image.Image:
 
 
 def columns(photograph: Image.Image, teacher: nn.Module, student: nn.Module) -> dict[str, Image.Image]:
+    """Return the images of one row, by title."""
     small = photograph.resize((SIZE // FACTOR, SIZE // FACTOR), Image.Resampling.BICUBIC)
     return {
         "bicubic": small.resize(photograph.size, Image.Resampling.BICUBIC),

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gcc.artifacts.model import read
-from gcc.artifacts.run_folder import is_finished
+from gcc.artifacts.run_folder import STUDENT, is_finished
 
 QUARTERS = 4
 FOLLOWED = {"student/imbalance/": "imbalance", "target/": "target", "active/": "active"}
@@ -37,16 +37,16 @@ def quarters(log: Path) -> dict[str, list[float]]:
     return {name: [round(statistics.mean(part), 4) for part in parts if part] for name, parts in values.items()}
 
 
-def figures(folder: Path) -> Iterator[dict[str, Any]]:
+def figures(title: str, folder: Path) -> Iterator[dict[str, Any]]:
     """Yield a line for each generator of a finished run."""
-    for name, student in read(folder / "student").items():
+    for name, student in read(folder / STUDENT).items():
         recipe = student.recipe
         roles = {
             role: {"macs": measured["exact_macs"], "parameters": measured["parameters"], **measured["metrics"]}
             for role, measured in student.measurements.items()
         }
         settings = {"seed": recipe.seed, "steps": recipe.steps, "distillers": recipe.distillers, "student_steps": recipe.student_steps}
-        yield {"run": folder.parent.name, "generator": name, **settings, **roles, **quarters(folder / "metrics.jsonl")}
+        yield {"run": title, "generator": name, **settings, **roles, **quarters(folder / "metrics.jsonl")}
 
 
 if __name__ == "__main__":
@@ -54,8 +54,8 @@ if __name__ == "__main__":
     parser.add_argument("runs", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    folders = sorted(path.parent for path in arguments.runs.glob("**/run.json") if is_finished(path.parent))
-    lines = [json.dumps(line) for folder in folders for line in figures(folder)]
+    folders = sorted(path.parent for path in arguments.runs.glob(f"**/{STUDENT}") if is_finished(path.parent))
+    lines = [json.dumps(line) for folder in folders for line in figures(str(folder.relative_to(arguments.runs)), folder)]
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text("".join(f"{line}\n" for line in lines))
     print(f"{arguments.out}: {len(lines)} lines")

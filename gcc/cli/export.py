@@ -26,7 +26,12 @@ from gcc.cli.options import PATH, calibration_option, generator_option, max_loss
 @calibration_option
 @max_loss_option
 @generator_option
-@click.option("--out", metavar="FILE", type=PATH, help="Output file  [default: next to STUDENT, with its name]")
+@click.option(
+    "--out",
+    metavar="FILE",
+    type=PATH,
+    help="Output file  [default: next to STUDENT, with its name, such as student.onnx or student.int8.onnx]",
+)
 def command(student: Path, out: Path | None, **options: Any) -> None:
     """Export a saved generator to another format, optimised for inference, and compare it with PyTorch."""
     from gcc.cli.tables import facts_table, printer

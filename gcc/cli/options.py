@@ -324,7 +324,8 @@ def require_existing(path: str | Path, given: str) -> None:
         GccError: it does not exist.
     """
     if not is_address(path) and not Path(path).exists():
-        raise GccError(f"{given}: there is no such file or folder; check the path, which starts in {Path.cwd()} unless it is absolute")
+        start = "" if Path(path).is_absolute() else f"; relative paths start in {Path.cwd()}"
+        raise GccError(f"{given}: there is no such file or folder{start}")
 
 
 def set_by_user(names: Collection[str]) -> set[str]:

@@ -106,12 +106,17 @@ class CustomNetworks:
             try:
                 followed = _followed(generator, inputs)
             except GccError as error:
-                raise (self._other_generator(str(error)) if self.known_channels else error) from error
+                if not self.known_channels:
+                    raise
+                remedy = f"if it is not {self.made_by}, which was saved, give what made that one as `factory`"
+                raise ArtifactError(f"{error}; {remedy}") from error
         channels = {one.group.name: one.group.channels for one in followed.channels}
         if self.known_channels and channels != self.known_channels:
-            counts = ((name, channels.get(name, 0), self.known_channels.get(name, 0)) for name in {**self.known_channels, **channels})
+            missing = (f"{name!r} is missing" for name in self.known_channels if name not in channels)
+            new = (f"{name!r} is new" for name in channels if name not in self.known_channels)
+            counts = ((name, count, self.known_channels.get(name, count)) for name, count in channels.items())
             different = (f"{name!r} has {now} channels instead of {saved}" for name, now, saved in counts if now != saved)
-            raise self._other_generator(abridged(different))
+            raise self._other_generator(abridged([*different, *missing, *new]))
         self._require_any_batch(followed.narrowed(self._shapes, channels))
         return followed
 

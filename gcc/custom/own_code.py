@@ -66,14 +66,14 @@ def generator_at(path: str, weights: Path | None) -> nn.Module:
     return network
 
 
-def draws_weights(path: str) -> bool:
-    """Return whether the generator that a path makes has weights that its code draws; others are trained, or read from a file.
+def draws_weights(path: str, generator: nn.Module) -> bool:
+    """Return whether the code at a path drew weights of a generator that it made; others are trained, or read from a file.
 
     Raises:
-        GccError: it cannot be made.
+        GccError: it cannot make another one, to compare with.
     """
-    first, second = (dict(_made(path, seed).named_parameters()) for seed in (0, 1))
-    return any(not torch.equal(parameter, second[name]) for name, parameter in first.items())
+    given, other = (dict(network.named_parameters()) for network in (generator, _made(path, 1)))
+    return given.keys() != other.keys() or any(not torch.equal(parameter, other[name]) for name, parameter in given.items())
 
 
 def _made(path: str, seed: int) -> nn.Module:

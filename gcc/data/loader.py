@@ -193,11 +193,19 @@ def _collate(samples: list[dict[str, Tensor] | _Failure]) -> dict[str, Tensor] |
 
 
 def _to_device(loader: DataLoader[dict[str, Tensor] | _Failure], device: torch.device) -> Iterator[dict[str, Tensor]]:
+    batches = iter(loader)
+    while (batch := _next(batches, loader.num_workers)) is not None:
+        if isinstance(batch, _Failure):
+            raise DataError(batch.message)
+        yield {key: value.to(device, non_blocking=True) for key, value in batch.items()}
+
+
+def _next(batches: Iterator[dict[str, Tensor] | _Failure], workers: int) -> dict[str, Tensor] | _Failure | None:
+    """Return the next batch, or None after the last one."""
     try:
-        for batch in loader:
-            if isinstance(batch, _Failure):
-                raise DataError(batch.message)
-            yield {key: value.to(device, non_blocking=True) for key, value in batch.items()}
+        return next(batches, None)
     except (ConnectionError, EOFError) as error:
-        # A batch was on its way from a worker that has died: the connection ends before torch knows why.
-        raise DataError(READER_KILLED) from error
+        # Torch raises a worker's own errors with a text that says so. Without it, a batch was on its way from a worker that has died.
+        if workers and "in DataLoader worker" not in str(error):
+            raise DataError(READER_KILLED) from error
+        raise

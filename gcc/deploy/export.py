@@ -146,8 +146,8 @@ def export(
 
     Args:
         student: folder of the saved generator.
-        out: the file; None takes the folder's name with the format's suffix, next to the folder, or here for a generator on the Hub. The
-            name of a lower precision has it, such as `student.int8.onnx`.
+        out: the file; None takes the folder's name with the format's suffix, next to the folder, or here for a generator on the Hub. In
+            lower precision, the name includes it, such as `student.int8.onnx`.
             Formats of several files write the others next to it.
         format: `onnx`, or the name of another runtime: `torchscript`, `pt2` (torch.export), `safetensors` (the folded weights by module
             name), `openvino`, `ncnn`, `litert`, `coreml`, or that of a plugin. `litert` and `coreml` accept one size of images, `ncnn`

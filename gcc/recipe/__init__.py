@@ -8,7 +8,7 @@ from typing import Any
 from gcc.recipe.images import data_range, image_channels, image_size, nearest_sizes, size_text
 from gcc.recipe.lengths import LENGTH_FIELDS, differences, differs_in_length_only, saved_length, training_steps
 from gcc.recipe.names import RENAMED, current_names, renamed
-from gcc.recipe.ranges import Range, parse_range, range_text
+from gcc.recipe.ranges import LARGEST_NUMBER, Range, parse_range, range_text
 from gcc.recipe.recipe import (
     BELOW_ONE,
     CHANNELS,
@@ -32,6 +32,7 @@ from gcc.recipe.sizes import size_fields, with_size_fields
 __all__ = [
     "BELOW_ONE",
     "CHANNELS",
+    "LARGEST_NUMBER",
     "LARGEST_SIZE",
     "LARGEST_WIDTH",
     "LENGTH_FIELDS",

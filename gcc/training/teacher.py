@@ -149,7 +149,7 @@ class Teacher:
         file = None if file is None else Path(file)
         generator = generator_at(path, file)
         family, found = family_for(task, generator, example=example, value_range=value_range, settings=settings)
-        networks = New(family) if file is None and draws_weights(path) else Own(family, file)
+        networks = New(family) if file is None and draws_weights(path, generator) else Own(family, file)
         return cls(task, {**found, **networks.settings, **settings}, networks)
 
     @classmethod

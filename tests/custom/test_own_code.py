@@ -20,6 +20,12 @@ def trained():
     for parameter in network.parameters():
         parameter.data.fill_(0.1)
     return network
+class Counted(nn.Module):
+    count = 0
+    def __init__(self):
+        super().__init__()
+        Counted.count += 1
+        setattr(self, f"layer{Counted.count}", nn.Conv2d(3, 3, 3))
 number = 3
 def strange():
     return 3
@@ -51,7 +57,12 @@ def test_weights_that_the_code_draws_are_the_same_every_time(code):
 
 
 def test_weights_that_code_draws_are_told_from_those_that_it_brings(code):
-    assert draws_weights("own_nets:Own") and not draws_weights("own_nets:trained")
+    own, trained = (generator_at(path, None) for path in ("own_nets:Own", "own_nets:trained"))
+    assert draws_weights("own_nets:Own", own) and not draws_weights("own_nets:trained", trained)
+
+
+def test_code_that_names_its_layers_anew_draws_their_weights(code):
+    assert draws_weights("own_nets:Counted", generator_at("own_nets:Counted", None))
 
 
 @pytest.mark.parametrize(

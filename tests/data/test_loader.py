@@ -115,15 +115,28 @@ def test_a_bad_sample_surfaces_as_its_one_line(workers):
 
 @pytest.mark.parametrize("error", [ConnectionResetError(104, "Connection reset by peer"), EOFError()], ids=["reset", "end"])
 def test_a_worker_that_dies_while_it_sends_a_batch(error, monkeypatch):
-    def batches():
-        yield {"index": torch.zeros(1)}
-        raise error
+    class Loader:
+        num_workers = 1
 
-    monkeypatch.setattr("gcc.data.loader._data_loader", lambda *arguments: batches())
+        def __iter__(self):
+            yield {"index": torch.zeros(1)}
+            raise error
+
+    monkeypatch.setattr("gcc.data.loader._data_loader", lambda *arguments: Loader())
     received = in_order(Numbers(2), no_z, [0, 1], 1, CPU, workers=1)
     assert next(received)
     with pytest.raises(DataError, match="a process that reads images was killed"):
         next(received)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_connection_that_a_source_lost_is_not_blamed_on_a_worker(workers):
+    class Remote(Numbers):
+        def sample(self, index, random):
+            raise ConnectionRefusedError("the bucket refused")
+
+    with pytest.raises(ConnectionRefusedError, match="the bucket refused"):
+        next(in_order(Remote(1), no_z, [0], 1, CPU, workers=workers))
 
 
 def test_a_source_without_samples():

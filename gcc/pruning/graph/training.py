@@ -248,8 +248,10 @@ def _require_same_statistics(reference: Reference, full: nn.Module, small: nn.Mo
 
     Statistics that differ in the given precision are compared in float64, if the graph shows how the full network collects them.
     """
-    if all(_is_same(value, expected) for _, value, expected in _statistics(reference, full, copy_of(small), samples)):
-        return
+    # The graph may lack what code does in training mode, and then raise anything.
+    with suppress(Exception):
+        if all(are_close([value], [expected]) for _, value, expected in _statistics(reference, full, copy_of(small), samples)):
+            return
     statistics: list[tuple[str, Tensor, Tensor]] = []
     # Code may name a precision itself and fail in another one.
     with suppress(Exception):
@@ -259,11 +261,6 @@ def _require_same_statistics(reference: Reference, full: nn.Module, small: nn.Mo
     for name, value, expected in statistics:
         if not are_close([value], [expected]):
             raise GccError(f"{PREFIX}{name} of the pruned generator changes otherwise than in the full generator: {HINT}")
-
-
-def _is_same(value: Tensor, expected: Tensor) -> bool:
-    """Return whether a statistic is finite and as expected."""
-    return bool(expected.isfinite().all()) and are_close([value], [expected])
 
 
 def _shows_statistics(reference: Reference, full: nn.Module, samples: Arguments) -> bool:

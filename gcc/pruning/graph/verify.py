@@ -205,7 +205,7 @@ def largest_difference(one: Tensor, other: Tensor) -> float:
 
 
 def are_close(ones: Sequence[Tensor], others: Sequence[Tensor], rounding: float = 0.0) -> bool:
-    """Return whether tensors are equal up to rounding.
+    """Return whether tensors are finite and equal up to rounding.
 
     Args:
         ones: some tensors.
@@ -215,7 +215,7 @@ def are_close(ones: Sequence[Tensor], others: Sequence[Tensor], rounding: float 
     sizes = [float(other.double().abs().max()) if other.numel() else 0.0 for other in others]
     noise = rounding * max(sizes, default=0.0)
     return len(ones) == len(others) and all(
-        largest_difference(one, other) <= max(TOLERANCE * size, noise)
+        math.isfinite(size) and largest_difference(one, other) <= max(TOLERANCE * size, noise)
         for one, other, size in zip(ones, others, sizes, strict=True)
         if other.numel()
     )

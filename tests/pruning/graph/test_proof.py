@@ -272,3 +272,31 @@ def test_rounding_that_code_amplifies_is_no_difference_whatever_precision_the_gr
     torch.manual_seed(0)
     smaller = gcc.prune(Composed(waves, stem=nn.Linear(3, 64), out=nn.Linear(64, 3)), torch.zeros(1, 8, 3), "l1", "60%")
     assert isinstance(smaller, PrunedGraph) == (form == "graph")
+
+
+class Scaled(nn.Module):
+    """Adds a small share of features that are divided by the number of pixels."""
+
+    def __init__(self, share):
+        super().__init__()
+        self.share = share
+        self.inner, self.outer = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 3, 3, padding=1)
+
+    def forward(self, image):
+        features = torch.relu(self.inner(image))
+        features = features * (features.sum((2, 3), keepdim=True) / (features.shape[2] * features.shape[3]))
+        return image + self.share * self.outer(features)
+
+
+class Located(Scaled):
+    """Adds the position of the largest value, from a table with as many entries as there are pixels."""
+
+    def forward(self, image):
+        positions = torch.arange(image.shape[2] * image.shape[3]).float()
+        image = self.outer(torch.relu(self.inner(image)))
+        return image + positions[image.flatten(2).argmax(-1)][:, :, None, None]
+
+
+@pytest.mark.parametrize("network", [Scaled(1e-3), Scaled(1e-4), Located(1)], ids=["small", "smaller", "table"])
+def test_sizes_of_the_example_in_the_graph_do_not_matter_for_code(network):
+    assert type(gcc.prune(network, torch.zeros(1, 3, 8, 8), metric="l1", budget="50%")) is type(network)
