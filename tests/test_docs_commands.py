@@ -30,6 +30,8 @@ NOT_RUN = {
     "pip install": "installs packages; CI installs the package",
     "pytest gcc-sharp": "tests/test_plugins_guide.py runs the tests of plugins that `gcc plugin new` writes",
     "python benchmarks/earth.py": "reads images of packages of 100 MB",
+    "gcc ablate --arch pix2pix --direction BtoA --data facades": "needs photographs and published weights",
+    "python benchmarks/figures.py": "reads the runs of the command before",
     "python benchmarks/formats.py": "needs trained students of every family; tests/deploy/test_export.py exports tiny ones",
     "python benchmarks/own_srgan.py": "needs published weights and photographs",
     "python benchmarks/real_esrgan.py": "needs published weights and photographs",
