@@ -331,6 +331,11 @@ def test_batches_are_prepared_only_for_task_losses(monkeypatch):
     assert phases["pretrain"] and len(calls) == phases["search"] + phases["train"]
 
 
+def test_the_plan_names_repeated_updates_of_the_student():
+    assert compressor("pix2pix", student_steps=3).plan()["student_steps"] == "3 updates of the student for each of the teacher"
+    assert "student_steps" not in compressor("pix2pix").plan()
+
+
 def test_a_pretrained_teacher_skips_pre_training_and_the_plan_says_so(tmp_path):
     trained = Trainer(Teacher.create("srgan"), **TINY["srgan"])
     assert trained.plan()["training"].startswith("1 (pre-training) + 2 epochs")

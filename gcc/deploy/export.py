@@ -112,7 +112,7 @@ def _measured(
     busy = spread_note((latency.median_ms, latency.p90_ms) for latency in (before, after))
     ratio = busy or f"{before.median_ms / after.median_ms:.2f}x as fast"
     facts = {
-        "largest error": f"{comparison.error:.2g} against PyTorch, with outputs up to {comparison.reach:.2g}; on random inputs of {shapes}",
+        "largest error": f"{comparison.error:.2g} against PyTorch, with outputs up to {comparison.reach:.2g}; on noise of {shapes}",
         **facts,
         runtime: f"{after.median_ms:.2f} ms (p90 {after.p90_ms:.2f}), {ratio}",
     }

@@ -131,7 +131,7 @@ def _notes_on(
         yield "enlarged", f"{sizes}, which adds no detail{reason}"
     if not _is_of_scale(architecture, (width, height)):
         trained = size_text(architecture.recipe)
-        text = f"{image_file} is translated at {width}x{height} pixels, but the generator was trained at {trained}"
+        text = f"{image_file} is translated at {width}x{height} pixels, but the generator's recipe has {trained}"
         yield "scale", f"{text}: results at this scale may be worse (`size={trained}` resizes images)"
 
 

@@ -196,7 +196,8 @@ class TrainingLoop(abc.ABC):
         require_memory(self.context)
         generators, _ = teacher_networks(self.context, self.recipe.ngf, "teacher")
         self.context.check()
-        require_right_range(self.architecture, generators, self.context.data.test)
+        if self.context.teacher.is_trained:
+            require_right_range(self.architecture, generators, self.context.data.test)
 
     def run(self, watch: Callable[[Step], None] = no_callback, *, progress: bool | None = None) -> Result:
         """Train to the end, and return the result. What `plan` warns of is a Python warning (`RecipeWarning`).

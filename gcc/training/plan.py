@@ -73,6 +73,8 @@ def compression_plan(run: TrainingLoop, widths: Mapping[str, Widths], expected: 
         if recipe.start == "inherited":
             facts["student"] = "starts with the weights of the channels that are kept"
     facts["distillation"] = str(context.distillers) or "none"
+    if recipe.student_steps > 1:
+        facts["student_steps"] = f"{recipe.student_steps} updates of the student for each of the teacher"
     rate = alpha_rate(context)
     if recipe.discriminator == "selective" and rate != recipe.lr_alpha:
         facts["lr_alpha"] = f"{rate:.2g} instead of {recipe.lr_alpha:.2g}, with which no channel could switch off in this run (alpha_reach)"

@@ -32,11 +32,14 @@ def prune_teacher(teacher: Teacher, out: Path, settings: Mapping[str, Any]) -> d
         settings: recipe fields, such as `budget`, `metric` and `round_to`.
 
     Raises:
-        GccError: a field is invalid, the metric needs training, the budget is out of reach, or the student is not proven.
+        GccError: the generator is not trained, a field is invalid, the metric needs training, the budget is out of reach, or the student is
+            not proven.
         OutputError: the folder contains something, or cannot be written.
     """
     if not isinstance(teacher.networks, Own):
         raise GccError(f"{teacher.arch} is a family, whose students do not inherit weights: use `gcc compress`")
+    if not teacher.is_trained:
+        raise GccError("the generator's weights are new, and the student would inherit them: give the file of its trained weights")
     require_empty(out)
     architecture = teacher.architecture(settings)
     recipe = architecture.recipe

@@ -47,7 +47,8 @@ def require_right_range(architecture: Architecture[Any], generators: Networks, d
     if errors[best] < PLAUSIBLE <= errors[given] and errors[best] < CLEAR * errors[given]:
         raise GccError(
             f"the generator's output differs from the real images by {errors[given]:.2g} with value_range = {range_text(given)}, and by "
-            f'{errors[best]:.2g} with {range_text(best)}: give `value_range="{range_text(best)}"`'
+            f'{errors[best]:.2g} with {range_text(best)}: give `value_range="{range_text(best)}"`; if the images do not use all values of '
+            "their type, give theirs as `range` instead"
         )
 
 

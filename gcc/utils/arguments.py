@@ -64,7 +64,7 @@ def require_kind(name: str, value: Any, kind: Any) -> None:
         GccError: the value does not fit; the message has its name.
     """
     if not _fits(value, kind):
-        raise GccError(f"{name} = {shown(value)}: expected {_described(kind)}{_advice(value, kind)}")
+        raise GccError(f"{name} = {shown(value)}: expected {_described(kind)}{_advice(name, value, kind)}")
 
 
 def shown(value: Any) -> str:
@@ -100,8 +100,10 @@ def _fits(value: Any, kind: Any) -> bool:
     return isinstance(value, kind)
 
 
-def _advice(value: Any, kind: Any) -> str:
-    """Return what to do about two frequent mistakes: a share as a number, and a module instead of its folder."""
+def _advice(name: str, value: Any, kind: Any) -> str:
+    """Return what to do about frequent mistakes: a class instead of an object, a module instead of its folder, a share as a number."""
+    if isinstance(value, type) and any(isinstance(part, type) and issubclass(value, part) for part in (kind, *get_args(kind))):
+        return f"; call the class: {name} = {value.__name__}(...)"
     if _fits(Path(), kind) and hasattr(value, "state_dict"):
         return f" of a saved generator; {OWN_MODULE}"
     if not (_fits("", kind) or _fits([""], kind)):

@@ -46,7 +46,11 @@ def test_a_file_of_weights_is_pruned_by_the_norms_of_its_kernels(weights, tmp_pa
     ("words", "message"),
     [
         ((), "give a file of weights, or a generator of your own with --generator"),
-        (("nothing.pth",), "^gcc: error: FILE nothing.pth: there is no such file or folder; check the path"),
+        (("nothing.pth",), "^gcc: error: FILE nothing.pth: there is no such file or folder; relative paths start in"),
+        (
+            ("--generator", "tests.helpers.custom_toys:Translator", "--task", "paired"),
+            "weights are new.*give the file of its trained weights",
+        ),
         (("{file}", "--metric", "slimming"), "metric Slimming scores no channel"),
         (("{file}", "--task", "paired"), "the task paired expects an image and one of the same size"),
         (("{file}", "--budget", "1%"), "can be pruned to between .*; give a larger budget$"),

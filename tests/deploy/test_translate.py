@@ -82,7 +82,7 @@ def test_sizes_are_kept_by_padding_to_the_next_multiple(tmp_path, arch, multiple
     source = noise(tmp_path / "a.png", width, height)
     (written,), texts = translated(tmp_path / "student", source, tmp_path / "b.png")
     assert sized(written) == (width, height)
-    assert [re.findall(r"translated at (\w+) pixels, .* was trained at 32", text) for text in texts] == [[scale] for scale in scales]
+    assert [re.findall(r"translated at (\w+) pixels, .* recipe has 32", text) for text in texts] == [[scale] for scale in scales]
     right, bottom = -width % multiple, -height % multiple
     mode = "reflect" if right < width and bottom < height else "edge"
     padded = np.pad(written_pixels(source), ((0, bottom), (0, right), (0, 0)), mode).astype(np.float32)

@@ -51,3 +51,9 @@ def test_the_range_of_values_is_checked_on_real_images():
     with pytest.raises(GccError, match=r'value_range = -1..1, and by .* with 0..1: give `value_range="0..1"`'):
         run().check()
     run(value_range="0..1").check()
+
+
+def test_a_network_that_nobody_has_trained_may_be_far_from_the_images(monkeypatch):
+    compressor = run()
+    monkeypatch.setattr(type(compressor.context.teacher), "is_trained", False)
+    compressor.check()

@@ -1,4 +1,5 @@
 from collections.abc import Collection, Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,6 +55,11 @@ def test_values_that_fit(value, kind):
         ((1, 2, 3), tuple[int, int], "x = (1, 2, 3): expected a tuple of a whole number and a whole number"),
         ([1], tuple[int, ...], "x = [1]: expected a tuple of a whole number and so on"),
         (3, nn.Module, "x = 3: expected an object of type Module"),
+        (
+            Fraction,
+            Fraction | None,
+            "x = <class 'fractions.Fraction'>: expected an object of type Fraction or None; call the class: x = Fraction(...)",
+        ),
         (0.25, str, "x = 0.25: expected a string (did you mean '25%'?)"),
         ([0.1, 0.25], Sequence[str], "x = [0.1, 0.25]: expected a sequence with a string as its items (did you mean '10%'?)"),
         ((0.5,), Sequence[int], "x = (0.5,): expected a sequence with a whole number as its items"),
