@@ -102,15 +102,8 @@ class TeacherNetworks(abc.ABC):
         """
 
 
-@dataclass(frozen=True)
-class Untrained(TeacherNetworks):
-    """No networks: those of an installed family, with new weights.
-
-    Attributes:
-        arch: name of the architecture.
-    """
-
-    arch: str
+class NewWeights(TeacherNetworks):
+    """Networks that nobody has trained: they train along with the student."""
 
     @property
     def origin(self) -> str:
@@ -123,6 +116,17 @@ class Untrained(TeacherNetworks):
     @property
     def has_discriminators(self) -> bool:
         return True
+
+
+@dataclass(frozen=True)
+class Untrained(NewWeights):
+    """No networks: those of an installed family, with new weights.
+
+    Attributes:
+        arch: name of the architecture.
+    """
+
+    arch: str
 
     @property
     def family(self) -> type[Architecture[Any]]:
@@ -253,17 +257,5 @@ class Own(TeacherNetworks):
         self.family.networks.load_into(generators["G"], discriminators["D"])
 
 
-class New(Own):
-    """Networks that a user's code makes with weights that it draws, which nobody has trained."""
-
-    @property
-    def origin(self) -> str:
-        return "not pretrained"
-
-    @property
-    def is_trained(self) -> bool:
-        return False
-
-    @property
-    def has_discriminators(self) -> bool:
-        return True
+class New(NewWeights, Own):
+    """Networks that a user's code makes with weights that it draws."""

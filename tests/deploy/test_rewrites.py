@@ -33,8 +33,6 @@ def test_transposed_convolutions_are_plain_ones(kernel, stride, padding, output_
     torch.manual_seed(0)
     layer = nn.ConvTranspose2d(3, 5, kernel, stride, padding, output_padding, bias=bias).double()
     features = torch.randn(2, 3, *size, dtype=torch.float64)
-    if min(layer(features).shape) == 0:
-        pytest.skip("the layer returns no pixel")
     rewrite = transposed_as_plain(layer)
     assert isinstance(rewrite, InterleavedTranspose2d)
     torch.testing.assert_close(rewrite(features), layer(features), rtol=0, atol=1e-14)
