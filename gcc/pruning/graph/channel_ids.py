@@ -63,11 +63,13 @@ class Atoms:
 
     def tie(self, one: Axis, other: Axis) -> None:
         """Tie two dimensions of one size, position by position; if one has a single atom, it is tied to every atom of the other."""
-        pairs = np.stack(np.broadcast_arrays(self.roots(one), self.roots(other))).reshape(2, -1)
-        for pair in np.unique(pairs[:, pairs[0] != pairs[1]], axis=1).T:
-            low, high = sorted(self.roots(pair).tolist())
+        low, high = np.broadcast_arrays(self.roots(one), self.roots(other))
+        while (untied := low != high).any():
+            pairs = low[untied], high[untied]
+            low, high = np.minimum(*pairs), np.maximum(*pairs)
             # The smallest atom represents the unit, so that `FIXED` represents every atom that is tied to it.
-            self._parents[high] = low
+            np.minimum.at(self._parents, high, low)
+            low, high = self.roots(low), self.roots(high)
 
     def fix(self, *axes: Axis) -> None:
         """Fix all positions of these dimensions."""
