@@ -155,8 +155,9 @@ def export(
         precision: precision of weights and features: `fp16` for ONNX, OpenVINO, ncnn and Core ML, `int8` for ONNX and LiteRT.
         size: size of images, a width and a height or one number for both, for formats that accept one size, and for times; None takes the
             size that costs refer to.
-        calibration: folder of input images. Every second one measures the ranges for int8, the others the loss of quality. None takes the
-            data of the generator's run, or noise if the generator takes noise; then nothing is measured on images in float32.
+        calibration: folder of input images, which keep their sizes unless the file accepts one size. Every second one measures the ranges
+            for int8, the others the loss of quality. None takes the data of the generator's run at the size of training, or noise if the
+            generator takes noise; then nothing is measured on images in float32.
         max_loss: the largest `Loss.drop` of a lower precision, in dB, such as 0.2; None accepts any. For `int8`, the layers that cost most
             stay in float32, as few as possible.
         report: called with a line for each measurement of the search for these layers.

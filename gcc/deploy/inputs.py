@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from gcc.registry import Architecture, Inputs
 
@@ -17,6 +18,17 @@ def random_input(shape: Sequence[int]) -> Tensor:
     """Return an input of this shape, (N, ...): an image in [-1, 1], or noise; the same at every call."""
     values = torch.randn(tuple(shape), generator=torch.Generator().manual_seed(0))
     return values.clamp(-1, 1) if len(shape) == 4 else values
+
+
+def padded(image: Tensor, multiple: int) -> Tensor:
+    """Return an image (1, C, H, W) that is padded at the right and the bottom to multiples.
+
+    The padding mirrors the image if that is large enough, and repeats its edge otherwise.
+    """
+    height, width = image.shape[2:]
+    right, bottom = -width % multiple, -height % multiple
+    mode = "reflect" if right < width and bottom < height else "replicate"
+    return pad(image, (0, right, 0, bottom), mode) if right or bottom else image
 
 
 def noise(architecture: Architecture[Any], numbers: Sequence[int], seed: int) -> Tensor:

@@ -14,7 +14,7 @@ from gcc.artifacts.run_folder import data_of
 from gcc.data.images import image_files, resized, to_tensor
 from gcc.data.loader import SampleZ, in_order
 from gcc.data.splits import DataSplits
-from gcc.deploy.inputs import noise
+from gcc.deploy.inputs import noise, padded
 from gcc.deploy.side_by_side import InputHalves
 from gcc.errors import DataError, GccError
 from gcc.evaluation.pixels import decibels
@@ -23,6 +23,8 @@ from gcc.registry import DatasetSource, Inputs
 
 SAMPLES = 32
 """Maximum number of inputs to measure ranges on, and of others to measure quality on."""
+LARGEST = 512
+"""Largest height and width of the images of a user that are measured, in pixels; of larger ones, the middle is taken."""
 TYPICAL_ERROR = 1e-3
 """Mean squared error, in [0, 1], of images that are 30 dB from the truth; counts where the truth is unknown."""
 
@@ -113,8 +115,8 @@ def samples_of(artifact: Artifact, inputs: Inputs, calibration: str | Path | Non
 
     Args:
         artifact: the saved generator.
-        inputs: what the file accepts. If that is one size, images are resized to it.
-        calibration: the folder; None takes the run's data.
+        inputs: what the file accepts. If that is one size, images are resized to it; else they keep their own sizes, as in `translate`.
+        calibration: the folder; None takes the run's data, at the size of training.
 
     Raises:
         GccError: images cannot be read, or the data of the run is unknown or of another size than the file accepts.
@@ -156,9 +158,18 @@ def _image_files(folder: Path) -> list[Path]:
 
 
 def _load_image(artifact: Artifact, inputs: Inputs, file: Path) -> Tensor:
+    """Return an image as `translate` gives it to the generator, but not more than the middle `LARGEST` pixels of each side."""
+    architecture = artifact.architecture
     image, _ = InputHalves(artifact, None).read(file)
-    height, width = inputs.shape[1:] if inputs.step is None else artifact.architecture.input_size(image.height, image.width)
+    if inputs.step is not None and architecture.size_multiple:
+        return padded(_middle(to_tensor(image)[None]), architecture.size_multiple)
+    height, width = inputs.shape[1:] if inputs.step is None else architecture.input_size(image.height, image.width)
     return to_tensor(resized(image, width, height))[None]
+
+
+def _middle(image: Tensor) -> Tensor:
+    top, left = (max(0, side - LARGEST) // 2 for side in image.shape[2:])
+    return image[:, :, top : top + LARGEST, left : left + LARGEST]
 
 
 def _evenly_spaced_batches(source: DatasetSource, sample_z: SampleZ) -> Iterator[dict[str, Tensor]]:

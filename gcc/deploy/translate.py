@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
 
 from gcc.artifacts.config import Artifact, Factory
 from gcc.artifacts.model import read, single_generator
@@ -17,6 +16,7 @@ from gcc.data.image_files import refuse_bad, unreadable
 from gcc.data.images import resized, to_tensor
 from gcc.data.inspection import describe_changes, describe_misfits, enlarges, inspect_images, stretches
 from gcc.data.writing import write_image
+from gcc.deploy.inputs import padded
 from gcc.deploy.outputs import Output, images_to_read, kinds_of, outputs_of
 from gcc.deploy.side_by_side import InputHalves
 from gcc.errors import DataError, GccError, first_line, listed
@@ -168,20 +168,16 @@ def _once(inform: Callable[[str], None], ending: str) -> Callable[[str, str], No
 
 
 def padded_run(network: nn.Module, image: Tensor, multiple: int, radius: int | None) -> Tensor:
-    """Return a network's output for an image (1, C, H, W) that is padded at the right and the bottom to multiples, without the padding.
-
-    The padding mirrors the image if that is large enough, and repeats its edge otherwise.
+    """Return a network's output for an image (1, C, H, W) that is `padded` to multiples, without the padding.
 
     Raises:
         GccError: the network cannot run at this size, or its output is not finite.
     """
     height, width = image.shape[2:]
-    right, bottom = -width % multiple, -height % multiple
-    mode = "reflect" if right < width and bottom < height else "replicate"
-    padded = pad(image, (0, right, 0, bottom), mode) if right or bottom else image
-    fake = _run(network, padded, radius)
-    scale = fake.shape[2] // padded.shape[2]
-    return fake[:, :, : scale * height, : scale * width] if right or bottom else fake
+    whole = padded(image, multiple)
+    fake = _run(network, whole, radius)
+    scale = fake.shape[2] // whole.shape[2]
+    return fake if whole is image else fake[:, :, : scale * height, : scale * width]
 
 
 def in_tiles(network: nn.Module, image: Tensor, radius: int, tile: int = TILE) -> Tensor:

@@ -3,6 +3,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -53,8 +54,23 @@ def test_images_are_resized_to_the_one_size_that_a_file_accepts(tmp_path):
     fixed = samples_of(artifact, Inputs((3, 48, 64), one_sample=True), tmp_path)
     assert {tuple(sample.shape) for sample in (*fixed.calibration, *fixed.held_out)} == {(1, 3, 48, 64)}
     assert len(fixed.calibration) == len(fixed.held_out) == 2 and fixed.truth is None
-    own = samples_of(artifact, Inputs((3, 32, 32), 4, 8), tmp_path)
-    assert {tuple(sample.shape) for sample in own.calibration} == {(1, 3, 32, 32)}
+
+
+def test_images_keep_their_sizes_where_a_file_accepts_them(tmp_path):
+    write("cyclegan", tmp_path / "student")
+    sizes = ((50, 40), (41, 33), (700, 30), (20, 900))
+    for number, size in enumerate(sizes):
+        Image.effect_noise(size, 60).convert("RGB").save(tmp_path / f"{number}.png")
+    samples = samples_of(single_generator(read(tmp_path / "student")), Inputs((3, 32, 32), 4, 8), tmp_path)
+    assert [tuple(sample.shape) for sample in samples.calibration] == [(1, 3, 40, 52), (1, 3, 32, 512)]
+    assert [tuple(sample.shape) for sample in samples.held_out] == [(1, 3, 36, 44), (1, 3, 512, 20)]
+    # What is measured is what the generator gets in `translate`: the image, and its mirror at the border.
+    pixels = np.asarray(Image.open(tmp_path / "0.png"), np.float32).transpose(2, 0, 1) / 127.5 - 1
+    first = samples.calibration[0][0].numpy()
+    np.testing.assert_allclose(first[:, :, :50], pixels, atol=1e-6)
+    np.testing.assert_allclose(first[:, :, 50:], pixels[:, :, [48, 47]], atol=1e-6)
+    wide = np.asarray(Image.open(tmp_path / "2.png"), np.float32).transpose(2, 0, 1) / 127.5 - 1
+    np.testing.assert_allclose(samples.calibration[1][0, :, :30].numpy(), wide[:, :, 94:606], atol=1e-6)
 
 
 def test_data_of_another_size_than_the_file_accepts_is_refused(tmp_path, small_worlds):
