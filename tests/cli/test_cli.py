@@ -477,6 +477,7 @@ def test_the_widths_of_a_student_replace_the_search(small_run, tmp_path):
     assert phases == {"train"}
 
 
+@pytest.mark.slow
 def test_sweep_prints_every_student_and_the_curve_and_resumes(tmp_path):
     out, budgets = tmp_path / "s", ("--budget", "40%", "--budget", "80%")
     recipe, tiny = tmp_path / "own.toml", TINY["pix2pix"] | {"epochs": 1}

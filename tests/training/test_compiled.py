@@ -45,6 +45,7 @@ def passes(inner, execution):
     return [value.detach().clone() for value in (*results, *inner.buffers())]
 
 
+@pytest.mark.slow
 # The compiler of torch 2.11 uses parts of torch that are deprecated.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
 # Torch's compiler looks at the gradients of everything that it is given.

@@ -86,6 +86,7 @@ def test_keywords_of_version_0_1_still_work_and_name_the_present_ones(old, new, 
         gcc.prune(chain(), IMAGE, "l1", "60%", **{old: value, new: value})
 
 
+@pytest.mark.slow
 def test_the_callers_autocast_changes_nothing():
     # In narrow precision, the outputs of the pruned attention differ from those of the full one.
     torch.manual_seed(0)
