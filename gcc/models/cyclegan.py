@@ -124,6 +124,7 @@ class CycleGAN(Architecture[CycleGANRecipe]):
             lr_g=5e-4,
             lr_d=5e-4,
             lr_alpha=4e-3,
+            alpha_reach=0.0,
             # Table I's weight is for trunks of 256 channels; the texture term grows with fewer channels.
             gamma_t=25.0,
         )

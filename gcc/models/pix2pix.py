@@ -176,7 +176,16 @@ class Pix2Pix(PairedTranslation[Pix2PixRecipe]):
     @classmethod
     def demo(cls) -> Pix2PixRecipe:
         return Pix2PixRecipe(
-            size=64, ngf=32, ndf=32, budget="25%", mac_counter="exact", epochs=10, decay_fraction=0.5, batch_size=4, lr_alpha=2e-3
+            size=64,
+            ngf=32,
+            ndf=32,
+            budget="25%",
+            mac_counter="exact",
+            epochs=10,
+            decay_fraction=0.5,
+            batch_size=4,
+            lr_alpha=2e-3,
+            alpha_reach=0.0,
         )
 
     @property

@@ -121,6 +121,7 @@ class SAGAN(FromNoise[SAGANRecipe]):
             lr_g=5e-4,
             lr_d=1e-3,
             lr_alpha=1e-2,
+            alpha_reach=0.0,
         )
 
     def widths(self, base: int) -> dict[str, Width]:

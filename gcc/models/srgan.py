@@ -139,6 +139,7 @@ class SRGAN(SuperResolution[SRGANRecipe]):
             lr_g=1e-3,
             lr_d=1e-3,
             lr_alpha=2e-2,
+            alpha_reach=0.0,
         )
 
     def widths(self, base: int) -> dict[str, Width]:

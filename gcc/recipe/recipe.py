@@ -181,9 +181,9 @@ class Recipe(metaclass=_AcceptsOldFields):
     """Threshold of the retention factors (Eq. 3)."""
     lr_alpha: float = 1e-4
     """Adam's learning rate for the retention factors."""
-    alpha_reach: float = 3.0
-    """If `lr_alpha` is so low that no retention factor can fall to `tau` within the run, it is raised, to 0.02 at most, until factors can
-    fall by this many times 1 - tau. 0 never raises it; that is the default if you give `lr_alpha`."""
+    alpha_reach: float = 12.0
+    """In a run in which retention factors could fall by less than this many times 1 - tau, `lr_alpha` is raised, to 0.02 at most, until they
+    can; in the published runs, they can fall by 13 to 66 times. 0 never raises it; that is the default if you give `lr_alpha`."""
     alpha_decay_epochs: int = 100
     """Number of epochs after each of which `lr_alpha` falls to a tenth."""
     start: Literal["fresh", "inherited"] = "fresh"

@@ -77,7 +77,7 @@ def compression_plan(run: TrainingLoop, widths: Mapping[str, Widths], expected: 
         facts["student_steps"] = f"{recipe.student_steps} updates of the student for each of the teacher"
     rate = alpha_rate(context)
     if recipe.discriminator == "selective" and rate != recipe.lr_alpha:
-        facts["lr_alpha"] = f"{rate:.2g} instead of {recipe.lr_alpha:.2g}, with which no channel could switch off in this run (alpha_reach)"
+        facts["lr_alpha"] = f"{rate:.2g} instead of {recipe.lr_alpha:.2g}, because the run is short (alpha_reach)"
     if warnings := [*_alpha_warning(context, rate), *_target_warning(recipe)]:
         facts["warning"] = "; ".join(warnings)
     return facts

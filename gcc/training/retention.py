@@ -9,15 +9,13 @@ MAX_RATE = 0.02
 
 
 def alpha_rate(context: RunContext) -> float:
-    """Return the learning rate that retention factors start with: the recipe's, or a higher one if that cannot close any channel.
+    """Return the learning rate that retention factors start with: the recipe's, or a higher one if the run is short.
 
-    Adam changes a factor by about one learning rate per step. A factor starts at 1 and closes its channel below tau. If the recipe's rate
-    is too low for that, the returned one lets a factor fall by `alpha_reach` times 1 - tau.
+    Adam changes a factor by about one learning rate per step if the signs of its gradients agree. A factor starts at 1 and closes its
+    channel below tau. The returned rate lets a factor fall by at least `alpha_reach` times 1 - tau, unless that takes more than `MAX_RATE`.
     """
     recipe = context.recipe
-    if not recipe.alpha_reach or alpha_range(context, recipe.lr_alpha) >= 1 - recipe.tau:
-        return recipe.lr_alpha
-    return max(recipe.lr_alpha, min(MAX_RATE, sufficient_alpha_rate(context)))
+    return max(recipe.lr_alpha, min(MAX_RATE, sufficient_alpha_rate(context))) if recipe.alpha_reach else recipe.lr_alpha
 
 
 def alpha_range(context: RunContext, rate: float) -> float:
@@ -26,7 +24,7 @@ def alpha_range(context: RunContext, rate: float) -> float:
 
 
 def sufficient_alpha_rate(context: RunContext) -> float:
-    """Return the learning rate with which a retention factor can fall by `alpha_reach` times 1 - tau; without that, by three times."""
+    """Return the learning rate with which a retention factor can fall by `alpha_reach` times 1 - tau; without that, by the default."""
     recipe = context.recipe
     return (recipe.alpha_reach or type(recipe).alpha_reach) * (1 - recipe.tau) / _effective_steps(context)
 

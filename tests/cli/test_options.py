@@ -179,13 +179,13 @@ def test_a_resumed_run_keeps_the_fields_that_it_started_with(tmp_path):
     recipe = Teacher.create("pix2pix").architecture({"metric": "l1", "prune_width": 20, "seed": 5}).recipe
     text = recipe.to_toml("pix2pix").replace("mac_counter", "counter")  # as version 0.1 wrote it
     (tmp_path / "recipe.toml").write_text(text)
-    kept = {"metric": "l1", "mac_counter": "paper", "prune_width": 20, "alpha_reach": 3.0}
+    kept = {"metric": "l1", "mac_counter": "paper", "prune_width": 20, "alpha_reach": 12.0}
     assert _fields_of_run(tmp_path) == kept | {"epochs": 250}
     (tmp_path / "recipe.toml").write_text(text + "steps = 30\n")
     assert _fields_of_run(tmp_path) == kept | {"steps": 30}
     # The field that earlier versions did not have is compared by its default.
-    (tmp_path / "recipe.toml").write_text(text.replace("alpha_reach = 3.0\n", ""))
-    assert _fields_of_run(tmp_path)["alpha_reach"] == 3.0
+    (tmp_path / "recipe.toml").write_text(text.replace("alpha_reach = 12.0\n", ""))
+    assert _fields_of_run(tmp_path)["alpha_reach"] == 12.0
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,17 @@ class DCGAN(FromNoise[DCGANRecipe]):
     @classmethod
     def demo(cls) -> DCGANRecipe:
         return DCGANRecipe(
-            size=32, ngf=32, ndf=32, prune_width=32, budget="40%", epochs=36, batch_size=32, lr_g=5e-4, lr_d=5e-4, lr_alpha=1e-2
+            size=32,
+            ngf=32,
+            ndf=32,
+            prune_width=32,
+            budget="40%",
+            epochs=36,
+            batch_size=32,
+            lr_g=5e-4,
+            lr_d=5e-4,
+            lr_alpha=1e-2,
+            alpha_reach=0.0,
         )
 
     def widths(self, base: int) -> dict[str, Width]:

@@ -98,6 +98,7 @@ class ESRGAN(SuperResolution[ESRGANRecipe]):
             lr_g=1e-3,
             lr_d=1e-3,
             lr_alpha=2e-2,
+            alpha_reach=0.0,
         )
 
     def widths(self, base: int) -> dict[str, Width]:
@@ -240,4 +241,5 @@ class RealESRGAN(ESRGAN):
             lr_g=1e-3,
             lr_d=1e-3,
             lr_alpha=2e-2,
+            alpha_reach=0.0,
         )
