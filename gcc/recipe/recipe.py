@@ -182,8 +182,8 @@ class Recipe(metaclass=_AcceptsOldFields):
     lr_alpha: float = 1e-4
     """Adam's learning rate for the retention factors."""
     alpha_reach: float = 12.0
-    """In a run in which retention factors could fall by less than this many times 1 - tau, `lr_alpha` is raised, to 0.02 at most, until they
-    can; in the published runs, they can fall by 13 to 66 times. 0 never raises it; that is the default if you give `lr_alpha`."""
+    """In a run in which retention factors could fall by less than this many times 1 - tau, `lr_alpha` is raised, to 0.02 at most, until
+    they can; in the published runs, they can fall by 13 to 66 times. 0 never raises it; that is the default if you give `lr_alpha`."""
     alpha_decay_epochs: int = 100
     """Number of epochs after each of which `lr_alpha` falls to a tenth."""
     start: Literal["fresh", "inherited"] = "fresh"

@@ -9,8 +9,9 @@ from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind
 
 from gcc.pruning.graph.aten_graph import Graph, arguments, operator_name
+from gcc.pruning.graph.layer_rules import convolution, linear
 from gcc.pruning.graph.propagate import named_tensors
-from gcc.pruning.graph.rules import RULES, convolution, linear
+from gcc.pruning.graph.rules import RULES
 from gcc.registry.stored_weights import effective_weight
 
 

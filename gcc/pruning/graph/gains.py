@@ -9,7 +9,8 @@ from torch import fx, nn
 from torch.export.graph_signature import InputKind
 
 from gcc.pruning.graph.aten_graph import Graph, arguments, describe_call, operator_name
-from gcc.pruning.graph.rules import RULES, elementwise
+from gcc.pruning.graph.layer_rules import elementwise
+from gcc.pruning.graph.rules import RULES
 
 PRODUCTS, QUOTIENTS = ("mul", "multiply"), ("div", "divide", "true_divide")
 HOMOGENEOUS = (*PRODUCTS, *QUOTIENTS, "neg", "view", "reshape", "permute", "transpose", "t", "unsqueeze", "flatten", "contiguous", "clone")

@@ -24,8 +24,9 @@ from gcc.pruning.graph.aten_graph import Graph, arguments, describe_call, operat
 from gcc.pruning.graph.call import RuleOutput
 from gcc.pruning.graph.channel_ids import Layout
 from gcc.pruning.graph.groups import Selection
+from gcc.pruning.graph.layer_rules import elementwise
 from gcc.pruning.graph.propagate import HINT, ChannelTrace, first_names, named_tensors
-from gcc.pruning.graph.rules import RULES, STATISTICS, elementwise
+from gcc.pruning.graph.rules import RULES, STATISTICS
 from gcc.pruning.graph.weight_norms import reparametrised_layers
 from gcc.utils.backend import float32_precision
 

@@ -8,8 +8,9 @@ import gcc
 from gcc.errors import GccError, PruningWarning
 from gcc.pruning.graph.aten_graph import Graph
 from gcc.pruning.graph.graph_form import OtherSizesError, PrunedGraph
+from gcc.pruning.graph.layer_rules import first
 from gcc.pruning.graph.masked import Candidate
-from gcc.pruning.graph.rules import RULES, first
+from gcc.pruning.graph.rules import RULES
 from gcc.pruning.graph.training import require_same_training
 from gcc.pruning.graph.verify import with_random_weights
 from tests.helpers.graph_toys import Composed, conv
