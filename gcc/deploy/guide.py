@@ -119,6 +119,11 @@ class Guide:
             runs = len(shape) == 3 and shape[0] in MODES
         return bool(self.runtime.package) and runs and self.artifact.output_channels in MODES
 
+    def _sizes(self, path: Path) -> dict[str, int]:
+        """Return the sizes in bytes of the files of an exported generator, by their names."""
+        stem = path.name.removesuffix(self.runtime.suffixes[0])
+        return {file.name: file.stat().st_size for file in (path.with_name(stem + suffix) for suffix in self.runtime.suffixes)}
+
     def write(self, path: Path, measured: Mapping[str, str]) -> list[Path]:
         """Write `FILE.README.md` and `FILE.infer.py` next to an exported file, and return their paths.
 
@@ -133,6 +138,7 @@ class Guide:
         height, width = (0, 0) if self.takes_noise else self.size
         values = {
             "file": path.name,
+            "files": self._sizes(path) if self.has_script else {},
             "script": script.name if self.has_script else "",
             "quoted": shlex.quote(script.name),
             "package": self.runtime.package,
