@@ -21,6 +21,7 @@ from torch import nn
 from gcc import export, load
 from gcc.cli import main
 from gcc.data.images import read_image, read_rgb, to_tensor
+from gcc.deploy.formats.ncnn import NCNN, REDUCED
 from gcc.deploy.formats.onnx import ONNX
 from gcc.deploy.formats.torch_files import FoldedWeights, TorchScript
 from gcc.deploy.generate import generate
@@ -500,3 +501,36 @@ def test_the_script_names_an_output_that_cannot_be_written(saved, tmp_path):
     script = export(saved / "sagan", tmp_path / "out.pt", format="torchscript").guides[1]
     ran = infer(script, "fake.unknown")
     assert ran.returncode == 1 and "fake.unknown: unknown file extension" in ran.stderr and "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("arch", "settings", "parts"),
+    [
+        ("sagan", {}, ["ncnn::Mat in(128);", "`w` = 128"]),
+        ("cyclegan", {}, ["PIXEL_RGB,", "multiple = 4;", "mean[] = {127.5f, 127.5f, 127.5f};", "BORDER_REFLECT : ncnn::BORDER_REPLICATE"]),
+        ("pix2pix", {"input_nc": 1}, ["PIXEL_GRAY,", "mean[] = {127.5f};", "`c` = 1:", "/** Return the input for an image, 1 bytes"]),
+        ("srgan", {"cost_size": 32}, ["PIXEL_RGB,", "columns = out.w, rows = out.h;"]),
+    ],
+)
+def test_the_readme_of_ncnn_shows_cpp_with_what_the_files_have(tmp_path, arch, settings, parts):
+    write(arch, tmp_path / "student", **settings)
+    written = export(tmp_path / "student", tmp_path / "out.ncnn.param", format="ncnn")
+    readme = written.guides[0].read_text()
+    for part in (*parts, "`out.ncnn.param` and `out.ncnn.bin`", *(f"net.opt.{option} = false;" for option in REDUCED)):
+        assert part in readme
+    # A line of the graph has a layer's kind and name, the numbers of its inputs and outputs, and their names.
+    layers = [line.split() for line in written.path.read_text().splitlines()[2:]]
+    blobs = {name for kind, _, taken, returned, *names in layers for name in names[: int(taken) + int(returned)]}
+    used = set(re.findall(r'extractor\.(?:input|extract)\("(\w+)"', readme))
+    assert used == {"in0", "out0"} <= blobs
+    assert ("copy_make_border" in readme) == (arch in ("cyclegan", "pix2pix"))
+
+
+def test_other_formats_have_no_cpp(saved, tmp_path):
+    readme = export(saved / "sagan", tmp_path / "out.pt", format="torchscript").guides[0].read_text()
+    assert "C++" not in readme and readme.endswith("OUT.png\n```\n")
+
+
+def test_cpp_for_one_size_resizes_other_images():
+    section = NCNN().example(["a.ncnn.param", "a.ncnn.bin"], Inputs((3, 32, 64), one_sample=True), None, 1)
+    assert "Resize other images to 64x32 pixels" in section and "copy_make_border" not in section and "`c` = 1, values" in section

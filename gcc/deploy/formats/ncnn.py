@@ -18,10 +18,15 @@ from gcc.errors import GccError
 from gcc.registry.runtime import Inputs, Precision, Runtime
 from gcc.utils.optional import needed
 from gcc.utils.silence import silenced
+from gcc.utils.templates import render
 
 EXTRA = "ncnn", "ncnn and pnnx", "ncnn"
 REDUCED = "use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage"
 """Options that make ncnn compute in lower precision. By default, it computes in float16 where the processor can."""
+
+
+PIXELS = {1: "PIXEL_GRAY", 3: "PIXEL_RGB", 4: "PIXEL_RGBA"}
+"""ncnn's names for the order of colours, by the number of channels."""
 
 
 class NCNN(Runtime):
@@ -63,6 +68,25 @@ return run"""
 
     def accepts(self, inputs: Inputs) -> Inputs:
         return replace(inputs, one_sample=True)
+
+    def example(self, files: Sequence[str], inputs: Inputs, multiple: int | None, output_channels: int) -> str:
+        channels, *size = inputs.shape
+        height, width = size or (0, 0)
+        return render(
+            "gcc.deploy",
+            "ncnn.md.j2",
+            files=files,
+            names=self.names,
+            options=REDUCED,
+            noise=not size,
+            length=channels,
+            channels=channels,
+            height=height,
+            width=width,
+            multiple=multiple,
+            pixels=PIXELS.get(channels),
+            output=output_channels,
+        )
 
     def write(self, network: nn.Module, inputs: Inputs, path: Path, metadata: Mapping[str, str], precision: Precision = "fp32") -> None:
         with needed(*EXTRA):
