@@ -13,6 +13,7 @@ import torch
 from torch.distributed.run import get_args_parser
 
 from gcc import load
+from gcc.artifacts.run_folder import FINAL_STATE
 from gcc.cli import main
 from gcc.compressor import Compressor
 from gcc.experiments.sweep import Sweep
@@ -134,3 +135,10 @@ def test_the_requirements_are_those_of_the_package():
 def test_every_picture_and_page_is_there():
     for link in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (ROOT / link).exists(), link
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/training.md"])
+def test_the_tree_of_a_run_has_every_entry(page):
+    (tree,) = re.findall(r"```\nruns/pix2pix/\n(.*?)```", PAGES[page], flags=re.DOTALL)
+    for name in (FINAL_STATE, "checkpoints/", "student/", "teacher/", "last/", "report.html"):
+        assert name in tree

@@ -22,7 +22,12 @@ from gcc.cli.options import PATH, calibration_option, generator_option, max_loss
     help="onnx, openvino, ncnn, litert, coreml, torchscript, pt2 (torch.export's), safetensors (the folded weights), or a plugin's.",
 )
 @precision_option
-@click.option("--size", metavar="WxH", callback=parse_size, help="Size of images, for litert and coreml  [default: as trained]")
+@click.option(
+    "--size",
+    metavar="WxH",
+    callback=parse_size,
+    help="Size of images: the only one that a litert or coreml file takes; of other formats, the one that is timed  [default: as trained]",
+)
 @calibration_option
 @max_loss_option
 @generator_option

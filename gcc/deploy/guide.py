@@ -98,7 +98,10 @@ class Guide:
         if self.multiple == 1:
             return "none: every size is taken as it is"
         if self.multiple:
-            return f"pad at the right and the bottom by mirroring, to multiples of {self.multiple}, and crop the output"
+            return (
+                f"pad at the right and the bottom to multiples of {self.multiple}, by mirroring without the border itself "
+                "(by repeating the border if the image is smaller than the padding), and crop the output"
+            )
         height, width = self.size
         return f"resize to {width}x{height}, bicubic and anti-aliased"
 
@@ -119,6 +122,16 @@ class Guide:
             runs = len(shape) == 3 and shape[0] in MODES
         return bool(self.runtime.package) and runs and self.artifact.output_channels in MODES
 
+    def _example(self, path: Path) -> str:
+        """Return the README's section on other languages."""
+        multiple = None if self.takes_noise else self.multiple
+        return self.runtime.example(list(self._sizes(path)), self.inputs, multiple, self.artifact.output_channels)
+
+    def _sizes(self, path: Path) -> dict[str, int]:
+        """Return the sizes in bytes of the files of an exported generator, by their names."""
+        stem = path.name.removesuffix(self.runtime.suffixes[0])
+        return {file.name: file.stat().st_size for file in (path.with_name(stem + suffix) for suffix in self.runtime.suffixes)}
+
     def write(self, path: Path, measured: Mapping[str, str]) -> list[Path]:
         """Write `FILE.README.md` and `FILE.infer.py` next to an exported file, and return their paths.
 
@@ -133,6 +146,7 @@ class Guide:
         height, width = (0, 0) if self.takes_noise else self.size
         values = {
             "file": path.name,
+            "files": self._sizes(path) if self.has_script else {},
             "script": script.name if self.has_script else "",
             "quoted": shlex.quote(script.name),
             "package": self.runtime.package,
@@ -152,6 +166,7 @@ class Guide:
             "side": self.halves.side,
             "pair_sizes": [] if self.takes_noise else self.pair_sizes,
             "facts": self.facts(),
+            "example": self._example(path) if self.has_script else "",
             "measured": measured,
             "what": f"The {self.artifact.role} {self.artifact.generator} of {self.artifact.arch}",
             "version": version("gan-gcc"),

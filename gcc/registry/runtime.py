@@ -112,6 +112,17 @@ class Runtime(abc.ABC):
         """Return the inputs that a file accepts, of those that the generator accepts: by default all."""
         return inputs
 
+    def example(self, files: Sequence[str], inputs: Inputs, multiple: int | None, output_channels: int) -> str:
+        """Return a section of the README beside the files, in Markdown: how to run them in other languages. By default there is none.
+
+        Args:
+            files: the names of the files.
+            inputs: what they accept: images, (C, H, W), or standard normal noise, (N,).
+            multiple: the number to whose multiples images are padded; None for noise, and for images that are resized to one size.
+            output_channels: channels of the generated images.
+        """
+        return ""
+
     @abc.abstractmethod
     def write(self, network: nn.Module, inputs: Inputs, path: Path, metadata: Mapping[str, str], precision: Precision = "fp32") -> None:
         """Write the files of a generator.

@@ -13,6 +13,8 @@ from click.testing import CliRunner
 
 from gcc.cli import main
 from gcc.cli.help_pages import GROUPS, OTHERS, Command
+from gcc.deploy.runtime_names import FORMATS
+from gcc.registry import RUNTIMES, Inputs
 from tests.test_docs import understood
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "gcc"
@@ -104,3 +106,11 @@ def test_no_color_is_kept(value, coloured, monkeypatch):
     monkeypatch.setenv("NO_COLOR", value)
     ran = CliRunner().invoke(main, ["doctor", "--device", "cpu"], color=True)
     assert ("\x1b[" in ran.output) == coloured and "ok" in ran.output
+
+
+def test_the_size_of_an_export_names_the_formats_of_one_size():
+    (text,) = [option.help for option in EVERY[("export",)].params if option.name == "size"]
+    formats = ("onnx", "openvino", "ncnn", "litert", "coreml", "torchscript", "pt2")
+    any_size = Inputs((3, 8, 8), step=4, min_size=4)
+    of_one = {name for name in formats if RUNTIMES.load(FORMATS.get(name, name))().accepts(any_size).step is None}
+    assert {name for name in formats if name in text} == of_one and "of other formats" in text

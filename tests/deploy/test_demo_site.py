@@ -27,25 +27,33 @@ SECONDS = 100
 PROBE = """<!doctype html><link rel="icon" href="data:,"><body style="margin: 0"><iframe src="index.html?{query}" style="border: 0;
   width: 390px; height: 900px"></iframe><script>
 const frame = document.querySelector("iframe");
-const timer = setInterval(() => {{
+const until = holds => new Promise(resolve => {{
+  const timer = setInterval(() => holds(frame.contentDocument) && (clearInterval(timer), resolve()), 50);
+}});
+const done = page => Number(page?.body?.dataset.done ?? 0);
+const failed = page => /^(This|The generator cannot)/.test(page?.getElementById("status")?.textContent ?? "");
+const element = id => frame.contentDocument.getElementById(id);
+until(page => done(page) || failed(page)).then(async () => {{
+  {action}
   const page = frame.contentDocument;
-  const status = page?.getElementById("status")?.textContent ?? "";
-  if (!page?.body?.dataset.done && !status.startsWith("This") && !status.startsWith("The generator cannot")) return;
-  clearInterval(timer);
   const canvas = page.getElementById("output").getBoundingClientRect();
   const split = page.getElementById("split");
   split.value = 25;
   split.dispatchEvent(new Event("input"));
   const texts = [...page.querySelectorAll("p, td, h1, button")].filter(it => it.offsetParent);
   fetch("/result", {{ method: "POST", body: JSON.stringify({{
-    status,
+    status: element("status").textContent,
+    hidden: ["view", "save", "split"].filter(id => element(id).hidden),
+    note: element("note").offsetParent ? element("note").textContent : "",
+    webgpu: element("webgpu").checked,
+    done: done(page),
     image: page.getElementById("save").href,
     scrolled: page.documentElement.scrollWidth,
     shown: canvas.width,
     clip: getComputedStyle(page.getElementById("input")).clipPath,
     smallest: Math.min(...texts.map(it => parseFloat(getComputedStyle(it).fontSize))),
   }}) }});
-}}, 50);</script>"""
+}});</script>"""
 
 
 @pytest.fixture(scope="session")
@@ -78,12 +86,15 @@ class Handler(SimpleHTTPRequestHandler):
         pass
 
 
-def visit(site, query, profile):
-    """Open a site in a browser, in a frame as narrow as a phone, and return what its page shows and what its console has."""
+def visit(site, query, profile, action=""):
+    """Open a site in a browser, in a frame as narrow as a phone, and return what its page shows and what its console has.
+
+    `action` is JavaScript that is done after the first image or error.
+    """
     browser = shutil.which("chromium")
     if browser is None:
         pytest.fail("this test needs a browser, and there is no `chromium` on PATH: apt-get install chromium")
-    (site / "probe.html").write_text(PROBE.format(query=query))
+    (site / "probe.html").write_text(PROBE.format(query=query, action=action))
     results = queue.Queue()
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=site, results=results))
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -147,6 +158,45 @@ def test_a_picture_that_cannot_be_read_is_reported(ort_web, tmp_path):
     (tmp_path / "site" / "photo.png").write_bytes(b"no image")
     result, _ = visit(tmp_path / "site", "image=photo.png", tmp_path / "profile")
     assert result["status"].startswith("This does not work: ")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("arch", "query"), [("cyclegan", "image=photo.png"), ("sagan", "generate")])
+def test_without_a_gpu_webassembly_shows_the_same_again(ort_web, tmp_path, arch, query):
+    write(arch, tmp_path / "student")
+    write_demo_site(tmp_path / "student", tmp_path / "site", ort_web, report=print)
+    Image.effect_noise((40, 40), 90).convert("RGB").save(tmp_path / "site" / "photo.png")
+    before, _ = visit(tmp_path / "site", query, tmp_path / "profile")
+    assert (before["done"], before["note"]) == (1, "")
+    tick = 'const first = element("save").href; element("webgpu").click(); await until(page => done(page) > 1 || failed(page));'
+    same = 'if (element("save").href !== first) element("note").textContent = "another image";'
+    result, _ = visit(tmp_path / "site", query, tmp_path / "profile", tick + same)
+    assert result["done"] == 2 and result["webgpu"] is False and result["hidden"] == (["split"] if arch == "sagan" else [])
+    assert result["note"].startswith("WebGPU does not work in this browser, so the generator runs in WebAssembly: ")
+
+
+@pytest.mark.slow
+def test_a_change_of_the_build_interrupts_what_is_loading(ort_web, tmp_path):
+    write("cyclegan", tmp_path / "student")
+    write_demo_site(tmp_path / "student", tmp_path / "site", ort_web, report=print)
+    Image.effect_noise((40, 40), 90).convert("RGB").save(tmp_path / "site" / "photo.png")
+    twice = 'element("webgpu").click(); element("webgpu").click(); await until(page => done(page) > 1);'
+    result, _ = visit(tmp_path / "site", "image=photo.png", tmp_path / "profile", twice)
+    assert result["done"] == 2 and result["webgpu"] is False and result["note"] == "" and result["status"].startswith("40x40 in ")
+
+
+@pytest.mark.slow
+def test_no_image_stays_beside_an_error(ort_web, tmp_path):
+    write("cyclegan", tmp_path / "student")
+    write_demo_site(tmp_path / "student", tmp_path / "site", ort_web, report=print)
+    Image.effect_noise((40, 40), 90).convert("RGB").save(tmp_path / "site" / "photo.png")
+    choose = """const transfer = new DataTransfer();
+      transfer.items.add(new File(["no image"], "bad.png"));
+      element("file").files = transfer.files;
+      element("file").dispatchEvent(new Event("change"));
+      await until(failed);"""
+    result, _ = visit(tmp_path / "site", "image=photo.png", tmp_path / "profile", choose)
+    assert result["status"].startswith("This does not work: ") and result["hidden"] == ["view", "save", "split"]
 
 
 def package(folder, version=ORT, files=ORT_FILES):

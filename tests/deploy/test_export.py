@@ -21,6 +21,7 @@ from torch import nn
 from gcc import export, load
 from gcc.cli import main
 from gcc.data.images import read_image, read_rgb, to_tensor
+from gcc.deploy.formats.ncnn import NCNN, REDUCED
 from gcc.deploy.formats.onnx import ONNX
 from gcc.deploy.formats.torch_files import FoldedWeights, TorchScript
 from gcc.deploy.generate import generate
@@ -458,3 +459,78 @@ def test_an_incomplete_call_of_the_script_says_how_to_call_it(saved, tmp_path):
     *_, script = export(saved / "pix2pix", tmp_path / "out.pt", format="torchscript").guides
     ran = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
     assert ran.returncode == 1 and "python out.pt.infer.py IMAGE OUT.png" in ran.stderr
+
+
+def infer(script, *arguments):
+    """Run a script that lies beside a file, and return how it ended."""
+    command = [sys.executable, "-W", "ignore", script, *arguments]
+    return subprocess.run([*map(str, command)], cwd=script.parent, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("form", [pytest.param(form, marks=slow_unless_onnx(form)) for form in FORMS if form != "safetensors"])
+def test_the_script_names_files_that_are_missing_or_cut_short(saved, tmp_path, form):
+    written = export(saved / "sagan", tmp_path / f"out{runtime(form).suffixes[0]}", format=form)
+    for file in written.files:
+        whole = file.read_bytes()
+        for length in (None, 0, len(whole) // 2):
+            file.unlink()
+            found = "is missing" if length is None else f"has {length} bytes"
+            if length is not None:
+                file.write_bytes(whole[:length])
+            ran = infer(written.guides[1], "out.png")
+            assert ran.returncode == 1 and "Traceback" not in ran.stderr and not (tmp_path / "out.png").exists()
+            line = ran.stderr.splitlines()[-1]
+            for part in ("cannot load the generator (", f"{file.name} {found}", f"{file.name} with {len(whole)} bytes"):
+                assert part in line
+            file.write_bytes(whole)
+    assert infer(written.guides[1], "out.png").returncode == 0
+
+
+def test_a_graph_without_its_output_does_not_run_in_ncnn(saved, tmp_path):
+    written = export(saved / "srgan", tmp_path / "out.ncnn.param", format="ncnn")
+    written.path.write_text(written.path.read_text().replace("out0", "out1"))
+    Image.effect_noise((8, 8), 90).convert("RGB").save(tmp_path / "photo.png")
+    ran = infer(written.guides[1], "photo.png", "fake.png")
+    assert ran.returncode == 1
+    assert "ncnn cannot run the generator on an input of 1x3x8x8 (extract returned -1): in " in ran.stderr.splitlines()[-1]
+    with pytest.raises(GccError, match=r"ncnn cannot run this generator on \(1, 3, 8, 8\)"):
+        runtime("ncnn").read(written.path, None)(torch.zeros(1, 3, 8, 8))
+
+
+def test_the_script_names_an_output_that_cannot_be_written(saved, tmp_path):
+    script = export(saved / "sagan", tmp_path / "out.pt", format="torchscript").guides[1]
+    ran = infer(script, "fake.unknown")
+    assert ran.returncode == 1 and "fake.unknown: unknown file extension" in ran.stderr and "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("arch", "settings", "parts"),
+    [
+        ("sagan", {}, ["ncnn::Mat in(128);", "`w` = 128"]),
+        ("cyclegan", {}, ["PIXEL_RGB,", "multiple = 4;", "mean[] = {127.5f, 127.5f, 127.5f};", "BORDER_REFLECT : ncnn::BORDER_REPLICATE"]),
+        ("pix2pix", {"input_nc": 1}, ["PIXEL_GRAY,", "mean[] = {127.5f};", "`c` = 1:", "/** Return the input for an image, 1 bytes"]),
+        ("srgan", {"cost_size": 32}, ["PIXEL_RGB,", "columns = out.w, rows = out.h;"]),
+    ],
+)
+def test_the_readme_of_ncnn_shows_cpp_with_what_the_files_have(tmp_path, arch, settings, parts):
+    write(arch, tmp_path / "student", **settings)
+    written = export(tmp_path / "student", tmp_path / "out.ncnn.param", format="ncnn")
+    readme = written.guides[0].read_text()
+    for part in (*parts, "`out.ncnn.param` and `out.ncnn.bin`", *(f"net.opt.{option} = false;" for option in REDUCED)):
+        assert part in readme
+    # A line of the graph has a layer's kind and name, the numbers of its inputs and outputs, and their names.
+    layers = [line.split() for line in written.path.read_text().splitlines()[2:]]
+    blobs = {name for kind, _, taken, returned, *names in layers for name in names[: int(taken) + int(returned)]}
+    used = set(re.findall(r'extractor\.(?:input|extract)\("(\w+)"', readme))
+    assert used == {"in0", "out0"} <= blobs
+    assert ("copy_make_border" in readme) == (arch in ("cyclegan", "pix2pix"))
+
+
+def test_other_formats_have_no_cpp(saved, tmp_path):
+    readme = export(saved / "sagan", tmp_path / "out.pt", format="torchscript").guides[0].read_text()
+    assert "C++" not in readme and readme.endswith("OUT.png\n```\n")
+
+
+def test_cpp_for_one_size_resizes_other_images():
+    section = NCNN().example(["a.ncnn.param", "a.ncnn.bin"], Inputs((3, 32, 64), one_sample=True), None, 1)
+    assert "Resize other images to 64x32 pixels" in section and "copy_make_border" not in section and "`c` = 1, values" in section

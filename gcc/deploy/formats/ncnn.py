@@ -18,8 +18,15 @@ from gcc.errors import GccError
 from gcc.registry.runtime import Inputs, Precision, Runtime
 from gcc.utils.optional import needed
 from gcc.utils.silence import silenced
+from gcc.utils.templates import render
 
 EXTRA = "ncnn", "ncnn and pnnx", "ncnn"
+REDUCED = "use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage"
+"""Options that make ncnn compute in lower precision. By default, it computes in float16 where the processor can."""
+
+
+PIXELS = {1: "PIXEL_GRAY", 3: "PIXEL_RGB", 4: "PIXEL_RGBA"}
+"""ncnn's names for the order of colours, by the number of channels."""
 
 
 class NCNN(Runtime):
@@ -32,17 +39,25 @@ class NCNN(Runtime):
     imports = "import ncnn"
     precisions = ("fp32", "fp16")
     holds_metadata = False
-    script = """\
+    script = f"""\
 net = ncnn.Net()
-for option in ("packed", "storage", "arithmetic"):
-    setattr(net.opt, f"use_fp16_{option}", False)
-net.load_param(str(FILE))
-net.load_model(str(FILE.with_suffix(".bin")))
+for option in {REDUCED}:
+    setattr(net.opt, option, False)
+
+def check(code, call):
+    # After a failure, ncnn would go on with memory that it does not have.
+    if code:
+        raise RuntimeError(f"{{call}} returned {{code}}")
+
+check(net.load_param(str(FILE)), "load_param")
+check(net.load_model(str(FILE.with_suffix(".bin"))), "load_model")
 
 def run(inputs):
     with net.create_extractor() as extractor:
-        extractor.input("in0", ncnn.Mat(np.ascontiguousarray(inputs[0])).clone())
-        return np.array(extractor.extract("out0")[1])[None]
+        check(extractor.input("in0", ncnn.Mat(np.ascontiguousarray(inputs[0])).clone()), "input")
+        code, fake = extractor.extract("out0")
+        check(code, "extract")
+        return np.array(fake)[None]
 
 return run"""
 
@@ -53,6 +68,25 @@ return run"""
 
     def accepts(self, inputs: Inputs) -> Inputs:
         return replace(inputs, one_sample=True)
+
+    def example(self, files: Sequence[str], inputs: Inputs, multiple: int | None, output_channels: int) -> str:
+        channels, *size = inputs.shape
+        height, width = size or (0, 0)
+        return render(
+            "gcc.deploy",
+            "ncnn.md.j2",
+            files=files,
+            names=self.names,
+            options=REDUCED,
+            noise=not size,
+            length=channels,
+            channels=channels,
+            height=height,
+            width=width,
+            multiple=multiple,
+            pixels=PIXELS.get(channels),
+            output=output_channels,
+        )
 
     def write(self, network: nn.Module, inputs: Inputs, path: Path, metadata: Mapping[str, str], precision: Precision = "fp32") -> None:
         with needed(*EXTRA):
@@ -77,8 +111,8 @@ return run"""
             import ncnn
         net = ncnn.Net()
         net.opt.num_threads = torch.get_num_threads()
-        # By default, ncnn computes in float16 where the processor can.
-        net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = net.opt.use_bf16_storage = False
+        for option in REDUCED:
+            setattr(net.opt, option, False)
         with silenced():
             failed = net.load_param(str(path)) or net.load_model(str(_beside(path, self.suffixes[1])))
         if failed:
@@ -87,7 +121,9 @@ return run"""
         def run(inputs: Tensor) -> Tensor:
             with net.create_extractor() as extractor:
                 extractor.input("in0", ncnn.Mat(inputs[0].contiguous().numpy()).clone())
-                _, fake = extractor.extract("out0")
+                code, fake = extractor.extract("out0")
+                if code:
+                    raise GccError(f"ncnn cannot run this generator on {tuple(inputs.shape)}: choose another format")
                 return torch.from_numpy(np.array(fake))[None]
 
         return CallableModule(run)

@@ -72,7 +72,12 @@ class ExportedProgram(Runtime):
     suffixes = (".pt2",)
     package = "torch"
     imports = "import torch"
-    script = SCRIPT.replace("LOADED", "torch.export.load(str(FILE)).module()")
+    script = f"""\
+import logging
+
+# Torch logs the traceback of a file that it cannot load, and raises another error.
+logging.getLogger("torch.export").setLevel(logging.ERROR)
+{SCRIPT.replace("LOADED", "torch.export.load(str(FILE)).module()")}"""
 
     def require(self) -> None:
         """Do nothing: torch is installed."""

@@ -5,10 +5,27 @@ const report = (text) => { element("status").textContent = text; };
 
 let worker;
 let ready;
+let loads = 0;
 let answers = new Map();
 let requests = 0;
 
-/** Start a worker with one of ONNX Runtime's builds, "wasm" or "webgpu"; requests wait until it has loaded the generator. */
+/** Load the generator with one of ONNX Runtime's builds, "wasm" or "webgpu", or with "wasm" if "webgpu" fails; requests wait for it. */
+function load(build) {
+  loads += 1;
+  const number = loads;
+  ready = start(build).catch((error) => {
+    if (number !== loads) return ready;
+    if (build === "wasm") throw error;
+    element("webgpu").checked = false;
+    element("note").textContent = `WebGPU does not work in this browser, so the generator runs in WebAssembly: ${error.message}`;
+    element("note").hidden = false;
+    return load("wasm");
+  });
+  ready.catch((error) => report(`The generator cannot run here: ${error.message}`));
+  return ready;
+}
+
+/** Start a worker that loads the generator. */
 function start(build) {
   worker?.terminate();
   for (const { reject } of answers.values()) reject(new Error("the generator was loaded again"));
@@ -22,8 +39,7 @@ function start(build) {
   };
   worker.onerror = (event) => report(`The generator cannot run here: ${event.message}`);
   report("Loading the generator...");
-  ready = send({ load: build, config }).then(({ milliseconds }) => report(`Ready; loaded in ${Math.round(milliseconds)} ms.`));
-  return ready;
+  return send({ load: build, config }).then(({ milliseconds }) => report(`Ready; loaded in ${Math.round(milliseconds)} ms.`));
 }
 
 /** Send a request to the worker and return its answer. */
@@ -38,13 +54,18 @@ function send(request) {
 
 let last = Promise.resolve();
 let newest = 0;
+let current;
 
-/** Do some work after what is under way; of several that wait, only the newest is done. */
+/** Do some work after what is under way; of several that wait, only the newest is done. If it fails, no image is shown. */
 function queue(work) {
+  current = work;
   newest += 1;
   const number = newest;
   const attempt = () => (number === newest ? ready.then(work) : undefined);
-  last = last.then(attempt).catch((error) => report(`This does not work: ${error.message}`));
+  last = last.then(attempt).catch((error) => {
+    element("view").hidden = element("save").hidden = element("split").hidden = true;
+    report(`This does not work: ${error.message}`);
+  });
   return last;
 }
 
@@ -96,6 +117,7 @@ function draw({ values, height, width }) {
 
 /** Run the generator on a request, and show what it returns beside the input, if that is a picture. */
 async function run(request, input, notes = []) {
+  await ready;
   const { image, milliseconds, tiles } = await send(request);
   if (input) {
     Object.assign(element("input"), { width: input.width, height: input.height });
@@ -123,11 +145,18 @@ function noise() {
   return Float32Array.from({ length: config.length }, normal);
 }
 
-const generate = () => queue(() => run({ noise: noise() }));
+function generate() {
+  const request = { noise: noise() };
+  return queue(() => run(request));
+}
 const show = (blob) => queue(() => translate(blob));
 
 element("split").oninput = ({ target }) => element("view").style.setProperty("--split", `${target.value}%`);
-element("webgpu").onchange = ({ target }) => start(target.checked ? "webgpu" : "wasm").catch((error) => report(`This does not work: ${error.message}`));
+element("webgpu").onchange = ({ target }) => {
+  element("note").hidden = true;
+  load(target.checked ? "webgpu" : "wasm");
+  if (current) queue(current);
+};
 element("gpu").hidden = !navigator.gpu;
 if (config.length) {
   element("generate").onclick = generate;
@@ -154,6 +183,6 @@ async function fetched(name) {
 
 // `?image=photo.png` translates a picture of the same site at once, and `?generate` draws an image from noise.
 const wanted = new URLSearchParams(location.search);
-start("wasm").catch((error) => report(`The generator cannot run here: ${error.message}`));
+load("wasm");
 if (wanted.has("image")) queue(async () => translate(await fetched(wanted.get("image"))));
 if (wanted.has("generate") && config.length) generate();
