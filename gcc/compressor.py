@@ -35,6 +35,7 @@ from gcc.training.stages import adversarial_stage, pretraining_stages
 from gcc.training.student import StudentPair
 from gcc.training.teacher import Teacher
 from gcc.training.width_search import Chosen, reachable_widths, saved_widths, search_channels
+from gcc.utils.seeds import derive_seed
 
 
 class Compressor(TrainingLoop):
@@ -89,6 +90,8 @@ class Compressor(TrainingLoop):
         self.reinitialize(initial)  # line 5
         new = {role: self.pairs[role] for role in self._new_roles}
         yield from pretraining_stages(Phase.PRETRAIN, new, recipe.pretrain_epochs)
+        if recipe.start == "inherited":
+            self.fit_projections()
         pairs = (self.teacher, self.student)
         yield Stage(Phase.TRAIN, recipe.epochs, self.cooperate, (Stream.TRAIN, Stream.ALPHA), pairs, recipe.steps)  # lines 7 to 14
 
@@ -150,6 +153,12 @@ class Compressor(TrainingLoop):
         self.student, self.teacher = student_pair(self.context, self.widths, layers, initial), teacher_pair(self.context, layers)
         self.targets = {name: SmoothedTarget().to(self.context.device) for name in self.architecture.discriminators}
         self.pairs = {"teacher": self.teacher, "student": self.student}
+
+    def fit_projections(self) -> None:
+        """Start the maps f_l of Eq. 9 at their best for one batch: random ones would pull inherited features away from the teacher's."""
+        torch.manual_seed(derive_seed(self.recipe.seed, self.context.ranks.seed_name("projections")))
+        self.student.fit_projections(self.teacher, next(self.context.batches(Stream.IMPORTANCE, 1)))
+        self.context.loader.close(Stream.IMPORTANCE)
 
     @cached_property
     def metric(self) -> ImportanceMetric:

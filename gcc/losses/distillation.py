@@ -2,7 +2,7 @@ r"""Online collaborative distillation (Li et al. 2021, Eq. 9 and 10, and Eq. I).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -133,6 +133,22 @@ class Projections(nn.Module):
     def forward(self, features: Features) -> dict[str, Tensor]:
         """Map the student's features, each (N, C, H, W), to the teacher's channels."""
         return {path: convolution(features[path]) for path, convolution in zip(self.paths, self.maps, strict=True)}
+
+    @torch.no_grad()
+    def fit(self, student: Features, teacher: Features, mean: Callable[[Tensor], Tensor]) -> None:
+        """Set each map to the one whose result is closest to the teacher's features at the same positions, by least squares.
+
+        Args:
+            student: the student's features, each (N, C, H, W).
+            teacher: the teacher's, with the same H and W.
+            mean: averages a tensor over all ranks.
+        """
+        for path, weight in zip(self.paths, self.parameters(), strict=True):
+            own, wanted = (features[path].double().movedim(1, -1).flatten(0, -2) for features in (student, teacher))
+            moments = (mean(own.mT @ values / len(own)).cpu() for values in (own, wanted))
+            # The driver allows features that depend on each other linearly, such as a channel that is always 0.
+            solution = torch.linalg.lstsq(*moments, driver="gelsd").solution
+            weight.copy_(solution.mT[:, :, None, None])
 
 
 class Collaborative(Distiller):

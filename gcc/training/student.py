@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from gcc.errors import PluginError
 from gcc.losses.adversarial import total
 from gcc.losses.coordination import SmoothedTarget, global_loss
-from gcc.losses.distillation import Features
+from gcc.losses.distillation import Features, Projections
 from gcc.losses.distillers import Distillers
 from gcc.losses.layers import DistillationLayers
 from gcc.models.build import build_discriminators
 from gcc.models.gate import ChannelGate, gates
-from gcc.registry import Architecture, GeneratorView, Networks, Pair
+from gcc.registry import Architecture, Batch, GeneratorView, Networks, Pair
 from gcc.training.optimizer import ScopedOptimizer
 from gcc.training.pair import NO_OUTPUT, DiscriminatorOutput, GANPair, GeneratorOutput, Losses, TeacherOutput, detached
 from gcc.training.precision import ExecutionConfig
@@ -39,7 +39,7 @@ class Distillation:
     distillers: Distillers
     networks: Mapping[str, Networks]
     layers: DistillationLayers
-    projections: Networks
+    projections: Mapping[str, Projections]
 
 
 class StudentPair(GANPair):
@@ -71,6 +71,7 @@ class StudentPair(GANPair):
         own_layers = DistillationLayers(distillation.layers.generators, {})
         super().__init__(architecture, generators, discriminators, execution, auxiliary, own_layers, distillation.projections)
         self.distillers = distillation.distillers
+        self._maps = distillation.projections
         self._distiller_networks = {name: self._micro_batched(networks) for name, networks in distillation.networks.items()}
         self.gates = {name: gates(network) for name, network in self.discriminators.items()}
         self.alphas = [gate.alpha for by_path in self.gates.values() for gate in by_path.values()]
@@ -95,6 +96,13 @@ class StudentPair(GANPair):
         if name not in self._chains:
             self._chains[name] = find_chains(network, images)
         return run_open(network, self._chains[name], images)
+
+    @torch.no_grad()
+    def fit_projections(self, teacher: GANPair, batch: Batch) -> None:
+        """Start the maps f_l of Eq. 9 where they map the student's features on a batch closest to the teacher's."""
+        own, wanted = self.generate(batch).features, teacher.generate(batch).features
+        for name, projections in self._maps.items():
+            projections.fit(own[name], wanted[name], self.ranks.mean)
 
     def begin(self, epoch: int) -> None:
         super().begin(epoch)

@@ -77,6 +77,13 @@ class Ranks:
         distributed.all_reduce(stacked)
         return dict(zip(values, (stacked / self.world).unbind(), strict=True))
 
+    def mean(self, value: Tensor) -> Tensor:
+        """Return the mean of a tensor over all processes, the same on each of them, without a gradient."""
+        mean = value.detach().clone()
+        if self.is_distributed:
+            distributed.all_reduce(mean)
+        return mean / self.world
+
     def differentiable_mean(self, value: Tensor) -> Tensor:
         """Return the mean of a tensor over all processes, with the gradient of this process's own value.
 
@@ -84,9 +91,7 @@ class Ranks:
         """
         if not self.is_distributed:
             return value
-        mean = value.detach().clone()
-        distributed.all_reduce(mean)
-        return value + (mean / self.world - value.detach())
+        return value + (self.mean(value) - value.detach())
 
     def average_gradients(self, gradients: Iterable[Tensor]) -> None:
         """Replace every gradient by its mean over all processes."""

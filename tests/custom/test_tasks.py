@@ -13,6 +13,7 @@ from gcc.custom.tasks import Paired
 from gcc.errors import ArtifactError, GccError
 from gcc.models.layers import PatchDiscriminator
 from gcc.registry import TASKS, Pair
+from gcc.training.student import StudentPair
 from gcc.training.teacher import Teacher
 from tests.helpers.custom_toys import CUSTOM, Critic, Enlarger, Translator, settings_of
 
@@ -138,6 +139,25 @@ def test_the_channels_of_a_generator_are_found(task, channels, fields):
 def test_networks_that_do_not_fit_the_task_are_refused(arguments, message):
     with pytest.raises(GccError, match=message):
         gcc.Compressor(**arguments)
+
+
+@pytest.mark.parametrize(("start", "fits"), [("inherited", 1), ("fresh", 0)])
+def test_the_maps_of_an_inherited_student_start_closest_to_the_teachers_features(start, fits, monkeypatch):
+    gradients, fit = [], StudentPair.fit_projections
+
+    def fitted(student, teacher, batch):
+        fit(student, teacher, batch)
+        own, wanted = (pair.generate(batch).features["G"] for pair in (student, teacher))
+        for path, mapped in student.projections["G"](own).items():
+            # The squared distance to the teacher's features is smallest: its gradient for the map is 0.
+            error = mapped - wanted[path]
+            gradients.append((torch.einsum("nchw,ndhw->cd", own[path], error).abs().max() / own[path].norm() / wanted[path].norm()).item())
+
+    monkeypatch.setattr(StudentPair, "fit_projections", fitted)
+    settings = settings_of("paired") | {"start": start}
+    run = gcc.Compressor(generator=seeded("paired"), task="paired", data=CUSTOM["paired"][2], device="cpu", **settings)
+    run.run(progress=False)
+    assert len(gradients) == fits * len(run.student.projections["G"].paths) and max(gradients, default=0) < 1e-5
 
 
 def test_families_do_not_inherit(tmp_path):

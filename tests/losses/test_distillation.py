@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -127,6 +128,18 @@ def test_projections_are_bias_free_1x1_maps_in_the_teachers_order():
         for n, o, y, x in ((0, 0, 0, 0), (1, 3, got.shape[2] - 1, got.shape[3] - 1)):
             expected = sum(weight[o, i, 0, 0].item() * given_[n, i, y, x].item() for i in range(given_.shape[1]))
             assert got[n, o, y, x].item() == pytest.approx(expected, rel=1e-5, abs=1e-6)
+
+
+def test_fitted_projections_are_the_least_squares_solution_over_all_positions():
+    torch.manual_seed(0)
+    student, teacher = ({"a": torch.randn(2, channels, 3, 4)} for channels in (3, 4))
+    student["a"][:, 1] = 0  # a dead channel: many maps are equally good
+    projections = Projections({"a": 3}, {"a": 4})
+    projections.fit(student, teacher, lambda moment: moment)
+    rows = [[[one["a"][n, :, y, x].tolist()] for n in range(2) for y in range(3) for x in range(4)] for one in (student, teacher)]
+    own, wanted = (np.array(one)[:, 0] for one in rows)
+    expected, *_ = np.linalg.lstsq(own, wanted, rcond=None)
+    np.testing.assert_allclose(projections.maps[0].weight[:, :, 0, 0].detach().numpy(), expected.T, rtol=1e-5, atol=1e-6)
 
 
 def test_modules_at_leaves_lost_paths_out():
