@@ -1,4 +1,4 @@
-"""Compare ways to compress a trained generator of one's own: an SRGAN for factor 4, by PSNR-Y, SSIM-Y and LPIPS of Set5 and Set14.
+"""Compare ways to compress a trained generator of one's own: an SRGAN for factor 4, by PSNR-Y, SSIM-Y and, with `--weights`, LPIPS of Set5 and Set14.
 
 The teacher is the generator of https://github.com/leftthomas/SRGAN (MIT; `epochs/netG_epoch_4_100.pth` in the history of that repository,
 as a `.pth` or `.safetensors` file), as `networks_of_others.py` defines it. The data has folders `train`, `test/Set5` and
@@ -59,7 +59,8 @@ def main() -> None:
     parser.add_argument("--weights", action="append", default=[], metavar="NAME=FILE", help="weights for LPIPS, such as alexnet=FILE")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="recipe fields of all variants")
     options = parser.parse_args()
-    judged = {"evaluators": "psnr_y,ssim_y,lpips", "weights": dict(one.split("=", 1) for one in options.weights)}
+    weights = dict(one.split("=", 1) for one in options.weights)
+    judged = {"evaluators": "psnr_y,ssim_y,lpips" if weights else "psnr_y,ssim_y", "weights": weights}
     common = dict(setting.split("=", 1) for setting in options.set)
     lines = options.out.read_text().splitlines() if options.out.exists() else []
     done = {json.dumps(json.loads(line)["run"]) for line in lines}

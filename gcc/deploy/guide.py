@@ -130,7 +130,8 @@ class Guide:
     def _sizes(self, path: Path) -> dict[str, int]:
         """Return the sizes in bytes of the files of an exported generator, by their names."""
         stem = path.name.removesuffix(self.runtime.suffixes[0])
-        return {file.name: file.stat().st_size for file in (path.with_name(stem + suffix) for suffix in self.runtime.suffixes)}
+        files = (path.with_name(stem + suffix) for suffix in self.runtime.suffixes)
+        return {file.name: file.stat().st_size for file in files if file.is_file()}
 
     def write(self, path: Path, measured: Mapping[str, str]) -> list[Path]:
         """Write `FILE.README.md` and `FILE.infer.py` next to an exported file, and return their paths.
@@ -166,7 +167,7 @@ class Guide:
             "side": self.halves.side,
             "pair_sizes": [] if self.takes_noise else self.pair_sizes,
             "facts": self.facts(),
-            "example": self._example(path) if self.has_script else "",
+            "example": self._example(path),
             "measured": measured,
             "what": f"The {self.artifact.role} {self.artifact.generator} of {self.artifact.arch}",
             "version": version("gan-gcc"),

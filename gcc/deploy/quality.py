@@ -158,13 +158,22 @@ def _image_files(folder: Path) -> list[Path]:
 
 
 def _load_image(artifact: Artifact, inputs: Inputs, file: Path) -> Tensor:
-    """Return an image as `translate` gives it to the generator, but not more than the middle `LARGEST` pixels of each side."""
-    architecture = artifact.architecture
+    """Return an image as `translate` gives it to the generator, but not more than the middle `LARGEST` pixels of each side.
+
+    Raises:
+        DataError: the image cannot be read, or is smaller than the generator accepts.
+    """
     image, _ = InputHalves(artifact, None).read(file)
-    if inputs.step is not None and architecture.size_multiple:
-        return padded(_middle(to_tensor(image)[None]), architecture.size_multiple)
-    height, width = inputs.shape[1:] if inputs.step is None else architecture.input_size(image.height, image.width)
-    return to_tensor(resized(image, width, height))[None]
+    if inputs.step is None:
+        height, width = inputs.shape[1:]
+        return to_tensor(resized(image, width, height))[None]
+    height, width = image.height, image.width
+    if not artifact.architecture.size_multiple:
+        height, width = artifact.architecture.input_size(height, width)
+    tensor = padded(_middle(to_tensor(resized(image, width, height))[None]), inputs.step)
+    if min(tensor.shape[2:]) < inputs.min_size:
+        raise DataError(f"{file} has {image.width}x{image.height} pixels: the generator accepts {inputs.min_size} and more on each side")
+    return tensor
 
 
 def _middle(image: Tensor) -> Tensor:

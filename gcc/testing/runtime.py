@@ -36,6 +36,7 @@ def check_runtime(name: str, folder: Path) -> None:
         generator, network = next(iter(build_generators(architecture, prunable_widths(architecture), "check").items()))
         example = architecture.for_network(generator).example_input()
         inputs = runtime.accepts(accepted_inputs(network.eval(), example))
+        require(isinstance(runtime.example(runtime.suffixes, inputs, None, 3), str), "example does not return a text")
         folded = fold(network, random_input(example.shape))
         before = {key: tensor.clone() for key, tensor in folded.state_dict().items()}
         for precision in ("fp32", "fp16") if "fp16" in runtime.precisions else ("fp32",):

@@ -77,7 +77,7 @@ def compression_plan(run: TrainingLoop, widths: Mapping[str, Widths], expected: 
         facts["student_steps"] = f"{recipe.student_steps} updates of the student for each of the teacher"
     rate = alpha_rate(context)
     if recipe.discriminator == "selective" and rate != recipe.lr_alpha:
-        facts["lr_alpha"] = f"{rate:.2g} instead of {recipe.lr_alpha:.2g}, because the run is short (alpha_reach)"
+        facts["lr_alpha"] = f"{rate:.2g} instead of {recipe.lr_alpha:.2g}, because the run is shorter than the published ones (alpha_reach)"
     if warnings := [*_alpha_warning(context, rate), *_target_warning(recipe)]:
         facts["warning"] = "; ".join(warnings)
     return facts
@@ -162,7 +162,7 @@ def _alpha_warning(context: RunContext, rate: float) -> Iterator[str]:
         yield (
             f"retention factors start at 1 and can fall by {distance:.2g} in this run, not below tau = {recipe.tau}: no channel of the "
             "student's discriminator will switch off; train longer"
-            + ("" if recipe.alpha_reach and sufficient > MAX_RATE else f", or give `lr_alpha={sufficient:.2g}`")
+            + ("" if sufficient > MAX_RATE else f", or give `lr_alpha={sufficient:.2g}`")
         )
 
 

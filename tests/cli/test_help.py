@@ -113,4 +113,4 @@ def test_the_size_of_an_export_names_the_formats_of_one_size():
     formats = ("onnx", "openvino", "ncnn", "litert", "coreml", "torchscript", "pt2")
     any_size = Inputs((3, 8, 8), step=4, min_size=4)
     of_one = {name for name in formats if RUNTIMES.load(FORMATS.get(name, name))().accepts(any_size).step is None}
-    assert {name for name in formats if name in text} == of_one and "of other formats" in text
+    assert {name for name in formats if name in text} == of_one and "for other formats" in text

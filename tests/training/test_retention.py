@@ -17,10 +17,14 @@ def compressor(**settings):
 
 
 def test_a_short_run_warns_that_no_channel_can_close_and_says_the_value_that_would_do():
-    # Two epochs of two steps, in which a factor must fall from 1 to tau = 0.5; the value lets it fall twelve times as far.
-    warning = compressor(lr_alpha=1e-5).plan()["warning"]
-    assert "can fall by 4e-05 in this run" in warning and warning.endswith("train longer, or give `lr_alpha=1.5`")
-    assert "warning" not in compressor(lr_alpha=1.5).plan()
+    # 400 epochs of two steps, in which a factor must fall from 1 to tau = 0.5; the value lets it fall twelve times as far.
+    length = {"epochs": 400, "alpha_decay_epochs": 400}
+    warning = compressor(**length, lr_alpha=1e-5).plan()["warning"]
+    assert "can fall by 0.008 in this run" in warning and warning.endswith("train longer, or give `lr_alpha=0.0075`")
+    assert "warning" not in compressor(**length, lr_alpha=0.0075).plan()
+    # In two epochs, no reasonable value would do.
+    warning = compressor(epochs=2, lr_alpha=1e-5).plan()["warning"]
+    assert "can fall by 4e-05 in this run" in warning and warning.endswith("train longer")
 
 
 def rate_of_alpha(**settings):
@@ -38,7 +42,7 @@ def test_a_short_run_raises_lr_alpha_until_channels_can_close(reach):
     settings = {"epochs": 400, "alpha_reach": reach, "lr_alpha": 1e-4}
     rate, plan = rate_of_alpha(**settings)
     assert rate == pytest.approx(reach * 0.5 / sum(2 * 0.1 ** (epoch // 100) for epoch in range(400)))
-    assert f"{rate:.2g} instead of 0.0001, because the run is short" in plan["lr_alpha"] and "warning" not in plan
+    assert f"{rate:.2g} instead of 0.0001, because the run is shorter than the published ones" in plan["lr_alpha"] and "warning" not in plan
     short, plan = rate_of_alpha(epochs=2, alpha_reach=reach, lr_alpha=1e-4)
     # It is never higher than 0.02, which cannot close a channel in four steps.
     assert short == 0.02 and "can fall by 0.08" in plan["warning"]

@@ -23,8 +23,6 @@ from gcc.utils.templates import render
 EXTRA = "ncnn", "ncnn and pnnx", "ncnn"
 REDUCED = "use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage"
 """Options that make ncnn compute in lower precision. By default, it computes in float16 where the processor can."""
-
-
 PIXELS = {1: "PIXEL_GRAY", 3: "PIXEL_RGB", 4: "PIXEL_RGBA"}
 """ncnn's names for the order of colours, by the number of channels."""
 
@@ -45,7 +43,7 @@ for option in {REDUCED}:
     setattr(net.opt, option, False)
 
 def check(code, call):
-    # After a failure, ncnn would go on with memory that it does not have.
+    # After a failure, ncnn would go on and crash.
     if code:
         raise RuntimeError(f"{{call}} returned {{code}}")
 
@@ -71,6 +69,8 @@ return run"""
 
     def example(self, files: Sequence[str], inputs: Inputs, multiple: int | None, output_channels: int) -> str:
         channels, *size = inputs.shape
+        if size and channels not in PIXELS:
+            return ""
         height, width = size or (0, 0)
         return render(
             "gcc.deploy",
@@ -85,6 +85,7 @@ return run"""
             width=width,
             multiple=multiple,
             pixels=PIXELS.get(channels),
+            order=PIXELS.get(channels, "").removeprefix("PIXEL_"),
             output=output_channels,
         )
 

@@ -63,6 +63,7 @@ function queue(work) {
   const number = newest;
   const attempt = () => (number === newest ? ready.then(work) : undefined);
   last = last.then(attempt).catch((error) => {
+    if (number !== newest) return;
     element("view").hidden = element("save").hidden = element("split").hidden = true;
     report(`This does not work: ${error.message}`);
   });
