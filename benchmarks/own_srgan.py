@@ -1,4 +1,4 @@
-"""Compare ways to compress a trained generator of one's own: an SRGAN for factor 4, by PSNR-Y, SSIM-Y and, with `--weights`, LPIPS of Set5 and Set14.
+"""Compare ways to compress a trained generator of one's own: an SRGAN for factor 4, by PSNR-Y, SSIM-Y and LPIPS of Set5 and Set14.
 
 The teacher is the generator of https://github.com/leftthomas/SRGAN (MIT; `epochs/netG_epoch_4_100.pth` in the history of that repository,
 as a `.pth` or `.safetensors` file), as `networks_of_others.py` defines it. The data has folders `train`, `test/Set5` and
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--budgets", default="50%")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--weights", action="append", default=[], metavar="NAME=FILE", help="weights for LPIPS, such as alexnet=FILE")
+    parser.add_argument("--weights", action="append", default=[], metavar="NAME=FILE", help="alexnet=FILE measures LPIPS, too")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="recipe fields of all variants")
     options = parser.parse_args()
     weights = dict(one.split("=", 1) for one in options.weights)

@@ -26,7 +26,7 @@ from gcc.cli.options import PATH, calibration_option, generator_option, max_loss
     "--size",
     metavar="WxH",
     callback=parse_size,
-    help="Size of images: the only one that a litert or coreml file takes; for other formats, the size that is timed  [default: as trained]",
+    help="Size of images: the only one that a litert or coreml file takes; for other formats, the one that is timed  [default: as trained]",
 )
 @calibration_option
 @max_loss_option

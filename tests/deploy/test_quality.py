@@ -73,6 +73,14 @@ def test_images_keep_their_sizes_where_a_file_accepts_them(tmp_path):
     np.testing.assert_allclose(samples.calibration[1][0, :, :30].numpy(), wide[:, :, 94:606], atol=1e-6)
 
 
+def test_an_image_that_is_too_small_is_refused(tmp_path):
+    write("cyclegan", tmp_path / "student")
+    for name, side in (("a", 40), ("b", 4)):
+        Image.effect_noise((side, side), 60).convert("RGB").save(tmp_path / f"{name}.png")
+    with pytest.raises(GccError, match=r"b\.png has 4x4 pixels: the generator accepts 8 and more on each side"):
+        samples_of(single_generator(read(tmp_path / "student")), Inputs((3, 32, 32), 4, 8), tmp_path)
+
+
 def test_data_of_another_size_than_the_file_accepts_is_refused(tmp_path, small_worlds):
     write("cyclegan", tmp_path / "run" / "student")
     (tmp_path / "run" / "command.json").write_text(json.dumps({"command": "compress", "options": {"data": None, "dataset": None}}))
