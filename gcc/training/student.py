@@ -71,7 +71,6 @@ class StudentPair(GANPair):
         own_layers = DistillationLayers(distillation.layers.generators, {})
         super().__init__(architecture, generators, discriminators, execution, auxiliary, own_layers, distillation.projections)
         self.distillers = distillation.distillers
-        self._maps = distillation.projections
         self._distiller_networks = {name: self._micro_batched(networks) for name, networks in distillation.networks.items()}
         self.gates = {name: gates(network) for name, network in self.discriminators.items()}
         self.alphas = [gate.alpha for by_path in self.gates.values() for gate in by_path.values()]
@@ -101,7 +100,8 @@ class StudentPair(GANPair):
     def fit_projections(self, teacher: GANPair, batch: Batch) -> None:
         """Start the maps f_l of Eq. 9 where they map the student's features on a batch closest to the teacher's."""
         own, wanted = self.generate(batch).features, teacher.generate(batch).features
-        for name, projections in self._maps.items():
+        for name, projections in self.projections.items():
+            assert isinstance(projections, Projections)
             projections.fit(own[name], wanted[name], self.ranks.mean)
 
     def begin(self, epoch: int) -> None:
