@@ -55,6 +55,11 @@ until(page => done(page) || failed(page)).then(async () => {{
   }}) }});
 }});</script>"""
 
+TICK = """const first = element("save").href;
+  element("webgpu").click();
+  await until(page => done(page) > 1 || failed(page));
+  if (element("save").href !== first) element("note").textContent = "another image";"""
+
 
 @pytest.fixture(scope="session")
 def ort_web(tmp_path_factory):
@@ -86,10 +91,14 @@ class Handler(SimpleHTTPRequestHandler):
         pass
 
 
-def visit(site, query, profile, action=""):
+NO_GPU = ("--disable-gpu",)
+SOFTWARE_GPU = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
+
+
+def visit(site, query, profile, action="", gpu=NO_GPU):
     """Open a site in a browser, in a frame as narrow as a phone, and return what its page shows and what its console has.
 
-    `action` is JavaScript that is done after the first image or error.
+    `action` is JavaScript that is done after the first image or error, and `gpu` the browser's options for its graphics.
     """
     browser = shutil.which("chromium")
     if browser is None:
@@ -98,7 +107,7 @@ def visit(site, query, profile, action=""):
     results = queue.Queue()
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=site, results=results))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", f"--user-data-dir={profile}"]
+    options = ["--headless=new", "--no-sandbox", *gpu, "--enable-logging=stderr", f"--user-data-dir={profile}"]
     address = f"http://127.0.0.1:{server.server_port}/probe.html"
     with (profile.parent / "console.txt").open("wb") as log:
         running = subprocess.Popen([browser, *options, address], stdout=log, stderr=log)
@@ -168,11 +177,38 @@ def test_without_a_gpu_webassembly_shows_the_same_again(ort_web, tmp_path, arch,
     Image.effect_noise((40, 40), 90).convert("RGB").save(tmp_path / "site" / "photo.png")
     before, _ = visit(tmp_path / "site", query, tmp_path / "profile")
     assert (before["done"], before["note"]) == (1, "")
-    tick = 'const first = element("save").href; element("webgpu").click(); await until(page => done(page) > 1 || failed(page));'
-    same = 'if (element("save").href !== first) element("note").textContent = "another image";'
-    result, _ = visit(tmp_path / "site", query, tmp_path / "profile", tick + same)
+    result, _ = visit(tmp_path / "site", query, tmp_path / "profile", TICK)
     assert result["done"] == 2 and result["webgpu"] is False and result["hidden"] == (["split"] if arch == "sagan" else [])
     assert result["note"].startswith("WebGPU does not work in this browser, so the generator runs in WebAssembly: ")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", ["pix2pix", "cyclegan", "srgan"])
+def test_webgpu_shows_what_translate_writes(ort_web, tmp_path, arch):
+    write(arch, tmp_path / "student", **({"cost_size": 32} if arch == "srgan" else {}))
+    write_demo_site(tmp_path / "student", tmp_path / "site", ort_web, report=print)
+    photo = tmp_path / "site" / "photo.png"
+    Image.effect_noise((46, 39), 90).convert("RGB").save(photo)
+    tick = 'element("webgpu").click(); await until(page => done(page) > 1 || failed(page));'
+    result, _ = visit(tmp_path / "site", "image=photo.png", tmp_path / "profile", tick, SOFTWARE_GPU)
+    assert (result["done"], result["webgpu"], result["note"]) == (2, True, "")
+    (expected,) = translate(tmp_path / "student", photo, tmp_path / "expected.png", size=None, device="cpu")
+    difference = image_of(result) - np.asarray(Image.open(expected).convert("RGB"), np.int64)
+    assert abs(difference).max() <= 1
+
+
+@pytest.mark.slow
+def test_if_webgpu_fails_on_a_picture_webassembly_translates_it(ort_web, tmp_path):
+    write("cyclegan", tmp_path / "student")
+    write_demo_site(tmp_path / "student", tmp_path / "site", ort_web, report=print)
+    Image.effect_noise((40, 40), 90).convert("RGB").save(tmp_path / "site" / "photo.png")
+    loads_and_fails = """export const env = { wasm: {} };
+      export class Tensor {}
+      export const InferenceSession = { create: async () => ({ run: async () => { throw new Error("out of memory"); } }) };"""
+    (tmp_path / "site/ort/ort.webgpu.min.mjs").write_text(loads_and_fails)
+    result, _ = visit(tmp_path / "site", "image=photo.png", tmp_path / "profile", TICK)
+    assert result["done"] == 2 and result["webgpu"] is False and result["hidden"] == []
+    assert result["note"].endswith("so the generator runs in WebAssembly: out of memory")
 
 
 @pytest.mark.slow

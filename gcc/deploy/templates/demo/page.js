@@ -16,13 +16,18 @@ function load(build) {
   ready = start(build).catch((error) => {
     if (number !== loads) return ready;
     if (build === "wasm") throw error;
-    element("webgpu").checked = false;
-    element("note").textContent = `WebGPU does not work in this browser, so the generator runs in WebAssembly: ${error.message}`;
-    element("note").hidden = false;
-    return load("wasm");
+    return withoutWebGPU(error);
   });
   ready.catch((error) => report(`The generator cannot run here: ${error.message}`));
   return ready;
+}
+
+/** Go on in WebAssembly, and say why. */
+function withoutWebGPU(error) {
+  element("webgpu").checked = false;
+  element("note").textContent = `WebGPU does not work in this browser, so the generator runs in WebAssembly: ${error.message}`;
+  element("note").hidden = false;
+  return load("wasm");
 }
 
 /** Start a worker that loads the generator. */
@@ -116,10 +121,22 @@ function draw({ values, height, width }) {
   element("save").href = canvas.toDataURL("image/png");
 }
 
+/** Return the worker's answer to a request; if WebGPU fails on it, WebAssembly's. */
+async function answer(request) {
+  await ready;
+  const number = loads;
+  try {
+    return await send(request);
+  } catch (error) {
+    if (number !== loads || !element("webgpu").checked) throw error;
+    await withoutWebGPU(error);
+    return send(request);
+  }
+}
+
 /** Run the generator on a request, and show what it returns beside the input, if that is a picture. */
 async function run(request, input, notes = []) {
-  await ready;
-  const { image, milliseconds, tiles } = await send(request);
+  const { image, milliseconds, tiles } = await answer(request);
   if (input) {
     Object.assign(element("input"), { width: input.width, height: input.height });
     element("input").getContext("2d").drawImage(input, 0, 0);
