@@ -26,8 +26,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gcc import Compressor
 from gcc.models.modules import on_meta
-from gcc.training.loop import Step
 from gcc.training.pair import GANPair
+from gcc.training.step import Step
 from gcc.training.student import StudentPair
 
 STEPS = ("generate", "discriminate", "step_D", "step_G", "step_G_distilled", "step_alpha")

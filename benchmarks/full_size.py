@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from gcc import Compressor, Teacher
-from gcc.training.loop import Step
+from gcc.training.step import Step
 
 FAMILIES: Mapping[str, Mapping[str, Any]] = {
     "pix2pix": {},

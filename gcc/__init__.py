@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gcc.errors import GccError as GccError
     from gcc.experiments.sweep import Sweep as Sweep
     from gcc.pruning.graph.prune import prune as prune
-    from gcc.training.loop import Step as Step
+    from gcc.training.step import Step as Step
     from gcc.training.teacher import Teacher as Teacher
     from gcc.training.teacher_trainer import Trainer as Trainer
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "Compressor": "gcc.compressor",
     "GccError": "gcc.errors",
-    "Step": "gcc.training.loop",
+    "Step": "gcc.training.step",
     "Sweep": "gcc.experiments.sweep",
     "Teacher": "gcc.training.teacher",
     "Trainer": "gcc.training.teacher_trainer",

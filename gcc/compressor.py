@@ -27,11 +27,12 @@ from gcc.training.build_pairs import (
 )
 from gcc.training.checkpoint import CheckpointState
 from gcc.training.context import RunContext, Stream
-from gcc.training.loop import Stage, TrainingLoop
+from gcc.training.loop import TrainingLoop
 from gcc.training.loss_tree import LossTree
 from gcc.training.options import RunOptions, shows_options
 from gcc.training.pair import NO_NETWORKS, NO_OUTPUT, DiscriminatorOutput, GANPair, GeneratorOutput, TeacherOutput
 from gcc.training.stages import adversarial_stage, pretraining_stages
+from gcc.training.step import Stage
 from gcc.training.student import StudentPair
 from gcc.training.teacher import Teacher
 from gcc.training.width_search import Chosen, reachable_widths, saved_widths, search_channels
@@ -202,7 +203,7 @@ class Compressor(TrainingLoop):
         distillation_layers(self.context)
 
     def plan(self) -> dict[str, str]:
-        return plan.compression_plan(self, self.fixed_widths, self.reachable_widths())
+        return super().plan() | plan.compression_plan(self.context, self.fixed_widths, self.reachable_widths())
 
     def epochs_of_stages(self) -> list[str]:
         return plan.compression_epochs(

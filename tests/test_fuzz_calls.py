@@ -19,7 +19,8 @@ from torch import nn
 from torch.nn import functional
 
 from gcc import Compressor, Sweep, Teacher, Trainer, bench, export, load, optimize, prune
-from gcc.cli import Commands, main
+from gcc.cli import main
+from gcc.cli.commands import Commands
 from gcc.errors import GccError
 from gcc.training.options import RunOptions
 from tests.helpers.families import TINY

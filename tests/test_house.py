@@ -53,6 +53,22 @@ def test_imports_run_one_way(module):
         assert ORDER.index(room(imported)) <= ORDER.index(room(module)), f"{module} imports {imported}"
 
 
+def imported_modules(tree):
+    """The modules that a module imports, whether as modules or for their names, and for types alone."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module in MODULES:
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield whole if whole in MODULES else node.module
+
+
+def test_modules_import_each_other_in_no_circle():
+    waiting = {module: set(imported_modules(tree)) - {module} for module, tree in MODULES.items()}
+    while ready := {module for module, needed in waiting.items() if not needed & waiting.keys()}:
+        waiting = {module: needed for module, needed in waiting.items() if module not in ready}
+    assert not waiting, f"among these modules, some import each other: {sorted(waiting)}"
+
+
 def test_families_are_reached_through_the_registry_alone():
     families = {ARCHITECTURES.load(name).__module__ for name in ARCHITECTURES.names()}
     for module, tree in MODULES.items():

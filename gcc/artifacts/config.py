@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,6 +19,7 @@ from gcc.models.build import generator_on_meta
 from gcc.models.modules import Widths
 from gcc.recipe import RGB, Recipe, changed, current_names
 from gcc.registry import ARCHITECTURES, TASKS, Architecture, MetricKey
+from gcc.utils.json_text import json_text
 from gcc.utils.memory import free_memory
 
 FORMAT = 1
@@ -106,7 +108,7 @@ class Artifact:
     def to_json(self) -> str:
         """Return the text of `config.json`."""
         networks = self.architecture.describe_networks()
-        return json.dumps(
+        return json_text(
             {
                 "format": FORMAT,
                 "role": self.role,
@@ -255,7 +257,7 @@ def parse_measurements(column: str, value: Any) -> dict[str, Any]:
         _parse_text(name, measurements[name])
     for name in MEASUREMENT_NUMBERS:
         _parse_number(name, measurements[name])
-    metrics = {_parse_key(key): _parse_number(key, value) for key, value in _parse_mapping("metrics", measurements["metrics"]).items()}
+    metrics = {_parse_key(key): _parse_metric(key, value) for key, value in _parse_mapping("metrics", measurements["metrics"]).items()}
     for name in ("epoch", "promised_ms", "ready_ms"):
         _parse_number(name, measurements.get(name, 0))
     for name in ("epoch_note", "promised_on"):
@@ -271,6 +273,11 @@ def parse_measurements(column: str, value: Any) -> dict[str, Any]:
 
 def _parse_key(text: Any) -> MetricKey:
     return MetricKey.parse(_parse_text("metric", text))
+
+
+def _parse_metric(name: str, value: Any) -> Any:
+    """Return a metric; null stands for NaN."""
+    return math.nan if value is None else _parse_number(name, value)
 
 
 def _parse_number(name: str, value: Any) -> Any:

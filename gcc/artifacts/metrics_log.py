@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gcc.utils.files import explained
+from gcc.utils.json_text import json_text
 
 
 class Phase(StrEnum):
@@ -74,8 +74,8 @@ class Window:
 
 
 def line_of(record: Mapping[str, object]) -> str:
-    """Return a record as a line of JSON."""
-    return json.dumps(record) + "\n"
+    """Return a record as a line of JSON, with null for losses that are not finite."""
+    return json_text(record) + "\n"
 
 
 def append_line(path: Path, record: Mapping[str, object]) -> None:

@@ -7,13 +7,12 @@ A command's module is imported when the command is used, and torch when the comm
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
-from importlib import import_module
-from keyword import iskeyword
+from collections.abc import MutableMapping, Sequence
 from typing import Any, cast
 
 import click
 
+from gcc.cli.commands import COMMANDS, Commands
 from gcc.cli.errors import errors_as_lines, warnings_as_lines
 from gcc.cli.options import with_current_names
 from gcc.cli.sigint import exit_on_sigint_during_import
@@ -22,44 +21,6 @@ from gcc.errors import GccError, suggestion
 
 LAUNCHER = "GAN_GCC_LAUNCHER"
 """The environment variable in which the script `scripts/gcc` passes the name that it was called by."""
-COMMANDS = (
-    *(
-        "ablate",
-        "bench",
-        "compress",
-        "demo",
-        "doctor",
-        "evaluate",
-        "export",
-        "generate",
-        "help",
-        "import",
-        "inspect",
-        "list",
-        "plugin",
-        "prune",
-        "pull",
-        "push",
-    ),
-    *("report", "sweep", "train", "translate", "version"),
-)
-"""The names of the commands; the script `scripts/gcc` lists them too. A module whose name would be a keyword ends with an underscore."""
-
-
-class Commands(Mapping[str, click.Command]):
-    """The commands by name, each imported when it is first used."""
-
-    def __getitem__(self, name: str) -> click.Command:
-        if name not in COMMANDS:
-            raise KeyError(name)
-        command: click.Command = import_module(f"gcc.cli.{name}_" if iskeyword(name) else f"gcc.cli.{name}").command
-        return command
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(COMMANDS)
-
-    def __len__(self) -> int:
-        return len(COMMANDS)
 
 
 class Program(click.Group):

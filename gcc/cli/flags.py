@@ -8,6 +8,7 @@ from functools import cache
 
 import click
 
+from gcc.cli.commands import Commands
 from gcc.recipe import Recipe
 
 KEYWORD = re.compile(r":\d+ `[^`]*`|`(?P<name>[A-Za-z_0-9]+)(?:=(?P<value>[^`]*))?`")
@@ -61,8 +62,6 @@ def _recipe_fields() -> set[str]:
 @cache
 def _options() -> dict[str, click.Option]:
     """Return the options of all commands by their flags' words and by the keywords that they stand for, such as `sizes` for --size."""
-    from gcc.cli import Commands
-
     options = [option for command in Commands().values() for option in command.params if isinstance(option, click.Option)]
     by_word = {option.opts[0].removeprefix("--").replace("-", "_"): option for option in options}
     return {str(option.name): option for option in options} | by_word

@@ -102,7 +102,7 @@ def _start_or_resume(session: Session, command: str, options: dict[str, Any], re
     if checkpoint:
         step = (checkpoint["epoch"] - 1) * run.context.loader.steps + checkpoint["done"]
         facts["resumed"] = f"after {checkpoint['phase']} epoch {checkpoint['epoch']}, step {step}"
-        if longer := longer_run(run, checkpoint):
+        if longer := longer_run(run.recipe, run.result_widths, checkpoint):
             facts["longer"] = longer
     else:
         # `--resume auto` may overwrite a run without a checkpoint.

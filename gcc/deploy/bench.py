@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -22,6 +21,7 @@ from gcc.errors import GccError
 from gcc.models.modules import evaluating
 from gcc.utils.arguments import checked_arguments
 from gcc.utils.files import write_text
+from gcc.utils.json_text import json_text
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -145,7 +145,7 @@ def save_rows(path: Path, timings: Sequence[Mapping[str, Any]]) -> None:
         OutputError: the file cannot be written.
     """
     last = device_of(timings[-1]["runtime"])
-    write_text(path, json.dumps({"environment": environment(last), "timings": timings}, indent=2) + "\n")
+    write_text(path, json_text({"environment": environment(last), "timings": timings}, indent=2) + "\n")
 
 
 def _memory_of_pass(network: nn.Module, example: Tensor, device: torch.device) -> int | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
@@ -32,6 +31,7 @@ from gcc.registry import DATASETS, EVALUATORS, DatasetSource, EvalContext, EvalS
 from gcc.utils.device import choose_device
 from gcc.utils.distributed import SINGLE_PROCESS
 from gcc.utils.files import write_text
+from gcc.utils.json_text import json_text
 from gcc.utils.units import counted
 from gcc.utils.weights import Weights
 
@@ -229,11 +229,7 @@ def save_evaluation(path: Path, evaluation: Evaluation) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    contents = asdict(evaluation)
-    for metrics in contents["metrics"].values():
-        for metric in metrics.values():
-            metric["value"] = metric["value"] if math.isfinite(metric["value"]) else None
-    write_text(path, json.dumps(contents, indent=2) + "\n")
+    write_text(path, json_text(asdict(evaluation), indent=2) + "\n")
 
 
 def _is_evaluation(path: Path) -> bool:

@@ -12,6 +12,8 @@ from gcc.models.channels import as_rgb
 
 GRID = "grid.png"
 """Name of the file with the sample grid, which `gcc generate` writes next to its images."""
+GRID_SAMPLES = 6
+"""Held-out samples in the grids of a run."""
 GAP = 4
 TITLE = 18
 SMALLEST = 96

@@ -112,6 +112,7 @@ class SplitEvaluation:
         source: the samples.
         batch_size: samples in a batch; None takes the recipe's batch size.
         ranks: the processes, each of which evaluates a share of the samples; all of them must call `evaluate`.
+        workers: processes that read ahead. 0 reads in this process.
     """
 
     def __init__(
@@ -121,6 +122,7 @@ class SplitEvaluation:
         source: DatasetSource,
         batch_size: int | None = None,
         ranks: Ranks = SINGLE_PROCESS,
+        workers: int = 0,
     ) -> None:
         self.evaluators = evaluators
         self.architecture = architecture
@@ -128,6 +130,7 @@ class SplitEvaluation:
         self.batch_size = (batch_size or architecture.recipe.batch_size) if source.uniform else 1
         self.device = evaluators.context.device
         self.ranks = ranks
+        self.workers = workers
         self.protocols: dict[str, dict[MetricKey, str]] = {}
         """How each metric was computed, by generator; filled by `evaluate`."""
         self._real = RealFeatures(source, evaluators.describers, evaluators.context.store)
@@ -140,7 +143,7 @@ class SplitEvaluation:
         """
         if not self.evaluators.by_name:
             return
-        for indices in self._subsets().values():
+        for indices in self._subsets.values():
             checked = set()
             sizes = indices[:1] if self.source.uniform else indices
             for batch in in_order(self.source, self.architecture.sample_z, sizes, 1, torch.device("cpu")):
@@ -160,7 +163,7 @@ class SplitEvaluation:
         metrics: dict[str, dict[MetricKey, float]] = {name: {} for name in generators}
         if self.evaluators.by_name:
             self.evaluators.prepare(self.ranks)
-            for subset, indices in self._subsets().items():
+            for subset, indices in self._subsets.items():
                 for name, values in self._evaluate_subset(generators, subset, indices).items():
                     metrics[name] |= values
         return metrics
@@ -170,7 +173,8 @@ class SplitEvaluation:
     ) -> dict[str, dict[MetricKey, float]]:
         accumulators = {name: _Accumulator() for name in generators}
         missing = self.ranks.broadcast_object({key: self._real.missing(subset, key) for key in self._keys})
-        batches = in_order(self.source, self.architecture.sample_z, self.ranks.shard_items(indices), self.batch_size, self.device)
+        own = self.ranks.shard_items(indices)
+        batches = in_order(self.source, self.architecture.sample_z, own, self.batch_size, self.device, self.workers)
         with evaluating_generators(generators):
             for batch in batches:
                 for name, sample in self.architecture.eval_samples(batch, self.architecture.generate(generators, batch)).items():
@@ -204,6 +208,7 @@ class SplitEvaluation:
     def _keys(self) -> list[str]:
         return list(self.source.sample(0, None))
 
+    @cached_property
     def _subsets(self) -> dict[str, list[int]]:
         subsets: dict[str, list[int]] = {}
         for index in range(len(self.source)):

@@ -32,6 +32,7 @@ from gcc.training.teacher import Teacher
 from gcc.utils.arguments import require_kind, shown
 from gcc.utils.distributed import is_distributed_launch
 from gcc.utils.files import replacing, write_text
+from gcc.utils.json_text import json_text
 from gcc.utils.weights import short_sha256
 
 FINGERPRINTS = {"data": "other data", "teacher": "another teacher", "weights": "other weights"}
@@ -195,7 +196,7 @@ class RunGroup(abc.ABC, Generic[Measured]):
             OutputError: a file cannot be written.
         """
         data, table, picture = (self.out / f"{self.name}.{suffix}" for suffix in ("json", "md", "png"))
-        write_text(data, json.dumps(self.to_dict(), indent=2) + "\n")
+        write_text(data, json_text(self.to_dict(), indent=2) + "\n")
         write_text(table, self.to_markdown())
         with replacing(picture) as temporary:
             self._grid().save(temporary)

@@ -255,6 +255,8 @@ def _parsed(line: Any) -> tuple[str, float, float, dict[str, float]]:
 
 
 def _number(value: Any) -> float:
+    if value is None:
+        return math.nan
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(value)
     return float(value)

@@ -19,7 +19,7 @@ from gcc.training.anomaly import not_finite
 from gcc.training.context import RunContext
 from gcc.training.loss_tree import LossTree, Path
 from gcc.training.pair import GANPair
-from gcc.utils.state_tree import on_device
+from gcc.utils.state_tree import flatten_state, on_device
 
 MIN_D_LOSS_RATIO = 0.05
 """Below this share of an undecided discriminator's loss, L_D gives the generator almost nothing to learn from."""
@@ -311,10 +311,13 @@ class CollapsePolicy:
 
     def _collapse_signs(self, epoch: int) -> dict[str, str]:
         diversities = {role: self._diversity(pair) for role, pair in self.pairs.items() if pair.trains}
+        signs, state = self.detector.after_epoch(diversities), self._current_state()
+        # The last update of an epoch can break weights that its losses do not see.
+        is_good = self.detector.is_calm and _is_finite(state)
         # One rank decides for all, on the signs as on the state to roll back to: on another GPU the last digit may differ.
-        signs, is_calm = self.context.ranks.broadcast_object((self.detector.after_epoch(diversities), self.detector.is_calm))
-        if is_calm:
-            self._last_good_state, self.last_good_epoch = self._current_state(), epoch
+        signs, is_good = self.context.ranks.broadcast_object((signs, is_good))
+        if is_good:
+            self._last_good_state, self.last_good_epoch = state, epoch
         return signs
 
     def _current_state(self) -> dict[str, Any]:
@@ -331,6 +334,13 @@ class CollapsePolicy:
         with evaluating_generators(pair.generators), pair.execution.autocast():
             samples = architecture.eval_samples(self._batch, architecture.generate(pair.generators, self._batch))
         return min((Diversity.of(sample.fake, sample.real) for sample in samples.values()), key=lambda diversity: diversity.between)
+
+
+def _is_finite(state: Mapping[str, Any]) -> bool:
+    """Return whether every number of a nested state is finite. This synchronises with the device once."""
+    _, tensors = flatten_state(state)
+    largest = [tensor.detach().float().abs().amax() for tensor in tensors.values() if tensor.is_floating_point() and tensor.numel()]
+    return not largest or bool(torch.stack(largest).isfinite().all())
 
 
 def _broken_signs(paths: Sequence[Path]) -> dict[str, str]:

@@ -39,7 +39,7 @@ class RunConfig:
         student: folder of a saved student to train further: the second step starts with its widths and weights, and nothing else. None
             starts with a new student.
         micro_batch: samples per forward pass, to save memory. Gradients stay the same, except that batch norm normalises each micro-batch
-            separately. None runs whole batches.
+            separately; the gradient penalty of `wgangp` takes whole batches. None runs whole batches.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         amp: mixed precision: `auto`, `bf16`, `fp16` or `off`.
         reference: run in float32 and contiguous layout, and skip no channels. Slower; used to validate the faster modes.

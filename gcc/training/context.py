@@ -220,7 +220,7 @@ class RunContext:
         return self._evaluation(self.data.validation) if self.data.validation and self.evaluators.by_name else None
 
     def _evaluation(self, source: DatasetSource) -> SplitEvaluation:
-        return SplitEvaluation(self.evaluators, self.architecture, source, ranks=self.ranks)
+        return SplitEvaluation(self.evaluators, self.architecture, source, ranks=self.ranks, workers=self._workers)
 
     def process_settings(self) -> AbstractContextManager[None]:
         """Return the context in which the process-wide switches of the run are set."""

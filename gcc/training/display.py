@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -15,11 +14,9 @@ from rich.text import Text
 
 from gcc.artifacts.metrics_log import Phase
 from gcc.errors import CollapseWarning
+from gcc.training.collapse import CollapsePolicy
+from gcc.training.step import Step
 from gcc.utils.renamed import warn_user
-
-if TYPE_CHECKING:
-    from gcc.training.collapse import CollapsePolicy
-    from gcc.training.loop import Step
 
 SHOWN = {"teacher/G": "teacher G", "student/G": "student G", "student/distill_G": "distill"}
 """The losses that are shown; `metrics.jsonl` has all."""

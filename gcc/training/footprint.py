@@ -7,11 +7,11 @@ from itertools import chain
 from torch import nn
 
 from gcc.errors import GccError
+from gcc.evaluation.grid import GRID_SAMPLES
 from gcc.models.build import generators_on_meta
 from gcc.models.modules import on_meta
 from gcc.recipe import image_size
 from gcc.training.context import RunContext
-from gcc.training.measure import GRID_SAMPLES
 from gcc.utils.memory import free_memory
 
 

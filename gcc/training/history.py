@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gcc.artifacts.metrics_log import Phase, Window
 from gcc.training.loss_tree import LossTree, flattened
-
-if TYPE_CHECKING:
-    from gcc.training.loop import Step
+from gcc.training.step import Step
 
 SECONDS = 5.0
 """Time between two readings of the losses, which synchronise with the device."""

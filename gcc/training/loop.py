@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from typing import Any
@@ -23,15 +22,15 @@ from gcc.training.best import BestCheckpoint, EpochRule, Metrics
 from gcc.training.build_pairs import teacher_networks
 from gcc.training.checkpoint import FORMAT, CheckpointState, require_resumable
 from gcc.training.collapse import CollapsePolicy
-from gcc.training.context import RunContext, Stream
+from gcc.training.context import RunContext
 from gcc.training.display import ProgressDisplay, console_for
 from gcc.training.footprint import require_memory
 from gcc.training.history import History
-from gcc.training.loss_tree import LossTree, StepLosses, averaged, flattened
+from gcc.training.loss_tree import LossTree, StepLosses, averaged
 from gcc.training.pair import GANPair
 from gcc.training.range_check import require_right_range
 from gcc.training.result import Result
-from gcc.training.step_runner import TrainingStep
+from gcc.training.step import Stage, Step
 from gcc.utils.notebook import html_table
 from gcc.utils.renamed import warn_user
 from gcc.utils.seeds import derive_seed, random_states, restore_random
@@ -39,61 +38,6 @@ from gcc.utils.state_tree import on_device
 
 GAN_PHASES = (Phase.TRAIN, Phase.TEACHER)
 """The phases that are watched for collapse, and whose epochs compete for the best one."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Epochs of one phase.
-
-    Attributes:
-        phase: the phase.
-        epochs: the number of epochs.
-        step: trains on one batch from each stream, and returns the losses.
-        streams: where the batches come from.
-        pairs: the pairs whose learning rates follow the recipe's schedule.
-        most_steps: the number of steps after which the stage ends, within an epoch. None lets every epoch end.
-    """
-
-    phase: Phase
-    epochs: int
-    step: TrainingStep
-    streams: tuple[Stream, ...]
-    pairs: tuple[GANPair, ...] = ()
-    most_steps: int | None = None
-
-
-@dataclass(frozen=True, repr=False)
-class Step:
-    """One training step.
-
-    Attributes:
-        phase: what is being trained, such as `Phase.SEARCH` in the first step of Algorithm 1.
-        epoch: counted from 1.
-        epochs: number of epochs of the phase.
-        number: number of this step in the phase, counted from 1.
-        total: number of steps of the phase.
-        losses: by role and name, such as `losses["student"]["G"]`; scalars on the device. Reading one synchronises with the device.
-        ends_epoch: whether it is the last step of its epoch.
-        metrics: on the validation images, by role and generator, if the epoch was evaluated.
-        warnings: signs of collapse, by role.
-    """
-
-    phase: Phase
-    epoch: int
-    epochs: int
-    number: int
-    total: int
-    losses: LossTree
-    ends_epoch: bool
-    metrics: Metrics = field(default_factory=dict)
-    warnings: Mapping[str, str] = field(default_factory=dict)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.phase}, epoch {self.epoch}/{self.epochs}, step {self.number}/{self.total})"
-
-    def values(self) -> dict[str, float]:
-        """Return losses and metrics by the names of `metrics.jsonl`, such as `student/G`. This synchronises with the device."""
-        return {name: float(value) for name, value in flattened({**self.losses, "val": self.metrics}).items()}
 
 
 def no_callback(step: Step) -> None:
@@ -126,6 +70,7 @@ class TrainingLoop(abc.ABC):
         self.history = History()
         self._finite = FiniteLosses()
         self._resumed: CheckpointState = {}
+        self._is_over = False
 
     def __repr__(self) -> str:
         return "\n".join([type(self).__name__, *(f"  {title}: {text}" for title, text in self._facts().items())])
@@ -135,7 +80,7 @@ class TrainingLoop(abc.ABC):
 
     def _facts(self) -> dict[str, str]:
         """Return what identifies the run in a few words, by title."""
-        return plan.facts(self)
+        return plan.facts(self.context, self.epochs_of_stages())
 
     @property
     def arch(self) -> str:
@@ -162,6 +107,20 @@ class TrainingLoop(abc.ABC):
         """The epoch that the present weights belong to: after a rollback the last good one, else the current one."""
         return self.collapse.last_good_epoch if self.collapse and self.collapse.rolled_back else self.epoch
 
+    @property
+    def trained(self) -> measure.Trained:
+        """What the run has trained so far."""
+        return measure.Trained(
+            self.context,
+            self.pairs,
+            widths=self.result_widths,
+            epoch=self.epoch_of_weights,
+            rule=self.epoch_rule,
+            best=self.best.best if self.best else {},
+            given=self.given,
+            history=self.history.lines,
+        )
+
     @abc.abstractmethod
     def stages(self) -> Iterator[Stage]:
         """Yield the stages of training. Code after a yield runs when that stage is over."""
@@ -177,7 +136,7 @@ class TrainingLoop(abc.ABC):
 
     def plan(self) -> dict[str, str]:
         """Return a summary of the run for its user, by title."""
-        return plan.training_plan(self)
+        return plan.training_plan(self.context, self.epochs_of_stages(), self.epoch_rule)
 
     def monitored(self) -> LossTree:
         """Return slowly changing values to log beside the losses; scalars on the device."""
@@ -224,21 +183,30 @@ class TrainingLoop(abc.ABC):
         """Return the trained pairs, measured on the test split. All ranks must call this.
 
         Raises:
-            GccError: nothing has been trained yet.
+            GccError: training is not over.
         """
         if not self.epoch:
             raise GccError("nothing has been trained yet: call `run()` first")
+        if not self._is_over:
+            raise GccError("training is not over: call `run()`, or take all of `steps()`, before `result()`")
         with self.context.process_settings():
-            return measure.build_result(self)
+            return measure.build_result(self.trained)
 
     def steps(self) -> Iterator[Step]:
-        """Train, one step at a time."""
+        """Train, one step at a time.
+
+        Raises:
+            GccError: this run has trained before, or training failed.
+        """
+        if self.epoch:
+            raise GccError(f"this {type(self).__name__} has trained already: make a new one to train again")
         with self.context.process_settings():
-            self.given = measure.evaluate_given(self)
+            self.given = measure.evaluate_given(self.context)
             for stage in self.stages():
                 for step in self._train(stage):
                     self._log(step)
                     yield step
+        self._is_over = True
 
     def _log(self, step: Step) -> None:
         # Only one process reads the losses within an epoch: the others' clocks differ.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from PIL.Image import Image
@@ -16,20 +17,16 @@ from gcc.artifacts.model import environment
 from gcc.artifacts.run_folder import BEST, LAST
 from gcc.deploy.latency import Latency, measure_in_turns, measure_optimized_in_turns
 from gcc.errors import TrainingError
-from gcc.evaluation.grid import sample_grid
+from gcc.evaluation.grid import GRID_SAMPLES, sample_grid
 from gcc.evaluation.split import SplitEvaluation, evaluating_generators, evenly_spaced, load_samples
+from gcc.models.modules import Widths
 from gcc.pruning.budget import LatencyBudget
 from gcc.registry import MetricKey, Networks, Samples
-from gcc.training.best import restored
+from gcc.training.best import EpochRule, Snapshot, restored
 from gcc.training.build_pairs import saved_student
 from gcc.training.context import RunContext
+from gcc.training.pair import GANPair
 from gcc.training.result import BestAndLast, GeneratorReport, Result, TrainedPair
-
-if TYPE_CHECKING:
-    from gcc.training.loop import TrainingLoop
-
-GRID_SAMPLES = 6
-"""Held-out samples in a sample grid."""
 
 
 class Timing(NamedTuple):
@@ -57,9 +54,34 @@ class Evaluated(NamedTuple):
     epoch_note: str = ""
 
 
-def progress_grid(run: TrainingLoop) -> Image:
+@dataclass(frozen=True)
+class Trained:
+    """What a run has trained.
+
+    Attributes:
+        context: what the run works with.
+        pairs: the pairs as they are now, by role.
+        widths: the widths of the generators of every role in the result.
+        epoch: the epoch that their weights belong to.
+        rule: which epoch of each pair is the result.
+        best: the best epochs so far, by role.
+        given: generators as they were before the run trained them further, with their metrics, by role.
+        history: lines of `metrics.jsonl`.
+    """
+
+    context: RunContext
+    pairs: Mapping[str, GANPair]
+    widths: Mapping[Role, Mapping[str, Widths]]
+    epoch: int
+    rule: EpochRule
+    best: Mapping[str, Snapshot]
+    given: Mapping[Role, Evaluated]
+    history: Sequence[Mapping[str, Any]]
+
+
+def progress_grid(context: RunContext, pairs: Mapping[str, GANPair]) -> Image:
     """Return a grid of held-out samples with every pair as it is now."""
-    return held_out_grid(run.context, {role: pair.final_generators for role, pair in run.pairs.items()})
+    return held_out_grid(context, {role: pair.final_generators for role, pair in pairs.items()})
 
 
 def held_out_grid(context: RunContext, generators: Mapping[str, Networks]) -> Image:
@@ -74,14 +96,14 @@ def held_out_grid(context: RunContext, generators: Mapping[str, Networks]) -> Im
     return sample_grid(context.architecture.visuals(batch, samples))
 
 
-def evaluate_given(run: TrainingLoop) -> dict[Role, Evaluated]:
-    """Return the generators that the run trains further, as they were given, with their metrics on the test split, by role.
+def evaluate_given(context: RunContext) -> dict[Role, Evaluated]:
+    """Return the generators that a run trains further, as they were given, with their metrics on the test split, by role.
 
     There are none without evaluators. They are on the CPU afterwards.
     """
-    if not run.context.evaluators.by_name:
+    if not context.evaluators.by_name:
         return {}
-    return {role: _evaluated_as_given(run.context, generators) for role, generators in _trained_further(run.context).items()}
+    return {role: _evaluated_as_given(context, generators) for role, generators in _trained_further(context).items()}
 
 
 def _trained_further(context: RunContext) -> dict[Role, Networks]:
@@ -104,22 +126,22 @@ def _evaluated_as_given(context: RunContext, generators: Networks) -> Evaluated:
     return evaluated
 
 
-def build_result(run: TrainingLoop) -> Result:
+def build_result(run: Trained) -> Result:
     """Return every trained pair in its best and last epoch, measured on the test split."""
     roles: dict[str, BestAndLast] = {}
     # Other processes that compute at the same time would slow the passes that are timed.
     timings = run.context.ranks.compute_on_main_process(partial(_timings_of_pairs, run))
-    for role in run.result_widths:
+    for role in run.widths:
         last = _last(run, role, timings[role], run.context.test)
         best = _best(run, role, timings[role], run.context.test)
-        roles[role] = BestAndLast(best or last, last, BEST if run.epoch_rule.selects else LAST)
+        roles[role] = BestAndLast(best or last, last, BEST if run.rule.selects else LAST)
     results = {role: pair.result.networks() for role, pair in roles.items()}
     others = {role: results | {role: pair.other.networks()} for role, pair in roles.items() if pair.differs}
     grids = {role: held_out_grid(run.context, networks) for role, networks in others.items()}
-    return Result(roles, held_out_grid(run.context, results), grids, _given(run, timings), tuple(run.history.lines))
+    return Result(roles, held_out_grid(run.context, results), grids, _given(run, timings), tuple(run.history))
 
 
-def partial_result(run: TrainingLoop, error: Exception) -> Result | None:
+def partial_result(run: Trained, error: Exception) -> Result | None:
     """Return the partial result of a run that failed, without test metrics: each pair as it is, or in its best epoch.
 
     The best epoch is saved if it would have been the result, or if training collapsed.
@@ -128,28 +150,27 @@ def partial_result(run: TrainingLoop, error: Exception) -> Result | None:
         run: the run that failed.
         error: why it failed. After a collapse, the current epoch is not saved.
     """
-    best = run.best.best if run.best else {}
     training = {role for role, pair in run.pairs.items() if pair.trains}
-    has_result = run.pairs.keys() >= set(run.result_widths)
-    if not has_result or (isinstance(error, TrainingError) and not best.keys() >= training):
+    has_result = run.pairs.keys() >= set(run.widths)
+    if not has_result or (isinstance(error, TrainingError) and not run.best.keys() >= training):
         return None
     timings = _timings_of_pairs(run)
-    takes_best = run.epoch_rule.selects or isinstance(error, TrainingError)
+    takes_best = run.rule.selects or isinstance(error, TrainingError)
     pairs = {
         role: (_best(run, role, timings[role], None) if takes_best else None) or _last(run, role, timings[role], None)
-        for role in run.result_widths
+        for role in run.widths
     }
     roles: dict[str, BestAndLast] = {role: BestAndLast(pair, pair) for role, pair in pairs.items()}
     grid = held_out_grid(run.context, {role: pair.networks() for role, pair in pairs.items()})
     return Result(roles, grid, given=_given(run, timings))
 
 
-def _timings_of_pairs(run: TrainingLoop) -> dict[str, dict[str, Timing]]:
+def _timings_of_pairs(run: Trained) -> dict[str, dict[str, Timing]]:
     """Return the timings of the generators of every role in the result, in turns."""
-    return _timings(run, {role: run.pairs[role].final_generators for role in run.result_widths})
+    return _timings(run, {role: run.pairs[role].final_generators for role in run.widths})
 
 
-def _timings(run: TrainingLoop, roles: Mapping[str, Networks]) -> dict[str, dict[str, Timing]]:
+def _timings(run: Trained, roles: Mapping[str, Networks]) -> dict[str, dict[str, Timing]]:
     """Return the timings of generators by role and name; those of one name in turns.
 
     An epoch changes the weights of a generator and not its latency, so each role is timed once.
@@ -173,30 +194,30 @@ def _as_read_from_disk(network: nn.Module) -> nn.Module:
     return network.to(memory_format=torch.contiguous_format)
 
 
-def _given(run: TrainingLoop, timings: Mapping[str, Mapping[str, Timing]]) -> dict[Role, TrainedPair]:
+def _given(run: Trained, timings: Mapping[str, Mapping[str, Timing]]) -> dict[Role, TrainedPair]:
     """Return generators as they were given, by role, with the latency of the trained ones: the same networks, timed in turns."""
     return {role: _trained_pair(run, role, evaluated, timings[role]) for role, evaluated in run.given.items()}
 
 
-def _last(run: TrainingLoop, role: Role, timings: Mapping[str, Timing], test: SplitEvaluation | None) -> TrainedPair:
+def _last(run: Trained, role: Role, timings: Mapping[str, Timing], test: SplitEvaluation | None) -> TrainedPair:
     pair = run.pairs[role]
     if not pair.trains:
         return _trained_pair(run, role, _evaluated(pair.generators, test), timings, pair.discriminators)
-    best = run.best.best.get(role) if run.best else None
-    is_best = run.epoch_rule.selects and best and best.epoch == run.epoch_of_weights
-    note = f"last, best by {run.epoch_rule.metric}" if is_best else LAST
-    evaluated = _evaluated(pair.final_generators, test, epoch=run.epoch_of_weights, epoch_note=note)
+    best = run.best.get(role)
+    is_best = run.rule.selects and best and best.epoch == run.epoch
+    note = f"last, best by {run.rule.metric}" if is_best else LAST
+    evaluated = _evaluated(pair.final_generators, test, epoch=run.epoch, epoch_note=note)
     return _trained_pair(run, role, evaluated, timings, pair.discriminators)
 
 
-def _best(run: TrainingLoop, role: Role, timings: Mapping[str, Timing], test: SplitEvaluation | None) -> TrainedPair | None:
+def _best(run: Trained, role: Role, timings: Mapping[str, Timing], test: SplitEvaluation | None) -> TrainedPair | None:
     """Return a pair as it was in its best epoch. None if that is the current epoch, or is not known."""
     pair = run.pairs[role]
-    best = run.best.best.get(role) if run.best else None
-    if best is None or best.epoch == run.epoch_of_weights:
+    best = run.best.get(role)
+    if best is None or best.epoch == run.epoch:
         return None
     generators, discriminators = restored(pair.final_generators, best.generators), restored(pair.discriminators, best.discriminators)
-    evaluated = _evaluated(generators, test, epoch=best.epoch, epoch_note=f"{BEST} by {run.epoch_rule.metric}")
+    evaluated = _evaluated(generators, test, epoch=best.epoch, epoch_note=f"{BEST} by {run.rule.metric}")
     return _trained_pair(run, role, evaluated, timings, discriminators)
 
 
@@ -208,13 +229,13 @@ def _evaluated(generators: Networks, test: SplitEvaluation | None, *, epoch: int
 
 
 def _trained_pair(
-    run: TrainingLoop,
+    run: Trained,
     role: Role,
     evaluated: Evaluated,
     timings: Mapping[str, Timing],
     discriminators: Networks = MappingProxyType({}),
 ) -> TrainedPair:
-    context, widths = run.context, run.result_widths[role]
+    context, widths = run.context, run.widths[role]
     reports = {
         name: GeneratorReport.of(
             context.architecture.for_network(name),

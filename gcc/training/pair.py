@@ -14,6 +14,8 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from gcc.losses.adversarial import GAN_LOSSES, gradient_penalty, total
 from gcc.losses.coordination import imbalance
@@ -307,11 +309,12 @@ class GANPair:
             pair = fake.pairs[name]
             with self.execution.autocast():
                 on_real = self._logits(name, pair.real)
-                on_fake = shared.logits[name] if shared else self._logits(name, self.pools[name].query(pair.fake.detach()))
+                fakes = pair.fake.detach() if shared else self.pools[name].query(pair.fake.detach())
+                on_fake = shared.logits[name] if shared else self._logits(name, fakes)
             losses["D_real"].append(self.gan.real(on_real))
             losses["D_fake"].append(self.gan.fake(on_fake))
             if self.gan.penalised:
-                penalty = self.recipe.lambda_gp * gradient_penalty(network, pair.real, pair.fake)
+                penalty = self.recipe.lambda_gp * gradient_penalty(network, pair.real, fakes)
                 losses.setdefault("D_penalty", []).append(penalty)
         return {term: total(values) for term, values in losses.items()}
 
@@ -331,8 +334,9 @@ class FrozenPair(GANPair):
             network.eval()
         for network in self.discriminators.values():
             for module in network.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.track_running_stats = False
+                if isinstance(module, _BatchNorm | _InstanceNorm):
+                    # In train mode, a norm reads the batch. Without tracking and momentum, its running statistics stay as they are.
+                    module.track_running_stats, module.momentum = False, 0.0
                     module.train()
 
     def generate(self, batch: Batch) -> GeneratorOutput:

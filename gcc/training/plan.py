@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING
 
 from torch import nn
 
@@ -12,31 +11,28 @@ from gcc.artifacts.run_folder import data_of
 from gcc.models.modules import Widths
 from gcc.pruning.cost import generator_cost
 from gcc.recipe import LENGTH_FIELDS, Recipe, differences, size_text
+from gcc.training.best import EpochRule
+from gcc.training.checkpoint import CheckpointState
 from gcc.training.context import RunContext
 from gcc.training.footprint import networks_on_meta
 from gcc.training.retention import MAX_RATE, alpha_range, alpha_rate, sufficient_alpha_rate
 from gcc.utils.units import counted
 
-if TYPE_CHECKING:
-    from gcc.training.checkpoint import CheckpointState
-    from gcc.training.loop import TrainingLoop
 
-
-def facts(run: TrainingLoop) -> dict[str, str]:
+def facts(context: RunContext, epochs_of_stages: Sequence[str]) -> dict[str, str]:
     """Return what identifies a run, by title, without reading images or searching widths."""
-    recipe = run.recipe
+    recipe = context.recipe
     return {
-        "teacher": run.context.teacher.describe(recipe.ngf),
-        "training": f"{' + '.join(run.epochs_of_stages())} epochs at {size_text(recipe)} pixels on {run.context.device}",
-        "data": run.context.data_name,
+        "teacher": context.teacher.describe(recipe.ngf),
+        "training": f"{' + '.join(epochs_of_stages)} epochs at {size_text(recipe)} pixels on {context.device}",
+        "data": context.data_name,
     }
 
 
-def training_plan(run: TrainingLoop) -> dict[str, str]:
+def training_plan(context: RunContext, epochs_of_stages: Sequence[str], rule: EpochRule) -> dict[str, str]:
     """Return the plan of any run, by title."""
-    context = run.context
     notes = [note for note in (context.architecture.note, context.teacher_note, _other_data(context), context.data.test.note) if note]
-    epochs = " + ".join(run.epochs_of_stages())
+    epochs = " + ".join(epochs_of_stages)
     steps = f"{'epoch' if epochs == '1' else 'epochs'} of {counted(context.loader.steps, 'step')}{_end(context.recipe)}"
     return {
         **context.data.summary(size_text(context.recipe)),
@@ -45,20 +41,20 @@ def training_plan(run: TrainingLoop) -> dict[str, str]:
         + (", compiled" if context.execution.compile else "")
         + (f", {context.ranks.world} processes" if context.ranks.is_distributed else ""),
         "training": f"{epochs} {steps}, {_batches(context)}",
-        "result": str(run.epoch_rule),
+        "result": str(rule),
     }
 
 
-def compression_plan(run: TrainingLoop, widths: Mapping[str, Widths], expected: Mapping[str, Widths]) -> dict[str, str]:
-    """Return the plan of a compression, by title.
+def compression_plan(context: RunContext, widths: Mapping[str, Widths], expected: Mapping[str, Widths]) -> dict[str, str]:
+    """Return what the plan of a compression has beside that of any run, by title.
 
     Args:
-        run: the compression.
+        context: what the run works with.
         widths: the student's widths, by generator; empty if they are still to be searched.
         expected: about what the search will return, by generator.
     """
-    context, recipe, teacher = run.context, run.recipe, run.context.teacher_cost()
-    facts = training_plan(run) | {"teacher": f"{_width(context, recipe.ngf)}{teacher}{_frozen(context)}"}
+    recipe, teacher = context.recipe, context.teacher_cost()
+    facts = {"teacher": f"{_width(context, recipe.ngf)}{teacher}{_frozen(context)}"}
     if widths:
         costs = {name: generator_cost(context.architecture.for_network(name), chosen) for name, chosen in widths.items()}
         facts["widths"] = "; ".join(f"{name}: {cost}" for name, cost in costs.items())
@@ -88,16 +84,22 @@ def _width(context: RunContext, base: int) -> str:
     return "" if context.architecture.has_one_width else f"width {base}: "
 
 
-def longer_run(run: TrainingLoop, checkpoint: CheckpointState) -> str:
-    """Describe how a run that resumes goes on for longer than it was started for. Empty if it does not."""
-    before, now = ({name: recipe.get(name) for name in sorted(LENGTH_FIELDS)} for recipe in (checkpoint["recipe"], run.recipe.to_dict()))
+def longer_run(recipe: Recipe, roles: Collection[str], checkpoint: CheckpointState) -> str:
+    """Describe how a run that resumes goes on for longer than it was started for. Empty if it does not.
+
+    Args:
+        recipe: the recipe of the longer run.
+        roles: the roles in its result.
+        checkpoint: where it resumes.
+    """
+    before, now = ({name: fields.get(name) for name in sorted(LENGTH_FIELDS)} for fields in (checkpoint["recipe"], recipe.to_dict()))
     schedules = "learning rates"
-    if "student" in run.result_widths:
-        raises_alpha_rate = run.recipe.discriminator == "selective" and run.recipe.alpha_reach
+    if "student" in roles:
+        raises_alpha_rate = recipe.discriminator == "selective" and recipe.alpha_reach
         schedules += " (also of the retention factors, by alpha_reach)" if raises_alpha_rate else ""
         schedules += " and beta = epoch / epochs (Eq. III)"
     longer = differences(before, now)
-    return f"{longer}; from now on, {schedules} are those of a run of {run.recipe.epochs} epochs" if longer else ""
+    return f"{longer}; from now on, {schedules} are those of a run of {recipe.epochs} epochs" if longer else ""
 
 
 def pretraining_epochs(epochs: int) -> list[str]:

@@ -15,8 +15,9 @@ from gcc.errors import GccError
 from gcc.report.html import save_report
 from gcc.training.checkpoint import Checkpoints, Schedule
 from gcc.training.display import ProgressDisplay
-from gcc.training.loop import Step, TrainingLoop
+from gcc.training.loop import TrainingLoop
 from gcc.training.measure import progress_grid
+from gcc.training.step import Step
 from gcc.utils.files import explained, replacing, write_text
 
 Logger = Callable[[Phase, int, Mapping[str, float]], None]
@@ -106,4 +107,4 @@ class ProgressLog:
     def _save_samples(self, step: Step) -> None:
         folder = self.out / SAMPLES
         with explained(folder), replacing(folder / f"{step.phase}_epoch_{step.epoch:04d}.png") as temporary:
-            progress_grid(self.run).save(temporary)
+            progress_grid(self.run.context, self.run.pairs).save(temporary)

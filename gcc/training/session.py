@@ -19,11 +19,12 @@ from gcc.recipe import size_text
 from gcc.report.html import save_report
 from gcc.training.checkpoint import DEFAULT_SCHEDULE, Checkpoints, CheckpointState, Schedule
 from gcc.training.footprint import bytes_of_checkpoint, bytes_written
-from gcc.training.loop import Step, TrainingLoop
+from gcc.training.loop import TrainingLoop
 from gcc.training.measure import partial_result
 from gcc.training.progress import Logger, ProgressLog, no_logger, size_of
 from gcc.training.result import Result
 from gcc.training.signals import stop_requested_by_signal
+from gcc.training.step import Step
 from gcc.utils.backend import is_compile_error, is_nondeterministic_error, is_out_of_memory
 from gcc.utils.device import processors
 from gcc.utils.distributed import is_peer_lost
@@ -178,7 +179,7 @@ class Session:
 
     def _save_partial_result(self, error: Exception, console: Console) -> None:
         """Save the partial result of a failed run, if there is one, and its report."""
-        if result := partial_result(self.run, error):
+        if result := partial_result(self.run.trained, error):
             result.save(self.out)
             for role, path in result.paths(self.out).items():
                 epoch = next(iter(result.pairs[role].generators.values())).epoch

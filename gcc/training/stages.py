@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from gcc.artifacts.metrics_log import Phase
 from gcc.registry import Batch
 from gcc.training.context import Stream
-from gcc.training.loop import Stage
 from gcc.training.loss_tree import LossTree
 from gcc.training.pair import GANPair
+from gcc.training.step import Stage
 
 
 def adversarial_stage(phase: Phase, pair: GANPair, epochs: int, most_steps: int | None) -> Stage:

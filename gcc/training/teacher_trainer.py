@@ -16,9 +16,10 @@ from gcc.models.modules import Widths
 from gcc.training import plan
 from gcc.training.build_pairs import teacher_pair
 from gcc.training.context import RunContext
-from gcc.training.loop import Stage, TrainingLoop
+from gcc.training.loop import TrainingLoop
 from gcc.training.options import RunOptions, shows_options
 from gcc.training.stages import adversarial_stage, pretraining_stages
+from gcc.training.step import Stage
 from gcc.training.teacher import Teacher
 from gcc.training.teacher_networks import Own
 

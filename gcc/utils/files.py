@@ -15,6 +15,18 @@ from gcc.errors import OutputError
 if sys.platform != "win32":
     import fcntl
 
+
+def _umask() -> int:
+    """Return the permissions that the user withholds from new files; reading them takes setting them."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+FILE_MODE = 0o666 & ~_umask()
+"""The permissions of new files, as `open` gives them; temporary files have fewer."""
+FOLDER_MODE = 0o777 & ~_umask()
+"""The permissions of new folders."""
 _LOCK_HANDLES: set[int] = set()
 """File descriptors of the folders that this process has locked."""
 
@@ -35,7 +47,7 @@ def replacing(path: Path) -> Iterator[Path]:
             yield fresh
             with fresh.open("rb+") as file:
                 os.fsync(file.fileno())
-            fresh.chmod(0o644)
+            fresh.chmod(FILE_MODE)
             fresh.replace(path)
             _sync(path.parent)
         finally:
@@ -59,7 +71,7 @@ def replacing_all(paths: Sequence[Path]) -> Iterator[Path]:
         yield fresh
         with explained(paths[0]):
             for written in fresh.rglob("*"):
-                written.chmod(0o755 if written.is_dir() else 0o644)
+                written.chmod(FOLDER_MODE if written.is_dir() else FILE_MODE)
                 if written.is_file():
                     with written.open("rb+") as file:
                         os.fsync(file.fileno())

@@ -1,6 +1,8 @@
 """Saved generators: they are read as they were written, and damaged or unknown files are refused with a reason."""
 
+import dataclasses
 import json
+import math
 import os
 import shutil
 import struct
@@ -66,6 +68,15 @@ def test_everything_comes_back(saved):
     assert all(torch.equal(value, weights[name]) for name, value in network.state_dict().items())
 
 
+def test_a_metric_that_is_not_finite_is_null_in_the_file(tmp_path):
+    artifact = single_generator(read(write(tmp_path, "student")))
+    columns = {"student": MEASUREMENTS | {"metrics": {"l1": math.nan, "psnr": 20.0}}}
+    (tmp_path / "config.json").write_text(dataclasses.replace(artifact, measurements=columns).to_json())
+    assert json.loads((tmp_path / "config.json").read_text())["figures"]["student"]["metrics"] == {"l1": None, "psnr": 20.0}
+    metrics = single_generator(read(tmp_path)).measurements["student"]["metrics"]
+    assert math.isnan(metrics["l1"]) and metrics["psnr"] == 20.0
+
+
 def test_a_teacher_brings_its_discriminators(tmp_path):
     artifact = single_generator(read(write(tmp_path, "teacher"), role="teacher"))
     saved = load_file(tmp_path / "discriminators.safetensors")
@@ -108,7 +119,7 @@ def test_nothing_but_plain_tensors_and_json_is_written(saved):
         ({"figures": {"student": {}}}, "measurements of student"),
         ({"figures": {"student": MEASUREMENTS | {"exact_macs": "6"}}}, "exact_macs"),
         ({"figures": {"student": MEASUREMENTS | {"latency_on": "\x1b[2Jcpu"}}}, "latency_on"),
-        ({"figures": {"student": MEASUREMENTS | {"metrics": {"l1": None}}}}, "l1"),
+        ({"figures": {"student": MEASUREMENTS | {"metrics": {"l1": "0.5"}}}}, "l1"),
         ({"figures": {"a\nb": MEASUREMENTS}}, "column of measurements"),
         ({"environment": None}, "environment"),
         ({"environment": {"torch": 2}}, "torch"),

@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from gcc.artifacts.run_folder import COMMAND_FILE
-from gcc.cli import Commands, main
+from gcc.cli import main
+from gcc.cli.commands import Commands
 from gcc.cli.errors import warnings_as_lines
 from gcc.cli.options import RENAMED_FLAGS, command_line, config_option, range_of, teacher_and_settings
 from gcc.cli.run import _fields_of_run

@@ -83,6 +83,13 @@ def test_every_sample_counts_once(batch_size):
     assert set(network.modes) == {(False, False)} and network.training and network.drop.training
 
 
+def test_workers_read_the_same_samples():
+    source = Numbered(5)
+    evaluation = split_evaluation(source, "l1", batch_size=2, workers=2)
+    assert evaluation.evaluate({"G": Same()}) == split_evaluation(Numbered(5), "l1", batch_size=2).evaluate({"G": Same()})
+    assert source.read == [0]  # In this process, the first one is read for its keys.
+
+
 class JsonRanks(Ranks):
     """A single process that receives its own broadcasts as JSON, as the other processes of a run do."""
 

@@ -67,7 +67,7 @@ def test_a_last_line_without_an_end_is_skipped(tmp_path, torn):
         '{"phase": "train", "epoch": NaN, "step": 1}',
         '{"phase": "train", "epoch": 1, "step": Infinity}',
         '{"phase": "train", "epoch": 1, "step": 1, "G": "high"}',
-        '{"phase": "train", "epoch": 1, "step": 1, "G": null}',
+        '{"phase": "train", "epoch": 1, "step": 1, "G": [1]}',
         '{"phase": "train", "epoch": 1, "step": 1' + "0" * 400 + "}",
         '{"phase": "train", "epoch": 1, "step": ' + "1" * 5000 + "}",
         "[" * 100_000,

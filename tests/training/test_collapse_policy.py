@@ -74,6 +74,26 @@ def test_losses_that_are_not_finite_are_rolled_back_too():
     assert all(parameter.isfinite().all() for parameter in compressor.student.generators["G"].parameters())
 
 
+@pytest.mark.parametrize("kind", ["generators", "discriminators"])
+def test_weights_that_the_last_update_of_an_epoch_breaks_are_never_the_good_state(kind):
+    compressor = run(on_nan="rollback", discriminator="selective", gan_mode="hinge", lr_g=2e-3, lr_d=5e-4, epochs=5)
+    cooperate, steps = compressor.cooperate, []
+
+    def breaking(first, second):
+        losses = cooperate(first, second)
+        steps.append(losses)
+        if len(steps) == 3 * compressor.context.loader.steps:
+            for network in getattr(compressor.student, kind).values():
+                with torch.no_grad():
+                    next(network.parameters()).fill_(torch.nan)
+        return losses
+
+    compressor.cooperate = breaking
+    warned = {step.epoch: step.warnings for step in compressor.steps() if step.warnings}
+    assert list(warned) == [4]
+    assert all(parameter.isfinite().all() for parameter in next(iter(getattr(compressor.student, kind).values())).parameters())
+
+
 def test_losses_that_are_not_finite_stop_the_run_by_default_even_if_a_collapse_is_rolled_back():
     compressor = run(on_collapse="rollback", discriminator="selective", gan_mode="hinge", lr_g=2e-3, lr_d=5e-4, epochs=8)
     with pytest.raises(TrainingError, match="student/.* is not finite at epoch 6, since step 26: give lower `lr_g"):

@@ -83,7 +83,7 @@ def test_without_lr_alpha_the_rate_of_the_retention_factors_depends_on_the_lengt
     # Two steps in an epoch, and no decay before epoch 100.
     rate = whole.recipe.lr_alpha if same else reach * (1 - whole.recipe.tau) / 8
     assert resumed.student.optimizer_alpha.optimizer.param_groups[0]["lr"] == pytest.approx(rate)
-    assert ("also of the retention factors, by alpha_reach" in longer_run(run(4), state)) != same
+    assert ("also of the retention factors, by alpha_reach" in longer_run((longer := run(4)).recipe, longer.result_widths, state)) != same
 
 
 def test_the_remaining_epochs_have_the_learning_rates_and_beta_of_the_longer_run(tmp_path, monkeypatch):

@@ -18,6 +18,28 @@ def test_a_stage_that_the_family_lacks_is_refused(kind, arch):
         run.check()
 
 
+def test_there_is_no_result_before_training_is_over():
+    run = Compressor(Teacher.create("pix2pix"), **TINY["pix2pix"])
+    with pytest.raises(GccError, match=r"nothing has been trained yet: call `run\(\)` first"):
+        run.result()
+    phases = set()
+    for step in run.steps():
+        if step.phase not in phases:
+            phases.add(step.phase)
+            with pytest.raises(GccError, match="training is not over"):
+                run.result()
+            networks = [network for pair in run.pairs.values() for network in (*pair.generators.values(), *pair.discriminators.values())]
+            assert all(network.training for network in networks)
+    assert phases == {"search", "train"} and run.result().student
+
+
+def test_a_run_trains_once():
+    run = Trainer(Teacher.create("pix2pix"), **TINY["pix2pix"] | {"epochs": 1})
+    run.run()
+    with pytest.raises(GccError, match="this Trainer has trained already: make a new one to train again"):
+        run.run()
+
+
 def test_a_teacher_that_stays_as_it_is_is_not_trained(tmp_path):
     run = Trainer(Teacher.create("pix2pix"), **TINY["pix2pix"] | {"epochs": 1})
     for _ in run.steps():

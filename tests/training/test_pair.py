@@ -517,6 +517,29 @@ def test_a_frozen_teacher_never_changes_even_before_its_first_epoch():
         assert equal(old, new)
 
 
+@pytest.mark.parametrize(
+    ("norm", "kind"),
+    [
+        (lambda: nn.BatchNorm2d(4), nn.BatchNorm2d),
+        (lambda: nn.Sequential(nn.Flatten(2), nn.BatchNorm1d(4), nn.Unflatten(2, (16, 16))), nn.BatchNorm1d),
+        (lambda: nn.InstanceNorm2d(4, affine=True, track_running_stats=True), nn.InstanceNorm2d),
+    ],
+)
+def test_the_discriminators_of_a_frozen_pair_normalise_by_the_batch(norm, kind):
+    architecture = architecture_with()
+    discriminator = nn.Sequential(nn.Conv2d(6, 4, 4, stride=2, padding=1), norm(), nn.Conv2d(4, 1, 4))
+    (module,) = (module for module in discriminator.modules() if isinstance(module, kind))
+    with torch.no_grad():
+        module.running_mean.fill_(0.7)
+        module.running_var.fill_(3.0)
+    trained = copy.deepcopy(discriminator).train()
+    before = snapshot(discriminator)
+    teacher = FrozenPair(architecture, {"G": architecture.build_generator(architecture.full_widths(4))}, {"D": discriminator}, CPU)
+    fake = teacher.generate(batch(1))
+    torch.testing.assert_close(teacher.discriminate(fake).logits["D"], trained(fake.pairs["D"].fake), rtol=1e-5, atol=1e-6)
+    assert all(equal(old, new) for old, new in zip(before, snapshot(discriminator), strict=True))
+
+
 def test_pairs_train_in_train_mode():
     teacher, student = teacher_and_student()
     for pair in (teacher, student):
@@ -547,6 +570,18 @@ def test_wgan_penalty_is_weighted_and_reaches_the_discriminator():
     expected = sum((sample.square().sum().sqrt().item() - 1) ** 2 for sample in gradient) / len(gradient)
     assert got["D_penalty"].item() == pytest.approx(7 * expected, rel=1e-3)
     assert got["D_real"].item() == pytest.approx(-got["D_fake"].item(), rel=1e-5)
+
+
+def test_the_wgan_penalty_is_of_the_fakes_that_the_loss_is_of(monkeypatch):
+    pair, _ = teacher_and_student(gan_mode="wgangp", norm="instance", pool_size=2)
+    penalised, judged = [], []
+    monkeypatch.setattr("gcc.training.pair.gradient_penalty", lambda network, real, fake: penalised.append(fake) or real.new_zeros(()))
+    for seed in range(8):
+        fake = pair.generate(batch(seed))
+        handle = pair.discriminators["D"].register_forward_hook(lambda module, inputs, output: judged.append(inputs[0].detach()))
+        pair.step_D(fake)
+        handle.remove()
+    assert all(torch.equal(fake, of_loss) for fake, of_loss in zip(penalised, judged[1::2], strict=True))
 
 
 def test_bfloat16_forward_keeps_weights_and_losses_in_float32():

@@ -15,6 +15,21 @@ from gcc.errors import OutputError
 from gcc.utils.files import FolderLock, fresh_folder, replacing, write_text
 
 
+def test_new_files_have_the_permissions_that_the_user_grants(tmp_path):
+    code = """import pathlib, stat
+from gcc.utils.files import replacing_all, write_text
+write_text(pathlib.Path("file"), "text")
+with replacing_all([pathlib.Path("folder")]) as fresh:
+    (fresh / "folder").mkdir()
+    (fresh / "folder" / "inner").write_text("text")
+print(*(oct(stat.S_IMODE(pathlib.Path(name).stat().st_mode)) for name in ("file", "folder", "folder/inner")))"""
+    for mask, modes in ((0o022, "0o644 0o755 0o644"), (0o077, "0o600 0o700 0o600"), (0o002, "0o664 0o775 0o664")):
+        folder = tmp_path / oct(mask)
+        folder.mkdir()
+        run = subprocess.run([sys.executable, "-c", code], cwd=folder, umask=mask, capture_output=True, text=True, check=True)
+        assert run.stdout.strip() == modes
+
+
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
     path = tmp_path / "deep" / "file.txt"
     write_text(path, "old")
