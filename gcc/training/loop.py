@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from gcc.artifacts.config import Role
-from gcc.artifacts.metrics_log import Phase
+from gcc.artifacts.metrics_log import Phase, numbers
 from gcc.errors import GccError, RecipeError, RecipeWarning, RunError, TrainingError, first_line
 from gcc.models.modules import Widths
 from gcc.recipe import Recipe
@@ -92,8 +92,8 @@ class Step:
         return f"{type(self).__name__}({self.phase}, epoch {self.epoch}/{self.epochs}, step {self.number}/{self.total})"
 
     def values(self) -> dict[str, float]:
-        """Return losses and metrics by the names of `metrics.jsonl`, such as `student/G`. This synchronises with the device."""
-        return {name: float(value) for name, value in flattened({**self.losses, "val": self.metrics}).items()}
+        """Return losses and metrics by the names of `metrics.jsonl`, such as `student/G`. This synchronises with the device once."""
+        return numbers(flattened(self.losses)) | flattened({"val": self.metrics})
 
 
 def no_callback(step: Step) -> None:
