@@ -39,6 +39,13 @@ _TITLES = {
 }
 
 
+def numbers(scalars: Mapping[str, Tensor]) -> dict[str, float]:
+    """Return the values of scalars on one device, by name, with one transfer from the device."""
+    if not scalars:
+        return {}
+    return dict(zip(scalars, torch.stack([scalar.float() for scalar in scalars.values()]).tolist(), strict=True))
+
+
 class Window:
     """Losses that are collected on the device and read together, so that no step waits for the device."""
 
@@ -57,12 +64,9 @@ class Window:
 
     def means(self) -> dict[str, float]:
         """Return the mean of every loss since the last call, with one transfer from the device."""
-        if not self._losses:
-            return {}
-        means = torch.stack([torch.stack(losses).float().mean() for losses in self._losses.values()]).tolist()
-        names = list(self._losses)
+        means = numbers({name: torch.stack(losses).float().mean() for name, losses in self._losses.items()})
         self._losses.clear()
-        return dict(zip(names, means, strict=True))
+        return means
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the losses since the last call of `means`, (N,) by name. The device is not synchronised."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize, smooth_l1_loss, unfold
+from torch.nn.functional import smooth_l1_loss, unfold
 
 from gcc.losses.adversarial import total
 from gcc.models.modules import without_autocast
@@ -18,6 +18,8 @@ PATCH = 32
 """Height and width of a patch."""
 EPSILON = 1e-6
 """The least mean distance, for images without content."""
+RESOLUTION = 1e-13
+"""Parts whose squared distance is at most this share of their squared lengths are equal: float32 hardly tells them apart."""
 
 
 class ContentRelations(Distiller):
@@ -25,8 +27,9 @@ class ContentRelations(Distiller):
 
     The relations are those of Park et al. (2019, "Relational Knowledge Distillation"), between parts of an image instead of images:
     $25 \sum [\ell(d^S_{ij}, d^T_{ij}) + 2 \ell(\cos^S_{ijk}, \cos^T_{ijk})]$ over the three kinds of parts, with Huber's loss $\ell$
-    averaged over pairs and triples, and distances d relative to their mean. The cosines of n rows take 4 n^3 bytes per image: 64 MB at
-    256 pixels. The authors add the style and feature terms of `omgd`.
+    averaged over pairs and triples, and distances d relative to their mean. The cosines of n rows take 4 n^3 bytes per image, and the
+    backward pass needs three such tensors for rows and three for columns: 205 MB each at 256 pixels, and 5 MB for patches. The authors
+    add the style and feature terms of `omgd`.
     """
 
     def losses(self, batch: Batch, student: GeneratorView, teacher: GeneratorView, auxiliary: Networks) -> dict[str, Tensor]:
@@ -68,9 +71,40 @@ def relations(parts: Tensor) -> tuple[Tensor, Tensor]:
     Args:
         parts: (N, n, features).
     """
+    distances = relative_distances(parts)
+    return distances, cosines(distances)
+
+
+def relative_distances(parts: Tensor) -> Tensor:
+    """Return the distances of pairs, (N, n, n), relative to their mean, from the Gram matrix of the parts, (N, n, features).
+
+    The squares of close parts are small differences of large numbers, so they are computed in float64.
+    """
     count = parts.shape[1]
-    offsets = parts[:, None] - parts[:, :, None]
-    distances = torch.linalg.vector_norm(offsets, dim=-1)
+    wide = parts.double()
+    centred = wide - wide.mean(1, keepdim=True)
+    gram = centred @ centred.mT
+    norms = gram.diagonal(dim1=1, dim2=2)
+    sums = norms[:, :, None] + norms[:, None]
+    squares = sums - 2 * gram
+    # The root has no gradient at 0.
+    are_equal = squares <= RESOLUTION * sums.clamp_min(EPSILON**2)
+    distances = squares.masked_fill(are_equal, 1).sqrt().masked_fill(are_equal, 0)
     mean = distances.sum((1, 2), keepdim=True) / (count * (count - 1))
-    directions = normalize(offsets, dim=-1)
-    return distances / mean.clamp_min(EPSILON), directions @ directions.mT
+    return (distances / mean.clamp_min(EPSILON)).to(parts.dtype)
+
+
+def cosines(distances: Tensor) -> Tensor:
+    """Return the cosines of the angles between the ways from part i to parts j and k, (N, n, n, n), by the law of cosines.
+
+    An angle at a part that equals one of the others has cosine 0, without gradient.
+
+    Args:
+        distances: (N, n, n), of any scale.
+    """
+    are_equal = distances == 0
+    inverses = distances.masked_fill(are_equal, 1).reciprocal().masked_fill(are_equal, 0)
+    # (d_ij^2 + d_ik^2 - d_jk^2) / (2 d_ij d_ik), in an order that keeps one tensor of triples for the backward pass.
+    ratios = distances[:, :, :, None] * inverses[:, :, None]
+    opposite = distances.square()[:, None] * inverses[:, :, :, None] * inverses[:, :, None]
+    return (ratios + ratios.mT - opposite) / 2

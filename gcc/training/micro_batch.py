@@ -20,7 +20,7 @@ PartOutput = tuple[Any, dict[str, Tensor], dict[str, Tensor]]
 
 
 class _RequiresGrad:
-    """A reentrant context in which the network's parameters require gradients as they did when this object was created."""
+    """A reusable context in which the network's parameters require gradients as they did when this object was created."""
 
     def __init__(self, network: nn.Module) -> None:
         self._inside = [(parameter, parameter.requires_grad) for parameter in network.parameters()]

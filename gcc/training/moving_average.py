@@ -39,15 +39,15 @@ class MovingAverage(nn.Module):
         """Move the average towards the present state of the network, without synchronising with the device."""
         self.step += 1
         share = 1 - (self.step / (self.step + 9)).clamp(max=self.decay)
-        averages, current = _averaged(self.network), _averaged(network)
+        averages: list[Tensor] = [*self.network.parameters()]
+        current: list[Tensor] = [*network.parameters()]
+        # They are looked up in every step: a network may assign a new tensor to a buffer in its forward pass.
+        for (name, average), buffer in zip(self.network.named_buffers(), network.buffers(), strict=True):
+            if name.endswith(STATISTICS):
+                averages.append(average)
+                current.append(buffer)
+            else:
+                average.copy_(buffer)
         differences = torch._foreach_sub(current, averages)
         torch._foreach_mul_(differences, share)
         torch._foreach_add_(averages, differences)
-        for (name, copied), buffer in zip(self.network.named_buffers(), network.buffers(), strict=True):
-            if not name.endswith(STATISTICS):
-                copied.copy_(buffer)
-
-
-def _averaged(network: nn.Module) -> list[Tensor]:
-    """Return the weights and the running statistics of a network."""
-    return [*network.parameters(), *(buffer for name, buffer in network.named_buffers() if name.endswith(STATISTICS))]

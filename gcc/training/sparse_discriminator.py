@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -62,21 +62,34 @@ def run_open(network: nn.Module, chains: Sequence[Chain], images: Tensor) -> Ten
 
     Running statistics of norms whose channels are skipped are not updated. Those of other norms are, and so is every batch counter.
     """
-    return cast(Tensor, _run(network, open_parameters(network, chains), images))
+    return cast(Tensor, _run(network, channels_to_compute(network, chains), images))
 
 
-def _run(network: nn.Module, parameters: Mapping[str, Tensor], images: Tensor) -> Any:
-    with warnings.catch_warnings():
-        # Instance norm warns, but does not need to know the number of channels.
-        warnings.filterwarnings("ignore", message="input's size at dim=1 does not match num_features")
-        return functional_call(network, dict(parameters), (images,))
-
-
-def open_parameters(network: nn.Module, chains: Sequence[Chain]) -> dict[str, Tensor]:
-    """Return the parameters and buffers without closed channels, by name, for `torch.func.functional_call`."""
+def channels_to_compute(network: nn.Module, chains: Sequence[Chain]) -> dict[Chain, Tensor]:
+    """Return the indices of the channels to compute, for every chain that can skip some."""
     modules = dict(network.named_modules())
-    channels = {chain: index for chain in chains if (index := _channels_to_compute(modules[chain.gate])) is not None}
-    return _select(modules, channels)
+    return {chain: index for chain in chains if (index := _channels_to_compute(modules[chain.gate])) is not None}
+
+
+def _run(network: nn.Module, channels: Mapping[Chain, Tensor], images: Tensor) -> Any:
+    """Return a network's output when only these channels of each chain are computed."""
+    modules = dict(network.named_modules())
+    with _narrow_instance_norms(modules, channels):
+        return functional_call(network, _select(modules, channels), (images,))
+
+
+@contextmanager
+def _narrow_instance_norms(modules: Mapping[str, nn.Module], channels: Mapping[Chain, Tensor]) -> Iterator[None]:
+    """Let instance norms expect as many channels as are computed: they refuse other numbers, or warn of them. Other norms do not count."""
+    norms = [(modules[path], len(index)) for chain, index in channels.items() for path in chain.producers]
+    before = [(norm, norm.num_features, count) for norm, count in norms if isinstance(norm, nn.InstanceNorm2d)]
+    try:
+        for norm, _, count in before:
+            norm.num_features = count
+        yield
+    finally:
+        for norm, count, _ in before:
+            norm.num_features = count
 
 
 def _channels_to_compute(gate: nn.Module) -> Tensor | None:
@@ -119,7 +132,7 @@ def _can_skip(network: nn.Module, chain: Chain, example: Tensor, shapes: list[to
     index = torch.arange(len(gate.alpha) - 1, device="meta")
     try:
         with torch.no_grad():
-            return _shapes(_run(network, _select(modules, {chain: index}), example)) == shapes
+            return _shapes(_run(network, {chain: index}, example)) == shapes
     except Exception:  # A user's module can raise anything.
         return False
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gcc.artifacts.metrics_log import Phase
+from gcc.artifacts.metrics_log import Phase, numbers
 from gcc.training.best import Metrics
 from gcc.training.context import Stream
 from gcc.training.loss_tree import LossTree, flattened
@@ -64,5 +64,5 @@ class Step:
         return f"{type(self).__name__}({self.phase}, epoch {self.epoch}/{self.epochs}, step {self.number}/{self.total})"
 
     def values(self) -> dict[str, float]:
-        """Return losses and metrics by the names of `metrics.jsonl`, such as `student/G`. This synchronises with the device."""
-        return {name: float(value) for name, value in flattened({**self.losses, "val": self.metrics}).items()}
+        """Return losses and metrics by the names of `metrics.jsonl`, such as `student/G`. This synchronises with the device once."""
+        return numbers(flattened(self.losses)) | flattened({"val": self.metrics})

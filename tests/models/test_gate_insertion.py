@@ -330,7 +330,7 @@ def test_closed_channels_are_skipped_with_the_same_results(norm, monkeypatch):
     network = close_channels(with_gates(Modules(norm), EXAMPLE, GATE)).double()
     chains = find_chains(network, EXAMPLE)
     assert chains == [Chain(("0",), "0.gate", "2"), Chain(("2", "3"), "3.gate", "5")]
-    assert sparse_discriminator.open_parameters(network, chains)
+    assert sparse_discriminator.channels_to_compute(network, chains)
     images = torch.randn(3, 3, 16, 16, dtype=torch.float64, requires_grad=True)
     results = []
     for run in (network, partial(run_open, network, chains)):

@@ -48,3 +48,24 @@ def test_vectors_of_spectral_norm_are_copied_and_stay_unit_vectors():
         average.update(network)
     buffers = dict(network.named_buffers())
     assert buffers and all(torch.equal(copied, buffers[name]) for name, copied in average.network.named_buffers())
+
+
+class Counts(nn.Linear):
+    """Assigns a new tensor to its buffer in every forward pass."""
+
+    def __init__(self):
+        super().__init__(2, 2)
+        self.register_buffer("passes", torch.zeros(()))
+
+    def forward(self, x):
+        self.passes = self.passes + 1
+        return super().forward(x)
+
+
+def test_buffers_that_a_network_replaces_are_followed():
+    network = Counts()
+    average = MovingAverage(network, 0.9)
+    for number in range(1, 4):
+        network(torch.zeros(1, 2))
+        average.update(network)
+        assert average.network.passes == number

@@ -1,6 +1,7 @@
 """Closed channels are not computed, and results stay the same."""
 
 import copy
+import warnings
 from functools import partial
 
 import pytest
@@ -13,7 +14,7 @@ from gcc.models.layers import PatchDiscriminator
 from gcc.models.srgan import Discriminator as SRGANDiscriminator
 from gcc.training import sparse_discriminator
 from gcc.training.loss_tree import flattened
-from gcc.training.sparse_discriminator import Chain, find_chains, open_parameters, run_open
+from gcc.training.sparse_discriminator import Chain, channels_to_compute, find_chains, run_open
 from tests.helpers.families import TINY
 
 GATE = partial(ChannelGate, tau=0.5)
@@ -27,6 +28,14 @@ def _small_round(monkeypatch):
 def discriminator(norm="batch"):
     torch.manual_seed(0)
     return PatchDiscriminator(3, 6, norm, GATE)
+
+
+def discriminator_with_learned_instance_norm():
+    network = discriminator("instance")
+    for path, module in list(network.named_modules()):
+        if isinstance(module, nn.InstanceNorm2d):
+            network.set_submodule(path, nn.InstanceNorm2d(module.num_features, affine=True))
+    return network
 
 
 def close_channels(network, seed=1):
@@ -45,7 +54,15 @@ def test_the_chains_of_a_patch_discriminator():
     ]
 
 
-@pytest.mark.parametrize("build", [discriminator, partial(discriminator, "instance"), partial(SRGANDiscriminator, 3, 6, GATE)])
+@pytest.mark.parametrize(
+    "build",
+    [
+        discriminator,
+        partial(discriminator, "instance"),
+        discriminator_with_learned_instance_norm,
+        partial(SRGANDiscriminator, 3, 6, GATE),
+    ],
+)
 def test_logits_and_every_gradient_are_those_of_the_whole_network(build):
     network = close_channels(build()).double()
     chains = find_chains(network, torch.zeros(3, 3, 32, 32))
@@ -69,15 +86,14 @@ def test_the_computed_channels_are_the_open_ones_padded_to_a_multiple_of_round(m
     monkeypatch.setattr(sparse_discriminator, "ROUND", 4)
     network = discriminator()
     chains = find_chains(network, torch.zeros(2, 3, 32, 32))
-    assert open_parameters(network, chains) == {}
+    assert channels_to_compute(network, chains) == {}
     gate = gates(network)["conv2.2"]
     gate.alpha.data.zero_()
     gate.alpha.data[[1, 5, 7, 8, 10]] = 1
-    selected = open_parameters(network, chains)
-    assert selected["conv2.0.weight"].shape == (8, 6, 4, 4) and selected["conv3.0.weight"].shape == (24, 8, 4, 4)
-    assert selected["conv2.2.alpha"].sum() == 5 and selected["conv2.1.running_mean"].shape == (8,)
+    ((chain, index),) = channels_to_compute(network, chains).items()
+    assert chain.gate == "conv2.2" and index.tolist() == [0, 1, 2, 3, 5, 7, 8, 10]
     gate.alpha.data.zero_()
-    assert open_parameters(network, chains)["conv2.2.alpha"].tolist() == [0, 0, 0, 0]
+    assert channels_to_compute(network, chains)[chain].tolist() == [0, 1, 2, 3]
 
 
 def test_running_statistics_and_the_parameters_stay_as_they_are():
@@ -86,6 +102,16 @@ def test_running_statistics_and_the_parameters_stay_as_they_are():
     run_open(network, find_chains(network, torch.zeros(2, 3, 32, 32)), torch.randn(2, 3, 32, 32))
     for name, tensor in network.state_dict().items():
         assert name.endswith("num_batches_tracked") or tensor.equal(before[name])
+
+
+def test_instance_norms_know_their_number_of_channels_after_a_run_and_after_a_failed_one():
+    network = close_channels(discriminator("instance"))
+    chains = find_chains(network, torch.zeros(2, 3, 32, 32))
+    features = [norm.num_features for norm in network.modules() if isinstance(norm, nn.InstanceNorm2d)]
+    run_open(network, chains, torch.randn(2, 3, 32, 32))
+    with pytest.raises(RuntimeError):
+        run_open(network, chains, torch.randn(2, 4, 32, 32))
+    assert features == [norm.num_features for norm in network.modules() if isinstance(norm, nn.InstanceNorm2d)] == [12, 24, 48]
 
 
 class Block(nn.Module):
@@ -156,3 +182,13 @@ def test_skipping_closed_channels_leaves_the_losses_as_they_are(arch):
     trained = losses[True][-len(losses[False]) :]
     for fast, slow in zip(losses[False], trained, strict=True):
         assert fast == pytest.approx(slow, rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.usefixtures("small_worlds")
+def test_a_warning_from_one_place_in_the_loop_is_shown_once():
+    run = Compressor(Teacher.create("pix2pix"), **TINY["pix2pix"])
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("default")
+        for _step in run.steps():
+            warnings.warn("from the loop", UserWarning, stacklevel=1)
+    assert [str(warning.message) for warning in shown].count("from the loop") == 1
