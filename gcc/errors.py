@@ -34,6 +34,10 @@ class CollapseWarning(UserWarning):
     """Training shows a sign of collapse."""
 
 
+class OutputWarning(UserWarning):
+    """Files in the way of new ones were moved."""
+
+
 class RecipeError(GccError):
     """A recipe field is unknown, of the wrong type or out of range."""
 

@@ -15,7 +15,7 @@ from PIL import Image
 from gcc import Compressor, Teacher, load
 from gcc.artifacts.model import read
 from gcc.deploy.latency import Latency
-from gcc.errors import ArtifactError, BudgetError, GccError, OutputError, PluginError, RecipeError, TrainingError
+from gcc.errors import ArtifactError, BudgetError, GccError, OutputWarning, PluginError, RecipeError, TrainingError
 from gcc.losses.coordination import SmoothedTarget
 from gcc.models.build import build_generators
 from gcc.pruning.budget import Budget
@@ -55,8 +55,11 @@ def test_a_run_ends_within_the_budget_and_is_loaded_bit_equal(arch, tmp_path):
         assert sum(parameter.numel() for parameter in network.parameters()) == measurements["student"]["parameters"]
         assert all(math.isfinite(value) for columns in measurements.values() for value in columns["metrics"].values())
     result.save(tmp_path)
-    with pytest.raises(OutputError, match="teacher is not empty"):
+    before = (tmp_path / "student" / "README.md").read_text()
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.warns(OutputWarning, match="contained an earlier run, which is in .*replaced now"):
         result.save(tmp_path)
+    assert (tmp_path / "replaced" / "student" / "README.md").read_text() == before and (tmp_path / "notes.txt").read_text() == "mine"
     for role in ("student", "teacher"):
         for name, artifact in read(tmp_path / role).items():
             loaded = load(artifact.folder)

@@ -19,7 +19,7 @@ from gcc.errors import BudgetError, GccError
 from gcc.experiments.runs import Member, RunGroup, given_twice
 from gcc.losses.distillers import reads_teacher_discriminators
 from gcc.models.modules import Widths
-from gcc.recipe import LENGTH_FIELDS, read_toml, saved_length
+from gcc.recipe import LENGTH_FIELDS, current_names, read_toml, saved_length, with_new_fields
 from gcc.report.sweep import markdown_tables, read_sweep, save_sweep_report, teacher_text
 from gcc.training.options import RunOptions
 from gcc.training.pair import GANPair
@@ -47,7 +47,8 @@ class Sweep(RunGroup[dict[str, dict[str, Measurements]]]):
 
     Args:
         teacher: the architecture, its recipe, and pretrained weights if it has any. None takes the options `generator` and `task`.
-        out: folder of the runs. Finished runs in it are not repeated, and stopped ones are resumed. None takes `runs/ARCH-sweep`.
+        out: folder of the runs. Finished runs in it are not repeated, stopped ones are resumed, and students of earlier calls are compared
+            with the new ones. None takes `runs/ARCH-sweep`.
         budgets: the students' budgets, such as `["10%", "25%"]`.
         data: folder of the training images. None takes the architecture's demo data and demo recipe.
         options: keywords of `Compressor`, with recipe fields, without `budget`, `widths` and `student`.
@@ -167,7 +168,7 @@ class Sweep(RunGroup[dict[str, dict[str, Measurements]]]):
 
     def folders(self) -> dict[str, Path]:
         teacher = self.out / TEACHER if self.trains_teacher_first else self._folder(self.budgets[0])
-        return {TEACHER: teacher / TEACHER} | {budget: self._folder(budget) / STUDENT for budget in self.budgets}
+        return {TEACHER: teacher / TEACHER} | {budget: self._folder(budget) / STUDENT for budget in self._compared}
 
     def to_dict(self) -> dict[str, Any]:
         return self.measurements()
@@ -209,7 +210,16 @@ class Sweep(RunGroup[dict[str, dict[str, Measurements]]]):
         return self.out / budget
 
     def _students(self) -> dict[str, dict[str, Artifact]]:
-        return {budget: read(self._folder(budget) / STUDENT) for budget in self.budgets}
+        return {budget: read(self._folder(budget) / STUDENT) for budget in self._compared}
+
+    @property
+    def _compared(self) -> list[str]:
+        """The budgets whose students are compared: those of this call, and finished ones of earlier calls that differ in nothing else."""
+        finished = (folder for folder in sorted(self.out.iterdir()) if (folder / STUDENT).is_dir() and is_finished(folder))
+        saved = {folder.name: current_names(read_toml(folder / RECIPE_FILE)) for folder in finished}
+        recipes = {budget: with_new_fields(self.first.recipe, recipe) | {"budget": ""} for budget, recipe in saved.items()}
+        equal = (budget for budget, recipe in recipes.items() if recipe == recipes.get(self.budgets[0]))
+        return list(dict.fromkeys([*self.budgets, *equal]))
 
     def _read_widths(self) -> dict[str, Any]:
         """Return the content of the file of widths; empty if there is none, or if it is damaged."""

@@ -17,9 +17,9 @@ from gcc.artifacts.comparison import AS_GIVEN, MISSING, comparison
 from gcc.artifacts.config import CONFIG, ORIGIN, Artifact, Role
 from gcc.artifacts.metrics_log import line_of
 from gcc.artifacts.model import save, save_discriminators
-from gcc.artifacts.run_folder import BEST, LAST, METRICS_FILE, RECIPE_FILE, REPORT_FILE
+from gcc.artifacts.run_folder import BEST, LAST, METRICS_FILE, RECIPE_FILE, REPORT_FILE, RUN_FILES
 from gcc.deploy.latency import Latency
-from gcc.errors import GccError, OutputError
+from gcc.errors import GccError, OutputWarning
 from gcc.models.modules import Widths
 from gcc.pruning.budget import LatencyBudget
 from gcc.pruning.cost import Cost, generator_cost
@@ -27,9 +27,9 @@ from gcc.registry import Architecture, MetricKey, registry_of
 from gcc.report.html import report, report_of, require_report_or_new
 from gcc.report.page import ReportPage
 from gcc.report.run_record import HELD_OUT, Grid, RunRecord, phases_of
-from gcc.utils.files import explained, replacing, require_empty, write_text
+from gcc.utils.files import explained, replacing, require_empty, set_aside, write_text
 from gcc.utils.notebook import html_table
-from gcc.utils.renamed import RenamedAttributes
+from gcc.utils.renamed import RenamedAttributes, warn_user
 
 GENERATORS_SHOWN = 3
 """Generators in the short text of a result."""
@@ -297,17 +297,18 @@ class Result(RenamedAttributes):
         """Write `student/` and `teacher/` below `folder`, each with `model.safetensors`, `config.json` and `README.md`.
 
         They hold the result. A pair whose best epoch is not the last has its other epoch in `best/` or `last/`, such as `best/student/`.
-        `recipe.toml` and `metrics.jsonl` make it the folder of a run, which `gcc report` reads.
+        `recipe.toml` and `metrics.jsonl` make it the folder of a run, which `gcc report` reads. An earlier run in the folder is moved to
+        `replaced/` in it, with a warning (`OutputWarning`).
 
         Raises:
-            OutputError: the folder contains one of them already, or cannot be written.
+            OutputError: the folder cannot be written.
         """
         folder = Path(folder)
         columns, paths = self._columns(), self.paths(folder)
-        for path in paths.values():
-            require_empty(path)
         if self.history:
             self._save_record(folder)
+        for path in paths.values():
+            require_empty(path)
         for title, path in paths.items():
             pair = columns[title]
             if title == pair.role:
@@ -318,14 +319,13 @@ class Result(RenamedAttributes):
             object.__setattr__(self, "_run_folder", folder)
 
     def _save_record(self, folder: Path) -> None:
-        """Write the recipe and the history."""
+        """Write the recipe and the history, as a run of its own."""
+        if aside := set_aside(folder, reversed(RUN_FILES)):
+            warn_user(f"{folder} contained an earlier run, which is in {aside} now", OutputWarning)
         files = {
             RECIPE_FILE: self._pair.architecture.recipe.to_toml(self._pair.arch),
             METRICS_FILE: "".join(map(line_of, self.history)),
         }
-        for name in files:
-            if (folder / name).exists():
-                raise OutputError(f"{folder} already contains a run ({name}): choose another folder")
         with explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():

@@ -159,6 +159,13 @@ def test_a_longer_sweep_trains_its_students_on_with_the_same_teacher(tmp_path):
         train(sweep(tmp_path, epochs=4))
 
 
+def test_students_of_earlier_calls_stay_in_the_comparison(tmp_path):
+    sweep(tmp_path, ("60%",), epochs=1).run()
+    measured = sweep(tmp_path, ("40%", "40%"), epochs=1).run()
+    assert list(measured["G"]) == ["teacher", "40%", "60%"] and list(read_sweep(tmp_path).students) == ["40%", "60%"]
+    assert "60%" in (tmp_path / "sweep.md").read_text()
+
+
 def test_a_budget_given_twice_is_named(tmp_path):
     assert sweep(tmp_path, ["40%", "60%", " 40%"]).plan()["runs"].endswith("2 students (40% is given more than once, and trained once)")
 

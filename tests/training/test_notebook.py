@@ -13,7 +13,7 @@ from rich.console import Console
 
 import gcc
 from gcc import Compressor, Teacher, Trainer
-from gcc.errors import CollapseWarning, OutputError
+from gcc.errors import CollapseWarning, OutputError, OutputWarning
 from gcc.report.html import save_report
 from gcc.training.display import ProgressDisplay, console_for
 from gcc.training.options import RunOptions
@@ -117,13 +117,11 @@ def test_a_saved_result_is_the_folder_of_a_run(finished, tmp_path):
     result.save(tmp_path / "mine")
     page = save_report([tmp_path / "mine"])
     assert "Losses: 2/2 joint training" in page.read_text() and "finished" in page.read_text()
-    with pytest.raises(OutputError):
+    with pytest.warns(OutputWarning, match="mine contained an earlier run") as warned:
         result.save(tmp_path / "mine")
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "metrics.jsonl").touch()
-    with pytest.raises(OutputError, match="already contains a run"):
-        result.save(tmp_path / "other")
-    assert not (tmp_path / "other" / "student").exists()
+    assert warned[0].filename == __file__
+    assert save_report([tmp_path / "mine"]).read_text() == page.read_text()
+    assert (tmp_path / "mine" / "replaced" / "report.html").is_file()
 
 
 def test_progress_is_quiet_outside_terminals_and_notebooks(finished, capsys, monkeypatch):
