@@ -65,10 +65,10 @@ class RunConfig:
         default_factory=dict,
         metadata={"help": "Trained weights of a network, such as vgg19 or inception.", "metavar": "NAME=FILE", "minimum": None},
     )
-    widths: Path | None = _option(None, "Take the widths of a saved student instead of searching.", "DIR")
-    student: Path | None = _option(None, "Train a saved student further, with its widths and weights.", "DIR")
+    widths: Path | None = _option(None, "Use the widths of a saved student instead of searching for widths.", "DIR")
+    student: Path | None = _option(None, "Train a saved student further, starting with its widths and weights.", "DIR")
     micro_batch: int | None = _option(None, "Samples per forward pass, to save memory.", "N", minimum=1)
-    device: str = _option("auto", "auto, cpu, cuda or cuda:N.", "NAME")
+    device: str = _option("auto", "Device: auto, cpu, cuda or cuda:N.", "NAME")
     amp: Amp = _option("auto", "Mixed precision.")
     reference: bool = _option(False, "Run in the slow reference mode: float32, torch's own layouts, nothing skipped.")
     on_collapse: OnCollapse = _option("warn", "When training collapses: warn, stop, or go back to the last good epoch.")
@@ -76,8 +76,8 @@ class RunConfig:
     detect_anomaly: bool = _option(False, "Stop at the first layer whose output is not finite, and name it (slow).")
     compile: bool = _option(False, "Compile the networks with torch.compile, for GPUs; the first steps are slow.")
     eager: bool = _option(False, "Run operator by operator on a GPU, without CUDA graphs.")
-    deterministic: bool = _option(False, "Use only deterministic algorithms, on a GPU too.")
-    workers: int | None = _option(None, "Processes that read images  [default: up to 4 on a GPU, else 0]", "N", minimum=0)
+    deterministic: bool = _option(False, "Use only deterministic algorithms, also on a GPU.")
+    workers: int | None = _option(None, "Number of processes that read images  [default: up to 4 on a GPU, else 0]", "N", minimum=0)
     cache: bool = _option(False, "Decode the images once and keep them in .gcc/ in the data folder.")
     skip_bad: bool = _option(False, "Leave out images that cannot be read.")
 
