@@ -422,7 +422,7 @@ def teacher_and_settings(options: Mapping[str, Any]) -> tuple[Teacher, dict[str,
     if is_own:
         return _own_teacher(options, settings), settings
     if unused := [flag(name) for name in ("example", "value_range") if options.get(name)]:
-        raise GccError(f"{' and '.join(unused)} describe a generator of your own code, which --generator names: leave them out")
+        raise GccError(f"{' and '.join(unused)} describe a generator in your own code, which --generator names: leave them out")
     if saved:
         if arch not in (None, saved.arch):
             raise GccError(f"--teacher {options['teacher']} is a {saved.arch}, but the architecture is {arch}: leave out --arch")
@@ -446,7 +446,7 @@ def _own_teacher(options: Mapping[str, Any], settings: Mapping[str, Any]) -> Tea
     fields = {name: value for name, value in settings.items() if name != "discriminator"}
     if code is None:
         if unused := [flag(name) for name in ("example", "value_range") if options.get(name)]:
-            raise GccError(f"{' and '.join(unused)} describe a generator of your own code: give it with --generator MODULE:NAME")
+            raise GccError(f"{' and '.join(unused)} describe a generator in your own code: give it with --generator MODULE:NAME")
         if file is None:
             raise GccError(
                 f"--task {task} needs a generator: give its code with --generator MODULE:NAME, or its weights with --teacher FILE"

@@ -38,7 +38,7 @@ def command(
     FILE has the weights of a restoration network, such as a .pth file of Real-ESRGAN, or those of the generator that --generator returns.
     """
     if teacher is None and generator is None:
-        raise click.UsageError("give a file of weights, or a generator of your own with --generator")
+        raise click.UsageError("give a file of weights, or your own generator with --generator")
     if teacher is not None:
         require_existing(teacher, f"FILE {teacher}")
     from gcc.cli.tables import comparison_table, printer

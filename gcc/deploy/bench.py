@@ -71,7 +71,7 @@ def bench(
         batch_sizes: numbers of samples.
         sizes: sizes of images, each a width and a height or one number for both; empty takes the size that costs refer to.
         runtimes: names of runtimes: `cpu`, `cuda`, and those that `gcc list` shows, such as `onnxruntime`.
-        factory: makes the full generator, such as its class, if it is a generator of your own; see `gcc.load`.
+        factory: makes the full generator, such as its class, if the generator is your own; see `gcc.load`.
 
     Raises:
         GccError: a generator cannot be read or does not accept an input, the two generators take different inputs, or this machine lacks a

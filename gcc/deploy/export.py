@@ -161,7 +161,7 @@ def export(
         max_loss: the largest `Loss.drop` of a lower precision, in dB, such as 0.2; None accepts any. For `int8`, the layers that cost most
             stay in float32, as few as possible.
         report: called with a line for each measurement of the search for these layers.
-        factory: makes the full generator, such as its class, if it is a generator of your own; see `gcc.load`.
+        factory: makes the full generator, such as its class, if the generator is your own; see `gcc.load`.
 
     Raises:
         GccError: the generator or the images cannot be read, a package is missing, the output cannot be written, the format cannot
@@ -173,7 +173,7 @@ def export(
     if max_loss is not None and precision == "fp32":
         raise GccError(f'`max_loss={max_loss}` limits what lower precision costs: give `precision="fp16"` or `precision="int8"`, too')
     if (max_loss is not None or calibration is not None) and not runtime.is_timed and precision != "int8":
-        raise GccError(f"{format} files do not run on this system, so what they cost is unknown: leave `max_loss` and `calibration` out")
+        raise GccError(f"{format} files do not run on this system, so their loss is unknown: leave `max_loss` and `calibration` out")
     artifact = single_generator(read(Path(student), factory=factory))
     default = Path(student) if is_address(student) else artifact.folder
     suffix = runtime.suffixes[0] if precision == "fp32" else f".{precision}{runtime.suffixes[0]}"

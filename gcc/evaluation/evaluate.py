@@ -111,7 +111,7 @@ def evaluate(
             always read so.
         range: the values of black and white in images of both folders with more than 8 bits, which are then read with all bits, such as
             "0..4095". None takes those of the type. A generator is evaluated in the range of its training.
-        factory: makes the full generator, such as its class, if it is a generator of your own; see `gcc.load`.
+        factory: makes the full generator, such as its class, if the generator is your own; see `gcc.load`.
 
     Raises:
         GccError: the subject, the data, the evaluators or the weights cannot be used.
@@ -274,10 +274,10 @@ def _evaluate_images(
         refuse_bad([*bad.values()])
     fake_files, real_files = ([path for path in files if path not in bad] for files in (fake_files, real_files))
     if not real_files:
-        raise DataError(f"{real} contains no images: expected the real ones that those of {fake} are compared with")
+        raise DataError(f"{real} contains no images: expected the real images with which those of {fake} are compared")
 
     def no_training() -> NoReturn:
-        raise GccError(f"{', '.join(names)}: one of these trains on training images, and {real} is a folder without splits")
+        raise GccError(f"{', '.join(names)}: one of these trains on training images, but {real} is a folder without splits")
 
     paired = any(issubclass(EVALUATORS.load(name), ImageEvaluator) for name in names)
     if paired:

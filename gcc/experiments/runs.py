@@ -288,7 +288,7 @@ def _is_finished(folder: Path, run: TrainingLoop) -> bool:
         return False
     if is_longer(run, folder):
         if is_finished(folder) and not (folder / FINAL_STATE).exists():
-            raise OutputError(f"{folder} cannot go on: its last state is not kept; choose another `out` for a longer run")
+            raise OutputError(f"{folder} cannot go on: its last state was not kept; choose another `out` for a longer run")
         return False
     role: Role = "student" if "student" in run.result_widths else "teacher"
     try:

@@ -91,7 +91,9 @@ def _joined_settings(mappings: Mapping[Path, StateDictMapping]) -> dict[str, Any
     for file, mapping in mappings.items():
         for field, value in mapping.settings.items():
             if settings.setdefault(field, value) != value:
-                raise ArtifactError(f"{file} has {field} = {value}, and {sources[field]} has {settings[field]}: they are not of one run")
+                raise ArtifactError(
+                    f"{file} has {field} = {value}, and {sources[field]} has {settings[field]}: these are different runs"
+                )
             sources.setdefault(field, file)
     return settings
 

@@ -87,7 +87,7 @@ class Teacher:
         file: str | Path | None = None,
         **settings: Any,
     ) -> Teacher:
-        """Return a teacher that consists of networks of your own; copies are taken.
+        """Return a teacher that consists of your own networks; copies are taken.
 
         Args:
             generator: any generator, trained.
@@ -180,8 +180,8 @@ class Teacher:
 
         Args:
             folder: the teacher's folder, or that of its run; or `hf://user/name`, optionally with `@revision`, on the Hugging Face Hub.
-            factory: makes the full generator, such as its class, if it is a generator of your own.
-            discriminator: a module of the class of its discriminator, if that is one of your own. None leaves the saved one out.
+            factory: makes the full generator, such as its class, if the generator is your own.
+            discriminator: a module of the class of its discriminator, if that is your own. None leaves the saved one out.
 
         Raises:
             ArtifactError: the folder does not hold a whole, undamaged teacher.

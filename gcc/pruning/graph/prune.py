@@ -286,7 +286,7 @@ def _parsed_budget(text: str, inputs: Arguments) -> Budget | LatencyBudget:
 def _loaded_metric(name: str, generator: nn.Module) -> ImportanceMetric:
     metric = METRICS.load(name)()
     if metric.gradient_batches and all(parameter.grad is None for parameter in generator.parameters()):
-        raise GccError(f"metric {name!r} reads gradients, and no parameter has one: call backward() on a loss before")
+        raise GccError(f"metric {name!r} reads gradients, but no parameter has one: call backward() on a loss first")
     return metric
 
 
