@@ -106,12 +106,12 @@ def evaluate(
         dataset: name of the data set plugin that reads `data`; None chooses it by the folder's layout.
         weights: files of trained weights by the name of their network.
         device: where to run.
-        batch_size: images in a batch; None takes the recipe's, at most 64. Images of a folder are read one at a time.
+        batch_size: images in a batch; None means the recipe's, at most 64. Images of a folder are read one at a time.
         skip_bad: leave out images that cannot be read instead of raising an error. If the generator's run left them out, its data is
             always read so.
         range: the values of black and white in images of both folders with more than 8 bits, which are then read with all bits, such as
-            "0..4095". None takes those of the type. A generator is evaluated in the range of its training.
-        factory: makes the full generator, such as its class, if the generator is your own; see `gcc.load`.
+            "0..4095". None means those of the type. A generator is evaluated in the range of its training.
+        factory: returns the full generator, such as its class, if the generator is your own; see `gcc.load`.
 
     Raises:
         GccError: the subject, the data, the evaluators or the weights cannot be used.

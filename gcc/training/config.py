@@ -31,13 +31,13 @@ class RunConfig:
     """The options of a run.
 
     Attributes:
-        data: folder of the training images. None takes the architecture's demo data and demo recipe.
-        dataset: name of the dataset plugin that reads `data`. None finds it by the folder's layout.
+        data: folder of the training images. None means the architecture's demo data and demo recipe.
+        dataset: name of the dataset plugin that reads `data`. None means that it is found by the folder's layout.
         weights: files of trained weights by the name of their network, such as `vgg19`, for task losses and evaluators. Networks that are
             not named are looked up in torch's cache.
-        widths: folder of a saved student whose widths the student takes; Algorithm 1's first step is then skipped. None searches widths.
-        student: folder of a saved student to train further: the second step starts with its widths and weights, and nothing else. None
-            starts with a new student.
+        widths: folder of a saved student whose widths are used; Algorithm 1's first step is then skipped. None searches for widths.
+        student: folder of a saved student to train further: the second step starts with only its widths and weights. None starts with a new
+            student.
         micro_batch: samples per forward pass, to save memory. Gradients stay the same, except that batch norm normalises each micro-batch
             separately. None runs whole batches.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -49,9 +49,9 @@ class RunConfig:
         detect_anomaly: stop at the first layer or gradient that is not finite, and name it. Slow, since every layer is checked.
         compile: compile the networks with `torch.compile`. The first steps are slow.
         eager: run every operator by itself on a GPU, instead of replaying training steps as CUDA graphs.
-        deterministic: use only algorithms that give the same bits every time, on a GPU too.
-        workers: processes that read images; 0 reads them in the main process. None is 4 on a GPU, or one per core if there are fewer, and 0
-            on a CPU.
+        deterministic: use only algorithms that give bit-equal results every time, also on a GPU.
+        workers: number of processes that read images; 0 reads them in the main process. None means 4 on a GPU, or one per core if there are
+            fewer, and 0 on a CPU.
         cache: decode the images once, when the run is checked, and keep them in `.gcc/` in the data folder.
         skip_bad: leave out images that cannot be read instead of stopping.
 

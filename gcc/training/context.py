@@ -116,8 +116,8 @@ class RunContext:
         A data loader brings its batch size and its number of workers, unless the options name them.
 
         Args:
-            teacher: the architecture, its recipe, and pretrained weights if it has any. None takes the networks among the options.
-            data: a folder, or a user's own datasets. None takes the architecture's demo data.
+            teacher: the architecture, its recipe, and pretrained weights if it has any. None if the options have the networks.
+            data: a folder, or a user's own datasets. None means the architecture's demo data.
             options: the options of `RunConfig`, recipe fields, and `NetworkOptions`.
 
         Raises:
