@@ -53,10 +53,10 @@ class Compressor(TrainingLoop):
         targets: L_target of Eq. 7, by discriminator.
 
     Args:
-        teacher: the architecture, its recipe, and pretrained weights if it has any. None takes the options `generator` and `task`.
+        teacher: the architecture, its recipe, and pretrained weights if it has any. None if the options have `generator` and `task`.
         data: folder of the training images, or a `torch.utils.data.Dataset` or `DataLoader`, or these by split (`train`, `val`, `test`).
-            None takes the architecture's demo data and demo recipe.
-        options: the options of `RunConfig`, and recipe fields; and for a generator of your own the arguments of `Teacher.of`.
+            None means the architecture's demo data and demo recipe.
+        options: the options of `RunConfig`, and recipe fields; and for your own generator the arguments of `Teacher.of`.
 
     Raises:
         GccError: an option, the recipe, the device, a plugin, the networks, the data or the student's widths cannot be used.

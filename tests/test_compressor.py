@@ -397,7 +397,7 @@ def test_faster_modes_have_the_losses_of_the_reference_mode(arch, monkeypatch):
 
 @pytest.mark.parametrize("other", ["reference", "detect_anomaly"])
 def test_compilation_excludes_the_modes_that_change_networks(other):
-    with pytest.raises(GccError, match=f"`compile` needs whole.* leave out `compile` or `{other}`"):
+    with pytest.raises(GccError, match=f"`compile` cannot be combined.* leave out `compile` or `{other}`"):
         compressor("pix2pix", compile=True, **{other: True})
 
 

@@ -41,7 +41,7 @@ def load(folder: str | Path, factory: Factory | None = None) -> nn.Module:
     Args:
         folder: a folder with `model.safetensors` and `config.json`, such as `runs/pix2pix/student`; or `hf://user/name` or
             `hf://user/name@revision` on the Hugging Face Hub.
-        factory: makes the full generator, such as its class, if it is a generator of your own. Nothing that a file names is imported.
+        factory: returns the full generator, such as its class, if the generator is your own. Nothing that a file names is imported.
 
     Raises:
         ArtifactError: the folder is missing or damaged, was not written by this library, or contains several generators.

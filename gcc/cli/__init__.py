@@ -69,10 +69,11 @@ def _show_version(ctx: click.Context, parameter: click.Parameter, value: bool) -
     is_eager=True,
     expose_value=False,
     callback=_show_version,
-    help="Show the versions and exit; `gcc --version` shows the compiler's, so use `gcc version`.",
+    help="Show the versions and exit; `gcc --version` shows those of the compiler, so use `gcc version`.",
 )
 def main() -> None:
     """Compress GAN generators to a budget (GCC, NeurIPS 2021).
 
-    The command `gcc` passes everything except the commands below to the C compiler of the same name. `gancc` is always this program.
+    The command `gcc` runs the commands below and passes everything else on to the C compiler of the same name. `gancc` always runs this
+    program.
     """

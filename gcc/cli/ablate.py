@@ -13,13 +13,13 @@ from gcc.cli.options import group_options, require_inputs, run_arguments, run_op
 @click.command("ablate", cls=Command, example="gcc ablate --arch pix2pix --data datasets/facades --seeds 3")
 @run_options
 @search_options
-@click.option("--presets", metavar="NAMES", default="", help="Variants, comma-separated  [default: all, from pruned-only to gcc]")
-@click.option("--seeds", type=click.IntRange(1, 1000), default=3, show_default=True, metavar="N", help="Runs of each variant.")
+@click.option("--presets", metavar="NAMES", default="", help="Variants to train, comma-separated  [default: all, from pruned-only to gcc]")
+@click.option("--seeds", type=click.IntRange(1, 1000), default=3, show_default=True, metavar="N", help="Number of runs of each variant.")
 @group_options
 def command(**options: Any) -> None:
     """Train the method without each of its parts, with the same widths, seeds and steps, and compare the results.
 
-    Called again, it continues with the first unfinished run.
+    If you run the command again, it continues with the first unfinished run.
     """
     require_inputs(options)
     from gcc.cli.run import options_of_group, train_group

@@ -30,14 +30,14 @@ def parse_sizes(context: click.Context, parameter: click.Parameter, value: str |
 @click.argument("student", type=PATH)
 @click.option("--against", metavar="TEACHER", type=PATH, help="Another saved generator to compare with.")
 @click.option("--batch-size", "batch_sizes", default="1", show_default=True, metavar="N,N", help="Samples per pass, comma-separated.")
-@click.option("--size", "sizes", callback=parse_sizes, metavar="WxH,N", help="Sizes of images, comma-separated  [default: as trained]")
+@click.option("--size", "sizes", callback=parse_sizes, metavar="WxH,N", help="Image sizes, comma-separated  [default: as trained]")
 @click.option(
     "--device",
     "devices",
     default="cpu",
     show_default=True,
     metavar="NAMES",
-    help="Any of cpu, cuda, onnxruntime, openvino, ncnn, litert, torchscript and pt2, or plugins, comma-separated.",
+    help="Any of cpu, cuda, onnxruntime, openvino, ncnn, litert, torchscript, pt2 and plugins, comma-separated.",
 )
 @generator_option
 @click.option("--json", "out", metavar="FILE", type=PATH, help="Also write the timings to this file.")

@@ -18,7 +18,7 @@ from gcc.cli.options import folder_options, require_inputs, run_options, search_
 def command(**options: Any) -> None:
     """Compress a teacher's generators to a budget.
 
-    Without --data it runs on demo data, which takes minutes on a CPU.
+    Without --data, it runs on demo data, which takes a few minutes on a CPU.
     """
     require_inputs(options)
     from gcc.cli.run import run_command

@@ -14,7 +14,7 @@ from gcc.cli.options import PATH, calibration_option, generator_option, max_loss
 
 @click.command("demo", cls=Command, example="gcc demo runs/pix2pix/student --out site --ort-web package")
 @click.argument("student", type=PATH)
-@click.option("--out", metavar="DIR", type=PATH, required=True, help="Folder of the site, new or empty.")
+@click.option("--out", metavar="DIR", type=PATH, required=True, help="Folder of the web site; it must be new or empty.")
 @click.option(
     "--ort-web", metavar="DIR", type=PATH, required=True, help="The unpacked npm package: npm pack onnxruntime-web@1.30.0; tar xf *.tgz"
 )

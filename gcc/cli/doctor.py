@@ -36,8 +36,8 @@ OF_MACHINE = {"device", "amp"}
 def command(**options: Any) -> None:
     """Check whether a compression can run: installation, device, data, weights, budget, memory and disk.
 
-    It accepts the arguments of `gcc compress`, except those for checkpoints and resuming, and trains nothing. It prints one line per check
-    with a fix for each problem, and ends with exit code 1 if it finds an error. Without arguments it checks the machine only.
+    It accepts the arguments of `gcc compress`, except those for checkpoints and resuming, and trains nothing. It prints one line per check,
+    with a fix for each problem, and exits with code 1 if it finds an error. Without arguments, it checks only the machine.
     """
     from gcc.cli.installation import installation
 

@@ -16,9 +16,9 @@ from gcc.cli.options import PATH, device_option, generator_option, parse_weights
 
 @click.command("evaluate", cls=Command, example="gcc evaluate runs/pix2pix/student --evaluators l1,psnr")
 @click.argument("subject", metavar="STUDENT|TEACHER|IMAGES", type=PATH)
-@click.option("--data", metavar="DIR", type=PATH, help="Dataset for a generator  [default: that of its run], or folder of real images.")
+@click.option("--data", metavar="DIR", type=PATH, help="Dataset for a generator  [default: that of its run], or a folder of real images.")
 @click.option(
-    "--evaluators", metavar="NAMES", default="", help="Evaluators, comma-separated, see `gcc list`  [default: those of the recipe]"
+    "--evaluators", metavar="NAMES", default="", help="Evaluators, comma-separated; see `gcc list`  [default: those of the recipe]"
 )
 @click.option(
     "--split", type=click.Choice(["test", "val"]), default="test", show_default=True, help="Split of the dataset, for a generator."
@@ -32,7 +32,7 @@ from gcc.cli.options import PATH, device_option, generator_option, parse_weights
 @skip_bad_option
 @click.option("--out", metavar="FILE.json", type=PATH, help="File for the metrics  [default: next to the generator or the images]")
 def command(subject: Path, data: Path | None, weights: tuple[str, ...], out: Path | None, **options: Any) -> None:
-    """Measure the quality of saved generators on a dataset, or of a folder of images against real ones."""
+    """Measure the quality of saved generators on a dataset, or of a folder of images compared with real ones."""
     require_inputs({"data": data})
     from rich.text import Text
 

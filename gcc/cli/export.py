@@ -38,7 +38,7 @@ from gcc.cli.options import PATH, calibration_option, generator_option, max_loss
     help="Output file  [default: next to STUDENT, with its name, such as student.onnx or student.int8.onnx]",
 )
 def command(student: Path, out: Path | None, **options: Any) -> None:
-    """Export a saved generator to another format, optimised for inference, and compare it with PyTorch."""
+    """Export a saved generator to another format, optimised for inference, and compare the file with PyTorch."""
     from gcc.cli.tables import facts_table, printer
     from gcc.deploy.export import export
 

@@ -15,18 +15,18 @@ from gcc.errors import GccError
 @click.command("import", cls=Command, example="gcc import --arch pix2pix checkpoints/facades/latest_net_G.pth teachers/facades")
 @click.argument("file", metavar="FILE.pth", type=PATH)
 @click.argument("out", metavar="OUT", type=PATH)
-@click.option("--arch", metavar="NAME", required=True, help="GAN architecture of the file, see `gcc list`.")
-@click.option("--generator", metavar="NAME", help="Which of the architecture's generators it is  [default: the first]")
+@click.option("--arch", metavar="NAME", required=True, help="GAN architecture of the file; see `gcc list`.")
+@click.option("--generator", metavar="NAME", help="Which of the architecture's generators FILE contains  [default: the first]")
 @click.option(
     "--discriminator",
     "discriminators",
     multiple=True,
     metavar="[NAME=]FILE",
-    help="Also import a discriminator, so that the teacher may stay frozen; repeat it for several.",
+    help="Also import a discriminator, so that you can freeze the teacher; repeat this option for several.",
 )
 @click.option("--key", default="", metavar="NAME", help="Where the state dict is in a checkpoint  [default: the only one that fits]")
-@click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Any recipe field that the file does not determine.")
-@click.option("--force", is_flag=True, help="Move the generator that OUT already contains aside.")
+@click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Set a recipe field that the file does not determine.")
+@click.option("--force", is_flag=True, help="If OUT already contains a generator, move that aside.")
 def command(
     file: Path,
     out: Path,

@@ -15,12 +15,12 @@ from gcc.errors import GccError
 @click.command("inspect", cls=Command, example="gcc inspect runs/pix2pix/student")
 @click.argument("subject", metavar="ARCH|DIR")
 @click.option("--size", type=int, metavar="N", help="Height and width of the training images, for an architecture.")
-@click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Any recipe field, for an architecture.")
+@click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Set any recipe field, for an architecture.")
 @generator_option
 def command(subject: str, size: int | None, assignments: tuple[str, ...], factory: Any) -> None:
     """Show the layers, widths, channel groups and costs of an architecture or a saved generator.
 
-    An architecture's name means the architecture, even if a folder has that name: give the folder as ./NAME.
+    If a folder has the same name as an architecture, the name means the architecture; give the folder as ./NAME.
     """
     from gcc.cli.inspection import inspect_architecture, inspect_saved
     from gcc.cli.tables import printer

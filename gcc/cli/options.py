@@ -70,16 +70,16 @@ def checked(parse: Callable[[str], Any]) -> Callable[[click.Context, click.Param
 
 
 TRAINING_FIELDS: Mapping[str, Mapping[str, Any]] = {
-    "evaluators": {"metavar": "NAMES", "help": "Evaluators, comma-separated, see `gcc list`."},
+    "evaluators": {"metavar": "NAMES", "help": "Evaluators, comma-separated; see `gcc list`."},
     "direction": {"type": click.Choice(["AtoB", "BtoA"]), "help": "Which image of a pair is the input."},
     "size": {"callback": checked(size_of), "metavar": "N|WxH", "help": "Size of the training images, such as 256 or 512x256."},
     "range": {"metavar": "LOW..HIGH", "help": "Values of black and white in files with more than 8 bits, such as 0..4095."},
     "epochs": {
         "type": int,
         "metavar": "N",
-        "help": "Epochs; of `gcc compress` those in which teacher and student train together, after a search of a tenth as many.",
+        "help": "Number of epochs; in `gcc compress`, teacher and student train together for so many, after a search of a tenth as many.",
     },
-    "steps": {"type": int, "metavar": "N", "help": "Training steps instead of epochs; the run ends after exactly so many."},
+    "steps": {"type": int, "metavar": "N", "help": "Number of training steps instead of epochs; the run ends after exactly so many."},
     "batch_size": {"type": int, "metavar": "N", "help": "Samples per batch."},
     "seed": {"type": int, "metavar": "N", "help": "Seed of all random numbers."},
 }
@@ -90,7 +90,7 @@ SEARCH_FIELDS: Mapping[str, Mapping[str, Any]] = {
     "prune_width": {
         "type": int,
         "metavar": "N",
-        "help": "Width of the generator that is pruned; follows from a given --budget.",
+        "help": "Width of the generator that is pruned  [default: follows from --budget if given]",
     },
     "budget": {
         "metavar": "B",
@@ -99,7 +99,7 @@ SEARCH_FIELDS: Mapping[str, Mapping[str, Any]] = {
     "round_to": {"type": int, "metavar": "N", "help": "Prune to multiples of this many channels, such as 8."},
     "mac_counter": {
         "type": click.Choice(["exact", "paper"]),
-        "help": "MACs counter of the budget; exact for a given --budget.",
+        "help": "How MACs are counted for the budget  [default: exact if --budget is given]",
     },
 }
 """The same for the search for widths."""
@@ -193,45 +193,47 @@ generator_option = click.option(
     "factory",
     metavar="MODULE:NAME",
     callback=lambda context, parameter, value: parse_factory(value),
-    help="What makes the full generator, if it is one of your own.",
+    help="The class or function that returns the full generator, if it is your own.",
 )
 
 run_options = with_options(
     [
-        click.option("--arch", metavar="NAME", help="GAN architecture, see `gcc list`; not needed with --teacher."),
+        click.option("--arch", metavar="NAME", help="GAN architecture; see `gcc list`. Not needed with --teacher."),
         click.option(
             "--teacher",
             metavar="DIR|FILE",
             type=PATH,
-            help="Start from a saved teacher; or from the weights of a restoration network, such as a .pth file of Real-ESRGAN.",
+            help="Start from a saved teacher, or from the weights of a restoration network, such as a .pth file of Real-ESRGAN.",
         ),
-        click.option("--generator", metavar="MODULE:NAME", help="Start from a generator of your own; --teacher FILE has its weights."),
+        click.option("--generator", metavar="MODULE:NAME", help="Start from your own generator; --teacher FILE has its weights."),
         click.option(
             "--example",
             metavar="AxBxC",
             callback=checked(shape_of),
-            help="Shape of one input of a generator of your own, such as 1x100 for noise  [default: an image]",
+            help="Shape of one input of your own generator, such as 1x100 for noise  [default: an image]",
         ),
         click.option(
             "--value-range",
             metavar="LOW..HIGH",
             callback=checked(range_of),
-            help="The values of black and white to a generator of your own  [default: -1..1]",
+            help="The values that your own generator uses for black and white  [default: -1..1]",
         ),
-        click.option("--task", metavar="NAME", help="What a generator of your own, or of a file, does; see `gcc list`."),
+        click.option("--task", metavar="NAME", help="What your own generator, or that of a file, does; see `gcc list`."),
         *(config_option(option.name) for option in fields(RunConfig) if option.name not in STUDENT_OPTIONS),
         *map(field_option, TRAINING_FIELDS),
-        click.option("--recipe", metavar="FILE.toml", type=PATH, help="Recipe fields from a file."),
-        click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Any recipe field; --dry-run prints all of them."),
+        click.option("--recipe", metavar="FILE.toml", type=PATH, help="Read recipe fields from a file."),
+        click.option(
+            "--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Set any recipe field; --dry-run prints all of them."
+        ),
         click.option("--out", metavar="DIR", type=PATH, help="Output folder  [default: runs/ARCH, numbered]"),
-        click.option("--dry-run", is_flag=True, help="Print the full recipe, the costs and the plan, and stop."),
+        click.option("--dry-run", is_flag=True, help="Print the full recipe, the costs and the plan, then stop."),
     ]
 )
 """What is trained, on what data, where and how."""
 
 folder_options = with_options(
     [
-        click.option("--force", is_flag=True, help="Move the run that --out already contains aside."),
+        click.option("--force", is_flag=True, help="If --out already contains a run, move that aside."),
         click.option("--tensorboard", is_flag=True, help="Also write a TensorBoard log to the output folder."),
         click.option("--resume", metavar="DIR|auto", help="Resume the run in DIR; auto resumes the run in --out, or starts one."),
         click.option(
@@ -239,7 +241,7 @@ folder_options = with_options(
             default="10m",
             show_default=True,
             metavar="T",
-            help="Time between checkpoints, in minutes or as a number of steps such as 500; every epoch also ends with one.",
+            help="Time between checkpoints, in minutes or as a number of steps such as 500; one is also written after every epoch.",
         ),
         click.option(
             "--keep-checkpoints",
@@ -247,7 +249,7 @@ folder_options = with_options(
             default=2,
             show_default=True,
             metavar="N",
-            help="Number of recent checkpoints to keep; 0 keeps none when the run has finished, so that it cannot go on for more epochs.",
+            help="Number of recent checkpoints to keep; 0 keeps none of a finished run, which then cannot train for more epochs.",
         ),
     ]
 )
@@ -263,7 +265,7 @@ sweep_options = with_options(
             "budgets",
             multiple=True,
             metavar="B",
-            help="Budget of one student, as for `gcc compress`; give the option once for each student.",
+            help="Budget of one student, as in `gcc compress`; give this option once for each student.",
         ),
         *(field_option(name) for name in SEARCH_FIELDS if name != "budget"),
     ]
@@ -278,7 +280,7 @@ student_options = with_options(
         click.option(
             "--preset",
             metavar="NAME",
-            help="The method without one of its parts, such as pruned-only, see `gcc ablate`; or a budget that the family names.",
+            help="A variant without one part of the method, such as pruned-only (see `gcc ablate`), or a budget that the family names.",
         ),
         *(config_option(name) for name in STUDENT_OPTIONS),
     ]
@@ -420,7 +422,7 @@ def teacher_and_settings(options: Mapping[str, Any]) -> tuple[Teacher, dict[str,
     if is_own:
         return _own_teacher(options, settings), settings
     if unused := [flag(name) for name in ("example", "value_range") if options.get(name)]:
-        raise GccError(f"{' and '.join(unused)} describe a generator of your own code, which --generator names: leave them out")
+        raise GccError(f"{' and '.join(unused)} describe a generator in your own code, which --generator names: leave them out")
     if saved:
         if arch not in (None, saved.arch):
             raise GccError(f"--teacher {options['teacher']} is a {saved.arch}, but the architecture is {arch}: leave out --arch")
@@ -444,7 +446,7 @@ def _own_teacher(options: Mapping[str, Any], settings: Mapping[str, Any]) -> Tea
     fields = {name: value for name, value in settings.items() if name != "discriminator"}
     if code is None:
         if unused := [flag(name) for name in ("example", "value_range") if options.get(name)]:
-            raise GccError(f"{' and '.join(unused)} describe a generator of your own code: give it with --generator MODULE:NAME")
+            raise GccError(f"{' and '.join(unused)} describe a generator in your own code: give it with --generator MODULE:NAME")
         if file is None:
             raise GccError(
                 f"--task {task} needs a generator: give its code with --generator MODULE:NAME, or its weights with --teacher FILE"
@@ -517,8 +519,8 @@ precision_option = click.option(
     help="Precision of weights and activations; fp16 for onnx, openvino, ncnn and coreml, int8 for onnx and litert.",
 )
 calibration_option = click.option(
-    "--calibration", metavar="DIR", type=PATH, help="Input images to measure on  [default: the run's data, or noise]"
+    "--calibration", metavar="DIR", type=PATH, help="Images to measure on  [default: the run's data, or noise]"
 )
 max_loss_option = click.option(
-    "--max-loss", metavar="DB", callback=parse_decibels, help="The most that fp16 or int8 may cost, such as 0.2dB."
+    "--max-loss", metavar="DB", callback=parse_decibels, help="Largest loss of quality that fp16 or int8 may cause, such as 0.2dB."
 )

@@ -26,7 +26,7 @@ def command() -> None:
 )
 @click.option("--out", metavar="DIR", type=PATH, help="Folder of the distribution  [default: gcc-NAME]")
 def new(name: str, kind: str, out: Path | None) -> None:
-    """Write the skeleton of a plugin: a distribution that works, with its contract test."""
+    """Write the skeleton of a plugin: a working distribution with its contract test."""
     from gcc.cli.templates import write_skeleton
 
     paths = write_skeleton(name, kind, out)

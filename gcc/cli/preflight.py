@@ -94,8 +94,8 @@ def preflight(
     Args:
         teacher: the teacher, with or without weights.
         settings: recipe fields.
-        data: folder of the training images. None takes demo data.
-        out: the run's folder. None takes a new one.
+        data: folder of the training images. None means demo data.
+        out: the run's folder. None means a new one.
         skip_bad: whether the run leaves out images that cannot be read.
         arguments: other keywords of `Compressor`.
     """

@@ -12,13 +12,15 @@ from gcc.cli.options import PATH, field_option, require_existing, teacher_and_se
 
 @click.command("prune", cls=Command, example="gcc prune RealESRGAN_x4plus.pth --budget 50% --out pruned")
 @click.argument("teacher", metavar="[FILE]", type=PATH, required=False)
-@click.option("--generator", metavar="MODULE:NAME", help="What makes the generator, if it is one of your own; FILE has its weights.")
-@click.option("--task", metavar="NAME", help="What the generator does, see `gcc list`  [default: super-resolution]")
+@click.option(
+    "--generator", metavar="MODULE:NAME", help="The class or function that returns the generator, if it is your own; FILE has its weights."
+)
+@click.option("--task", metavar="NAME", help="What the generator does; see `gcc list`  [default: super-resolution]")
 @field_option("size")
 @field_option("budget")
 @field_option("metric")
 @field_option("round_to")
-@click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Any recipe field.")
+@click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Set any recipe field.")
 @click.option("--out", metavar="DIR", type=PATH, required=True, help="Folder of the pruned generator.")
 def command(
     teacher: Path | None,
@@ -31,12 +33,12 @@ def command(
     assignments: tuple[str, ...],
     out: Path,
 ) -> None:
-    """Prune a generator that belongs to no family, without training: the student inherits the weights of the channels that stay.
+    """Prune a generator that belongs to no family, without training it: the student inherits the weights of the channels that are kept.
 
-    FILE has the weights of a restoration network, such as a .pth file of Real-ESRGAN, or those of the generator that --generator makes.
+    FILE has the weights of a restoration network, such as a .pth file of Real-ESRGAN, or those of the generator that --generator returns.
     """
     if teacher is None and generator is None:
-        raise click.UsageError("give a file of weights, or a generator of your own with --generator")
+        raise click.UsageError("give a file of weights, or your own generator with --generator")
     if teacher is not None:
         require_existing(teacher, f"FILE {teacher}")
     from gcc.cli.tables import comparison_table, printer

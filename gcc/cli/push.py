@@ -13,7 +13,7 @@ from gcc.cli.options import PATH
 @click.command("push", cls=Command, example="gcc push runs/pix2pix/student user/name --private")
 @click.argument("folder", metavar="DIR", type=PATH)
 @click.argument("repository", metavar="USER/NAME")
-@click.option("--private", is_flag=True, help="Make a new repository private.")
+@click.option("--private", is_flag=True, help="If the repository is new, make it private.")
 def command(folder: Path, repository: str, private: bool) -> None:
     """Upload a saved student or teacher to the Hugging Face Hub, as hf://USER/NAME."""
     from gcc.artifacts.sharing import push

@@ -15,7 +15,7 @@ from gcc.cli.options import PATH
 @click.argument("runs", metavar="RUN...", type=PATH, nargs=-1, required=True)
 @click.option("--out", metavar="FILE", type=PATH, help="Output page  [default: report.html in RUN; in the current folder for several runs]")
 def command(runs: tuple[Path, ...], out: Path | None) -> None:
-    """Write the report of a run or a sweep again, or compare several runs on one page.
+    """Rebuild the report of a run or a sweep, or compare several runs on one page.
 
     The report is a single HTML file that needs no network access.
     """

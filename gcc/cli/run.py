@@ -90,7 +90,7 @@ def _start_or_resume(session: Session, command: str, options: dict[str, Any], re
         return
     if resume and not session.resume():
         if is_finished(out):
-            raise RunError(f"{out} cannot go on: its last state is not kept; train its student further with --student {out / STUDENT}")
+            raise RunError(f"{out} cannot go on: its last state was not kept; train its student further with --student {out / STUDENT}")
         if resume != AUTO:
             raise RunError(f"{out} cannot be resumed: it has no complete checkpoint; start again with --resume auto or --force")
     run.check()
@@ -185,7 +185,7 @@ def _saved_options(out: Path, command: str, options: dict[str, Any]) -> dict[str
         return saved
     before, data = saved["data"], options["data"]
     if before is not None and before.resolve() != data.resolve():
-        notice(f"the run has trained on {before}, and goes on with {data}: values before and after this point are not comparable")
+        notice(f"the run was trained on {before} and continues with {data}: values before and after this point are not comparable")
     return saved | {"data": data}
 
 

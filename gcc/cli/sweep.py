@@ -16,10 +16,10 @@ from gcc.errors import GccError
 @sweep_options
 @group_options
 def command(**options: Any) -> None:
-    """Train one teacher and a student for each budget, and show quality over cost.
+    """Train one teacher and a student for each budget, and compare quality and cost.
 
-    The teacher is trained once, or given with --teacher, and frozen while the students train. With --set train_teacher=true it trains along
-    with every student, as in `gcc compress`. Called again, the command continues with the first unfinished run.
+    The teacher is trained once, or given with --teacher, and is frozen while the students train. With --set train_teacher=true, it trains
+    along with every student, as in `gcc compress`. If you run the command again, it continues with the first unfinished run.
     """
     require_inputs(options)
     from gcc.cli.run import options_of_group, train_group

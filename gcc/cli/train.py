@@ -16,7 +16,7 @@ from gcc.cli.options import folder_options, require_inputs, run_options
 def command(**options: Any) -> None:
     """Train only a teacher. The second step is to compress it: `gcc compress --teacher runs/pix2pix/teacher --budget 25%`.
 
-    Without --data it trains on demo data.
+    Without --data, it trains on demo data.
     """
     require_inputs(options)
     from gcc.cli.run import run_command

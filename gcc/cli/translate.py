@@ -17,10 +17,10 @@ from gcc.cli.options import PATH, device_option, generator_option, parse_size, s
 @click.argument("student", type=PATH)
 @click.argument("source", metavar="INPUT", type=PATH)
 @click.argument("target", metavar="OUTPUT", type=PATH)
-@click.option("--size", callback=parse_size, metavar="N|WxH", help="Width and height that images are resized to  [default: their own]")
-@click.option("--keep-size", is_flag=True, help="Keep the size of each image, which is the default")
+@click.option("--size", callback=parse_size, metavar="N|WxH", help="Size to which images are resized  [default: their own]")
+@click.option("--keep-size", is_flag=True, help="Keep the size of each image (the default)")
 @click.option(
-    "--pairs/--no-pairs", default=None, help="Translate one half of each image that holds A and B side by side  [default: as detected]"
+    "--pairs/--no-pairs", default=None, help="Translate one half of each image if it holds A and B side by side  [default: as detected]"
 )
 @click.option("--range", metavar="LOW..HIGH", help="Values of black and white in files with more than 8 bits  [default: as in training]")
 @generator_option

@@ -43,11 +43,11 @@ def family_for(
     Args:
         task: name of the task, such as "paired".
         generator: the generator; a copy is taken.
-        discriminator: the discriminator; a copy is taken. None takes the task's.
-        example: the generator's input for one sample, (1, ...), which fixes the resolution of costs. None takes an image of the recipe's
+        discriminator: the discriminator; a copy is taken. None means the task's.
+        example: the generator's input for one sample, (1, ...), which fixes the resolution of costs. None means an image of the recipe's
             size.
         value_range: the values that mean black and white to the generator, such as (0, 1) or "0..1".
-        losses: the task losses; None takes the task's.
+        losses: the task losses; None means the task's.
         gates: module paths of the discriminator whose outputs are gated; None finds them.
         zoo: how the generator is made, if it is one of spandrel's.
         settings: recipe fields that the user gives.

@@ -41,9 +41,9 @@ class CustomNetworks:
         input_shape: the shape of its input for one sample, (1, ...).
         output_shape: the shape of its output for that input, (1, C, H, W).
         value_range: the values that mean black and white to it.
-        discriminator: the discriminator, on the CPU; None takes the task's.
+        discriminator: the discriminator, on the CPU; None means the task's.
         gates: module paths of the discriminator whose outputs are gated; None finds them.
-        losses: the task losses; None takes the task's.
+        losses: the task losses; None means the task's.
         zoo: how the generator is made, if it is one of spandrel's.
         known_channels: channels of every group, by name, if the generator is not there to be traced.
         known_multiple: `size_multiple` in the same case.

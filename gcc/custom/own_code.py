@@ -16,7 +16,7 @@ from gcc.errors import GccError, first_line
 from gcc.utils.seeds import seeded
 from gcc.utils.weights import read_matching
 
-FORM = "expected MODULE:NAME, a class or function that makes the full generator without arguments, such as my_package.models:Generator"
+FORM = "expected MODULE:NAME, a class or function that returns the full generator without arguments, such as my_package.models:Generator"
 
 
 def factory_at(path: str) -> Factory:

@@ -43,7 +43,7 @@ class CustomPairedRecipe(PairedRecipe):
 
 
 class Paired(CustomGAN[CustomPairedRecipe], PairedTranslation[CustomPairedRecipe]):
-    """Paired translation by a generator of your own."""
+    """Paired translation by your own generator."""
 
     @classmethod
     def published(cls) -> CustomPairedRecipe:
@@ -88,7 +88,7 @@ class CustomUnpairedRecipe(Recipe):
 
 
 class Unpaired(CustomGAN[CustomUnpairedRecipe]):
-    """Unpaired translation from A to B by a generator of your own; the teacher's features keep the content."""
+    """Unpaired translation from A to B by your own generator; the teacher's features keep the content."""
 
     samples = "unpaired"
     demo_source = "worlds"
@@ -152,7 +152,7 @@ class CustomSuperResolutionRecipe(SuperResolutionRecipe):
 
 
 class CustomSuperResolution(CustomGAN[CustomSuperResolutionRecipe], SuperResolution[CustomSuperResolutionRecipe]):
-    """Super-resolution by a generator of your own."""
+    """Super-resolution by your own generator."""
 
     @classmethod
     def published(cls) -> CustomSuperResolutionRecipe:
@@ -193,7 +193,7 @@ class CustomNoiseRecipe(NoiseRecipe):
 
 
 class Noise(CustomGAN[CustomNoiseRecipe], FromNoise[CustomNoiseRecipe]):
-    """Images from noise by a generator of your own."""
+    """Images from noise by your own generator."""
 
     @classmethod
     def published(cls) -> CustomNoiseRecipe:

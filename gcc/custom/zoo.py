@@ -69,7 +69,7 @@ class ZooNetwork:
             return
         free = free_memory(torch.device("cpu"))
         if free is not None and needed > free:
-            raise GccError(f"spandrel's {self.network} takes {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free")
+            raise GccError(f"spandrel's {self.network} needs {needed / 1e9:.1f} GB, but {free / 1e9:.1f} GB are free")
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -128,8 +128,8 @@ def read_zoo_model(file: Path, key: str = "") -> ZooModel:
     except Exception as error:  # Detection and constructors can raise anything.
         reason = first_line(error) or type(error).__name__
         raise ArtifactError(
-            f"{file} is not a network that spandrel knows ({reason}); its first tensors are {abridged(tensors)}: for a network of your "
-            "own, give its code with `generator`"
+            f"{file} is not a network that spandrel knows ({reason}); its first tensors are {abridged(tensors)}: for your own "
+            "network, give its code with `generator`"
         ) from error
     network = descriptor.model
     names = {kind: name for name, kind in _classes(descriptor.architecture.id).items()}

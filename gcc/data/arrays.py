@@ -59,7 +59,7 @@ def as_bands(path: Path, values: np.ndarray, value_range: Range | None) -> Bands
     Args:
         path: the file, for messages.
         values: uint8 from black to white, or any other real numbers.
-        value_range: the values of black and white; None takes uint16 over its whole range, and floating-point numbers from -1 to 1.
+        value_range: the values of black and white; None means uint16 over its whole range, and floating-point numbers from -1 to 1.
 
     Raises:
         DataError: the values have another type or range, or are not finite.

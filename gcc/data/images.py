@@ -150,7 +150,7 @@ def read_image(path: Path, channels: int, value_range: Range | None = None) -> P
     Args:
         path: the file.
         channels: the number of channels.
-        value_range: the values of black and white in files with more than 8 bits, which are then read with all bits. None takes those of
+        value_range: the values of black and white in files with more than 8 bits, which are then read with all bits. None means those of
             the type; see `gcc.data.levels`.
 
     Raises:

@@ -24,7 +24,7 @@ def open_source(root: Path | None, samples: str, split: str, recipe: Recipe, dem
         split: `train`, `val` or `test`.
         recipe: the recipe, with the size of the images.
         demo: name of the generated dataset.
-        dataset: name of the dataset; None takes the one that matches the folder.
+        dataset: name of the dataset; None means the one that matches the folder.
 
     Raises:
         DataError: the folder is missing, empty or a file, no dataset or more than one matches it, or its files do not fit.

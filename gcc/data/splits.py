@@ -26,7 +26,7 @@ class SplitOpener:
 
     Args:
         architecture: the GAN family, bound to its recipe.
-        root: folder of the images; None takes generated data.
+        root: folder of the images; None means generated data.
         dataset: name of the dataset plugin that reads `root`; None chooses it by the folder's layout, or takes the family's demo data.
 
     Attributes:
@@ -55,7 +55,7 @@ class DataSplits:
 
     Args:
         architecture: the GAN family, bound to its recipe.
-        root: folder of the images, or a user's own datasets; None takes the family's demo data.
+        root: folder of the images, or a user's own datasets; None means the family's demo data.
         dataset: name of the dataset plugin that reads `root`; None chooses it by the folder's layout.
 
     Attributes:

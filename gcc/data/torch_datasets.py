@@ -88,7 +88,7 @@ class TorchSplits:
 
     def __init__(self, datasets: Mapping[str, Any], name: str, architecture: Architecture[Any]) -> None:
         if data_range(architecture.recipe):
-            raise DataError("datasets of your own return values from -1 to 1, whatever their files have: leave `range` out")
+            raise DataError("your own datasets return values from -1 to 1, whatever their files have: leave `range` out")
         self.name = name
         self._datasets = datasets
         batch = architecture.example_batch()

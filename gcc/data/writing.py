@@ -54,9 +54,9 @@ def write_image(path: Path, tensor: Tensor, kind: np.dtype | None = None, value_
     Args:
         path: the file.
         tensor: the image, (C, H, W); or (H, W) for one channel, a shape that NumPy files keep.
-        kind: the type of the values in NumPy and TIFF files, and uint16 for 16 bits in a grey PNG file; None takes float32 in NumPy files
+        kind: the type of the values in NumPy and TIFF files, and uint16 for 16 bits in a grey PNG file; None means float32 in NumPy files
             and 8 bits in others.
-        value_range: the values of black and white, unless there are 8 bits; None takes those of the type.
+        value_range: the values of black and white, unless there are 8 bits; None means those of the type.
 
     Raises:
         OutputError: the suffix is not that of a format for so many channels, or the file cannot be written.

@@ -69,9 +69,9 @@ def bench(
         student: folder of the saved generator.
         against: folder of another generator, such as its teacher, which is timed in turns with it.
         batch_sizes: numbers of samples.
-        sizes: sizes of images, each a width and a height or one number for both; empty takes the size that costs refer to.
+        sizes: sizes of images, each a width and a height or one number for both; empty means the size that costs refer to.
         runtimes: names of runtimes: `cpu`, `cuda`, and those that `gcc list` shows, such as `onnxruntime`.
-        factory: makes the full generator, such as its class, if it is a generator of your own; see `gcc.load`.
+        factory: returns the full generator, such as its class, if the generator is your own; see `gcc.load`.
 
     Raises:
         GccError: a generator cannot be read or does not accept an input, the two generators take different inputs, or this machine lacks a

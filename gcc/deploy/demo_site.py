@@ -61,7 +61,7 @@ def write_demo_site(
         calibration: as for `gcc.export`.
         max_loss: as for `gcc.export`.
         report: called with lines about the export.
-        factory: makes the full generator, such as its class, if it is a generator of your own; see `gcc.load`.
+        factory: returns the full generator, such as its class, if the generator is your own; see `gcc.load`.
 
     Raises:
         GccError: the generator cannot be read, exported or shown, the package is another version, or the folder cannot be written.

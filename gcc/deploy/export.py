@@ -139,33 +139,33 @@ def export(
     report: Callable[[str], None] = _ignore,
     factory: Factory | None = None,
 ) -> Exported:
-    """Export a saved generator to the file of another program, in eval mode, with folded batch norms.
+    """Export a saved generator to a file for another runtime, in eval mode, with folded batch norms.
 
-    Reads the file back and compares it with PyTorch on several shapes before it replaces an existing file. `FILE.README.md` and
-    `FILE.infer.py`, which needs numpy, Pillow and the runtime alone, say how to feed it; so does the file's metadata.
+    Reads the file back and compares it with PyTorch on several shapes before it replaces an existing file. `FILE.README.md`, the script
+    `FILE.infer.py`, which needs only numpy, Pillow and the runtime, and the file's metadata describe its inputs.
 
     Args:
         student: folder of the saved generator.
-        out: the file; None takes the folder's name with the format's suffix, next to the folder, or here for a generator on the Hub. In
-            lower precision, the name includes it, such as `student.int8.onnx`.
-            Formats of several files write the others next to it.
+        out: the file; None means the folder's name with the format's suffix, next to the folder, or here for a generator on the Hub. In
+            lower precision, the name includes the precision, such as `student.int8.onnx`.
+            Formats with several files write the others next to it.
         format: `onnx`, or the name of another runtime: `torchscript`, `pt2` (torch.export), `safetensors` (the folded weights by module
             name), `openvino`, `ncnn`, `litert`, `coreml`, or that of a plugin. `litert` and `coreml` accept one size of images, `ncnn`
             one sample at a time; the others accept all inputs that the generator accepts.
         precision: precision of weights and features: `fp16` for ONNX, OpenVINO, ncnn and Core ML, `int8` for ONNX and LiteRT.
-        size: size of images, a width and a height or one number for both, for formats that accept one size, and for times; None takes the
+        size: size of images, a width and a height or one number for both, for formats that accept one size, and for timings; None means the
             size that costs refer to.
-        calibration: folder of input images, which keep their sizes unless the file accepts one size. Every second one measures the ranges
-            for int8, the others the loss of quality. None takes the data of the generator's run at the size of training, or noise if the
-            generator takes noise; then nothing is measured on images in float32.
-        max_loss: the largest `Loss.drop` of a lower precision, in dB, such as 0.2; None accepts any. For `int8`, the layers that cost most
+        calibration: folder of input images, which keep their sizes unless the file accepts one size. Every second image is used to
+            measure the ranges for int8, and the others to measure the loss of quality. None means the data of the generator's run at the
+            size of training, or noise if the generator takes noise; then nothing is measured on images in float32.
+        max_loss: the largest `Loss.drop` of a lower precision, in dB, such as 0.2; None accepts any. For `int8`, the layers that lose most
             stay in float32, as few as possible.
         report: called with a line for each measurement of the search for these layers.
-        factory: makes the full generator, such as its class, if it is a generator of your own; see `gcc.load`.
+        factory: returns the full generator, such as its class, if the generator is your own; see `gcc.load`.
 
     Raises:
         GccError: the generator or the images cannot be read, a package is missing, the output cannot be written, the format cannot
-            express the generator, the file computes something else, or lower precision costs more than `max_loss`.
+            express the generator, the file computes something else, or lower precision loses more than `max_loss`.
     """
     runtime = _runtime(format, precision)
     if max_loss is not None and not max_loss > 0:
@@ -173,7 +173,7 @@ def export(
     if max_loss is not None and precision == "fp32":
         raise GccError(f'`max_loss={max_loss}` limits what lower precision costs: give `precision="fp16"` or `precision="int8"`, too')
     if (max_loss is not None or calibration is not None) and not runtime.is_timed and precision != "int8":
-        raise GccError(f"{format} files do not run on this system, so what they cost is unknown: leave `max_loss` and `calibration` out")
+        raise GccError(f"{format} files do not run on this system, so their loss is unknown: leave `max_loss` and `calibration` out")
     artifact = single_generator(read(Path(student), factory=factory))
     default = Path(student) if is_address(student) else artifact.folder
     suffix = runtime.suffixes[0] if precision == "fp32" else f".{precision}{runtime.suffixes[0]}"

@@ -42,7 +42,7 @@ def generate(
         seed: seed of the noise.
         device: where to run.
         suffix: `.png`, `.tif` or `.npy`; empty takes `.npy` for images with other than 1, 3 or 4 channels, and `.png` for others.
-        factory: makes the full generator, such as its class, if it is a generator of your own; see `gcc.load`.
+        factory: returns the full generator, such as its class, if the generator is your own; see `gcc.load`.
 
     Raises:
         GccError: the generator cannot be read or takes images, or the output cannot be written.

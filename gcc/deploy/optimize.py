@@ -54,9 +54,9 @@ def optimize(network: nn.Module, example: Any) -> nn.Module:
     """Return a faster copy of a network that computes the same; for inference only.
 
     Folds batch norms into the convolutions before them if nothing else reads these or the norms, applies spectral and weight norm, and
-    stores convolutions with channels last. On a CPU it measures, for inputs like `example`, whether channels last is faster, and which
-    transposed convolutions are faster as plain ones. It compares the copy with the network on `example`, in float32 if their precision is
-    lower, before it returns it; if folding changes the output, all norms stay.
+    stores convolutions in the channels-last layout. On a CPU, it measures for inputs like `example` whether channels last is faster, and
+    which transposed convolutions are faster as plain ones. Before it returns the copy, it compares it with the network on `example`, in
+    float32 if their precision is lower; if folding changes the output, all norms stay.
 
     Args:
         network: such as `load("runs/pix2pix/student")`; it is not changed. It may return any number of tensors, in tuples or dictionaries.

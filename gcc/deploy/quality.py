@@ -116,7 +116,7 @@ def samples_of(artifact: Artifact, inputs: Inputs, calibration: str | Path | Non
     Args:
         artifact: the saved generator.
         inputs: what the file accepts. If that is one size, images are resized to it; else they keep their own sizes, as in `translate`.
-        calibration: the folder; None takes the run's data, at the size of training.
+        calibration: the folder; None means the run's data, at the size of training.
 
     Raises:
         GccError: images cannot be read, or the data of the run is unknown or of another size than the file accepts.

@@ -33,7 +33,7 @@ class InputHalves:
     Args:
         artifact: the saved generator.
         pairs: whether all images hold A and B; None decides for each image.
-        value_range: the values of black and white in files with more than 8 bits. None takes those of the recipe.
+        value_range: the values of black and white in files with more than 8 bits. None means those of the recipe.
 
     Attributes:
         input: which half is translated, A (left) or B (right); empty if the generator does not translate pairs.

@@ -64,9 +64,9 @@ def translate(
             takes it, or its next multiple, to which images are padded.
         device: where to run.
         pairs: whether images hold A and B side by side, so that one half is the input; None decides for each image, see `InputHalves`.
-        range: the values of black and white in files with more than 8 bits, read and written, such as "0..4095". None takes the range
+        range: the values of black and white in files with more than 8 bits, read and written, such as "0..4095". None means the range
             that the generator was trained with.
-        factory: makes the full generator, such as its class, if it is a generator of your own; see `gcc.load`.
+        factory: returns the full generator, such as its class, if the generator is your own; see `gcc.load`.
         leave_out: called with the reasons if images cannot be used; they are left out unless this raises.
         inform: called once for each thing that is not read, dropped, cut off, stretched, enlarged or of another scale than the training
             images, with a text that says so.

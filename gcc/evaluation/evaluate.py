@@ -106,12 +106,12 @@ def evaluate(
         dataset: name of the data set plugin that reads `data`; None chooses it by the folder's layout.
         weights: files of trained weights by the name of their network.
         device: where to run.
-        batch_size: images in a batch; None takes the recipe's, at most 64. Images of a folder are read one at a time.
+        batch_size: images in a batch; None means the recipe's, at most 64. Images of a folder are read one at a time.
         skip_bad: leave out images that cannot be read instead of raising an error. If the generator's run left them out, its data is
             always read so.
         range: the values of black and white in images of both folders with more than 8 bits, which are then read with all bits, such as
-            "0..4095". None takes those of the type. A generator is evaluated in the range of its training.
-        factory: makes the full generator, such as its class, if it is a generator of your own; see `gcc.load`.
+            "0..4095". None means those of the type. A generator is evaluated in the range of its training.
+        factory: returns the full generator, such as its class, if the generator is your own; see `gcc.load`.
 
     Raises:
         GccError: the subject, the data, the evaluators or the weights cannot be used.
@@ -270,10 +270,10 @@ def _evaluate_images(
         refuse_bad([*bad.values()])
     fake_files, real_files = ([path for path in files if path not in bad] for files in (fake_files, real_files))
     if not real_files:
-        raise DataError(f"{real} contains no images: expected the real ones that those of {fake} are compared with")
+        raise DataError(f"{real} contains no images: expected the real images with which those of {fake} are compared")
 
     def no_training() -> NoReturn:
-        raise GccError(f"{', '.join(names)}: one of these trains on training images, and {real} is a folder without splits")
+        raise GccError(f"{', '.join(names)}: one of these trains on training images, but {real} is a folder without splits")
 
     paired = any(issubclass(EVALUATORS.load(name), ImageEvaluator) for name in names)
     if paired:

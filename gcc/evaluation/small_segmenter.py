@@ -216,7 +216,7 @@ def train_segmenter(pairs: LabelledPairs, device: torch.device) -> SmallSegmente
     held = torch.arange(len(pairs.labels)) % HELD_OUT == 0
     trained_on = int((~held).sum())
     if not trained_on:
-        raise DataError("miou_small trains on pairs and holds others out: this data has a single one")
+        raise DataError("miou_small trains on some pairs and holds others out: this data has only one pair")
     task = f"{trained_on} real pairs, {len(pairs.palette)} classes, {STEPS} steps"
     print(f"training a segmenter for miou_small on {task}", file=sys.stderr, flush=True)
     with seeded(SEED, SEED_NAME):

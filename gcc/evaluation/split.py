@@ -110,7 +110,7 @@ class SplitEvaluation:
         evaluators: the evaluators; generators run on the device of their context, in float32 as a saved generator does.
         architecture: the GAN family.
         source: the samples.
-        batch_size: samples in a batch; None takes the recipe's batch size.
+        batch_size: samples in a batch; None means the recipe's batch size.
         ranks: the processes, each of which evaluates a share of the samples; all of them must call `evaluate`.
         workers: processes that read ahead. 0 reads in this process.
     """

@@ -90,10 +90,10 @@ class Ablation(RunGroup[Measurements]):
     fields of a preset override the options; variants that then have the same recipe are one.
 
     Args:
-        teacher: of every run. None takes the options `generator` and `task`.
-        out: folder of the runs. Finished runs in it are not repeated, and stopped ones are resumed. None takes `runs/ARCH-ablation`.
+        teacher: of every run. None if the options have `generator` and `task`.
+        out: folder of the runs. Finished runs in it are not repeated, and stopped ones are resumed. None means `runs/ARCH-ablation`.
         presets: names of the variants, such as `["no-global", "gcc"]`. An empty sequence takes all.
-        data: folder of the training images. None takes the architecture's demo data and demo recipe.
+        data: folder of the training images. None means the architecture's demo data and demo recipe.
         seeds: runs of each variant, with consecutive seeds from the recipe's.
         options: keywords of `Compressor`, with recipe fields.
 

@@ -64,9 +64,9 @@ class RunGroup(abc.ABC, Generic[Measured]):
         config: the options of every run.
 
     Args:
-        teacher: of every run. None takes the options `generator` and `task`.
-        out: folder of the runs. Finished runs in it are not repeated, and stopped ones are resumed. None takes `runs/ARCH-NAME`.
-        data: folder of the training images. None takes the architecture's demo data and demo recipe.
+        teacher: of every run. None if the options have `generator` and `task`.
+        out: folder of the runs. Finished runs in it are not repeated, and stopped ones are resumed. None means `runs/ARCH-NAME`.
+        data: folder of the training images. None means the architecture's demo data and demo recipe.
         options: keywords of `Compressor`, with recipe fields.
 
     Raises:
@@ -289,7 +289,7 @@ def _is_finished(folder: Path, run: TrainingLoop) -> bool:
         return False
     if is_longer(run, folder):
         if is_finished(folder) and not (folder / FINAL_STATE).exists():
-            raise OutputError(f"{folder} cannot go on: its last state is not kept; choose another `out` for a longer run")
+            raise OutputError(f"{folder} cannot go on: its last state was not kept; choose another `out` for a longer run")
         return False
     role: Role = "student" if "student" in run.result_widths else "teacher"
     try:

@@ -46,11 +46,11 @@ class Sweep(RunGroup[dict[str, dict[str, Measurements]]]):
     as a `Compressor` with its budget.
 
     Args:
-        teacher: the architecture, its recipe, and pretrained weights if it has any. None takes the options `generator` and `task`.
+        teacher: the architecture, its recipe, and pretrained weights if it has any. None if the options have `generator` and `task`.
         out: folder of the runs. Finished runs in it are not repeated, stopped ones are resumed, and students of earlier calls are compared
-            with the new ones. None takes `runs/ARCH-sweep`.
+            with the new ones. None means `runs/ARCH-sweep`.
         budgets: the students' budgets, such as `["10%", "25%"]`.
-        data: folder of the training images. None takes the architecture's demo data and demo recipe.
+        data: folder of the training images. None means the architecture's demo data and demo recipe.
         options: keywords of `Compressor`, with recipe fields, without `budget`, `widths` and `student`.
 
     Raises:

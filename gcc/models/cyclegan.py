@@ -55,9 +55,9 @@ class CycleGANRecipe(Recipe):
     image_width: int | None = None
     """Width of the training images if they are not squares; `size` is then the height. `--size WxH` sets both."""
     input_nc: int = RGB
-    """Channels of the images of A."""
+    """Number of channels of the images in A."""
     output_nc: int = RGB
-    """Channels of the images of B."""
+    """Number of channels of the images in B."""
     generator: Blocks = "mobile"
     """Residual blocks of the generators: `mobile` has depthwise-separable convolutions, as in the paper; `resnet` has plain ones."""
     n_blocks: int = 9
@@ -71,7 +71,7 @@ class CycleGANRecipe(Recipe):
     lambda_B: float = 10.0  # noqa: N815
     """Weight of the cycle B to A to B."""
     lambda_identity: float = 0.5
-    """Weight of the identity loss, as a share of the cycles'; 0 if `input_nc` and `output_nc` differ."""
+    """Weight of the identity loss, as a share of the weights of the cycles; 0 if `input_nc` and `output_nc` differ."""
 
 
 class CycleGAN(Architecture[CycleGANRecipe]):

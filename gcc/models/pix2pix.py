@@ -54,13 +54,13 @@ class Pix2PixRecipe(PairedRecipe):
     generator: Literal["unet", Blocks] = "unet"
     """The U-Net, or a ResNet with plain (`resnet`) or depthwise-separable (`mobile`) blocks."""
     depth: int | None = None
-    """Levels of the U-Net; sizes are multiples of 2^depth. None takes as many as the size allows, up to 8."""
+    """Number of levels of the U-Net; sizes are multiples of 2^depth. None means as many as the size allows, up to 8."""
     n_blocks: int = 9
     """Number of residual blocks of a ResNet."""
     norm: Norm = "batch"
     """Normalisation of generator and discriminator."""
     dropout: float = 0.5
-    """Dropout in the U-Net's inner up levels, or the ResNet's blocks."""
+    """Dropout in the inner up levels of the U-Net, or in the blocks of the ResNet."""
 
 
 class Down(nn.Sequential):

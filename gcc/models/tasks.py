@@ -44,9 +44,9 @@ class PairedRecipe(Recipe):
     direction: Literal["AtoB", "BtoA"] = "AtoB"
     """Which image of a pair is the input."""
     input_nc: int = RGB
-    """Channels of the generator's input."""
+    """Number of channels of the generator's input."""
     output_nc: int = RGB
-    """Channels of the generator's output."""
+    """Number of channels of the generator's output."""
     lambda_L1: float = 100.0  # noqa: N815 - the name that pix2pix users know
     """Weight of the L1 distance to the real image."""
 
@@ -119,7 +119,7 @@ class SuperResolutionRecipe(Recipe):
     lambda_perceptual: float = 1.0
     """Weight of the content loss."""
     lambda_pixel: float = 0.0
-    """Weight of an additional mean squared difference of pixels."""
+    """Weight of an additional mean squared error of pixels."""
     cost_size: int = 256
     """Height and width of the generator's input for which costs are computed."""
 

@@ -86,7 +86,7 @@ class Recipe(metaclass=_AcceptsOldFields):
     size: int
     """Height and width of the training images in pixels."""
     range: str | None = None
-    """Values that mean black and white in image files with more than 8 bits, such as `0..4095`; those outside are clipped. None takes 0 to
+    """Values that mean black and white in image files with more than 8 bits, such as `0..4095`; values outside are clipped. None means 0 to
     65535 for 16 bits, and -1 to 1 for floating-point numbers."""
     ngf: int = 64
     """Width of the teacher's generator (Table I, ngf)."""
@@ -94,42 +94,43 @@ class Recipe(metaclass=_AcceptsOldFields):
     """Width of both discriminators (Table I, ndf)."""
 
     metric: str = "slimming"
-    """Importance metric that ranks the channels: a plugin listed by `gcc list`."""
+    """Importance metric that ranks the channels: a plugin that `gcc list` shows."""
     prune_width: int = 64
-    """Width of the generator that the first step trains and prunes (Table I, student ngf). If you give `budget` or `ngf` without it: the
-    smallest that costs at least twice the budget, and at most the teacher's."""
+    """Width of the generator that the first step trains and prunes (Table I, student ngf). If you give `budget` or `ngf` without it, it is
+    the smallest width that costs at least twice the budget, but at most the teacher's width."""
     sparsity: float | None = None
     """Strength of the first step's L1 subgradient; None means the metric's default."""
     min_keep_ratio: float = 0.0
-    """Least share of each width's channels that is kept, whatever their importance. With 0, as in the paper, a layer may keep a single
-    channel, which tends to happen after short sparse training if gradients are small."""
+    """Smallest share of each width's channels that is kept, regardless of their importance. With 0, as in the paper, a layer may keep only
+    one channel, which tends to happen after short sparse training if gradients are small."""
     round_to: int = 1
     """A width that loses channels becomes a multiple of this; many devices are fastest with multiples of 8."""
     budget: str = "25%"
     """The most that a student generator may cost: `3.0G`, `900M` (MACs per sample), `25%` (of the teacher's MACs), `2.5Mparams` or
-    `8ms@cpu` (measured on this machine; cpu, cuda, onnxruntime or another runtime of `gcc list`); one for all generators, or one for each,
-    joined by commas."""
+    `8ms@cpu` (measured on this machine; cpu, cuda, onnxruntime or another runtime that `gcc list` shows). Give one budget for all
+    generators, or one for each, separated by commas."""
     mac_counter: MacCounter = "exact"
-    """How MACs are counted for the budget. If you give `budget` without it: exactly."""
+    """How MACs are counted for the budget. If you give `budget` without it, they are counted exactly."""
 
     evaluators: str = ""
-    """Evaluators of quality: plugins listed by `gcc list`, joined by commas."""
+    """Evaluators of quality: plugins that `gcc list` shows, separated by commas."""
     result_epoch: str = "auto"
-    """The epoch that is the result: `last`, or the best one on the validation images by the evaluator that is named here; `auto` takes the
-    first perceptual evaluator (such as `lpips`, `fid` or `miou`), and the last epoch if there is none."""
+    """The epoch that is the result: `last`, or the best one on the validation images by the evaluator that is named here. `auto` uses the
+    first perceptual evaluator (such as `lpips`, `fid` or `miou`), or the last epoch if there is none."""
     evaluate_every: int = 5
-    """Epochs between two evaluations on the validation images; the last epoch is always evaluated. If this is above 1, a run that goes on
-    for more epochs has evaluated the former last one as well, and may choose another best epoch than a run of the full length."""
+    """Number of epochs between two evaluations on the validation images; the last epoch is always evaluated. If this is above 1 and a run
+    continues for more epochs, its former last epoch has also been evaluated, so it may choose a different best epoch than a run of the full
+    length."""
 
     epochs: int = 100
     """Epochs of the second step, E in Algorithm 1 (Table I, const and decay together)."""
     steps: int | None = None
-    """Training steps (batches) of the second step, which ends after exactly so many; `epochs` is then the number of epochs that they take,
-    the last of which may be cut short. The first step has at most a tenth of them. None lets `epochs` decide."""
+    """Number of training steps (batches) of the second step, which ends after exactly so many; `epochs` is then the number of epochs that
+    they take, the last of which may be incomplete. The first step has at most a tenth as many. With None, `epochs` sets the length."""
     decay_fraction: float = 0.0
-    """Share of the epochs, at the end, in which the learning rate follows `schedule` (Table I, decay)."""
+    """Share of the epochs, at the end of training, in which the learning rate follows `schedule` (Table I, decay)."""
     schedule: Schedule = "linear"
-    """Learning rate in the n decay epochs: falls linearly, to 1 / (n + 1) of itself in the last one, or is a tenth."""
+    """Learning rate in the n decay epochs: `linear` lowers it to 1 / (n + 1) in the last one; `step` uses a tenth of it."""
     batch_size: int = 1
     """Samples per batch (Table I)."""
     lr_g: float = 2e-4
@@ -141,30 +142,31 @@ class Recipe(metaclass=_AcceptsOldFields):
     beta2: float = 0.999
     """Adam's second beta."""
     pretrain_epochs: int = 0
-    """Pre-training epochs (generators only) before the training phase; the search phase uses a tenth of them. 0 if the family has none."""
+    """Number of pre-training epochs (generators only) before the second step; the first step has a tenth as many. 0 if the family has
+    none."""
     gan_mode: GanMode = "hinge"
     """GAN loss of Eq. 1 and 2 (Table I)."""
     lambda_d: float = 1.0
-    """Factor on L_D (Eq. 2); it also weighs L_D against L_global in Eq. 8."""
+    """Factor on L_D (Eq. 2); it also weights L_D against L_global in Eq. 8."""
     lambda_gan: float = 1.0
     """Weight of the adversarial loss (Eq. 1) in a generator's loss."""
     pool_size: int = 0
-    """Size of the image pool of each discriminator (`pool_size` in CycleGAN); 0 disables it."""
+    """Size of the image pool of each discriminator (`pool_size` in CycleGAN); 0 turns it off."""
     lambda_gp: float = 10.0
-    """Weight of the gradient penalty, for `wgangp` only."""
+    """Weight of the gradient penalty; only for `wgangp`."""
     ema_decay: float = 0.0
-    """Decay of the exponential moving average of each generator, which is then what is evaluated and saved; the first steps have a lower
-    one. 0 evaluates and saves the generators that train."""
+    """Decay of the exponential moving average of each generator, which is then evaluated and saved; the first steps have a lower decay.
+    With 0, the generators themselves are evaluated and saved."""
     update_order: Literal["GD", "DG"] = "GD"
     """Which network of the student pair is updated first: the generator (Algorithm 1, lines 10 and 11) or the discriminator."""
     student_steps: int = 1
     """Updates of the student pair (lines 10 and 11) for each update of the teacher pair, all on the same batch; 1 in the paper."""
 
     distillers: str = PAPER_DISTILLER
-    """What the student learns from the teacher: plugins listed by `gcc list`, joined by commas, each with a factor if it is not 1, such as
-    `gcc,omgd*0.5`. `gcc` is Eq. 10; the four fields below `selector` are its weights. An empty text distils nothing."""
+    """What the student learns from the teacher: plugins that `gcc list` shows, separated by commas, each with a factor if that is not 1,
+    such as `gcc,omgd*0.5`. `gcc` is Eq. 10; the four fields below `selector` are its weights. An empty string turns distillation off."""
     selector: str = "paper"
-    """Selector of the layers to distil: a plugin listed by `gcc list`, or module names joined by commas."""
+    """Selector of the layers to distil: a plugin that `gcc list` shows, or module names separated by commas."""
     gamma_m: float = 1.0
     """Weight of the content term of Eq. 10 (Table I, gamma_m)."""
     gamma_t: float = 1.0
@@ -182,13 +184,13 @@ class Recipe(metaclass=_AcceptsOldFields):
     lr_alpha: float = 1e-4
     """Adam's learning rate for the retention factors."""
     alpha_reach: float = 12.0
-    """In a run in which retention factors could fall by less than this many times 1 - tau, `lr_alpha` is raised, to 0.02 at most, until
-    they can; in the published runs, they can fall by 13 to 66 times. 0 never raises it; that is the default if you give `lr_alpha`."""
+    """If the retention factors could fall by less than this many times 1 - tau in a run, `lr_alpha` is raised, to 0.02 at most, until they
+    can. In the published runs, they can fall by 13 to 66 times 1 - tau. 0 never raises it; that is the default if you give `lr_alpha`."""
     alpha_decay_epochs: int = 100
-    """Number of epochs after each of which `lr_alpha` falls to a tenth."""
+    """Number of epochs after which `lr_alpha` falls to a tenth, each time."""
     start: Literal["fresh", "inherited"] = "fresh"
-    """The student's first weights: fresh ones (Algorithm 1, line 5), or those of the channels that the first step kept; the latter for
-    generators of your own only."""
+    """The student's first weights: `fresh` means new ones (Algorithm 1, line 5); `inherited` means those of the channels that the first
+    step kept, which is only possible for your own generators."""
     train_teacher: bool = True
     """Whether a pretrained teacher is trained further; a fresh teacher is always trained."""
     seed: int = 0

@@ -26,7 +26,7 @@ class Preset:
 
 PRESETS: Mapping[str, Preset] = {
     "pruned-only": Preset(
-        "the pruned generator trained alone against a full discriminator",
+        "the pruned generator, trained without distillation against a full discriminator",
         {"discriminator": "full", "lambda_global": 0.0, "distillers": PAPER_DISTILLER, "lambda_distill_g": 0.0, "lambda_distill_d": 0.0},
     ),
     "full-discriminator": Preset(
@@ -36,7 +36,7 @@ PRESETS: Mapping[str, Preset] = {
         "distillation and task losses, without a discriminator for the student", {"discriminator": "none", "lambda_global": 0.0}
     ),
     "no-selective-activation": Preset("a full discriminator whose weights are balanced by L_global", {"discriminator": "full"}),
-    "no-global": Preset("retention factors that only L_D trains", {"discriminator": "selective", "lambda_global": 0.0}),
+    "no-global": Preset("retention factors that are trained by L_D only", {"discriminator": "selective", "lambda_global": 0.0}),
     "no-discriminator-distillation": Preset(
         "distillation of generator layers only", {"discriminator": "selective", "lambda_distill_d": 0.0}
     ),

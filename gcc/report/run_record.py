@@ -284,4 +284,4 @@ def read_grid(path: Path, title: str) -> Grid:
     except MemoryError:
         raise
     except Exception as error:  # Decoders raise exceptions of every type on damaged files.
-        raise RunError(f"cannot read the sample grid {path}: it is damaged or not a PNG file ({error}); take it out") from error
+        raise RunError(f"cannot read the sample grid {path}: it is damaged or not a PNG file ({error}); remove it") from error

@@ -1,4 +1,4 @@
-"""Contract checks for authors of plugins; call one in a test of your own.
+"""Contract checks for authors of plugins; call one in your own tests.
 
 ```python
 from gcc.testing import check_architecture

@@ -82,7 +82,7 @@ def require_heirs(context: RunContext) -> None:
     if type(context.architecture).inherit is Architecture.inherit:
         raise RecipeError(
             f'start = "inherited": students of {context.arch} start with fresh weights, as in Algorithm 1: leave it out, or give the '
-            "generator as one of your own (`generator` and `task`)"
+            "generator as your own (`generator` and `task`)"
         )
     if context.config.widths is not None:
         raise RecipeError(

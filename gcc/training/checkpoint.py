@@ -164,7 +164,7 @@ def require_resumable(checkpoint: CheckpointState, context: RunContext) -> None:
     ranks = context.ranks
     position = [checkpoint.get(name) for name in ("phase", "epoch", "done")]
     if any(ranks.all_reduce_max(ranks.broadcast_object(position) != position)):
-        raise RunError("the processes of this run find different checkpoints: let all of them see the same `out`")
+        raise RunError("the processes of this run find different checkpoints: give all of them access to the same `out`")
     if checkpoint.get("format") != FORMAT:
         raise RunError(
             f"the run was started by another version (checkpoint format {checkpoint.get('format')}, expected {FORMAT}): "

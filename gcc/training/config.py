@@ -31,13 +31,13 @@ class RunConfig:
     """The options of a run.
 
     Attributes:
-        data: folder of the training images. None takes the architecture's demo data and demo recipe.
-        dataset: name of the dataset plugin that reads `data`. None finds it by the folder's layout.
+        data: folder of the training images. None means the architecture's demo data and demo recipe.
+        dataset: name of the dataset plugin that reads `data`. None means that it is found by the folder's layout.
         weights: files of trained weights by the name of their network, such as `vgg19`, for task losses and evaluators. Networks that are
             not named are looked up in torch's cache.
-        widths: folder of a saved student whose widths the student takes; Algorithm 1's first step is then skipped. None searches widths.
-        student: folder of a saved student to train further: the second step starts with its widths and weights, and nothing else. None
-            starts with a new student.
+        widths: folder of a saved student whose widths are used; Algorithm 1's first step is then skipped. None searches for widths.
+        student: folder of a saved student to train further: the second step starts with only its widths and weights. None starts with a new
+            student.
         micro_batch: samples per forward pass, to save memory. Gradients stay the same, except that batch norm normalises each micro-batch
             separately; the gradient penalty of `wgangp` takes whole batches. None runs whole batches.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -49,9 +49,9 @@ class RunConfig:
         detect_anomaly: stop at the first layer or gradient that is not finite, and name it. Slow, since every layer is checked.
         compile: compile the networks with `torch.compile`. The first steps are slow.
         eager: run every operator by itself on a GPU, instead of replaying training steps as CUDA graphs.
-        deterministic: use only algorithms that give the same bits every time, on a GPU too.
-        workers: processes that read images; 0 reads them in the main process. None is 4 on a GPU, or one per core if there are fewer, and 0
-            on a CPU.
+        deterministic: use only algorithms that give bit-equal results every time, also on a GPU.
+        workers: number of processes that read images; 0 reads them in the main process. None means 4 on a GPU, or one per core if there are
+            fewer, and 0 on a CPU.
         cache: decode the images once, when the run is checked, and keep them in `.gcc/` in the data folder.
         skip_bad: leave out images that cannot be read instead of stopping.
 
@@ -65,10 +65,10 @@ class RunConfig:
         default_factory=dict,
         metadata={"help": "Trained weights of a network, such as vgg19 or inception.", "metavar": "NAME=FILE", "minimum": None},
     )
-    widths: Path | None = _option(None, "Take the widths of a saved student instead of searching.", "DIR")
-    student: Path | None = _option(None, "Train a saved student further, with its widths and weights.", "DIR")
+    widths: Path | None = _option(None, "Use the widths of a saved student instead of searching for widths.", "DIR")
+    student: Path | None = _option(None, "Train a saved student further, starting with its widths and weights.", "DIR")
     micro_batch: int | None = _option(None, "Samples per forward pass, to save memory.", "N", minimum=1)
-    device: str = _option("auto", "auto, cpu, cuda or cuda:N.", "NAME")
+    device: str = _option("auto", "Device: auto, cpu, cuda or cuda:N.", "NAME")
     amp: Amp = _option("auto", "Mixed precision.")
     reference: bool = _option(False, "Run in the slow reference mode: float32, torch's own layouts, nothing skipped.")
     on_collapse: OnCollapse = _option("warn", "When training collapses: warn, stop, or go back to the last good epoch.")
@@ -76,8 +76,8 @@ class RunConfig:
     detect_anomaly: bool = _option(False, "Stop at the first layer whose output is not finite, and name it (slow).")
     compile: bool = _option(False, "Compile the networks with torch.compile, for GPUs; the first steps are slow.")
     eager: bool = _option(False, "Run operator by operator on a GPU, without CUDA graphs.")
-    deterministic: bool = _option(False, "Use only deterministic algorithms, on a GPU too.")
-    workers: int | None = _option(None, "Processes that read images  [default: up to 4 on a GPU, else 0]", "N", minimum=0)
+    deterministic: bool = _option(False, "Use only deterministic algorithms, also on a GPU.")
+    workers: int | None = _option(None, "Number of processes that read images  [default: up to 4 on a GPU, else 0]", "N", minimum=0)
     cache: bool = _option(False, "Decode the images once and keep them in .gcc/ in the data folder.")
     skip_bad: bool = _option(False, "Leave out images that cannot be read.")
 
@@ -98,7 +98,7 @@ class RunConfig:
             raise GccError(f'the reference mode runs in float32: leave out `reference` or `amp="{self.amp}"`')
         excluded = [f"`{name}`" for name in ("reference", "micro_batch", "detect_anomaly") if getattr(self, name)]
         if self.compile and excluded:
-            raise GccError(f"`compile` needs whole, unobserved networks: leave out `compile` or {' and '.join(excluded)}")
+            raise GccError(f"`compile` cannot be combined with these options: leave out `compile` or {' and '.join(excluded)}")
 
     @classmethod
     def split(cls, options: Mapping[str, Any]) -> tuple[RunConfig, dict[str, Any]]:

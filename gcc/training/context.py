@@ -36,7 +36,7 @@ from gcc.utils.distributed import Ranks, init_distributed
 from gcc.utils.weights import Weights
 
 EXPECTED_TEACHER = (
-    "expected Teacher.create('pix2pix') or Teacher.load(folder), or, for a generator of your own, `generator` and `task` in its place"
+    "expected Teacher.create('pix2pix') or Teacher.load(folder), or, for your own generator, `generator` and `task` in its place"
 )
 
 
@@ -116,8 +116,8 @@ class RunContext:
         A data loader brings its batch size and its number of workers, unless the options name them.
 
         Args:
-            teacher: the architecture, its recipe, and pretrained weights if it has any. None takes the networks among the options.
-            data: a folder, or a user's own datasets. None takes the architecture's demo data.
+            teacher: the architecture, its recipe, and pretrained weights if it has any. None if the options have the networks.
+            data: a folder, or a user's own datasets. None means the architecture's demo data.
             options: the options of `RunConfig`, recipe fields, and `NetworkOptions`.
 
         Raises:
@@ -287,7 +287,7 @@ def _teacher_of(networks: Mapping[str, Any], settings: Mapping[str, Any]) -> Tea
     if not networks:
         raise GccError(f"no teacher: {EXPECTED_TEACHER}")
     if missing := [name for name in ("generator", "task") if name not in networks]:
-        raise GccError(f"`{missing[0]}` is missing: for a generator of your own, give `generator` and `task`")
+        raise GccError(f"`{missing[0]}` is missing: for your own generator, give `generator` and `task`")
     return Teacher.of(**networks, **{name: value for name, value in settings.items() if name != "discriminator"})
 
 

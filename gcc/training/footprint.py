@@ -41,7 +41,7 @@ def require_memory(context: RunContext) -> None:
     needed, free = 3 * _bytes_of_pair(context), free_memory(context.device)
     if free is not None and needed > free:
         fix = "a smaller generator, or a lower `ndf=...`" if context.architecture.has_one_width else "lower `ngf=...` and `ndf=...`"
-        raise GccError(f"the teacher pair and its optimizers take {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free: give {fix}")
+        raise GccError(f"the teacher pair and its optimizers need {needed / 1e9:.1f} GB, but {free / 1e9:.1f} GB are free: give {fix}")
 
 
 def networks_on_meta(context: RunContext) -> list[nn.Module]:

@@ -43,7 +43,7 @@ def import_generator(
         arch: name of the architecture.
         file: the state dict, as `.pth` or `.safetensors`, or a checkpoint that contains it.
         out: the teacher's folder. If the family has several generators, each has a folder below it.
-        generator: name of the generator in the file. None takes the first.
+        generator: name of the generator in the file. None means the first.
         settings: recipe fields that the file does not determine.
         force: move the contents of `out` aside.
         key: where the state dict is in the file, such as `params_ema` or `state_dict.generator`. Empty takes the only one that fits.
@@ -91,7 +91,7 @@ def _joined_settings(mappings: Mapping[Path, StateDictMapping]) -> dict[str, Any
     for file, mapping in mappings.items():
         for field, value in mapping.settings.items():
             if settings.setdefault(field, value) != value:
-                raise ArtifactError(f"{file} has {field} = {value}, and {sources[field]} has {settings[field]}: they are not of one run")
+                raise ArtifactError(f"{file} has {field} = {value}, and {sources[field]} has {settings[field]}: these are different runs")
             sources.setdefault(field, file)
     return settings
 

@@ -23,7 +23,7 @@ def is_longer(run: TrainingLoop, folder: Path) -> bool:
     recipe = {"arch": run.arch, **run.recipe.to_dict()}
     changes = differences(saved, recipe)
     if not differs_in_length_only(saved, recipe):
-        raise OutputError(f"{folder} contains a run of another recipe ({changes}): choose another `out`, or use the same recipe")
+        raise OutputError(f"{folder} contains a run with another recipe ({changes}): choose another `out`, or use the same recipe")
     before, now = training_steps(saved, run.context.loader.steps), run.context.training_steps
     if now < before:
         raise OutputError(f"{folder} contains a longer run ({changes}): a run may only grow, so give at least {before} steps")

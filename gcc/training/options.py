@@ -73,7 +73,7 @@ class RecipeOptions(TypedDict, total=False):
 
 
 class NetworkOptions(TypedDict, total=False):
-    """The keywords for networks of your own, in place of a teacher: the arguments of `Teacher.of`.
+    """The keywords for your own networks, in place of a teacher: the arguments of `Teacher.of`.
 
     `discriminator` is one of them, too. `generator` and `discriminator` are networks; a text is the recipe field of that name.
     """
@@ -109,7 +109,7 @@ class RunOptions(NetworkOptions, RecipeOptions, total=False):
 
 
 def split_networks(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the options for networks of one's own, and the rest."""
+    """Return the options for a user's own networks, and the rest."""
     names = NetworkOptions.__annotations__.keys() | {"discriminator"}
     # The recipe fields `generator` and `discriminator` are text.
     networks = {

@@ -65,7 +65,8 @@ def compression_plan(context: RunContext, widths: Mapping[str, Widths], expected
         facts["pruned from"] = f"{_width(context, recipe.prune_width)}{generator_cost(context.architecture, full)}"
         facts["budget"] = "; ".join(f"{name} {budget.plan(teacher, recipe.mac_counter)}" for name, budget in context.budgets().items())
         removed = {name: 1 - sum(chosen.values()) / sum(full.values()) for name, chosen in expected.items()}
-        facts["channels"] = "; ".join(f"{name}: about {share:.0%} of {sum(full.values())} will go" for name, share in removed.items())
+        total = sum(full.values())
+        facts["channels"] = "; ".join(f"{name}: about {share:.0%} of {total} will be removed" for name, share in removed.items())
         if recipe.start == "inherited":
             facts["student"] = "starts with the weights of the channels that are kept"
     facts["distillation"] = str(context.distillers) or "none"
@@ -171,4 +172,4 @@ def _alpha_warning(context: RunContext, rate: float) -> Iterator[str]:
 def _target_warning(recipe: Recipe) -> Iterator[str]:
     """Yield a warning if steps end a run in its first epoch, in which the target of Eq. 7 never changes."""
     if recipe.steps and recipe.epochs == 1 and recipe.lambda_global and recipe.discriminator != "none":
-        yield "the run ends in its first epoch, so that L_target (Eq. II) keeps its first value (beta = 1); give more `steps`"
+        yield "the run ends in its first epoch, so L_target (Eq. II) keeps its first value (beta = 1); give more `steps`"

@@ -45,7 +45,7 @@ def prune_teacher(teacher: Teacher, out: Path, settings: Mapping[str, Any]) -> d
     recipe = architecture.recipe
     metric = METRICS.load(recipe.metric)()
     if metric.gradient_batches:
-        raise PluginError(f"metric {recipe.metric!r} reads gradients of training: expected one that reads weights alone, such as l1")
+        raise PluginError(f"metric {recipe.metric!r} needs gradients from training: expected a metric that reads only weights, such as l1")
     full_widths = architecture.full_widths(recipe.ngf)
     cost = generator_cost(architecture, full_widths)
     (network,) = teacher.generators().values()

@@ -19,7 +19,7 @@ def adversarial_stage(phase: Phase, pair: GANPair, epochs: int, most_steps: int 
         phase: the phase.
         pair: the pair.
         epochs: the number of epochs.
-        most_steps: the number of steps after which the stage ends. None lets every epoch end.
+        most_steps: the number of steps after which the stage ends. None means that every epoch is completed.
     """
 
     def step(batch: Batch) -> LossTree:

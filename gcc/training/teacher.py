@@ -87,18 +87,18 @@ class Teacher:
         file: str | Path | None = None,
         **settings: Any,
     ) -> Teacher:
-        """Return a teacher that consists of networks of your own; copies are taken.
+        """Return a teacher that consists of your own networks; copies are taken.
 
         Args:
             generator: any generator, trained.
             task: what it does: "paired", "unpaired", "super-resolution" or "noise".
-            discriminator: its discriminator, trained. None takes a new one of a kind that suits the task.
-            example: the generator's input for one sample, (1, ...), which fixes the resolution of costs. None takes an image of the
+            discriminator: its discriminator, trained. None means a new one that suits the task.
+            example: the generator's input for one sample, (1, ...), which sets the resolution of costs. None means an image of the
                 recipe's `size`, or `cost_size` for super-resolution; the task "noise" needs an example.
-            value_range: the values that mean black and white to the generator, such as (0, 1) or "0..1".
+            value_range: the values that the generator uses for black and white, such as (0, 1) or "0..1".
             losses: returns the weighted losses by name, each a scalar, for the generator's output, (N, C, H, W) in [-1, 1], and the batch.
-                None takes the task's.
-            gates: module paths of the discriminator whose outputs are gated in the student's copy. None takes the norm after each
+                None means the task's.
+            gates: module paths of the discriminator whose outputs are gated in the student's copy. None means the norm after each
                 convolution, or the convolution itself, except the last.
             file: where the generator's weights come from, for messages.
             settings: recipe fields.
@@ -180,8 +180,8 @@ class Teacher:
 
         Args:
             folder: the teacher's folder, or that of its run; or `hf://user/name`, optionally with `@revision`, on the Hugging Face Hub.
-            factory: makes the full generator, such as its class, if it is a generator of your own.
-            discriminator: a module of the class of its discriminator, if that is one of your own. None leaves the saved one out.
+            factory: returns the full generator, such as its class, if the generator is your own.
+            discriminator: a module of the class of its discriminator, if that is your own. None leaves the saved one out.
 
         Raises:
             ArtifactError: the folder does not hold a whole, undamaged teacher.

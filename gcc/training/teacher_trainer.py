@@ -31,9 +31,9 @@ class Trainer(TrainingLoop):
     """Trains a teacher pair with Eq. 1 and 2 and the task losses.
 
     Args:
-        teacher: the architecture, its recipe, and pretrained weights if it has any. None takes the options `generator` and `task`.
+        teacher: the architecture, its recipe, and pretrained weights if it has any. None if the options have `generator` and `task`.
         data: folder of the training images, or a `torch.utils.data.Dataset` or `DataLoader`, or these by split (`train`, `val`, `test`).
-            None takes the architecture's demo data and demo recipe.
+            None means the architecture's demo data and demo recipe.
         options: the options of `RunConfig`, and recipe fields.
 
     Raises:

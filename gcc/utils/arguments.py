@@ -19,7 +19,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 OWN_MODULE = (
-    "for a module of your own, `gcc.prune` returns a smaller one, `gcc.optimize` a faster one, `torch.onnx.export` and "
+    "for your own module, `gcc.prune` returns a smaller one, `gcc.optimize` a faster one, `torch.onnx.export` and "
     "`torch.export.export` export it, and `torch.utils.benchmark` times it"
 )
 DESCRIPTIONS: Mapping[Any, str] = {

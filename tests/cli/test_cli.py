@@ -168,7 +168,7 @@ def test_a_finished_run_of_version_0_1_is_recognised(compressed, tmp_path):
     command.write_text(json.dumps(saved))
     result = run("compress", "--resume", out)
     assert result.exit_code == 0 and "is finished: there is nothing to resume" in result.stdout and result.stderr == ""
-    assert "contains a run of another recipe (seed was 0 and is 7)" in refused("compress", "--resume", out, "--seed", "7")
+    assert "contains a run with another recipe (seed was 0 and is 7)" in refused("compress", "--resume", out, "--seed", "7")
 
 
 def test_an_existing_run_is_not_overwritten(compressed):

@@ -163,7 +163,7 @@ def test_a_resumed_run_that_goes_on_with_other_data_says_so(tmp_path):
     for name in ("before", "now"):
         (tmp_path / name).mkdir()
     resume = ["compress", "--resume", str(tmp_path), "--data"]
-    line = f"gcc: the run has trained on {tmp_path / 'before'}, and goes on with {tmp_path / 'now'}: values before and after"
+    line = f"gcc: the run was trained on {tmp_path / 'before'} and continues with {tmp_path / 'now'}: values before and after"
     assert line in CliRunner().invoke(main, [*resume, str(tmp_path / "now")]).stderr
     assert "goes on with" not in CliRunner().invoke(main, [*resume, str(tmp_path / "before")]).stderr
 

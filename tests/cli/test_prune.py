@@ -45,7 +45,7 @@ def test_a_file_of_weights_is_pruned_by_the_norms_of_its_kernels(weights, tmp_pa
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "give a file of weights, or a generator of your own with --generator"),
+        ((), "give a file of weights, or your own generator with --generator"),
         (("nothing.pth",), "^gcc: error: FILE nothing.pth: there is no such file or folder; relative paths start in"),
         (
             ("--generator", "tests.helpers.custom_toys:Translator", "--task", "paired"),

@@ -87,7 +87,7 @@ def test_a_signal_saves_a_checkpoint_and_the_folder_is_enough_to_resume(number, 
     code, out, _ = finish(tmp_path, "--resume", "run")
     assert code == 0 and "is finished" in out
     code, _, err = finish(tmp_path, "--resume", "run", "--set", "tau=0.3")
-    assert code == 2 and "contains a run of another recipe (tau was 0.5 and is 0.3): choose another --out" in err
+    assert code == 2 and "contains a run with another recipe (tau was 0.5 and is 0.3): choose another --out" in err
 
 
 def test_a_folder_in_which_another_process_trains_is_refused(whole, tmp_path):

@@ -54,7 +54,7 @@ def test_a_student_is_loaded_without_code_of_its_own(tmp_path, compact):
 
 def test_weights_that_spandrel_does_not_know_are_refused(tmp_path):
     save_file({"stem.weight": torch.ones(2, 3)}, tmp_path / "other.safetensors")
-    with pytest.raises(ArtifactError, match=r"is not a network that spandrel knows.*stem.weight: for a network of your own"):
+    with pytest.raises(ArtifactError, match=r"is not a network that spandrel knows.*stem.weight: for your own network"):
         Teacher.of_file(tmp_path / "other.safetensors")
 
 

@@ -191,7 +191,7 @@ def test_a_damaged_file_is_replaced(trained, store, tmp_path, monkeypatch):
 
 def test_a_single_pair_is_too_few(monkeypatch):
     monkeypatch.setattr(Lasting, "sizes", {"train": 1})
-    with pytest.raises(DataError, match="this data has a single one"):
+    with pytest.raises(DataError, match="this data has only one pair"):
         ready(context(source()))
 
 

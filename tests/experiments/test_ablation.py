@@ -76,7 +76,7 @@ def test_variants_share_widths_seeds_and_teachers_and_finished_runs_are_not_repe
     with Image.open(picture) as grid:
         assert grid.width > 5 * 96
 
-    with pytest.raises(OutputError, match="run of another recipe"):
+    with pytest.raises(OutputError, match="run with another recipe"):
         run(ablation(tmp_path, lr_g=1e-3))
 
 

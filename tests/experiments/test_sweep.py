@@ -155,7 +155,7 @@ def test_a_longer_sweep_trains_its_students_on_with_the_same_teacher(tmp_path):
     with pytest.raises(OutputError, match=r"contains a longer run \(epochs was 3 and is 1\): a run may only grow, so give at least"):
         train(sweep(tmp_path, epochs=1))
     (tmp_path / "40%" / "checkpoint.safetensors").unlink()
-    with pytest.raises(OutputError, match="40% cannot go on: its last state is not kept"):
+    with pytest.raises(OutputError, match="40% cannot go on: its last state was not kept"):
         train(sweep(tmp_path, epochs=4))
 
 

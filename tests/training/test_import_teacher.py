@@ -284,7 +284,7 @@ def test_each_discriminator_of_a_cyclegan_is_named(tmp_path):
         (PatchGAN(6, 4, layers=4), "is not a discriminator that pix2pix knows"),
         (unet(5, 4), "is not a discriminator that pix2pix knows"),
         (PatchGAN(3, 4), r"model\.0\.weight is \(4, 3, 4, 4\), expected \(4, 6, 4, 4\)"),
-        (PatchGAN(6, 4, nn.InstanceNorm2d), r"D\.pth has norm = instance, and .*G\.pth has batch: they are not of one run"),
+        (PatchGAN(6, 4, nn.InstanceNorm2d), r"D\.pth has norm = instance, and .*G\.pth has batch: these are different runs"),
     ],
 )
 def test_a_discriminator_that_does_not_fit_is_refused(network, message, tmp_path):

@@ -294,7 +294,7 @@ def test_the_command_line_goes_on_and_trains_a_student_further(tmp_path):
     assert "contains a longer run (the length was 9 steps and is 3 epochs): a run may only grow, so give at least 9 steps" in fewer.stderr
     (out / FINAL_STATE).unlink()
     lost = run("compress", "--resume", out, "--epochs", 9)
-    assert f"its last state is not kept; train its student further with --student {out / 'student'}" in lost.stderr
+    assert f"its last state was not kept; train its student further with --student {out / 'student'}" in lost.stderr
     own_widths = [setting for setting in settings if not setting.startswith("--set=budget=")]
     student = run("compress", "--arch", "pix2pix", *own_widths, "--epochs", 1, "--student", out / "student", "--out", tmp_path / "next")
     assert student.exit_code == 0, student.output

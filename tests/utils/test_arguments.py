@@ -73,7 +73,7 @@ def test_values_that_do_not(value, kind, message):
 
 @pytest.mark.parametrize("call", [gcc.load, gcc.export, lambda module: [*gcc.bench("x", module)]])
 def test_a_module_in_place_of_its_folder_is_refused_with_what_suits_it(call):
-    with pytest.raises(GccError, match=r"expected a path.* of a saved generator; for a module of your own, `gcc\.prune` returns"):
+    with pytest.raises(GccError, match=r"expected a path.* of a saved generator; for your own module, `gcc\.prune` returns"):
         call(nn.ReLU())
 
 

@@ -56,10 +56,10 @@ def prune(
 ) -> nn.Module:
     """Return a smaller copy of a generator: the largest within the budget that keeps its most important channels.
 
-    The generator's graph shows which channels go together; nothing needs to be declared. The copy is compared, on random input, with the
-    full generator whose removed channels are set to zero: with its own and with random weights, on the example and on other sizes, and in
-    one step of training. It is returned only if the outputs are equal. If the generator's code contains widths as constants, the result is
-    a `PrunedGraph` in place of a copy of the generator.
+    The channels that belong together are read from the generator's graph, so you don't need to declare anything. The copy is compared, on
+    random input, with the full generator whose removed channels are set to zero: with its own and with random weights, on the example and
+    on other sizes, and in one training step. It is returned only if the outputs are equal. If the generator's code contains widths as
+    constants, the result is a `PrunedGraph` instead of a copy of the generator.
 
     >>> import torch
     >>> from torch import nn
@@ -71,21 +71,22 @@ def prune(
     Args:
         generator: the full generator; it is not changed. The copy of a generator in `DataParallel`, `DistributedDataParallel` or
             `torch.compile` is not wrapped.
-        example_input: its input, (N, ...), on its device, or a tuple of all its arguments, including constants and None; it fixes the
-            resolution of every cost.
-        metric: name of the importance metric that ranks the channels; if it reads gradients, it reads those that the parameters hold.
-        budget: such as `3.0G` or `900M` MACs per sample, `25%`, `2.5Mparams`, `25%params` or `8ms@cpu`; shares are of the generator's cost.
+        example_input: its input, (N, ...), on its device, or a tuple of all its arguments, including constants and None; it sets the
+            resolution at which costs are counted.
+        metric: name of the importance metric that ranks the channels; if it needs gradients, it uses those stored in the parameters.
+        budget: such as `3.0G` or `900M` MACs per sample, `25%`, `2.5Mparams`, `25%params` or `8ms@cpu`; percentages refer to the
+            generator's cost.
         mac_counter: how MACs are counted, `exact` or `paper`.
-        min_keep_ratio: least share of each group's channels that is kept.
+        min_keep_ratio: smallest share of each group's channels that is kept.
         round_to: a group that loses channels keeps a multiple of this; in grouped convolutions, a multiple of this many groups.
         leave: paths of modules to leave as they are; channels that enter or leave them are kept.
-        weights: `inherited`, or `fresh` weights drawn by each module's `reset_parameters`; a module without that method inherits its own.
+        weights: `inherited`, or `fresh` for weights drawn by each module's `reset_parameters`; a module without it inherits its own.
             Inherited weights absorb gains that code computes from a width (equalised learning rate). Other numbers that code computes from
             a width, such as the scale of attention, are those of the smaller generator, and a `PruningWarning` lists them. Statistics over
             channels are also those of the smaller generator.
 
     Raises:
-        GccError: an argument cannot be used, or channels cannot be followed through a layer; the message names the layer.
+        GccError: an argument cannot be used, or channels cannot be traced through a layer; the message names the layer.
         BudgetError: the budget is out of reach.
         PluginError: the metric is unknown, or scores no channel.
     """
@@ -286,7 +287,7 @@ def _parsed_budget(text: str, inputs: Arguments) -> Budget | LatencyBudget:
 def _loaded_metric(name: str, generator: nn.Module) -> ImportanceMetric:
     metric = METRICS.load(name)()
     if metric.gradient_batches and all(parameter.grad is None for parameter in generator.parameters()):
-        raise GccError(f"metric {name!r} reads gradients, and no parameter has one: call backward() on a loss before")
+        raise GccError(f"metric {name!r} reads gradients, but no parameter has one: call backward() on a loss first")
     return metric
 
 

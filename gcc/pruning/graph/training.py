@@ -260,7 +260,7 @@ def _require_same_statistics(reference: Reference, full: nn.Module, small: nn.Mo
         statistics = _statistics(reference, float64_copy(full), float64_copy(small), float64_samples(samples))
     for name, value, expected in statistics:
         if not are_close([value], [expected]):
-            raise GccError(f"{PREFIX}{name} of the pruned generator changes otherwise than in the full generator: {HINT}")
+            raise GccError(f"{PREFIX}{name} of the pruned generator changes differently than in the full generator: {HINT}")
 
 
 def _shows_statistics(reference: Reference, full: nn.Module, samples: Arguments) -> bool:
