@@ -438,9 +438,15 @@ def _own_teacher(options: Mapping[str, Any], settings: Mapping[str, Any]) -> Tea
     Raises:
         GccError: options are missing or exclude each other, or the generator cannot be used.
     """
+    from gcc.registry import TASKS
     from gcc.training.teacher import Teacher
 
     file, code, task, arch = (options[name] for name in ("teacher", "generator", "task", "arch"))
+    if arch is not None and not (code or task):
+        raise GccError(
+            f"{file} contains weights alone: make a teacher of them with `gcc import --arch {arch} {file} TEACHER`, and give --teacher "
+            f"TEACHER; for other code than {arch}'s, give --generator MODULE:NAME and --task NAME instead of --arch"
+        )
     if arch is not None:
         raise GccError(f"--arch {arch} is an architecture of its own: leave it out, or leave out --generator and --task")
     fields = {name: value for name, value in settings.items() if name != "discriminator"}
@@ -453,7 +459,7 @@ def _own_teacher(options: Mapping[str, Any], settings: Mapping[str, Any]) -> Tea
             )
         return Teacher.of_file(file, **({"task": task} if task else {}), **fields)
     if task is None:
-        raise GccError("--generator needs --task NAME: see `gcc list`")
+        raise GccError(f"--generator needs --task NAME: {', '.join(TASKS.names())}")
     given: dict[str, Any] = {"value_range": range_of(options["value_range"])} if options.get("value_range") else {}
     if options.get("example"):
         import torch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -69,6 +70,7 @@ def family_for(
         if channels not in (None, example.shape[1]):
             name = next(name for name in ("input_nc", "output_nc") if name in fields(type(recipe)))
             remedy = f"give `{name}={channels}` if its images have {counted(channels, 'channel')}"
+    _require_one_input(own)
     require_values(own, (example,))
     _require_float32("generator", own)
     if discriminator is not None:
@@ -121,11 +123,24 @@ def _require_float32(name: str, network: nn.Module) -> None:
         raise GccError(f"the {name} has weights in {', '.join(sorted(others))}: expected float32; call `{name}.float()` first")
 
 
+def _require_one_input(generator: nn.Module) -> None:
+    """Refuse a generator whose `forward` needs several inputs.
+
+    Raises:
+        GccError: it does.
+    """
+    parameters = inspect.signature(generator.forward).parameters.values()
+    needed = [one.name for one in parameters if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+    if len(needed) > 1:
+        names = ", ".join(needed)
+        raise GccError(f"the generator takes {len(needed)} inputs, {names}: expected one; wrap it in a module that gives the others")
+
+
 def _output_shape(generator: nn.Module, example: Tensor, remedy: str) -> tuple[int, ...]:
     expected = f"expected a generator that runs on {tuple(example.shape)}: {remedy}, or give an input that it takes as `example`"
     with torch.no_grad(), evaluating(generator), located_errors(generator, expected):
         output = generator(example)
     if not isinstance(output, Tensor) or output.ndim != 4:
         shown = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise GccError(f"the generator returns {shown}: expected images, (N, C, H, W)")
+        raise GccError(f"the generator returns {shown}: expected images as one tensor, (N, C, H, W); wrap it in a module that returns them")
     return tuple(output.shape)

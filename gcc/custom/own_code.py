@@ -14,7 +14,7 @@ from torch import nn
 from gcc.artifacts.config import Factory
 from gcc.errors import GccError, first_line
 from gcc.utils.seeds import seeded
-from gcc.utils.weights import read_matching
+from gcc.utils.weights import read_fitting
 
 FORM = "expected MODULE:NAME, a class or function that returns the full generator without arguments, such as my_package.models:Generator"
 
@@ -62,7 +62,7 @@ def generator_at(path: str, weights: Path | None) -> nn.Module:
     """
     network = _made(path, 0)
     if weights is not None:
-        network.load_state_dict(read_matching(weights, network.state_dict(), path))
+        network.load_state_dict(read_fitting(weights, network.state_dict(), path))
     return network
 
 

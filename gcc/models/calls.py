@@ -170,11 +170,12 @@ def _location(error: Exception, network: nn.Module) -> str:
             layer, inside = paths[id(first)], True
         if inside and not is_from_torch(file) and not _is_ours(file):
             line = f" in {Path(file).name}:{number} `{linecache.getline(file, number).strip()}`"
-    return f"layer {layer or 'the network itself'!r} ({type(network.get_submodule(layer)).__name__}){line}"
+    place = f"layer {layer!r}" if layer else "the network"
+    return f"{place} ({type(network.get_submodule(layer)).__name__}){line}"
 
 
 def _is_ours(file: str) -> bool:
     """Return whether a file is one that calls networks, as opposed to a network of this package."""
     package = Path(__file__).parents[1]
     callers = [Path(__file__).with_name(name) for name in ("calls.py", "assertions.py", "value_range.py")]
-    return Path(file) in callers or any(package / room in Path(file).parents for room in ("pruning", "deploy"))
+    return Path(file) in callers or any(package / room in Path(file).parents for room in ("pruning", "deploy", "custom"))

@@ -19,7 +19,7 @@ from gcc.recipe import changed
 from gcc.registry import ARCHITECTURES, StateDictMapping
 from gcc.training.result import GeneratorReport, TrainedPair
 from gcc.utils.files import set_aside
-from gcc.utils.weights import below_prefix, by_prefix, matching, read_state_dicts
+from gcc.utils.weights import below_prefix, matching, state_dicts_by_level
 
 FILES = (CONFIG, WEIGHTS, CARD)
 
@@ -111,10 +111,7 @@ def _find(
     Raises:
         ArtifactError: there is none at the key, none of the family, or several.
     """
-    whole = read_state_dicts(file)
-    parts = {f"{name}.{prefix}".lstrip("."): group for name, tensors in whole.items() for prefix, group in by_prefix(tensors).items()}
-    # Parts of a state dict count only if no whole one fits: a checkpoint may join the state dicts of several networks.
-    levels: list[dict[str, dict[str, Tensor]]] = [whole, parts]
+    whole, parts = levels = state_dicts_by_level(file)
     if key:
         known = {**parts, **whole}
         joined = {f"{name}.{tensor}".lstrip("."): value for name, tensors in whole.items() for tensor, value in tensors.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain
 
@@ -162,10 +163,13 @@ def _alpha_warning(context: RunContext, rate: float) -> Iterator[str]:
     recipe, distance = context.recipe, alpha_range(context, rate)
     if recipe.discriminator == "selective" and distance < 1 - recipe.tau:
         sufficient = sufficient_alpha_rate(context)
+        enough = math.ceil((1 - recipe.tau) / rate)
+        # Later, the rate falls.
+        longer = f"give at least {enough} `steps`" if enough <= recipe.alpha_decay_epochs * context.loader.steps else "train longer"
         yield (
-            f"retention factors start at 1 and can fall by {distance:.2g} in this run, not below tau = {recipe.tau}: no channel of the "
-            "student's discriminator will switch off; train longer"
-            + ("" if sufficient > MAX_RATE else f", or give `lr_alpha={sufficient:.2g}`")
+            "the run is too short for selective activation: no channel of the student's discriminator will switch off, because retention "
+            f"factors start at 1, can fall by {distance:.2g} and must fall below tau = {recipe.tau}; {longer}"
+            + ("" if sufficient > MAX_RATE else f", or `lr_alpha={sufficient:.2g}`")
         )
 
 

@@ -139,6 +139,42 @@ def read_state_dicts(path: Path) -> dict[str, dict[str, Tensor]]:
     return state_dicts
 
 
+def state_dicts_by_level(path: Path) -> list[dict[str, dict[str, Tensor]]]:
+    """Return the state_dicts of a file by key: those that `read_state_dicts` returns, then their parts by the first part of the names.
+
+    Parts count only if no whole one fits: a checkpoint may join the state_dicts of several networks.
+
+    Raises:
+        ArtifactError: as for `read_state_dicts`.
+    """
+    whole = read_state_dicts(path)
+    parts = {f"{name}.{prefix}".lstrip("."): group for name, tensors in whole.items() for prefix, group in by_prefix(tensors).items()}
+    return [whole, parts]
+
+
+def read_fitting(path: Path, expected: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
+    """Return the tensors of the only state_dict in a file that has all names of a network, if they are those of the network.
+
+    Args:
+        path: the file.
+        expected: the network's state_dict.
+        what: the network in messages.
+
+    Raises:
+        ArtifactError: the file cannot be read, or contains another network, or several that fit.
+    """
+    names = {name for name in expected if name.rpartition(".")[2] != COUNTER}
+    for level in state_dicts_by_level(path):
+        fitting = {key: tensors for key, tensors in level.items() if tensors.keys() >= names}
+        if len(fitting) > 1:
+            raise ArtifactError(
+                f"{path} contains several state_dicts of {what}, {abridged(fitting)}: save the one to read in a file of its own"
+            )
+        for tensors in fitting.values():
+            return matching(path, tensors, expected, what)
+    return matching(path, read_tensors(path), expected, what)
+
+
 def by_prefix(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     """Return tensors in groups by the first part of their names, which they lose, as a state_dict of several networks has them.
 
@@ -300,6 +336,8 @@ def matching(
             differences += [f"{theirs} is {difference}" for difference in _difference(tensors[theirs], tensor)]
         elif leaf != COUNTER:
             differences.append(f"{theirs} is missing, expected {tuple(tensor.shape)}")
+    if not matches and expected:
+        raise ArtifactError(f"{source} does not fit {what}: expected {abridged(expected)}, but its tensors are {abridged(tensors)}")
     differences += [f"{theirs} matches no parameter" for theirs in tensors if theirs not in used]
     if differences:
         raise ArtifactError(f"{source} does not fit {what}: {abridged(differences, separator='; ')}")

@@ -20,11 +20,18 @@ def test_a_short_run_warns_that_no_channel_can_close_and_says_the_value_that_wou
     # 400 epochs of two steps, in which a factor must fall from 1 to tau = 0.5; the value lets it fall twelve times as far.
     length = {"epochs": 400, "alpha_decay_epochs": 400}
     warning = compressor(**length, lr_alpha=1e-5).plan()["warning"]
-    assert "can fall by 0.008 in this run" in warning and warning.endswith("train longer, or give `lr_alpha=0.0075`")
+    assert "can fall by 0.008 and must" in warning and warning.endswith("; train longer, or `lr_alpha=0.0075`")
     assert "warning" not in compressor(**length, lr_alpha=0.0075).plan()
     # In two epochs, no reasonable value would do.
     warning = compressor(epochs=2, lr_alpha=1e-5).plan()["warning"]
-    assert "can fall by 4e-05 in this run" in warning and warning.endswith("train longer")
+    assert "can fall by 4e-05 and must" in warning and warning.endswith("; train longer")
+
+
+def test_the_number_of_steps_that_a_short_run_is_told_suffices():
+    warning = compressor(epochs=2, lr_alpha=0.01, alpha_decay_epochs=100).plan()["warning"]
+    assert warning.endswith("; give at least 50 `steps`")
+    assert "warning" not in compressor(epochs=25, lr_alpha=0.01, alpha_decay_epochs=100).plan()
+    assert "warning" in compressor(epochs=24, lr_alpha=0.01, alpha_decay_epochs=100).plan()
 
 
 def rate_of_alpha(**settings):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from gcc.errors import ArtifactError
-from gcc.utils.weights import below_prefix, matching, read_matching, read_state_dicts, read_tensors
+from gcc.utils.weights import below_prefix, matching, read_fitting, read_matching, read_state_dicts, read_tensors
 
 
 class Evil:
@@ -176,7 +176,8 @@ def test_a_file_fills_a_network_or_its_differences_are_named(tmp_path):
         "0.bias is torch.int64, expected torch.float32": state | {"0.bias": torch.zeros(4, dtype=torch.int64)},
         "0.bias is not finite": state | {"0.bias": torch.full((4,), torch.inf)},
         "fc.weight matches no parameter; g matches no parameter": state | {"fc.weight": torch.zeros(1), "g": torch.zeros(1)},
-        "1.weight is missing, expected (4,); 1.bias is missing, expected (4,); and 3 more": {"g": torch.zeros(1)},
+        "0.bias is missing, expected (4,); 1.weight is missing, expected (4,); ": {"0.weight": state["0.weight"]},
+        "expected 0.weight, 0.bias, 1.weight, 1.bias, and 3 more, but its tensors are g": {"g": torch.zeros(1)},
     }
     for reason, content in wrong.items():
         torch.save(content, file)
@@ -184,6 +185,24 @@ def test_a_file_fills_a_network_or_its_differences_are_named(tmp_path):
             read_matching(file, state, "a toy")
     torch.save(old | {"fc.weight": torch.zeros(1)}, file)
     assert read_matching(file, state, "a toy", ("fc.",)).keys() == old.keys()
+
+
+@pytest.mark.parametrize("key", ["", "generator", "gan.generator"])
+def test_the_only_state_dict_that_fits_is_found_below_other_names(key, tmp_path):
+    network, file = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.BatchNorm2d(4)), tmp_path / "a.pth"
+    state = network.state_dict()
+    name, _, prefix = key.rpartition(".")
+    of_parts = {f"{prefix}.{leaf}".lstrip("."): tensor for leaf, tensor in state.items()} | ({"D.weight": torch.ones(1)} if key else {})
+    torch.save({name: of_parts, "step": 3} if name else of_parts, file)
+    found = read_fitting(file, state, "a toy")
+    assert found.keys() == state.keys() and all(torch.equal(found[leaf], state[leaf]) for leaf in state)
+
+
+def test_of_several_state_dicts_that_fit_none_is_chosen(tmp_path):
+    state, file = torch.nn.Conv2d(3, 4, 1).state_dict(), tmp_path / "a.pth"
+    torch.save({f"{name}.{leaf}": tensor for name in ("G", "G_ema") for leaf, tensor in state.items()}, file)
+    with pytest.raises(ArtifactError, match="contains several state_dicts of a toy, G, G_ema: save the one to read"):
+        read_fitting(file, state, "a toy")
 
 
 def test_tensors_match_by_the_paths_of_their_modules():

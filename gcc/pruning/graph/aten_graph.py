@@ -265,7 +265,8 @@ def owner(node: fx.Node) -> tuple[str, str]:
 def describe_call(node: fx.Node) -> str:
     """Describe a call for a message: its layer, its operator and the line of the module's code."""
     path, kind = owner(node)
-    return f"layer {path or 'the network itself'!r} ({kind}), {operator_name(node)}{line_of_code(node)}"
+    place = f"layer {path!r}" if path else "the network"
+    return f"{place} ({kind}), {operator_name(node)}{line_of_code(node)}"
 
 
 def line_of_code(node: fx.Node) -> str:
