@@ -25,11 +25,14 @@ FAMILIES: Mapping[str, Mapping[str, Any]] = {
     "srgan": {"pretrain_epochs": 0},
 }
 """Recipe fields that differ from the published ones, by family."""
+PLUGIN_FAMILIES: Mapping[str, Mapping[str, Any]] = {"real-esrgan": {"pretrain_epochs": 0, "budget": "21.5%"}}
+"""The same for families of plugins, which may not be installed."""
 LAYOUTS: Mapping[str, tuple[tuple[int, int], tuple[str, ...], tuple[str, ...]]] = {
     "pix2pix": ((256, 512), ("train",), ("test",)),
     "cyclegan": ((286, 286), ("trainA", "trainB"), ("testA", "testB")),
     "sagan": ((218, 178), (".",), ()),
     "srgan": ((400, 400), ("train",), ("test/Set5",)),
+    "real-esrgan": ((400, 400), ("train",), ("test/Set5",)),
 }
 """Height and width of the images, the training folders, and the folders that get one held-out image each."""
 BATCHES = 3
@@ -63,8 +66,8 @@ def write_vgg19(folder: Path) -> Path:
 
 def compressor(arch: str, folder: Path, *, recipe: Mapping[str, Any] = MappingProxyType({}), **arguments: Any) -> Compressor:
     """Return a run of a family at its published sizes, changed by `recipe`, on images that are written to `folder`."""
-    fields = {**FAMILIES[arch], "epochs": 10, "evaluators": "", **recipe}
-    weights = {"weights": {"vgg19": write_vgg19(folder)}} if arch == "srgan" else {}
+    fields = {**FAMILIES, **PLUGIN_FAMILIES}[arch] | {"epochs": 10, "evaluators": "", **recipe}
+    weights = {"weights": {"vgg19": write_vgg19(folder)}} if arch in ("srgan", "real-esrgan") else {}
     return Compressor(Teacher.create(arch), write_images(arch, folder, fields), **weights, **fields, **arguments)
 
 

@@ -5,6 +5,7 @@
 
 No part needs a network. Each runs in its own process with a time limit and appends its results to the file at once, so that a part that
 fails or hangs costs only itself. A second call goes on with the parts that are not done. `--device cpu --scale tiny` rehearses on a CPU.
+With the plugin gcc-esrgan installed, Real-ESRGAN x4plus has parts, too.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from full_size import FAMILIES, compressor, machine, write_images
+from full_size import FAMILIES, PLUGIN_FAMILIES, compressor, machine, write_images
 from torch import Tensor, nn
 
 from gcc import Compressor, Teacher
 from gcc.models.modules import Widths
+from gcc.registry import ARCHITECTURES
 from gcc.training.checkpoint import Checkpoints
 from gcc.training.context import Stream
 from gcc.training.loss_tree import leaves
@@ -39,6 +41,7 @@ TINY: Mapping[str, Mapping[str, Any]] = {
     "cyclegan": {"size": 32, "ngf": 8, "ndf": 8, "prune_width": 8, "n_blocks": 2, "batch_size": 4, "budget": "40%", "pool_size": 6},
     "sagan": {"size": 32, "ngf": 8, "ndf": 8, "prune_width": 8, "batch_size": 4, "budget": "60%"},
     "srgan": {"size": 32, "ngf": 8, "ndf": 8, "prune_width": 8, "batch_size": 4, "budget": "40%", "pretrain_epochs": 0},
+    "real-esrgan": {"size": 32, "ngf": 8, "ndf": 8, "prune_width": 8, "batch_size": 4, "blocks": 2, "budget": "40%", "pretrain_epochs": 0},
 }
 """Small recipes, on the families' demo data."""
 MODES: Mapping[str, Mapping[str, Any]] = {
@@ -388,13 +391,14 @@ sys.exit(main())
     record(check="two processes", seconds=time.perf_counter() - start, ok=process.returncode == 0, text=text)
 
 
+INSTALLED = [*FAMILIES, *PLUGIN_FAMILIES.keys() & set(ARCHITECTURES.names())]
 PARTS: Mapping[str, tuple[Callable[..., None], int]] = {
-    **{f"tiny/{arch}": (tiny, 150) for arch in FAMILIES},
-    **{f"published/{arch}": (published, 240) for arch in FAMILIES},
+    **{f"tiny/{arch}": (tiny, 150) for arch in INSTALLED},
+    **{f"published/{arch}": (published, 240) for arch in INSTALLED},
     "loading": (loading, 60),
     "tools": (tools, 200),
     "ranks": (ranks, 90),
-    **{f"compiled/{arch}": (compiled, 400) for arch in FAMILIES},
+    **{f"compiled/{arch}": (compiled, 400) for arch in INSTALLED},
 }
 """The parts in their order, each with its time limit in seconds."""
 
