@@ -522,7 +522,7 @@ precision_option = click.option(
     type=click.Choice(["fp32", "fp16", "int8"]),
     default="fp32",
     show_default=True,
-    help="Precision of weights and activations; fp16 for onnx, openvino, ncnn and coreml, int8 for onnx and litert.",
+    help="Precision of weights and activations; fp16 for onnx, openvino, ncnn and coreml, int8 for onnx, openvino and litert.",
 )
 calibration_option = click.option(
     "--calibration", metavar="DIR", type=PATH, help="Images to measure on  [default: the run's data, or noise]"

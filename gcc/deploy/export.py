@@ -152,7 +152,7 @@ def export(
         format: `onnx`, or the name of another runtime: `torchscript`, `pt2` (torch.export), `safetensors` (the folded weights by module
             name), `openvino`, `ncnn`, `litert`, `coreml`, or that of a plugin. `litert` and `coreml` accept one size of images, `ncnn`
             one sample at a time; the others accept all inputs that the generator accepts.
-        precision: precision of weights and features: `fp16` for ONNX, OpenVINO, ncnn and Core ML, `int8` for ONNX and LiteRT.
+        precision: precision of weights and features: `fp16` for ONNX, OpenVINO, ncnn and Core ML, `int8` for ONNX, OpenVINO and LiteRT.
         size: size of images, a width and a height or one number for both, for formats that accept one size, and for timings; None means the
             size that costs refer to.
         calibration: folder of input images, which keep their sizes unless the file accepts one size. Every second image is used to
@@ -208,7 +208,8 @@ def export(
                 exported = files_of.write(target, precision)
             elif isinstance(runtime, QuantizingRuntime) and precision == "int8" and samples:
                 measure = None if meter is None else partial(files_of.loss, meter)
-                in_float32 = quantize_within(runtime, exact, target, samples, measure, max_loss, report)
+                source = runtime.int8_source(exact, files_of.network, inputs, files_of.metadata)
+                in_float32 = quantize_within(runtime, source, target, samples, measure, max_loss, report)
                 exported = runtime.read(target, files_of.network)
             if precision != "fp32":
                 comparison = _compare(network, exported, inputs)

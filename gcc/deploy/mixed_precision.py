@@ -28,7 +28,7 @@ def quantize_within(
 
     Args:
         runtime: the program.
-        exact: the first file in float32.
+        exact: the file in float32 that the runtime quantises.
         path: the first file to write.
         samples: inputs that the ranges are measured on.
         measure: returns the loss of a file; None if the program does not run on this system.

@@ -36,6 +36,13 @@ def layers_of(path: Path) -> list[str]:
     return [node.name for node in onnx.load(str(path)).graph.node if node.op_type in LAYERS]
 
 
+def metadata_of(path: Path) -> dict[str, str]:
+    """Return the metadata of an ONNX file."""
+    with needed(FEATURE, "onnx", "export"):
+        import onnx
+    return {entry.key: entry.value for entry in onnx.load(str(path)).metadata_props}
+
+
 def to_int8(source: Path, target: Path, samples: Iterable[Tensor], keep: Sequence[str]) -> None:
     """Write the ONNX file `source` with its layers in int8 (static quantisation, one scale per output channel of a weight).
 

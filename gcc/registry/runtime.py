@@ -154,16 +154,27 @@ class Runtime(abc.ABC):
 class QuantizingRuntime(Runtime):
     """A runtime whose files may also be in int8; its `precisions` has `int8`."""
 
+    def int8_source(self, exact: Path, network: nn.Module, inputs: Inputs, metadata: Mapping[str, str]) -> Path:
+        """Return the file in float32 that `layers` and `quantize` read: the first one of this runtime, or another one written beside it.
+
+        Args:
+            exact: the first file in float32.
+            network: the generator that it contains.
+            inputs: what it accepts.
+            metadata: texts for the file.
+        """
+        return exact
+
     @abc.abstractmethod
     def layers(self, exact: Path) -> list[str]:
-        """Return the names of the layers that `quantize` can keep in float32; `exact` is the first file in float32."""
+        """Return the names of the layers that `quantize` can keep in float32, of a file that `int8_source` returned."""
 
     @abc.abstractmethod
     def quantize(self, exact: Path, path: Path, samples: Iterable[Tensor], keep: Sequence[str]) -> None:
         """Write the files of a generator in int8.
 
         Args:
-            exact: the first file in float32.
+            exact: the file that `int8_source` returned.
             path: the first file to write.
             samples: inputs (1, ...) that the ranges of features are measured on.
             keep: names of layers that stay in float32.

@@ -130,6 +130,27 @@ def test_lower_precision_costs_some_quality(saved, tmp_path, precision, least, s
 
 
 @pytest.mark.slow
+def test_openvino_computes_in_int8_what_onnx_runtime_has_quantised(saved, tmp_path):
+    for name in ("onnx", "openvino"):
+        runtime(name)
+    images = tmp_path / "images"
+    images.mkdir()
+    for number in range(6):
+        Image.effect_noise((40, 40), 60).convert("RGB").save(images / f"{number}.png")
+    options = {"precision": "int8", "calibration": images}
+    exact = export(saved / "cyclegan", tmp_path / "exact.xml", format="openvino")
+    reference = export(saved / "cyclegan", tmp_path / "int8.onnx", **options)
+    written = export(saved / "cyclegan", tmp_path / "int8.xml", format="openvino", **options)
+    assert {file.name for file in written.files} == {"int8.xml", "int8.bin"}
+    assert written.files[1].stat().st_size < 0.45 * exact.files[1].stat().st_size
+    assert metadata_of(written.path, "openvino") == metadata_of(exact.path, "openvino")
+    assert written.loss.psnr == pytest.approx(reference.loss.psnr, abs=3) and written.loss.psnr < 60
+    kept = export(saved / "cyclegan", tmp_path / "kept.xml", format="openvino", max_loss=written.loss.drop / 2, **options)
+    assert kept.loss.drop <= written.loss.drop / 2 and kept.in_float32
+    assert infer(written.guides[1], images / "0.png", "fake.png").returncode == 0
+
+
+@pytest.mark.slow
 def test_layers_stay_in_float32_until_the_loss_is_small_enough(saved, tmp_path):
     runtime("onnx")
     images = tmp_path / "images"

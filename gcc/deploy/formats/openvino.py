@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from gcc.deploy.formats.graph import CallableModule, decomposed_graph, ignore_torch_deprecations
-from gcc.registry.runtime import Inputs, Precision, Runtime
+from gcc.deploy.formats.onnx import ONNX
+from gcc.deploy.quantize import layers_of, metadata_of, to_int8
+from gcc.registry.runtime import Inputs, Precision, QuantizingRuntime
 from gcc.utils.optional import needed
+
+if TYPE_CHECKING:
+    import openvino
 
 EXTRA = "OpenVINO", "openvino", "openvino"
 
 
-class OpenVINO(Runtime):
-    """Two files, of the graph and of the weights, with the input `input` and the output `output`."""
+class OpenVINO(QuantizingRuntime):
+    """Two files, of the graph and of the weights, with the input `input` and the output `output`.
+
+    In int8, they are those of an ONNX file that ONNX Runtime has quantised.
+    """
 
     title = "OpenVINO"
     suffixes = (".xml", ".bin")
     names = "input", "output"
     package = "openvino"
     imports = "import openvino"
-    precisions = ("fp32", "fp16")
+    precisions = ("fp32", "fp16", "int8")
     script = """\
 compiled = openvino.Core().compile_model(FILE, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
@@ -46,9 +56,23 @@ return run"""
         model.reshape({model.inputs[0]: [1 if inputs.one_sample else -1, *fixed]})
         for ports, name in ((model.inputs, "input"), (model.outputs, "output")):
             ports[0].get_tensor().set_names({name})
-        for key, text in metadata.items():
-            model.set_rt_info(text, ["gcc", key])
-        openvino.save_model(model, path, compress_to_fp16=precision == "fp16")
+        _save(model, path, metadata, precision)
+
+    def int8_source(self, exact: Path, network: nn.Module, inputs: Inputs, metadata: Mapping[str, str]) -> Path:
+        source = exact.with_suffix(".onnx")
+        ONNX().write(network, inputs, source, metadata)
+        return source
+
+    def layers(self, exact: Path) -> list[str]:
+        return layers_of(exact)
+
+    def quantize(self, exact: Path, path: Path, samples: Iterable[Tensor], keep: Sequence[str]) -> None:
+        with needed(*EXTRA):
+            import openvino
+        with TemporaryDirectory() as folder:
+            lower = Path(folder) / "int8.onnx"
+            to_int8(exact, lower, samples, keep)
+            _save(openvino.convert_model(lower), path, metadata_of(exact), "int8")
 
     def read(self, path: Path, network: nn.Module) -> nn.Module:
         with needed(*EXTRA):
@@ -61,3 +85,11 @@ return run"""
             return torch.from_numpy(compiled(inputs.numpy())[0])
 
         return CallableModule(run)
+
+
+def _save(model: openvino.Model, path: Path, metadata: Mapping[str, str], precision: Precision) -> None:
+    import openvino
+
+    for key, text in metadata.items():
+        model.set_rt_info(text, ["gcc", key])
+    openvino.save_model(model, path, compress_to_fp16=precision == "fp16")
