@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import gc
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -176,8 +175,6 @@ class RunGroup(abc.ABC, Generic[Measured]):
             if _is_finished(folder, run):
                 continue
             yield title
-            # The run before this one is part of reference cycles, which would hold its networks on the device.
-            gc.collect()
             self._train(run, folder, console)
 
     def _train(self, run: TrainingLoop, folder: Path, console: Console) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
@@ -233,7 +234,8 @@ class CollapsePolicy:
     def __init__(self, context: RunContext, pairs: Mapping[str, GANPair], trained: Stateful) -> None:
         self.context = context
         self.pairs = pairs
-        self.trained = trained
+        # The loop owns the policy: a reference back would keep a finished run in memory.
+        self.trained = weakref.proxy(trained)
         self.rolled_back = False
         self.last_good_epoch = 0
         self.detector = CollapseDetector(context.recipe, len(context.architecture.discriminators))

@@ -206,7 +206,8 @@ class RunContext:
     @cached_property
     def evaluators(self) -> EvaluatorCollection:
         """The evaluators that the recipe names."""
-        context = EvalContext(self.weights, self.device, lambda: self.data.train, self.data.store)
+        data = self.data
+        context = EvalContext(self.weights, self.device, lambda: data.train, data.store)
         return EvaluatorCollection(split_names(self.recipe.evaluators), context, paired=self.architecture.paired)
 
     @cached_property

@@ -159,6 +159,15 @@ def test_a_skipped_image_is_never_read(tmp_path):
     assert compressor.run().grid
 
 
+class Epochs:
+    """A state that is the number of an epoch."""
+
+    epoch = 0
+
+    def state_dict(self):
+        return {"epoch": self.epoch}
+
+
 def test_ranks_that_see_different_signs_roll_back_to_the_same_epoch():
     sent = []
 
@@ -170,18 +179,17 @@ def test_ranks_that_see_different_signs_roll_back_to_the_same_epoch():
             config=SimpleNamespace(on_collapse="rollback", on_nan="stop"),
             ranks=SimpleNamespace(broadcast_object=broadcast),
         )
-        trained = SimpleNamespace(epoch=0)
-        trained.state_dict = lambda: {"epoch": trained.epoch}
         policy = CollapsePolicy(context, {"student": SimpleNamespace(trains=True)}, trained)
         values = iter(diversities)
         policy._diversity = lambda pair: Diversity(next(values), 0.4)
         return policy
 
+    trained = Epochs()
     main = policy_of(lambda value: sent.append(value) or value, [0.8, 0.101])
     other = policy_of(lambda value: sent.pop(0), [0.8, 0.099])
     for epoch in (1, 2):
+        trained.epoch = epoch
         for policy in (main, other):
-            policy.trained.epoch = epoch
             policy.after_epoch(epoch, (0, []))
     assert not other.detector.is_calm
     assert main.state_dict()["last_good_state"] == other.state_dict()["last_good_state"] == {"epoch": 2}

@@ -1,5 +1,8 @@
 """What a run refuses before it trains."""
 
+import gc
+import weakref
+
 import pytest
 
 from gcc import Compressor, Teacher
@@ -38,6 +41,22 @@ def test_a_run_trains_once():
     run.run()
     with pytest.raises(GccError, match="this Trainer has trained already: make a new one to train again"):
         run.run()
+
+
+def test_a_run_that_nothing_refers_to_is_freed_at_once():
+    def traces():
+        run = Compressor(Teacher.create("pix2pix"), **TINY["pix2pix"] | {"evaluators": "l1"})
+        result = run.run()
+        return [weakref.ref(one) for one in (run, run.context, run.student, run.student.generators["G"], run.teacher, result)]
+
+    # What the first run imports keeps its frames.
+    traces()
+    gc.collect()
+    gc.disable()
+    try:
+        assert [trace() for trace in traces()] == [None] * 6
+    finally:
+        gc.enable()
 
 
 def test_a_teacher_that_stays_as_it_is_is_not_trained(tmp_path):
