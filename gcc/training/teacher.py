@@ -286,7 +286,8 @@ class Teacher:
         has_other_size = changed(recipe, settings).size != recipe.size
         fixed = self.networks.fixed_at_another_size() if has_other_size else {}
         recipe = changed(recipe, {**fixed, **_implied(recipe, settings), **settings})
-        if settings.keys() & {"budget", "ngf"} and "prune_width" not in settings:
+        # An imported teacher may be narrower than the width that its recipe prunes.
+        if (settings.keys() & {"budget", "ngf"} or recipe.prune_width > recipe.ngf) and "prune_width" not in settings:
             recipe = changed(recipe, {"prune_width": width_for_budget(self.family(recipe))})
         return self.family(recipe)
 

@@ -296,6 +296,14 @@ def test_a_discriminator_that_does_not_fit_is_refused(network, message, tmp_path
     assert not (tmp_path / "out").exists()
 
 
+def test_a_narrow_teacher_is_pruned_from_no_larger_width_than_its_own(tmp_path):
+    saved(unet(5, 4), tmp_path / "G.pth")
+    imported("pix2pix", tmp_path / "G.pth", tmp_path / "teacher")
+    recipe = Teacher.load(tmp_path / "teacher").architecture({}).recipe
+    assert recipe.ngf == 4 and recipe.prune_width <= 4 and recipe.budget == "16.52%"
+    assert Teacher.load(tmp_path / "teacher").architecture({"prune_width": 8}).recipe.prune_width == 8
+
+
 FROZEN = TINY["pix2pix"] | {"train_teacher": False, "epochs": 1}
 """A run with a frozen teacher of the tiny width."""
 
