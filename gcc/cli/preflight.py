@@ -29,6 +29,7 @@ from gcc.training.precision import ExecutionConfig
 from gcc.training.teacher import Teacher
 from gcc.utils.device import choose_device
 from gcc.utils.memory import free_memory
+from gcc.utils.units import counted
 
 DRIVER = "nvidia-smi"
 """The program that every GPU driver of NVIDIA includes."""
@@ -140,7 +141,7 @@ def samples(context: RunContext, skip_bad: bool) -> Finding:
         return Finding("data", "ok", text)
     reasons = f"cannot be used: {listed(bad)}"
     if not skip_bad:
-        return Finding("data", "error", f"{len(bad)} samples {reasons}: repair them, or leave them out with --skip-bad")
+        return Finding("data", "error", f"{counted(len(bad), 'sample')} {reasons}: repair them, or leave them out with --skip-bad")
     return Finding("data", "warning", f"{text}; {len(bad)} are left out, which {reasons}")
 
 
