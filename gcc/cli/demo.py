@@ -16,7 +16,11 @@ from gcc.cli.options import PATH, calibration_option, generator_option, max_loss
 @click.argument("student", type=PATH)
 @click.option("--out", metavar="DIR", type=PATH, required=True, help="Folder of the web site; it must be new or empty.")
 @click.option(
-    "--ort-web", metavar="DIR", type=PATH, required=True, help="The unpacked npm package: npm pack onnxruntime-web@1.30.0; tar xf *.tgz"
+    "--ort-web",
+    metavar="DIR",
+    type=PATH,
+    default=Path("package"),
+    help="The unpacked npm package: npm pack onnxruntime-web@1.30.0; tar xf *.tgz  [default: package]",
 )
 @precision_option
 @calibration_option

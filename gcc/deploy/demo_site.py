@@ -19,7 +19,7 @@ from gcc.deploy.translate import TILE
 from gcc.errors import GccError
 from gcc.registry import RUNTIMES
 from gcc.registry.runtime import Precision
-from gcc.utils.files import explained, require_empty, write_text
+from gcc.utils.files import FOLDER_MODE, explained, require_empty, write_text
 from gcc.utils.templates import render
 
 ORT = "1.30.0"
@@ -98,7 +98,7 @@ def write_demo_site(
                 shutil.copyfile(ort_web / "dist" / name, fresh / "ort" / name)
             if out.exists():
                 out.rmdir()
-            fresh.chmod(0o755)
+            fresh.chmod(FOLDER_MODE)
             fresh.rename(out)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)

@@ -141,6 +141,8 @@ def test_the_page_shows_what_translate_writes(ort_web, tmp_path, arch, size, not
     write(arch, tmp_path / "student", **({"cost_size": 32} if arch == "srgan" else {}))
     site = tmp_path / "site"
     command = ["demo", str(tmp_path / "student"), "--out", str(site), "--ort-web", str(ort_web)]
+    lacking = CliRunner().invoke(main, command[:-2])
+    assert "package does not hold the npm package onnxruntime-web: get it with `npm pack onnxruntime-web@" in lacking.stderr
     assert CliRunner().invoke(main, command, catch_exceptions=False).exit_code == 0
     Image.effect_noise(size, 90).convert("RGB").save(site / "photo.png")
     result, console = visit(site, "image=photo.png", tmp_path / "profile")
