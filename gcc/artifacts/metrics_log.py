@@ -43,7 +43,7 @@ def numbers(scalars: Mapping[str, Tensor]) -> dict[str, float]:
     """Return the values of scalars on one device, by name, with one transfer from the device."""
     if not scalars:
         return {}
-    return dict(zip(scalars, torch.stack([scalar.float() for scalar in scalars.values()]).tolist(), strict=True))
+    return dict(zip(scalars, torch.stack([scalar.float().reshape(()) for scalar in scalars.values()]).tolist(), strict=True))
 
 
 class Window:

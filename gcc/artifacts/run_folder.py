@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from gcc.artifacts.hub import is_address
 from gcc.errors import OutputError, RunError, abridged
-from gcc.utils.files import explained, require_room, set_aside, write_text
+from gcc.utils.files import FolderLock, explained, require_room, set_aside, write_text
 
 RECIPE_FILE = "recipe.toml"
 """The file that marks a folder as a run's folder (`COMMAND_FILE` is written earlier and marks it too)."""
@@ -59,7 +59,7 @@ def require_free(out: Path, *, force: bool, inputs: Iterable[Path]) -> None:
         raise OutputError(f"{out} is a file: expected a folder, which need not exist yet")
     with explained(out):
         existing = _existing_files(out)
-    if existing and not any((out / mark).exists() for mark in (RECIPE_FILE, COMMAND_FILE)):
+    if existing and not is_run(out):
         raise OutputError(f"{out} contains {', '.join(existing)} and no {RECIPE_FILE}, so it is not a run's folder: choose another `out`")
     if existing and not force:
         command = _saved_text(out, "command") if has_stopped(out) else ""
@@ -90,6 +90,29 @@ def claim(out: Path, *, needs: int) -> Path | None:
     require_room(out, needs=needs)
     # The marking files go last: if this is interrupted, the rest is still recognised as a run's.
     return set_aside(out, reversed(_existing_files(out)))
+
+
+def is_run(out: Path) -> bool:
+    """Return whether a folder contains a run, whose files have these names; those of other folders may have them by chance."""
+    return any((out / mark).exists() for mark in (RECIPE_FILE, COMMAND_FILE))
+
+
+def set_run_aside(out: Path) -> Path | None:
+    """Move a run that a folder contains into a new folder inside it, and return that; None if it contains no run.
+
+    Raises:
+        RunError: another process trains there.
+        OutputError: a file cannot be moved.
+    """
+    if not is_run(out):
+        return None
+    lock = FolderLock(out)
+    if not lock.acquire():
+        raise RunError(f"another process trains in {out}: wait until it ends, or stop it")
+    try:
+        return set_aside(out, reversed(_existing_files(out)))
+    finally:
+        lock.release()
 
 
 def is_finished(out: Path) -> bool:

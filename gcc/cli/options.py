@@ -77,7 +77,7 @@ TRAINING_FIELDS: Mapping[str, Mapping[str, Any]] = {
     "epochs": {
         "type": int,
         "metavar": "N",
-        "help": "Number of epochs; in `gcc compress`, teacher and student train together for so many, after a search of a tenth as many.",
+        "help": "Number of epochs; in `gcc compress`, teacher and student train together for this many, after a search of a tenth as many.",
     },
     "steps": {"type": int, "metavar": "N", "help": "Number of training steps instead of epochs; the run ends after exactly so many."},
     "batch_size": {"type": int, "metavar": "N", "help": "Samples per batch."},
@@ -422,7 +422,9 @@ def teacher_and_settings(options: Mapping[str, Any]) -> tuple[Teacher, dict[str,
     if is_own:
         return _own_teacher(options, settings), settings
     if unused := [flag(name) for name in ("example", "value_range") if options.get(name)]:
-        raise GccError(f"{' and '.join(unused)} describe a generator in your own code, which --generator names: leave them out")
+        raise GccError(
+            f"{' and '.join(unused)}: only for a generator in your own code; leave it out, or name the code with --generator MODULE:NAME"
+        )
     if saved:
         if arch not in (None, saved.arch):
             raise GccError(f"--teacher {options['teacher']} is a {saved.arch}, but the architecture is {arch}: leave out --arch")
@@ -445,14 +447,14 @@ def _own_teacher(options: Mapping[str, Any], settings: Mapping[str, Any]) -> Tea
     if arch is not None and not (code or task):
         raise GccError(
             f"{file} contains weights alone: make a teacher of them with `gcc import --arch {arch} {file} TEACHER`, and give --teacher "
-            f"TEACHER; for other code than {arch}'s, give --generator MODULE:NAME and --task NAME instead of --arch"
+            f"TEACHER; if they belong to other code than {arch}'s, give --generator MODULE:NAME and --task NAME instead of --arch"
         )
     if arch is not None:
         raise GccError(f"--arch {arch} is an architecture of its own: leave it out, or leave out --generator and --task")
     fields = {name: value for name, value in settings.items() if name != "discriminator"}
     if code is None:
         if unused := [flag(name) for name in ("example", "value_range") if options.get(name)]:
-            raise GccError(f"{' and '.join(unused)} describe a generator in your own code: give it with --generator MODULE:NAME")
+            raise GccError(f"{' and '.join(unused)}: only for a generator in your own code; name it with --generator MODULE:NAME")
         if file is None:
             raise GccError(
                 f"--task {task} needs a generator: give its code with --generator MODULE:NAME, or its weights with --teacher FILE"

@@ -156,7 +156,7 @@ class EvaluatorCollection:
         if images.channels != RGB:
             sizes += ", grey repeated as RGB" if evaluator.needs_rgb else f", {counted(images.channels, 'channel')} in place of RGB"
         if not isinstance(evaluator, SetEvaluator):
-            parts = [f"{images.fake:,} image{'' if images.fake == 1 else 's'}", sizes, evaluator.protocol]
+            parts = [f"{images.fake:,} images", sizes, evaluator.protocol]
             if key.evaluator in self.reporting and key.evaluator in real:
                 parts.append(f"the real images reach {self.reporting[key.evaluator].aggregate(real[key.evaluator]):.1f} {evaluator.unit}")
         else:

@@ -90,7 +90,7 @@ class Ablation(RunGroup[Measurements]):
     fields of a preset override the options; variants that then have the same recipe are one.
 
     Args:
-        teacher: of every run. None if the options have `generator` and `task`.
+        teacher: of every run. Leave it out if you give `generator` and `task`.
         out: folder of the runs. Finished runs in it are not repeated, and stopped ones are resumed. None means `runs/ARCH-ablation`.
         presets: names of the variants, such as `["no-global", "gcc"]`. An empty sequence takes all.
         data: folder of the training images. None means the architecture's demo data and demo recipe.

@@ -63,7 +63,7 @@ class RunGroup(abc.ABC, Generic[Measured]):
         config: the options of every run.
 
     Args:
-        teacher: of every run. None if the options have `generator` and `task`.
+        teacher: of every run. Leave it out if you give `generator` and `task`.
         out: folder of the runs. Finished runs in it are not repeated, and stopped ones are resumed. None means `runs/ARCH-NAME`.
         data: folder of the training images. None means the architecture's demo data and demo recipe.
         options: keywords of `Compressor`, with recipe fields.

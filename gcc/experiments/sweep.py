@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
@@ -46,7 +47,7 @@ class Sweep(RunGroup[dict[str, dict[str, Measurements]]]):
     as a `Compressor` with its budget.
 
     Args:
-        teacher: the architecture, its recipe, and pretrained weights if it has any. None if the options have `generator` and `task`.
+        teacher: the architecture, its recipe, and pretrained weights if it has any. Leave it out if you give `generator` and `task`.
         out: folder of the runs. Finished runs in it are not repeated, stopped ones are resumed, and students of earlier calls are compared
             with the new ones. None means `runs/ARCH-sweep`.
         budgets: the students' budgets, such as `["10%", "25%"]`.
@@ -212,14 +213,25 @@ class Sweep(RunGroup[dict[str, dict[str, Measurements]]]):
     def _students(self) -> dict[str, dict[str, Artifact]]:
         return {budget: read(self._folder(budget) / STUDENT) for budget in self._compared}
 
-    @property
+    @cached_property
     def _compared(self) -> list[str]:
-        """The budgets whose students are compared: those of this call, and finished ones of earlier calls that differ in nothing else."""
-        finished = (folder for folder in sorted(self.out.iterdir()) if (folder / STUDENT).is_dir() and is_finished(folder))
-        saved = {folder.name: current_names(read_toml(folder / RECIPE_FILE)) for folder in finished}
-        recipes = {budget: with_new_fields(self.first.recipe, recipe) | {"budget": ""} for budget, recipe in saved.items()}
-        equal = (budget for budget, recipe in recipes.items() if recipe == recipes.get(self.budgets[0]))
-        return list(dict.fromkeys([*self.budgets, *equal]))
+        """The budgets whose students are compared: those of this call, and of earlier ones whose recipes differ in nothing else."""
+        own = self._comparable(self.first.recipe.to_dict() | {"train_teacher": not self.freezes_teacher})
+        finished = [folder for folder in sorted(self.out.glob("*")) if (folder / STUDENT).is_dir() and is_finished(folder)]
+        earlier: list[str] = []
+        for folder in finished:
+            # Files that cannot be read are not of a student to compare.
+            with suppress(GccError):
+                saved = with_new_fields(self.first.recipe, current_names(read_toml(folder / RECIPE_FILE)))
+                if self._comparable(saved) == own and read(folder / STUDENT):
+                    earlier.append(folder.name)
+        return list(dict.fromkeys([*self.budgets, *earlier]))
+
+    def _comparable(self, recipe: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what students must have in common to be compared: all fields but the budget, and the width that follows from it."""
+        return {
+            name: recipe.get(name) for name in self.first.recipe.to_dict() if name not in {"budget", "prune_width"} - self._settings.keys()
+        }
 
     def _read_widths(self) -> dict[str, Any]:
         """Return the content of the file of widths; empty if there is none, or if it is damaged."""

@@ -18,7 +18,7 @@ PATCH = 32
 """Height and width of a patch."""
 EPSILON = 1e-6
 """The least mean distance, for images without content."""
-RESOLUTION = 1e-13
+RESOLUTION = 1e-9
 """Parts whose squared distance is at most this share of their squared lengths are equal: float32 hardly tells them apart."""
 
 

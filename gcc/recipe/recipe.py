@@ -130,7 +130,7 @@ class Recipe(metaclass=_AcceptsOldFields):
     decay_fraction: float = 0.0
     """Share of the epochs, at the end of training, in which the learning rate follows `schedule` (Table I, decay)."""
     schedule: Schedule = "linear"
-    """Learning rate in the n decay epochs: `linear` lowers it to 1 / (n + 1) in the last one; `step` uses a tenth of it."""
+    """Learning rate in the n decay epochs: `linear` lowers it to 1 / (n + 1) of itself in the last one; `step` uses a tenth of it."""
     batch_size: int = 1
     """Samples per batch (Table I)."""
     lr_g: float = 2e-4

@@ -315,7 +315,7 @@ class CollapsePolicy:
         diversities = {role: self._diversity(pair) for role, pair in self.pairs.items() if pair.trains}
         signs, state = self.detector.after_epoch(diversities), self._current_state()
         # The last update of an epoch can break weights that its losses do not see.
-        is_good = self.detector.is_calm and _is_finite(state)
+        is_good = self.detector.is_calm and _is_as_finite(state, self._last_good_state)
         # One rank decides for all, on the signs as on the state to roll back to: on another GPU the last digit may differ.
         signs, is_good = self.context.ranks.broadcast_object((signs, is_good))
         if is_good:
@@ -338,11 +338,18 @@ class CollapsePolicy:
         return min((Diversity.of(sample.fake, sample.real) for sample in samples.values()), key=lambda diversity: diversity.between)
 
 
-def _is_finite(state: Mapping[str, Any]) -> bool:
-    """Return whether every number of a nested state is finite. This synchronises with the device once."""
-    _, tensors = flatten_state(state)
-    largest = [tensor.detach().float().abs().amax() for tensor in tensors.values() if tensor.is_floating_point() and tensor.numel()]
-    return not largest or bool(torch.stack(largest).isfinite().all())
+def _is_as_finite(state: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+    """Return whether no tensor of a nested state has values that are not finite, unless it had some before, as a mask of -inf has.
+
+    This synchronises with the device once.
+    """
+    (_, tensors), (_, earlier) = flatten_state(state), flatten_state(before)
+    broken = [
+        ~tensor.isfinite().all() & earlier[name].isfinite().all()
+        for name, tensor in tensors.items()
+        if name in earlier and tensor.is_floating_point()
+    ]
+    return not broken or not bool(torch.stack(broken).any())
 
 
 def _broken_signs(paths: Sequence[Path]) -> dict[str, str]:

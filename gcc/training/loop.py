@@ -188,7 +188,7 @@ class TrainingLoop(abc.ABC):
         if not self.epoch:
             raise GccError("nothing has been trained yet: call `run()` first")
         if not self._is_over:
-            raise GccError("training is not over: call `run()`, or take all of `steps()`, before `result()`")
+            raise GccError("training is not over: call `run()`, or take `steps()` to its end, before `result()`")
         with self.context.process_settings():
             return measure.build_result(self.trained)
 

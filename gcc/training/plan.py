@@ -163,12 +163,12 @@ def _alpha_warning(context: RunContext, rate: float) -> Iterator[str]:
     recipe, distance = context.recipe, alpha_range(context, rate)
     if recipe.discriminator == "selective" and distance < 1 - recipe.tau:
         sufficient = sufficient_alpha_rate(context)
-        enough = math.ceil((1 - recipe.tau) / rate)
+        enough = math.ceil((1 - recipe.tau) / rate) if rate else math.inf
         # Later, the rate falls.
         longer = f"give at least {enough} `steps`" if enough <= recipe.alpha_decay_epochs * context.loader.steps else "train longer"
         yield (
-            "the run is too short for selective activation: no channel of the student's discriminator will switch off, because retention "
-            f"factors start at 1, can fall by {distance:.2g} and must fall below tau = {recipe.tau}; {longer}"
+            "no channel of the student's discriminator will switch off: retention factors start at 1, can fall by "
+            f"{distance:.2g} and must fall below tau = {recipe.tau}; {longer}"
             + ("" if sufficient > MAX_RATE else f", or `lr_alpha={sufficient:.2g}`")
         )
 

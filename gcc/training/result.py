@@ -17,9 +17,9 @@ from gcc.artifacts.comparison import AS_GIVEN, MISSING, comparison
 from gcc.artifacts.config import CONFIG, ORIGIN, Artifact, Role
 from gcc.artifacts.metrics_log import line_of
 from gcc.artifacts.model import save, save_discriminators
-from gcc.artifacts.run_folder import BEST, LAST, METRICS_FILE, RECIPE_FILE, REPORT_FILE, RUN_FILES
+from gcc.artifacts.run_folder import BEST, LAST, METRICS_FILE, RECIPE_FILE, REPORT_FILE, set_run_aside
 from gcc.deploy.latency import Latency
-from gcc.errors import GccError, OutputWarning
+from gcc.errors import GccError, OutputError, OutputWarning
 from gcc.models.modules import Widths
 from gcc.pruning.budget import LatencyBudget
 from gcc.pruning.cost import Cost, generator_cost
@@ -27,7 +27,7 @@ from gcc.registry import Architecture, MetricKey, registry_of
 from gcc.report.html import report, report_of, require_report_or_new
 from gcc.report.page import ReportPage
 from gcc.report.run_record import HELD_OUT, Grid, RunRecord, phases_of
-from gcc.utils.files import explained, replacing, require_empty, set_aside, write_text
+from gcc.utils.files import explained, replacing, require_empty, write_text
 from gcc.utils.notebook import html_table
 from gcc.utils.renamed import RenamedAttributes, warn_user
 
@@ -301,7 +301,8 @@ class Result(RenamedAttributes):
         `replaced/` in it, with a warning (`OutputWarning`).
 
         Raises:
-            OutputError: the folder cannot be written.
+            OutputError: the folder cannot be written, or contains files of these names that are not a run's.
+            RunError: another process trains there.
         """
         folder = Path(folder)
         columns, paths = self._columns(), self.paths(folder)
@@ -320,12 +321,15 @@ class Result(RenamedAttributes):
 
     def _save_record(self, folder: Path) -> None:
         """Write the recipe and the history, as a run of its own."""
-        if aside := set_aside(folder, reversed(RUN_FILES)):
+        if aside := set_run_aside(folder):
             warn_user(f"{folder} contained an earlier run, which is in {aside} now", OutputWarning)
         files = {
             RECIPE_FILE: self._pair.architecture.recipe.to_toml(self._pair.arch),
             METRICS_FILE: "".join(map(line_of, self.history)),
         }
+        for name in files:
+            if (folder / name).exists():
+                raise OutputError(f"{folder} contains {name}, but no run: choose another folder")
         with explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():

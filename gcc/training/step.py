@@ -23,7 +23,7 @@ class Stage:
         step: trains on one batch from each stream, and returns the losses.
         streams: where the batches come from.
         pairs: the pairs whose learning rates follow the recipe's schedule.
-        most_steps: the number of steps after which the stage ends, within an epoch. None lets every epoch end.
+        most_steps: the number of steps after which the stage ends, within an epoch. None means that every epoch runs to its end.
     """
 
     phase: Phase

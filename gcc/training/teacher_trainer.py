@@ -31,7 +31,7 @@ class Trainer(TrainingLoop):
     """Trains a teacher pair with Eq. 1 and 2 and the task losses.
 
     Args:
-        teacher: the architecture, its recipe, and pretrained weights if it has any. None if the options have `generator` and `task`.
+        teacher: the architecture, its recipe, and pretrained weights if it has any. Leave it out if you give `generator` and `task`.
         data: folder of the training images, or a `torch.utils.data.Dataset` or `DataLoader`, or these by split (`train`, `val`, `test`).
             None means the architecture's demo data and demo recipe.
         options: the options of `RunConfig`, and recipe fields.

@@ -163,9 +163,12 @@ def read_fitting(path: Path, expected: Mapping[str, Tensor], what: str) -> dict[
     Raises:
         ArtifactError: the file cannot be read, or contains another network, or several that fit.
     """
-    names = {name for name in expected if name.rpartition(".")[2] != COUNTER}
+    shapes = {name: tensor.shape for name, tensor in expected.items() if name.rpartition(".")[2] != COUNTER}
     for level in state_dicts_by_level(path):
-        fitting = {key: tensors for key, tensors in level.items() if tensors.keys() >= names}
+        named = {key: tensors for key, tensors in level.items() if tensors.keys() >= shapes.keys()}
+        equal = {key: tensors for key, tensors in named.items() if all(tensors[name].shape == shapes[name] for name in shapes)}
+        # If no shapes agree, the differences are named.
+        fitting = equal or named
         if len(fitting) > 1:
             raise ArtifactError(
                 f"{path} contains several state_dicts of {what}, {abridged(fitting)}: save the one to read in a file of its own"

@@ -16,6 +16,7 @@ from gcc.artifacts.model import read
 from gcc.cli.tables import curve
 from gcc.errors import BudgetError, GccError, OutputError
 from gcc.experiments.ablation import Ablation
+from gcc.recipe import read_toml
 from gcc.registry import MetricKey
 from gcc.report.panels import Curve, framed
 from gcc.report.sweep import SweepRecord, curve_panels, markdown_tables, next_steps, read_sweep
@@ -160,9 +161,17 @@ def test_a_longer_sweep_trains_its_students_on_with_the_same_teacher(tmp_path):
 
 
 def test_students_of_earlier_calls_stay_in_the_comparison(tmp_path):
-    sweep(tmp_path, ("60%",), epochs=1).run()
-    measured = sweep(tmp_path, ("40%", "40%"), epochs=1).run()
-    assert list(measured["G"]) == ["teacher", "40%", "60%"] and list(read_sweep(tmp_path).students) == ["40%", "60%"]
+    def own(*budgets):
+        settings = {name: value for name, value in options(epochs=1).items() if name != "prune_width"}
+        return Sweep(Teacher.create("pix2pix"), tmp_path, budgets, **settings)
+
+    own("60%").run()
+    for name in ("notes/student", "60%-old/student"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "60%-old" / "recipe.toml").write_text("damaged = ")
+    measured = own("25%", "25%").run()
+    assert read_toml(tmp_path / "25%" / "recipe.toml")["prune_width"] != read_toml(tmp_path / "60%" / "recipe.toml")["prune_width"]
+    assert list(measured["G"]) == ["teacher", "25%", "60%"] and list(read_sweep(tmp_path).students) == ["25%", "60%"]
     assert "60%" in (tmp_path / "sweep.md").read_text()
 
 

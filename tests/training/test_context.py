@@ -45,6 +45,10 @@ def test_without_skip_bad_a_bad_image_is_an_error(data):
         new_run(data, cache=True).check()
 
 
+def test_workers_read_evaluated_images_too(data):
+    assert new_run(data, skip_bad=True, workers=2).context.test.workers == 2
+
+
 def test_images_are_cached_without_a_check(data):
     run = new_run(data, skip_bad=True, cache=True)
     next(run.steps())

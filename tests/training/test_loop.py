@@ -79,7 +79,7 @@ def test_the_plan_says_if_the_dataset_is_smaller_than_a_batch(batch_size, text, 
 def test_what_the_plan_warns_of_is_a_warning_of_python_as_the_run_starts():
     run = Compressor(Teacher.create("pix2pix"), **TINY["pix2pix"] | {"lr_alpha": 1e-5})
     seen = []
-    with pytest.warns(RecipeWarning, match="no channel of the student's discriminator will switch off, .*; train longer") as warned:
+    with pytest.warns(RecipeWarning, match="no channel of the student's discriminator will switch off: .*; train longer") as warned:
         run.run(seen.append)
     assert [str(one.message) for one in warned if one.category is RecipeWarning] == [run.plan()["warning"]] and seen
     assert warned[0].filename == __file__

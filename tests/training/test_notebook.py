@@ -4,6 +4,8 @@ import inspect
 import io
 import re
 import shutil
+import subprocess
+import sys
 import tempfile
 from dataclasses import replace
 from importlib.metadata import version
@@ -13,7 +15,7 @@ from rich.console import Console
 
 import gcc
 from gcc import Compressor, Teacher, Trainer
-from gcc.errors import CollapseWarning, OutputError, OutputWarning
+from gcc.errors import CollapseWarning, OutputError, OutputWarning, RunError
 from gcc.report.html import save_report
 from gcc.training.display import ProgressDisplay, console_for
 from gcc.training.options import RunOptions
@@ -122,6 +124,35 @@ def test_a_saved_result_is_the_folder_of_a_run(finished, tmp_path):
     assert warned[0].filename == __file__
     assert save_report([tmp_path / "mine"]).read_text() == page.read_text()
     assert (tmp_path / "mine" / "replaced" / "report.html").is_file()
+
+
+def test_files_that_are_no_run_stay_where_a_result_is_saved(finished, tmp_path):
+    _, result, _ = finished
+    for name in ("checkpoints/mine.pt", "samples/mine.png", "report.html"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("mine")
+    result.save(tmp_path)
+    assert all((tmp_path / name).read_text() == "mine" for name in ("checkpoints/mine.pt", "samples/mine.png", "report.html"))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "metrics.jsonl").touch()
+    with pytest.raises(OutputError, match="contains metrics.jsonl, but no run"):
+        result.save(tmp_path / "other")
+    assert not (tmp_path / "other" / "student").exists()
+
+
+def test_a_result_does_not_replace_a_run_that_trains(finished, tmp_path):
+    _, result, _ = finished
+    (tmp_path / "recipe.toml").touch()
+    hold = """import pathlib, sys
+from gcc.utils.files import FolderLock
+lock = FolderLock(pathlib.Path(sys.argv[1]))
+print(lock.acquire(), flush=True)
+input()"""
+    with subprocess.Popen([sys.executable, "-c", hold, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        holder.stdout.readline()
+        with pytest.raises(RunError, match="another process trains in"):
+            result.save(tmp_path)
+        holder.communicate("\n")
 
 
 def test_progress_is_quiet_outside_terminals_and_notebooks(finished, capsys, monkeypatch):

@@ -27,6 +27,11 @@ def test_a_short_run_warns_that_no_channel_can_close_and_says_the_value_that_wou
     assert "can fall by 4e-05 and must" in warning and warning.endswith("; train longer")
 
 
+def test_factors_that_never_change_are_named():
+    warning = compressor(epochs=2, lr_alpha=0.0).plan()["warning"]
+    assert "can fall by 0 and must" in warning and warning.endswith("; train longer")
+
+
 def test_the_number_of_steps_that_a_short_run_is_told_suffices():
     warning = compressor(epochs=2, lr_alpha=0.01, alpha_decay_epochs=100).plan()["warning"]
     assert warning.endswith("; give at least 50 `steps`")

@@ -198,6 +198,13 @@ def test_the_only_state_dict_that_fits_is_found_below_other_names(key, tmp_path)
     assert found.keys() == state.keys() and all(torch.equal(found[leaf], state[leaf]) for leaf in state)
 
 
+def test_a_discriminator_with_the_generators_names_is_told_by_its_shapes(tmp_path):
+    networks = {"generator": torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1)), "discriminator": torch.nn.Sequential(torch.nn.Conv2d(3, 8, 1))}
+    file, state = tmp_path / "a.pth", networks["generator"].state_dict()
+    torch.save({f"{name}.{leaf}": tensor for name, network in networks.items() for leaf, tensor in network.state_dict().items()}, file)
+    assert torch.equal(read_fitting(file, state, "a toy")["0.weight"], state["0.weight"])
+
+
 def test_of_several_state_dicts_that_fit_none_is_chosen(tmp_path):
     state, file = torch.nn.Conv2d(3, 4, 1).state_dict(), tmp_path / "a.pth"
     torch.save({f"{name}.{leaf}": tensor for name in ("G", "G_ema") for leaf, tensor in state.items()}, file)
