@@ -290,7 +290,7 @@ def test_networks_that_do_not_fit_into_memory_are_refused_before_they_are_built(
     run.check()
     monkeypatch.setattr("gcc.training.loop.teacher_networks", lambda *arguments: pytest.fail("built"))
     monkeypatch.setattr("gcc.training.footprint.free_memory", lambda device: 1000)
-    with pytest.raises(GccError, match=r"take 0\.0 GB, and 0\.0 GB are free: give lower `ngf"):
+    with pytest.raises(GccError, match=r"need 0\.0 GB, but 0\.0 GB are free: give lower `ngf"):
         run.check()
 
 

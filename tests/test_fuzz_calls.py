@@ -22,6 +22,7 @@ from gcc import Compressor, Sweep, Teacher, Trainer, bench, export, load, optimi
 from gcc.cli import main
 from gcc.cli.commands import Commands
 from gcc.errors import GccError
+from gcc.training.measure import build_result
 from gcc.training.options import RunOptions
 from tests.helpers.families import TINY
 
@@ -240,8 +241,7 @@ def saved(tmp_path_factory):
         run = Compressor(Teacher.create(arch), **TINY[arch], device="cpu")
         run.widths = dict(run.reachable_widths())
         run.reinitialize()
-        run.epoch = 1
-        run.result().save(folder / arch)
+        build_result(run.trained).save(folder / arch)
     Image.new("RGB", (40, 30)).save(folder / "image.png")
     Image.new("I;16", (8, 8)).save(folder / "deep.png")
     (folder / "empty").mkdir()

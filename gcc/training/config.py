@@ -98,7 +98,7 @@ class RunConfig:
             raise GccError(f'the reference mode runs in float32: leave out `reference` or `amp="{self.amp}"`')
         excluded = [f"`{name}`" for name in ("reference", "micro_batch", "detect_anomaly") if getattr(self, name)]
         if self.compile and excluded:
-            raise GccError(f"`compile` cannot be combined with {' and '.join(excluded)}: leave out one of them")
+            raise GccError(f"`compile` cannot be combined with {' and '.join(excluded)}: leave out `compile` or {' and '.join(excluded)}")
 
     @classmethod
     def split(cls, options: Mapping[str, Any]) -> tuple[RunConfig, dict[str, Any]]:

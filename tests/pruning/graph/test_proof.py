@@ -206,7 +206,7 @@ def forget(network):
     network[1].momentum = 0.5
 
 
-@pytest.mark.parametrize(("damage", "told"), [(detach, "3.weight .* has no gradient"), (forget, "1.running_mean .* changes otherwise")])
+@pytest.mark.parametrize(("damage", "told"), [(detach, "3.weight .* has no gradient"), (forget, "1.running_mean .* changes differently")])
 def test_gradients_and_statistics_are_those_of_the_full_network(damage, told):
     one = Cut(nn.Sequential(conv(3, 8), nn.BatchNorm2d(8), nn.ReLU(), conv(8, 3)), IMAGE)
     candidate = Candidate(one.network, one.smaller, one.trace, one.selection, Graph(one.smaller, IMAGE), (IMAGE,))
