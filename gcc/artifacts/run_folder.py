@@ -107,8 +107,7 @@ def set_run_aside(out: Path) -> Path | None:
     if not is_run(out):
         return None
     lock = FolderLock(out)
-    if not lock.acquire():
-        raise RunError(f"another process trains in {out}: wait until it ends, or stop it")
+    lock.require()
     try:
         return set_aside(out, reversed(_existing_files(out)))
     finally:

@@ -28,8 +28,8 @@ class ContentRelations(Distiller):
     The relations are those of Park et al. (2019, "Relational Knowledge Distillation"), between parts of an image instead of images:
     $25 \sum [\ell(d^S_{ij}, d^T_{ij}) + 2 \ell(\cos^S_{ijk}, \cos^T_{ijk})]$ over the three kinds of parts, with Huber's loss $\ell$
     averaged over pairs and triples, and distances d relative to their mean. The cosines of n rows take 4 n^3 bytes per image, and the
-    backward pass needs three such tensors for rows and three for columns: 205 MB each at 256 pixels, and 5 MB for patches. The authors
-    add the style and feature terms of `omgd`.
+    backward pass needs three such tensors for rows and three for columns: 3 x 67 MB each at 256 pixels. The authors add the style and
+    feature terms of `omgd`.
     """
 
     def losses(self, batch: Batch, student: GeneratorView, teacher: GeneratorView, auxiliary: Networks) -> dict[str, Tensor]:

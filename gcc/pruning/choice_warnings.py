@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gcc.errors import PruningWarning, abridged
-from gcc.utils.renamed import warn_user
+from gcc.utils.user_warnings import warn_user
 
 NARROW = 0.1
 """Share of its channels below which a layer is narrow."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from gcc.errors import RecipeError
-from gcc.utils.renamed import warn_user
+from gcc.utils.user_warnings import warn_user
 
 T = TypeVar("T")
 

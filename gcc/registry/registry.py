@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, Generic, TypeVar, cast
 
 from gcc.errors import ClashError, ContractError, PluginError, suggestion
-from gcc.utils.renamed import warn_user
+from gcc.utils.user_warnings import warn_user
 
 T = TypeVar("T")
 THIS_PROCESS = "this process"

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from gcc.errors import GccError
 from gcc.utils.arguments import require_kind
-from gcc.utils.renamed import warn_user
+from gcc.utils.user_warnings import warn_user
 
 Amp = Literal["auto", "bf16", "fp16", "off"]
 OnCollapse = Literal["warn", "stop", "rollback"]

@@ -16,7 +16,7 @@ from gcc.artifacts.metrics_log import Phase
 from gcc.errors import CollapseWarning
 from gcc.training.collapse import CollapsePolicy
 from gcc.training.step import Step
-from gcc.utils.renamed import warn_user
+from gcc.utils.user_warnings import warn_user
 
 SHOWN = {"teacher/G": "teacher G", "student/G": "student G", "student/distill_G": "distill"}
 """The losses that are shown; `metrics.jsonl` has all."""

@@ -32,9 +32,9 @@ from gcc.training.range_check import require_right_range
 from gcc.training.result import Result
 from gcc.training.step import Stage, Step
 from gcc.utils.notebook import html_table
-from gcc.utils.renamed import warn_user
 from gcc.utils.seeds import derive_seed, random_states, restore_random
 from gcc.utils.state_tree import on_device
+from gcc.utils.user_warnings import warn_user
 
 GAN_PHASES = (Phase.TRAIN, Phase.TEACHER)
 """The phases that are watched for collapse, and whose epochs compete for the best one."""

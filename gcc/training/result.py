@@ -29,7 +29,8 @@ from gcc.report.page import ReportPage
 from gcc.report.run_record import HELD_OUT, Grid, RunRecord, phases_of
 from gcc.utils.files import explained, replacing, require_empty, write_text
 from gcc.utils.notebook import html_table
-from gcc.utils.renamed import RenamedAttributes, warn_user
+from gcc.utils.renamed import RenamedAttributes
+from gcc.utils.user_warnings import warn_user
 
 GENERATORS_SHOWN = 3
 """Generators in the short text of a result."""

@@ -71,8 +71,8 @@ class Session:
         self.run.context.ranks.compute_on_main_process(self._require_lock)
 
     def _require_lock(self) -> None:
-        if self.out.is_dir() and not self._lock.acquire():
-            raise RunError(f"another process trains in {self.out}: wait until it ends, or stop it")
+        if self.out.is_dir():
+            self._lock.require()
 
     def resume(self) -> bool:
         """Hand the newest checkpoint in the folder to the training loop, and return whether there is one.

@@ -13,7 +13,7 @@ from torch import Tensor
 from gcc.errors import CaptureError, first_line
 from gcc.registry import Batch
 from gcc.training.loss_tree import LossTree, Path, leaves, nested
-from gcc.utils.renamed import warn_user
+from gcc.utils.user_warnings import warn_user
 
 TrainingStep = Callable[..., LossTree]
 """Trains on one batch from each stream, and returns the losses."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from gcc.errors import OutputError
+from gcc.errors import OutputError, RunError
 
 if sys.platform != "win32":
     import fcntl
@@ -126,6 +126,15 @@ class FolderLock:
         self._handle = handle
         _LOCK_HANDLES.add(handle)
         return True
+
+    def require(self) -> None:
+        """Lock the folder, which must exist.
+
+        Raises:
+            RunError: another process trains there.
+        """
+        if not self.acquire():
+            raise RunError(f"another process trains in {self.folder}: wait until it ends, or stop it")
 
     def release(self) -> None:
         """Unlock the folder, if it is locked."""

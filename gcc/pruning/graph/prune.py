@@ -31,7 +31,8 @@ from gcc.pruning.search import find_widths, with_min_channels
 from gcc.recipe import MacCounter
 from gcc.registry import METRICS, ImportanceMetric
 from gcc.utils.arguments import checked_arguments
-from gcc.utils.renamed import renamed_keywords, warn_user
+from gcc.utils.renamed import renamed_keywords
+from gcc.utils.user_warnings import warn_user
 
 FINAL = (BudgetError, PluginError, TrainingError)
 """Errors that pruning the graph in place of the code would not avoid."""

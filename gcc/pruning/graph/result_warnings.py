@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from gcc.errors import PruningWarning, abridged
 from gcc.pruning.graph.aten_graph import describe_call
 from gcc.pruning.graph.propagate import ChannelTrace
-from gcc.utils.renamed import warn_user
+from gcc.utils.user_warnings import warn_user
 
 
 def warn_of_constants(layers: Sequence[str]) -> None:
