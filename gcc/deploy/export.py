@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,7 +20,7 @@ from gcc.deploy.inputs import accepted_inputs, random_input
 from gcc.deploy.latency import Latency, measure_in_turns
 from gcc.deploy.mixed_precision import quantize_within
 from gcc.deploy.optimize import TOLERANCE, fold
-from gcc.deploy.quality import Loss, QualityMeter, samples_of
+from gcc.deploy.quality import EXACT_SAMPLES, Loss, QualityMeter, Samples, samples_of
 from gcc.deploy.runtime_names import FORMATS, format_names
 from gcc.deploy.runtimes import program_errors
 from gcc.errors import GccError, OutputError, PluginError, suggestion
@@ -60,7 +59,7 @@ class Exported:
         comparison: comparison of the outputs with PyTorch's; None if the program does not run on this system.
         before: latency of the generator in PyTorch, as `gcc.load` returns it, for one example.
         after: latency of the file in its runtime; None if the program does not run on this system.
-        loss: loss of quality against PyTorch in float32, on images; None if it was not measured.
+        loss: loss of quality against PyTorch in float32, on images; None if there were no images, or the program does not run here.
         in_float32: names of the layers of an int8 file that stayed in float32.
         feeding: names, layout, range, colours, sizes and the resize of inputs and outputs, by title; also the file's metadata.
         guides: the README and the script that were written next to the file.
@@ -157,10 +156,10 @@ def export(
             size that costs refer to.
         calibration: folder of input images, which keep their sizes unless the file accepts one size. Every second image is used to
             measure the ranges for int8, and the others to measure the loss of quality. None means the data of the generator's run at the
-            size of training, or noise if the generator takes noise; then nothing is measured on images in float32.
+            size of training, or noise if the generator takes noise. In float32, a few of them are compared, if there are any.
         max_loss: the largest `Loss.drop` of a lower precision, in dB, such as 0.2; None accepts any. For `int8`, the layers that lose most
             stay in float32, as few as possible.
-        report: called with a line for each measurement of the search for these layers.
+        report: called with a line for each measurement of the search for these layers, and if there are no images to compare.
         factory: returns the full generator, such as its class, if the generator is your own; see `gcc.load`.
 
     Raises:
@@ -168,12 +167,7 @@ def export(
             express the generator, the file computes something else, or lower precision loses more than `max_loss`.
     """
     runtime = _runtime(format, precision)
-    if max_loss is not None and not max_loss > 0:
-        raise GccError(f"`max_loss={max_loss}`: expected a number of dB above 0")
-    if max_loss is not None and precision == "fp32":
-        raise GccError(f'`max_loss={max_loss}` limits what lower precision costs: give `precision="fp16"` or `precision="int8"`, too')
-    if (max_loss is not None or calibration is not None) and not runtime.is_timed and precision != "int8":
-        raise GccError(f"{format} files do not run on this system, so their loss is unknown: leave `max_loss` and `calibration` out")
+    _require_measurable(runtime, format, precision, calibration, max_loss)
     artifact = single_generator(read(Path(student), factory=factory))
     default = Path(student) if is_address(student) else artifact.folder
     suffix = runtime.suffixes[0] if precision == "fp32" else f".{precision}{runtime.suffixes[0]}"
@@ -186,68 +180,146 @@ def export(
         accepted = replace(accepted, shape=accepted.checked_shape(width, height))
     inputs = runtime.accepts(accepted)
     guide = Guide(artifact, inputs, runtime)
-    needs_samples = precision == "int8" or (runtime.is_timed and (precision == "fp16" or calibration is not None))
-    samples = samples_of(artifact, inputs, calibration) if needs_samples else None
-    in_float32: Sequence[str] = ()
+    samples = _samples(artifact, inputs, runtime, precision, calibration, report)
     example = random_input((1, *inputs.shape))
-    files_of = _Files(runtime, fold(network, example), inputs, guide.metadata())
-    with replacing_all(files) as fresh, TemporaryDirectory() as folder:
-        exact, target = Path(folder) / path.name, fresh / path.name
-        if precision == "fp32":
-            exact = target
+    writer = _Writer(runtime, network, fold(network, example), inputs, guide.metadata(), samples, max_loss, report)
+    with replacing_all(files) as fresh:
         with program_errors(runtime):
-            exported = files_of.write(exact)
-            comparison = _compare(network, exported, inputs)
-        if comparison and not comparison.error <= TOLERANCE * comparison.reach:
-            raise GccError(
-                f"the file differs by {comparison.error:.2g} from PyTorch, with outputs up to {comparison.reach:.2g}: nothing was written"
-            )
-        meter = QualityMeter(network, samples) if samples and exported else None
-        with program_errors(runtime):
-            if precision == "fp16":
-                exported = files_of.write(target, precision)
-            elif isinstance(runtime, QuantizingRuntime) and precision == "int8" and samples:
-                measure = None if meter is None else partial(files_of.loss, meter)
-                source = runtime.int8_source(exact, files_of.network, inputs, files_of.metadata)
-                in_float32 = quantize_within(runtime, source, target, samples, measure, max_loss, report)
-                exported = runtime.read(target, files_of.network)
-            if precision != "fp32":
-                comparison = _compare(network, exported, inputs)
-            loss = meter.measure(exported) if meter and exported else None
+            written = writer.write(fresh / path.name, precision)
+        exported, loss = written.exported, written.loss
         if loss and max_loss is not None and loss.drop > max_loss:
             raise GccError(f"{precision} costs {loss.drop:.3f} dB, more than {max_loss:g} dB: allow a larger `max_loss`, or use float32")
         before, *after = measure_in_turns((network, exported) if exported else (network,), example)
     latencies = before, after[0] if after else None
-    guides = guide.write(path, {"precision": precision} | _measured(runtime.title, inputs, comparison, latencies, loss))
-    return Exported(path, files, runtime.title, inputs, precision, comparison, *latencies, loss, in_float32, guide.facts(), guides)
+    guides = guide.write(path, {"precision": precision} | _measured(runtime.title, inputs, written.comparison, latencies, loss))
+    return Exported(
+        path, files, runtime.title, inputs, precision, written.comparison, *latencies, loss, written.in_float32, guide.facts(), guides
+    )
 
 
 @dataclass(frozen=True)
-class _Files:
-    """Writes and reads the files of one generator.
+class _Written:
+    """Files that were written.
+
+    Attributes:
+        exported: the module that runs them; None if the program does not run on this system.
+        comparison: of that module with PyTorch.
+        loss: of quality, on images.
+        in_float32: names of the layers that stayed in float32.
+    """
+
+    exported: nn.Module | None
+    comparison: Comparison | None
+    loss: Loss | None
+    in_float32: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class _Writer:
+    """Writes the files of one generator, and compares them with it.
 
     Attributes:
         runtime: the program.
-        network: the generator, folded.
+        network: the generator.
+        folded: the same, folded.
         inputs: what the files must accept.
         metadata: texts for the files.
+        samples: inputs that ranges and quality are measured on.
+        max_loss: the largest `Loss.drop`, in dB.
+        report: called with a line for each measurement.
     """
 
     runtime: Runtime
     network: nn.Module
+    folded: nn.Module
     inputs: Inputs
     metadata: Mapping[str, str]
+    samples: Samples | None
+    max_loss: float | None
+    report: Callable[[str], None]
 
-    def write(self, path: Path, precision: Precision = "fp32") -> nn.Module | None:
-        """Write the files, and return the module that runs them; None if the program does not run on this system."""
-        self.runtime.write(self.network, self.inputs, path, self.metadata, precision)
-        return self.runtime.read(path, self.network)
+    def write(self, path: Path, precision: Precision) -> _Written:
+        """Write the files in a precision. Those of a lower one are made only if the ones in float32 equal the generator.
 
-    def loss(self, meter: QualityMeter, path: Path) -> Loss:
-        """Return the loss of files that were written, in a program that runs on this system."""
-        exported = self.runtime.read(path, self.network)
-        assert exported is not None
-        return meter.measure(exported)
+        Raises:
+            GccError: the files in float32 compute something else, or no layer can be in int8.
+        """
+        with TemporaryDirectory() as folder:
+            exact = path if precision == "fp32" else Path(folder) / path.name
+            exported = self._write(exact)
+            comparison = _compare(self.network, exported, self.inputs)
+            if comparison:
+                _require_equal(comparison.error, comparison.reach, "noise")
+            meter = QualityMeter(self.network, self.samples) if self.samples and exported else None
+            in_float32: Sequence[str] = ()
+            if precision == "fp16":
+                exported = self._write(path, precision)
+            elif precision == "int8":
+                in_float32 = self._quantize(exact, path, meter)
+                exported = self._read(path)
+        if precision != "fp32":
+            comparison = _compare(self.network, exported, self.inputs)
+        loss = meter.measure(exported) if meter and exported else None
+        if loss and meter and precision == "fp32":
+            _require_equal(loss.error, meter.reach, loss.samples)
+        return _Written(exported, comparison, loss, in_float32)
+
+    def _write(self, path: Path, precision: Precision = "fp32") -> nn.Module | None:
+        self.runtime.write(self.folded, self.inputs, path, self.metadata, precision)
+        return self._read(path)
+
+    def _read(self, path: Path) -> nn.Module | None:
+        return self.runtime.read(path, self.folded)
+
+    def _quantize(self, exact: Path, path: Path, meter: QualityMeter | None) -> list[str]:
+        """Write int8, and return the names of the layers that stay in float32."""
+        assert isinstance(self.runtime, QuantizingRuntime) and self.samples is not None
+
+        def measure(trial: Path) -> Loss:
+            exported = self._read(trial)
+            assert exported is not None and meter is not None
+            return meter.measure(exported)
+
+        source = self.runtime.int8_source(exact, self.folded, self.inputs, self.metadata)
+        return quantize_within(self.runtime, source, path, self.samples, measure if meter else None, self.max_loss, self.report)
+
+
+def _require_measurable(
+    runtime: Runtime, format: str, precision: Precision, calibration: str | Path | None, max_loss: float | None
+) -> None:
+    """Check that a limit of the loss, and images to measure it on, apply."""
+    if max_loss is not None and not max_loss > 0:
+        raise GccError(f"`max_loss={max_loss}`: expected a number of dB above 0")
+    if max_loss is not None and precision == "fp32":
+        raise GccError(f'`max_loss={max_loss}` limits what lower precision costs: give `precision="fp16"` or `precision="int8"`, too')
+    if (max_loss is not None or calibration is not None) and not runtime.is_timed and precision != "int8":
+        raise GccError(f"{format} files do not run on this system, so their loss is unknown: leave `max_loss` and `calibration` out")
+
+
+def _samples(
+    artifact: Artifact,
+    inputs: Inputs,
+    runtime: Runtime,
+    precision: Precision,
+    calibration: str | Path | None,
+    report: Callable[[str], None],
+) -> Samples | None:
+    """Return inputs to measure on; in float32, which needs none, None if there are none."""
+    if precision != "int8" and not runtime.is_timed:
+        return None
+    if precision != "fp32" or calibration is not None:
+        return samples_of(artifact, inputs, calibration)
+    try:
+        return samples_of(artifact, inputs, None, most=EXACT_SAMPLES)
+    except GccError as error:
+        report(f"compared on noise, not on images: {error}")
+        return None
+
+
+def _require_equal(error: float, reach: float, inputs: str) -> None:
+    """Check that the error of a file in float32 is that of rounding."""
+    if not error <= TOLERANCE * reach:
+        raise GccError(f"the file differs by {error:.2g} from PyTorch, with outputs up to {reach:.2g}, on {inputs}: nothing was written")
 
 
 def _runtime(format: str, precision: Precision) -> Runtime:

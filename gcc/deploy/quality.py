@@ -23,6 +23,8 @@ from gcc.registry import DatasetSource, Inputs
 
 SAMPLES = 32
 """Maximum number of inputs to measure ranges on, and of others to measure quality on."""
+EXACT_SAMPLES = 8
+"""The same for files in float32, whose errors are those of rounding."""
 LARGEST = 512
 """Largest height and width of the images of a user that are measured, in pixels; of larger ones, the middle is taken."""
 TYPICAL_ERROR = 1e-3
@@ -36,6 +38,7 @@ class Loss:
     Attributes:
         psnr: PSNR of the images against those of float32, values in [0, 1], averaged over images, in dB.
         worst: PSNR of the image that changes most.
+        error: largest difference of an output value, in [-1, 1].
         drop: how much lower the PSNR against the truth is than in float32, averaged over images, in dB. Where the truth is unknown, as for
             images that are 30 dB from it with another error.
         knows_truth: whether the truth is known.
@@ -44,6 +47,7 @@ class Loss:
 
     psnr: float
     worst: float
+    error: float
     drop: float
     knows_truth: bool
     samples: str
@@ -52,7 +56,8 @@ class Loss:
         """Describe the loss in words."""
         reference = "to the real images" if self.knows_truth else "for images 30 dB from the truth"
         drop = f"{abs(self.drop):.3f} dB {'higher' if self.drop < 0 else 'lower'} {reference}"
-        return f"{self.psnr:.2f} dB against float32, at least {self.worst:.2f} dB; {drop}; on {self.samples}"
+        errors = f"{self.psnr:.2f} dB against PyTorch in float32, at least {self.worst:.2f} dB, largest error {self.error:.2g}"
+        return f"{errors}; {drop}; on {self.samples}"
 
 
 @dataclass(frozen=True)
@@ -78,21 +83,26 @@ class QualityMeter:
     Args:
         network: the generator in float32.
         samples: the inputs.
+
+    Attributes:
+        reach: largest output value of the generator.
     """
 
     @torch.inference_mode()
     def __init__(self, network: nn.Module, samples: Samples) -> None:
         self.samples = samples
         self.expected = [network(sample) for sample in samples.held_out]
+        self.reach = max(float(image.abs().max()) for image in self.expected)
 
     @torch.inference_mode()
     def measure(self, exported: nn.Module) -> Loss:
         """Return the loss of a generator, which maps inputs (1, ...) to images (1, C, H, W) in [-1, 1]."""
         truth = self.samples.truth
-        errors, of_truth = [], []
+        errors, of_truth, largest = [], [], 0.0
         for number, sample in enumerate(self.samples.held_out):
             image = exported(sample)
             errors.append(_error(image, self.expected[number]))
+            largest = max(largest, float((image - self.expected[number]).abs().max()))
             if truth is not None:
                 of_truth.append(torch.stack([_error(self.expected[number], truth[number]), _error(image, truth[number])]))
         error = torch.stack(errors)
@@ -102,7 +112,7 @@ class QualityMeter:
         else:
             before, after = decibels(torch.stack(of_truth, 1))
             drop = before - after
-        return Loss(float(psnr.mean()), float(psnr.min()), float(drop.mean()), truth is not None, self.samples.description)
+        return Loss(float(psnr.mean()), float(psnr.min()), largest, float(drop.mean()), truth is not None, self.samples.description)
 
 
 def _error(image: Tensor, other: Tensor) -> Tensor:
@@ -110,13 +120,14 @@ def _error(image: Tensor, other: Tensor) -> Tensor:
     return ((image - other) / 2).square().mean()
 
 
-def samples_of(artifact: Artifact, inputs: Inputs, calibration: str | Path | None) -> Samples:
+def samples_of(artifact: Artifact, inputs: Inputs, calibration: str | Path | None, *, most: int = SAMPLES) -> Samples:
     """Return inputs of a saved generator: images of a folder, samples of its run's data, or noise.
 
     Args:
         artifact: the saved generator.
         inputs: what the file accepts. If that is one size, images are resized to it; else they keep their own sizes, as in `translate`.
         calibration: the folder; None means the run's data, at the size of training.
+        most: the maximum number of inputs to measure ranges on, and of others to measure quality on.
 
     Raises:
         GccError: images cannot be read, or the data of the run is unknown or of another size than the file accepts.
@@ -125,11 +136,11 @@ def samples_of(artifact: Artifact, inputs: Inputs, calibration: str | Path | Non
     if architecture.takes_noise:
         if calibration is not None:
             raise GccError(f"{artifact.folder} is a generator of {artifact.arch}, which takes noise, not images: leave `calibration` out")
-        noises = [noise(architecture, [number], seed=0) for number in range(2 * SAMPLES)]
-        return Samples(noises[:SAMPLES], noises[SAMPLES:], None, f"{SAMPLES} inputs of noise that the ranges were not measured on")
+        noises = [noise(architecture, [number], seed=0) for number in range(2 * most)]
+        return Samples(noises[:most], noises[most:], None, f"{most} inputs of noise")
     if calibration is not None:
         files = _image_files(Path(calibration))
-        images = [_load_image(artifact, inputs, files[index]) for index in evenly_spaced(min(2 * SAMPLES, len(files)), len(files))]
+        images = [_load_image(artifact, inputs, files[index]) for index in evenly_spaced(min(2 * most, len(files)), len(files))]
         return Samples(images[::2], images[1::2], None, f"{len(images) // 2} images of {calibration} that the ranges were not measured on")
     data = data_of(artifact.folder)
     if data is None:
@@ -138,7 +149,7 @@ def samples_of(artifact: Artifact, inputs: Inputs, calibration: str | Path | Non
     if data.skip_bad:
         splits.drop_unreadable()
     keys = eval_samples_on_meta(architecture, architecture.example_batch())[artifact.generator]
-    train, test = (list(_evenly_spaced_batches(source, architecture.sample_z)) for source in (splits.train, splits.test))
+    train, test = (list(_evenly_spaced_batches(source, architecture.sample_z, most)) for source in (splits.train, splits.test))
     truth = [batch[keys.target] for batch in test] if architecture.paired else None
     ranges, held_out = ([batch[keys.source] for batch in batches] for batches in (train, test))
     for sample in (*ranges, *held_out):
@@ -181,5 +192,5 @@ def _middle(image: Tensor) -> Tensor:
     return image[:, :, top : top + LARGEST, left : left + LARGEST]
 
 
-def _evenly_spaced_batches(source: DatasetSource, sample_z: SampleZ) -> Iterator[dict[str, Tensor]]:
-    return in_order(source, sample_z, evenly_spaced(min(SAMPLES, len(source)), len(source)), 1, torch.device("cpu"))
+def _evenly_spaced_batches(source: DatasetSource, sample_z: SampleZ, most: int) -> Iterator[dict[str, Tensor]]:
+    return in_order(source, sample_z, evenly_spaced(min(most, len(source)), len(source)), 1, torch.device("cpu"))

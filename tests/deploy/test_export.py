@@ -111,6 +111,38 @@ def test_a_file_that_computes_something_else_is_not_written(saved, tmp_path, mon
     assert not list(tmp_path.iterdir())
 
 
+def in_run_on_demo_data(folder):
+    """Return a Pix2Pix generator in the folder of a run on demo data."""
+    write("pix2pix", folder / "student")
+    (folder / "command.json").write_text(json.dumps({"command": "compress", "options": {"data": None, "dataset": None}}))
+    return folder / "student"
+
+
+def test_a_file_in_float32_is_compared_on_images_of_its_run(saved, tmp_path, small_worlds, monkeypatch):
+    student, lines = in_run_on_demo_data(tmp_path / "run"), []
+    written = export(student, tmp_path / "out.pt", format="torchscript", report=lines.append)
+    assert written.loss.samples == "6 test images of demo data (streets, generated)" and written.loss.knows_truth and not lines
+    assert 0 <= written.loss.error <= 1e-4 and written.loss.worst > 80 and abs(written.loss.drop) < 1e-4
+    assert str(written.loss) in written.guides[0].read_text()
+    alone = export(saved / "pix2pix", tmp_path / "alone.pt", format="torchscript", report=lines.append)
+    assert alone.loss is None and re.match("compared on noise, not on images: .* is not in the folder of a run", *lines)
+
+    class WrongOnImages(nn.Module):
+        """Is another network for pictures with 256 levels or fewer."""
+
+        def __init__(self, network):
+            super().__init__()
+            self.network = network
+
+        def forward(self, inputs):
+            return self.network(inputs) + 0.1 * (inputs.unique().numel() <= 256)
+
+    monkeypatch.setattr(TorchScript, "read", lambda self, path, network: WrongOnImages(network))
+    with pytest.raises(GccError, match="differs by 0.1 from PyTorch, .* on 6 test images of demo data .*: nothing was written"):
+        export(student, tmp_path / "wrong.pt", format="torchscript")
+    assert not list(tmp_path.glob("wrong*"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("precision", "least", "share"), [("fp16", 50, 0.6), ("int8", 20, 0.45)])
 def test_lower_precision_costs_some_quality(saved, tmp_path, precision, least, share):
@@ -121,7 +153,8 @@ def test_lower_precision_costs_some_quality(saved, tmp_path, precision, least, s
         Image.effect_noise((40, 40), 60).convert("RGB").save(images / f"{number}.png")
     exact = export(saved / "cyclegan", tmp_path / "exact.onnx")
     lower = export(saved / "cyclegan", tmp_path / "lower.onnx", precision=precision, calibration=images)
-    assert exact.loss is None and least < lower.loss.worst <= lower.loss.psnr < 100 and "3 images" in lower.loss.samples
+    assert exact.loss is None
+    assert least < lower.loss.worst <= lower.loss.psnr < 100 and "3 images" in lower.loss.samples
     assert weights_of(lower.path) < share * weights_of(exact.path)
     with torch.inference_mode():
         expected, output = (ONNX().read(path, None)(torch.linspace(-1, 1, 3072).view(1, 3, 32, 32)) for path in (exact.path, lower.path))
@@ -199,11 +232,9 @@ def test_noise_measures_generators_from_noise(saved, tmp_path):
 @pytest.mark.slow
 def test_the_data_of_the_run_measures_its_generators(saved, tmp_path, small_worlds):
     pytest.importorskip("onnxruntime")
-    write("pix2pix", tmp_path / "run" / "student")
     with pytest.raises(GccError, match="is not in the folder of a run"):
-        export(tmp_path / "run" / "student", precision="int8")
-    (tmp_path / "run" / "command.json").write_text(json.dumps({"command": "compress", "options": {"data": None, "dataset": None}}))
-    written = export(tmp_path / "run" / "student", precision="int8")
+        export(saved / "pix2pix", tmp_path / "out.onnx", precision="int8")
+    written = export(in_run_on_demo_data(tmp_path / "run"), precision="int8")
     assert written.path == tmp_path / "run" / "student.int8.onnx"
     assert written.loss.samples == "6 test images of demo data (streets, generated)" and written.loss.psnr > 20
 

@@ -25,7 +25,7 @@ class Additive:
         path.write_text(json.dumps([layer for layer in self.costs if layer not in keep]))
 
     def measure(self, path):
-        return Loss(0.0, 0.0, float(sum(self.costs[layer] for layer in json.loads(path.read_text()))), True, "")
+        return Loss(0.0, 0.0, 0.0, float(sum(self.costs[layer] for layer in json.loads(path.read_text()))), True, "")
 
 
 def kept_by(costs, path, max_loss):

@@ -27,7 +27,10 @@ def test_the_loss_equals_a_naive_calculation(knows_truth):
     inputs = [torch.rand(1, 3, 4, 5) * 2 - 1 for _ in range(3)]
     truth = [torch.rand(1, 3, 4, 5) * 2 - 1 for _ in range(3)]
     weaker = nn.Hardtanh(-0.8, 0.8)
-    loss = QualityMeter(nn.Identity(), Samples([], inputs, truth if knows_truth else None, "three")).measure(weaker)
+    meter = QualityMeter(nn.Identity(), Samples([], inputs, truth if knows_truth else None, "three"))
+    loss = meter.measure(weaker)
+    assert meter.reach == max(abs(value) for image in inputs for value in image.flatten().tolist())
+    assert loss.error == pytest.approx(max(abs(value) - 0.8 for image in inputs for value in image.flatten().tolist()), rel=1e-5)
     own = [naive_psnr(weaker(image), image) for image in inputs]
     assert loss.psnr == pytest.approx(sum(own) / 3, rel=1e-6) and loss.worst == pytest.approx(min(own), rel=1e-6)
     if knows_truth:
@@ -43,7 +46,7 @@ def test_the_loss_equals_a_naive_calculation(knows_truth):
     ("drop", "words"), [(0.1234, "; 0.123 dB lower to"), (-0.004, "; 0.004 dB higher to"), (0.0, "; 0.000 dB lower to")]
 )
 def test_the_direction_of_the_loss_is_a_word(drop, words):
-    assert words in str(Loss(50.0, 40.0, drop, True, "three"))
+    assert words in str(Loss(50.0, 40.0, 0.1, drop, True, "three"))
 
 
 def test_images_are_resized_to_the_one_size_that_a_file_accepts(tmp_path):
