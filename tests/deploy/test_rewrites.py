@@ -62,6 +62,15 @@ def test_instance_norms_are_means(affine):
     assert instance_norm_as_means(nn.InstanceNorm2d(3, track_running_stats=True)) is None
 
 
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 100.0, 2e4])
+def test_instance_norms_hold_in_float16(scale):
+    torch.manual_seed(0)
+    layer, features = nn.InstanceNorm2d(4), torch.randn(1, 4, 16, 16).clamp(-2, 2) * scale
+    features[:, 3] = scale
+    rewrite = instance_norm_as_means(layer)(features.half())
+    torch.testing.assert_close(rewrite.float(), layer(features.half().float()), rtol=0, atol=0.01)
+
+
 @pytest.mark.parametrize("slope", [0.25, -0.5, 1.5])
 def test_prelus_with_one_slope_are_leaky(slope):
     layer, features = nn.PReLU(init=slope), torch.linspace(-2, 2, 24).view(1, 2, 3, 4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from copy import deepcopy
 from typing import TypeGuard, TypeVar
@@ -108,16 +109,21 @@ class InterleavedTranspose2d(nn.Module):
 class MeansInstanceNorm2d(nn.Module):
     """An instance norm as means over height and width, which programs compute in any layout.
 
+    Each channel is first divided by its largest value. The squares of larger values than 255 would exceed float16, in which GPUs compute.
+
     Args:
         layer: has no running statistics.
     """
 
     def __init__(self, layer: nn.InstanceNorm2d) -> None:
         super().__init__()
-        self.eps, self.weight, self.bias = layer.eps, layer.weight, layer.bias
+        self.root_eps, self.weight, self.bias = math.sqrt(layer.eps), layer.weight, layer.bias
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, C, H, W) to the same shape."""
         centred = features - features.mean((2, 3), keepdim=True)
-        normed = centred * torch.rsqrt(centred.square().mean((2, 3), keepdim=True) + self.eps)
+        # No less than the root of epsilon, so that channels of one value are not divided by zero.
+        largest = centred.abs().amax((2, 3), keepdim=True).clamp(min=self.root_eps)
+        scaled = centred / largest
+        normed = scaled * torch.rsqrt(scaled.square().mean((2, 3), keepdim=True) + (self.root_eps / largest).square())
         return normed if self.weight is None else normed * self.weight[:, None, None] + self.bias[:, None, None]
