@@ -58,8 +58,8 @@ def test_several_samples_in_a_pass_are_refused():
 
 
 GPU_OPERATORS = {
-    "ABS", "ADD", "BATCH_MATMUL", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "DIV", "FULLY_CONNECTED", "LEAKY_RELU", "MAXIMUM", "MEAN",
-    "MIRROR_PAD", "MUL", "PAD", "REDUCE_MAX", "RELU", "RESHAPE", "RSQRT", "SLICE", "SOFTMAX", "SUB", "TANH", "TRANSPOSE",
+    "ABS", "ADD", "BATCH_MATMUL", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "DIV", "FULLY_CONNECTED", "LEAKY_RELU", "MAXIMUM",
+    "MEAN", "MIRROR_PAD", "MUL", "PAD", "REDUCE_MAX", "RELU", "RESHAPE", "RSQRT", "SLICE", "SOFTMAX", "SUB", "TANH", "TRANSPOSE",
 }  # fmt: skip
 """Of the operators that LiteRT's GPU delegate takes (`CheckGpuDelegateCompatibility` in `tflite/tools/versioning/gpu_compatibility.cc` of
 google-ai-edge/LiteRT, commit 007226f), those that generators need."""
