@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from gcc.artifacts.config import Artifact
-from gcc.artifacts.run_folder import data_of
+from gcc.artifacts.run_folder import RunData, data_of
 from gcc.data.images import image_files, resized, to_tensor
 from gcc.data.loader import SampleZ, in_order
 from gcc.data.splits import DataSplits
 from gcc.deploy.inputs import noise, padded
 from gcc.deploy.side_by_side import InputHalves
-from gcc.errors import DataError, GccError
+from gcc.errors import DataError, GccError, RecipeError
 from gcc.evaluation.pixels import decibels
 from gcc.evaluation.split import eval_samples_on_meta, evenly_spaced
-from gcc.registry import DatasetSource, Inputs
+from gcc.recipe import changed, image_size
+from gcc.registry import Architecture, DatasetSource, EvalSample, Inputs
 
 SAMPLES = 32
 """Maximum number of inputs to measure ranges on, and of others to measure quality on."""
@@ -126,11 +128,11 @@ def samples_of(artifact: Artifact, inputs: Inputs, calibration: str | Path | Non
     Args:
         artifact: the saved generator.
         inputs: what the file accepts. If that is one size, images are resized to it; else they keep their own sizes, as in `translate`.
-        calibration: the folder; None means the run's data, at the size of training.
+        calibration: the folder; None means the run's data, at the size of training unless the file accepts another one alone.
         most: the maximum number of inputs to measure ranges on, and of others to measure quality on.
 
     Raises:
-        GccError: images cannot be read, or the data of the run is unknown or of another size than the file accepts.
+        GccError: images cannot be read, or the data of the run is unknown or cannot have the size that the file accepts.
     """
     architecture = artifact.architecture
     if architecture.takes_noise:
@@ -142,21 +144,44 @@ def samples_of(artifact: Artifact, inputs: Inputs, calibration: str | Path | Non
         files = _image_files(Path(calibration))
         images = [_load_image(artifact, inputs, files[index]) for index in evenly_spaced(min(2 * most, len(files)), len(files))]
         return Samples(images[::2], images[1::2], None, f"{len(images) // 2} images of {calibration} that the ranges were not measured on")
+    return _samples_of_run(artifact, inputs, most)
+
+
+def _samples_of_run(artifact: Artifact, inputs: Inputs, most: int) -> Samples:
     data = data_of(artifact.folder)
     if data is None:
         raise GccError(f"{artifact.folder} is not in the folder of a run, so its data is unknown: give input images with `calibration`")
+    architecture = artifact.architecture
+    keys = eval_samples_on_meta(architecture, architecture.example_batch())[artifact.generator]
+    if inputs.step is not None or architecture.example_batch()[keys.source].shape[1:] == inputs.shape:
+        return _samples_of_data(architecture, keys, data, most)
+    try:
+        return _samples_of_data(_at_size_of(inputs, architecture, keys.source), keys, data, most)
+    except (DataError, RecipeError) as error:
+        unfit = f"the data of the run cannot be read at the size of the file, {inputs} ({error})"
+        raise GccError(f"{unfit}: give images with `calibration`, which are resized") from error
+
+
+def _samples_of_data(architecture: Architecture[Any], keys: EvalSample, data: RunData, most: int) -> Samples:
     splits = DataSplits(architecture, data.folder, data.dataset)
     if data.skip_bad:
         splits.drop_unreadable()
-    keys = eval_samples_on_meta(architecture, architecture.example_batch())[artifact.generator]
     train, test = (list(_evenly_spaced_batches(source, architecture.sample_z, most)) for source in (splits.train, splits.test))
     truth = [batch[keys.target] for batch in test] if architecture.paired else None
     ranges, held_out = ([batch[keys.source] for batch in batches] for batches in (train, test))
-    for sample in (*ranges, *held_out):
-        if inputs.step is None and sample.shape[1:] != inputs.shape:
-            sizes = f"{splits.name} has inputs {'x'.join(map(str, sample.shape[1:]))}, and the file accepts {inputs}"
-            raise GccError(f"{sizes}: leave `size` out, or give images with `calibration`, which are resized")
     return Samples(ranges, held_out, truth, f"{len(test)} test images of {splits.name}")
+
+
+def _at_size_of(inputs: Inputs, architecture: Architecture[Any], source: str) -> Architecture[Any]:
+    """Return the family at the size of images at which its inputs have the one shape that a file accepts.
+
+    Raises:
+        RecipeError: there is no such size.
+    """
+    (full_width, full_height), (height, width) = image_size(architecture.recipe), architecture.example_batch()[source].shape[2:]
+    size = inputs.shape[2] * full_width // width, inputs.shape[1] * full_height // height
+    square = {"image_width": None} if hasattr(architecture.recipe, "image_width") else {}
+    return type(architecture)(changed(architecture.recipe, square | {"size": size}))
 
 
 def _image_files(folder: Path) -> list[Path]:

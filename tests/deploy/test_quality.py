@@ -84,10 +84,25 @@ def test_an_image_that_is_too_small_is_refused(tmp_path):
         samples_of(single_generator(read(tmp_path / "student")), Inputs((3, 32, 32), 4, 8), tmp_path)
 
 
-def test_data_of_another_size_than_the_file_accepts_is_refused(tmp_path, small_worlds):
-    write("cyclegan", tmp_path / "run" / "student")
-    (tmp_path / "run" / "command.json").write_text(json.dumps({"command": "compress", "options": {"data": None, "dataset": None}}))
-    artifact = single_generator(read(tmp_path / "run" / "student"))
-    assert len(samples_of(artifact, Inputs((3, 32, 32)), None).held_out) > 0
-    with pytest.raises(GccError, match="has inputs 3x32x32, and the file accepts Nx3x48x64: leave `size` out"):
-        samples_of(artifact, Inputs((3, 48, 64)), None)
+def in_run_on_demo_data(arch, folder, **settings):
+    write(arch, folder / "student", **settings)
+    (folder / "command.json").write_text(json.dumps({"command": "compress", "options": {"data": None, "dataset": None}}))
+    return single_generator(read(folder / "student"))
+
+
+@pytest.mark.parametrize(
+    ("arch", "shape", "truth"), [("cyclegan", (64, 64), None), ("pix2pix", (64, 64), (64, 64)), ("srgan", (20, 20), (80, 80))]
+)
+def test_the_data_of_the_run_is_read_at_the_one_size_that_a_file_accepts(tmp_path, small_worlds, arch, shape, truth):
+    samples = samples_of(in_run_on_demo_data(arch, tmp_path / "run"), Inputs((3, *shape), one_sample=True), None, most=2)
+    assert {tuple(sample.shape[1:]) for sample in (*samples.calibration, *samples.held_out)} == {(3, *shape)}
+    assert truth is None or {tuple(real.shape[1:]) for real in samples.truth} == {(3, *truth)}
+
+
+def test_data_that_cannot_have_the_size_of_the_file_is_refused(tmp_path, small_worlds):
+    artifact = in_run_on_demo_data("srgan", tmp_path / "run")
+    with pytest.raises(GccError, match="cannot be read at the size of the file, 1x3x20x24 .*image_width.*: give images with `calibration`"):
+        samples_of(artifact, Inputs((3, 20, 24), one_sample=True), None)
+    artifact = in_run_on_demo_data("pix2pix", tmp_path / "other")
+    with pytest.raises(GccError, match="of the file, 1x3x32x64 .*demo data are squares.*: give images with `calibration`"):
+        samples_of(artifact, Inputs((3, 32, 64), one_sample=True), None)
