@@ -196,6 +196,22 @@ generator_option = click.option(
     help="The class or function that returns the full generator, if it is your own.",
 )
 
+own_code_options = (
+    click.option(
+        "--example",
+        metavar="AxBxC",
+        callback=checked(shape_of),
+        help="Shape of one input of your own generator, such as 1x100 for noise  [default: an image]",
+    ),
+    click.option(
+        "--value-range",
+        metavar="LOW..HIGH",
+        callback=checked(range_of),
+        help="The values that your own generator uses for black and white  [default: -1..1]",
+    ),
+)
+"""How your own generator is called."""
+
 run_options = with_options(
     [
         click.option("--arch", metavar="NAME", help="GAN architecture; see `gcc list`. Not needed with --teacher."),
@@ -206,18 +222,7 @@ run_options = with_options(
             help="Start from a saved teacher, or from the weights of a restoration network, such as a .pth file of Real-ESRGAN.",
         ),
         click.option("--generator", metavar="MODULE:NAME", help="Start from your own generator; --teacher FILE has its weights."),
-        click.option(
-            "--example",
-            metavar="AxBxC",
-            callback=checked(shape_of),
-            help="Shape of one input of your own generator, such as 1x100 for noise  [default: an image]",
-        ),
-        click.option(
-            "--value-range",
-            metavar="LOW..HIGH",
-            callback=checked(range_of),
-            help="The values that your own generator uses for black and white  [default: -1..1]",
-        ),
+        *own_code_options,
         click.option("--task", metavar="NAME", help="What your own generator, or that of a file, does; see `gcc list`."),
         *(config_option(option.name) for option in fields(RunConfig) if option.name not in STUDENT_OPTIONS),
         *map(field_option, TRAINING_FIELDS),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from gcc.cli.help_pages import Command
-from gcc.cli.options import PATH, field_option, require_existing, teacher_and_settings
+from gcc.cli.options import PATH, field_option, own_code_options, require_existing, teacher_and_settings, with_options
 
 
 @click.command("prune", cls=Command, example="gcc prune RealESRGAN_x4plus.pth --budget 50% --out pruned")
@@ -15,7 +16,8 @@ from gcc.cli.options import PATH, field_option, require_existing, teacher_and_se
 @click.option(
     "--generator", metavar="MODULE:NAME", help="The class or function that returns the generator, if it is your own; FILE has its weights."
 )
-@click.option("--task", metavar="NAME", help="What the generator does; see `gcc list`  [default: super-resolution]")
+@with_options(own_code_options)
+@click.option("--task", metavar="NAME", help="What the generator does; see `gcc list`  [default for a file alone: super-resolution]")
 @field_option("size")
 @field_option("budget")
 @field_option("metric")
@@ -32,6 +34,7 @@ def command(
     round_to: int | None,
     assignments: tuple[str, ...],
     out: Path,
+    **called: Any,
 ) -> None:
     """Prune a generator that belongs to no family, without training it: the student inherits the weights of the channels that are kept.
 
@@ -46,7 +49,7 @@ def command(
 
     fields = {"size": size, "budget": budget, "metric": metric, "round_to": round_to}
     sources = {"arch": None, "teacher": teacher, "generator": generator, "task": task, "recipe": None, "assignments": assignments}
-    loaded, settings = teacher_and_settings(fields | sources)
+    loaded, settings = teacher_and_settings(fields | sources | called)
     measurements = prune_teacher(loaded, out, settings)
     printer().print(comparison_table("pruned, not trained", measurements))
     click.echo(f"student saved in {out}")

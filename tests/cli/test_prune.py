@@ -1,5 +1,6 @@
 """`gcc prune`."""
 
+import json
 import re
 
 import pytest
@@ -10,6 +11,7 @@ from spandrel.architectures.Compact import Compact
 import gcc
 from gcc.cli import main
 from gcc.pruning.cost import cost_of
+from tests.helpers.custom_toys import Translator
 
 
 def run(*words):
@@ -40,6 +42,18 @@ def test_a_file_of_weights_is_pruned_by_the_norms_of_its_kernels(weights, tmp_pa
     kept = smaller.network.body[0].weight
     assert len(kept) < 8 and all(bool((kept == row).all((1, 2, 3)).any()) for row in first.weight[4:])
     torch.testing.assert_close(smaller.network(image), network.eval()(image))
+
+
+def test_own_code_is_pruned_on_its_example_and_in_its_range(tmp_path):
+    torch.manual_seed(0)
+    torch.save(Translator(8).state_dict(), tmp_path / "weights.pth")
+    code = ("--generator", "tests.helpers.custom_toys:Translator", "--task", "paired")
+    ran = run(
+        tmp_path / "weights.pth", *code, "--example", "1x3x48x32", "--value-range", "0..1", "--budget", "60%", "--out", tmp_path / "pruned"
+    )
+    assert ran.exit_code == 0, ran.output
+    described = json.loads((tmp_path / "pruned" / "config.json").read_text())["networks"]
+    assert described["input_shape"] == [1, 3, 48, 32] and described["value_range"] == [0, 1]
 
 
 @pytest.mark.parametrize(
