@@ -26,7 +26,7 @@ def reset(network: nn.Module) -> list[str]:
     before = {name: parameter.clone() for name, parameter in network.named_parameters()}
     network.apply(_redraw)
     unchanged = {name: before[name] for name, parameter in network.named_parameters() if torch.equal(before[name], parameter)}
-    return [name for name, values in unchanged.items() if len(values.unique()) > 1]
+    return [name for name, values in unchanged.items() if values.numel() and values.min() < values.max()]
 
 
 def matrices(network: nn.Module, names: Iterable[str]) -> list[str]:
