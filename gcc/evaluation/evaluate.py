@@ -222,7 +222,9 @@ def _data_of(artifact: Artifact, data: Path | None, dataset: str | None) -> RunD
         return RunData(data, dataset)
     if known := data_of(artifact.folder):
         if known.folder is not None and not known.folder.exists():
-            raise DataError(f"{known.folder}, the data of the run of {artifact.folder}, does not exist: give its present path with `data`")
+            raise DataError(
+                f"{known.folder}, the data of the run of {artifact.folder}, does not exist: if it has moved, name it with `data`"
+            )
         return replace(known, dataset=dataset or known.dataset)
     if generated := artifact.environment.get(GENERATED):
         return RunData(None, generated)

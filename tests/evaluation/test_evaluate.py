@@ -189,7 +189,7 @@ def test_a_generator_is_evaluated_on_the_data_of_its_run(saved, few_pairs, tmp_p
     demo = evaluate(saved / "student", evaluators="l1")
     assert demo.data == on_demo.data == "demo data (streets, generated)" and demo.metrics == on_demo.metrics
     command_of(saved, tmp_path / "moved")
-    with pytest.raises(DataError, match="moved, the data of the run of .*student, does not exist: give its present path with `data`"):
+    with pytest.raises(DataError, match="moved, the data of the run of .*student, does not exist: if it has moved, name it with `data`"):
         evaluate(saved / "student", evaluators="l1")
 
 
