@@ -20,6 +20,7 @@ from gcc.training.build_pairs import (
     distillation_layers,
     inherited_generators,
     require_heirs,
+    require_new_weights,
     sparse_pair,
     student_generators,
     student_pair,
@@ -196,6 +197,8 @@ class Compressor(TrainingLoop):
     def check(self) -> None:
         if self.recipe.start == "inherited":
             require_heirs(self.context)
+        else:
+            require_new_weights(self.context)
         super().check()
         widths = self.reachable_widths()
         if self.context.config.student is not None:

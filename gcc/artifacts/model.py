@@ -159,7 +159,7 @@ def read(folder: Path, role: Role | None = None, factory: Factory | None = None)
     for artifact in artifacts:
         if role is not None and artifact.role != role:
             raise ArtifactError(
-                f"{artifact.folder} contains a {artifact.role}: expected a {role}; `{artifact.role}` takes a {artifact.role}"
+                f"{artifact.folder} contains a {artifact.role}: expected a {role}; give this {artifact.role} as `{artifact.role}`"
             )
     first = artifacts[0]
     for artifact in artifacts[1:]:

@@ -115,7 +115,10 @@ def set_run_aside(out: Path) -> Path | None:
 
 
 def is_finished(out: Path) -> bool:
-    """Return whether a folder contains a run that ended normally: its results exist, and its checkpoints are deleted."""
+    """Return whether a folder contains a run that ended normally: its results exist, and its checkpoints are deleted.
+
+    A run that failed may have saved results, too, but it keeps its checkpoints. This is the one rule for all commands and reports.
+    """
     return any((out / role).exists() for role in (STUDENT, TEACHER)) and not (out / CHECKPOINTS).exists()
 
 

@@ -37,7 +37,8 @@ def command(subject: Path, data: Path | None, weights: tuple[str, ...], out: Pat
     from rich.text import Text
 
     from gcc.cli.tables import metrics_table, printer
-    from gcc.evaluation.evaluate import evaluate, evaluation_path, free_path, save_evaluation
+    from gcc.evaluation.evaluate import evaluate
+    from gcc.evaluation.evaluation_file import evaluation_path, free_path, save_evaluation
 
     default_path = evaluation_path(subject, options["split"], out)
     evaluation = evaluate(subject, data, weights=parse_weights(weights), **options)

@@ -390,42 +390,91 @@ def teacher_and_settings(options: Mapping[str, Any]) -> tuple[Teacher, dict[str,
     Raises:
         GccError: a source cannot be read, or two of them name different architectures.
     """
-    from gcc.recipe import LENGTH_FIELDS, read_toml, renamed, size_fields
+    from gcc.recipe import read_toml, renamed
     from gcc.registry import ARCHITECTURES
     from gcc.registry.presets import preset
-    from gcc.training.teacher import Teacher
 
     settings = renamed(read_toml(options["recipe"])) if options["recipe"] else {}
-    file_arch = settings.pop("arch", None)
-    arch = options["arch"] or file_arch
-    if file_arch not in (None, arch):
-        raise GccError(f"--recipe {options['recipe']} is for {file_arch}, but --arch is {arch}: leave out --arch, or use another recipe")
-    is_saved = options["teacher"] and (is_address(options["teacher"]) or Path(options["teacher"]).is_dir())
-    is_own = not is_saved and (options.get("generator") or options.get("task") or options["teacher"])
-    saved = Teacher.load(options["teacher"], parse_factory(options.get("generator"))) if is_saved else None
+    arch = _arch(options, settings.pop("arch", None))
+    saved = _saved_teacher(options)
+    is_own = saved is None and (options.get("generator") or options.get("task") or options["teacher"])
     if options.get("preset"):
         family = saved.family if saved else ARCHITECTURES.load(arch) if arch and not is_own else None
         settings |= preset(options["preset"], family.presets if family else {}).settings
-    flags = {name: options[name] for name in (*TRAINING_FIELDS, *SEARCH_FIELDS) if options.get(name) is not None}
-    if options.get("size") is not None:
-        flags |= size_fields(options["size"])
-        settings.pop("image_width", None)
-    given = renamed(parse_assignments(options["assignments"])) | flags
-    if LENGTH_FIELDS <= given.keys():
-        raise GccError("--epochs and --steps exclude each other: give the length of the run in one of them")
-    if given.keys() & LENGTH_FIELDS:
-        settings = {name: value for name, value in settings.items() if name not in LENGTH_FIELDS}
-    elif "steps" in settings:
-        # A run saves the epochs that its steps took.
-        settings.pop("epochs", None)
-    if "budget" in given:
-        if fixed := next((name for name in STUDENT_OPTIONS if options.get(name)), None):
-            raise GccError(f"--budget and {flag(fixed)} exclude each other: the saved student has its own widths")
-        # The file's counter and width belong to the file's budget.
-        settings = {name: value for name, value in settings.items() if name not in ("mac_counter", "prune_width")}
-    settings |= given
+    settings = _replaced(settings, _given_fields(options), options)
     if is_own:
         return _own_teacher(options, settings), settings
+    return _family_teacher(options, arch, saved), settings
+
+
+def _arch(options: Mapping[str, Any], of_file: Any) -> str | None:
+    """Return the architecture that the options or the recipe's file name; None if neither does.
+
+    Raises:
+        GccError: they name different ones.
+    """
+    arch: str | None = options["arch"] or of_file
+    if of_file not in (None, arch):
+        raise GccError(f"--recipe {options['recipe']} is for {of_file}, but --arch is {arch}: leave out --arch, or use another recipe")
+    return arch
+
+
+def _saved_teacher(options: Mapping[str, Any]) -> Teacher | None:
+    """Return the teacher in the folder or repository that `--teacher` names; None if it names a file, or is not given.
+
+    Raises:
+        GccError: the teacher cannot be read.
+    """
+    from gcc.training.teacher import Teacher
+
+    location = options["teacher"]
+    if not location or not (is_address(location) or Path(location).is_dir()):
+        return None
+    return Teacher.load(location, parse_factory(options.get("generator")))
+
+
+def _given_fields(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the recipe fields of `--set` and of flags, which win.
+
+    Raises:
+        GccError: both lengths of a run are given, or a width other than that of a saved student.
+    """
+    from gcc.recipe import renamed, require_one_length, size_fields
+
+    flags = {name: options[name] for name in (*TRAINING_FIELDS, *SEARCH_FIELDS) if options.get(name) is not None}
+    size = {} if options.get("size") is None else size_fields(options["size"])
+    given = renamed(parse_assignments(options["assignments"])) | flags | size
+    require_one_length(given)
+    if "budget" in given and (fixed := next((name for name in STUDENT_OPTIONS if options.get(name)), None)):
+        raise GccError(f"--budget and {flag(fixed)} exclude each other: the saved student has its own widths")
+    return given
+
+
+def _replaced(settings: Mapping[str, Any], given: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the recipe fields of a file and a preset, without what belongs to those that are given, and the given ones."""
+    from gcc.recipe import without_replaced_length
+
+    kept = without_replaced_length(settings, given)
+    dropped: set[str] = set()
+    if "steps" in kept:
+        # A run saves the epochs that its steps took.
+        dropped |= {"epochs"}
+    if "budget" in given:
+        # The file's counter and width belong to the file's budget.
+        dropped |= {"mac_counter", "prune_width"}
+    if options.get("size") is not None:
+        dropped |= {"image_width"}
+    return {name: value for name, value in kept.items() if name not in dropped} | dict(given)
+
+
+def _family_teacher(options: Mapping[str, Any], arch: str | None, saved: Teacher | None) -> Teacher:
+    """Return the saved teacher, else a new one of the architecture.
+
+    Raises:
+        GccError: there is neither, they contradict each other, or options are for own generators alone.
+    """
+    from gcc.training.teacher import Teacher
+
     if unused := [flag(name) for name in ("example", "value_range") if options.get(name)]:
         raise GccError(
             f"{' and '.join(unused)}: only for a generator in your own code; leave it out, or name the code with --generator MODULE:NAME"
@@ -433,10 +482,10 @@ def teacher_and_settings(options: Mapping[str, Any]) -> tuple[Teacher, dict[str,
     if saved:
         if arch not in (None, saved.arch):
             raise GccError(f"--teacher {options['teacher']} is a {saved.arch}, but the architecture is {arch}: leave out --arch")
-        return saved, settings
+        return saved
     if arch is None:
         raise GccError("no architecture: give --arch NAME (see `gcc list`) or --teacher DIR")
-    return Teacher.create(arch), settings
+    return Teacher.create(arch)
 
 
 def _own_teacher(options: Mapping[str, Any], settings: Mapping[str, Any]) -> Teacher:

@@ -108,8 +108,13 @@ def preflight(
         findings = [samples(run.context, skip_bad), *images(run.context)]
     except DataError as error:
         yield Finding("data", "error", str(error))
-        # Check the rest with demo data.
-        run = Compressor(teacher, **arguments | {"dataset": None}, **recipe)
+        try:
+            run = _on_demo_data(teacher, arguments, recipe)
+        except GccError:
+            yield Finding(
+                "rest", "warning", "not checked: these checks need data, and the demo data do not suit this recipe; solve the above first"
+            )
+            return
     except GccError as error:
         yield Finding("run", "error", str(error))
         return
@@ -131,6 +136,15 @@ def preflight(
         yield Finding("budget", "error", str(error))
     yield finding_of("memory", memory, run, widths)
     yield finding_of("disk", disk, context, out)
+
+
+def _on_demo_data(teacher: Teacher, arguments: Mapping[str, Any], recipe: Mapping[str, Any]) -> Compressor:
+    """Return the run on demo data, without the options that say how the user's data are read.
+
+    Raises:
+        GccError: the demo data do not suit the recipe, such as one for grey images.
+    """
+    return Compressor(teacher, **{**arguments, "dataset": None, "cache": False}, **{**recipe, "range": None})
 
 
 def samples(context: RunContext, skip_bad: bool) -> Finding:

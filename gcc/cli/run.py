@@ -30,7 +30,7 @@ from gcc.cli.tables import facts_table, printer, summary
 from gcc.compressor import Compressor
 from gcc.errors import GccError, Interrupted, RunError
 from gcc.experiments.runs import RunGroup
-from gcc.recipe import LENGTH_FIELDS, Recipe, current_names, read_toml, saved_length
+from gcc.recipe import LENGTH_FIELDS, Recipe, current_names, read_toml, saved_length, without_replaced_length
 from gcc.report.html import save_report
 from gcc.training.checkpoint import Schedule
 from gcc.training.longer import is_longer
@@ -69,9 +69,7 @@ def run_command(kind: type[Compressor | Trainer], options: dict[str, Any]) -> No
     if resume:
         saved = _fields_of_run(options["out"] or default_out)
         # A run becomes longer only if the user says so.
-        settings = {
-            name: value for name, value in saved.items() if not (name in LENGTH_FIELDS and LENGTH_FIELDS & settings.keys())
-        } | settings
+        settings = without_replaced_length(saved, settings) | settings
     run = kind(teacher, **run_arguments(options), **settings)
     out = options["out"] or (default_out if resume else fresh_folder(default_out))
     if out not in (options["out"], default_out) and has_stopped(default_out):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from gcc.errors import GccError, suggestion
 from gcc.models.calls import copy_of, located_errors, require_values, unwrapped
 from gcc.models.modules import evaluating
 from gcc.models.value_range import USUAL, require_range
-from gcc.recipe import changed, fields
+from gcc.recipe import Recipe, changed, fields
 from gcc.registry import TASKS
 from gcc.utils.units import counted
 
@@ -45,8 +46,8 @@ def family_for(
         task: name of the task, such as "paired".
         generator: the generator; a copy is taken.
         discriminator: the discriminator; a copy is taken. None means the task's.
-        example: the generator's input for one sample, (1, ...), which fixes the resolution of costs. None means an image of the recipe's
-            size.
+        example: the generator's input for one sample, (1, ...), which fixes the resolution of costs; of a larger batch, the first sample
+            counts. None means an image of the recipe's size.
         value_range: the values that mean black and white to the generator, such as (0, 1) or "0..1".
         losses: the task losses; None means the task's.
         gates: module paths of the discriminator whose outputs are gated; None finds them.
@@ -54,55 +55,39 @@ def family_for(
         settings: recipe fields that the user gives.
 
     Raises:
-        GccError: the task is unknown, or the generator does not fit it.
+        GccError: the task is unknown, the networks do not fit it, or the example is not a batch.
     """
-    if task not in TASKS.names():
-        raise GccError(f"task {task!r} is unknown{suggestion(task, TASKS.names())}: expected {', '.join(TASKS.names())}")
+    family = _family_of(task)
     colours = require_range(value_range)
-    family: Any = TASKS.load(task)
     own, _ = unwrapped(generator)
-    remedy = "change its code"
-    if example is None:
-        recipe = family.published()
-        sizes = {name: value for name, value in settings.items() if name in SHAPE_FIELDS and name in fields(type(recipe))}
-        example = torch.zeros(family.input_shape_of(changed(recipe, sizes)))
-        channels = next((layer.in_channels for layer in own.modules() if isinstance(layer, nn.Conv2d)), None)
-        if channels not in (None, example.shape[1]):
-            name = next(name for name in ("input_nc", "output_nc") if name in fields(type(recipe)))
-            remedy = f"give `{name}={channels}` if its images have {counted(channels, 'channel')}"
-    _require_one_input(own)
-    require_values(own, (example,))
-    _require_float32("generator", own)
-    if discriminator is not None:
-        _require_float32("discriminator", discriminator)
+    _require_usable(own, discriminator)
+    recipe = _recipe_of_shapes(family, settings) if example is None else None
+    sample = torch.zeros(family.input_shape_of(recipe)) if example is None else _one_sample(example)
+    require_values(own, (sample,))
     own = copy_of(own).cpu().requires_grad_(True)
     full = family.in_range(own, colours)
-    output_shape = _output_shape(full, example[:1].cpu(), remedy)
-    if gates is not None and discriminator is not None:
-        gates = [path.removeprefix(unwrapped(discriminator)[1]) for path in gates]
+    output_shape = _output_shape(full, sample.cpu(), recipe)
     networks = CustomNetworks(
         lambda: full,
         f"spandrel's {zoo.network}" if zoo else name_of(own),
-        (1, *example.shape[1:]),
+        tuple(sample.shape),
         output_shape,
         colours,
-        None if discriminator is None else copy_of(unwrapped(discriminator)[0]).cpu().requires_grad_(True),
-        gates,
+        None if discriminator is None else _own_discriminator(discriminator),
+        gates if gates is None or discriminator is None else [path.removeprefix(unwrapped(discriminator)[1]) for path in gates],
         losses,
         zoo,
         made_discriminator="" if discriminator is None else name_of(discriminator),
         own=lambda: copy_of(own),
     )
     found = family.settings_of(networks.input_shape, output_shape)
-    for name in FACTS & found.keys() & settings.keys():
-        if str(settings[name]) != str(found[name]):
-            raise GccError(f"{name} = {settings[name]}: the generator's is {found[name]}: leave it out")
+    _require_facts(found, settings)
     return family.of(networks), found
 
 
 def with_discriminator(family: type[CustomGAN[Any]], discriminator: nn.Module) -> type[CustomGAN[Any]]:
     """Return a family of saved networks with a discriminator of the user's own; a copy is taken."""
-    own = copy_of(unwrapped(discriminator)[0]).cpu().requires_grad_(True)
+    own = _own_discriminator(discriminator)
     return family.of(replace(family.networks, discriminator=own, made_discriminator=name_of(discriminator)))
 
 
@@ -110,6 +95,66 @@ def name_of(network: nn.Module) -> str:
     """Return the name of the class of a network."""
     kind = type(unwrapped(network)[0])
     return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _family_of(task: str) -> type[CustomGAN[Any]]:
+    """Return the family of a task.
+
+    Raises:
+        GccError: the task is unknown.
+    """
+    if task not in TASKS.names():
+        raise GccError(f"task {task!r} is unknown{suggestion(task, TASKS.names())}: expected {', '.join(TASKS.names())}")
+    return cast(type[CustomGAN[Any]], TASKS.load(task))
+
+
+def _recipe_of_shapes(family: type[CustomGAN[Any]], settings: Mapping[str, Any]) -> Recipe:
+    """Return the recipe whose fields decide the shape of the generator's input, if the user gives no example."""
+    recipe: Recipe = family.published()
+    return changed(recipe, {name: value for name, value in settings.items() if name in SHAPE_FIELDS and name in fields(type(recipe))})
+
+
+def _one_sample(example: Tensor) -> Tensor:
+    """Return the first sample of an example, (1, ...).
+
+    Raises:
+        GccError: it has no batch dimension, or no sample.
+    """
+    is_single_image = example.ndim == 3 and len(example) != 1
+    if example.ndim < 2 or is_single_image or not len(example):
+        raise GccError(
+            f"`example` has the shape {tuple(example.shape)}: expected one sample with a batch dimension, such as example[None] for a "
+            "sample without one, or example[:1] for a batch"
+        )
+    return example[:1]
+
+
+def _require_usable(generator: nn.Module, discriminator: nn.Module | None) -> None:
+    """Refuse networks that cannot be called, or trained.
+
+    Raises:
+        GccError: the generator needs several inputs, or weights are in another precision than training uses.
+    """
+    _require_one_input(generator)
+    _require_float32("generator", generator)
+    if discriminator is not None:
+        _require_float32("discriminator", discriminator)
+
+
+def _own_discriminator(discriminator: nn.Module) -> nn.Module:
+    """Return a copy of the user's discriminator, which can train, on the CPU."""
+    return copy_of(unwrapped(discriminator)[0]).cpu().requires_grad_(True)
+
+
+def _require_facts(found: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Refuse settings that contradict what the generator is.
+
+    Raises:
+        GccError: a recipe field has another value.
+    """
+    for name in FACTS & found.keys() & settings.keys():
+        if str(settings[name]) != str(found[name]):
+            raise GccError(f"{name} = {settings[name]}: the generator's is {found[name]}: leave it out")
 
 
 def _require_float32(name: str, network: nn.Module) -> None:
@@ -136,11 +181,47 @@ def _require_one_input(generator: nn.Module) -> None:
         raise GccError(f"the generator takes {len(needed)} inputs, {names}: expected one; wrap it in a module that gives the others")
 
 
-def _output_shape(generator: nn.Module, example: Tensor, remedy: str) -> tuple[int, ...]:
-    expected = f"expected a generator that runs on {tuple(example.shape)}: {remedy}, or give an input that it takes as `example`"
-    with torch.no_grad(), evaluating(generator), located_errors(generator, expected):
-        output = generator(example)
+def _output_shape(generator: nn.Module, sample: Tensor, recipe: Recipe | None) -> tuple[int, ...]:
+    """Return the shape of the images that a generator returns for a sample.
+
+    Args:
+        generator: the generator.
+        sample: its input, (1, ...).
+        recipe: the recipe that the shape of the sample comes from; None if the user gave the sample.
+
+    Raises:
+        GccError: it does not run on the sample, or returns no images.
+    """
+    try:
+        output = _output(generator, sample, "change its code")
+    except GccError:
+        channels = None if recipe is None else _channels_taken(generator, sample)
+        if recipe is None or channels is None:
+            raise
+        name = next(name for name in ("input_nc", "output_nc") if name in fields(type(recipe)))
+        output = _output(generator, sample, f"give `{name}={channels}` if its images have {counted(channels, 'channel')}")
     if not isinstance(output, Tensor) or output.ndim != 4:
         shown = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise GccError(f"the generator returns {shown}: expected images as one tensor, (N, C, H, W); wrap it in a module that returns them")
     return tuple(output.shape)
+
+
+def _output(generator: nn.Module, sample: Tensor, remedy: str) -> Any:
+    """Return what a generator returns for a sample.
+
+    Raises:
+        GccError: it does not run; the message has the remedy.
+    """
+    expected = f"expected a generator that runs on {tuple(sample.shape)}: {remedy}, or give an input that it takes as `example`"
+    with torch.no_grad(), evaluating(generator), located_errors(generator, expected):
+        return generator(sample)
+
+
+def _channels_taken(generator: nn.Module, sample: Tensor) -> int | None:
+    """Return a number of channels with which a generator runs on images of the size of a sample; None if no convolution's fits."""
+    counts = dict.fromkeys(layer.in_channels for layer in generator.modules() if isinstance(layer, nn.Conv2d))
+    for channels in counts:
+        with suppress(GccError):
+            _output(generator, sample.new_zeros(1, channels, *sample.shape[2:]), "")
+            return channels
+    return None

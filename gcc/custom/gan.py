@@ -49,7 +49,7 @@ class CustomGAN(Architecture[R], abc.ABC, Generic[R]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let a process that reads data have the family without its networks: their code may not be picklable."""
-        task = next(base for base in type(self).__mro__[1:])
+        task = type(self).__mro__[1]
         return _unpickled, (task, describe(self.networks), self.recipe)
 
     @classmethod

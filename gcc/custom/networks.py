@@ -20,7 +20,7 @@ from gcc.pruning.graph.aten_graph import Graph
 from gcc.pruning.graph.computed_weights import computed_weights
 from gcc.pruning.graph.groups import Selection, with_named_parts
 from gcc.pruning.graph.proven_cut import proven_cut
-from gcc.pruning.graph.reset import reset
+from gcc.pruning.graph.reset import matrices, owners, reset
 from gcc.pruning.graph.ways import Followed, followed_code, followed_graph
 from gcc.registry import Batch
 
@@ -139,12 +139,32 @@ class CustomNetworks:
         return shapes_of(self.generator)
 
     def build(self, widths: Mapping[str, int]) -> nn.Module:
-        """Return a new generator of these widths on the default device, with weights drawn by each module's `reset_parameters`."""
+        """Return a new generator of these widths on the default device, with weights drawn by each module's `reset_parameters`.
+
+        What no module draws, such as a learned constant, is that of the full generator; see `require_drawn_generator`.
+        """
         if torch.get_default_device().type == "meta":
             return self.followed.narrowed(self._shapes, widths)
         network = self.followed.narrowed(self.generator, widths)
         reset(network)
         return network
+
+    def require_drawn_generator(self) -> None:
+        """Refuse students with new weights if no module draws some weights of the generator.
+
+        Raises:
+            GccError: such weights would be those of the given generator.
+        """
+        _require_drawn("generator", self.followed.narrowed(self.generator, self.channels))
+
+    def require_drawn_discriminator(self) -> None:
+        """Refuse a new discriminator if no module draws some weights of the user's.
+
+        Raises:
+            GccError: such weights would be those of the given discriminator.
+        """
+        if self.discriminator is not None:
+            _require_drawn("discriminator", copy_of(self.discriminator))
 
     def load_into(self, generator: nn.Module, discriminator: nn.Module) -> None:
         """Load the weights of these networks into networks that were built from them; a new discriminator and gates keep their own."""
@@ -214,6 +234,23 @@ def find_size_multiple(network: nn.Module, input_shape: Sequence[int], output_sh
             if tuple(fake.shape) == (1, output_shape[1], scale * height, scale * width):
                 return multiple
     return None
+
+
+def _require_drawn(role: str, network: nn.Module) -> None:
+    """Refuse a network some of whose weights no module draws; biases and scales of channels may stay as they are.
+
+    Args:
+        role: what the network is.
+        network: a copy, whose weights are drawn anew.
+
+    Raises:
+        GccError: a weight with more than one dimension stays as it is.
+    """
+    if weights := matrices(network, reset(network)):
+        raise GccError(
+            f'start = "fresh": nothing draws {abridged(map(repr, weights))} of the {role} anew, so the student would start with the given '
+            f'weights: give `start="inherited"`, or define reset_parameters in {" and ".join(owners(network, weights))}'
+        )
 
 
 def _followed(generator: nn.Module, inputs: Arguments) -> Followed:

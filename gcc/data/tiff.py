@@ -79,7 +79,9 @@ def _require_plain(path: Path, page: Any) -> None:
     photometric, orientation = page.photometric, page.tags.get("Orientation")
     if photometric not in (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB):
         kind = getattr(photometric, "name", photometric)
-        raise DataError(f"{path} has values of the kind {kind}: expected grey, RGB or bands with black as the least value; save it so")
+        raise DataError(
+            f"{path} stores its colours as {kind}: expected grey, RGB or bands whose lowest value is black; save it in one of these forms"
+        )
     if orientation is not None and orientation.value != 1:
         raise DataError(f"{path} is stored turned or mirrored: expected an upright image; save it so")
     if page.compression not in (tifffile.COMPRESSION.NONE, *_deflate()) and find_spec("imagecodecs") is None:

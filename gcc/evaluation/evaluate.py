@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
-from itertools import count
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import torch
 from torch import Tensor
 
 from gcc.artifacts.config import GENERATED, Artifact, Factory
 from gcc.artifacts.hub import is_address
-from gcc.artifacts.model import default_output, environment, read, resolve_location
+from gcc.artifacts.model import environment, read, resolve_location
 from gcc.artifacts.run_folder import RunData, data_of
 from gcc.data.folders import describe_unread
 from gcc.data.image_files import refuse_bad, unreadable
 from gcc.data.images import entries, image_files, images_among, images_below, read_image, to_tensor
 from gcc.data.inspection import ImageInfo, describe_changes, describe_misfits, describe_range, inspect_images
 from gcc.data.splits import SplitOpener, require_readable, without_unreadable
-from gcc.errors import DataError, GccError, OutputError, listed
+from gcc.errors import DataError, GccError, listed
 from gcc.evaluation.collection import EvaluatorCollection, FeatureBuffer, ImageCounts, split_names
 from gcc.evaluation.grid import GRID
 from gcc.evaluation.split import SplitEvaluation
@@ -30,8 +28,6 @@ from gcc.recipe import RGB, Range, parse_range, range_text
 from gcc.registry import DATASETS, EVALUATORS, DatasetSource, EvalContext, EvalSample, ImageEvaluator, MetricKey, unit_of
 from gcc.utils.device import choose_device
 from gcc.utils.distributed import SINGLE_PROCESS
-from gcc.utils.files import write_text
-from gcc.utils.json_text import json_text
 from gcc.utils.units import counted
 from gcc.utils.weights import Weights
 
@@ -121,44 +117,99 @@ def evaluate(
         if dataset or split != "test":
             raise GccError(f"{subject} contains images, which are compared with the folder of real ones: leave `dataset` and `split` out")
         value_range = None if range is None else parse_range(range)
-        return _evaluate_images(subject, data, split_names(evaluators), files, on_device, value_range, skip_bad=skip_bad)
+        return _evaluate_folder(subject, data, split_names(evaluators), files, on_device, value_range, skip_bad=skip_bad)
     if subject.is_dir() and not any(subject.glob("**/config.json")):
         raise DataError(f"{subject} contains neither images nor a saved generator; its subfolders are not searched for images")
     if range is not None:
         raise GccError(f"{subject} is a saved generator, which is evaluated in the range of its training: leave `range` out")
     subject = subject if is_address(subject) else resolve_location(subject)
+    artifacts = _read_all(subject, factory)
+    first = next(iter(artifacts.values()))
+    names = _required(split_names(evaluators or first.architecture.recipe.evaluators))
+    chosen = _data_of(first, data, dataset)
+    splits = _Splits(first, replace(chosen, skip_bad=skip_bad or chosen.skip_bad))
+    return _evaluate_generators(subject, artifacts, names, splits, split, splits.context(files, on_device), batch_size)
+
+
+def _read_all(subject: Path, factory: Factory | None) -> dict[str, Artifact]:
+    """Return all generators of a saved model by name.
+
+    Raises:
+        GccError: one is missing, or cannot be read.
+    """
     artifacts = read(subject, factory=factory)
-    architecture = next(iter(artifacts.values())).architecture
-    missing = [name for name in architecture.generators if name not in artifacts]
+    missing = [name for name in next(iter(artifacts.values())).architecture.generators if name not in artifacts]
     if missing:
         raise GccError(f"{subject} lacks the generator {', '.join(missing)}: give the folder of all generators, such as {subject.parent}")
-    names = _required(split_names(evaluators or architecture.recipe.evaluators))
-    chosen = _data_of(next(iter(artifacts.values())), data, dataset)
-    opener = SplitOpener(architecture, chosen.folder, chosen.dataset)
-    skip_bad = skip_bad or chosen.skip_bad
-    left_out: list[str] = []
+    return artifacts
 
-    def opened(name: str) -> DatasetSource:
-        source = opener.open(name)
+
+class _Splits:
+    """The splits of the data that a generator is evaluated on.
+
+    Attributes:
+        left_out: which samples of the splits that have been opened are left out, and why.
+
+    Args:
+        artifact: the generator.
+        data: the data.
+    """
+
+    def __init__(self, artifact: Artifact, data: RunData) -> None:
+        self._opener = SplitOpener(artifact.architecture, data.folder, data.dataset)
+        self._skips_bad = data.skip_bad
+        self.left_out: list[str] = []
+
+    @property
+    def name(self) -> str:
+        """The name of the data."""
+        return self._opener.name
+
+    def open(self, name: str) -> DatasetSource:
+        """Return a split, without the samples that cannot be read if these are left out.
+
+        Raises:
+            DataError: there is no such split, or a sample cannot be read.
+        """
+        source = self._opener.open(name)
         if name == "val" and source.note:
-            raise DataError(f'{opener.name} has no validation images apart from those of its test split: use `split="test"`')
-        if not skip_bad:
+            raise DataError(f'{self.name} has no validation images apart from those of its test split: use `split="test"`')
+        if not self._skips_bad:
             require_readable(source)
             return source
         source, reasons = without_unreadable(source)
-        left_out.extend(reasons)
+        self.left_out += reasons
         return source
 
-    source = opened(split)
-    context = EvalContext(files, on_device, cache(partial(opened, "train")), opener.store)
+    def context(self, weights: Weights, device: torch.device) -> EvalContext:
+        """Return what evaluators work with."""
+        return EvalContext(weights, device, cache(partial(self.open, "train")), self._opener.store)
+
+
+def _evaluate_generators(
+    subject: Path,
+    artifacts: Mapping[str, Artifact],
+    names: list[str],
+    splits: _Splits,
+    split: str,
+    context: EvalContext,
+    batch_size: int | None,
+) -> Evaluation:
+    """Return the metrics of saved generators by evaluators of these names, on a split of their data.
+
+    Raises:
+        GccError: the data, the evaluators or the weights cannot be used.
+    """
+    architecture = next(iter(artifacts.values())).architecture
+    source = splits.open(split)
     collection = EvaluatorCollection(names, context, paired=architecture.paired)
-    files.require_asked()
+    context.weights.require_asked()
     batch_size = batch_size or min(architecture.recipe.batch_size, LARGEST_BATCH)
     evaluation = SplitEvaluation(collection, architecture, source, batch_size)
     evaluation.check()
-    values = evaluation.evaluate({name: artifact.network().to(on_device) for name, artifact in artifacts.items()})
+    values = evaluation.evaluate({name: artifact.network().to(context.device) for name, artifact in artifacts.items()})
     metrics = {generator: _metrics(values[generator], evaluation.protocols[generator]) for generator in values}
-    return Evaluation(str(subject), opener.name, split, metrics, environment(on_device), left_out)
+    return Evaluation(str(subject), splits.name, split, metrics, environment(context.device), splits.left_out)
 
 
 def _data_of(artifact: Artifact, data: Path | None, dataset: str | None) -> RunData:
@@ -171,7 +222,9 @@ def _data_of(artifact: Artifact, data: Path | None, dataset: str | None) -> RunD
         return RunData(data, dataset)
     if known := data_of(artifact.folder):
         if known.folder is not None and not known.folder.exists():
-            raise DataError(f"{known.folder}, the data of the run of {artifact.folder}, does not exist: give its present path with `data`")
+            raise DataError(
+                f"{known.folder}, the data of the run of {artifact.folder}, does not exist: if it has moved, name it with `data`"
+            )
         return replace(known, dataset=dataset or known.dataset)
     if generated := artifact.environment.get(GENERATED):
         return RunData(None, generated)
@@ -186,70 +239,13 @@ def holds_images(subject: Path) -> bool:
     return subject.is_dir() and bool(_image_files(subject)) and not any(subject.glob("**/config.json"))
 
 
-def evaluation_path(subject: Path, split: str, out: Path | None) -> Path:
-    """Return the file for the metrics: `out`, or a file next to the subject; for a subject on the Hub, a file in the current folder.
-
-    Raises:
-        OutputError: the path is a folder, lies below a file, or is a file with other contents.
-    """
-    suffix = "" if split == "test" else f"-{split}"
-    path = out or default_output(subject, f"-evaluation{suffix}.json")
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder: expected a file, such as {path / 'evaluation.json'}")
-    above = next(parent for parent in path.absolute().parents if parent.exists())
-    if not above.is_dir():
-        raise OutputError(f"{above} is a file, so that {path} cannot be written: choose another `out`")
-    if path.exists() and not _is_evaluation(path):
-        raise OutputError(f"{path} already exists and contains no metrics: choose another `out`, or move it away")
-    return path
-
-
-def free_path(path: Path, evaluation: Evaluation) -> Path:
-    """Return `path`; append a number if it holds something other than this evaluation, so that it is not overwritten."""
-    scope = _scope(asdict(evaluation))
-    for number in count(2):
-        if not path.exists() or (_is_evaluation(path) and _scope(json.loads(path.read_text(encoding="utf-8"))) == scope):
-            break
-        stem = path.stem if number == 2 else path.stem.rpartition("-")[0]
-        path = path.with_name(f"{stem}-{number}{path.suffix}")
-    return path
-
-
-def _scope(contents: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return what identifies an evaluation: its subject, data, split, range and metrics."""
-    # Version 0.1 called the metrics figures.
-    metrics = contents["metrics"] if "metrics" in contents else contents["figures"]
-    keys = {generator: sorted(values) for generator, values in metrics.items()}
-    return contents["subject"], contents.get("data"), contents.get("split"), contents.get("range", ""), keys
-
-
-def save_evaluation(path: Path, evaluation: Evaluation) -> None:
-    """Write an evaluation as JSON, with null for values that are not finite.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
-    write_text(path, json_text(asdict(evaluation), indent=2) + "\n")
-
-
-def _is_evaluation(path: Path) -> bool:
-    try:
-        contents = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    if not isinstance(contents, dict) or "subject" not in contents:
-        return False
-    metrics = contents.get("metrics", contents.get("figures"))
-    return isinstance(metrics, dict) and all(isinstance(values, dict) for values in metrics.values())
-
-
 def _required(names: list[str]) -> list[str]:
     if not names:
         raise GccError(f"no evaluators: name some with `evaluators`, of {', '.join(EVALUATORS.names())}")
     return names
 
 
-def _evaluate_images(
+def _evaluate_folder(
     fake: Path,
     real: Path | None,
     names: list[str],
@@ -259,6 +255,11 @@ def _evaluate_images(
     *,
     skip_bad: bool,
 ) -> Evaluation:
+    """Return the metrics of a folder of images against a folder of real ones, by evaluators of these names.
+
+    Raises:
+        GccError: an image, the evaluators or the weights cannot be used.
+    """
     if real is None:
         raise GccError(f"{fake} contains images: give the folder of the real ones with `data`")
     _required(names)

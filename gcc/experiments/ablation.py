@@ -52,11 +52,13 @@ class Measurements:
         values: of the teacher and of every variant, one per seed, by variant and column.
         seeds: runs of each variant.
         teacher: the title of the teacher's row.
+        teacher_of: the variant whose runs the teacher's row is taken from.
     """
 
     values: Mapping[str, Mapping[Column, Sequence[float]]]
     seeds: int
-    teacher: str = TEACHER
+    teacher: str
+    teacher_of: str
 
     def rows(self) -> dict[str, dict[str, str]]:
         """Return the formatted mean and standard deviation over the seeds, by title of the row and column."""
@@ -80,7 +82,8 @@ class Measurements:
             summary = PRESETS[variant].summary if variant in PRESETS else "the full-size network"
             lines.append(f"| {variant} | {' | '.join(cells[title] for title in titles)} | {summary} |")
         seeds = f"Mean and standard deviation (n - 1) over {self.seeds} runs with different seeds" if self.seeds > 1 else "One run each"
-        return "\n".join(lines) + f"\n\n{seeds}, on held-out images.\n"
+        note = f" The teacher is the one of the runs of {self.teacher_of}." if self.teacher == TRAINED_TEACHER else ""
+        return "\n".join(lines) + f"\n\n{seeds}, on held-out images.{note}\n"
 
 
 class Ablation(RunGroup[Measurements]):
@@ -150,7 +153,12 @@ class Ablation(RunGroup[Measurements]):
     def folders(self) -> dict[str, Path]:
         """Return the folders of the teacher and of every variant's student, with the first seed."""
         students = {variant: self._folder(variant, 0) / "student" for variant in self.variants}
-        return {TEACHER: self._folder(self.variants[0], 0) / TEACHER, **students}
+        return {TEACHER: self._folder(self.teacher_variant, 0) / TEACHER, **students}
+
+    @property
+    def teacher_variant(self) -> str:
+        """The variant whose teacher is shown, since one that trains along differs in every run: the whole method, else the last one."""
+        return WHOLE if WHOLE in self.variants else self.variants[-1]
 
     def to_dict(self) -> dict[str, Any]:
         recipes = {variant: self.compressor(variant, 0).recipe.to_dict() for variant in self.variants}
@@ -180,9 +188,9 @@ class Ablation(RunGroup[Measurements]):
                     for title, value in student.measurements["student"]["metrics"].items():
                         column = Column(name if len(students) > 1 else "", MetricKey.parse(title))
                         values[variant].setdefault(column, []).append(value)
-                        if variant == self.variants[-1]:
+                        if variant == self.teacher_variant:
                             values[TEACHER].setdefault(column, []).append(student.measurements["teacher"]["metrics"][title])
-        return Measurements(values, self.seeds, teacher)
+        return Measurements(values, self.seeds, teacher, self.teacher_variant)
 
     def compressor(self, variant: str, number: int) -> Compressor:
         """Return a run, not started, with the widths of a finished run if there is one.

@@ -20,7 +20,7 @@ from gcc.errors import BudgetError, GccError
 from gcc.experiments.runs import Member, RunGroup, given_twice
 from gcc.losses.distillers import reads_teacher_discriminators
 from gcc.models.modules import Widths
-from gcc.recipe import LENGTH_FIELDS, current_names, read_toml, saved_length, with_new_fields
+from gcc.recipe import current_names, read_toml, saved_length, with_new_fields, without_replaced_length
 from gcc.report.sweep import markdown_tables, read_sweep, save_sweep_report, teacher_text
 from gcc.training.options import RunOptions
 from gcc.training.pair import GANPair
@@ -198,8 +198,8 @@ class Sweep(RunGroup[dict[str, dict[str, Measurements]]]):
         """
         folder = self.out / TEACHER
         length = saved_length(read_toml(folder / RECIPE_FILE)) if is_finished(folder) else {}
-        dropped = {"train_teacher"} | (LENGTH_FIELDS if length else set())
-        settings = {name: value for name, value in self._settings.items() if name not in dropped}
+        settings = without_replaced_length(self._settings, length)
+        settings.pop("train_teacher", None)
         return Trainer(self.teacher, **vars(self.config), **settings, **length)
 
     def _compressor(self, teacher: Teacher, budget: str) -> _SweepRun:

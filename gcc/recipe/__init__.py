@@ -6,7 +6,15 @@ import warnings
 from typing import Any
 
 from gcc.recipe.images import data_range, image_channels, image_size, nearest_sizes, size_text
-from gcc.recipe.lengths import LENGTH_FIELDS, differences, differs_in_length_only, saved_length, training_steps
+from gcc.recipe.lengths import (
+    LENGTH_FIELDS,
+    differences,
+    differs_in_length_only,
+    require_one_length,
+    saved_length,
+    training_steps,
+    without_replaced_length,
+)
 from gcc.recipe.names import RENAMED, current_names, renamed
 from gcc.recipe.ranges import LARGEST_NUMBER, Range, parse_range, range_text
 from gcc.recipe.recipe import (
@@ -61,12 +69,14 @@ __all__ = [
     "range_text",
     "read_toml",
     "renamed",
+    "require_one_length",
     "saved_length",
     "size_fields",
     "size_text",
     "training_steps",
     "with_new_fields",
     "with_size_fields",
+    "without_replaced_length",
 ]
 
 RENAMED_CONSTANTS = {"Counter": "MacCounter", "COUNT": "POSITIVE", "WEIGHT": "NON_NEGATIVE", "SHARE": "UNIT_INTERVAL"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from gcc.errors import RecipeError
 from gcc.utils.units import counted
 
 LENGTH_FIELDS = frozenset({"epochs", "steps"})
@@ -29,6 +30,26 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     elif units and not now.get("steps"):
         texts.insert(0, f"epochs was {before.get('epochs')} and is {now.get('epochs')}")
     return "; ".join(texts)
+
+
+def require_one_length(settings: Mapping[str, Any]) -> None:
+    """Refuse settings that name the length of a run in both units.
+
+    Raises:
+        RecipeError: they do.
+    """
+    if all(settings.get(name) is not None for name in LENGTH_FIELDS):
+        raise RecipeError("`epochs` and `steps` exclude each other: give the length of the run in one of them")
+
+
+def without_replaced_length(settings: Mapping[str, Any], replacing: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings without the length of a run, in either unit, if the settings that replace some of them have one.
+
+    >>> without_replaced_length({"epochs": 2, "tau": 0.5}, {"steps": 130}), without_replaced_length({"epochs": 2}, {"tau": 0.5})
+    ({'tau': 0.5}, {'epochs': 2})
+    """
+    dropped = LENGTH_FIELDS if LENGTH_FIELDS & replacing.keys() else frozenset[str]()
+    return {name: value for name, value in settings.items() if name not in dropped}
 
 
 def saved_length(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -144,7 +144,7 @@ def run(record: RunRecord) -> list[Fact]:
     info = record.info
     facts = {
         "started": info.started.replace("T", " ") if info else "",
-        "training time" if info and info.finished else "training time so far": duration(info.seconds) if info else "",
+        "training time" if record.is_finished else "training time so far": duration(info.seconds) if info else "",
         "command": record.command,
         "machine": info.machine if info else "",
     }
@@ -165,18 +165,29 @@ def duration(seconds: float) -> str:
 
 
 def next_steps(record: RunRecord) -> list[NextStep]:
-    """Return commands that use what a run has saved, or that continue it; none without a folder."""
+    """Return commands that continue a run, and that use what it has saved; none without a folder."""
     if record.folder is None:
         return []
+    return [*_continuation(record, record.folder), *_uses(record, record.folder)]
+
+
+def _continuation(record: RunRecord, folder: Path) -> list[NextStep]:
+    """Return the command that continues a run; none if it is finished, or if the command that started it is unknown."""
+    words = record.command.split()[:2]
+    if record.is_finished or not words:
+        return []
+    return [NextStep("continue the run", shell_line(*words, "--resume", folder))]
+
+
+def _uses(record: RunRecord, run_folder: Path) -> list[NextStep]:
+    """Return commands that use the generators that a run has saved in its folder."""
     if not record.saved:
-        words = record.command.split()[:2]
-        return [NextStep("continue the run", shell_line(*words, "--resume", record.folder))] if words else []
-    teacher = record.folder / TEACHER
+        return []
+    teacher, folder = run_folder / TEACHER, run_folder / STUDENT
     if not record.students:
         own = code_option(next(iter(record.teachers.values())))
         line = shell_line("gcc", "compress", "--teacher", teacher, *own, *_data(teacher), "--budget", "25%")
         return [NextStep("compress this teacher", line)]
-    folder = record.folder / STUDENT
     artifact = next(iter(record.students.values()))
     own = code_option(artifact)
     use = (

@@ -19,7 +19,17 @@ from gcc.artifacts.comparison import ROLES
 from gcc.artifacts.config import CONFIG, Artifact, Role
 from gcc.artifacts.metrics_log import POSITION, Phase
 from gcc.artifacts.model import read
-from gcc.artifacts.run_folder import METRICS_FILE, RECIPE_FILE, SAMPLES, STUDENT, TEACHER, choice_of_runs, command_line_of, runs_in
+from gcc.artifacts.run_folder import (
+    METRICS_FILE,
+    RECIPE_FILE,
+    SAMPLES,
+    STUDENT,
+    TEACHER,
+    choice_of_runs,
+    command_line_of,
+    is_finished,
+    runs_in,
+)
 from gcc.artifacts.run_info import RunInfo, read_info
 from gcc.errors import RunError
 from gcc.recipe import read_toml
@@ -101,6 +111,7 @@ class RunRecord:
         progress: grids of some epochs, in order.
         info: when, how long and on what machine it has trained; None if that is unknown.
         command: the command line that started it; empty if that is unknown.
+        is_finished: whether it ended normally; a run that failed may have saved generators, too.
     """
 
     folder: Path | None
@@ -113,6 +124,7 @@ class RunRecord:
     progress: tuple[Grid, ...]
     info: RunInfo | None
     command: str
+    is_finished: bool
 
     @property
     def keeps_all_channels_on(self) -> bool:
@@ -127,18 +139,19 @@ class RunRecord:
 
     @property
     def saved(self) -> Mapping[str, Artifact]:
-        """The generators that the run has trained: students, else teachers, else none yet."""
+        """The generators that the run has saved: students, else teachers, else none yet."""
         return self.students or self.teachers
 
     @property
     def state(self) -> str:
         """How far the run is."""
-        if self.saved:
+        if self.is_finished:
             return "finished"
         if not self.phases:
             return "not started yet"
         name, phase = list(self.phases.items())[-1]
-        return f"not finished: {phase_title(name)}, epoch {phase.epoch}"
+        state = "stopped before its end" if self.saved else "not finished"
+        return f"{state}: {phase_title(name)}, epoch {phase.epoch}"
 
 
 def phase_title(name: str) -> str:
@@ -180,6 +193,7 @@ def read_run(folder: Path) -> RunRecord:
         progress,
         read_info(folder),
         command_line_of(folder),
+        is_finished(folder),
     )
 
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from gcc.artifacts.config import Artifact
 from gcc.artifacts.model import load_matching_weights, read
+from gcc.custom.gan import CustomGAN
 from gcc.errors import ArtifactError, RecipeError
 from gcc.losses.distillation import Projections
 from gcc.losses.layers import NO_LAYERS, DistillationLayers, build_projections, select_layers
@@ -88,6 +89,20 @@ def require_heirs(context: RunContext) -> None:
         raise RecipeError(
             'start = "inherited": a student inherits the channels that its own run keeps: leave out `widths`, or give `start="fresh"`'
         )
+
+
+def require_new_weights(context: RunContext) -> None:
+    """Refuse students that start with new weights if nothing draws some weights of the user's own networks.
+
+    Raises:
+        GccError: these weights would be the given ones.
+    """
+    if isinstance(context.architecture, CustomGAN):
+        with seeded(context.recipe.seed, "check"):
+            if context.config.student is None:
+                context.architecture.networks.require_drawn_generator()
+            if context.recipe.discriminator != "none":
+                context.architecture.networks.require_drawn_discriminator()
 
 
 def inherited_generators(context: RunContext, trained: Networks, kept: Mapping[str, Mapping[str, Sequence[int]]]) -> dict[str, nn.Module]:

@@ -371,6 +371,7 @@ class Result(RenamedAttributes):
             progress=(),
             info=None,
             command="",
+            is_finished=True,
         )
 
     def paths(self, folder: Path) -> dict[str, Path]:

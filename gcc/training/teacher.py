@@ -18,7 +18,7 @@ from gcc.custom.zoo import VALUE_RANGE, read_zoo_model
 from gcc.errors import ArtifactError, RecipeError
 from gcc.models.value_range import USUAL
 from gcc.pruning.prune_width import width_for_budget
-from gcc.recipe import LENGTH_FIELDS, Recipe, changed, renamed, with_size_fields
+from gcc.recipe import Recipe, changed, renamed, require_one_length, with_size_fields, without_replaced_length
 from gcc.registry import ARCHITECTURES, Architecture, Networks
 from gcc.training.teacher_networks import New, Own, Saved, TeacherNetworks, Untrained
 from gcc.utils.arguments import checked_arguments
@@ -293,8 +293,9 @@ class Teacher:
 
     def _with_own(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return the settings, and the teacher's own ones that they do not replace. Any length or size replaces the teacher's."""
-        replaced = set(LENGTH_FIELDS if LENGTH_FIELDS & settings.keys() else ()) | ({"image_width"} if "size" in settings else set())
-        own = {name: value for name, value in with_size_fields(self.settings).items() if name not in replaced}
+        own = without_replaced_length(with_size_fields(self.settings), settings)
+        if "size" in settings:
+            own.pop("image_width", None)
         return renamed(own | with_size_fields(settings))
 
 
@@ -304,8 +305,7 @@ def _require_possible(arch: str, recipe: Recipe, settings: Mapping[str, Any]) ->
     Raises:
         RecipeError: both lengths are given, or rectangles to a family that trains on squares.
     """
-    if all(settings.get(name) is not None for name in LENGTH_FIELDS):
-        raise RecipeError("epochs and steps exclude each other: give the length of the run in one of them")
+    require_one_length(settings)
     if "image_width" in settings and not hasattr(recipe, "image_width"):
         raise RecipeError(f"{arch} trains on squares: give `size=N` instead of a width and a height")
 

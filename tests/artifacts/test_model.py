@@ -277,7 +277,7 @@ def test_a_missing_generator_is_reported(tmp_path):
     shutil.rmtree(tmp_path / "student")
     assert single_generator(read(tmp_path)).role == "teacher"
     write(tmp_path / "student", "student")
-    with pytest.raises(ArtifactError, match="contains a student: expected a teacher; `student` takes a student"):
+    with pytest.raises(ArtifactError, match="contains a student: expected a teacher; give this student as `student`"):
         Teacher.load(tmp_path / "student")
 
 

@@ -119,6 +119,19 @@ def test_the_rest_is_checked_if_the_layout_of_the_data_is_unknown(tmp_path):
     check(findings, "memory", "ok")
 
 
+def test_the_rest_is_checked_whatever_says_how_missing_data_are_read(tmp_path):
+    settings = TINY["pix2pix"] | {"range": "0..4095"}
+    findings = preflight(Teacher.create("pix2pix"), settings, tmp_path / "nowhere", None, cache=True, device="cpu")
+    assert [finding.title for finding in findings] == ["data", "note", "teacher", "losses", "evaluators", "budget", "memory", "disk"]
+
+
+def test_a_line_says_so_if_the_rest_cannot_be_checked_without_the_data(tmp_path):
+    findings = examine(data=tmp_path / "nowhere", input_nc=1, output_nc=1)
+    assert [*findings] == ["data", "rest"]
+    check(findings, "data", "error", "there is no folder")
+    check(findings, "rest", "warning", "the demo data do not suit this recipe")
+
+
 def test_missing_and_unused_weights_are_errors(tmp_path, monkeypatch):
     def context(arch, **arguments):
         return Compressor(Teacher.create(arch), **TINY[arch] | arguments).context

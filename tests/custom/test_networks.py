@@ -10,7 +10,7 @@ from gcc.errors import GccError
 from gcc.pruning.sparsity import L1Subgradient
 from gcc.registry import METRICS
 from gcc.training.teacher import Teacher
-from tests.helpers.custom_toys import CUSTOM, Images, Translator, settings_of
+from tests.helpers.custom_toys import CUSTOM, Critic, Images, Translator, settings_of
 
 
 def networks_of(generator, **settings):
@@ -55,6 +55,61 @@ def test_a_student_starts_with_the_weights_that_the_first_step_kept(monkeypatch)
     list(fresh.steps())
     rows = fresh.student.generators["G"].head[0].weight.flatten(1)
     assert not any(bool((kept[0] == row).all(1).any()) for row in rows)
+
+
+class Equalised(nn.Module):
+    """A convolution with an equalised learning rate, which draws its weight only when it is made."""
+
+    def __init__(self, before, after):
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.randn(after, before, 3, 3)), nn.Parameter(torch.zeros(after))
+
+    def forward(self, image):
+        return functional.conv2d(image, self.weight * self.weight[0].numel() ** -0.5, self.bias, padding=1)
+
+
+class Drawn(Equalised):
+    """The same, and it can draw its weight again."""
+
+    def reset_parameters(self):
+        nn.init.normal_(self.weight)
+
+
+class Positioned(Critic):
+    """A discriminator with a learned table of positions."""
+
+    def __init__(self):
+        super().__init__()
+        self.positions = nn.Parameter(torch.randn(1, 6, 32, 32))
+
+    def forward(self, images):
+        return super().forward(images + self.positions)
+
+
+def require_new_weights(layer, critic=None, **settings):
+    teacher = Teacher.of(nn.Sequential(layer(3, 8), nn.ReLU(), layer(8, 3)), "paired", critic, size=32)
+    settings = {"start": "fresh", "metric": "l1", "budget": "50%", "ndf": 4, "epochs": 1, "evaluators": ""} | settings
+    gcc.Compressor(teacher, CUSTOM["paired"][2], device="cpu", **settings).check()
+
+
+@pytest.mark.parametrize(
+    ("layer", "critic", "message"),
+    [
+        (Equalised, None, "nothing draws '0.weight', '2.weight' of the generator anew, .* or define reset_parameters in Equalised"),
+        (Drawn, Positioned(), "nothing draws 'positions' of the discriminator anew, .* or define reset_parameters in Positioned"),
+    ],
+)
+def test_new_weights_that_would_be_the_given_ones_are_refused(layer, critic, message):
+    with pytest.raises(GccError, match=f'start = "fresh": {message}'):
+        require_new_weights(layer, critic)
+
+
+@pytest.mark.parametrize(
+    ("layer", "critic", "settings"),
+    [(Drawn, None, {}), (Drawn, Positioned(), {"discriminator": "none"}), (Equalised, None, {"start": "inherited"})],
+)
+def test_weights_that_are_drawn_or_inherited_are_accepted(layer, critic, settings):
+    require_new_weights(layer, critic, **settings)
 
 
 class Table(nn.Module):

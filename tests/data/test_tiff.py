@@ -75,7 +75,11 @@ def test_deep_colours_keep_their_bits_with_a_range_alone(tmp_path):
     [
         (pixels(5, 9, 11), {}, "expected 4 channels, in an image of mode RGBA or in a TIFF or NumPy file"),
         (pixels(9, 11, 4), {"photometric": "minisblack", "planarconfig": "contig", "extratags": [(274, "H", 1, 6, True)]}, "stored turned"),
-        (pixels(9, 11, 4), {"photometric": "separated", "planarconfig": "contig"}, "values of the kind SEPARATED"),
+        (
+            pixels(9, 11, 4),
+            {"photometric": "separated", "planarconfig": "contig"},
+            "stores its colours as SEPARATED: expected grey, RGB or bands",
+        ),
     ],
 )
 def test_other_files_are_refused(tmp_path, values, options, message):

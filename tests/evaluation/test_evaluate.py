@@ -15,8 +15,9 @@ from gcc import Compressor, Teacher, Trainer
 from gcc.artifacts.model import read
 from gcc.cli.evaluate import command
 from gcc.data.loader import in_order
-from gcc.errors import DataError, GccError, OutputError
-from gcc.evaluation.evaluate import Evaluation, Metric, evaluate, evaluation_path, free_path, save_evaluation
+from gcc.errors import DataError, GccError
+from gcc.evaluation.evaluate import evaluate
+from gcc.evaluation.evaluation_file import save_evaluation
 from tests.helpers.families import TINY, small_demo_data
 from tests.helpers.images import save
 
@@ -126,17 +127,6 @@ def test_images_that_cannot_be_read_are_left_out_with_their_counterparts(tmp_pat
     assert evaluate(fake, real, evaluators="l1", skip_bad=True).metrics["fake"]["l1"].protocol.startswith("2 images")
 
 
-def test_a_value_that_is_not_finite_is_null_and_other_files_stay(tmp_path):
-    metrics = {"G": {"l1": Metric(float("nan"), "", "")}}
-    save_evaluation(tmp_path / "e.json", Evaluation("s", "d", "test", metrics, {}))
-    assert json.loads((tmp_path / "e.json").read_text())["metrics"]["G"]["l1"]["value"] is None
-    assert evaluation_path(tmp_path / "s", "val", None).name == "s-evaluation-val.json"
-    assert evaluation_path(tmp_path / "s", "test", tmp_path / "e.json") == tmp_path / "e.json"
-    (tmp_path / "notes.json").write_text("[]")
-    with pytest.raises(OutputError, match="contains no metrics"):
-        evaluation_path(tmp_path / "s", "test", tmp_path / "notes.json")
-
-
 def test_all_generators_of_a_family_are_needed(tmp_path):
     Compressor(Teacher.create("cyclegan"), **TINY["cyclegan"] | {"epochs": 1}).run().save(tmp_path)
     with pytest.raises(GccError, match="lacks the generator B2A: give the folder of all generators"):
@@ -183,38 +173,6 @@ def test_images_that_are_left_out_are_reported(tmp_path):
     assert "1.png: the file is empty" in reason
 
 
-def test_other_evaluations_of_the_same_generator_are_not_overwritten(tmp_path):
-    def evaluation_of(data, *keys):
-        return Evaluation("student", data, "test", {"G": {key: Metric(1.0, "", "") for key in keys}}, {})
-
-    path = tmp_path / "student-evaluation.json"
-    for evaluation, name in (
-        (evaluation_of("a", "l1"), "student-evaluation.json"),
-        (evaluation_of("a", "l1", "fid"), "student-evaluation-2.json"),
-        (evaluation_of("b", "l1"), "student-evaluation-3.json"),
-        (evaluation_of("a", "l1"), "student-evaluation.json"),
-        (evaluation_of("a", "fid", "l1"), "student-evaluation-2.json"),
-    ):
-        assert free_path(path, evaluation).name == name
-        save_evaluation(free_path(path, evaluation), evaluation)
-
-
-def test_a_path_that_cannot_be_written_is_refused_before_the_work(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match=r"file is a file, so that .* cannot be written"):
-        evaluation_path(tmp_path, "test", tmp_path / "file" / "new" / "x.json")
-    assert evaluation_path(tmp_path, "test", tmp_path / "new" / "x.json").name == "x.json"
-
-
-def test_files_of_version_0_1_call_the_metrics_figures(tmp_path):
-    path = tmp_path / "e.json"
-    evaluation = Evaluation("s", "d", "test", {"G": {"l1": Metric(1.0, "", "")}}, {})
-    path.write_text(json.dumps({"subject": "s", "data": "d", "split": "test", "figures": {"G": {"l1": {"value": 1.0}}}}))
-    assert evaluation_path(tmp_path / "s", "test", path) == path and free_path(path, evaluation) == path
-    path.write_text(json.dumps({"subject": "s", "data": "d", "split": "test", "figures": {"G": {"fid": {"value": 1.0}}}}))
-    assert free_path(path, evaluation).name == "e-2.json"
-
-
 def command_of(run, data, **options):
     options = {"data": data and str(data), "dataset": None} | options
     (run / "command.json").write_text(json.dumps({"command": "compress", "options": options}))
@@ -231,7 +189,7 @@ def test_a_generator_is_evaluated_on_the_data_of_its_run(saved, few_pairs, tmp_p
     demo = evaluate(saved / "student", evaluators="l1")
     assert demo.data == on_demo.data == "demo data (streets, generated)" and demo.metrics == on_demo.metrics
     command_of(saved, tmp_path / "moved")
-    with pytest.raises(DataError, match="moved, the data of the run of .*student, does not exist: give its present path with `data`"):
+    with pytest.raises(DataError, match="moved, the data of the run of .*student, does not exist: if it has moved, name it with `data`"):
         evaluate(saved / "student", evaluators="l1")
 
 
@@ -310,14 +268,3 @@ def test_only_the_split_that_is_evaluated_is_read(saved, few_pairs, tmp_path):
     assert evaluation.left_out == []
     with pytest.raises(DataError, match="cannot read the image"):
         evaluate(saved / "student", whole, evaluators="miou_small")
-
-
-@pytest.mark.parametrize(
-    "contents", ["{}", "[1]", "3", "no JSON", '{"subject": "a", "metrics": 3}', '{"subject": "a", "metrics": {"G": []}}']
-)
-def test_a_foreign_file_with_a_number_is_not_overwritten(contents, tmp_path):
-    path = tmp_path / "e.json"
-    save_evaluation(path, Evaluation("a", "data", "test", {"G": {"l1": Metric(1.0, "", "p")}}, {}))
-    (tmp_path / "e-2.json").write_text(contents)
-    assert free_path(path, Evaluation("b", "data", "test", {"G": {"l1": Metric(1.0, "", "p")}}, {})).name == "e-3.json"
-    assert (tmp_path / "e-2.json").read_text() == contents

@@ -149,6 +149,22 @@ def test_another_first_variant_takes_the_widths_of_a_finished_run(finished):
     assert later.measurements().values.keys() == {"teacher", "pruned-only", "gcc"}
 
 
+def test_row_and_picture_of_the_teacher_are_those_of_the_same_runs(finished):
+    shutil.copytree(finished / "gcc", finished / "pruned-only")
+    config = finished / "gcc" / "seed-0" / "student" / "config.json"
+    saved = json.loads(config.read_text())
+    saved["figures"]["teacher"]["metrics"]["l1"] = 0.125
+    config.write_text(json.dumps(saved))
+    for presets in (["gcc", "pruned-only"], ["pruned-only", "gcc"]):
+        shown = ablation(finished, presets=presets, seeds=1)
+        assert shown.folders()["teacher"] == finished / "gcc" / "seed-0" / "teacher"
+        measurements = shown.measurements()
+        assert measurements.to_dict()["teacher"]["l1"] == [0.125]
+        assert "The teacher is the one of the runs of gcc." in measurements.to_markdown()
+    alone = ablation(finished, presets=["pruned-only"], seeds=1)
+    assert alone.folders()["teacher"] == finished / "pruned-only" / "seed-0" / "teacher"
+
+
 def own_ablation(out, presets=(), seed=0, **settings):
     torch.manual_seed(seed)
     short = {"steps": 1, "batch_size": 2, "ndf": 4, "size": 32, "device": "cpu"}

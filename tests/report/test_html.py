@@ -172,8 +172,13 @@ def test_next_steps_are_commands_for_this_run(runs, tmp_path):
     assert steps(runs[2]) == {}
     begun = begun_run(tmp_path / "be gun")
     (begun / "command.json").write_text(json.dumps({"line": "gcc train --arch pix2pix"}))
-    assert steps(begun) == {"continue the run": f"gcc train --resume '{begun}'"}
+    continuation = {"continue the run": f"gcc train --resume '{begun}'"}
+    assert steps(begun) == continuation
+    (begun / "checkpoints").mkdir()
     save_generators(begun, "teacher", "pix2pix", {"teacher": MEASUREMENTS["teacher"]})
+    # A run that failed has saved what it has, and keeps its checkpoints.
+    assert list(steps(begun)) == ["continue the run", "compress this teacher"] and steps(begun).items() >= continuation.items()
+    (begun / "checkpoints").rmdir()
     assert steps(begun) == {"compress this teacher": f"gcc compress --teacher '{begun / 'teacher'}' --budget 25%"}
     for commands in (pix2pix, cyclegan):
         for command in commands.values():

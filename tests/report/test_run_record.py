@@ -27,6 +27,7 @@ def test_every_generator_of_a_family_is_read(tmp_path):
 
 def test_an_unfinished_run_is_read(tmp_path):
     folder = begun_run(tmp_path / "run")
+    (folder / "checkpoints").mkdir()
     # A student that is being saved: its configuration comes last.
     grid(folder / "student" / "samples.png")
     record = read_run(folder)
@@ -36,6 +37,13 @@ def test_an_unfinished_run_is_read(tmp_path):
     assert read_run(folder).samples.title == "2/2 joint training, epoch 2"
     (folder / "metrics.jsonl").unlink()
     assert read_run(folder).phases == {} and read_run(folder).state == "not started yet"
+
+
+def test_a_run_that_failed_is_not_finished_although_its_generators_are_saved(tmp_path):
+    folder = full_run(tmp_path / "run")
+    (folder / "checkpoints").mkdir()
+    record = read_run(folder)
+    assert record.students and not record.is_finished and record.state == "stopped before its end: 2/2 joint training, epoch 3"
 
 
 def test_a_teacher_alone_is_read(tmp_path):

@@ -200,7 +200,7 @@ def test_a_run_of_steps_is_resumed_and_goes_on_for_more(tmp_path):
 
 
 def test_epochs_and_steps_exclude_each_other(tmp_path):
-    with pytest.raises(RecipeError, match="epochs and steps exclude each other"):
+    with pytest.raises(RecipeError, match="`epochs` and `steps` exclude each other"):
         compressor(steps=3)
     teacher = Teacher.create("pix2pix", steps=3)
     assert teacher.demo_architecture({"epochs": 5}).recipe.steps is None

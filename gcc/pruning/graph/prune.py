@@ -23,7 +23,13 @@ from gcc.pruning.graph.gains import changed_numbers
 from gcc.pruning.graph.groups import Selection, with_named_parts
 from gcc.pruning.graph.proven_cut import ProvenCut, WeightSource, proven_cut
 from gcc.pruning.graph.reset import reset
-from gcc.pruning.graph.result_warnings import warn_of_changed_numbers, warn_of_constants, warn_of_unused_layers, warn_of_walls
+from gcc.pruning.graph.result_warnings import (
+    warn_of_changed_numbers,
+    warn_of_constants,
+    warn_of_kept_weights,
+    warn_of_unused_layers,
+    warn_of_walls,
+)
 from gcc.pruning.graph.verify import NO_CONSTANTS
 from gcc.pruning.graph.ways import Followed, followed_code, followed_graph
 from gcc.pruning.importance import most_important, score_groups
@@ -81,7 +87,8 @@ def prune(
         min_keep_ratio: smallest share of each group's channels that is kept.
         round_to: a group that loses channels keeps a multiple of this; in grouped convolutions, a multiple of this many groups.
         leave: paths of modules to leave as they are; channels that enter or leave them are kept.
-        weights: `inherited`, or `fresh` for weights drawn by each module's `reset_parameters`; a module without it inherits its own.
+        weights: `inherited`, or `fresh` for weights drawn by each module's `reset_parameters`; a module without it inherits its own, and a
+            `PruningWarning` lists those with more than one dimension.
             Inherited weights absorb gains that code computes from a width (equalised learning rate). Other numbers that code computes from
             a width, such as the scale of attention, are those of the smaller generator, and a `PruningWarning` lists them. Statistics over
             channels are also those of the smaller generator.
@@ -107,7 +114,8 @@ def prune(
     warn_of_unused_layers(result.followed.trace, leave)
     if weights == "fresh":
         with located_errors(result.cut.network, "expected a reset_parameters that takes its sizes from the parameters"):
-            reset(result.cut.network)
+            kept = reset(result.cut.network)
+        warn_of_kept_weights(result.cut.network, kept)
     else:
         warn_of_changed_numbers(changed_numbers(result.followed.trace.graph, result.cut.graph, result.cut.folded))
     return result.cut.network

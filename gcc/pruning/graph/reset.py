@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -15,18 +16,35 @@ ITERATIONS = 15
 
 
 @torch.no_grad()
-def reset(network: nn.Module) -> None:
-    """Draw the weights of every module anew by its `reset_parameters`; a module without that method keeps its own tensors.
+def reset(network: nn.Module) -> list[str]:
+    """Draw the weights of every module anew by its `reset_parameters`, and return the names of the parameters that keep their values.
 
-    For a layer under spectral or weight norm, the weight itself is drawn, and the norm's own tensors are computed from it. A module comes
-    after its submodules, since it may draw their weights in its own way.
+    A module without that method keeps its own tensors. For a layer under spectral or weight norm, the weight itself is drawn, and the
+    norm's own tensors are computed from it. A module comes after its submodules, since it may draw their weights in its own way. A
+    parameter whose values are all equal does not count as kept: it has learned nothing that would stay.
     """
+    before = {name: parameter.clone() for name, parameter in network.named_parameters()}
     network.apply(_redraw)
+    unchanged = {name: before[name] for name, parameter in network.named_parameters() if torch.equal(before[name], parameter)}
+    return [name for name, values in unchanged.items() if values.numel() and values.min() < values.max()]
+
+
+def matrices(network: nn.Module, names: Iterable[str]) -> list[str]:
+    """Return those of some parameters that have more than one dimension larger than 1: weights, not biases or scales of channels."""
+    return [name for name in names if sum(size > 1 for size in network.get_parameter(name).shape) > 1]
+
+
+def owners(network: nn.Module, names: Iterable[str]) -> list[str]:
+    """Return the names of the classes of the modules that have these parameters, each once."""
+    paths = (name.rpartition(".")[0] for name in names)
+    return list(dict.fromkeys(type(network.get_submodule(path)).__name__ for path in paths))
 
 
 def _redraw(module: nn.Module) -> None:
     if callable(getattr(module, "reset_parameters", None)):
         (_reset_parametrised if is_parametrized(module) else _reset)(module)
+    elif isinstance(module, nn.MultiheadAttention):
+        module._reset_parameters()  # torch has no public name for it here.
 
 
 def _reset(module: Any) -> None:

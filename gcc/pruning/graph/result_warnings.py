@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from torch import nn
+
 from gcc.errors import PruningWarning, abridged
 from gcc.pruning.graph.aten_graph import describe_call
 from gcc.pruning.graph.propagate import ChannelTrace
+from gcc.pruning.graph.reset import matrices, owners
 from gcc.utils.user_warnings import warn_user
 
 
@@ -49,6 +52,16 @@ def warn_of_changed_numbers(lines: Sequence[str]) -> None:
         lines,
         "the pruned generator computes with other numbers, because its code derives them from widths",
         "It differs from the full one there even without the removed channels: train it, or name the layers in `leave`",
+    )
+
+
+def warn_of_kept_weights(network: nn.Module, kept: Sequence[str]) -> None:
+    """Warn of weights that a pruned generator with fresh weights inherits, because no module draws them."""
+    weights = matrices(network, kept)
+    _warn(
+        [*map(repr, weights)],
+        "these weights are inherited, because their modules have no reset_parameters that draws them",
+        f"To draw them anew, define reset_parameters in {' and '.join(owners(network, weights))}",
     )
 
 

@@ -122,7 +122,8 @@ def test_fresh_weights_are_drawn_and_inherited_ones_are_not():
 
 def test_what_belongs_to_no_layer_is_inherited_by_fresh_weights():
     network, example = built("learned constant")
-    smaller = gcc.prune(network, example, "l1", "60%", weights="fresh")
+    with pytest.warns(PruningWarning, match="'constant'. To draw them anew, define reset_parameters in "):
+        smaller = gcc.prune(network, example, "l1", "60%", weights="fresh")
     assert torch.equal(smaller.constant, network.constant) and smaller.first.out_channels < 8
 
 

@@ -1,0 +1,47 @@
+"""The networks that a user brings are checked before anything is built from them."""
+
+import pytest
+import torch
+from torch import nn
+
+from gcc.custom.bring import family_for
+from gcc.errors import GccError
+from tests.helpers.custom_toys import Translator
+
+
+def input_shape(generator, **arguments):
+    return family_for("paired", generator, settings={"size": 16}, **arguments)[0].networks.input_shape
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (3, 64, 64), (0, 3, 64, 64)])
+def test_an_example_without_a_sample_or_a_batch_dimension_is_refused(shape):
+    with pytest.raises(
+        GccError, match=r"`example` has the shape \(.*: expected one sample with a batch dimension, such as example\[None\]"
+    ):
+        input_shape(Translator(), example=torch.zeros(shape))
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_the_first_sample_of_an_example_counts(batch):
+    assert input_shape(Translator(), example=torch.zeros(batch, 3, 8, 8)) == (1, 3, 8, 8)
+
+
+class Unordered(nn.Module):
+    """A generator whose first convolution in the order of definition runs last."""
+
+    def __init__(self):
+        super().__init__()
+        self.last, self.first = nn.Conv2d(8, 4, 1), nn.Conv2d(4, 8, 1)
+
+    def forward(self, image):
+        return self.last(self.first(image))
+
+
+def test_the_channels_that_are_advised_are_those_that_the_generator_runs_with():
+    with pytest.raises(GccError, match=r"runs on \(1, 3, 16, 16\): give `input_nc=4` if its images have 4 channels"):
+        input_shape(Unordered())
+
+
+def test_no_channels_are_advised_if_the_generator_runs_with_none():
+    with pytest.raises(GccError, match=r"runs on \(1, 3, 16, 16\): change its code, or"):
+        input_shape(nn.Sequential(nn.Conv2d(4, 8, 1), nn.Linear(5, 5)))
