@@ -55,6 +55,7 @@ class TrainingLoop(abc.ABC):
         given: generators as they were before the run trained them further, with their metrics, by role.
         best: the best epoch of each pair, if validation images rank them.
         history: the losses and metrics so far.
+        resumable_step: the last step, while the state of the run is that after it. None within a step and between stages.
 
     Args:
         context: what the run works with.
@@ -68,6 +69,7 @@ class TrainingLoop(abc.ABC):
         self.best: BestCheckpoint | None = None
         self.given: dict[Role, measure.Evaluated] = {}
         self.history = History()
+        self.resumable_step: Step | None = None
         self._finite = FiniteLosses()
         self._resumed: CheckpointState = {}
         self._is_over = False
@@ -239,7 +241,10 @@ class TrainingLoop(abc.ABC):
             steps = self._last_step(stage, epoch) - done
             train.begin_epoch(steps)
             for index, batches in enumerate(islice(zip(*streams, strict=True), steps), done + 1):
-                yield self._record(stage, epoch, index, train(*batches))
+                self.resumable_step = None
+                self.resumable_step = step = self._record(stage, epoch, index, train(*batches))
+                yield step
+        self.resumable_step = None
         for stream in stage.streams:
             self.context.loader.close(stream)
 

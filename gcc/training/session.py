@@ -127,7 +127,6 @@ class Session:
         checkpoints, ranks = Checkpoints(self.out, self.schedule.keep), self.run.context.ranks
         progress: ProgressLog | None = None
         clock = RunClock(self.out, processors(self.run.context.device))
-        step: Step | None = None
 
         def announce() -> None:
             console.print("stopping after this step, to be resumed; press again to leave at once", soft_wrap=True)
@@ -153,9 +152,9 @@ class Session:
         except Exception as error:
             # Errors during cleanup must not hide the original exception.
             with suppress(GccError, RuntimeError, MemoryError):
-                if step and not ranks.is_distributed and isinstance(error, DataError):
-                    # Batches are drawn between two steps. Other ranks may be in the middle of one.
-                    self._save_checkpoint(step, progress)
+                # A training batch that cannot be read leaves the state of the last step, but other ranks may be in the middle of the next.
+                if (last := self.run.resumable_step) and not ranks.is_distributed and isinstance(error, DataError):
+                    self._save_checkpoint(last, progress)
                 # Do not suggest resuming after a collapse: it would recur.
                 if not (checkpoints.is_empty or isinstance(error, TrainingError)):
                     console.print(f"once that is fixed, {escape(hint)}", soft_wrap=True)
