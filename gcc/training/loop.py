@@ -329,6 +329,7 @@ class TrainingLoop(abc.ABC):
             "epoch": step.epoch,
             "done": step.number - (step.epoch - 1) * self.context.loader.steps,
             "state": self.state_dict(),
+            "finite": self._finite.state_dict(),
             "collapse": self.collapse.state_dict() if self.collapse else {},
             "best": self.best.state_dict() if self.best else {},
             "history": self.history.state_dict(),
@@ -364,12 +365,15 @@ class TrainingLoop(abc.ABC):
                 if collapse and collapse["last_good_state"]:
                     collapse = collapse | {"last_good_state": collapse["last_good_state"] | {"pools": own["last_good_pools"]}}
             self.load_state_dict(state)
+            # Checkpoints of earlier versions lack these two.
+            if finite := checkpoint.get("finite"):
+                self._finite.load_state_dict(on_device(finite, self.context.device))
+            if history := checkpoint.get("history"):
+                self.history.load_state_dict(on_device(history, self.context.device))
             if self.collapse:
                 self.collapse.load_state_dict(collapse)
             if self.best:
                 self.best.load_state_dict(checkpoint["best"])
-            if history := checkpoint.get("history"):
-                self.history.load_state_dict(on_device(history, self.context.device))
             if own:
                 restore_random(own["random"], self.context.device)
         except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
