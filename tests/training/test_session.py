@@ -142,6 +142,24 @@ def test_a_run_that_misses_a_training_image_is_saved_at_its_last_step(tmp_path, 
     assert (checkpoint["phase"], checkpoint["epoch"], checkpoint["done"]) == ("train", 2, 1)
 
 
+@pytest.mark.parametrize("name", ["partial_result", "save_report"])
+@pytest.mark.parametrize(
+    "error", [OSError(28, "a full disk"), KeyError("a key"), ValueError("a defect"), GccError("a folder\nin the way")], ids=repr
+)
+def test_what_a_failed_run_cannot_save_does_not_hide_why_it_failed(name, error, tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise error
+
+    run = Compressor(Teacher.create("pix2pix"), **SETTINGS)
+    monkeypatch.setattr(f"gcc.training.session.{name}", fail)
+    monkeypatch.setattr(run, "cooperate", lambda *batches: (_ for _ in ()).throw(ZeroDivisionError()))
+    text = console_of_failed_run(run, tmp_path / "run", ZeroDivisionError)
+    what = {"partial_result": "the trained networks", "save_report": "the report"}[name]
+    reason = "a folder" if isinstance(error, GccError) else f"{type(error).__name__}: {error}"
+    assert f"{what} could not be saved: {reason}\n" in text and "once that is fixed, continue" in text
+    assert (tmp_path / "run" / "report.html").exists() == (name == "partial_result")
+
+
 def test_a_warning_whose_report_cannot_be_written_does_not_stop_the_run(tmp_path, monkeypatch):
     def refused(runs, out=None):
         raise GccError("a foreign page is in the way")
