@@ -307,10 +307,12 @@ class Result(RenamedAttributes):
         """
         folder = Path(folder)
         columns, paths = self._columns(), self.paths(folder)
-        if self.history:
-            self._save_record(folder)
+        if self.history and (aside := set_run_aside(folder)):
+            warn_user(f"{folder} contained an earlier run, which is in {aside} now", OutputWarning)
         for path in paths.values():
             require_empty(path)
+        if self.history:
+            self._save_record(folder)
         for title, path in paths.items():
             pair = columns[title]
             if title == pair.role:
@@ -322,8 +324,6 @@ class Result(RenamedAttributes):
 
     def _save_record(self, folder: Path) -> None:
         """Write the recipe and the history, as a run of its own."""
-        if aside := set_run_aside(folder):
-            warn_user(f"{folder} contained an earlier run, which is in {aside} now", OutputWarning)
         files = {
             RECIPE_FILE: self._pair.architecture.recipe.to_toml(self._pair.arch),
             METRICS_FILE: "".join(map(line_of, self.history)),

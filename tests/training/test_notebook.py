@@ -140,6 +140,17 @@ def test_files_that_are_no_run_stay_where_a_result_is_saved(finished, tmp_path):
     assert not (tmp_path / "other" / "student").exists()
 
 
+def test_a_result_that_cannot_be_saved_leaves_nothing(finished, tmp_path):
+    _, result, _ = finished
+    thesis = tmp_path / "student" / "thesis.tex"
+    thesis.parent.mkdir()
+    thesis.write_text("mine")
+    for _ in range(2):
+        with pytest.raises(OutputError, match="student is not empty"):
+            result.save(tmp_path)
+        assert thesis.read_text() == "mine" and list(tmp_path.iterdir()) == [thesis.parent]
+
+
 def test_a_result_does_not_replace_a_run_that_trains(finished, tmp_path):
     _, result, _ = finished
     (tmp_path / "recipe.toml").touch()
