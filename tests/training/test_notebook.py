@@ -19,7 +19,6 @@ from gcc.errors import CollapseWarning, OutputError, OutputWarning, RunError
 from gcc.report.html import save_report
 from gcc.training.display import ProgressDisplay, console_for
 from gcc.training.options import RunOptions
-from gcc.training.result import TrainedPair
 from gcc.training.session import Session
 from tests.helpers.families import TINY
 
@@ -89,7 +88,7 @@ def test_a_result_is_reported(finished, tmp_path, monkeypatch):
 
 def test_the_report_of_a_result_that_is_not_saved_writes_no_weights_and_names_no_folder(finished, tmp_path, monkeypatch):
     result = replace(finished[1])
-    monkeypatch.setattr(TrainedPair, "save", None)
+    monkeypatch.setattr("gcc.training.save_result.save_pair", None)
     html = result.report(tmp_path / "report.html").html
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
     assert "Next steps" not in html and tempfile.gettempdir() not in html and str(tmp_path) not in html
