@@ -84,12 +84,12 @@ class Compressor(TrainingLoop):
             new = {} if self._search_starts_trained else {"teacher": searched}
             yield from pretraining_stages(Phase.SEARCH_PRETRAIN, new, recipe.search_pretrain_epochs)
             yield adversarial_stage(Phase.SEARCH, searched, recipe.search_epochs, recipe.search_steps)  # lines 2 to 4
-            chosen = self.search_channels(searched)  # line 5
+            chosen = self.search_channels(searched)  # line 5: prune
             self.widths = {name: one.widths for name, one in chosen.items()}
             initial = self.inherited(searched, chosen) if recipe.start == "inherited" else NO_NETWORKS
 
         # Second step: lightweight generator training.
-        self.reinitialize(initial)  # line 5
+        self.reinitialize(initial)  # line 5: reinitialize
         new = {role: self.pairs[role] for role in self._new_roles}
         yield from pretraining_stages(Phase.PRETRAIN, new, recipe.pretrain_epochs)
         if recipe.start == "inherited":
@@ -101,7 +101,8 @@ class Compressor(TrainingLoop):
         """Train both pairs on a batch, and the retention factors on a second one, drawn independently (lines 8 to 13)."""
         teacher, student = self.teacher, self.student
 
-        # Line 9: update G^T and D^T with Eq. 1 and 2. D^T goes first, so that the same weights then discriminate G^T(z) and G^S(z).
+        # Line 9: update G^T and D^T with Eq. 1 and 2. D^T goes first in either `update_order`, which is that of the student: so the same
+        # weights discriminate G^T(z) and G^S(z).
         fake_T = teacher.generate(first)
         losses_T: dict[str, Any] = {**teacher.step_D(fake_T)}
         output_T = teacher.discriminate(fake_T)
@@ -137,7 +138,7 @@ class Compressor(TrainingLoop):
         return self.teacher.discriminate(fake) if self.context.distillers.reads_discriminators else NO_OUTPUT
 
     def search_channels(self, searched: GANPair) -> dict[str, Chosen]:
-        """Return the channels of the student's generators within the budget, from the pair that the first step has trained (line 5)."""
+        """Return the student's channels within the budget, from the pair that the first step has trained (line 5: prune)."""
         return search_channels(self.context, self.metric, searched)
 
     def inherited(self, searched: GANPair, chosen: Mapping[str, Chosen]) -> Networks:
@@ -145,7 +146,7 @@ class Compressor(TrainingLoop):
         return inherited_generators(self.context, searched.generators, {name: one.kept for name, one in chosen.items()})
 
     def reinitialize(self, initial: Networks = NO_NETWORKS) -> None:
-        """Build teacher and student pairs, new or as they were given (line 5).
+        """Build teacher and student pairs, new or as they were given (line 5: reinitialize).
 
         Args:
             initial: generators whose weights the student starts with, by name. None in the paper's algorithm, which inherits nothing from

@@ -158,7 +158,8 @@ class Recipe(metaclass=_AcceptsOldFields):
     """Decay of the exponential moving average of each generator, which is then evaluated and saved; the first steps have a lower decay.
     With 0, the generators themselves are evaluated and saved."""
     update_order: Literal["GD", "DG"] = "GD"
-    """Which network of the student pair is updated first: the generator (Algorithm 1, lines 10 and 11) or the discriminator."""
+    """Which network of the student pair is updated first: the generator (Algorithm 1, lines 10 and 11) or the discriminator. The teacher's
+    discriminator is updated before its generator in either order."""
     student_steps: int = 1
     """Updates of the student pair (lines 10 and 11) for each update of the teacher pair, all on the same batch; 1 in the paper."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -41,6 +41,14 @@ class FiniteLosses:
         first, which = self._first[paths]
         is_first = broken.any() & (first == 0)
         self._first[paths] = torch.where(is_first, number, first), torch.where(is_first, broken, which)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is remembered as nested plain values and tensors, without copying."""
+        return {"first": [{"paths": paths, "step": step, "broken": broken} for paths, (step, broken) in self._first.items()]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Load what `state_dict` returned, on the device of the losses to come."""
+        self._first = {tuple(map(tuple, first["paths"])): (first["step"], first["broken"]) for first in state["first"]}
 
     @property
     def broken(self) -> tuple[int, list[Path]]:

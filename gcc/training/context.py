@@ -244,9 +244,9 @@ class RunContext:
         return generator_cost(self.architecture, self.architecture.full_widths(self.recipe.ngf))
 
     def check(self) -> None:
-        """Refuse now, before any long work, what would fail later. Every image is read once. Nothing changes.
+        """Refuse now, before any long work, what would fail later. Every image is read once.
 
-        With `skip_bad`, unreadable samples are dropped from the data; with `cache`, the decoded images are written.
+        This prepares the data: with `skip_bad`, unreadable samples are left out; with `cache`, the decoded images are written to disk.
 
         Raises:
             GccError: the budget cannot be read or is a latency that this machine cannot measure, weights are missing, or an image cannot be

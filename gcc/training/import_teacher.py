@@ -17,7 +17,8 @@ from gcc.deploy.latency import measure_latency
 from gcc.errors import ArtifactError, GccError, OutputError, abridged, suggestion
 from gcc.recipe import changed
 from gcc.registry import ARCHITECTURES, StateDictMapping
-from gcc.training.result import GeneratorReport, TrainedPair
+from gcc.training.save_result import PairToSave, save_pair
+from gcc.training.trained_pair import GeneratorReport, TrainedPair
 from gcc.utils.files import set_aside
 from gcc.utils.weights import below_prefix, matching, state_dicts_by_level
 
@@ -76,7 +77,7 @@ def import_generator(
     report = GeneratorReport.of(own, network, widths, measure_latency(network, own.example_input()))
     teacher = TrainedPair("teacher", arch, architecture, {name: report}, trained, environment(torch.device("cpu")))
     _make_room(teacher, out, name, force=force)
-    teacher.save(out, {name: {"teacher": report.measurements()}}, None)
+    save_pair(PairToSave(teacher, out, {name: {"teacher": report.measurements()}}))
     return teacher
 
 

@@ -11,19 +11,18 @@ from typing import Any
 import torch
 
 from gcc.artifacts.config import Role
-from gcc.artifacts.metrics_log import Phase
-from gcc.errors import GccError, RecipeError, RecipeWarning, RunError, TrainingError, first_line
+from gcc.errors import GccError, RecipeError, RecipeWarning, RunError, first_line
 from gcc.models.modules import Widths
 from gcc.recipe import Recipe
 from gcc.registry import Architecture
 from gcc.training import measure, plan
-from gcc.training.anomaly import FiniteLosses, not_finite
-from gcc.training.best import BestCheckpoint, EpochRule, Metrics
+from gcc.training.best import BestCheckpoint, EpochRule
 from gcc.training.build_pairs import teacher_networks
 from gcc.training.checkpoint import FORMAT, CheckpointState, require_resumable
 from gcc.training.collapse import CollapsePolicy
 from gcc.training.context import RunContext
 from gcc.training.display import ProgressDisplay, console_for
+from gcc.training.epoch_watch import EpochWatch, Findings
 from gcc.training.footprint import require_memory
 from gcc.training.history import History
 from gcc.training.loss_tree import LossTree, StepLosses, averaged
@@ -35,9 +34,6 @@ from gcc.utils.notebook import html_table
 from gcc.utils.seeds import derive_seed, random_states, restore_random
 from gcc.utils.state_tree import on_device
 from gcc.utils.user_warnings import warn_user
-
-GAN_PHASES = (Phase.TRAIN, Phase.TEACHER)
-"""The phases that are watched for collapse, and whose epochs compete for the best one."""
 
 
 def no_callback(step: Step) -> None:
@@ -51,10 +47,9 @@ class TrainingLoop(abc.ABC):
         context: what the run works with.
         pairs: the pairs that train now, by role; "search" is the pair of the first step.
         epoch: the current epoch of the current phase, counted from 1.
-        collapse: the policy that watches for collapse, during the adversarial phases.
         given: generators as they were before the run trained them further, with their metrics, by role.
-        best: the best epoch of each pair, if validation images rank them.
         history: the losses and metrics so far.
+        resumable_step: the last step, while the state of the run is that after it. None within a step and between stages.
 
     Args:
         context: what the run works with.
@@ -64,11 +59,10 @@ class TrainingLoop(abc.ABC):
         self.context = context
         self.pairs: dict[str, GANPair] = {}
         self.epoch = 0
-        self.collapse: CollapsePolicy | None = None
-        self.best: BestCheckpoint | None = None
         self.given: dict[Role, measure.Evaluated] = {}
         self.history = History()
-        self._finite = FiniteLosses()
+        self.resumable_step: Step | None = None
+        self._watch = EpochWatch(context)
         self._resumed: CheckpointState = {}
         self._is_over = False
 
@@ -101,6 +95,16 @@ class TrainingLoop(abc.ABC):
     def epoch_rule(self) -> EpochRule:
         """Which epoch of each pair is the result."""
         return EpochRule.of(self.context)
+
+    @property
+    def collapse(self) -> CollapsePolicy | None:
+        """The policy that watches for collapse, in the adversarial phases."""
+        return self._watch.collapse
+
+    @property
+    def best(self) -> BestCheckpoint | None:
+        """The best epoch of each pair, in the adversarial phases, if validation images rank the epochs."""
+        return self._watch.best
 
     @property
     def epoch_of_weights(self) -> int:
@@ -224,14 +228,11 @@ class TrainingLoop(abc.ABC):
             TrainingError: a loss of this epoch is not finite, and the run does not go back to an earlier epoch.
         """
         if self.context.config.on_nan != "rollback":
-            self.require_finite(step.phase, step.epoch)
+            self._watch.require_finite(step.phase, step.epoch)
         self.history.read(step, self.monitored())
 
     def _train(self, stage: Stage) -> Iterator[Step]:
-        if stage.phase in GAN_PHASES:
-            self.collapse = CollapsePolicy(self.context, self.pairs, self)
-            validation, metric = self.context.validation, self.epoch_rule.metric
-            self.best = BestCheckpoint(validation, self.pairs, metric) if validation and metric else None
+        self._watch = EpochWatch.of(self.context, stage.phase, self.pairs, self, self.epoch_rule.metric)
         train = self.context.execution.runner(stage.step)
         for epoch in self._remaining(stage):
             done = self._begin(stage, epoch)
@@ -239,7 +240,10 @@ class TrainingLoop(abc.ABC):
             steps = self._last_step(stage, epoch) - done
             train.begin_epoch(steps)
             for index, batches in enumerate(islice(zip(*streams, strict=True), steps), done + 1):
-                yield self._record(stage, epoch, index, train(*batches))
+                self.resumable_step = None
+                self.resumable_step = step = self._record(stage, epoch, index, train(*batches))
+                yield step
+        self.resumable_step = None
         for stream in stage.streams:
             self.context.loader.close(stream)
 
@@ -254,8 +258,7 @@ class TrainingLoop(abc.ABC):
         self.epoch = epoch
         torch.manual_seed(derive_seed(self.recipe.seed, self.context.ranks.seed_name(f"{stage.phase} {epoch}")))
         done = self._restore() if self._resumed else 0
-        if self.collapse:
-            self.collapse.begin(epoch if done == self._last_step(stage, epoch) else epoch - 1)
+        self._watch.begin(epoch if done == self._last_step(stage, epoch) else epoch - 1)
         for pair in stage.pairs:
             pair.begin(epoch)
         return done
@@ -265,36 +268,15 @@ class TrainingLoop(abc.ABC):
         steps = self.context.loader.steps
         number, ends_epoch = (epoch - 1) * steps + index, index == self._last_step(stage, epoch)
         losses = averaged(losses, self.context.ranks)
-        self._finite.update(number, losses)
-        metrics: Metrics = {}
-        warnings: Mapping[str, str] = {}
-        if self.collapse:
-            self.collapse.update(losses)
-        if ends_epoch:
-            if self.collapse:
-                warnings = self.collapse.after_epoch(epoch, self._finite.broken)
-                is_due = epoch % self.recipe.evaluate_every == 0 or epoch == stage.epochs
-                metrics = self.best.update(epoch) if self.best and is_due and not self.collapse.rolled_back else {}
-            else:
-                self.require_finite(stage.phase, epoch)
-            self._finite.reset()
+        self._watch.update(number, losses)
+        found = self._watch.end_epoch(stage, epoch) if ends_epoch else Findings()
         total = (stage.epochs - 1) * steps + self._last_step(stage, stage.epochs)
-        return Step(stage.phase, epoch, stage.epochs, number, total, StepLosses(losses), ends_epoch, metrics, warnings)
+        return Step(stage.phase, epoch, stage.epochs, number, total, StepLosses(losses), ends_epoch, found.metrics, found.warnings)
 
     def _last_step(self, stage: Stage, epoch: int) -> int:
         """Return the number of steps of an epoch of a stage."""
         steps = self.context.loader.steps
         return steps if stage.most_steps is None else min(steps, stage.most_steps - (epoch - 1) * steps)
-
-    def require_finite(self, phase: Phase, epoch: int) -> None:
-        """Refuse losses that are not finite. This synchronises with the device.
-
-        Raises:
-            TrainingError: a loss of this epoch is not finite; the message names the first ones.
-        """
-        number, paths = self._finite.broken
-        if paths:
-            raise TrainingError(not_finite(paths, number, f"{phase} epoch {epoch}"))
 
     def state_dict(self) -> dict[str, Any]:
         """Return references to everything that training changes, as nested plain values and tensors."""
@@ -324,8 +306,7 @@ class TrainingLoop(abc.ABC):
             "epoch": step.epoch,
             "done": step.number - (step.epoch - 1) * self.context.loader.steps,
             "state": self.state_dict(),
-            "collapse": self.collapse.state_dict() if self.collapse else {},
-            "best": self.best.state_dict() if self.best else {},
+            **self._watch.state_dict(),
             "history": self.history.state_dict(),
             "ranks": self.context.ranks.gather_object(self._rank_state()),
         }
@@ -351,18 +332,13 @@ class TrainingLoop(abc.ABC):
     def _restore(self) -> int:
         """Load the checkpoint that the run resumes from, and return how many steps of the epoch are done."""
         checkpoint, self._resumed = self._resumed, {}
-        state, collapse, ranks = checkpoint["state"], checkpoint["collapse"], checkpoint["ranks"]
+        ranks = checkpoint["ranks"]
         try:
             own = ranks[self.context.ranks.rank] if len(ranks) == self.context.ranks.world else {}
-            if own:
-                state = state | {"pools": own["pools"]}
-                if collapse and collapse["last_good_state"]:
-                    collapse = collapse | {"last_good_state": collapse["last_good_state"] | {"pools": own["last_good_pools"]}}
-            self.load_state_dict(state)
-            if self.collapse:
-                self.collapse.load_state_dict(collapse)
-            if self.best:
-                self.best.load_state_dict(checkpoint["best"])
+            checkpoint = _with_pools(checkpoint, own) if own else checkpoint
+            self.load_state_dict(checkpoint["state"])
+            self._watch.load_state_dict(checkpoint)
+            # Checkpoints of earlier versions lack this one.
             if history := checkpoint.get("history"):
                 self.history.load_state_dict(on_device(history, self.context.device))
             if own:
@@ -370,3 +346,11 @@ class TrainingLoop(abc.ABC):
         except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise RunError(f"the checkpoint does not fit the run, though its recipe does: {first_line(error)}") from error
         return int(checkpoint["done"])
+
+
+def _with_pools(checkpoint: CheckpointState, own: Mapping[str, Any]) -> CheckpointState:
+    """Return a checkpoint with the image pools of one rank, from `TrainingLoop._rank_state`, in place of the main process's."""
+    collapse = checkpoint["collapse"]
+    if collapse and (good := collapse["last_good_state"]):
+        collapse = {**collapse, "last_good_state": {**good, "pools": own["last_good_pools"]}}
+    return {**checkpoint, "state": {**checkpoint["state"], "pools": own["pools"]}, "collapse": collapse}

@@ -26,7 +26,8 @@ from gcc.training.best import EpochRule, Snapshot, restored
 from gcc.training.build_pairs import saved_student
 from gcc.training.context import RunContext
 from gcc.training.pair import GANPair
-from gcc.training.result import BestAndLast, GeneratorReport, Result, TrainedPair
+from gcc.training.result import Result
+from gcc.training.trained_pair import BestAndLast, GeneratorReport, TrainedPair
 
 
 class Timing(NamedTuple):

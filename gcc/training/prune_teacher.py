@@ -17,9 +17,10 @@ from gcc.pruning.cost import generator_cost
 from gcc.pruning.importance import most_important
 from gcc.pruning.search import score_family, widths_of_family
 from gcc.registry import METRICS
-from gcc.training.result import GeneratorReport, TrainedPair
+from gcc.training.save_result import PairToSave, save_pair
 from gcc.training.teacher import Teacher
 from gcc.training.teacher_networks import Own
+from gcc.training.trained_pair import GeneratorReport, TrainedPair
 from gcc.utils.files import require_empty
 
 
@@ -61,5 +62,5 @@ def prune_teacher(teacher: Teacher, out: Path, settings: Mapping[str, Any]) -> d
     )
     measurements = {"teacher": full.measurements(), "student": student.measurements()}
     pair = TrainedPair("student", teacher.arch, architecture, {"G": student}, {}, environment(torch.device("cpu")))
-    pair.save(out, {"G": measurements}, None)
+    save_pair(PairToSave(pair, out, {"G": measurements}))
     return measurements

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -53,6 +54,8 @@ class Session:
         self.out = out
         self.schedule = schedule
         self.checkpoint: CheckpointState = {}
+        self._checkpoints = Checkpoints(out, schedule.keep)
+        self._progress: ProgressLog | None = None
         self._lock = FolderLock(out)
 
     def __enter__(self) -> Self:
@@ -82,7 +85,7 @@ class Session:
         Raises:
             RunError: the checkpoint belongs to another run.
         """
-        self.checkpoint = Checkpoints(self.out).newest()
+        self.checkpoint = self._checkpoints.newest()
         found = any(self.run.context.ranks.all_reduce_max(bool(self.checkpoint)))
         if found:
             self.run.resume(self.checkpoint)
@@ -124,67 +127,86 @@ class Session:
             GccError: training failed, or the folder cannot be written.
         """
         hint = hint or f"continue from the newest checkpoint in {self.out}"
-        checkpoints, ranks = Checkpoints(self.out, self.schedule.keep), self.run.context.ranks
-        progress: ProgressLog | None = None
         clock = RunClock(self.out, processors(self.run.context.device))
-        step: Step | None = None
-
-        def announce() -> None:
-            console.print("stopping after this step, to be resumed; press again to leave at once", soft_wrap=True)
-
         try:
-            with ExitStack() as stack:
-                if ranks.is_main_process:
-                    progress = stack.enter_context(ProgressLog(self.run, self.out, console, log, checkpoints, self.schedule))
-                signal_number = stack.enter_context(stop_requested_by_signal(announce))
-                for step in self.run.steps():
-                    if progress:
-                        progress(step)
-                    number, is_due = ranks.all_reduce_max(signal_number(), bool(progress and progress.is_due))
-                    if number or is_due or step.ends_epoch:
-                        self._save_checkpoint(step, progress)
-                        if progress:
-                            clock.save()
-                    if number:
-                        raise Interrupted(f"stopped at {step.phase} epoch {step.epoch}, step {step.number}: {hint}", number)
+            self._take_steps(console, log, hint, clock)
             result = self.run.result()
         except Interrupted:
             raise
         except Exception as error:
-            # Errors during cleanup must not hide the original exception.
-            with suppress(GccError, RuntimeError, MemoryError):
-                if step and not ranks.is_distributed and isinstance(error, DataError):
-                    # Batches are drawn between two steps. Other ranks may be in the middle of one.
-                    self._save_checkpoint(step, progress)
-                # Do not suggest resuming after a collapse: it would recur.
-                if not (checkpoints.is_empty or isinstance(error, TrainingError)):
-                    console.print(f"once that is fixed, {escape(hint)}", soft_wrap=True)
-                if ranks.is_main_process:
-                    self._save_partial_result(error, console)
+            # An error in here must not hide the original one.
+            with suppress(Exception):
+                self._save_what_is_left(error, console, hint)
             if explanation := self._explained(error):
                 raise explanation from error
             raise
-        if ranks.is_main_process:
+        if self.run.context.ranks.is_main_process:
             result.save(self.out)
             clock.finish()
-            checkpoints.finish()
+            self._checkpoints.finish()
         return result
 
-    def _save_checkpoint(self, step: Step, progress: ProgressLog | None) -> None:
+    def _take_steps(self, console: Console, log: Logger, hint: str, clock: RunClock) -> None:
+        """Take all steps, log them and save checkpoints.
+
+        Raises:
+            Interrupted: a signal asked the run to stop; a checkpoint is saved.
+        """
+
+        def announce() -> None:
+            console.print("stopping after this step, to be resumed; press again to leave at once", soft_wrap=True)
+
+        with ExitStack() as stack:
+            if self.run.context.ranks.is_main_process:
+                progress = ProgressLog(self.run, self.out, console, log, self._checkpoints, self.schedule)
+                self._progress = stack.enter_context(progress)
+            signal_number = stack.enter_context(stop_requested_by_signal(announce))
+            for step in self.run.steps():
+                if number := self._follow(step, signal_number, clock):
+                    raise Interrupted(f"stopped at {step.phase} epoch {step.epoch}, step {step.number}: {hint}", number)
+
+    def _follow(self, step: Step, signal_number: Callable[[], int], clock: RunClock) -> int:
+        """Log a step, save a checkpoint if one is due, and return the number of the signal that any rank has received, or 0."""
+        progress = self._progress
+        if progress:
+            progress(step)
+        number, is_due = self.run.context.ranks.all_reduce_max(signal_number(), bool(progress and progress.is_due))
+        if number or is_due or step.ends_epoch:
+            self._save_checkpoint(step)
+            if progress:
+                clock.save()
+        return number
+
+    def _save_checkpoint(self, step: Step) -> None:
         """Save a checkpoint after a step. All ranks contribute to it."""
-        if progress is None:
+        if self._progress is None:
             self.run.checkpoint(step)
         else:
-            progress.save_checkpoint(step)
+            self._progress.save_checkpoint(step)
+
+    def _save_what_is_left(self, error: Exception, console: Console, hint: str) -> None:
+        """Save what a failed run has: its state if it can be resumed from there, its networks and its report."""
+        ranks, last = self.run.context.ranks, self.run.resumable_step
+        # A training batch that cannot be read leaves the state of the last step, but other ranks may be in the middle of the next.
+        if last and not ranks.is_distributed and isinstance(error, DataError):
+            with _errors_printed("the checkpoint", console):
+                self._save_checkpoint(last)
+        # Do not suggest resuming after a collapse: it would recur.
+        if not (self._checkpoints.is_empty or isinstance(error, TrainingError)):
+            console.print(f"once that is fixed, {escape(hint)}", soft_wrap=True)
+        if ranks.is_main_process:
+            with _errors_printed("the trained networks", console):
+                self._save_partial_result(error, console)
+            with _errors_printed("the report", console):
+                console.print(f"report: {escape(str(save_report([self.out])))}", soft_wrap=True)
 
     def _save_partial_result(self, error: Exception, console: Console) -> None:
-        """Save the partial result of a failed run, if there is one, and its report."""
+        """Save the partial result of a failed run, if there is one."""
         if result := partial_result(self.run.trained, error):
             result.save(self.out)
             for role, path in result.paths(self.out).items():
                 epoch = next(iter(result.pairs[role].generators.values())).epoch
                 console.print(f"the {role} of epoch {epoch}, without test metrics, is saved in {escape(str(path))}", soft_wrap=True)
-        console.print(f"report: {escape(str(save_report([self.out])))}", soft_wrap=True)
 
     def _explained(self, error: Exception) -> GccError | None:
         """Translate an environment error, such as memory that is full, to a `GccError`. None for a programming error."""
@@ -205,3 +227,13 @@ class Session:
         if self.run.context.ranks.is_distributed and is_peer_lost(error):
             return RunError("another process of this run has exited; see its error message")
         return None
+
+
+@contextmanager
+def _errors_printed(what: str, console: Console) -> Iterator[None]:
+    """Print an error of the block as the reason why `what` is not saved."""
+    try:
+        yield
+    except Exception as error:
+        kind = "" if isinstance(error, GccError) else f"{type(error).__name__}: "
+        console.print(f"{what} could not be saved: {kind}{escape(first_line(error))}", soft_wrap=True)

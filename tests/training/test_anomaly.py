@@ -15,6 +15,7 @@ from gcc.registry import ARCHITECTURES
 from gcc.training.anomaly import FiniteLosses, register_anomaly_hooks
 from gcc.training.context import Stream
 from gcc.training.loss_tree import leaves
+from gcc.utils.state_tree import flatten_state, unflatten_state
 from tests.helpers.families import TINY
 
 
@@ -39,6 +40,15 @@ def test_only_the_first_losses_that_break_are_reported():
     finite.update(2, losses(G=1.0, D=-math.inf))
     finite.update(3, losses(G=math.nan))
     assert finite.broken == (2, [("D",)])
+
+
+def test_the_state_has_the_first_step_of_losses_of_every_kind():
+    finite, other = FiniteLosses(), FiniteLosses()
+    finite.update(1, losses(G=1.0))
+    finite.update(2, losses(G=1.0, D=-math.inf))
+    other.load_state_dict(unflatten_state(*flatten_state(finite.state_dict())))
+    other.update(3, losses(G=math.nan))
+    assert other.broken == (2, [("D",)])
 
 
 class Logarithm(nn.Module):

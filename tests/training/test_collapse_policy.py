@@ -12,6 +12,7 @@ from gcc.errors import TrainingError
 from gcc.evaluation.split import evenly_spaced
 from gcc.recipe import Recipe
 from gcc.training.best import snapshots
+from gcc.training.checkpoint import Checkpoints
 from gcc.training.collapse import CollapsePolicy, Diversity
 from tests.helpers.families import TINY
 
@@ -116,6 +117,37 @@ def test_a_resumed_run_is_rolled_back_to_the_checkpoint():
             with torch.no_grad():
                 next(compressor.student.generators["G"].parameters()).fill_(torch.nan)
     assert warned == [5] and compressor.student.optimizer_G.lr == pytest.approx(1e-3)
+
+
+def test_a_resumed_run_remembers_a_loss_of_its_epoch_that_was_not_finite(tmp_path):
+    def new_run():
+        return run(on_nan="rollback", discriminator="selective", gan_mode="hinge", epochs=3)
+
+    def overflowing_run():
+        """Return a run whose loss is not finite in the first step of its second epoch."""
+        compressor, epochs = new_run(), []
+        cooperate = compressor.cooperate
+
+        def overflowing(first, second):
+            losses = cooperate(first, second)
+            epochs.append(compressor.epoch)
+            if epochs[-1] == 2 and epochs.count(2) == 1:
+                losses["student"]["G"] = torch.tensor(torch.inf)
+            return losses
+
+        compressor.cooperate = overflowing
+        return compressor
+
+    whole, stopped, resumed = overflowing_run(), overflowing_run(), new_run()
+    warnings = [step.warnings for step in whole.steps() if step.warnings]
+    assert len(warnings) == 1
+    Checkpoints(tmp_path).save(
+        next(stopped.checkpoint(step) for step in stopped.steps() if (step.phase, step.epoch) == ("train", 2) and not step.ends_epoch)
+    )
+    resumed.resume(Checkpoints(tmp_path).newest())
+    assert [step.warnings for step in resumed.steps() if step.warnings] == warnings
+    expected, weights = (snapshots(compressor.student.generators)["G"] for compressor in (whole, resumed))
+    assert all(torch.equal(weights[key], value) for key, value in expected.items())
 
 
 def test_the_start_of_training_is_the_last_good_state_if_there_is_no_other():

@@ -19,7 +19,6 @@ from gcc.errors import CollapseWarning, OutputError, OutputWarning, RunError
 from gcc.report.html import save_report
 from gcc.training.display import ProgressDisplay, console_for
 from gcc.training.options import RunOptions
-from gcc.training.result import TrainedPair
 from gcc.training.session import Session
 from tests.helpers.families import TINY
 
@@ -89,7 +88,7 @@ def test_a_result_is_reported(finished, tmp_path, monkeypatch):
 
 def test_the_report_of_a_result_that_is_not_saved_writes_no_weights_and_names_no_folder(finished, tmp_path, monkeypatch):
     result = replace(finished[1])
-    monkeypatch.setattr(TrainedPair, "save", None)
+    monkeypatch.setattr("gcc.training.save_result.save_pair", None)
     html = result.report(tmp_path / "report.html").html
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
     assert "Next steps" not in html and tempfile.gettempdir() not in html and str(tmp_path) not in html
@@ -138,6 +137,17 @@ def test_files_that_are_no_run_stay_where_a_result_is_saved(finished, tmp_path):
     with pytest.raises(OutputError, match="contains metrics.jsonl, but no run"):
         result.save(tmp_path / "other")
     assert not (tmp_path / "other" / "student").exists()
+
+
+def test_a_result_that_cannot_be_saved_leaves_nothing(finished, tmp_path):
+    _, result, _ = finished
+    thesis = tmp_path / "student" / "thesis.tex"
+    thesis.parent.mkdir()
+    thesis.write_text("mine")
+    for _ in range(2):
+        with pytest.raises(OutputError, match="student is not empty"):
+            result.save(tmp_path)
+        assert thesis.read_text() == "mine" and list(tmp_path.iterdir()) == [thesis.parent]
 
 
 def test_a_result_does_not_replace_a_run_that_trains(finished, tmp_path):

@@ -12,7 +12,9 @@ from gcc.artifacts.model import read
 from gcc.errors import DataError, TrainingError
 from gcc.evaluation.split import SplitEvaluation
 from gcc.training.best import snapshots
+from gcc.training.checkpoint import Checkpoints
 from gcc.training.collapse import CollapsePolicy
+from gcc.training.context import Stream
 from gcc.training.progress import ProgressLog
 from gcc.training.session import Session
 from tests.helpers.families import TINY
@@ -95,6 +97,67 @@ def test_a_run_that_fails_early_saves_its_current_state(tmp_path, monkeypatch):
     assert "the student of epoch 2" in console_of_failed_run(run, tmp_path / "run", DataError)
     saved = load(tmp_path / "run" / "student").state_dict()
     assert all(torch.equal(saved[key], value) for key, value in states[2].items())
+
+
+@pytest.mark.parametrize(("owner", "reads"), [(SplitEvaluation, "evaluate"), (CollapsePolicy, "_diversity")])
+def test_a_run_that_misses_an_image_at_the_end_of_an_epoch_is_resumed_bit_equal(owner, reads, tmp_path, monkeypatch):
+    def new_run():
+        return Compressor(Teacher.create("pix2pix"), **SETTINGS)
+
+    def failing(self, *arguments):
+        if run.epoch == 2 and "student" in run.pairs:
+            raise DataError("a missing image")
+        return intact(self, *arguments)
+
+    whole, run, intact = new_run(), new_run(), getattr(owner, reads)
+    whole.run()
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, reads, failing)
+        console_of_failed_run(run, tmp_path / "run", DataError)
+    resumed = new_run()
+    with Session(resumed, tmp_path / "run") as session:
+        assert session.resume()
+        session.prepare()
+        session.train(Console(file=io.StringIO()))
+    for role, pair in whole.pairs.items():
+        for kind, networks in pair.networks.items():
+            trained = snapshots(resumed.pairs[role].networks[kind])
+            for name, expected in snapshots(networks).items():
+                assert all(torch.equal(trained[name][key], value) for key, value in expected.items())
+
+
+def test_a_run_that_misses_a_training_image_is_saved_at_its_last_step(tmp_path, monkeypatch):
+    run = Compressor(Teacher.create("pix2pix"), **SETTINGS)
+    batches = run.context.batches
+
+    def failing(stream, epoch, start=0):
+        for number, batch in enumerate(batches(stream, epoch, start)):
+            if stream == Stream.ALPHA and (epoch, number) == (2, 1):
+                raise DataError("a missing image")
+            yield batch
+
+    monkeypatch.setattr(run.context, "batches", failing)
+    console_of_failed_run(run, tmp_path / "run", DataError)
+    checkpoint = Checkpoints(tmp_path / "run").newest()
+    assert (checkpoint["phase"], checkpoint["epoch"], checkpoint["done"]) == ("train", 2, 1)
+
+
+@pytest.mark.parametrize("name", ["partial_result", "save_report"])
+@pytest.mark.parametrize(
+    "error", [OSError(28, "a full disk"), KeyError("a key"), ValueError("a defect"), GccError("a folder\nin the way")], ids=repr
+)
+def test_what_a_failed_run_cannot_save_does_not_hide_why_it_failed(name, error, tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise error
+
+    run = Compressor(Teacher.create("pix2pix"), **SETTINGS)
+    monkeypatch.setattr(f"gcc.training.session.{name}", fail)
+    monkeypatch.setattr(run, "cooperate", lambda *batches: (_ for _ in ()).throw(ZeroDivisionError()))
+    text = console_of_failed_run(run, tmp_path / "run", ZeroDivisionError)
+    what = {"partial_result": "the trained networks", "save_report": "the report"}[name]
+    reason = "a folder" if isinstance(error, GccError) else f"{type(error).__name__}: {error}"
+    assert f"{what} could not be saved: {reason}\n" in text and "once that is fixed, continue" in text
+    assert (tmp_path / "run" / "report.html").exists() == (name == "partial_result")
 
 
 def test_a_warning_whose_report_cannot_be_written_does_not_stop_the_run(tmp_path, monkeypatch):

@@ -6,7 +6,8 @@ from gcc.errors import ArtifactError
 from gcc.models.pix2pix import Pix2Pix
 from gcc.recipe import changed
 from gcc.registry import EVALUATORS
-from gcc.training.result import BestAndLast, Result, TrainedPair
+from gcc.training.result import Result
+from gcc.training.trained_pair import BestAndLast, TrainedPair
 from gcc.utils.renamed import RenamedAttributes
 
 
