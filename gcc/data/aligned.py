@@ -30,7 +30,7 @@ class Aligned(PairedImages[Files]):
 
     def __init__(self, root: Path | None, split: str, recipe: Recipe) -> None:
         super().__init__(recipe)
-        root = require_folder(root)
+        self.root = root = require_folder(root)
         if not self.matches(root):
             raise DataError(f"{root} holds {describe_contents(root)}: {LAYOUTS}")
         splits = {name: files for name in SPLITS if (files := _files(root, name))}

@@ -105,7 +105,7 @@ def write_decoded(path: Path, entries: Sequence[Any], files: Iterable[Path], rea
     with ThreadPoolExecutor() as pool:
         # The first pass only finds the sizes, so that a full disk is noticed before anything is written.
         sizes = list(pool.map(lambda entry: _sizes(read(entry)), entries))
-        header = json.dumps({"images": sizes, "files": [_status(file, path.parent.parent) for file in files]}).encode() + b"\n"
+        header = json.dumps({"images": sizes, "files": [status_of(file, path.parent.parent) for file in files]}).encode() + b"\n"
         needs = len(header) + 3 * sum(height * width for images in sizes for height, width in images) + CHECKSUM
         try:
             _require_room(path.parent, needs)
@@ -143,19 +143,20 @@ def remove_stale(folder: Path) -> None:
                 path.unlink()
 
 
+def status_of(file: Path, root: Path) -> list[str | int]:
+    """Return the path of a file relative to the data folder, its size in bytes and its date in nanoseconds."""
+    status = file.stat()
+    return [os.path.relpath(file, root), status.st_size, status.st_mtime_ns]
+
+
 def _is_stale(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             recorded = json.loads(file.readline())["files"]
         root = path.parent.parent
-        return any(_status(root / name, root) != [name, size, date] for name, size, date in recorded)
+        return any(status_of(root / name, root) != [name, size, date] for name, size, date in recorded)
     except (OSError, ValueError, KeyError, TypeError):
         return True
-
-
-def _status(file: Path, root: Path) -> list[str | int]:
-    status = file.stat()
-    return [os.path.relpath(file, root), status.st_size, status.st_mtime_ns]
 
 
 def _require_room(folder: Path, needs: int) -> None:

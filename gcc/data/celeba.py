@@ -43,7 +43,7 @@ class CelebA(ImagesOnDisk[Path]):
     def __init__(self, root: Path | None, split: str, recipe: Recipe) -> None:
         self.size, self.channels = recipe.size, image_channels(recipe)
         self.value_range = data_range(recipe)
-        root = require_folder(root)
+        self.root = root = require_folder(root)
         files = _images(root)
         if not files:
             raise DataError(f"{root} holds {describe_contents(root)}: {LAYOUT}")

@@ -96,7 +96,7 @@ class Cityscapes(PairedImages[Frame]):
             raise DataError(f"Cityscapes has RGB images: expected input_nc = {RGB} and output_nc = {RGB}")
         if data_range(recipe):
             raise DataError("Cityscapes has 8 bits: leave `range` out")
-        root = require_folder(root)
+        self.root = root = require_folder(root)
         if not self.matches(root):
             raise DataError(f"{root} holds {describe_contents(root)}: {LAYOUT}")
         if split == "test":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import copy
+import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -11,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
-from gcc.data.cache import PREFIX, SUFFIX, DecodedImages, is_whole, remove_stale, write_decoded
+from gcc.data.cache import PREFIX, SUFFIX, DecodedImages, is_whole, remove_stale, status_of, write_decoded
 from gcc.data.inspection import ImageInfo, inspect_images
 from gcc.errors import DataError, listed
 from gcc.recipe import RGB, Range
@@ -24,6 +25,7 @@ class ImagesOnDisk(DatasetSource, Generic[F]):
     """Samples that are read from files.
 
     Attributes:
+        root: the data folder, which moves without another `identity`.
         files: the files of each sample, such as a path or a pair of paths.
         cache: the decoded images; None if every read decodes the files.
         value_range: the values of black and white in files with more than 8 bits, which `read` takes; None if each type has its own.
@@ -32,6 +34,7 @@ class ImagesOnDisk(DatasetSource, Generic[F]):
     resizes: ClassVar[bool] = False
     """Whether images are resized to the recipe's size."""
 
+    root: Path
     files: list[F]
     cache: DecodedImages | None = None
     value_range: Range | None = None
@@ -83,8 +86,7 @@ class ImagesOnDisk(DatasetSource, Generic[F]):
             del options["value_range"]
         digest = sha256(repr((type(self).__name__, sorted(options.items()))).encode())
         for path in _paths(self.files):
-            status = path.stat()
-            digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}\n".encode())
+            digest.update(json.dumps(status_of(path, self.root)).encode())
         return digest.hexdigest()[:16]
 
     def inspect(self) -> list[ImageInfo]:

@@ -44,7 +44,7 @@ class Photographs(ImagesOnDisk[Photograph]):
         self.size, self.channels, self.scale = recipe.size, image_channels(recipe), scale_of(recipe)
         self.value_range = data_range(recipe)
         self.smallest = self.size if split == "train" else self.scale
-        root = require_folder(root)
+        self.root = root = require_folder(root)
         if not self.matches(root):
             raise DataError(f"{root} holds {describe_contents(root)}: {LAYOUT}")
         splits = {name: files for name in FOLDERS if (files := _files(root, name))}

@@ -4,6 +4,7 @@ import os
 import pickle
 import re
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -96,6 +97,29 @@ def test_nothing_is_decoded_twice(tmp_path, monkeypatch):
     monkeypatch.setattr("gcc.data.aligned.read_image", lambda path, channels: pytest.fail("decoded"))
     source.cached(tmp_path / STORE).sample(0, None)
     opened(tmp_path).cached(tmp_path / STORE).drop({0}).sample(0, None)
+
+
+def test_files_of_equal_names_sizes_and_dates_in_other_splits_are_others(tmp_path):
+    for number, split in enumerate(("train", "val", "test")):
+        (tmp_path / split).mkdir()
+        file = tmp_path / split / "0.bmp"
+        picture(number, 32, 16).save(file)
+        os.utime(file, ns=(1, 1))
+    sources = {split: Aligned(tmp_path, split, SimpleNamespace(size=16)) for split in ("train", "val", "test")}
+    assert len({source.identity for source in sources.values()}) == 3
+    for source in sources.values():
+        same(source, source.cached(tmp_path / STORE))
+
+
+def test_a_folder_that_moves_keeps_its_pixels(tmp_path, monkeypatch):
+    (tmp_path / "before").mkdir()
+    source = pairs(tmp_path / "before")
+    identity, path = source.identity, source.cached(tmp_path / "before" / STORE).cache_path
+    (tmp_path / "before").rename(tmp_path / "after")
+    monkeypatch.chdir(tmp_path)
+    moved = opened(Path("after"))
+    monkeypatch.setattr("gcc.data.image_files.write_decoded", lambda *_: pytest.fail("decoded"))
+    assert moved.identity == identity and moved.cached(Path("after") / STORE).cache_path.name == path.name
 
 
 @pytest.mark.parametrize("change", ["content", "date", "name"])
