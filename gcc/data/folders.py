@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence, Set
+from itertools import chain
 from pathlib import Path
 
 from gcc.data.images import ARRAY_SUFFIX, OTHER_SUFFIXES, SUFFIXES, entries, files_below, image_files, images_below
 from gcc.errors import DataError, abridged
+from gcc.utils.units import counted
 
 READ = f"files with the suffixes {', '.join(sorted(SUFFIXES))}, or where there are none from {ARRAY_SUFFIX}"
 """Which files are images, for messages."""
@@ -43,16 +45,20 @@ def describe_lack(folder: Path) -> str:
     return f"{f'its files are {others}; ' if others else ''}images are read from {READ}"
 
 
-def describe_unread(folders: Iterable[Path], leave_out: Collection[Path] = ()) -> list[str]:
-    """Return a text about the images in folders and their subfolders whose formats are not read; an empty list if there are none.
+def describe_unread(folders: Iterable[Path], images: Collection[Path], leave_out: Collection[Path] = ()) -> list[str]:
+    """Return texts about images in folders and their subfolders that are not read; an empty list if there are none.
+
+    These have a format that is not read, or are NumPy files where pictures are read.
 
     Args:
         folders: the folders.
+        images: the images that are read.
         leave_out: resolved paths of folders that are not entered.
     """
-    below = {path for folder in folders for path in files_below(folder, leave_out)}
-    unread = [path for path in sorted(below) if path.suffix.lower() in OTHER_SUFFIXES]
-    return [f"other formats are not read ({_suffixes(unread)}): save these files as PNG to use them"] if unread else []
+    below = [files_below(folder, leave_out) for folder in folders]
+    unread = [path for path in sorted(set(chain(*below))) if path.suffix.lower() in OTHER_SUFFIXES]
+    texts = [f"other formats are not read ({_suffixes(unread)}): save these files as PNG to use them"] if unread else []
+    return [*texts, *_describe_hidden_arrays(below, set(images))]
 
 
 def describe_other_folders(root: Path, folders: Collection[Path]) -> list[str]:
@@ -62,6 +68,20 @@ def describe_other_folders(root: Path, folders: Collection[Path]) -> list[str]:
     return (
         [f"no split of this layout reads {_first(others)}: for training, validation or test, rename or move the folder"] if others else []
     )
+
+
+def _describe_hidden_arrays(folders: Iterable[Sequence[Path]], images: Set[Path]) -> list[str]:
+    """Return a text about NumPy files of folders where pictures are read instead; an empty list if there are none."""
+    instead: dict[Path, Path] = {}
+    for files in folders:
+        pictures = [path for path in files if path in images and path.suffix.lower() != ARRAY_SUFFIX]
+        arrays = [path for path in files if path not in images and path.suffix.lower() == ARRAY_SUFFIX]
+        if pictures:
+            instead |= dict.fromkeys(arrays, pictures[0])
+    if not instead:
+        return []
+    count, picture = counted(len(instead), "NumPy file"), min(instead.values())
+    return [f"NumPy files are not read beside other images ({count}, beside {picture.name}): move the other images to use them"]
 
 
 def _entry(path: Path) -> str:

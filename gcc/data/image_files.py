@@ -96,7 +96,12 @@ class ImagesOnDisk(DatasetSource, Generic[F]):
     @property
     def folders(self) -> set[Path]:
         """The folders that the files lie in."""
-        return {path.parent for file in self.files for path in _paths(file)}
+        return {path.parent for path in self.paths}
+
+    @property
+    def paths(self) -> set[Path]:
+        """The files that are read."""
+        return set(_paths(self.files))
 
     def images_of(self, file: F) -> Iterator[tuple[Path, int]]:
         """Yield those files of an entry that are images, and the number of channels that each is read with."""

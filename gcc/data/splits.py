@@ -143,7 +143,7 @@ class DataSplits:
         sources = [split for split in self._splits if isinstance(split, ImagesOnDisk)]
         images = [image for source in sources for image in source.inspect()]
         folders = {folder for source in sources for folder in source.folders}
-        unread = describe_unread(folders)
+        unread = describe_unread(folders, {path for source in sources for path in source.paths})
         if self._root is not None and sources:
             unread += describe_other_folders(self._root, folders)
         resizing = describe_resizing(images, self._size) if any(source.resizes for source in sources) else []

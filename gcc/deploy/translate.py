@@ -91,7 +91,7 @@ def translate(
     if changes or any(output.reason for output in outputs.values()):
         formats = dict.fromkeys(map(str, outputs.values()))
         inform("; ".join([*changes, f"the output is {' or '.join(formats)}"]))
-    for text in describe_unread([source], left_out):
+    for text in describe_unread([source], kinds, left_out):
         inform(text)
     inform_once = _once(inform, "; later images of this kind are not named" if len(outputs) > 1 else "")
     for image_file, output in outputs.items():

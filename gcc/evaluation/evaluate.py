@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -289,7 +289,7 @@ def _evaluate_folder(
     if value_range:
         _require_one_type(infos)
     metrics = _evaluate_files(evaluators, fake_files, real_files, counterparts, value_range)
-    unread = [text for folder in (fake, real) for text in _describe_unread(folder)]
+    unread = [text for folder in (fake, real) for text in _describe_unread(folder, [*fake_files, *real_files])]
     left_out = [*bad.values(), *unread]
     changes = [*describe_changes(infos), *describe_range(infos, value_range), *describe_misfits(infos, value_range)]
     stated = range_text(value_range) if value_range else ""
@@ -310,11 +310,11 @@ def _require_one_type(images: Sequence[ImageInfo]) -> None:
         )
 
 
-def _describe_unread(folder: Path) -> list[str]:
+def _describe_unread(folder: Path, images: Collection[Path]) -> list[str]:
     """Return a text each about images of `folder` that are not read: those of its subfolders, and those of other formats."""
     below = len(images_below(folder)) - len(image_files(folder))
     in_subfolders = [f"{counted(below, 'image')} in subfolders of {folder}, which are not searched"] if below else []
-    return [*in_subfolders, *(f"in {folder}, {text}" for text in describe_unread([folder]))]
+    return [*in_subfolders, *(f"in {folder}, {text}" for text in describe_unread([folder], images))]
 
 
 def _evaluate_files(

@@ -1,7 +1,8 @@
 import pytest
 from PIL import Image
 
-from gcc.data.folders import describe_contents, describe_lack, require_folder
+from gcc.data.folders import describe_contents, describe_lack, describe_unread, require_folder
+from gcc.data.images import images_below
 from gcc.errors import DataError
 
 
@@ -41,3 +42,15 @@ def test_images_that_lie_deeper_and_other_files_are_named(tmp_path):
     (tmp_path / "scans" / "README").touch()
     assert describe_contents(tmp_path) == "deep/ (with a/, which hold 1 image), scans/ (no images, but 3 .mat, 1 without suffix)"
     assert describe_lack(tmp_path / "scans").startswith("its files are 3 .mat, 1 without suffix; images are read from files with the suff")
+
+
+def test_pictures_that_hide_numpy_files_are_named(tmp_path):
+    for name in ("1.npy", "2.npy", "preview.png", "sub/3.npy", "arrays/4.npy"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    read = [*images_below(tmp_path), *images_below(tmp_path / "arrays")]
+    assert [path.name for path in read] == ["preview.png", "4.npy"]
+    text = "NumPy files are not read beside other images (3 NumPy files, beside preview.png): move the other images to use them"
+    assert describe_unread([tmp_path], read) == [text]
+    assert describe_unread([tmp_path], read, [tmp_path / "sub"]) == [text.replace("3", "2")]
+    assert describe_unread([tmp_path / "arrays"], read) == []
