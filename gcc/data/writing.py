@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -20,7 +23,21 @@ PICTURE_CHANNELS = (1, 3, 4)
 """Channels of images that Pillow writes: grey, RGB and RGBA."""
 VALUE_SUFFIXES = (ARRAY_SUFFIX, *TIFF_SUFFIXES)
 """Suffixes of files with any channels and types."""
+TRIAL = 16
+"""Height and width of the picture that tells whether a format can be written; icons have some sizes only."""
 EIGHT_BITS, SIXTEEN_BITS, FLOAT = np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32)
+
+
+@cache
+def holds(suffix: str, channels: int) -> bool:
+    """Return whether files of a suffix can be written with so many channels; what Pillow writes depends on its libraries."""
+    if suffix in VALUE_SUFFIXES or channels not in PICTURE_CHANNELS:
+        return suffix in VALUE_SUFFIXES
+    try:
+        to_image(torch.zeros(channels, TRIAL, TRIAL)).save(BytesIO(), Image.registered_extensions()[suffix])
+    except (KeyError, OSError, ValueError):
+        return False
+    return True
 
 
 def suffix_for(channels: int) -> str:
@@ -64,6 +81,9 @@ def write_image(path: Path, tensor: Tensor, kind: np.dtype | None = None, value_
     """
     image = tensor if tensor.ndim == 3 else tensor[None]
     suffix, channels = path.suffix.lower(), len(image)
+    if not holds(suffix, channels):
+        expected = ".png" if channels in PICTURE_CHANNELS else f"{ARRAY_SUFFIX}, since it has {counted(channels, 'channel')}"
+        raise OutputError(f"cannot write the image {path}: expected a suffix such as {expected}")
     kind = kind_in(suffix, kind or (FLOAT if suffix == ARRAY_SUFFIX else EIGHT_BITS), channels)
     try:
         if suffix != ARRAY_SUFFIX and kind == EIGHT_BITS and channels in PICTURE_CHANNELS:
@@ -74,12 +94,7 @@ def write_image(path: Path, tensor: Tensor, kind: np.dtype | None = None, value_
             np.save(path, values.reshape(tensor.shape), allow_pickle=False)
         elif kind == SIXTEEN_BITS and channels == 1:
             Image.fromarray(values[0]).save(path)
-        elif suffix in TIFF_SUFFIXES:
-            write_tiff(path, values)
         else:
-            raise ValueError(f"images with {channels} channels are TIFF or NumPy files")
-    except OSError as error:
-        raise OutputError(f"cannot write the image {path}: {error.strerror or error}") from error
-    except ValueError as error:
-        expected = ".png" if channels in PICTURE_CHANNELS else f"{ARRAY_SUFFIX}, since it has {counted(channels, 'channel')}"
-        raise OutputError(f"cannot write the image {path}: expected a suffix such as {expected}") from error
+            write_tiff(path, values)
+    except (OSError, ValueError) as error:
+        raise OutputError(f"cannot write the image {path}: {getattr(error, 'strerror', None) or error}") from error

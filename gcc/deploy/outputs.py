@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from torch import Tensor
 
 from gcc.artifacts.config import CONFIG
 from gcc.data.arrays import mapped
 from gcc.data.folders import describe_lack
 from gcc.data.images import ARRAY_SUFFIX, images_below, kind_of
-from gcc.data.writing import EIGHT_BITS, PICTURE_CHANNELS, VALUE_SUFFIXES, kind_in, suffix_like
+from gcc.data.writing import EIGHT_BITS, VALUE_SUFFIXES, holds, kind_in, suffix_like
 from gcc.errors import DataError
 from gcc.recipe import Range
+from gcc.utils.units import counted
 
 PICTURES = {1: "8-bit grey", 3: "8-bit RGB", 4: "8-bit RGBA"}
 """What Pillow writes, by the number of channels."""
@@ -115,9 +115,9 @@ def outputs_of(source: Path, target: Path, kinds: Mapping[Path, np.dtype], chann
         own = target if target.suffix else target / f"{source.stem}{suffix}"
         path = own if source.is_file() else target / image.relative_to(source).with_suffix(suffix)
         outputs[image] = Output(path, image, kind, channels)
-        formats = {*VALUE_SUFFIXES, *(Image.registered_extensions() if channels in PICTURE_CHANNELS else ())}
-        if path.suffix.lower() not in formats:
-            raise DataError(f"{target} does not have the suffix of an image format: expected one such as {suffix}")
+        if not holds(path.suffix.lower(), channels):
+            fitting = f"of a format that is written with {counted(channels, 'channel')}"
+            raise DataError(f"{target} does not have the suffix {fitting}: expected one such as {suffix}")
     sources, writers = {image.resolve() for image in outputs}, dict[Path, Path]()
     for image, output in outputs.items():
         if output.path.resolve() in sources:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from gcc.data.images import kind_of, read_image, to_tensor
-from gcc.data.writing import kind_in, suffix_like, write_image
+from gcc.data.writing import holds, kind_in, suffix_like, write_image
 from gcc.errors import OutputError
 
 
@@ -43,6 +43,16 @@ def test_values_beyond_the_range_and_the_type_are_clipped(tmp_path):
 def test_pictures_have_1_3_or_4_channels(tmp_path):
     with pytest.raises(OutputError, match="a.png: expected a suffix such as .npy, since it has 2 channels"):
         write_image(tmp_path / "a.png", torch.zeros(2, 4, 4))
+
+
+def test_formats_that_pillow_only_reads_are_not_written(tmp_path):
+    assert not any(holds(suffix, 3) for suffix in (".psd", ".cur", ".mpg", ".fits", ".h5", ".wmf", ".xyz", ""))
+    assert all(holds(suffix, 3) for suffix in (".png", ".jpg", ".bmp", ".webp", ".gif", ".ico", ".tif", ".npy"))
+    assert holds(".webp", 4) and not holds(".jpg", 4) and holds(".tiff", 5)
+    with pytest.raises(OutputError, match="a.psd: expected a suffix such as .png"):
+        write_image(tmp_path / "a.psd", torch.zeros(3, 4, 4))
+    with pytest.raises(OutputError, match=r"a.webp: .*16383"):
+        write_image(tmp_path / "a.webp", torch.zeros(3, 1, 16384))
 
 
 @pytest.mark.parametrize(

@@ -274,7 +274,7 @@ def test_the_second_direction_reads_the_channels_of_b_and_writes_numpy_files(tmp
     (written,), texts = translated(tmp_path / "B2A", tmp_path / "a.png", tmp_path / "out")
     assert written.name == "a.npy" and np.load(written).shape == (2, 32, 32) and np.abs(np.load(written)).max() <= 1
     assert texts == ["the image has colours, of which the luma is read; the output is a NumPy file, since PNG files do not hold 2 channels"]
-    with pytest.raises(GccError, match=r"b\.png does not have the suffix of an image format: expected one such as \.npy"):
+    with pytest.raises(GccError, match=r"b\.png does not have the suffix of a format .* with 2 channels: expected one such as \.npy"):
         translated(tmp_path / "B2A", tmp_path / "a.png", tmp_path / "b.png")
 
 
@@ -320,3 +320,10 @@ def test_the_format_follows_from_the_image_or_the_users_suffix(read, kind, targe
     image.touch()
     output = outputs_of(image, tmp_path / target, {image: np.dtype(kind)}, channels)[image]
     assert (output.path.name, str(output)) == (name, text)
+
+
+@pytest.mark.parametrize("name", ["out.psd", "out.h5", "out.wmf", "out.xyz"])
+def test_formats_that_are_not_written_are_refused_before_any_work(name, tmp_path):
+    source = noise(tmp_path / "a.png", 8, 8)
+    with pytest.raises(GccError, match=rf"{name} does not have the suffix of a format .* with 3 channels: expected one such as \.png"):
+        outputs_of(source, tmp_path / name, {source: np.dtype("u1")}, 3)
