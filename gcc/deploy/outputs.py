@@ -112,7 +112,7 @@ def outputs_of(source: Path, target: Path, kinds: Mapping[Path, np.dtype], chann
     outputs = {}
     for image, kind in kinds.items():
         suffix = suffix_like(image, kind, channels)
-        own = target if target.suffix else target / f"{source.stem}{suffix}"
+        own = target if target.suffix and not target.is_dir() else target / f"{source.stem}{suffix}"
         path = own if source.is_file() else target / image.relative_to(source).with_suffix(suffix)
         outputs[image] = Output(path, image, kind, channels)
         if not holds(path.suffix.lower(), channels):

@@ -327,3 +327,10 @@ def test_formats_that_are_not_written_are_refused_before_any_work(name, tmp_path
     source = noise(tmp_path / "a.png", 8, 8)
     with pytest.raises(GccError, match=rf"{name} does not have the suffix of a format .* with 3 channels: expected one such as \.png"):
         outputs_of(source, tmp_path / name, {source: np.dtype("u1")}, 3)
+
+
+def test_a_folder_may_have_a_dot_in_its_name(tmp_path):
+    source = noise(tmp_path / "a.png", 8, 8)
+    (tmp_path / "results.v1").mkdir()
+    output = outputs_of(source, tmp_path / "results.v1", {source: np.dtype("u1")}, 3)[source]
+    assert output.path == tmp_path / "results.v1" / "a.png"
