@@ -141,10 +141,15 @@ def samples_of(artifact: Artifact, inputs: Inputs, calibration: str | Path | Non
         noises = [noise(architecture, [number], seed=0) for number in range(2 * most)]
         return Samples(noises[:most], noises[most:], None, f"{most} inputs of noise")
     if calibration is not None:
-        files = _image_files(Path(calibration))
-        images = [_load_image(artifact, inputs, files[index]) for index in evenly_spaced(min(2 * most, len(files)), len(files))]
-        return Samples(images[::2], images[1::2], None, f"{len(images) // 2} images of {calibration} that the ranges were not measured on")
+        return _samples_of_folder(artifact, inputs, Path(calibration), most)
     return _samples_of_run(artifact, inputs, most)
+
+
+def _samples_of_folder(artifact: Artifact, inputs: Inputs, folder: Path, most: int) -> Samples:
+    files, input_halves = _image_files(folder), InputHalves(artifact, None)
+    chosen = evenly_spaced(min(2 * most, len(files)), len(files))
+    images = [_load_image(artifact, inputs, input_halves, files[index]) for index in chosen]
+    return Samples(images[::2], images[1::2], None, f"{len(images) // 2} images of {folder} that the ranges were not measured on")
 
 
 def _samples_of_run(artifact: Artifact, inputs: Inputs, most: int) -> Samples:
@@ -193,13 +198,13 @@ def _image_files(folder: Path) -> list[Path]:
     return files
 
 
-def _load_image(artifact: Artifact, inputs: Inputs, file: Path) -> Tensor:
+def _load_image(artifact: Artifact, inputs: Inputs, input_halves: InputHalves, file: Path) -> Tensor:
     """Return an image as `translate` gives it to the generator, but not more than the middle `LARGEST` pixels of each side.
 
     Raises:
         DataError: the image cannot be read, or is smaller than the generator accepts.
     """
-    image, _ = InputHalves(artifact, None).read(file)
+    image, _ = input_halves.read(file)
     if inputs.step is None:
         height, width = inputs.shape[1:]
         return to_tensor(resized(image, width, height))[None]

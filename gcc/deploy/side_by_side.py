@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -62,7 +64,7 @@ class InputHalves:
             width, height = image_size(artifact.recipe)
             self.sizes.add((2 * width, height))
         if self.input and self._data and self._data_has_pairs:
-            self.sizes.add(read_size(images_below(self._data / "train")[0]))
+            self.sizes |= _first_size(images_below(self._data / "train"))
 
     def holds_both(self, path: Path, image: Picture) -> bool:
         """Return whether an image, read from `path`, holds A and B."""
@@ -91,6 +93,14 @@ class InputHalves:
         if self.holds_both(path, image):
             return halves(path, image)["AB".index(self.input)], True
         return image, False
+
+
+def _first_size(files: Iterable[Path]) -> set[tuple[int, int]]:
+    """Return the size of the first image whose header can be read; an empty set if there is none."""
+    for file in files:
+        with suppress(DataError):
+            return {read_size(file)}
+    return set()
 
 
 @cache

@@ -11,6 +11,7 @@ from torch import nn
 
 from gcc.artifacts.model import read, single_generator
 from gcc.deploy.quality import Loss, QualityMeter, Samples, samples_of
+from gcc.deploy.side_by_side import InputHalves
 from gcc.errors import GccError
 from gcc.registry import Inputs
 from tests.deploy.test_generate import write
@@ -74,6 +75,16 @@ def test_images_keep_their_sizes_where_a_file_accepts_them(tmp_path):
     np.testing.assert_allclose(first[:, :, 50:], pixels[:, :, [48, 47]], atol=1e-6)
     wide = np.asarray(Image.open(tmp_path / "2.png"), np.float32).transpose(2, 0, 1) / 127.5 - 1
     np.testing.assert_allclose(samples.calibration[1][0, :, :30].numpy(), wide[:, :, 94:606], atol=1e-6)
+
+
+def test_the_training_images_are_listed_once(tmp_path, monkeypatch):
+    write("pix2pix", tmp_path / "student")
+    for number in range(4):
+        Image.effect_noise((32, 32), 60).convert("RGB").save(tmp_path / f"{number}.png")
+    built = []
+    monkeypatch.setattr("gcc.deploy.quality.InputHalves", lambda *settings: built.append(InputHalves(*settings)) or built[-1])
+    samples_of(single_generator(read(tmp_path / "student")), Inputs((3, 32, 32)), tmp_path)
+    assert len(built) == 1
 
 
 def test_an_image_that_is_too_small_is_refused(tmp_path):

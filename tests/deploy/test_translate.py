@@ -203,6 +203,19 @@ def test_which_images_are_pairs(tmp_path):
         translated(tmp_path / "student", noise(tmp_path / "photos" / "0.png", 65, 32), tmp_path / "out.png", pairs=True)
 
 
+def test_a_damaged_training_image_does_not_matter_to_other_images(tmp_path):
+    write("pix2pix", tmp_path / "student")
+    data = tmp_path / "data"
+    noise(data / "train" / "1.png", 80, 60)
+    (data / "train" / "0.png").write_bytes(b"no image")
+    run_folder(tmp_path, data)
+    (written,), _ = translated(tmp_path / "student", noise(tmp_path / "photos" / "0.png", 80, 60), tmp_path / "out.png")
+    assert sized(written) == (40, 60)
+    (data / "train" / "1.png").write_bytes(b"no image")
+    (written,), _ = translated(tmp_path / "student", noise(tmp_path / "photos" / "0.png", 80, 60), tmp_path / "out.png")
+    assert sized(written) == (80, 60)
+
+
 def test_only_families_of_pairs_take_halves(tmp_path):
     write("cyclegan", tmp_path / "student")
     pair = noise(tmp_path / "data" / "test" / "0.png", 64, 32)
