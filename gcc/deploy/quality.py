@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gcc.artifacts.config import Artifact
 from gcc.artifacts.run_folder import RunData, data_of
-from gcc.data.images import image_files, resized, to_tensor
+from gcc.data.images import images_below, resized, to_tensor
 from gcc.data.loader import SampleZ, in_order
 from gcc.data.splits import DataSplits
 from gcc.deploy.inputs import noise, padded
@@ -22,6 +22,7 @@ from gcc.evaluation.pixels import decibels
 from gcc.evaluation.split import eval_samples_on_meta, evenly_spaced
 from gcc.recipe import changed, image_size
 from gcc.registry import Architecture, DatasetSource, EvalSample, Inputs
+from gcc.utils.units import counted
 
 SAMPLES = 32
 """Maximum number of inputs to measure ranges on, and of others to measure quality on."""
@@ -149,7 +150,8 @@ def _samples_of_folder(artifact: Artifact, inputs: Inputs, folder: Path, most: i
     files, input_halves = _image_files(folder), InputHalves(artifact, None)
     chosen = evenly_spaced(min(2 * most, len(files)), len(files))
     images = [_load_image(artifact, inputs, input_halves, files[index]) for index in chosen]
-    return Samples(images[::2], images[1::2], None, f"{len(images) // 2} images of {folder} that the ranges were not measured on")
+    held_out = images[1::2]
+    return Samples(images[::2], held_out, None, f"{counted(len(held_out), 'image')} of {folder} that the ranges were not measured on")
 
 
 def _samples_of_run(artifact: Artifact, inputs: Inputs, most: int) -> Samples:
@@ -190,11 +192,10 @@ def _at_size_of(inputs: Inputs, architecture: Architecture[Any], source: str) ->
 
 
 def _image_files(folder: Path) -> list[Path]:
-    files = image_files(folder)
+    files = images_below(folder)
     if len(files) < 2:
-        raise DataError(
-            f"{folder} contains {len(files)} images: expected at least two, one to measure ranges on and one to measure quality on"
-        )
+        found = counted(len(files), "image")
+        raise DataError(f"{folder} contains {found}: expected at least two, one to measure ranges on and one to measure quality on")
     return files
 
 

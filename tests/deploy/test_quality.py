@@ -87,6 +87,18 @@ def test_the_training_images_are_listed_once(tmp_path, monkeypatch):
     assert len(built) == 1
 
 
+def test_images_in_subfolders_are_measured(tmp_path):
+    write("cyclegan", tmp_path / "student")
+    artifact = single_generator(read(tmp_path / "student"))
+    (tmp_path / "photos" / "sub").mkdir(parents=True)
+    Image.new("RGB", (32, 32)).save(tmp_path / "photos" / "0.png")
+    with pytest.raises(GccError, match="photos contains 1 image: expected at least two"):
+        samples_of(artifact, Inputs((3, 32, 32)), tmp_path / "photos")
+    Image.new("RGB", (32, 32)).save(tmp_path / "photos" / "sub" / "1.png")
+    samples = samples_of(artifact, Inputs((3, 32, 32)), tmp_path / "photos")
+    assert len(samples.calibration) == len(samples.held_out) == 1 and samples.description.startswith("1 image of ")
+
+
 def test_an_image_that_is_too_small_is_refused(tmp_path):
     write("cyclegan", tmp_path / "student")
     for name, side in (("a", 40), ("b", 4)):
