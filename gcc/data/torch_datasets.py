@@ -18,7 +18,7 @@ from torch.utils.data.distributed import DistributedSampler
 
 from gcc.data.hold_out import EVERY, SPLITS
 from gcc.errors import DataError, first_line
-from gcc.recipe import data_range
+from gcc.recipe import Recipe, data_range, image_size, text_of_size
 from gcc.registry import Architecture, DatasetSource
 from gcc.utils.seeds import random_states, restore_random
 from gcc.utils.units import counted
@@ -91,6 +91,7 @@ class TorchSplits:
             raise DataError("your own datasets return values from -1 to 1, whatever their files have: leave `range` out")
         self.name = name
         self._datasets = datasets
+        self._recipe = architecture.recipe
         batch = architecture.example_batch()
         self._example = {key: tensor[0] for key, tensor in batch.items() if not (key == "z" and architecture.takes_noise)}
 
@@ -106,7 +107,7 @@ class TorchSplits:
             held_out, rest = indices[::EVERY], [index for index in indices if index % EVERY]
             note = f"the data has neither val nor test: every tenth item serves as {split} ({len(held_out)} of {len(indices)})"
             indices, note = (rest, "") if split == "train" else (held_out, note)
-        return TorchSource(dataset, self._example, indices, f"{origin} dataset {type(dataset).__name__}", note)
+        return TorchSource(dataset, self._example, self._recipe, indices, f"{origin} dataset {type(dataset).__name__}", note)
 
 
 class TorchSource(DatasetSource):
@@ -121,15 +122,19 @@ class TorchSource(DatasetSource):
     Args:
         dataset: the dataset.
         example: tensors with the shapes and types of a sample, by key.
+        recipe: the recipe that they follow.
         indices: the items of the split.
         title: the split and the dataset, for messages.
         note: says which other split is used in place of this one.
     """
 
-    def __init__(self, dataset: Any, example: Mapping[str, Tensor], indices: Sequence[int], title: str, note: str = "") -> None:
+    def __init__(
+        self, dataset: Any, example: Mapping[str, Tensor], recipe: Recipe, indices: Sequence[int], title: str, note: str = ""
+    ) -> None:
         self.note = note
         self._dataset = dataset
         self._example = example
+        self._recipe = recipe
         self._indices = indices
         self._title = title
 
@@ -169,7 +174,7 @@ class TorchSource(DatasetSource):
         indices = [number for index, number in enumerate(self._indices) if index not in bad]
         if not indices:
             raise DataError(f"the {self._title} has no item that can be used")
-        return type(self)(self._dataset, self._example, indices, self._title, self.note)
+        return type(self)(self._dataset, self._example, self._recipe, indices, self._title, self.note)
 
     def _tensors(self, item: Any, number: int) -> Mapping[str, Any]:
         """Return the values of an item by the family's keys."""
@@ -191,9 +196,7 @@ class TorchSource(DatasetSource):
             wanted = f"floating-point numbers from -1 to 1; {NORMALISE}" if _is_image(example) else f"a tensor of {_type(example)}"
             raise DataError(f"{what} is {_described(value)}: expected {wanted}")
         if value.shape != example.shape:
-            is_image = _is_image(value) and value.shape[0] == example.shape[0]
-            remedy = f"; give size={value.shape[-1]}, or resize the images" if is_image else ""
-            raise DataError(f"{what} is {_described(value)}: expected {_shape(example)}{remedy}")
+            raise DataError(f"{what} is {_described(value)}: expected {_shape(example)}{self._remedy(value, example)}")
         tensor: Tensor = value.detach().to("cpu", example.dtype)
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise DataError(f"{what} has values that are not finite: correct it, or leave it out with `skip_bad=True`")
@@ -203,6 +206,15 @@ class TorchSource(DatasetSource):
         if not (-LARGEST <= low and high <= LARGEST):
             raise DataError(f"{what} has values from {low:.4g} to {high:.4g}: expected images from -1 to 1; {NORMALISE}")
         return tensor.clamp(-1, 1)
+
+    def _remedy(self, value: Tensor, example: Tensor) -> str:
+        """Return how a value can be used that does not have the shape of the example; empty unless it is an image of another size."""
+        if not (_is_image(value) and value.shape[0] == example.shape[0]):
+            return ""
+        height, width = value.shape[1:]
+        has_recipes_size = tuple(example.shape[:0:-1]) == image_size(self._recipe)
+        can_have_size = has_recipes_size and (width == height or hasattr(self._recipe, "image_width"))
+        return f"; give size={text_of_size(width, height)}, or resize the images" if can_have_size else "; resize the images"
 
 
 def _map_style(data: Any) -> Any:

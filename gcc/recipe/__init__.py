@@ -35,7 +35,7 @@ from gcc.recipe.recipe import (
     fields,
 )
 from gcc.recipe.settings import changed, read_toml, with_new_fields
-from gcc.recipe.sizes import size_fields, with_size_fields
+from gcc.recipe.sizes import size_fields, text_of_size, with_size_fields
 
 __all__ = [
     "BELOW_ONE",
@@ -73,6 +73,7 @@ __all__ = [
     "saved_length",
     "size_fields",
     "size_text",
+    "text_of_size",
     "training_steps",
     "with_new_fields",
     "with_size_fields",

@@ -25,6 +25,7 @@ from gcc.errors import DataError, GccError
 from gcc.models.pix2pix import Pix2Pix
 from gcc.models.sagan import SAGAN
 from gcc.recipe import changed
+from gcc.registry import ARCHITECTURES
 from tests.helpers.families import TINY
 
 ARCHITECTURE = Pix2Pix(changed(Pix2Pix.demo(), {"size": 32}))
@@ -107,6 +108,22 @@ def test_what_does_not_fit_is_refused_in_one_line(item, message):
     ((index, reason),) = source.check()
     assert index == 1 and reason == str(refused.value)
     assert len(source.drop({1})) == 1
+
+
+@pytest.mark.parametrize(
+    ("arch", "item", "ending"),
+    [
+        ("pix2pix", {"A": torch.zeros(3, 16, 64), "B": torch.zeros(3, 16, 64)}, "expected 3x32x32; give size=64x16, or resize the images"),
+        ("sagan", {"real": torch.zeros(3, 16, 64)}, "expected 3x32x32; resize the images"),
+        ("srgan", {"hr": torch.zeros(3, 64, 64), "lr": torch.zeros(3, 8, 8)}, "expected 3x32x32; give size=64, or resize the images"),
+        ("srgan", {"hr": torch.zeros(3, 32, 32), "lr": torch.zeros(3, 16, 16)}, "expected 3x8x8; resize the images"),
+    ],
+)
+def test_the_size_that_is_suggested_fits(arch, item, ending):
+    family = ARCHITECTURES.load(arch)
+    source = opened(Items([item] * 3), architecture=family(changed(family.demo(), {"size": 32})))
+    with pytest.raises(DataError, match=f"{ending}$"):
+        source.sample(0, None)
 
 
 def test_images_from_0_to_1_are_refused():
