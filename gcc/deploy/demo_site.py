@@ -19,7 +19,7 @@ from gcc.deploy.translate import TILE
 from gcc.errors import GccError
 from gcc.registry import RUNTIMES
 from gcc.registry.runtime import Precision
-from gcc.utils.files import FOLDER_MODE, explained, require_empty, write_text
+from gcc.utils.files import explained, replacing_all, require_empty, write_text
 from gcc.utils.templates import render
 
 ORT = "1.30.0"
@@ -71,37 +71,26 @@ def write_demo_site(
     _require_package(ort_web)
     artifact = single_generator(read(Path(student), factory=factory))
     _require_shown(artifact)
-    with explained(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
-        try:
-            with tempfile.TemporaryDirectory() as folder:
-                written = export(
-                    student,
-                    Path(folder) / GENERATOR,
-                    precision=precision,
-                    calibration=calibration,
-                    max_loss=max_loss,
-                    report=report,
-                    factory=factory,
-                )
-                shutil.copyfile(written.path, fresh / GENERATOR)
-            guide = Guide(artifact, written.inputs, RUNTIMES.load("onnxruntime")())
-            values = {"title": f"{artifact.arch}: {artifact.role} {artifact.generator}", "version": version("gan-gcc"), "ort": ORT}
-            facts = {title: text.replace("`", "") for title, text in guide.facts().items()}
-            page = render("gcc.deploy", "demo/index.html.j2", config=_config(artifact, guide), facts=facts, **values)
-            write_text(fresh / "index.html", page)
+    with replacing_all([out]) as folder, tempfile.TemporaryDirectory() as exported:
+        written = export(
+            student,
+            Path(exported) / GENERATOR,
+            precision=precision,
+            calibration=calibration,
+            max_loss=max_loss,
+            report=report,
+            factory=factory,
+        )
+        page = _page(artifact, Guide(artifact, written.inputs, RUNTIMES.load("onnxruntime")()))
+        with explained(out):
+            site = folder / out.name
+            (site / "ort").mkdir(parents=True)
+            shutil.copyfile(written.path, site / GENERATOR)
+            write_text(site / "index.html", page)
             for script in ("page.js", "worker.js"):
-                write_text(fresh / script, (files("gcc.deploy") / "templates" / "demo" / script).read_text())
-            (fresh / "ort").mkdir()
+                write_text(site / script, (files("gcc.deploy") / "templates" / "demo" / script).read_text())
             for name in ORT_FILES:
-                shutil.copyfile(ort_web / "dist" / name, fresh / "ort" / name)
-            if out.exists():
-                out.rmdir()
-            fresh.chmod(FOLDER_MODE)
-            fresh.rename(out)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
+                shutil.copyfile(ort_web / "dist" / name, site / "ort" / name)
 
 
 def _require_package(folder: Path) -> None:
@@ -124,6 +113,12 @@ def _require_shown(artifact: Artifact) -> None:
     if channels not in SHOWN or (len(shape) != 1 if artifact.architecture.takes_noise else shape[0] not in SHOWN):
         sizes = f"inputs {'x'.join(map(str, shape))} and {channels} output channels"
         raise GccError(f"a browser shows grey and RGB images, and draws noise vectors: this generator has {sizes}")
+
+
+def _page(artifact: Artifact, guide: Guide) -> str:
+    values = {"title": f"{artifact.arch}: {artifact.role} {artifact.generator}", "version": version("gan-gcc"), "ort": ORT}
+    facts = {title: text.replace("`", "") for title, text in guide.facts().items()}
+    return render("gcc.deploy", "demo/index.html.j2", config=_config(artifact, guide), facts=facts, **values)
 
 
 def _config(artifact: Artifact, guide: Guide) -> dict[str, Any]:

@@ -195,8 +195,9 @@ class RunGroup(abc.ABC, Generic[Measured]):
         data, table, picture = (self.out / f"{self.name}.{suffix}" for suffix in ("json", "md", "png"))
         write_text(data, json_text(self.to_dict(), indent=2) + "\n")
         write_text(table, self.to_markdown())
+        grid = self._grid()
         with replacing(picture) as temporary:
-            self._grid().save(temporary)
+            grid.save(temporary)
         return [data, table, picture]
 
     def _grid(self) -> Image:

@@ -18,7 +18,7 @@ from gcc.training.display import ProgressDisplay
 from gcc.training.loop import TrainingLoop
 from gcc.training.measure import progress_grid
 from gcc.training.step import Step
-from gcc.utils.files import explained, replacing, write_text
+from gcc.utils.files import replacing, write_text
 
 Logger = Callable[[Phase, int, Mapping[str, float]], None]
 """Receives the phase, the step within it, and values by name."""
@@ -106,5 +106,6 @@ class ProgressLog:
 
     def _save_samples(self, step: Step) -> None:
         folder = self.out / SAMPLES
-        with explained(folder), replacing(folder / f"{step.phase}_epoch_{step.epoch:04d}.png") as temporary:
-            progress_grid(self.run.context, self.run.pairs).save(temporary)
+        grid = progress_grid(self.run.context, self.run.pairs)
+        with replacing(folder / f"{step.phase}_epoch_{step.epoch:04d}.png") as temporary:
+            grid.save(temporary)

@@ -157,13 +157,14 @@ if sys.platform != "win32":
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn the operating system's errors about `path` into `OutputError`."""
+    """Turn the operating system's errors while `path` is written into `OutputError`, which names a file elsewhere that caused one."""
     try:
         yield
     except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror or error}; check the disk's space and permissions, or write elsewhere"
-        ) from error
+        reason, remedy = str(error.strerror or error), "check the disk's space and permissions, or write elsewhere"
+        if isinstance(error.filename, str) and not Path(error.filename).resolve().is_relative_to(path.parent.resolve()):
+            reason, remedy = f"{reason}: {error.filename}", "check this file's permissions and its disk"
+        raise OutputError(f"cannot write {path}: {reason}; {remedy}") from error
 
 
 def require_room(out: Path, *, needs: int) -> None:

@@ -21,6 +21,7 @@ from gcc.cli import main
 from gcc.deploy.demo_site import ORT, ORT_FILES, write_demo_site
 from gcc.deploy.translate import translate
 from gcc.errors import GccError, OutputError
+from gcc.utils.files import FOLDER_MODE
 from tests.deploy.test_generate import write
 
 SECONDS = 100
@@ -273,3 +274,41 @@ def test_images_that_a_browser_cannot_show_are_refused(tmp_path):
     with pytest.raises(GccError, match="this generator has inputs 4x32x32 and 3 output channels"):
         write_demo_site(tmp_path / "student", tmp_path / "site", package(tmp_path / "package"), report=print)
     assert not list(tmp_path.glob("*site*"))
+
+
+def test_a_file_of_the_package_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    write("cyclegan", tmp_path / "student")
+    npm = package(tmp_path / "npm" / "package")
+
+    def copyfile(source, target):
+        if Path(source).is_relative_to(npm):
+            raise PermissionError(13, "Permission denied", str(source))
+
+    monkeypatch.setattr("gcc.deploy.demo_site.shutil.copyfile", copyfile)
+    (tmp_path / "sites").mkdir()
+    with pytest.raises(OutputError, match=rf"site: Permission denied: {npm}/dist/ort\.wasm\.min\.mjs; check this file's permissions"):
+        write_demo_site(tmp_path / "student", tmp_path / "sites" / "site", npm, report=print)
+    assert not list((tmp_path / "sites").iterdir())
+
+
+def test_an_error_of_the_export_is_its_own(tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    write("cyclegan", tmp_path / "student")
+
+    def export(*settings, **named):
+        raise FileNotFoundError(2, "No such file or directory", "program")
+
+    monkeypatch.setattr("gcc.deploy.demo_site.export", export)
+    with pytest.raises(FileNotFoundError, match="program"):
+        write_demo_site(tmp_path / "student", tmp_path / "site", package(tmp_path / "package"), report=print)
+
+
+def test_the_site_replaces_an_empty_folder_and_anyone_may_read_it(tmp_path):
+    pytest.importorskip("onnxruntime")
+    write("cyclegan", tmp_path / "student")
+    site = tmp_path / "site"
+    site.mkdir(mode=0o700)
+    write_demo_site(tmp_path / "student", site, package(tmp_path / "package"), report=print)
+    assert {path.name for path in site.iterdir()} == {"generator.onnx", "index.html", "page.js", "worker.js", "ort"}
+    assert {path.name for path in (site / "ort").iterdir()} == set(ORT_FILES) and site.stat().st_mode & 0o777 == FOLDER_MODE

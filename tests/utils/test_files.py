@@ -55,6 +55,18 @@ def test_what_the_system_refuses_is_one_line(tmp_path):
         claim(tmp_path / "file", needs=0)
 
 
+def test_a_file_elsewhere_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "out").mkdir()
+    absent = tmp_path / "in" / "absent"
+    with pytest.raises(OutputError, match=rf"cannot write .*out/file: No such file or directory: {absent}; check this file's"):
+        with replacing(tmp_path / "out" / "file") as fresh:
+            shutil.copyfile(absent, fresh)
+    with pytest.raises(OutputError, match=r"out/file: No such file or directory; check the disk's space"):
+        with replacing(tmp_path / "out" / "file") as fresh:
+            fresh.with_name("sub").joinpath("other").write_text("")
+    assert not list((tmp_path / "out").iterdir())
+
+
 def test_a_read_only_folder_is_refused_at_once():
     with pytest.raises(OutputError, match="cannot write /proc/run"):
         claim(Path("/proc/run"), needs=0)
