@@ -32,6 +32,10 @@ RESULTS = (STUDENT, TEACHER, BEST, LAST, REPORT_FILE)
 """What a run writes when it ends."""
 RUN_FILES = (RECIPE_FILE, COMMAND_FILE, METRICS_FILE, INFO_FILE, SAMPLES, CHECKPOINTS, FINAL_STATE, *RESULTS, TENSORBOARD)
 """Everything that a run writes."""
+RESULT_DEPTH = 3
+"""Folders from a saved generator up to its run, at most, as in `best/student/A2B`."""
+GROUP_DEPTH = 2
+"""Folders from a run up to its sweep or ablation, at most, as in `variant/seed-0`."""
 NAMED = 8
 """The most runs that a message names."""
 PATH_OPTIONS = ("data", "teacher", "recipe", "widths", "student")
@@ -197,7 +201,7 @@ def load_command(out: Path, command: str, options: Mapping[str, Any], given: Col
 
 def _group_of(out: Path) -> tuple[Path, str] | None:
     """Return the folder and the command of the sweep or the ablation that a run belongs to; None if it belongs to none."""
-    for folder in out.parents[:2] if (out / RECIPE_FILE).exists() else ():
+    for folder in out.parents[:GROUP_DEPTH] if (out / RECIPE_FILE).exists() else ():
         if command := _saved_text(folder, "command"):
             return folder, command
     return None
@@ -233,15 +237,33 @@ class RunData:
 
 def data_of(folder: Path) -> RunData | None:
     """Return the data of the run that saved a generator in `folder`; None if it is unknown."""
-    for parent in folder.resolve().parents:
-        if (parent / COMMAND_FILE).is_file():
-            try:
-                options = json.loads((parent / COMMAND_FILE).read_text(encoding="utf-8"))["options"]
-                data = options["data"] and Path(options["data"])
-                return RunData(data, options["dataset"], bool(options.get("skip_bad")))
-            except (OSError, ValueError, KeyError, TypeError, RecursionError):
-                break
-    return None
+    started_in = _command_folder(folder.resolve())
+    if started_in is None:
+        return None
+    try:
+        options = json.loads((started_in / COMMAND_FILE).read_text(encoding="utf-8"))["options"]
+        data = options["data"] and Path(options["data"])
+        return RunData(data, options["dataset"], bool(options.get("skip_bad")))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _command_folder(folder: Path) -> Path | None:
+    """Return the folder of the run, or of its sweep or ablation, that saved a generator in `folder`; None if no run did.
+
+    The folders between them have the names that a run gives them, so that a copy elsewhere below a run does not belong to it.
+    """
+    run = next((parent for parent in folder.parents[:RESULT_DEPTH] if is_run(parent)), None)
+    if run is None or not _is_of_result(folder.relative_to(run).parts):
+        return None
+    groups = [] if (run / COMMAND_FILE).is_file() else [group for group in run.parents[:GROUP_DEPTH] if not (group / RECIPE_FILE).exists()]
+    return next((started_in for started_in in (run, *groups) if (started_in / COMMAND_FILE).is_file()), None)
+
+
+def _is_of_result(parts: Sequence[str]) -> bool:
+    """Return whether a path within a run is that of a saved generator, such as `student`, `student/A2B` or `best/teacher`."""
+    within = parts[1:] if parts[0] in (BEST, LAST) else parts
+    return len(within) in (1, 2) and within[0] in (STUDENT, TEACHER)
 
 
 def _option(path: Path, name: str, value: Any) -> Any:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gcc.artifacts.run_folder import load_command, save_command
+from gcc.artifacts.run_folder import RunData, data_of, load_command, save_command
 from gcc.errors import RunError
 
 OPTIONS = {"data": Path("photos"), "teacher": None, "size": 64, "reference": False, "weights": ("vgg19=v.pth",), "assignments": ("a=1",)}
@@ -68,3 +68,34 @@ def test_the_options_of_version_0_1_are_read_by_their_present_names(tmp_path):
         "weights": ("vgg19=/v.pth",),
         "size": 64,
     }
+
+
+@pytest.mark.parametrize(
+    ("run", "result", "is_found"),
+    [
+        (".", "student", True),
+        (".", "teacher/A2B", True),
+        (".", "best/student/A2B", True),
+        (".", "last/teacher", True),
+        ("25%", "student/A2B", True),
+        ("full/seed-0", "student", True),
+        (".", "copies/student", False),
+        (".", "student/copies/A2B", False),
+        (".", "other/student", False),
+        ("a/b/c", "student", False),
+    ],
+)
+def test_a_generator_has_the_data_of_the_run_that_saved_it_alone(run, result, is_found, tmp_path):
+    save_command(tmp_path, "sweep", OPTIONS | {"dataset": "aligned"})
+    folder = tmp_path / run / result
+    folder.mkdir(parents=True)
+    (tmp_path / run / "recipe.toml").touch()
+    assert data_of(folder) == (RunData(Path("photos").resolve(), "aligned") if is_found else None)
+
+
+def test_a_run_within_another_run_does_not_have_its_data(tmp_path):
+    save_command(tmp_path, "compress", OPTIONS | {"dataset": None})
+    (tmp_path / "recipe.toml").touch()
+    (tmp_path / "own" / "student").mkdir(parents=True)
+    (tmp_path / "own" / "recipe.toml").touch()
+    assert data_of(tmp_path / "own" / "student") is None and data_of(tmp_path / "student").folder == Path("photos").resolve()
