@@ -15,7 +15,7 @@ from gcc.artifacts.config import Artifact, Factory
 from gcc.artifacts.model import read, single_generator
 from gcc.deploy.export import export
 from gcc.deploy.guide import Guide
-from gcc.deploy.translate import TILE
+from gcc.deploy.tiles import TILE
 from gcc.errors import GccError
 from gcc.registry import RUNTIMES
 from gcc.registry.runtime import Precision

@@ -11,23 +11,21 @@ from torch import Tensor, nn
 
 from gcc.artifacts.config import Artifact, Factory
 from gcc.artifacts.model import read, single_generator
+from gcc.data.bands import Picture
 from gcc.data.folders import describe_unread
 from gcc.data.image_files import refuse_bad, unreadable
 from gcc.data.images import resized, to_tensor
 from gcc.data.inspection import describe_changes, describe_misfits, enlarges, inspect_images, stretches
 from gcc.data.writing import write_image
-from gcc.deploy.inputs import padded
 from gcc.deploy.outputs import Output, images_to_read, kinds_of, outputs_of
 from gcc.deploy.side_by_side import InputHalves
-from gcc.errors import DataError, GccError, first_line, listed
-from gcc.models.modules import require_finite
+from gcc.deploy.tiles import padded_run
+from gcc.errors import DataError, GccError, listed
 from gcc.recipe import image_size, parse_range, size_text
 from gcc.registry import Architecture
 from gcc.utils.device import choose_device
 from gcc.utils.files import replacing
 
-TILE = 512
-"""Height and width of the tiles that large images are split into."""
 MAX_SCALE = 2
 """The ratio of an image's width or height to that of the training images from which the user is informed."""
 
@@ -74,40 +72,66 @@ def translate(
     Raises:
         GccError: the generator or an image cannot be read, no image is left, the generator takes noise, or the output cannot be written.
     """
-    artifact = single_generator(read(student, factory=factory))
-    architecture = artifact.architecture
-    if architecture.takes_noise:
-        raise GccError(f"{student} is a generator of {artifact.arch}, which takes noise, not images: use gcc generate")
+    artifact = _reading_images(student, factory)
     on_device = choose_device(device)
     input_halves = InputHalves(artifact, pairs, None if range is None else parse_range(range))
-    channels, value_range = input_halves.channels, input_halves.value_range
     left_out = _folder_left_out(source, target)
-    kinds = kinds_of(images_to_read(source, target, left_out), channels, value_range)
+    images = images_to_read(source, target, left_out)
+    kinds = kinds_of(images, input_halves.channels, input_halves.value_range)
     outputs = outputs_of(source, target, kinds, artifact.output_channels)
     network = artifact.network().to(on_device)
     outputs = _without_bad(outputs, input_halves, leave_out)
-    infos = inspect_images(((image_file, channels) for image_file in outputs), value_range)
-    changes = [*describe_changes(infos), *(describe_misfits(infos, value_range) if value_range else ())]
-    if changes or any(output.reason for output in outputs.values()):
-        formats = dict.fromkeys(map(str, outputs.values()))
-        inform("; ".join([*changes, f"the output is {' or '.join(formats)}"]))
-    for text in describe_unread([source], kinds, left_out):
+    for text in (*_notes_on_formats(outputs, input_halves), *describe_unread([source], images, left_out)):
         inform(text)
     inform_once = _once(inform, "; later images of this kind are not named" if len(outputs) > 1 else "")
     for image_file, output in outputs.items():
-        image, is_pair = input_halves.read(image_file)
-        if is_pair:
-            text = f"the {input_halves.side} half, {input_halves.input}, is translated, the input of direction {input_halves.direction}"
-            inform_once("pairs", f"{image_file} holds A and B side by side: {text} (`pairs=False` takes whole images)")
-        for kind, text in _notes_on(artifact, image_file, image.size, size):
+        image, is_half = input_halves.read(image_file)
+        half = [_note_on_half(image_file, input_halves)] if is_half else []
+        for kind, text in (*half, *_notes_on(artifact, image_file, image.size, size)):
             inform_once(kind, text)
-        width, height = _target_size(architecture, image.size, size)
-        tensor = to_tensor(resized(image, width, height))[None].to(on_device)
-        with torch.inference_mode():
-            fake = padded_run(network, tensor, architecture.size_multiple or 1, architecture.receptive_field_radius)
+        fake = _translated(artifact.architecture, network, image, size, on_device)
         with replacing(output.path) as fresh:
-            write_image(fresh, output.shaped(fake[0]), output.kind, value_range)
+            write_image(fresh, output.shaped(fake), output.kind, input_halves.value_range)
         yield output.path
+
+
+def _reading_images(student: Path, factory: Factory | None) -> Artifact:
+    """Return the saved generator of a folder.
+
+    Raises:
+        GccError: it cannot be read, or takes noise.
+    """
+    artifact = single_generator(read(student, factory=factory))
+    if artifact.architecture.takes_noise:
+        raise GccError(f"{student} is a generator of {artifact.arch}, which takes noise, not images: use gcc generate")
+    return artifact
+
+
+def _translated(
+    architecture: Architecture[Any], network: nn.Module, image: Picture, size: int | tuple[int, int] | None, device: torch.device
+) -> Tensor:
+    """Return the output of a network (C, H, W) for an image."""
+    width, height = _target_size(architecture, image.size, size)
+    tensor = to_tensor(resized(image, width, height))[None].to(device)
+    with torch.inference_mode():
+        return padded_run(network, tensor, architecture.size_multiple or 1, architecture.receptive_field_radius)[0]
+
+
+def _notes_on_formats(outputs: Mapping[Path, Output], input_halves: InputHalves) -> list[str]:
+    """Return a text about what reading changes in the images, and what is written instead; an empty list if nothing is lost."""
+    channels, value_range = input_halves.channels, input_halves.value_range
+    infos = inspect_images(((image_file, channels) for image_file in outputs), value_range)
+    changes = [*describe_changes(infos), *(describe_misfits(infos, value_range) if value_range else ())]
+    if not changes and not any(output.reason for output in outputs.values()):
+        return []
+    formats = dict.fromkeys(map(str, outputs.values()))
+    return ["; ".join([*changes, f"the output is {' or '.join(formats)}"])]
+
+
+def _note_on_half(image_file: Path, input_halves: InputHalves) -> tuple[str, str]:
+    """Return the kind and the text of the note on which half of an image is translated."""
+    half = f"the {input_halves.side} half, {input_halves.input}, is translated, the input of direction {input_halves.direction}"
+    return "pairs", f"{image_file} holds A and B side by side: {half} (`pairs=False` takes whole images)"
 
 
 def _notes_on(
@@ -165,54 +189,6 @@ def _once(inform: Callable[[str], None], ending: str) -> Callable[[str, str], No
             inform(text + ending)
 
     return inform_once
-
-
-def padded_run(network: nn.Module, image: Tensor, multiple: int, radius: int | None) -> Tensor:
-    """Return a network's output for an image (1, C, H, W) that is `padded` to multiples, without the padding.
-
-    Raises:
-        GccError: the network cannot run at this size, or its output is not finite.
-    """
-    height, width = image.shape[2:]
-    whole = padded(image, multiple)
-    fake = _run(network, whole, radius)
-    scale = fake.shape[2] // whole.shape[2]
-    return fake if whole is image else fake[:, :, : scale * height, : scale * width]
-
-
-def in_tiles(network: nn.Module, image: Tensor, radius: int, tile: int = TILE) -> Tensor:
-    """Return a network's output for an image (1, C, H, W), computed tile by tile; tiles overlap in the input, so there are no seams.
-
-    Args:
-        network: keeps positions and may enlarge the image.
-        image: of any size.
-        radius: radius of the receptive field, in input pixels.
-        tile: height and width of a tile without the overlap.
-    """
-    rows = [
-        torch.cat([_tile(network, image, radius, top, left, tile) for left in range(0, image.shape[3], tile)], dim=3)
-        for top in range(0, image.shape[2], tile)
-    ]
-    return torch.cat(rows, dim=2)
-
-
-def _tile(network: nn.Module, image: Tensor, radius: int, top: int, left: int, tile: int) -> Tensor:
-    first_row, first_column = max(0, top - radius), max(0, left - radius)
-    crop = image[:, :, first_row : top + tile + radius, first_column : left + tile + radius]
-    fake: Tensor = network(crop)
-    scale = fake.shape[2] // crop.shape[2]
-    down, right = scale * (top - first_row), scale * (left - first_column)
-    return fake[:, :, down : down + scale * tile, right : right + scale * tile]
-
-
-def _run(network: nn.Module, image: Tensor, radius: int | None) -> Tensor:
-    try:
-        fake: Tensor = network(image) if radius is None else in_tiles(network, image, radius)
-    except RuntimeError as error:
-        size = f"{image.shape[3]}x{image.shape[2]}"
-        raise GccError(f"the generator cannot run at {size} pixels ({first_line(error)}): give another `size`") from error
-    require_finite(fake)
-    return fake
 
 
 def _without_bad(

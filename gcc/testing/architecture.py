@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gcc.artifacts.config import Artifact
 from gcc.artifacts.model import environment, load, save
-from gcc.deploy.translate import in_tiles
+from gcc.deploy.tiles import in_tiles
 from gcc.errors import PluginError
 from gcc.models.build import build_discriminators, build_generators
 from gcc.models.modules import without_autocast
