@@ -1,4 +1,4 @@
-"""Writes image files: pictures that Pillow writes, TIFF files, and NumPy files."""
+"""Writes image files: pictures, TIFF files, and NumPy files."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from torch import Tensor
 
 from gcc.data.images import ARRAY_SUFFIX, to_image
 from gcc.data.levels import from_tensor, whole_range
+from gcc.data.png import write_deep_colours
 from gcc.data.tiff import SUFFIXES as TIFF_SUFFIXES
 from gcc.data.tiff import write_tiff
 from gcc.errors import OutputError
 from gcc.recipe import Range
 from gcc.utils.units import counted
 
+PNG_SUFFIX = ".png"
 PICTURE_CHANNELS = (1, 3, 4)
-"""Channels of images that Pillow writes: grey, RGB and RGBA."""
+"""Channels of pictures: grey, RGB and RGBA."""
 VALUE_SUFFIXES = (ARRAY_SUFFIX, *TIFF_SUFFIXES)
 """Suffixes of files with any channels and types."""
 TRIAL = 16
@@ -42,27 +44,19 @@ def holds(suffix: str, channels: int) -> bool:
 
 def suffix_for(channels: int) -> str:
     """Return the suffix of the files that images with 8 bits are written to unless the user gives one."""
-    return ".png" if channels in PICTURE_CHANNELS else ARRAY_SUFFIX
+    return PNG_SUFFIX if channels in PICTURE_CHANNELS else ARRAY_SUFFIX
 
 
-def suffix_like(path: Path, kind: np.dtype, channels: int) -> str:
-    """Return the suffix of the file that keeps the format of an image file, or of the nearest one with so many bits and channels.
-
-    Args:
-        path: the image file.
-        kind: the type of its values.
-        channels: of the image that is written.
-    """
+def suffix_like(path: Path, channels: int) -> str:
+    """Return the suffix of the file that keeps the format of an image file, or of the nearest one with so many channels."""
     suffix = path.suffix.lower()
-    if suffix in VALUE_SUFFIXES:
-        return suffix
-    return ARRAY_SUFFIX if kind != EIGHT_BITS and channels > 1 else suffix_for(channels)
+    return suffix if suffix in VALUE_SUFFIXES else suffix_for(channels)
 
 
 def kind_in(suffix: str, kind: np.dtype, channels: int) -> np.dtype:
-    """Return the type of values in files of a suffix that is nearest to a type: files of Pillow have 8 bits, and grey PNG files 16."""
-    deep_grey = kind == SIXTEEN_BITS and channels == 1 and suffix == ".png"
-    return kind if suffix in VALUE_SUFFIXES or deep_grey else EIGHT_BITS
+    """Return the type of values in files of a suffix that is nearest to a type: PNG files have 8 or 16 bits, and other pictures 8."""
+    is_deep_png = kind == SIXTEEN_BITS and channels in PICTURE_CHANNELS and suffix == PNG_SUFFIX
+    return kind if suffix in VALUE_SUFFIXES or is_deep_png else EIGHT_BITS
 
 
 def write_image(path: Path, tensor: Tensor, kind: np.dtype | None = None, value_range: Range | None = None) -> None:
@@ -71,7 +65,7 @@ def write_image(path: Path, tensor: Tensor, kind: np.dtype | None = None, value_
     Args:
         path: the file.
         tensor: the image, (C, H, W); or (H, W) for one channel, a shape that NumPy files keep.
-        kind: the type of the values in NumPy and TIFF files, and uint16 for 16 bits in a grey PNG file; None means float32 in NumPy files
+        kind: the type of the values in NumPy and TIFF files, and uint16 for 16 bits in a PNG file; None means float32 in NumPy files
             and 8 bits in others.
         value_range: the values of black and white, unless there are 8 bits; None means those of the type.
 
@@ -82,7 +76,7 @@ def write_image(path: Path, tensor: Tensor, kind: np.dtype | None = None, value_
     image = tensor if tensor.ndim == 3 else tensor[None]
     suffix, channels = path.suffix.lower(), len(image)
     if not holds(suffix, channels):
-        expected = ".png" if channels in PICTURE_CHANNELS else f"{ARRAY_SUFFIX}, since it has {counted(channels, 'channel')}"
+        expected = PNG_SUFFIX if channels in PICTURE_CHANNELS else f"{ARRAY_SUFFIX}, since it has {counted(channels, 'channel')}"
         raise OutputError(f"cannot write the image {path}: expected a suffix such as {expected}")
     kind = kind_in(suffix, kind or (FLOAT if suffix == ARRAY_SUFFIX else EIGHT_BITS), channels)
     try:
@@ -94,6 +88,8 @@ def write_image(path: Path, tensor: Tensor, kind: np.dtype | None = None, value_
             np.save(path, values.reshape(tensor.shape), allow_pickle=False)
         elif kind == SIXTEEN_BITS and channels == 1:
             Image.fromarray(values[0]).save(path)
+        elif suffix == PNG_SUFFIX:
+            write_deep_colours(path, values)
         else:
             write_tiff(path, values)
     except (OSError, ValueError) as error:

@@ -18,8 +18,8 @@ from gcc.errors import DataError
 from gcc.recipe import Range
 from gcc.utils.units import counted
 
-PICTURES = {1: "8-bit grey", 3: "8-bit RGB", 4: "8-bit RGBA"}
-"""What Pillow writes, by the number of channels."""
+COLOURS = {1: "grey", 3: "RGB", 4: "RGBA"}
+"""What pictures show, by the number of channels."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class Output:
         """Why the file holds fewer bits than the image, or has another format than a picture; empty if neither is so."""
         if self.kind == EIGHT_BITS != self.read:
             return f"since {self._suffix} files do not hold {self.read}"
-        if self._suffix == ARRAY_SUFFIX == suffix_like(self.image, self.read, self.channels) != self.image.suffix.lower():
-            return f"since PNG files do not hold {self.channels} channels" + ("" if self.read == EIGHT_BITS else f" of {self.read}")
+        if self._suffix == ARRAY_SUFFIX == suffix_like(self.image, self.channels) != self.image.suffix.lower():
+            return f"since PNG files do not hold {self.channels} channels"
         return ""
 
     def __str__(self) -> str:
@@ -64,7 +64,7 @@ class Output:
         elif self._suffix in VALUE_SUFFIXES:
             text = "a TIFF file"
         else:
-            text = PICTURES[self.channels] if self.kind == EIGHT_BITS else "16-bit grey"
+            text = f"{8 if self.kind == EIGHT_BITS else 16}-bit {COLOURS[self.channels]}"
         return f"{text}, {self.reason}" if self.reason else text
 
     @property
@@ -111,7 +111,7 @@ def outputs_of(source: Path, target: Path, kinds: Mapping[Path, np.dtype], chann
     """
     outputs = {}
     for image, kind in kinds.items():
-        suffix = suffix_like(image, kind, channels)
+        suffix = suffix_like(image, channels)
         own = target if target.suffix and not target.is_dir() else target / f"{source.stem}{suffix}"
         path = own if source.is_file() else target / image.relative_to(source).with_suffix(suffix)
         outputs[image] = Output(path, image, kind, channels)

@@ -55,9 +55,9 @@ def translate(
         student: folder of the saved generator.
         source: an image, or a folder of images, whose subfolders are read too.
         target: the file to write; for a folder of images, the folder for files with the same names, in the same subfolders. NumPy and TIFF
-            files become files of the same format and type, and others PNG files, with 16 bits if the image has them and the output is
-            grey. What PNG cannot hold is written to NumPy files: float32 for images with 8 bits. NumPy files have the shape
-            (C, H, W), or (H, W) if they are grey and the file that was read is (H, W).
+            files become files of the same format and type, and others PNG files, with 16 bits if the image is read with them.
+            Images with a number of channels that PNG does not hold become NumPy files: float32 for images with 8 bits. NumPy files have
+            the shape (C, H, W), or (H, W) if they are grey and the file that was read is (H, W).
         size: width and height that images are resized to, or one number for both; None keeps the size of each image, if the architecture
             takes it, or its next multiple, to which images are padded.
         device: where to run.

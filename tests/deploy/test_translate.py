@@ -11,6 +11,7 @@ from PIL import Image
 
 from gcc import load
 from gcc.cli import main
+from gcc.data.images import read_image, to_tensor
 from gcc.deploy.outputs import outputs_of
 from gcc.deploy.translate import translate
 from gcc.errors import GccError
@@ -299,13 +300,26 @@ def test_what_is_read_is_written_in_the_range_of_the_training(tmp_path):
     assert pixels(written).min() > 20000
 
 
+def test_colours_keep_their_16_bits(tmp_path):
+    network = write("pix2pix", tmp_path / "student", output_nc=4, range="100..4100")
+    values = np.random.default_rng(0).integers(100, 4100, (32, 32, 3), dtype=np.uint16)
+    (written,), texts = translated(tmp_path / "student", save(tmp_path / "in" / "a.png", values), tmp_path / "out")
+    with torch.no_grad():
+        expected = network(torch.from_numpy(values / 2000 - 1.05).permute(2, 0, 1)[None].float())[0]
+    assert written.name == "a.png" and not texts
+    torch.testing.assert_close(to_tensor(read_image(written, 4, (100, 4100))), expected, rtol=0, atol=0.6 / 2000)
+
+
 @pytest.mark.parametrize(
     ("read", "kind", "target", "channels", "name", "text"),
     [
         ("a.png", "u1", "out", 3, "a.png", "8-bit RGB"),
         ("a.jpg", "u1", "out", 5, "a.npy", "a NumPy file, since PNG files do not hold 5 channels"),
         ("a.png", "u2", "out", 1, "a.png", "16-bit grey"),
-        ("a.png", "u2", "out", 3, "a.npy", "a NumPy file, since PNG files do not hold 3 channels of uint16"),
+        ("a.png", "u2", "out", 3, "a.png", "16-bit RGB"),
+        ("a.png", "u2", "out", 4, "a.png", "16-bit RGBA"),
+        ("a.png", "u2", "out", 2, "a.npy", "a NumPy file, since PNG files do not hold 2 channels"),
+        ("a.png", "u2", "b.webp", 3, "b.webp", "8-bit RGB, since .webp files do not hold uint16"),
         ("a.png", "u2", "b.jpg", 1, "b.jpg", "8-bit grey, since .jpg files do not hold uint16"),
         ("a.png", "u1", "b.npy", 3, "b.npy", "a NumPy file"),
         ("a.npy", "f4", "out", 3, "a.npy", "a NumPy file"),
