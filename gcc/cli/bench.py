@@ -9,7 +9,8 @@ import click
 
 from gcc.cli.errors import notice
 from gcc.cli.help_pages import Command
-from gcc.cli.options import PATH, generator_option, parse_size
+from gcc.cli.options import PATH, generator_option
+from gcc.cli.values import parse_size
 from gcc.errors import GccError
 
 LARGEST = 1 << 16

@@ -9,15 +9,8 @@ import click
 
 from gcc.cli.flags import with_flags
 from gcc.cli.help_pages import Command
-from gcc.cli.options import (
-    report_overridden_fields,
-    run_arguments,
-    run_options,
-    search_options,
-    set_by_user,
-    student_options,
-    teacher_and_settings,
-)
+from gcc.cli.options import run_options, search_options, student_options
+from gcc.cli.settings import report_overridden_fields, run_arguments, set_by_user, teacher_and_settings
 from gcc.cli.wrapping import terminal_width, wrapped
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ import click
 
 from gcc.cli.errors import notice
 from gcc.cli.help_pages import Command
-from gcc.cli.options import PATH, device_option, generator_option, parse_weights, require_inputs, skip_bad_option, weights_option
+from gcc.cli.options import PATH, device_option, generator_option, require_inputs, skip_bad_option, weights_option
+from gcc.cli.values import parse_weights
 
 
 @click.command("evaluate", cls=Command, example="gcc evaluate runs/pix2pix/student --evaluators l1,psnr")

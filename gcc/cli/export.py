@@ -9,7 +9,8 @@ import click
 
 from gcc.cli.errors import notice
 from gcc.cli.help_pages import Command
-from gcc.cli.options import PATH, calibration_option, generator_option, max_loss_option, parse_size, precision_option
+from gcc.cli.options import PATH, calibration_option, generator_option, max_loss_option, precision_option
+from gcc.cli.values import parse_size
 
 
 @click.command("export", cls=Command, example="gcc export runs/pix2pix/student --format onnx --out student.onnx")

@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from gcc.cli.help_pages import Command
-from gcc.cli.options import PATH, parse_assignments
+from gcc.cli.options import PATH
+from gcc.cli.values import parse_assignments
 from gcc.errors import GccError
 
 

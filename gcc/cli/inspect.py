@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from gcc.cli.help_pages import Command
-from gcc.cli.options import generator_option, parse_assignments
+from gcc.cli.options import generator_option
+from gcc.cli.values import parse_assignments
 from gcc.errors import GccError
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from gcc.cli.help_pages import Command
-from gcc.cli.options import PATH, field_option, own_code_options, require_existing, teacher_and_settings, with_options
+from gcc.cli.options import PATH, field_option, own_code_options, require_existing, with_options
+from gcc.cli.settings import teacher_and_settings
 
 
 @click.command("prune", cls=Command, example="gcc prune RealESRGAN_x4plus.pth --budget 50% --out pruned")

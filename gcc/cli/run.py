@@ -25,7 +25,7 @@ from gcc.artifacts.run_folder import (
     save_command,
 )
 from gcc.cli.errors import notice
-from gcc.cli.options import command_line, report_overridden_fields, run_arguments, set_by_user, teacher_and_settings
+from gcc.cli.settings import command_line, report_overridden_fields, run_arguments, set_by_user, teacher_and_settings
 from gcc.cli.tables import facts_table, printer, summary
 from gcc.compressor import Compressor
 from gcc.errors import GccError, Interrupted, RunError

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from gcc.cli.help_pages import Command
-from gcc.cli.options import group_options, require_inputs, run_arguments, run_options, sweep_options, teacher_and_settings
+from gcc.cli.options import group_options, require_inputs, run_options, sweep_options
+from gcc.cli.settings import run_arguments, teacher_and_settings
 from gcc.errors import GccError
 
 

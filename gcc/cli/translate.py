@@ -10,7 +10,8 @@ import click
 
 from gcc.cli.errors import notice
 from gcc.cli.help_pages import Command
-from gcc.cli.options import PATH, device_option, generator_option, parse_size, skip_bad_option
+from gcc.cli.options import PATH, device_option, generator_option, skip_bad_option
+from gcc.cli.values import parse_size
 
 
 @click.command("translate", cls=Command, example="gcc translate runs/pix2pix/student photos translated")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gcc.cli.options import teacher_and_settings
+from gcc.cli.settings import teacher_and_settings
 from gcc.errors import RecipeError
 from gcc.models.pix2pix import Pix2Pix
 from gcc.registry.presets import Preset

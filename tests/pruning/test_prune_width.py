@@ -1,7 +1,7 @@
 import pytest
 
 from gcc import Compressor, Teacher
-from gcc.cli.options import teacher_and_settings
+from gcc.cli.settings import teacher_and_settings
 from gcc.errors import BudgetError
 from gcc.pruning.cost import generator_cost
 
