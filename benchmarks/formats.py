@@ -21,7 +21,7 @@ from torch import Tensor
 from gcc import GccError, export
 from gcc.artifacts.model import read, single_generator
 from gcc.cli.values import parse_weights
-from gcc.deploy.export import Exported
+from gcc.deploy.exported import Exported
 from gcc.deploy.quality import samples_of
 from gcc.deploy.runtime_names import FORMATS
 from gcc.evaluation.similarity import LPIPS

@@ -2,122 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-import torch
-from torch import nn
-
-from gcc.artifacts.comparison import spread_note
 from gcc.artifacts.config import Artifact, Factory
 from gcc.artifacts.hub import is_address
 from gcc.artifacts.model import default_output, read, single_generator
+from gcc.deploy.exported import Exported, measured
+from gcc.deploy.file_writer import FileWriter
 from gcc.deploy.guide import Guide
 from gcc.deploy.inputs import accepted_inputs, random_input
-from gcc.deploy.latency import Latency, measure_in_turns
-from gcc.deploy.mixed_precision import quantize_within
-from gcc.deploy.optimize import TOLERANCE, fold
-from gcc.deploy.quality import EXACT_SAMPLES, Loss, QualityMeter, Samples, samples_of
+from gcc.deploy.latency import measure_in_turns
+from gcc.deploy.optimize import fold
+from gcc.deploy.quality import EXACT_SAMPLES, Samples, samples_of
 from gcc.deploy.runtime_names import FORMATS, format_names
 from gcc.deploy.runtimes import program_errors
 from gcc.errors import GccError, OutputError, PluginError, suggestion
-from gcc.models.modules import require_finite, without_autocast
-from gcc.registry import RUNTIMES, Inputs, QuantizingRuntime, Runtime
+from gcc.models.modules import without_autocast
+from gcc.registry import RUNTIMES, Inputs, Runtime
 from gcc.registry.runtime import Precision
 from gcc.utils.arguments import checked_arguments
 from gcc.utils.files import replacing_all
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """An exported file beside the generator in PyTorch, on inputs of several shapes.
-
-    Attributes:
-        trials: shapes of the inputs.
-        error: largest difference of an output value, in [-1, 1].
-        reach: largest output value.
-    """
-
-    trials: tuple[tuple[int, ...], ...]
-    error: float
-    reach: float
-
-
-@dataclass(frozen=True)
-class Exported:
-    """An exported generator.
-
-    Attributes:
-        path: the file, or the first of several.
-        files: all files.
-        runtime: the program that runs it.
-        inputs: the inputs that it accepts.
-        precision: precision of weights and features.
-        comparison: comparison of the outputs with PyTorch's; None if the program does not run on this system.
-        before: latency of the generator in PyTorch, as `gcc.load` returns it, for one example.
-        after: latency of the file in its runtime; None if the program does not run on this system.
-        loss: loss of quality against PyTorch in float32, on images; None if there were no images, or the program does not run here.
-        in_float32: names of the layers of an int8 file that stayed in float32.
-        feeding: names, layout, range, colours, sizes and the resize of inputs and outputs, by title; also the file's metadata.
-        guides: the README and the script that were written next to the file.
-    """
-
-    path: Path
-    files: Sequence[Path]
-    runtime: str
-    inputs: Inputs
-    precision: Precision
-    comparison: Comparison | None
-    before: Latency
-    after: Latency | None
-    loss: Loss | None
-    in_float32: Sequence[str]
-    feeding: Mapping[str, str]
-    guides: Sequence[Path]
-
-    @property
-    def size(self) -> int:
-        """The size of all files in bytes."""
-        return sum(map(_bytes_of, self.files))
-
-    def facts(self) -> dict[str, str]:
-        """Return the formatted results by title."""
-        return {
-            "written": f"{', '.join(map(str, self.files))}, {self.size / 1e6:.2f} MB",
-            **{title: text.replace("`", "") for title, text in self.feeding.items()},
-            "how to run it": ", ".join(map(str, self.guides)),
-            **_measured(self.runtime, self.inputs, self.comparison, (self.before, self.after), self.loss),
-            **({"in float32": ", ".join(self.in_float32) or "no layer"} if self.precision == "int8" else {}),
-        }
-
-
-def _bytes_of(path: Path) -> int:
-    return sum(part.stat().st_size for part in path.rglob("*") if part.is_file()) if path.is_dir() else path.stat().st_size
-
-
-def _measured(
-    runtime: str, inputs: Inputs, comparison: Comparison | None, latencies: tuple[Latency, Latency | None], loss: Loss | None
-) -> dict[str, str]:
-    """Return what was measured, by title."""
-    before, after = latencies
-    shape = "x".join(map(str, (1, *inputs.shape)))
-    facts = {"PyTorch": f"{before.median_ms:.2f} ms (p90 {before.p90_ms:.2f}) on {shape}, {before.where}"}
-    if comparison is None or after is None:
-        return facts | {runtime: "not run: it does not run on this system, so outputs and times were not compared"}
-    shapes = ", ".join("x".join(map(str, trial)) for trial in comparison.trials)
-    busy = spread_note((latency.median_ms, latency.p90_ms) for latency in (before, after))
-    ratio = busy or f"{before.median_ms / after.median_ms:.2f}x as fast"
-    facts = {
-        "largest error": f"{comparison.error:.2g} against PyTorch, with outputs up to {comparison.reach:.2g}; on noise of {shapes}",
-        **facts,
-        runtime: f"{after.median_ms:.2f} ms (p90 {after.p90_ms:.2f}), {ratio}",
-    }
-    if loss:
-        facts["quality"] = str(loss)
-    return facts
 
 
 def _ignore(line: str) -> None:
@@ -182,7 +89,7 @@ def export(
     guide = Guide(artifact, inputs, runtime)
     samples = _samples(artifact, inputs, runtime, precision, calibration, report)
     example = random_input((1, *inputs.shape))
-    writer = _Writer(runtime, network, fold(network, example), inputs, guide.metadata(), samples, max_loss, report)
+    writer = FileWriter(runtime, network, fold(network, example), inputs, guide.metadata(), samples, max_loss, report)
     with replacing_all(files) as fresh:
         with program_errors(runtime):
             written = writer.write(fresh / path.name, precision)
@@ -191,97 +98,10 @@ def export(
             raise GccError(f"{precision} costs {loss.drop:.3f} dB, more than {max_loss:g} dB: allow a larger `max_loss`, or use float32")
         before, *after = measure_in_turns((network, exported) if exported else (network,), example)
     latencies = before, after[0] if after else None
-    guides = guide.write(path, {"precision": precision} | _measured(runtime.title, inputs, written.comparison, latencies, loss))
+    guides = guide.write(path, {"precision": precision} | measured(runtime.title, inputs, written.comparison, latencies, loss))
     return Exported(
         path, files, runtime.title, inputs, precision, written.comparison, *latencies, loss, written.in_float32, guide.facts(), guides
     )
-
-
-@dataclass(frozen=True)
-class _Written:
-    """Files that were written.
-
-    Attributes:
-        exported: the module that runs them; None if the program does not run on this system.
-        comparison: of that module with PyTorch.
-        loss: of quality, on images.
-        in_float32: names of the layers that stayed in float32.
-    """
-
-    exported: nn.Module | None
-    comparison: Comparison | None
-    loss: Loss | None
-    in_float32: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class _Writer:
-    """Writes the files of one generator, and compares them with it.
-
-    Attributes:
-        runtime: the program.
-        network: the generator.
-        folded: the same, folded.
-        inputs: what the files must accept.
-        metadata: texts for the files.
-        samples: inputs that ranges and quality are measured on.
-        max_loss: the largest `Loss.drop`, in dB.
-        report: called with a line for each measurement.
-    """
-
-    runtime: Runtime
-    network: nn.Module
-    folded: nn.Module
-    inputs: Inputs
-    metadata: Mapping[str, str]
-    samples: Samples | None
-    max_loss: float | None
-    report: Callable[[str], None]
-
-    def write(self, path: Path, precision: Precision) -> _Written:
-        """Write the files in a precision. Those of a lower one are made only if the ones in float32 equal the generator.
-
-        Raises:
-            GccError: the files in float32 compute something else, or no layer can be in int8.
-        """
-        with TemporaryDirectory() as folder:
-            exact = path if precision == "fp32" else Path(folder) / path.name
-            exported = self._write(exact)
-            comparison = _compare(self.network, exported, self.inputs)
-            if comparison:
-                _require_equal(comparison.error, comparison.reach, "noise")
-            meter = QualityMeter(self.network, self.samples) if self.samples and exported else None
-            in_float32: Sequence[str] = ()
-            if precision == "fp16":
-                exported = self._write(path, precision)
-            elif precision == "int8":
-                in_float32 = self._quantize(exact, path, meter)
-                exported = self._read(path)
-        if precision != "fp32":
-            comparison = _compare(self.network, exported, self.inputs)
-        loss = meter.measure(exported) if meter and exported else None
-        if loss and meter and precision == "fp32":
-            _require_equal(loss.error, meter.reach, loss.samples)
-        return _Written(exported, comparison, loss, in_float32)
-
-    def _write(self, path: Path, precision: Precision = "fp32") -> nn.Module | None:
-        self.runtime.write(self.folded, self.inputs, path, self.metadata, precision)
-        return self._read(path)
-
-    def _read(self, path: Path) -> nn.Module | None:
-        return self.runtime.read(path, self.folded)
-
-    def _quantize(self, exact: Path, path: Path, meter: QualityMeter | None) -> list[str]:
-        """Write int8, and return the names of the layers that stay in float32."""
-        assert isinstance(self.runtime, QuantizingRuntime) and self.samples is not None
-
-        def measure(trial: Path) -> Loss:
-            exported = self._read(trial)
-            assert exported is not None and meter is not None
-            return meter.measure(exported)
-
-        source = self.runtime.int8_source(exact, self.folded, self.inputs, self.metadata)
-        return quantize_within(self.runtime, source, path, self.samples, measure if meter else None, self.max_loss, self.report)
 
 
 def _require_measurable(
@@ -314,12 +134,6 @@ def _samples(
     except GccError as error:
         report(f"compared on noise, not on images: {error}")
         return None
-
-
-def _require_equal(error: float, reach: float, inputs: str) -> None:
-    """Check that the error of a file in float32 is that of rounding."""
-    if not error <= TOLERANCE * reach:
-        raise GccError(f"the file differs by {error:.2g} from PyTorch, with outputs up to {reach:.2g}, on {inputs}: nothing was written")
 
 
 def _runtime(format: str, precision: Precision) -> Runtime:
@@ -358,21 +172,3 @@ def _suffixes() -> Iterator[tuple[str, str]]:
     for name in format_names():
         with suppress(PluginError):
             yield name, RUNTIMES.load(FORMATS.get(name, name)).suffixes[0]
-
-
-def _compare(network: nn.Module, exported: nn.Module | None, inputs: Inputs) -> Comparison | None:
-    """Compare the outputs of a file with those of `network`; None if the program does not run on this system."""
-    if exported is None:
-        return None
-    error = reach = 0.0
-    shapes = tuple(inputs.probe_shapes())
-    with torch.inference_mode():
-        for shape in shapes:
-            expected, output = network(random_input(shape)), exported(random_input(shape))
-            if expected.shape != output.shape:
-                raise GccError(
-                    f"for inputs {shape} the file returns {tuple(output.shape)}, and PyTorch {tuple(expected.shape)}: nothing was written"
-                )
-            require_finite(output)
-            error, reach = max(error, float((expected - output).abs().max())), max(reach, float(expected.abs().max()))
-    return Comparison(shapes, error, reach)

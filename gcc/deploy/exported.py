@@ -1,0 +1,102 @@
+"""An exported generator: its files, and how they compare with PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gcc.artifacts.comparison import spread_note
+from gcc.deploy.latency import Latency
+from gcc.deploy.quality import Loss
+from gcc.registry import Inputs
+from gcc.registry.runtime import Precision
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An exported file beside the generator in PyTorch, on inputs of several shapes.
+
+    Attributes:
+        trials: shapes of the inputs.
+        error: largest difference of an output value, in [-1, 1].
+        reach: largest output value.
+    """
+
+    trials: tuple[tuple[int, ...], ...]
+    error: float
+    reach: float
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported generator.
+
+    Attributes:
+        path: the file, or the first of several.
+        files: all files.
+        runtime: the program that runs it.
+        inputs: the inputs that it accepts.
+        precision: precision of weights and features.
+        comparison: comparison of the outputs with PyTorch's; None if the program does not run on this system.
+        before: latency of the generator in PyTorch, as `gcc.load` returns it, for one example.
+        after: latency of the file in its runtime; None if the program does not run on this system.
+        loss: loss of quality against PyTorch in float32, on images; None if there were no images, or the program does not run here.
+        in_float32: names of the layers of an int8 file that stayed in float32.
+        feeding: names, layout, range, colours, sizes and the resize of inputs and outputs, by title; also the file's metadata.
+        guides: the README and the script that were written next to the file.
+    """
+
+    path: Path
+    files: Sequence[Path]
+    runtime: str
+    inputs: Inputs
+    precision: Precision
+    comparison: Comparison | None
+    before: Latency
+    after: Latency | None
+    loss: Loss | None
+    in_float32: Sequence[str]
+    feeding: Mapping[str, str]
+    guides: Sequence[Path]
+
+    @property
+    def size(self) -> int:
+        """The size of all files in bytes."""
+        return sum(map(_bytes_of, self.files))
+
+    def facts(self) -> dict[str, str]:
+        """Return the formatted results by title."""
+        return {
+            "written": f"{', '.join(map(str, self.files))}, {self.size / 1e6:.2f} MB",
+            **{title: text.replace("`", "") for title, text in self.feeding.items()},
+            "how to run it": ", ".join(map(str, self.guides)),
+            **measured(self.runtime, self.inputs, self.comparison, (self.before, self.after), self.loss),
+            **({"in float32": ", ".join(self.in_float32) or "no layer"} if self.precision == "int8" else {}),
+        }
+
+
+def _bytes_of(path: Path) -> int:
+    return sum(part.stat().st_size for part in path.rglob("*") if part.is_file()) if path.is_dir() else path.stat().st_size
+
+
+def measured(
+    runtime: str, inputs: Inputs, comparison: Comparison | None, latencies: tuple[Latency, Latency | None], loss: Loss | None
+) -> dict[str, str]:
+    """Return what was measured, by title."""
+    before, after = latencies
+    shape = "x".join(map(str, (1, *inputs.shape)))
+    facts = {"PyTorch": f"{before.median_ms:.2f} ms (p90 {before.p90_ms:.2f}) on {shape}, {before.where}"}
+    if comparison is None or after is None:
+        return facts | {runtime: "not run: it does not run on this system, so outputs and times were not compared"}
+    shapes = ", ".join("x".join(map(str, trial)) for trial in comparison.trials)
+    busy = spread_note((latency.median_ms, latency.p90_ms) for latency in (before, after))
+    ratio = busy or f"{before.median_ms / after.median_ms:.2f}x as fast"
+    facts = {
+        "largest error": f"{comparison.error:.2g} against PyTorch, with outputs up to {comparison.reach:.2g}; on noise of {shapes}",
+        **facts,
+        runtime: f"{after.median_ms:.2f} ms (p90 {after.p90_ms:.2f}), {ratio}",
+    }
+    if loss:
+        facts["quality"] = str(loss)
+    return facts
