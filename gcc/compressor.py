@@ -209,8 +209,8 @@ class Compressor(TrainingLoop):
     def plan(self) -> dict[str, str]:
         return super().plan() | plan.compression_plan(self.context, self.fixed_widths, self.reachable_widths())
 
-    def epochs_of_stages(self) -> list[str]:
-        return plan.compression_epochs(
+    def stage_lengths(self) -> list[str]:
+        return plan.compression_lengths(
             self.recipe,
             searches=not self.fixed_widths,
             pretrains_search=not self._search_starts_trained,

@@ -74,7 +74,7 @@ class TrainingLoop(abc.ABC):
 
     def _facts(self) -> dict[str, str]:
         """Return what identifies the run in a few words, by title."""
-        return plan.facts(self.context, self.epochs_of_stages())
+        return plan.facts(self.context, self.stage_lengths())
 
     @property
     def arch(self) -> str:
@@ -135,12 +135,12 @@ class TrainingLoop(abc.ABC):
         """The widths of the generators of every role in the result, once they are known."""
 
     @abc.abstractmethod
-    def epochs_of_stages(self) -> list[str]:
-        """Return a string with the number of epochs of each stage, in order."""
+    def stage_lengths(self) -> list[str]:
+        """Return the number of epochs of each stage, or of its steps if these limit the run, in order."""
 
     def plan(self) -> dict[str, str]:
         """Return a summary of the run for its user, by title."""
-        return plan.training_plan(self.context, self.epochs_of_stages(), self.epoch_rule)
+        return plan.training_plan(self.context, self.stage_lengths(), self.epoch_rule)
 
     def monitored(self) -> LossTree:
         """Return slowly changing values to log beside the losses; scalars on the device."""

@@ -20,28 +20,28 @@ from gcc.training.retention import MAX_RATE, alpha_range, alpha_rate, sufficient
 from gcc.utils.units import counted
 
 
-def facts(context: RunContext, epochs_of_stages: Sequence[str]) -> dict[str, str]:
+def facts(context: RunContext, stage_lengths: Sequence[str]) -> dict[str, str]:
     """Return what identifies a run, by title, without reading images or searching widths."""
     recipe = context.recipe
     return {
         "teacher": context.teacher.describe(recipe.ngf),
-        "training": f"{' + '.join(epochs_of_stages)} epochs at {size_text(recipe)} pixels on {context.device}",
+        "training": f"{_total(recipe, stage_lengths)} at {size_text(recipe)} pixels on {context.device}",
         "data": context.data_name,
     }
 
 
-def training_plan(context: RunContext, epochs_of_stages: Sequence[str], rule: EpochRule) -> dict[str, str]:
+def training_plan(context: RunContext, stage_lengths: Sequence[str], rule: EpochRule) -> dict[str, str]:
     """Return the plan of any run, by title."""
     notes = [note for note in (context.architecture.note, context.teacher_note, _other_data(context), context.data.test.note) if note]
-    epochs = " + ".join(epochs_of_stages)
-    steps = f"{'epoch' if epochs == '1' else 'epochs'} of {counted(context.loader.steps, 'step')}{_end(context.recipe)}"
+    recipe, epoch = context.recipe, context.loader.steps
+    of_an_epoch = f", in epochs of {epoch}" if recipe.steps else f" of {counted(epoch, 'step')}"
     return {
         **context.data.summary(size_text(context.recipe)),
         **({"note": "; ".join(notes)} if notes else {}),
         "device": f"{context.device}, {str(context.execution.dtype).removeprefix('torch.')}"
         + (", compiled" if context.execution.compile else "")
         + (f", {context.ranks.world} processes" if context.ranks.is_distributed else ""),
-        "training": f"{epochs} {steps}, {_batches(context)}",
+        "training": f"{_total(recipe, stage_lengths)}{of_an_epoch}, {_batches(context)}",
         "result": str(rule),
     }
 
@@ -104,13 +104,18 @@ def longer_run(recipe: Recipe, roles: Collection[str], checkpoint: CheckpointSta
     return f"{longer}; from now on, {schedules} are those of a run of {recipe.epochs} epochs" if longer else ""
 
 
-def pretraining_epochs(epochs: int) -> list[str]:
-    """Describe the stage before adversarial training, if there is one."""
-    return [f"{epochs} (pre-training)"] if epochs else []
+def teacher_lengths(recipe: Recipe, *, pretrains: bool) -> list[str]:
+    """Return the lengths of the stages of a run that trains a teacher alone, in order.
+
+    Args:
+        recipe: the recipe.
+        pretrains: whether the pair is pre-trained.
+    """
+    return [*_pretraining(recipe, recipe.pretrain_epochs if pretrains else 0), _length(recipe.epochs, recipe.steps)]
 
 
-def compression_epochs(recipe: Recipe, *, searches: bool, pretrains_search: bool, pretrains: bool) -> list[str]:
-    """Return a string with the number of epochs of each stage of a compression, in order.
+def compression_lengths(recipe: Recipe, *, searches: bool, pretrains_search: bool, pretrains: bool) -> list[str]:
+    """Return the lengths of the stages of a compression, in order.
 
     Args:
         recipe: the recipe.
@@ -118,9 +123,24 @@ def compression_epochs(recipe: Recipe, *, searches: bool, pretrains_search: bool
         pretrains_search: whether its pair is pre-trained.
         pretrains: whether one of the pairs of the second step is pre-trained.
     """
-    before = pretraining_epochs(recipe.search_pretrain_epochs if pretrains_search else 0)
-    search = [*before, str(recipe.search_epochs)] if searches else []
-    return [*search, *pretraining_epochs(recipe.pretrain_epochs if pretrains else 0), str(recipe.epochs)]
+    before = _pretraining(recipe, recipe.search_pretrain_epochs if pretrains_search else 0)
+    search = [*before, _length(recipe.search_epochs, recipe.search_steps)] if searches else []
+    return [*search, *teacher_lengths(recipe, pretrains=pretrains)]
+
+
+def _pretraining(recipe: Recipe, epochs: int) -> list[str]:
+    """Describe the stage before adversarial training, whose length is always in epochs, if there is one."""
+    return [f"{counted(epochs, 'epoch') if recipe.steps else epochs} (pre-training)"] if epochs else []
+
+
+def _length(epochs: int, steps: int | None) -> str:
+    return str(epochs if steps is None else steps)
+
+
+def _total(recipe: Recipe, lengths: Sequence[str]) -> str:
+    """Return the lengths of all stages with their unit: epochs, or steps if these limit the run."""
+    unit = "step" if recipe.steps else "epoch"
+    return f"{' + '.join(lengths)} {unit if [*lengths] == ['1'] else f'{unit}s'}"
 
 
 def _frozen(context: RunContext) -> str:
@@ -128,11 +148,6 @@ def _frozen(context: RunContext) -> str:
     if context.recipe.train_teacher:
         return ""
     return "; stays as it is" + ("" if context.teacher.has_discriminators else ", and no loss reads its discriminator, which is not given")
-
-
-def _end(recipe: Recipe) -> str:
-    """Return where the last stage ends if that is not the end of its last epoch."""
-    return f", of which the last stage takes {recipe.steps} steps" if recipe.steps else ""
 
 
 def _other_data(context: RunContext) -> str:

@@ -57,9 +57,8 @@ class Trainer(TrainingLoop):
         yield from pretraining_stages(Phase.PRETRAIN, new, self.recipe.pretrain_epochs)
         yield adversarial_stage(Phase.TEACHER, teacher, self.recipe.epochs, self.recipe.steps)
 
-    def epochs_of_stages(self) -> list[str]:
-        pretraining = [] if self.context.teacher.is_trained else plan.pretraining_epochs(self.recipe.pretrain_epochs)
-        return [*pretraining, str(self.recipe.epochs)]
+    def stage_lengths(self) -> list[str]:
+        return plan.teacher_lengths(self.recipe, pretrains=not self.context.teacher.is_trained)
 
     @property
     def result_widths(self) -> dict[Role, dict[str, Widths]]:
