@@ -154,13 +154,8 @@ def _sections(records: Sequence[RunRecord]) -> Iterator[Section]:
     yield Section("Summary", "", "summary", [cells.summary(record) for record in records])
     yield Section("Samples", "", "samples", [cells.samples(record) for record in records])
     yield of_panels("Quality over epochs", "On the validation images.", quality_panels)
-    idle = [record.name for record in records if record.keeps_all_channels_on]
     yield of_panels(
-        "Generator-discriminator balance",
-        "|L_G - L_Dfake| of both pairs and the target, a moving average of the teacher's values. The student's discriminator follows the "
-        "target by opening and closing channels (Eq. 7); the share of open channels of each layer is also shown."
-        + (f" No channel ever switched off in {', '.join(idle)}: train longer, or raise lr_alpha." if idle else ""),
-        lambda record: [*balance_panels(record), *activity_panels(record)],
+        "Generator-discriminator balance", _balance_lead(records), lambda record: [*balance_panels(record), *activity_panels(record)]
     )
     lead = "Share of each layer's channels that was pruned from the generator (Figure III of the paper)."
     yield Section("Pruned channels", lead, "pruning", [cells.pruning(record) for record in records])
@@ -172,6 +167,21 @@ def _sections(records: Sequence[RunRecord]) -> Iterator[Section]:
     lead = "Bold where the runs differ." if differing else ""
     yield Section("Recipe", lead, "facts", [cells.recipe(record, differing) for record in records])
     yield Section("Environment", "", "facts", [cells.environment(record) for record in records])
+
+
+def _balance_lead(records: Sequence[RunRecord]) -> str:
+    idle = [record.name for record in records if record.keeps_all_channels_on]
+    if any(record.has_target for record in records):
+        lead = (
+            "|L_G - L_Dfake| of both pairs and the target, a moving average of the teacher's values. The student's discriminator follows "
+            "the target by opening and closing channels (Eq. 7); the share of open channels of each layer is also shown."
+        )
+    else:
+        lead = (
+            "|L_G - L_Dfake| of the pairs. There is no target: it needs the teacher's discriminator, and lambda_global above 0 (Eq. 7). "
+            "The share of open channels of each layer is also shown."
+        )
+    return lead + (f" No channel ever switched off in {', '.join(idle)}: train longer, or raise lr_alpha." if idle else "")
 
 
 def plot(panel: Panel) -> Plot:

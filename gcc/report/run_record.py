@@ -133,6 +133,11 @@ class RunRecord:
         return bool(active) and all((series.values == 1).all() for series in active)
 
     @property
+    def has_target(self) -> bool:
+        """Whether the student's discriminators followed a target (Eq. 7), which needs the teacher's."""
+        return any(phase.targets for phase in self.phases.values())
+
+    @property
     def name(self) -> str:
         """The folder's own name; without a folder that of the architecture."""
         return self.folder.resolve().name if self.folder else self.arch

@@ -199,6 +199,14 @@ def test_latencies_that_scatter_are_marked(page):
     assert "latency: a tenth of the passes took at least 2.7 times the median" in page.words
 
 
+def test_the_balance_names_the_target_only_if_there_was_one(page, tmp_path):
+    assert "of both pairs and the target" in page.words and "There is no target" not in page.words
+    run = begun_run(tmp_path / "without")
+    append(run, {"phase": "train", "epoch": 1, "step": 1, "student/imbalance/D": 0.4, "active/D.conv1.2": 1.0})
+    words = Page(report([run])).words
+    assert "There is no target: it needs the teacher's discriminator" in words and "and the target, a moving" not in words
+
+
 def test_the_pruned_share_of_each_layer_is_shown(page):
     assert re.search(r"down2\s*50%\s*4/8", page.words)
     assert re.search(r"Shares of a generator of width \d+; the teacher has width \d+", page.words)
