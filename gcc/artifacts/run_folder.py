@@ -31,7 +31,7 @@ LAST: Final = "last"
 RESULTS = (STUDENT, TEACHER, BEST, LAST, REPORT_FILE)
 """What a run writes when it ends."""
 RUN_FILES = (RECIPE_FILE, COMMAND_FILE, METRICS_FILE, INFO_FILE, SAMPLES, CHECKPOINTS, FINAL_STATE, *RESULTS, TENSORBOARD)
-"""Everything that a run writes."""
+"""Everything that a run writes. Evaluations and exports of its generators are next to these, such as `student-evaluation.json`."""
 RESULT_DEPTH = 3
 """Folders from a saved generator up to its run, at most, as in `best/student/A2B`."""
 GROUP_DEPTH = 2
@@ -145,7 +145,8 @@ def choice_of_runs(folder: Path, runs: Sequence[Path]) -> str:
 
 
 def _existing_files(out: Path) -> list[str]:
-    return [name for name in RUN_FILES if (out / name).exists()]
+    derived = sorted(path.name for role in (STUDENT, TEACHER) for path in out.glob(f"{role}[-.]*"))
+    return [name for name in RUN_FILES if (out / name).exists()] + derived
 
 
 def save_command(out: Path, command: str, options: Mapping[str, Any], line: str = "") -> None:

@@ -118,11 +118,14 @@ def test_a_saved_result_is_the_folder_of_a_run(finished, tmp_path):
     result.save(tmp_path / "mine")
     page = save_report([tmp_path / "mine"])
     assert "Losses: 2/2 joint training" in page.read_text() and "finished" in page.read_text()
+    for name in ("student-evaluation.json", "student.onnx"):
+        (tmp_path / "mine" / name).write_text("of the earlier student")
     with pytest.warns(OutputWarning, match="mine contained an earlier run") as warned:
         result.save(tmp_path / "mine")
     assert warned[0].filename == __file__
     assert save_report([tmp_path / "mine"]).read_text() == page.read_text()
-    assert (tmp_path / "mine" / "replaced" / "report.html").is_file()
+    assert {"report.html", "student-evaluation.json", "student.onnx"} <= {file.name for file in (tmp_path / "mine" / "replaced").iterdir()}
+    assert not list((tmp_path / "mine").glob("student?*"))
 
 
 def test_files_that_are_no_run_stay_where_a_result_is_saved(finished, tmp_path):
