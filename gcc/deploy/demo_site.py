@@ -81,6 +81,8 @@ def write_demo_site(
             report=report,
             factory=factory,
         )
+        if written.loss:
+            report(f"{precision}: {written.loss}")
         page = _page(artifact, Guide(artifact, written.inputs, RUNTIMES.load("onnxruntime")()))
         with explained(out):
             site = folder / out.name

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from gcc.artifacts.config import Artifact, Factory
 from gcc.artifacts.hub import is_address
@@ -90,14 +91,16 @@ def export(
     samples = _samples(artifact, inputs, runtime, precision, calibration, report)
     example = random_input((1, *inputs.shape))
     writer = FileWriter(runtime, network, fold(network, example), inputs, guide.metadata(), samples, max_loss, report)
-    with replacing_all(files) as fresh:
+    with replacing_all(files) as fresh, TemporaryDirectory() as scratch:
         with program_errors(runtime):
-            written = writer.write(fresh / path.name, precision)
-        exported, loss = written.exported, written.loss
+            written = writer.write(fresh / path.name, precision, Path(scratch))
+        loss = written.loss
         if loss and max_loss is not None and loss.drop > max_loss:
             raise GccError(f"{precision} costs {loss.drop:.3f} dB, more than {max_loss:g} dB: allow a larger `max_loss`, or use float32")
-        before, *after = measure_in_turns((network, exported) if exported else (network,), example)
-    latencies = before, after[0] if after else None
+        timed = [module for module in (network, written.exported, written.exact) if module]
+        before, after, exact, *_ = (*measure_in_turns(timed, example), None, None)
+        assert before is not None
+    latencies = before, after, exact
     guides = guide.write(path, {"precision": precision} | measured(runtime.title, inputs, written.comparison, latencies, loss))
     return Exported(
         path, files, runtime.title, inputs, precision, written.comparison, *latencies, loss, written.in_float32, guide.facts(), guides

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,9 @@ from gcc.deploy.latency import Latency
 from gcc.deploy.quality import Loss
 from gcc.registry import Inputs
 from gcc.registry.runtime import Precision
+
+Latencies = tuple[Latency, Latency | None, Latency | None]
+"""Latencies in PyTorch, of the file in its runtime, and, if the file has lower precision, of the same file in float32."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Exported:
         comparison: comparison of the outputs with PyTorch's; None if the program does not run on this system.
         before: latency of the generator in PyTorch, as `gcc.load` returns it, for one example.
         after: latency of the file in its runtime; None if the program does not run on this system.
+        exact: for a file in lower precision, latency of the same file in float32; otherwise None.
         loss: loss of quality against PyTorch in float32, on images; None if there were no images, or the program does not run here.
         in_float32: names of the layers of an int8 file that stayed in float32.
         feeding: names, layout, range, colours, sizes and the resize of inputs and outputs, by title; also the file's metadata.
@@ -55,6 +59,7 @@ class Exported:
     comparison: Comparison | None
     before: Latency
     after: Latency | None
+    exact: Latency | None
     loss: Loss | None
     in_float32: Sequence[str]
     feeding: Mapping[str, str]
@@ -71,7 +76,7 @@ class Exported:
             "written": f"{', '.join(map(str, self.files))}, {self.size / 1e6:.2f} MB",
             **{title: text.replace("`", "") for title, text in self.feeding.items()},
             "how to run it": ", ".join(map(str, self.guides)),
-            **measured(self.runtime, self.inputs, self.comparison, (self.before, self.after), self.loss),
+            **measured(self.runtime, self.inputs, self.comparison, (self.before, self.after, self.exact), self.loss),
             **({"in float32": ", ".join(self.in_float32) or "no layer"} if self.precision == "int8" else {}),
         }
 
@@ -80,23 +85,29 @@ def _bytes_of(path: Path) -> int:
     return sum(part.stat().st_size for part in path.rglob("*") if part.is_file()) if path.is_dir() else path.stat().st_size
 
 
-def measured(
-    runtime: str, inputs: Inputs, comparison: Comparison | None, latencies: tuple[Latency, Latency | None], loss: Loss | None
-) -> dict[str, str]:
+def _others(before: Latency, exact: Latency | None) -> Iterator[tuple[str, Latency]]:
+    """Yield what a file's latency is compared with, by name."""
+    yield "PyTorch", before
+    if exact:
+        yield "in fp32", exact
+
+
+def measured(runtime: str, inputs: Inputs, comparison: Comparison | None, latencies: Latencies, loss: Loss | None) -> dict[str, str]:
     """Return what was measured, by title."""
-    before, after = latencies
+    before, after, exact = latencies
     shape = "x".join(map(str, (1, *inputs.shape)))
     facts = {"PyTorch": f"{before.median_ms:.2f} ms (p90 {before.p90_ms:.2f}) on {shape}, {before.where}"}
     if comparison is None or after is None:
         return facts | {runtime: "not run: it does not run on this system, so outputs and times were not compared"}
     shapes = ", ".join("x".join(map(str, trial)) for trial in comparison.trials)
-    busy = spread_note((latency.median_ms, latency.p90_ms) for latency in (before, after))
-    ratio = busy or f"{before.median_ms / after.median_ms:.2f}x as fast"
+    busy = spread_note((latency.median_ms, latency.p90_ms) for latency in (before, after, exact) if latency)
+    ratio = busy or ", ".join(f"{other.median_ms / after.median_ms:.2f}x as fast as {name}" for name, other in _others(before, exact))
     facts = {
         "largest error": f"{comparison.error:.2g} against PyTorch, with outputs up to {comparison.reach:.2g}; on noise of {shapes}",
         **facts,
+        **({f"{runtime}, fp32": f"{exact.median_ms:.2f} ms (p90 {exact.p90_ms:.2f})"} if exact else {}),
         runtime: f"{after.median_ms:.2f} ms (p90 {after.p90_ms:.2f}), {ratio}",
     }
     if loss:
-        facts["quality"] = str(loss)
+        facts["quality"] = f"{loss}; images unlike these may lose more" if exact else str(loss)
     return facts

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 from torch import nn
@@ -27,12 +26,14 @@ class WrittenFiles:
 
     Attributes:
         exported: the module that runs them; None if the program does not run on this system.
+        exact: the module that runs the same files in float32, if `exported` has lower precision.
         comparison: of that module with PyTorch.
         loss: of quality, on images.
         in_float32: names of the layers that stayed in float32.
     """
 
     exported: nn.Module | None
+    exact: nn.Module | None
     comparison: Comparison | None
     loss: Loss | None
     in_float32: Sequence[str] = ()
@@ -62,31 +63,36 @@ class FileWriter:
     max_loss: float | None
     report: Callable[[str], None]
 
-    def write(self, path: Path, precision: Precision) -> WrittenFiles:
+    def write(self, path: Path, precision: Precision, scratch: Path) -> WrittenFiles:
         """Write the files in a precision. Those of a lower one are made only if the ones in float32 equal the generator.
+
+        Args:
+            path: the first file.
+            precision: the precision.
+            scratch: a folder for the files in float32 if the precision is lower; `WrittenFiles.exact` reads them.
 
         Raises:
             GccError: the files in float32 compute something else, or no layer can be in int8.
         """
-        with TemporaryDirectory() as folder:
-            exact = path if precision == "fp32" else Path(folder) / path.name
-            exported = self._write(exact)
-            comparison = _compare(self.network, exported, self.inputs)
-            if comparison:
-                _require_equal(comparison.error, comparison.reach, "noise")
-            meter = QualityMeter(self.network, self.samples) if self.samples and exported else None
-            in_float32: Sequence[str] = ()
-            if precision == "fp16":
-                exported = self._write(path, precision)
-            elif precision == "int8":
-                in_float32 = self._quantize(exact, path, meter)
-                exported = self._read(path)
-        if precision != "fp32":
-            comparison = _compare(self.network, exported, self.inputs)
+        exact_path = path if precision == "fp32" else scratch / path.name
+        exact = self._write(exact_path)
+        comparison = _compare(self.network, exact, self.inputs)
+        if comparison:
+            _require_equal(comparison.error, comparison.reach, "noise")
+        meter = QualityMeter(self.network, self.samples) if self.samples and exact else None
+        if precision == "fp32":
+            loss = meter.measure(exact) if meter and exact else None
+            if loss and meter:
+                _require_equal(loss.error, meter.reach, loss.samples)
+            return WrittenFiles(exact, None, comparison, loss)
+        in_float32: Sequence[str] = ()
+        if precision == "int8":
+            in_float32 = self._quantize(exact_path, path, meter)
+            exported = self._read(path)
+        else:
+            exported = self._write(path, precision)
         loss = meter.measure(exported) if meter and exported else None
-        if loss and meter and precision == "fp32":
-            _require_equal(loss.error, meter.reach, loss.samples)
-        return WrittenFiles(exported, comparison, loss, in_float32)
+        return WrittenFiles(exported, exact, _compare(self.network, exported, self.inputs), loss, in_float32)
 
     def _write(self, path: Path, precision: Precision = "fp32") -> nn.Module | None:
         self.runtime.write(self.folded, self.inputs, path, self.metadata, precision)

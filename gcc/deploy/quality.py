@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gcc.artifacts.config import Artifact
 from gcc.artifacts.run_folder import RunData, data_of
 from gcc.data.images import images_below, resized, to_tensor
+from gcc.data.levels import LEVEL
 from gcc.data.loader import SampleZ, in_order
 from gcc.data.splits import DataSplits
 from gcc.deploy.inputs import noise, padded
@@ -59,7 +60,8 @@ class Loss:
         """Describe the loss in words."""
         reference = "to the real images" if self.knows_truth else "for images 30 dB from the truth"
         drop = f"{abs(self.drop):.3f} dB {'higher' if self.drop < 0 else 'lower'} {reference}"
-        errors = f"{self.psnr:.2f} dB against PyTorch in float32, at least {self.worst:.2f} dB, largest error {self.error:.2g}"
+        levels = f"{self.error * LEVEL / 2:.0f} of {LEVEL} levels"
+        errors = f"{self.psnr:.2f} dB against PyTorch in float32, {self.worst:.2f} dB in the worst image, largest error {levels}"
         return f"{errors}; {drop}; on {self.samples}"
 
 
@@ -192,6 +194,8 @@ def _at_size_of(inputs: Inputs, architecture: Architecture[Any], source: str) ->
 
 
 def _image_files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder: expected one with input images")
     files = images_below(folder)
     if len(files) < 2:
         found = counted(len(files), "image")

@@ -47,7 +47,8 @@ def test_the_loss_equals_a_naive_calculation(knows_truth):
     ("drop", "words"), [(0.1234, "; 0.123 dB lower to"), (-0.004, "; 0.004 dB higher to"), (0.0, "; 0.000 dB lower to")]
 )
 def test_the_direction_of_the_loss_is_a_word(drop, words):
-    assert words in str(Loss(50.0, 40.0, 0.1, drop, True, "three"))
+    text = str(Loss(50.0, 40.0, 0.1, drop, True, "three"))
+    assert words in text and "40.00 dB in the worst image, largest error 13 of 255 levels" in text
 
 
 def test_images_are_resized_to_the_one_size_that_a_file_accepts(tmp_path):

@@ -150,9 +150,11 @@ async function run(request, input, notes = []) {
 }
 
 async function translate(blob) {
+  report("Reading the picture...");
   // Colours are read as they are stored, as other programs do; transparent parts become black.
   const bitmap = await createImageBitmap(blob, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
   const { image, canvas, notes } = read(bitmap);
+  report(`Translating ${image.width}x${image.height}...`);
   await run({ image }, canvas, notes);
 }
 
