@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import re
 import sys
 from collections import Counter
 from typing import ClassVar
@@ -477,7 +478,7 @@ def test_gradients_for_scores_do_not_depend_on_earlier_random_numbers(monkeypatc
     )
 
 
-def test_a_latency_budget_is_measured_and_met(tmp_path, monkeypatch, small_worlds):
+def test_a_latency_budget_is_measured_and_met(tmp_path, monkeypatch, small_worlds, capsys):
     def counted(network, example, runtime):
         assert runtime == "cpu"
         milliseconds = sum(parameter.numel() for parameter in network.parameters()) / 1000
@@ -491,6 +492,9 @@ def test_a_latency_budget_is_measured_and_met(tmp_path, monkeypatch, small_world
     full = compressor("pix2pix").context.teacher_cost().parameters
     run = compressor("pix2pix", budget=f"{0.4 * full / 1000:.3f}ms@cpu", round_to=2)
     assert "ms for one sample by cpu" in run.plan()["budget"]
+    first, *times = capsys.readouterr().err.splitlines()
+    assert first.startswith("timing pruned generators until one holds") and len(times) > 2
+    assert all(re.fullmatch(r"  [\d.]+ ms", line) for line in times)
     result = run.run()
     measurements = result.measurements()["G"]
     student, teacher = measurements["student"], measurements["teacher"]

@@ -115,15 +115,32 @@ def score_family(
 
 
 def widths_of_family(
-    architecture: Architecture[Any], scored: ScoredGroups, limit: Limit | LatencyBudget, round_to: int = 1
+    architecture: Architecture[Any],
+    scored: ScoredGroups,
+    limit: Limit | LatencyBudget,
+    round_to: int = 1,
+    timed: Callable[[float], None] = lambda milliseconds: None,
 ) -> dict[str, int]:
     """Return the widths of the largest generator of a family within `limit` that keeps the most important channels.
+
+    Args:
+        architecture: the family.
+        scored: its channels with their scores.
+        limit: the most that the generator may cost.
+        round_to: widths are multiples of this.
+        timed: called with the milliseconds of each generator that is timed, for a latency.
 
     Raises:
         BudgetError: the budget is out of reach.
         TrainingError: a score is not finite.
     """
-    cost, milliseconds = partial(generator_cost, architecture), partial(_milliseconds, architecture)
+    cost = partial(generator_cost, architecture)
+
+    def milliseconds(widths: Mapping[str, int], runtime: str) -> float:
+        measured = _milliseconds(architecture, widths, runtime)
+        timed(measured)
+        return measured
+
     try:
         widths = find_widths(scored.groups, scored.scores, limit, cost, milliseconds, round_to)
     except BudgetError as error:

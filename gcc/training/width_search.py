@@ -93,6 +93,10 @@ def _require_same_direction(context: RunContext, artifacts: Mapping[str, Artifac
             )
 
 
+def _print_time(milliseconds: float) -> None:
+    print(f"  {milliseconds:.4g} ms", file=sys.stderr, flush=True)
+
+
 def _has_latency_budget(context: RunContext) -> bool:
     return any(isinstance(budget, LatencyBudget) for budget in context.budgets().values())
 
@@ -120,10 +124,11 @@ def _search_within_budget(
 
     def search() -> dict[str, Chosen]:
         if _has_latency_budget(context):
-            print(f"timing pruned generators until one holds {recipe.budget}: a second or two for each", file=sys.stderr, flush=True)
+            print(f"timing pruned generators until one holds {recipe.budget}:", file=sys.stderr, flush=True)
         limits = {name: budgets[name].resolve(teacher, recipe.mac_counter) for name in scored}
         widths = {
-            name: widths_of_family(architecture.for_network(name), one, limits[name], recipe.round_to) for name, one in scored.items()
+            name: widths_of_family(architecture.for_network(name), one, limits[name], recipe.round_to, _print_time)
+            for name, one in scored.items()
         }
         return {name: Chosen(widths[name], most_important(one.scores, widths[name])) for name, one in scored.items()}
 
