@@ -29,6 +29,7 @@ from gcc.training.loss_tree import LossTree, StepLosses, averaged
 from gcc.training.pair import GANPair
 from gcc.training.range_check import require_right_range
 from gcc.training.result import Result
+from gcc.training.size_check import require_right_size
 from gcc.training.step import Stage, Step
 from gcc.utils.notebook import html_table
 from gcc.utils.seeds import derive_seed, random_states, restore_random
@@ -152,11 +153,12 @@ class TrainingLoop(abc.ABC):
         Raises:
             GccError: the networks do not fit into memory, the pretrained teacher does not fit the recipe, the budget cannot be read or is a
                 latency that this machine cannot measure, weights are missing, an image cannot be used, or a user's generator has another
-                range of values.
+                range of values or does not take images of the recipe's size.
         """
         if self.recipe.pretrain_epochs and type(self.architecture).pretraining_losses is Architecture.pretraining_losses:
             raise RecipeError(f"{self.arch} has no stage before adversarial training: leave out pretrain_epochs, or set it to 0")
         require_memory(self.context)
+        require_right_size(self.architecture)
         generators, _ = teacher_networks(self.context, self.recipe.ngf, "teacher")
         self.context.check()
         if self.context.teacher.is_trained:
