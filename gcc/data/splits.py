@@ -9,7 +9,7 @@ from typing import Any
 
 from gcc.data.folders import describe_other_folders, describe_unread
 from gcc.data.image_files import ImagesOnDisk, refuse_bad
-from gcc.data.inspection import describe_changes, describe_misfits, describe_range, describe_resizing
+from gcc.data.inspection import describe_changes, describe_misfits, describe_range, describe_resizing, describe_unused_levels
 from gcc.data.open import open_source
 from gcc.data.torch_datasets import TorchDatasets
 from gcc.errors import DataError, listed
@@ -66,6 +66,7 @@ class DataSplits:
         test: the samples that the reported metrics are computed on.
         left_out: the reason for every image that `drop_unreadable` left out.
         changes: how reading changes the images, and what is not read, as texts; known after `check` or `drop_unreadable`.
+        level_hints: those of the changes that say that images use few of the values of their type.
         is_lossy: whether depth, channels, frames, colours or files are lost.
 
     Raises:
@@ -80,6 +81,7 @@ class DataSplits:
         self._size, self._range = image_size(architecture.recipe), data_range(architecture.recipe)
         self.left_out: list[str] = []
         self.changes: list[str] = []
+        self.level_hints: list[str] = []
         self.is_lossy = False
         self.train, self.test, validation = (opener.open(split) for split in ("train", "test", "val"))
         # A note says that one split serves as another. The split that selects the epoch is never the one that is reported.
@@ -149,6 +151,7 @@ class DataSplits:
         resizing = describe_resizing(images, self._size) if any(source.resizes for source in sources) else []
         misfits = describe_misfits(images, self._range)
         self.changes = [*describe_changes(images), *describe_range(images, self._range), *misfits, *resizing, *unread]
+        self.level_hints = [*describe_unused_levels(images), *misfits]
         self.is_lossy = bool(unread or misfits) or any(image.is_lossy for image in images)
 
     def _replace(self, change: Callable[[DatasetSource], DatasetSource]) -> None:

@@ -162,7 +162,7 @@ class TrainingLoop(abc.ABC):
         generators, _ = teacher_networks(self.context, self.recipe.ngf, "teacher")
         self.context.check()
         if self.context.teacher.is_trained:
-            require_right_range(self.architecture, generators, self.context.data.test)
+            require_right_range(self.architecture, generators, self.context.data.test, self.context.data.level_hints)
 
     def run(self, watch: Callable[[Step], None] = no_callback, *, progress: bool | None = None) -> Result:
         """Train to the end, and return the result. What `plan` warns of is a Python warning (`RecipeWarning`).
