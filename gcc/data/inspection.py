@@ -15,7 +15,7 @@ from gcc.data.colour_profiles import differs_from_srgb
 from gcc.data.images import BITS, SAMPLES_PER_PIXEL, bits_of, deep_values, keeps_depth, read_values, read_with, to_rgb, upright_size
 from gcc.data.levels import ValueSpan
 from gcc.errors import DataError
-from gcc.recipe import RGB, Range
+from gcc.recipe import RGB, Range, text_of_size
 
 LEVELS = 256
 """Grey levels of an 8-bit channel."""
@@ -122,6 +122,15 @@ def describe_resizing(images: Sequence[ImageInfo], size: tuple[int, int]) -> lis
         (lambda image: enlarges(image.size, size), f"smaller than {width}x{height} and enlarged, which adds no detail"),
     ]
     return [f"{who} {text}" for applies, text in texts if (who := _count(images, applies, "is", "are"))]
+
+
+def describe_kept_size(images: Sequence[ImageInfo], size: tuple[int, int]) -> list[str]:
+    """Return a text about the size that enlarges no image, if a width and a height enlarge all of them; else an empty list."""
+    if not images or not all(enlarges(image.size, size) for image in images):
+        return []
+    sides = [min(lengths) for lengths in zip(size, *(image.size for image in images), strict=True)]
+    kept = text_of_size(*([min(sides)] * 2 if size[0] == size[1] else sides))
+    return [f"`size={kept}` enlarges none of them"]
 
 
 def stretches(before: tuple[int, int], after: tuple[int, int]) -> bool:
