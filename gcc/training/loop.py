@@ -21,6 +21,7 @@ from gcc.training.build_pairs import teacher_networks
 from gcc.training.checkpoint import FORMAT, CheckpointState, require_resumable
 from gcc.training.collapse import CollapsePolicy
 from gcc.training.context import RunContext
+from gcc.training.direction_check import direction_warnings
 from gcc.training.display import ProgressDisplay, console_for
 from gcc.training.epoch_watch import EpochWatch, Findings
 from gcc.training.footprint import require_memory
@@ -50,6 +51,7 @@ class TrainingLoop(abc.ABC):
         epoch: the current epoch of the current phase, counted from 1.
         given: generators as they were before the run trained them further, with their metrics, by role.
         history: the losses and metrics so far.
+        warnings: what `check` has found that may be wrong, as texts for the plan.
         resumable_step: the last step, while the state of the run is that after it. None within a step and between stages.
 
     Args:
@@ -63,6 +65,7 @@ class TrainingLoop(abc.ABC):
         self.given: dict[Role, measure.Evaluated] = {}
         self.history = History()
         self.resumable_step: Step | None = None
+        self.warnings: list[str] = []
         self._watch = EpochWatch(context)
         self._resumed: CheckpointState = {}
         self._is_over = False
@@ -141,7 +144,7 @@ class TrainingLoop(abc.ABC):
 
     def plan(self) -> dict[str, str]:
         """Return a summary of the run for its user, by title."""
-        return plan.training_plan(self.context, self.epochs_of_stages(), self.epoch_rule)
+        return plan.training_plan(self.context, self.epochs_of_stages(), self.epoch_rule, self.warnings)
 
     def monitored(self) -> LossTree:
         """Return slowly changing values to log beside the losses; scalars on the device."""
@@ -162,6 +165,7 @@ class TrainingLoop(abc.ABC):
         generators, _ = teacher_networks(self.context, self.recipe.ngf, "teacher")
         self.context.check()
         if self.context.teacher.is_trained:
+            self.warnings = direction_warnings(self.architecture, generators, self.context.data.test)
             require_right_range(self.architecture, generators, self.context.data.test, self.context.data.level_hints)
 
     def run(self, watch: Callable[[Step], None] = no_callback, *, progress: bool | None = None) -> Result:

@@ -31,7 +31,7 @@ RARE = 0.01
 
 
 @dataclass(frozen=True)
-class _Trial:
+class Trial:
     """What a generator returns if its images have a range.
 
     Attributes:
@@ -78,14 +78,12 @@ def require_right_range(architecture: Architecture[Any], generators: Networks, d
     Raises:
         GccError: the range is wrong.
     """
-    if not isinstance(architecture, CustomGAN) or not architecture.paired:
+    if not isinstance(architecture, CustomGAN):
         return
-    (network,) = generators.values()
-    own: Any = network.network if isinstance(network, InRange) else network
-    given = _tried(architecture, own, architecture.networks.value_range, data)
-    if given.error < PLAUSIBLE:
+    given = try_given_range(architecture, generators, data)
+    if given is None or given.error < PLAUSIBLE:
         return
-    others = [_tried(architecture, own, candidate, data) for candidate in CANDIDATES if candidate != given.value_range]
+    others = [_tried(architecture, _own(generators), candidate, data) for candidate in CANDIDATES if candidate != given.value_range]
     best = min((other for other in others if other.can_replace(given.value_range)), key=lambda other: other.error, default=given)
     if best.error < min(PLAUSIBLE, CLEAR * given.error):
         text = range_text(best.value_range)
@@ -96,7 +94,21 @@ def require_right_range(architecture: Architecture[Any], generators: Networks, d
         )
 
 
-def _tried(architecture: CustomGAN[Any], own: nn.Module, value_range: ValueRange, data: DatasetSource) -> _Trial:
+@torch.no_grad()
+def try_given_range(architecture: Architecture[Any], generators: Networks, data: DatasetSource) -> Trial | None:
+    """Return what a user's generator returns for real images in the range that was given; None if outputs have no true counterparts."""
+    if not isinstance(architecture, CustomGAN) or not architecture.paired:
+        return None
+    return _tried(architecture, _own(generators), architecture.networks.value_range, data)
+
+
+def _own(generators: Networks) -> nn.Module:
+    """Return the only generator, with images in its own range."""
+    (network,) = generators.values()
+    return network.network if isinstance(network, InRange) else network
+
+
+def _tried(architecture: CustomGAN[Any], own: nn.Module, value_range: ValueRange, data: DatasetSource) -> Trial:
     """Return what a generator returns for real images if its own have a range."""
     low, high = value_range
     network = architecture.in_range(own, value_range)
@@ -109,7 +121,7 @@ def _tried(architecture: CustomGAN[Any], own: nn.Module, value_range: ValueRange
         errors.append(_difference(sample.fake, sample.real))
         flat_errors.append(_difference(sample.real.flatten(2).median(2).values[..., None, None], sample.real))
         outputs.append((sample.fake.flatten() + 1) * ((high - low) / 2) + low)
-    return _Trial(value_range, mean(errors), mean(flat_errors), torch.cat(outputs))
+    return Trial(value_range, mean(errors), mean(flat_errors), torch.cat(outputs))
 
 
 def _difference(fake: Tensor, real: Tensor) -> float:
