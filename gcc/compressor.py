@@ -207,7 +207,7 @@ class Compressor(TrainingLoop):
         distillation_layers(self.context)
 
     def plan(self) -> dict[str, str]:
-        return super().plan() | plan.compression_plan(self.context, self.fixed_widths, self.reachable_widths())
+        return super().plan() | plan.compression_plan(self.context, self.fixed_widths, self.reachable_widths(), self.warnings)
 
     def stage_lengths(self) -> list[str]:
         return plan.compression_lengths(

@@ -26,6 +26,7 @@ from gcc.training.context import RunContext
 from gcc.training.footprint import bytes_of_checkpoint, bytes_written
 from gcc.training.memory_estimate import bytes_of_step
 from gcc.training.precision import ExecutionConfig
+from gcc.training.size_check import require_right_size
 from gcc.training.teacher import Teacher
 from gcc.utils.device import choose_device
 from gcc.utils.memory import free_memory
@@ -181,8 +182,9 @@ def _is_trial(context: RunContext) -> bool:
 
 
 def weights_of_teacher(context: RunContext) -> Finding:
-    """Read the teacher's weights, if it has any, and return its width and costs."""
+    """Read the teacher's weights, if it has any, and return its width and costs; refuse one that does not take the training images."""
     teacher = context.teacher
+    require_right_size(context.architecture)
     teacher_networks(context, context.recipe.ngf, "teacher")
     width = context.recipe.ngf
     network = teacher.describe(width) if context.architecture.has_one_width else f"width {width}"
@@ -218,6 +220,7 @@ def budget(context: RunContext, widths: Mapping[str, Widths]) -> Finding:
 def memory(run: Compressor, widths: dict[str, Widths]) -> Finding:
     """Compare the memory that the tensors of a step need with the free memory."""
     try:
+        require_right_size(run.context.architecture)
         needs = bytes_of_step(run, widths)
     except GccError:
         return Finding("memory", "warning", "unknown until the problems above are solved")

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from gcc.custom.gan import CustomGAN
-from gcc.custom.networks import CustomNetworks, Losses
+from gcc.custom.networks import MULTIPLES, CustomNetworks, Losses
 from gcc.custom.zoo import ZooNetwork
+from gcc.deploy.inputs import accepted_inputs
 from gcc.errors import GccError, suggestion
 from gcc.models.calls import copy_of, located_errors, require_values, unwrapped
 from gcc.models.modules import evaluating
 from gcc.models.value_range import USUAL, require_range
-from gcc.recipe import Recipe, changed, fields
+from gcc.recipe import Recipe, changed, fields, nearest_sizes, size_fields, text_of_size
 from gcc.registry import TASKS
 from gcc.utils.units import counted
 
@@ -195,11 +196,10 @@ def _output_shape(generator: nn.Module, sample: Tensor, recipe: Recipe | None) -
     try:
         output = _output(generator, sample, "change its code")
     except GccError:
-        channels = None if recipe is None else _channels_taken(generator, sample)
-        if recipe is None or channels is None:
+        remedy = None if recipe is None else _remedy(generator, sample, recipe)
+        if remedy is None:
             raise
-        name = next(name for name in ("input_nc", "output_nc") if name in fields(type(recipe)))
-        output = _output(generator, sample, f"give `{name}={channels}` if its images have {counted(channels, 'channel')}")
+        output = _output(generator, sample, remedy)
     if not isinstance(output, Tensor) or output.ndim != 4:
         shown = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise GccError(f"the generator returns {shown}: expected images as one tensor, (N, C, H, W); wrap it in a module that returns them")
@@ -217,6 +217,16 @@ def _output(generator: nn.Module, sample: Tensor, remedy: str) -> Any:
         return generator(sample)
 
 
+def _remedy(generator: nn.Module, sample: Tensor, recipe: Recipe) -> str | None:
+    """Return which field of the recipe gives a sample that a generator runs on; None if no other number of channels and no size does."""
+    if channels := _channels_taken(generator, sample):
+        name = next(name for name in ("input_nc", "output_nc") if name in fields(type(recipe)))
+        return f"give `{name}={channels}` if its images have {counted(channels, 'channel')}"
+    if sizes := _sizes_taken(generator, sample, recipe):
+        return f"give a `{'cost_size' if hasattr(recipe, 'cost_size') else 'size'}` such as {sizes}"
+    return None
+
+
 def _channels_taken(generator: nn.Module, sample: Tensor) -> int | None:
     """Return a number of channels with which a generator runs on images of the size of a sample; None if no convolution's fits."""
     counts = dict.fromkeys(layer.in_channels for layer in generator.modules() if isinstance(layer, nn.Conv2d))
@@ -225,3 +235,16 @@ def _channels_taken(generator: nn.Module, sample: Tensor) -> int | None:
             _output(generator, sample.new_zeros(1, channels, *sample.shape[2:]), "")
             return channels
     return None
+
+
+def _sizes_taken(generator: nn.Module, sample: Tensor, recipe: Recipe) -> str:
+    """Return sizes of images near that of a sample with which a generator runs; empty if it runs with no multiple of a power of two."""
+    height, width = sample.shape[2:]
+    for multiple in MULTIPLES:
+        larger = sample.new_zeros(*sample.shape[:2], height + -height % multiple, width + -width % multiple)
+        with suppress(GccError):
+            _output(generator, larger, "")
+            inputs = accepted_inputs(generator, larger)
+            size = changed(recipe, size_fields((width, height)))
+            return nearest_sizes(size, inputs.step, inputs.min_size) if inputs.step else text_of_size(*larger.shape[:1:-1])
+    return ""

@@ -15,7 +15,7 @@ from gcc.data.colour_profiles import differs_from_srgb
 from gcc.data.images import BITS, SAMPLES_PER_PIXEL, bits_of, deep_values, keeps_depth, read_values, read_with, to_rgb, upright_size
 from gcc.data.levels import ValueSpan
 from gcc.errors import DataError
-from gcc.recipe import RGB, Range
+from gcc.recipe import RGB, Range, text_of_size
 
 LEVELS = 256
 """Grey levels of an 8-bit channel."""
@@ -70,8 +70,9 @@ def inspect_images(images: Iterable[tuple[Path, int]], value_range: Range | None
 
 def describe_changes(images: Sequence[ImageInfo]) -> list[str]:
     """Return one text for each way in which reading changes some of the images; an empty list if it changes none."""
+    unused = describe_unused_levels(images)
     texts = [
-        (lambda image: bool(image.levels), "more than 8 bits per channel, of which the upper 8 are read" + _unused_levels(images)),
+        (lambda image: bool(image.levels), "; ".join(["more than 8 bits per channel, of which the upper 8 are read", *unused])),
         (lambda image: image.has_extra_channel, "a channel beyond red, green and blue (alpha or another band), which is not read"),
         (lambda image: image.has_frames, "more than one frame, of which the first is read"),
         (lambda image: image.has_other_colours, "colours of another space (CMYK or Lab), which become RGB without a colour profile"),
@@ -103,6 +104,15 @@ def describe_misfits(images: Sequence[ImageInfo], value_range: Range | None) -> 
     return [f'their integers reach {highest:.0f} at most: give `range="0..{(1 << int(highest).bit_length()) - 1}"` if that is white']
 
 
+def describe_unused_levels(images: Sequence[ImageInfo]) -> list[str]:
+    """Return a text about the few grey levels that are left of images with more than 8 bits of which 8 are read; else an empty list."""
+    levels = max((image.levels for image in images), default=0)
+    factor = 1 << (8 - (levels - 1).bit_length()) if levels else 1
+    if factor == 1:
+        return []
+    return [f"that leaves {levels} of {LEVELS} grey levels: multiply the pixels by {factor} first, or give their `range`"]
+
+
 def describe_resizing(images: Sequence[ImageInfo], size: tuple[int, int]) -> list[str]:
     """Return texts about the images that lose their proportions or are enlarged if all are resized to a width and a height."""
     width, height = size
@@ -112,6 +122,15 @@ def describe_resizing(images: Sequence[ImageInfo], size: tuple[int, int]) -> lis
         (lambda image: enlarges(image.size, size), f"smaller than {width}x{height} and enlarged, which adds no detail"),
     ]
     return [f"{who} {text}" for applies, text in texts if (who := _count(images, applies, "is", "are"))]
+
+
+def describe_kept_size(images: Sequence[ImageInfo], size: tuple[int, int]) -> list[str]:
+    """Return a text about the size that enlarges no image, if a width and a height enlarge all of them; else an empty list."""
+    if not images or not all(enlarges(image.size, size) for image in images):
+        return []
+    sides = [min(lengths) for lengths in zip(size, *(image.size for image in images), strict=True)]
+    kept = text_of_size(*([min(sides)] * 2 if size[0] == size[1] else sides))
+    return [f"`size={kept}` enlarges none of them"]
 
 
 def stretches(before: tuple[int, int], after: tuple[int, int]) -> bool:
@@ -130,16 +149,6 @@ def _count(images: Sequence[ImageInfo], applies: Callable[[ImageInfo], bool], si
         return ""
     verb = singular if count == 1 else plural
     return f"{count} of {len(images)} images {verb}" if len(images) > 1 else f"the image {verb}"
-
-
-def _unused_levels(images: Sequence[ImageInfo]) -> str:
-    levels = max((image.levels for image in images), default=0)
-    factor = 1 << (8 - (levels - 1).bit_length()) if levels else 1
-    return (
-        f"; that leaves {levels} of {LEVELS} grey levels: multiply the pixels by {factor} first, or give their `range`"
-        if factor > 1
-        else ""
-    )
 
 
 def _inspected(path: Path, channels: int, value_range: Range | None) -> ImageInfo | None:

@@ -9,7 +9,14 @@ from typing import Any
 
 from gcc.data.folders import describe_other_folders, describe_unread
 from gcc.data.image_files import ImagesOnDisk, refuse_bad
-from gcc.data.inspection import describe_changes, describe_misfits, describe_range, describe_resizing
+from gcc.data.inspection import (
+    describe_changes,
+    describe_kept_size,
+    describe_misfits,
+    describe_range,
+    describe_resizing,
+    describe_unused_levels,
+)
 from gcc.data.open import open_source
 from gcc.data.torch_datasets import TorchDatasets
 from gcc.errors import DataError, listed
@@ -66,6 +73,7 @@ class DataSplits:
         test: the samples that the reported metrics are computed on.
         left_out: the reason for every image that `drop_unreadable` left out.
         changes: how reading changes the images, and what is not read, as texts; known after `check` or `drop_unreadable`.
+        level_hints: those of the changes that say that images use few of the values of their type.
         is_lossy: whether depth, channels, frames, colours or files are lost.
 
     Raises:
@@ -77,9 +85,11 @@ class DataSplits:
         opener = root.bind(architecture) if isinstance(root, TorchDatasets) else SplitOpener(architecture, root, dataset)
         self.name, self.store = opener.name, opener.store
         self._root = root if isinstance(root, Path) else None
+        self._fixes_size = architecture.takes_noise
         self._size, self._range = image_size(architecture.recipe), data_range(architecture.recipe)
         self.left_out: list[str] = []
         self.changes: list[str] = []
+        self.level_hints: list[str] = []
         self.is_lossy = False
         self.train, self.test, validation = (opener.open(split) for split in ("train", "test", "val"))
         # A note says that one split serves as another. The split that selects the epoch is never the one that is reported.
@@ -147,8 +157,11 @@ class DataSplits:
         if self._root is not None and sources:
             unread += describe_other_folders(self._root, folders)
         resizing = describe_resizing(images, self._size) if any(source.resizes for source in sources) else []
+        if resizing and not self._fixes_size:
+            resizing += describe_kept_size(images, self._size)
         misfits = describe_misfits(images, self._range)
         self.changes = [*describe_changes(images), *describe_range(images, self._range), *misfits, *resizing, *unread]
+        self.level_hints = [*describe_unused_levels(images), *misfits]
         self.is_lossy = bool(unread or misfits) or any(image.is_lossy for image in images)
 
     def _replace(self, change: Callable[[DatasetSource], DatasetSource]) -> None:

@@ -14,12 +14,13 @@ import torch
 from torch import nn
 
 from gcc.data.loader import SampleZ, add_z, in_order
+from gcc.errors import GccError, first_line
 from gcc.evaluation.collection import EvaluatorCollection, FeatureBuffer, ImageCounts
 from gcc.evaluation.real_features import RealFeatures
 from gcc.models.build import generators_on_meta
 from gcc.models.modules import evaluating, without_autocast
 from gcc.recipe import RGB
-from gcc.registry import Architecture, Batch, DatasetSource, EvalSample, MetricKey
+from gcc.registry import Architecture, Batch, DatasetSource, EvalSample, MetricKey, Networks, Samples
 from gcc.utils.backend import without_benchmark
 from gcc.utils.distributed import SINGLE_PROCESS, Ranks
 
@@ -51,11 +52,29 @@ def evenly_spaced(count: int, total: int) -> list[int]:
 
 
 def eval_samples_on_meta(architecture: Architecture[Any], batch: Batch) -> dict[str, EvalSample]:
-    """Return the evaluators' input for each generator on a batch; the tensors have shapes without values."""
+    """Return the evaluators' input for each generator on a batch; the tensors have shapes without values.
+
+    Raises:
+        GccError: a generator does not run on these shapes.
+    """
     generators = generators_on_meta(architecture, dict.fromkeys(architecture.generators, architecture.full_widths(1)))
     with torch.device("meta"), torch.no_grad():
         shapes = {key: value.to("meta") for key, value in batch.items()}
-        return architecture.eval_samples(shapes, architecture.generate(generators, shapes))
+        return architecture.eval_samples(shapes, _generated(architecture, generators, shapes))
+
+
+def _generated(architecture: Architecture[Any], generators: Networks, batch: Batch) -> Samples:
+    """Return what generators return for a batch.
+
+    Raises:
+        GccError: one does not run on it.
+    """
+    try:
+        return architecture.generate(generators, batch)
+    except Exception as error:  # A user's code can raise anything.
+        shapes = ", ".join(f"{key} {tuple(value.shape)}" for key, value in batch.items())
+        reason = first_line(error) or type(error).__name__
+        raise GccError(f"the generator does not run on a sample with {shapes}: {reason}; give images of a size that it takes") from error
 
 
 @dataclass

@@ -21,6 +21,7 @@ from gcc.training.build_pairs import teacher_networks
 from gcc.training.checkpoint import FORMAT, CheckpointState, require_resumable
 from gcc.training.collapse import CollapsePolicy
 from gcc.training.context import RunContext
+from gcc.training.direction_check import direction_warnings
 from gcc.training.display import ProgressDisplay, console_for
 from gcc.training.epoch_watch import EpochWatch, Findings
 from gcc.training.footprint import require_memory
@@ -29,6 +30,7 @@ from gcc.training.loss_tree import LossTree, StepLosses, averaged
 from gcc.training.pair import GANPair
 from gcc.training.range_check import require_right_range
 from gcc.training.result import Result
+from gcc.training.size_check import require_right_size
 from gcc.training.step import Stage, Step
 from gcc.utils.notebook import html_table
 from gcc.utils.seeds import derive_seed, random_states, restore_random
@@ -49,6 +51,7 @@ class TrainingLoop(abc.ABC):
         epoch: the current epoch of the current phase, counted from 1.
         given: generators as they were before the run trained them further, with their metrics, by role.
         history: the losses and metrics so far.
+        warnings: what `check` has found that may be wrong, as texts for the plan.
         resumable_step: the last step, while the state of the run is that after it. None within a step and between stages.
 
     Args:
@@ -62,6 +65,7 @@ class TrainingLoop(abc.ABC):
         self.given: dict[Role, measure.Evaluated] = {}
         self.history = History()
         self.resumable_step: Step | None = None
+        self.warnings: list[str] = []
         self._watch = EpochWatch(context)
         self._resumed: CheckpointState = {}
         self._is_over = False
@@ -140,7 +144,7 @@ class TrainingLoop(abc.ABC):
 
     def plan(self) -> dict[str, str]:
         """Return a summary of the run for its user, by title."""
-        return plan.training_plan(self.context, self.stage_lengths(), self.epoch_rule)
+        return plan.training_plan(self.context, self.stage_lengths(), self.epoch_rule, self.warnings)
 
     def monitored(self) -> LossTree:
         """Return slowly changing values to log beside the losses; scalars on the device."""
@@ -152,15 +156,17 @@ class TrainingLoop(abc.ABC):
         Raises:
             GccError: the networks do not fit into memory, the pretrained teacher does not fit the recipe, the budget cannot be read or is a
                 latency that this machine cannot measure, weights are missing, an image cannot be used, or a user's generator has another
-                range of values.
+                range of values or does not take images of the recipe's size.
         """
         if self.recipe.pretrain_epochs and type(self.architecture).pretraining_losses is Architecture.pretraining_losses:
             raise RecipeError(f"{self.arch} has no stage before adversarial training: leave out pretrain_epochs, or set it to 0")
         require_memory(self.context)
+        require_right_size(self.architecture)
         generators, _ = teacher_networks(self.context, self.recipe.ngf, "teacher")
         self.context.check()
         if self.context.teacher.is_trained:
-            require_right_range(self.architecture, generators, self.context.data.test)
+            self.warnings = direction_warnings(self.architecture, generators, self.context.data.test)
+            require_right_range(self.architecture, generators, self.context.data.test, self.context.data.level_hints)
 
     def run(self, watch: Callable[[Step], None] = no_callback, *, progress: bool | None = None) -> Result:
         """Train to the end, and return the result. What `plan` warns of is a Python warning (`RecipeWarning`).

@@ -30,7 +30,7 @@ def facts(context: RunContext, stage_lengths: Sequence[str]) -> dict[str, str]:
     }
 
 
-def training_plan(context: RunContext, stage_lengths: Sequence[str], rule: EpochRule) -> dict[str, str]:
+def training_plan(context: RunContext, stage_lengths: Sequence[str], rule: EpochRule, warnings: Sequence[str]) -> dict[str, str]:
     """Return the plan of any run, by title."""
     notes = [note for note in (context.architecture.note, context.teacher_note, _other_data(context), context.data.test.note) if note]
     recipe, epoch = context.recipe, context.loader.steps
@@ -43,16 +43,20 @@ def training_plan(context: RunContext, stage_lengths: Sequence[str], rule: Epoch
         + (f", {context.ranks.world} processes" if context.ranks.is_distributed else ""),
         "training": f"{_total(recipe, stage_lengths)}{of_an_epoch}, {_batches(context)}",
         "result": str(rule),
+        **({"warning": "; ".join(warnings)} if warnings else {}),
     }
 
 
-def compression_plan(context: RunContext, widths: Mapping[str, Widths], expected: Mapping[str, Widths]) -> dict[str, str]:
+def compression_plan(
+    context: RunContext, widths: Mapping[str, Widths], expected: Mapping[str, Widths], warnings: Sequence[str]
+) -> dict[str, str]:
     """Return what the plan of a compression has beside that of any run, by title.
 
     Args:
         context: what the run works with.
         widths: the student's widths, by generator; empty if they are still to be searched.
         expected: about what the search will return, by generator.
+        warnings: those of any run.
     """
     recipe, teacher = context.recipe, context.teacher_cost()
     facts = {"teacher": f"{_width(context, recipe.ngf)}{teacher}{_frozen(context)}"}
@@ -76,7 +80,7 @@ def compression_plan(context: RunContext, widths: Mapping[str, Widths], expected
     rate = alpha_rate(context)
     if recipe.discriminator == "selective" and rate != recipe.lr_alpha:
         facts["lr_alpha"] = f"{rate:.2g} instead of {recipe.lr_alpha:.2g}, because the run is shorter than the published ones (alpha_reach)"
-    if warnings := [*_alpha_warning(context, rate), *_target_warning(recipe)]:
+    if warnings := [*warnings, *_alpha_warning(context, rate), *_target_warning(recipe)]:
         facts["warning"] = "; ".join(warnings)
     return facts
 

@@ -16,7 +16,7 @@ from gcc.cli import main
 from gcc.cli import preflight as doctor
 from gcc.cli.preflight import machine, preflight
 from gcc.training.memory_estimate import bytes_of_step
-from tests.helpers.custom_toys import Translator
+from tests.helpers.custom_toys import Skipping, Translator
 from tests.helpers.families import TINY
 
 pytestmark = pytest.mark.usefixtures("small_worlds")
@@ -235,3 +235,12 @@ def test_the_command_ends_with_1_if_it_finds_an_error(tmp_path):
     failed = run("--arch", "pix2pix", *settings, "--budget", "1%")
     assert failed.exit_code == 1 and "error    budget" in failed.stdout
     assert run("--data", tmp_path).exit_code == 2
+
+
+def test_a_size_that_the_generator_does_not_take_is_an_error_among_other_findings(data):
+    teacher = Teacher.of(Skipping(), "paired", example=torch.zeros(1, 3, 32, 32), epochs=1, ndf=4)
+    findings = {finding.title: finding for finding in preflight(teacher, {"size": 50}, data, None, device="cpu")}
+    check(findings, "teacher", "error", "size = 50", "give a `size` such as 48 or 52")
+    check(findings, "evaluators", "error", "does not run on a sample with A (1, 3, 50, 50)")
+    check(findings, "memory", "warning", "until the problems above are solved")
+    check(findings, "disk", "ok")

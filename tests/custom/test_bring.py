@@ -6,7 +6,7 @@ from torch import nn
 
 from gcc.custom.bring import family_for
 from gcc.errors import GccError
-from tests.helpers.custom_toys import Translator
+from tests.helpers.custom_toys import Skipping, Translator
 
 
 def input_shape(generator, **arguments):
@@ -45,3 +45,21 @@ def test_the_channels_that_are_advised_are_those_that_the_generator_runs_with():
 def test_no_channels_are_advised_if_the_generator_runs_with_none():
     with pytest.raises(GccError, match=r"runs on \(1, 3, 16, 16\): change its code, or"):
         input_shape(nn.Sequential(nn.Conv2d(4, 8, 1), nn.Linear(5, 5)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "remedy"),
+    [
+        ({"size": 50}, "give a `size` such as 48 or 52, or give"),
+        ({"size": 50, "image_width": 96}, "give a `size` such as 96x48 or 96x52, or give"),
+        ({"size": 2}, "give a `size` such as 4, or give"),
+    ],
+)
+def test_sizes_are_advised_that_the_generator_takes(settings, remedy):
+    with pytest.raises(GccError, match=remedy):
+        family_for("paired", Skipping(), settings=settings)
+
+
+def test_the_size_of_costs_is_advised_to_a_generator_that_enlarges():
+    with pytest.raises(GccError, match="give a `cost_size` such as 48 or 52, or give"):
+        family_for("super-resolution", nn.Sequential(Skipping(), nn.Upsample(scale_factor=2)), settings={"cost_size": 50})

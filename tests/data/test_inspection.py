@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gcc.data.images import read_rgb
-from gcc.data.inspection import describe_changes, describe_resizing, inspect_images
+from gcc.data.inspection import describe_changes, describe_kept_size, describe_resizing, inspect_images
 from tests.helpers.images import deep_png
 
 
@@ -116,3 +116,18 @@ def test_images_that_are_stretched_or_enlarged_are_counted_upright(tmp_path):
         "2 of 3 images are smaller than 8x8 and enlarged, which adds no detail",
     ]
     assert describe_resizing(inspect_images([(tmp_path / "0.png", 3)]), (8, 8)) == []
+
+
+@pytest.mark.parametrize(
+    ("size", "texts"),
+    [
+        ((16, 16), ["`size=6` enlarges none of them"]),
+        ((16, 12), ["`size=6` enlarges none of them"]),
+        ((16, 4), ["`size=6x4` enlarges none of them"]),
+        ((8, 8), []),
+    ],
+)
+def test_the_size_that_enlarges_no_image_is_named_if_all_are_enlarged(tmp_path, size, texts):
+    for number, size_of_image in enumerate([(8, 8), (8, 6), (6, 8)]):
+        Image.new("RGB", size_of_image).save(tmp_path / f"{number}.png")
+    assert describe_kept_size(inspect_images((path, 3) for path in tmp_path.glob("*.png")), size) == texts

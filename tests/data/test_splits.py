@@ -107,3 +107,15 @@ def test_a_folder_may_lack_the_splits_that_are_not_opened(arch, folders, split, 
     assert len(source) == 3 and not source.note and source.check() == []
     with pytest.raises(DataError, match="hold no images"):
         opener.open("train")
+
+
+def test_small_images_are_told_with_their_size_unless_the_generator_fixes_it(tmp_path):
+    root = pairs(tmp_path / "pairs", train=3, val=1, test=1)
+    splits = DataSplits(Pix2Pix(changed(Pix2Pix.demo(), {"size": 64})), root, None)
+    splits.check()
+    enlarged = "5 of 5 images are smaller than 64x64 and enlarged, which adds no detail"
+    assert splits.changes == [enlarged, "`size=32` enlarges none of them"]
+    family = ARCHITECTURES.load("sagan")
+    splits = DataSplits(family(changed(family.demo(), {"size": 64})), root / "train", None)
+    splits.check()
+    assert "enlarged" in splits.changes[0] and len(splits.changes) == 1

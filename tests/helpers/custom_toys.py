@@ -22,6 +22,20 @@ class Translator(nn.Module):
         return torch.tanh(self.tail(features + self.body(features)))
 
 
+class Skipping(nn.Module):
+    """A U-Net of two levels, which takes images whose sides are multiples of 4."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 6, 4, 2, 1), nn.Conv2d(6, 8, 4, 2, 1)
+        self.up, self.last = nn.ConvTranspose2d(8, 6, 4, 2, 1), nn.ConvTranspose2d(12, 3, 4, 2, 1)
+
+    def forward(self, image):
+        fine = functional.relu(self.first(image))
+        coarse = functional.relu(self.second(fine))
+        return torch.tanh(self.last(torch.cat([functional.relu(self.up(coarse)), fine], 1)))
+
+
 class Enlarger(nn.Module):
     """Doubles height and width of images in [0, 1]; `width` stands as a number in its code."""
 
