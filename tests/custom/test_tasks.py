@@ -132,6 +132,15 @@ def test_the_channels_of_a_generator_are_found(task, channels, fields):
         ({"generator": torch.nn.Flatten(), "task": "paired", "size": 8}, r"returns \(1, 192\): expected images"),
         ({"teacher": Teacher.create("pix2pix"), "generator": Translator(), "task": "paired"}, "leave out either"),
         ({"generator": Translator().half(), "task": "paired"}, r"the generator has weights in float16: .*`generator.float\(\)`"),
+        (
+            {"generator": "g_ddp.pth", "task": "paired"},
+            r"generator = 'g_ddp.pth': expected .* Module; .* load_state_dict with torch.load\('g_ddp.pth', weights_only=True\)",
+        ),
+        (
+            {"generator": Translator().state_dict()},
+            "expected an object of type Module; .* load_state_dict with these, and give it as generator",
+        ),
+        ({"generator": Translator()}, r"`task` is missing: .* \(one of noise, paired, super-resolution, unpaired\)"),
         ({}, "no teacher: expected Teacher.create"),
         ({"teacher": Translator()}, "is not a teacher: expected Teacher.create"),
     ],
