@@ -235,6 +235,25 @@ def test_losses_are_scalars_by_names_of_their_own(returned, message):
         checked_losses(returned)
 
 
+class OfTwo(Critic):
+    """A discriminator of two images."""
+
+    def forward(self, x, y):
+        return super().forward(torch.cat([x, y], 1))
+
+
+@pytest.mark.parametrize(
+    ("critic", "fault"), [(OfTwo(), r"the network \(OfTwo\): .* argument: 'y'"), (torch.nn.Conv2d(3, 1, 3), "to have 3 channels")]
+)
+def test_a_discriminator_that_takes_other_inputs_is_wrapped_as_the_message_says(critic, fault):
+    remedy = r"torch\.cat\(\[A, B\], 1\) as one tensor xy; .* d\(xy\[:, :3\], xy\[:, 3:\]\) if .* d\(xy\[:, 3:\]\) if it takes B alone"
+    with pytest.raises(GccError, match=f"{fault}.*: it gets {remedy}") as raised:
+        gcc.Compressor(
+            generator=Translator(), discriminator=critic, task="paired", data=CUSTOM["paired"][2], device="cpu", **settings_of("paired")
+        ).check()
+    assert "gate_insertion" not in str(raised.value)
+
+
 def test_a_discriminator_returns_one_tensor():
     with pytest.raises(GccError, match="the discriminator returns list: expected its logits as one tensor"):
         gcc.Compressor(
