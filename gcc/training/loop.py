@@ -25,6 +25,7 @@ from gcc.training.display import ProgressDisplay, console_for
 from gcc.training.epoch_watch import EpochWatch, Findings
 from gcc.training.footprint import require_memory
 from gcc.training.history import History
+from gcc.training.loss_check import require_usable_losses
 from gcc.training.loss_tree import LossTree, StepLosses, averaged
 from gcc.training.pair import GANPair
 from gcc.training.range_check import require_right_range
@@ -151,8 +152,8 @@ class TrainingLoop(abc.ABC):
 
         Raises:
             GccError: the networks do not fit into memory, the pretrained teacher does not fit the recipe, the budget cannot be read or is a
-                latency that this machine cannot measure, weights are missing, an image cannot be used, or a user's generator has another
-                range of values.
+                latency that this machine cannot measure, weights are missing, an image cannot be used, a user's generator has another
+                range of values, or a user's losses fail.
         """
         if self.recipe.pretrain_epochs and type(self.architecture).pretraining_losses is Architecture.pretraining_losses:
             raise RecipeError(f"{self.arch} has no stage before adversarial training: leave out pretrain_epochs, or set it to 0")
@@ -161,6 +162,7 @@ class TrainingLoop(abc.ABC):
         self.context.check()
         if self.context.teacher.is_trained:
             require_right_range(self.architecture, generators, self.context.data.test)
+        require_usable_losses(self.context, generators)
 
     def run(self, watch: Callable[[Step], None] = no_callback, *, progress: bool | None = None) -> Result:
         """Train to the end, and return the result. What `plan` warns of is a Python warning (`RecipeWarning`).

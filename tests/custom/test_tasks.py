@@ -65,6 +65,24 @@ def test_a_run_saves_a_student_that_its_class_loads_bit_equal(task, tmp_path):
     assert again.generators()["G"](example).shape == loaded(example).shape
 
 
+@pytest.mark.parametrize(
+    ("losses", "message"),
+    [
+        (
+            lambda fake, batch: {"own": (fake - batch["target"]).abs().mean()},
+            r"losses raised KeyError: 'target'; expected .* output, \(2, 3, 32, 32\), and the batch, a dict of 'A', 'B'",
+        ),
+        (lambda fake, batch: {"fine": fake.mean(), "own": (fake.mean() * 0).log()}, "losses returned own = -inf for the first training"),
+        (lambda fake, batch: {"own": fake}, "losses returned .*: expected scalar tensors by name"),
+    ],
+)
+def test_losses_of_ones_own_are_tried_before_training(losses, message):
+    with pytest.raises(GccError, match=message):
+        gcc.Compressor(
+            generator=Translator(), task="paired", losses=losses, data=CUSTOM["paired"][2], device="cpu", **settings_of("paired")
+        ).check()
+
+
 def test_a_discriminator_of_ones_own_plays_with_gates_and_its_weights(tmp_path):
     torch.manual_seed(0)
     critic, losses = Critic(), lambda fake, batch: {"own": 3 * (fake - batch["B"]).abs().mean()}
