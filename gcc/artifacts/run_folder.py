@@ -70,8 +70,7 @@ def require_free(out: Path, *, force: bool, inputs: Iterable[Path]) -> None:
     if existing and not is_run(out):
         raise OutputError(f"{out} contains {', '.join(existing)} and no {RECIPE_FILE}, so it is not a run's folder: choose another `out`")
     if existing and not force:
-        command = _saved_text(out, "command") if has_stopped(out) else ""
-        go_on = f"continue it with {resume_command(command, out)}, " if command else ""
+        go_on = f"{advice}, " if (advice := continuation(out)) else ""
         raise OutputError(
             f"{out} already contains a run ({', '.join(existing)}): {go_on}choose another `out`, or move it aside with `force`"
         )
@@ -215,6 +214,12 @@ def resume_command(command: str, out: Path) -> str:
     """Return the command that continues the run, or the runs, in a folder, between backticks; one's own code is named again."""
     folder, code = shlex.quote(str(out)), code_in(out)
     return f"`gcc {command} --resume {folder} --generator {code}`" if code else f"`gcc {command} --resume {folder}`"
+
+
+def continuation(out: Path) -> str:
+    """Return how to continue the run in a folder that has stopped before its end; an empty string if there is none, or no known command."""
+    command = _saved_text(out, "command") if has_stopped(out) else ""
+    return f"continue it with {resume_command(command, out)}" if command else ""
 
 
 def code_of(folder: Path) -> str:
