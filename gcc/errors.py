@@ -164,12 +164,16 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 
 def share_suggestion(value: object) -> str:
-    """Return `` (did you mean '25%'?)`` for a number above 0 and up to 1 where a share is expected as text; empty for other values.
+    """Return `` (did you mean '25%'?)`` for a number above 0 and up to 100 where a share is expected as text; empty for other values.
 
-    >>> share_suggestion(0.25)
-    " (did you mean '25%'?)"
+    Numbers up to 1 are parts of 1.
+
+    >>> share_suggestion(0.25), share_suggestion(25.0)
+    (" (did you mean '25%'?)", " (did you mean '25%'?)")
     """
-    return f" (did you mean '{100 * value:g}%'?)" if isinstance(value, float) and 0 < value <= 1 else ""
+    if not isinstance(value, float) or not 0 < value <= 100:
+        return ""
+    return f" (did you mean '{100 * value if value <= 1 else value:g}%'?)"
 
 
 def __getattr__(name: str) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import gcc
+from gcc.deploy.demo_site import write_demo_site
 from gcc.deploy.translate import translate
 from gcc.evaluation.evaluate import evaluate
 from gcc.recipe import fields
@@ -103,7 +104,7 @@ def test_messages_of_the_library_name_keywords_and_whole_commands_but_no_flags()
 
 
 def test_messages_of_the_library_name_keywords_that_exist():
-    functions = {getattr(gcc, name) for name in gcc.__all__} - {gcc.GccError} | {evaluate, translate, import_generator}
+    functions = {getattr(gcc, name) for name in gcc.__all__} - {gcc.GccError} | {evaluate, translate, import_generator, write_demo_site}
     parameters = {name for function in functions for name in inspect.signature(function).parameters}
     options = {field.name for field in dataclasses.fields(RunConfig)}
     recipes = {field for name in ARCHITECTURES.names() for field in fields(type(ARCHITECTURES.load(name).published()))}

@@ -38,6 +38,7 @@ def model_card(artifact: Artifact, columns: Mapping[str, Measurements], grid: st
         note=artifact.architecture.note,
         networks=artifact.architecture.describe_networks(),
         needs_factory=artifact.needs_factory,
+        **_own_class(artifact),
         columns=list(columns),
         rows=comparison(columns),
         grid=grid,
@@ -55,6 +56,15 @@ def index_card(architecture: Architecture[Any], arch: str, role: str, generators
         generators: the measurements by generator.
     """
     return render("gcc.artifacts", "index_card.md.j2", **_front_matter(architecture, arch, role, generators), generators=list(generators))
+
+
+def _own_class(artifact: Artifact) -> dict[str, str]:
+    """Return the class of the user's own generator, and the line that imports it; empty if there is none, or no module has it."""
+    if not artifact.needs_factory:
+        return {"own_class": "", "own_import": ""}
+    module, _, name = artifact.architecture.describe_networks()["made_by"].rpartition(".")
+    is_importable = "<" not in module and module.partition(".")[0] not in ("", "__main__")
+    return {"own_class": name, "own_import": f"from {module} import {name}" if is_importable else ""}
 
 
 def _front_matter(architecture: Architecture[Any], arch: str, role: str, generators: Mapping[str, Measurements]) -> dict[str, object]:

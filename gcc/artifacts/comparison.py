@@ -105,11 +105,12 @@ def direction(key: MetricKey) -> str:
     return "(higher is better)" if EVALUATORS.load(name).larger_is_better else "(lower is better)"
 
 
-def latency_note(columns: Mapping[str, Measurements]) -> str:
+def latency_note(columns: Mapping[str, Measurements], again: str) -> str:
     """Return a warning if students miss their latency budget, or if latencies scatter so much that their ratios mean little; else "".
 
     Args:
         columns: the measurements by the columns' titles.
+        again: the command that measures them again.
     """
     late = [
         f"{title}: {values['ready_ms']:.4g} ms now, more than the budget of {values['promised_ms']:.4g} ms that its widths held"
@@ -118,7 +119,7 @@ def latency_note(columns: Mapping[str, Measurements]) -> str:
     ]
     spread = spread_note((values["latency_ms"], values["latency_p90_ms"]) for values in columns.values())
     notes = [*late, *([spread] if spread else [])]
-    return "; ".join([*notes, "`gcc bench STUDENT --against TEACHER` measures again"]) if notes else ""
+    return "; ".join([*notes, f"`{again}` measures again"]) if notes else ""
 
 
 def spread_note(latencies: Iterable[tuple[float, float]]) -> str:

@@ -20,7 +20,7 @@ from torch import nn
 from gcc.artifacts.card import CARD, GRID
 from gcc.artifacts.config import CONFIG, WEIGHTS, Artifact, Factory, Role, read_config
 from gcc.artifacts.hub import Address, fetch, is_address
-from gcc.artifacts.run_folder import COMMAND_FILE, RECIPE_FILE, STUDENT, TEACHER, choice_of_runs, runs_in
+from gcc.artifacts.run_folder import COMMAND_FILE, RECIPE_FILE, STUDENT, TEACHER, choice_of_runs, continuation, runs_in
 from gcc.artifacts.tensors import load_network, save_network
 from gcc.errors import ArtifactError
 from gcc.registry import Architecture
@@ -149,10 +149,13 @@ def read(folder: Path, role: Role | None = None, factory: Factory | None = None)
             "weights that another program has saved"
         )
     if not folder.is_dir():
+        if go_on := continuation(folder.parent):
+            raise ArtifactError(f"{folder} is not there yet, since the run in {folder.parent} has not finished: {go_on}")
         raise ArtifactError(f"{folder} is not a folder: expected one with config.json and model.safetensors, such as runs/pix2pix/student")
     folders = _generator_folders(folder)
     if any((folder / mark).is_file() for mark in (RECIPE_FILE, COMMAND_FILE)):
-        raise ArtifactError(f"the run in {folder} has saved no {role or 'generator'}: expected a finished run that has one")
+        remedy = continuation(folder) or "expected a finished run that has one"
+        raise ArtifactError(f"the run in {folder} has saved no {role or 'generator'}: {remedy}")
     if not folders:
         raise ArtifactError(f"{folder} contains no config.json of a saved model")
     artifacts = [read_config(path, factory) for path in folders]

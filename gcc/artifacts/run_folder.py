@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +44,8 @@ PATH_OPTIONS = ("data", "teacher", "recipe", "widths", "student")
 """Command-line options that name files or folders."""
 PER_CALL_OPTIONS = ("out", "force", "dry_run")
 """Command-line options that apply to one call only."""
+CODE_PATH = re.compile(r"[\w.]+:[\w.]+")
+"""The path of a generator's code, such as `my_package.models:Generator`."""
 RENAMED_OPTIONS = {"counter": "mac_counter", "keep": "keep_checkpoints", "metrics": "evaluators", "plain": "reference"}
 """Options by the names that they had in version 0.1."""
 RENAMED_KEYS = RENAMED_OPTIONS | {"files": "weights"}
@@ -66,8 +70,7 @@ def require_free(out: Path, *, force: bool, inputs: Iterable[Path]) -> None:
     if existing and not is_run(out):
         raise OutputError(f"{out} contains {', '.join(existing)} and no {RECIPE_FILE}, so it is not a run's folder: choose another `out`")
     if existing and not force:
-        command = _saved_text(out, "command") if has_stopped(out) else ""
-        go_on = f"continue it with `gcc {command} --resume {out}`, " if command else ""
+        go_on = f"{advice}, " if (advice := continuation(out)) else ""
         raise OutputError(
             f"{out} already contains a run ({', '.join(existing)}): {go_on}choose another `out`, or move it aside with `force`"
         )
@@ -187,14 +190,14 @@ def load_command(out: Path, command: str, options: Mapping[str, Any], given: Col
         saved_command, saved = content["command"], {RENAMED_KEYS.get(name, name): value for name, value in dict(content["options"]).items()}
     except (FileNotFoundError, NotADirectoryError) as error:
         if group := _group_of(out):
-            raise RunError(f"{out} is a run of `gcc {group[1]}`: resume it with `gcc {group[1]} --resume {group[0]}`") from error
+            raise RunError(f"{out} is a run of `gcc {group[1]}`: resume it with {resume_command(group[1], group[0])}") from error
         raise RunError(
             f"{out} contains no run that can be resumed: it has no {COMMAND_FILE}; expected the folder of an unfinished run"
         ) from error
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RunError(f"{path} is damaged: resume with `gcc {command} --resume auto --out {out}` and the options of the run") from error
     if saved_command != command:
-        raise RunError(f"{out} was started by `gcc {saved_command}`: resume it with `gcc {saved_command} --resume {out}`")
+        raise RunError(f"{out} was started by `gcc {saved_command}`: resume it with {resume_command(saved_command, out)}")
     known = {name: _option(path, name, saved[name]) for name in options if name in saved}
     repeated = {name: (*value, *options[name]) for name, value in known.items() if isinstance(value, tuple)}
     return {**options, **{name: value for name, value in known.items() if name not in given}, **repeated}
@@ -206,6 +209,33 @@ def _group_of(out: Path) -> tuple[Path, str] | None:
         if command := _saved_text(folder, "command"):
             return folder, command
     return None
+
+
+def resume_command(command: str, out: Path) -> str:
+    """Return the command that continues the run, or the runs, in a folder, between backticks; one's own code is named again."""
+    folder, code = shlex.quote(str(out)), code_in(out)
+    return f"`gcc {command} --resume {folder} --generator {code}`" if code else f"`gcc {command} --resume {folder}`"
+
+
+def continuation(out: Path) -> str:
+    """Return how to continue the run in a folder that has stopped before its end; an empty string if there is none, or no known command."""
+    command = _saved_text(out, "command") if has_stopped(out) else ""
+    return f"continue it with {resume_command(command, out)}" if command else ""
+
+
+def code_of(folder: Path) -> str:
+    """Return the path of the code by which the command of a run made the generator that is saved in `folder`; empty if it is unknown."""
+    started_in = _command_folder(folder.resolve())
+    return "" if started_in is None else code_in(started_in)
+
+
+def code_in(out: Path) -> str:
+    """Return the path of a generator's code that a folder's `COMMAND_FILE` names; an empty string if there is none."""
+    try:
+        code = json.loads((out / COMMAND_FILE).read_text(encoding="utf-8"))["options"]["generator"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    return code if isinstance(code, str) and CODE_PATH.fullmatch(code) else ""
 
 
 def command_line_of(out: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -115,12 +116,17 @@ def _start_or_resume(session: Session, command: str, options: dict[str, Any], re
         console.print(facts_table({"moved aside": f"the previous run in {out} is now in {replaced}"}))
     save_command(out, command, options, command_line(options))
     log = TensorBoard(out / TENSORBOARD) if options["tensorboard"] else no_logger
-    result = session.train(Console(stderr=True), log, f"continue with --resume {out}")
+    result = session.train(Console(stderr=True), log, _hint(out, options["generator"]))
     # Write the report first: the next print may end the program with a broken pipe.
     page = save_report([out])
     console.print(summary(run.arch, result.measurements(), result.paths(out), out))
     memory = {} if sys.platform == "win32" else {"peak memory": peak_memory(run.context.device)}
     console.print(facts_table({"report": str(page)} | memory))
+
+
+def _hint(out: Path, code: str | None) -> str:
+    """Return how to resume the run in a folder, whose generator is made by the user's own code if `code` names it."""
+    return f"continue with {shlex.join(['--resume', str(out), *(['--generator', code] if code else [])])}"
 
 
 def options_of_group(options: dict[str, Any]) -> dict[str, Any]:

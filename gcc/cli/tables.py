@@ -15,9 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from gcc.artifacts.comparison import Measurements, by_protocol, comparison, latency_note
+from gcc.artifacts.run_folder import STUDENT, TEACHER, code_of
 from gcc.cli.flags import with_flags
 from gcc.cli.narrow import NarrowTable
 from gcc.registry import Listing
+from gcc.report.cells import bench_line
 from gcc.report.panels import Panel
 from gcc.report.sweep import SweepRecord, curve_panels, next_steps
 from gcc.utils.units import with_prefix
@@ -130,7 +132,7 @@ def sweep_tables(record: SweepRecord, width: int) -> RenderableType:
     curves = [curve(panel, width) for panel in curve_panels(record)]
     folders = {f"student {budget} saved in": str(folder) for budget, folder in record.students.items()}
     steps = {f"to {step.purpose}": step.command for step in next_steps(record)}
-    return Group(*tables, facts_table(_notes(record.columns)), *curves, facts_table(folders | steps))
+    return Group(*tables, facts_table(_notes(record.columns, record.bench_lines)), *curves, facts_table(folders | steps))
 
 
 def curve(panel: Panel, width: int = PIPED) -> Text:
@@ -163,16 +165,21 @@ def summary(arch: str, measurements: Mapping[str, Mapping[str, Measurements]], f
         out: the run's folder.
     """
     tables = [comparison_table(f"{arch} {generator}", roles) for generator, roles in measurements.items()]
-    notes = facts_table(_notes(measurements))
+    inside = {name: name if len(measurements) > 1 else "" for name in measurements}
+    code = code_of(next(iter(folders.values())))
+    own = ("--generator", code) if code else ()
+    compared = [folders[role] for role in (STUDENT, TEACHER) if role in folders]
+    again = {name: bench_line([folder / path for folder in compared], own) for name, path in inside.items()}
+    notes = facts_table(_notes(measurements, again))
     saved = {f"{role} saved in": str(folder) for role, folder in folders.items()}
     return Group(*tables, notes, facts_table(saved | {"samples, losses, recipe in": str(out)}))
 
 
-def _notes(measurements: Mapping[str, Mapping[str, Measurements]]) -> dict[str, str]:
-    """Return the protocols of the metrics, and a warning on latencies."""
+def _notes(measurements: Mapping[str, Mapping[str, Measurements]], again: Mapping[str, str]) -> dict[str, str]:
+    """Return the protocols of the metrics, and a warning on latencies with the command that measures them again, by generator."""
     columns = [measured for of_generator in measurements.values() for measured in of_generator.values()]
     notes = {", ".join(names): protocol for protocol, names in by_protocol(columns).items()}
-    warnings = {f"latency of {generator}": latency_note(of_generator) for generator, of_generator in measurements.items()}
+    warnings = {f"latency of {generator}": latency_note(of_generator, again[generator]) for generator, of_generator in measurements.items()}
     return notes | {title: warning for title, warning in warnings.items() if warning}
 
 

@@ -107,6 +107,9 @@ def _made(factory: Callable[[], nn.Module]) -> nn.Module:
     Raises:
         ArtifactError: it fails, or makes something else.
     """
+    if isinstance(factory, nn.Module):
+        name = type(factory).__name__
+        raise ArtifactError(f"factory is an instance of {name}: give the class, factory={name}, since it must make the full generator")
     try:
         network = factory()
     except GccError:

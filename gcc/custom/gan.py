@@ -126,7 +126,7 @@ class CustomGAN(Architecture[R], abc.ABC, Generic[R]):
         given = self.networks.discriminator
         if given is None:
             return self.default_discriminator(gate)
-        network = with_gates(given, self._discriminated(), gate, self.networks.gates)
+        network = with_gates(given, self._discriminated(), gate, self.networks.gates, self.how_to_wrap)
         if torch.get_default_device().type != "meta":
             reset(network)
         return network
@@ -157,6 +157,11 @@ class CustomGAN(Architecture[R], abc.ABC, Generic[R]):
             generator = _of_images(full, generator, self.example_input())
             discriminator = _of_images(network, discriminator, images)
         return Taps(_evenly(generator[:-1], GENERATOR_TAPS), _evenly(discriminator[:-1], DISCRIMINATOR_TAPS))
+
+    @property
+    def how_to_wrap(self) -> str:
+        """What to do about a discriminator that does not take the input that the task gives it."""
+        return "wrap it in a module whose forward takes this one tensor"
 
     def _discriminated(self) -> Tensor:
         """Return zeros of the shape that the discriminator gets, for one sample."""

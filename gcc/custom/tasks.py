@@ -60,6 +60,14 @@ class Paired(CustomGAN[CustomPairedRecipe], PairedTranslation[CustomPairedRecipe
     def default_discriminator(self, gate: Gate) -> nn.Module:
         return PatchDiscriminator(self.recipe.input_nc + self.recipe.output_nc, self.recipe.ndf, "batch", gate)
 
+    @property
+    def how_to_wrap(self) -> str:
+        source, target, channels = self.recipe.direction[0], self.recipe.direction[-1], self.recipe.input_nc
+        return (
+            f"it gets torch.cat([{source}, {target}], 1) as one tensor xy; wrap it in a module whose forward(self, xy) returns "
+            f"d(xy[:, :{channels}], xy[:, {channels}:]) if it takes two images, or d(xy[:, {channels}:]) if it takes {target} alone"
+        )
+
     def example_samples(self, batch: Batch) -> Samples:
         return {"fake": self.target(batch)}
 

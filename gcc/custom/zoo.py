@@ -121,7 +121,10 @@ def read_zoo_model(file: Path, key: str = "") -> ZooModel:
         ArtifactError: the file cannot be read, or spandrel does not know the architecture.
         GccError: spandrel is not installed.
     """
-    registry = _registry()
+    try:
+        registry = _registry()
+    except GccError as error:
+        raise GccError(f"{error}; or give the code of your own generator with `generator`") from error
     tensors = _chosen(file, read_state_dicts(file), key)
     try:
         descriptor = registry.load(dict(tensors))

@@ -165,6 +165,8 @@ class TorchSource(DatasetSource):
                 bad.append((index, str(error)))
             else:
                 lowest = {key: min(low, float(sample[key].min())) for key, low in lowest.items()}
+        if len(bad) == len(self) > 1:
+            raise DataError(f"none of the {len(self)} items of the {self._title} can be used; the first: {bad[0][1]}")
         for key, low in lowest.items():
             if low >= 0 and len(bad) < len(self):
                 raise DataError(f"{key} has no value below 0 in the {self._title}: expected images from -1 to 1; {NORMALISE}")
@@ -193,7 +195,11 @@ class TorchSource(DatasetSource):
         """Return a value with the type of the example."""
         what, example = f"{key} in item {number} of the {self._title}", self._example[key]
         if not isinstance(value, Tensor) or value.is_floating_point() != example.is_floating_point():
-            wanted = f"floating-point numbers from -1 to 1; {NORMALISE}" if _is_image(example) else f"a tensor of {_type(example)}"
+            wanted = (
+                f"a tensor (C, H, W) of floating-point numbers from -1 to 1; {NORMALISE}"
+                if _is_image(example)
+                else f"a tensor of {_type(example)}"
+            )
             raise DataError(f"{what} is {_described(value)}: expected {wanted}")
         if value.shape != example.shape:
             raise DataError(f"{what} is {_described(value)}: expected {_shape(example)}{self._remedy(value, example)}")

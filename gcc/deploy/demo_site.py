@@ -97,7 +97,10 @@ def write_demo_site(
 
 def _require_package(folder: Path) -> None:
     """Refuse a folder that does not hold the version of ONNX Runtime Web that the site was tested with."""
-    remedy = f"get it with `npm pack onnxruntime-web@{ORT}`, unpack it, and name the folder that it contains"
+    remedy = (
+        f"get it with `npm pack onnxruntime-web@{ORT}`, unpack it, and give the folder that it contains as `ort_web`; without it, "
+        "`gcc demo` reads package"
+    )
     try:
         found = json.loads((folder / "package.json").read_text())
         name, number = found["name"], found["version"]

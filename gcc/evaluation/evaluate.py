@@ -271,7 +271,9 @@ def _evaluate_folder(
         refuse_bad([*bad.values()])
     fake_files, real_files = ([path for path in files if path not in bad] for files in (fake_files, real_files))
     if not real_files:
-        raise DataError(f"{real} contains no images: expected the real images with which those of {fake} are compared")
+        inside = next(filter(_image_files, sorted(filter(Path.is_dir, entries(real)), key=_is_no_test)), None)
+        remedy = f"; give a folder inside it, such as {inside}" if inside else ""
+        raise DataError(f"{real} contains no images: expected the real images with which those of {fake} are compared{remedy}")
 
     def no_training() -> NoReturn:
         raise GccError(f"{', '.join(names)}: one of these trains on training images, but {real} is a folder without splits")
@@ -374,6 +376,11 @@ def _counterparts(fake: Sequence[Path], real: Sequence[Path]) -> dict[Path, Path
 def _image_files(folder: Path) -> list[Path]:
     """Return the image files of a folder, without the grid that `gcc generate` adds."""
     return images_among(path for path in entries(folder) if path.name != GRID and not path.is_dir())
+
+
+def _is_no_test(folder: Path) -> tuple[bool, str]:
+    """Return what puts the folders of test images first, in the order of their names."""
+    return not folder.name.startswith("test"), folder.name
 
 
 def _load_image(path: Path, device: torch.device, value_range: Range | None) -> Tensor:

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from gcc.artifacts.config import Artifact, Role
 from gcc.artifacts.model import read
-from gcc.artifacts.run_folder import FINAL_STATE, RECIPE_FILE, RENAMED_OPTIONS, is_finished
+from gcc.artifacts.run_folder import FINAL_STATE, RECIPE_FILE, RENAMED_OPTIONS, is_finished, resume_command
 from gcc.compressor import Compressor
 from gcc.errors import GccError, OutputError, RunError
 from gcc.recipe import differences, renamed
@@ -217,7 +217,7 @@ class RunGroup(abc.ABC, Generic[Measured]):
     @property
     def hint(self) -> str:
         """How to resume the runs."""
-        return f"continue with `gcc {self.command} --resume {self.out}`"
+        return f"continue with {resume_command(self.command, self.out)}"
 
     @property
     def _plan_file(self) -> Path:

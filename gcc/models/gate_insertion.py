@@ -18,7 +18,9 @@ from gcc.registry.types import Gate
 OVERRIDE = "name the modules whose outputs are gated: gates=['path.of.a.module', ...]"
 
 
-def with_gates(discriminator: nn.Module, example: Tensor, gate: Gate, paths: Sequence[str] | None = None) -> nn.Module:
+def with_gates(
+    discriminator: nn.Module, example: Tensor, gate: Gate, paths: Sequence[str] | None = None, remedy: str = "change its code"
+) -> nn.Module:
     """Return a copy of a discriminator in which gates act on the outputs of some modules.
 
     Each gate is a child `gate` of its module, so all other modules and tensors keep their names. The copy is without wrappers such as
@@ -32,12 +34,13 @@ def with_gates(discriminator: nn.Module, example: Tensor, gate: Gate, paths: Seq
             the convolution itself if no norm reads its output directly. Left out are convolutions that return logits: the last one, unless
             a linear layer follows, and those whose output the discriminator returns; convolutions with a single output channel; and those
             inside a module with an attribute `uncounted`, such as self-attention.
+        remedy: what to do if the discriminator does not run on `example`, for the message.
 
     Raises:
         GccError: the discriminator does not run on `example`, there is no module to gate, or a module cannot be gated.
     """
     network, prefix = unwrapped(discriminator)
-    trace = _trace(network, example)
+    trace = _trace(network, example, remedy)
     chosen = trace.gated() if paths is None else list(dict.fromkeys(path.removeprefix(prefix) for path in paths))
     if not chosen:
         raise GccError(
@@ -67,13 +70,13 @@ def _apply_gate(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> T
     return gated
 
 
-def _trace(network: nn.Module, example: Tensor) -> _Trace:
+def _trace(network: nn.Module, example: Tensor, remedy: str) -> _Trace:
     """Run a copy of a network, on the meta device if it can run there, in eval mode."""
     with suppress(Exception):  # A user's module can raise anything.
         return _Trace(shapes_of(network), torch.empty_like(example, device="meta"))
     trial = copy_of(network)
     device = next((tensor.device for tensor in tensors_of(trial).values()), example.device)
-    with located_errors(trial, f"expected a discriminator that runs on an input of shape {tuple(example.shape)}"):
+    with located_errors(trial, f"expected a discriminator that runs on an input of shape {tuple(example.shape)}: {remedy}"):
         return _Trace(trial, torch.zeros_like(example, device=device))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gcc.artifacts.comparison import AS_GIVEN, ROLES, Measurements, by_protocol, comparison_rows, latency_note, pruned_from
 from gcc.artifacts.config import WIDTHS_FROM, Artifact
-from gcc.artifacts.run_folder import STUDENT, TEACHER, data_of
+from gcc.artifacts.run_folder import STUDENT, TEACHER, code_in, code_of, data_of
 from gcc.artifacts.run_info import RunInfo
 from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import Cost
@@ -176,7 +176,8 @@ def _continuation(record: RunRecord, folder: Path) -> list[NextStep]:
     words = record.command.split()[:2]
     if record.is_finished or not words:
         return []
-    return [NextStep("continue the run", shell_line(*words, "--resume", folder))]
+    own = ("--generator", code) if (code := code_in(folder)) else ()
+    return [NextStep("continue the run", shell_line(*words, "--resume", folder, *own))]
 
 
 def _uses(record: RunRecord, run_folder: Path) -> list[NextStep]:
@@ -198,17 +199,24 @@ def _uses(record: RunRecord, run_folder: Path) -> list[NextStep]:
     return [
         NextStep("generate images", shell_line("gcc", *use, *own)),
         NextStep("measure quality again", shell_line("gcc", "evaluate", folder, *own)),
-        NextStep(
-            "measure the speed",
-            shell_line("gcc", "bench", artifact.folder, "--against", teacher / artifact.folder.relative_to(folder), *own),
-        ),
+        NextStep("measure the speed", bench_line([artifact.folder, teacher / artifact.folder.relative_to(folder)], own)),
         NextStep("export for other runtimes", shell_line("gcc", "export", artifact.folder, "--format", "onnx", *own)),
     ]
 
 
 def code_option(artifact: Artifact) -> tuple[str, ...]:
-    """Return the option that gives a generator's code, if it is the user's own; the name in a file is not repeated."""
-    return ("--generator", "MODULE:NAME") if artifact.needs_factory else ()
+    """Return the option that gives a generator's code, if it is the user's own: as the command of the run named it, if that is known."""
+    return ("--generator", code_of(artifact.folder) or "MODULE:NAME") if artifact.needs_factory else ()
+
+
+def bench_line(folders: Sequence[Path], code: Sequence[str]) -> str:
+    """Return the command that measures the speed of a saved generator, and of another one that it is compared with if there is one.
+
+    Args:
+        folders: those of the generators.
+        code: the option that gives their code; empty if that is not the user's own.
+    """
+    return shell_line("gcc", "bench", folders[0], *(word for folder in folders[1:] for word in ("--against", folder)), *code)
 
 
 def _data(teacher: Path) -> list[str | Path]:
@@ -223,7 +231,7 @@ def shell_line(*words: str | Path) -> str:
 
 def summary(record: RunRecord) -> list[Summary]:
     """Return the costs, latency and quality of every generator: teacher, student and budget side by side."""
-    return [_summary(name, artifact) for name, artifact in record.saved.items() if artifact.measurements]
+    return [_summary(name, artifact, record.teachers.get(name)) for name, artifact in record.saved.items() if artifact.measurements]
 
 
 def samples(record: RunRecord) -> list[Picture]:
@@ -261,7 +269,9 @@ def environment(record: RunRecord) -> list[Fact]:
     return [Fact(name, value) for name, value in next(environments, {}).items()]
 
 
-def _summary(name: str, artifact: Artifact) -> Summary:
+def _summary(name: str, artifact: Artifact, teacher: Artifact | None) -> Summary:
+    others = [teacher] if teacher and teacher is not artifact else []
+    again = bench_line([one.folder for one in (artifact, *others)], code_option(artifact))
     measurements, budget = artifact.measurements, _budget(artifact)
     columns = [Column(title, next(filter(title.startswith, ROLES), "")) for title in measurements]
     rows = comparison_rows(measurements)
@@ -272,7 +282,7 @@ def _summary(name: str, artifact: Artifact) -> Summary:
         for row, of_row in zip(rows, cells, strict=True):
             of_row.append(limit(budget, counter, measurements["teacher"]) if row.key == limited(budget, counter) else "")
     titled = [(row.title, of_row) for row, of_row in zip(rows, cells, strict=True)]
-    return Summary(name, _tiles(artifact, budget), columns, titled, by_protocol(measurements.values()), latency_note(measurements))
+    return Summary(name, _tiles(artifact, budget), columns, titled, by_protocol(measurements.values()), latency_note(measurements, again))
 
 
 def _budget(artifact: Artifact) -> Budget | LatencyBudget | None:

@@ -12,13 +12,13 @@ import numpy as np
 from gcc.artifacts.comparison import Measurements, by_protocol, comparison, comparison_rows, direction, latency_note
 from gcc.artifacts.config import parse_measurements
 from gcc.artifacts.model import read
-from gcc.artifacts.run_folder import RECIPE_FILE, STUDENT, TEACHER, command_line_of
+from gcc.artifacts.run_folder import RECIPE_FILE, STUDENT, TEACHER, command_line_of, resume_command
 from gcc.artifacts.run_info import read_info
 from gcc.errors import ArtifactError, RunError, first_line
 from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.recipe import MacCounter, Recipe, read_toml, size_text
 from gcc.registry import unit_of
-from gcc.report.cells import COSTS, Column, Fact, NextStep, Summary, code_option, duration, limited, picture, shell_line
+from gcc.report.cells import COSTS, Column, Fact, NextStep, Summary, bench_line, code_option, duration, limited, picture, shell_line
 from gcc.report.html import Plot, Section, page, plot, require_report_or_new
 from gcc.report.panels import Curve, Panel, framed
 from gcc.report.run_record import HELD_OUT, read_grid
@@ -56,6 +56,13 @@ class SweepRecord:
     code: Sequence[str] = ()
 
     @property
+    def bench_lines(self) -> dict[str, str]:
+        """The commands that measure the speed of the first student and its teacher again, by generator."""
+        run = next(iter(self.students.values())).parent
+        inside = {name: name if len(self.columns) > 1 else "" for name in self.columns}
+        return {name: bench_line([run / role / path for role in (STUDENT, TEACHER)], self.code) for name, path in inside.items()}
+
+    @property
     def students(self) -> dict[str, Path]:
         """The folders of the students, by budget."""
         _, *budgets = next(iter(self.columns.values()))
@@ -82,9 +89,9 @@ def read_sweep(folder: Path) -> SweepRecord:
         }
         _, budget, *_ = next(iter(columns.values()))
     except FileNotFoundError as error:
-        raise RunError(f"the sweep in {folder} is not finished: continue it with `gcc sweep --resume {folder}`") from error
+        raise RunError(f"the sweep in {folder} is not finished: continue it with {resume_command('sweep', folder)}") from error
     except (OSError, ValueError, AttributeError, StopIteration, RecursionError, ArtifactError) as error:
-        raise RunError(f"{path} is damaged ({first_line(error)}): write it again with `gcc sweep --resume {folder}`") from error
+        raise RunError(f"{path} is damaged ({first_line(error)}): write it again with {resume_command('sweep', folder)}") from error
     student = next(iter(read(folder / budget, "student").values()))
     about, counter = _about(folder, student.recipe), student.recipe.mac_counter
     return SweepRecord(folder, student.arch, about, columns, counter, student.environment, code_option(student))
@@ -124,7 +131,7 @@ def save_sweep_report(path: Path, record: SweepRecord) -> Path:
     name = record.folder.resolve().name
     sections = [
         Section("Quality over cost", "On held-out images; each mark is a student with its budget.", "plots", [_plots(record)]),
-        Section("Students", "", "summary", [_summaries(record.columns)]),
+        Section("Students", "", "summary", [_summaries(record)]),
         Section("Samples", "", "samples", [[picture(read_grid(record.folder / SAMPLES, HELD_OUT))]]),
         Section("Run", "", "run", [_run(record)]),
         Section("Next steps", "", "steps", [next_steps(record)]),
@@ -212,11 +219,12 @@ def _plots(record: SweepRecord) -> list[Plot]:
     return [plot(panel) for panel in curve_panels(record)]
 
 
-def _summaries(columns: Columns) -> list[Summary]:
+def _summaries(record: SweepRecord) -> list[Summary]:
     summaries = []
-    for generator, measured in columns.items():
+    for generator, measured in record.columns.items():
         teacher, *students = measured
         titles = [Column(teacher, "teacher"), *(Column(title, "student") for title in students)]
         rows = [(row.title, [str(cell) for cell in row.cells]) for row in comparison_rows(measured)]
-        summaries.append(Summary(generator, [], titles, rows, by_protocol(measured.values()), latency_note(measured)))
+        note = latency_note(measured, record.bench_lines[generator])
+        summaries.append(Summary(generator, [], titles, rows, by_protocol(measured.values()), note))
     return summaries

@@ -12,14 +12,17 @@ from torch import Tensor, nn
 from gcc.errors import TrainingError
 from gcc.training.loss_tree import LossTree, Path, leaves
 
-UNSTABLE = 'give lower `lr_g=...` and `lr_d=...`, or use `amp="off"`'
-"""What to do about values that are not finite."""
 
-
-def not_finite(losses: Sequence[Path], number: int, where: str) -> str:
-    """Return the message about losses that are not finite since step `number`."""
+def not_finite(losses: Sequence[Path], number: int, where: str, dtype: torch.dtype) -> str:
+    """Return the message about losses that are not finite since step `number` of a run whose networks compute in a precision."""
     names = ", ".join(map("/".join, losses))
-    return f"{names} is not finite at {where}, since step {number}: {UNSTABLE}; `detect_anomaly=True` names a layer that causes it"
+    return f"{names} is not finite at {where}, since step {number}: {_remedy(dtype)}; `detect_anomaly=True` names a layer that causes it"
+
+
+def _remedy(dtype: torch.dtype) -> str:
+    """Return what to do about values that are not finite, where networks compute in a precision."""
+    lower = "give lower `lr_g=...` and `lr_d=...`"
+    return lower if dtype == torch.float32 else f'{lower}, or use `amp="off"`'
 
 
 class FiniteLosses:
@@ -60,7 +63,7 @@ class FiniteLosses:
         return min((step for step in steps if step[0]), default=(0, []))
 
 
-def register_anomaly_hooks(network: nn.Module, title: str, *, scaled: bool) -> None:
+def register_anomaly_hooks(network: nn.Module, title: str, dtype: torch.dtype = torch.float32, *, scaled: bool) -> None:
     """Let training stop at the first layer whose output, or parameter whose gradient, is not finite.
 
     Every layer then synchronises with the device.
@@ -68,27 +71,29 @@ def register_anomaly_hooks(network: nn.Module, title: str, *, scaled: bool) -> N
     Args:
         network: the network to observe from now on.
         title: the network's name in messages.
+        dtype: the precision that the network computes in.
         scaled: whether gradients are scaled. They are not observed then, since a scaler lets them overflow now and then.
     """
     for path, module in network.named_modules():
-        module.register_forward_hook(partial(_check_output, f"{title}: layer {path or 'itself'} ({type(module).__name__})"))
+        layer = f"{title}: layer {path or 'itself'} ({type(module).__name__})"
+        module.register_forward_hook(partial(_check_output, layer, _remedy(dtype)))
     for name, parameter in () if scaled else network.named_parameters():
         requires_grad = parameter.requires_grad
         # Only a parameter that requires a gradient accepts the hook.
         register: Any = parameter.requires_grad_(True).register_post_accumulate_grad_hook
-        register(partial(_check_gradient, f"{title}: the gradient of {name}"))
+        register(partial(_check_gradient, f"{title}: the gradient of {name}", _remedy(dtype)))
         parameter.requires_grad_(requires_grad)
 
 
-def _check_output(layer: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+def _check_output(layer: str, remedy: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
     if isinstance(output, Tensor) and not output.isfinite().all():
         broken = [value for value in inputs if isinstance(value, Tensor) and not value.isfinite().all()]
         parameters = [name for name, value in module.named_parameters() if not value.isfinite().all()]
         cause = "receives values that are not finite" if broken else "returns values that are not finite"
         weights = f", with such values in its {', '.join(parameters[:3])}" if parameters else ""
-        raise TrainingError(f"{layer} {cause}{weights}: {UNSTABLE}")
+        raise TrainingError(f"{layer} {cause}{weights}: {remedy}")
 
 
-def _check_gradient(title: str, parameter: Tensor) -> None:
+def _check_gradient(title: str, remedy: str, parameter: Tensor) -> None:
     if parameter.grad is not None and not parameter.grad.isfinite().all():
-        raise TrainingError(f"{title} is not finite: {UNSTABLE}")
+        raise TrainingError(f"{title} is not finite: {remedy}")

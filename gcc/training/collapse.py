@@ -278,7 +278,7 @@ class CollapsePolicy:
         if action == "stop" or not self._last_good_state or self._rollbacks == MAX_ROLLBACKS:
             again = f", after {self._rollbacks} rollbacks" if self._rollbacks else ""
             if paths:
-                raise TrainingError(not_finite(paths, number, f"epoch {epoch}{again}"))
+                raise TrainingError(not_finite(paths, number, f"epoch {epoch}{again}", self.context.execution.dtype))
             listed = "; ".join(f"{role}: {sign}" for role, sign in signs.items())
             raise TrainingError(f"training collapsed in epoch {epoch}{again}: {listed}; give a lower `lr_d=...`, or a larger `budget`")
         self._rollbacks += 1

@@ -25,12 +25,12 @@ from gcc.models.modules import Widths
 from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import Cost, generator_cost
 from gcc.recipe import Recipe, changed
-from gcc.registry import Architecture, Batch, DatasetSource, EvalContext, Networks
+from gcc.registry import TASKS, Architecture, Batch, DatasetSource, EvalContext, Networks
 from gcc.training.config import RunConfig
 from gcc.training.options import split_networks
 from gcc.training.precision import ExecutionConfig, process_settings
 from gcc.training.teacher import Teacher
-from gcc.utils.arguments import shown
+from gcc.utils.arguments import require_kind, shown
 from gcc.utils.device import choose_device
 from gcc.utils.distributed import Ranks, init_distributed
 from gcc.utils.weights import Weights
@@ -285,10 +285,14 @@ def _teacher_of(networks: Mapping[str, Any], settings: Mapping[str, Any]) -> Tea
     Raises:
         GccError: there are none, or they do not fit the task.
     """
+    generator = networks.get("generator", settings.get("generator"))
+    if generator is not None:
+        require_kind("generator", generator, nn.Module)
     if not networks:
         raise GccError(f"no teacher: {EXPECTED_TEACHER}")
     if missing := [name for name in ("generator", "task") if name not in networks]:
-        raise GccError(f"`{missing[0]}` is missing: for your own generator, give `generator` and `task`")
+        tasks = ", ".join(TASKS.names())
+        raise GccError(f"`{missing[0]}` is missing: for your own generator, give `generator` and `task` (one of {tasks})")
     return Teacher.of(**networks, **{name: value for name, value in settings.items() if name != "discriminator"})
 
 

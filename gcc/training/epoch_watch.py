@@ -113,7 +113,7 @@ class EpochWatch:
         """
         number, paths = self._finite.broken
         if paths:
-            raise TrainingError(not_finite(paths, number, f"{phase} epoch {epoch}"))
+            raise TrainingError(not_finite(paths, number, f"{phase} epoch {epoch}", self._context.execution.dtype))
 
     def state_dict(self) -> dict[str, Any]:
         """Return references to the state as nested plain values and tensors."""

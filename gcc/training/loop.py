@@ -26,6 +26,7 @@ from gcc.training.display import ProgressDisplay, console_for
 from gcc.training.epoch_watch import EpochWatch, Findings
 from gcc.training.footprint import require_memory
 from gcc.training.history import History
+from gcc.training.loss_check import require_usable_losses
 from gcc.training.loss_tree import LossTree, StepLosses, averaged
 from gcc.training.pair import GANPair
 from gcc.training.range_check import require_right_range
@@ -156,7 +157,7 @@ class TrainingLoop(abc.ABC):
         Raises:
             GccError: the networks do not fit into memory, the pretrained teacher does not fit the recipe, the budget cannot be read or is a
                 latency that this machine cannot measure, weights are missing, an image cannot be used, or a user's generator has another
-                range of values or does not take images of the recipe's size.
+                range of values or does not take images of the recipe's size, or the user's losses fail.
         """
         if self.recipe.pretrain_epochs and type(self.architecture).pretraining_losses is Architecture.pretraining_losses:
             raise RecipeError(f"{self.arch} has no stage before adversarial training: leave out pretrain_epochs, or set it to 0")
@@ -167,6 +168,7 @@ class TrainingLoop(abc.ABC):
         if self.context.teacher.is_trained:
             self.warnings = direction_warnings(self.architecture, generators, self.context.data.test)
             require_right_range(self.architecture, generators, self.context.data.test, self.context.data.level_hints)
+        require_usable_losses(self.context, generators)
 
     def run(self, watch: Callable[[Step], None] = no_callback, *, progress: bool | None = None) -> Result:
         """Train to the end, and return the result. What `plan` warns of is a Python warning (`RecipeWarning`).

@@ -144,7 +144,7 @@ class GANPair:
         if execution.detect_anomaly:
             for kind, networks in self.networks.items():
                 for name, network in networks.items():
-                    register_anomaly_hooks(network, f"{self.role}/{kind}/{name}", scaled=execution.scaler().is_enabled())
+                    register_anomaly_hooks(network, f"{self.role}/{kind}/{name}", execution.dtype, scaled=execution.scaler().is_enabled())
 
     def _micro_batched(self, networks: Networks, layers: Mapping[str, Sequence[str]] = NO_PATHS) -> dict[str, MicroBatched]:
         return {

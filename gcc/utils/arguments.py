@@ -101,11 +101,17 @@ def _fits(value: Any, kind: Any) -> bool:
 
 
 def _advice(name: str, value: Any, kind: Any) -> str:
-    """Return what to do about frequent mistakes: a class instead of an object, a module instead of its folder, a share as a number."""
+    """Return what to do about frequent mistakes.
+
+    These are a class instead of an object, a module instead of its folder, weights instead of a module, and a share as a number.
+    """
     if isinstance(value, type) and any(isinstance(part, type) and issubclass(value, part) for part in (kind, *get_args(kind))):
         return f"; call the class: {name} = {value.__name__}(...)"
     if _fits(Path(), kind) and hasattr(value, "state_dict"):
         return f" of a saved generator; {OWN_MODULE}"
+    if isinstance(value, str | os.PathLike | Mapping) and any(hasattr(part, "load_state_dict") for part in (kind, *get_args(kind))):
+        weights = "these" if isinstance(value, Mapping) else f"torch.load({str(value)!r}, weights_only=True)"
+        return f"; weights alone are no network: make yours, call its load_state_dict with {weights}, and give it as {name}"
     if not (_fits("", kind) or _fits([""], kind)):
         return ""
     values = value if isinstance(value, list | tuple) else [value]

@@ -13,6 +13,7 @@ from gcc.artifacts.card import index_card, model_card
 from gcc.artifacts.config import Artifact
 from gcc.artifacts.model import environment
 from gcc.registry import MetricKey
+from tests.helpers.custom_toys import Translator
 from tests.helpers.families import TINY
 
 COSTS = {"resolution": "1x3x32x32", "exact_macs": 2, "paper_macs": 3, "parameters": 4, "latency_ms": 5.0, "latency_on": "cpu"}
@@ -28,6 +29,20 @@ def card(arch="pix2pix", grid="samples.png", **metrics):
         Path("student"), "student", arch, architecture.generators[0], architecture.recipe, {}, {}, environment(torch.device("cpu"))
     )
     return model_card(artifact, {"teacher": measurements(l1=0.5), "student": measurements(**metrics)}, grid)
+
+
+@pytest.mark.parametrize("module", ["__main__", "tests.artifacts.test_card.f.<locals>", "mygan.nets"])
+def test_ones_own_class_is_imported_unless_no_module_has_it(module, monkeypatch):
+    monkeypatch.setattr(Translator, "__module__", module)
+    teacher = Teacher.of(Translator(), task="paired", size=16)
+    architecture = teacher.architecture_for(None, {})
+    artifact = Artifact(
+        Path("student"), "student", "paired", "G", architecture.recipe, {}, {}, environment(torch.device("cpu")), type(architecture)
+    )
+    text = model_card(artifact, {"teacher": measurements(), "student": measurements()}, None)
+    assert 'load("path/to/this/folder", factory=Translator)' in text
+    assert ("from gcc import load\nfrom mygan.nets import Translator\n" in text) == (module == "mygan.nets")
+    assert ("your class Translator" in text) == (module != "mygan.nets")
 
 
 def front(text):

@@ -29,16 +29,16 @@ def test_equal_values_differ_by_nothing():
 @pytest.mark.parametrize(("p90", "warns"), [(1.0, False), (1.5, False), (1.6, True)])
 def test_latencies_that_scatter_cannot_be_compared(p90, warns):
     columns = [{"latency_ms": 1.0, "latency_p90_ms": 1.0}, {"latency_ms": 2.0, "latency_p90_ms": 2 * p90}]
-    note = latency_note(dict(zip(("teacher", "student"), columns, strict=True)))
+    note = latency_note(dict(zip(("teacher", "student"), columns, strict=True)), "gcc bench S")
     assert bool(note) == warns
     assert not warns or ("1.6 times" in note and "gcc bench" in note)
 
 
 def test_a_student_that_misses_its_latency_budget_is_named():
     calm = {"latency_ms": 1.0, "latency_p90_ms": 1.0, "promised_ms": 8.0}
-    assert latency_note({"teacher": calm | {"ready_ms": 20.0}, "student": calm | {"ready_ms": 8.0}}) == ""
-    note = latency_note({"teacher": calm | {"ready_ms": 20.0}, "student": calm | {"ready_ms": 8.3}})
-    assert note.startswith("student: 8.3 ms now, more than the budget of 8 ms that its widths held; `gcc bench STUDENT")
+    assert latency_note({"teacher": calm | {"ready_ms": 20.0}, "student": calm | {"ready_ms": 8.0}}, "gcc bench S") == ""
+    note = latency_note({"teacher": calm | {"ready_ms": 20.0}, "student": calm | {"ready_ms": 8.3}}, "gcc bench S")
+    assert note.startswith("student: 8.3 ms now, more than the budget of 8 ms that its widths held; `gcc bench S` measures again")
 
 
 def test_budgets_in_milliseconds_are_in_the_title_if_they_agree():

@@ -267,6 +267,13 @@ def test_a_missing_generator_is_reported(tmp_path):
         Teacher.load(weights)
     with pytest.raises(ArtifactError, match=r"contains no config\.json"):
         load(tmp_path)
+    begun = tmp_path / "begun"
+    (begun / "checkpoints").mkdir(parents=True)
+    (begun / "command.json").write_text('{"command": "compress"}')
+    for path in (begun, begun / "student"):
+        with pytest.raises(ArtifactError, match=f"the run in {begun} has .*: continue it with `gcc compress --resume {begun}`"):
+            load(path)
+    shutil.rmtree(begun)
     for role in ("teacher", "student"):
         (tmp_path / "recipe.toml").write_text("")
         with pytest.raises(ArtifactError, match=f"the run in .* has saved no {role}: expected a finished run that has one"):

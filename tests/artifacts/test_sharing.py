@@ -72,7 +72,7 @@ def test_a_student_of_ones_own_code_is_pushed_without_it_and_loaded_with_it(hub,
     prune_teacher(Teacher.of(Translator(), **settings), tmp_path / "student", {"budget": "60%"})
     push(tmp_path / "student", "user/own", private=False)
     card = hub.repositories["user/own"][-1]["README.md"].decode()
-    assert "factory=MyGenerator" in card and "tests.helpers.custom_toys.Translator" in card and "nothing is imported" in card
+    assert "factory=Translator" in card and "from tests.helpers.custom_toys import Translator" in card and "nothing is imported" in card
     saved = load_file(tmp_path / "student" / "model.safetensors")
     pulled = load(pull("user/own", tmp_path / "pulled"), factory=Translator).state_dict()
     assert pulled.keys() == saved.keys() and all(torch.equal(tensor, saved[name]) for name, tensor in pulled.items())

@@ -1,9 +1,15 @@
 """Generators of one's own code on the command line."""
 
+import signal
+from pathlib import Path
+
 import pytest
 from click.testing import CliRunner
 
 from gcc.cli import main
+from gcc.report.cells import next_steps
+from gcc.report.run_record import read_run
+from gcc.training.session import Session
 
 CODE = """
 from torch import nn
@@ -46,6 +52,31 @@ def test_code_that_a_file_names_is_not_imported(folder):
     assert run("inspect", "run/student", *typed).exit_code == 0
     ran = run("compress", *typed, "--task", "paired", *SHORT[:6], "--set", "ndf=4", "--student", "run/student", "--out", "again")
     assert ran.exit_code == 0, ran.output
+
+
+def test_hints_name_the_code_of_ones_own_generator_again(folder, monkeypatch):
+    typed = ("--generator", "typed_nets:Generator", "--task", "paired", *(word for word in SHORT if word not in ("--budget", "60%")))
+    follow = Session._follow
+    monkeypatch.setattr(Session, "_follow", lambda session, step, _, clock: follow(session, step, lambda: signal.SIGINT, clock))
+    ran = run("compress", *typed, "--budget", "60%", "--out", "run")
+    assert ran.exit_code == 130 and ran.stderr.endswith("continue with --resume run --generator typed_nets:Generator\n"), ran.output
+    again = "gcc compress --resume run --generator typed_nets:Generator"
+    assert [step.command for step in next_steps(read_run(Path("run")))] == [again]
+    ran = run("compress", *typed, "--budget", "60%", "--out", "run")
+    assert f"continue it with `{again}`" in ran.stderr, ran.output
+
+
+def test_next_steps_name_the_code_as_the_command_did(folder, monkeypatch):
+    monkeypatch.setattr("gcc.artifacts.comparison.MAX_SPREAD", 0)
+    typed = ("--generator", "typed_nets:Generator", "--task", "paired", *(word for word in SHORT if word not in ("--budget", "60%")))
+    ran = run("sweep", *typed, "--budget", "60%", "--out", "swept")
+    assert ran.exit_code == 0 and "MODULE:NAME" not in ran.output, ran.output
+    assert "gcc evaluate swept/60%/student --generator typed_nets:Generator" in " ".join(ran.stdout.split())
+    again = "gcc bench {0}/student --against {0}/teacher --generator typed_nets:Generator` measures again"
+    assert again.format("swept/60%") in " ".join(ran.stdout.split())
+    ran = run("compress", *typed, "--budget", "60%", "--out", "run")
+    assert again.format("run") in " ".join(ran.stdout.split()), ran.output
+    assert {"--generator typed_nets:Generator" in step.command for step in next_steps(read_run(Path("swept/60%")))} == {True}
 
 
 def test_a_network_that_nobody_has_trained_is_no_teacher_as_given(folder):

@@ -77,6 +77,7 @@ def test_any_value_is_read_or_refused(field, value):
             Painter,
             r"layer 'network.0' \(ConvTranspose2d\): .*; if it is not .*Translator, which was saved, give what made that one as `factory`",
         ),
+        (Translator(), "factory is an instance of Translator: give the class, factory=Translator"),
         (lambda: 3, "factory returned int"),
         (lambda: 1 / 0, "factory: ZeroDivisionError"),
     ],

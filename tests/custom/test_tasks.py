@@ -65,6 +65,24 @@ def test_a_run_saves_a_student_that_its_class_loads_bit_equal(task, tmp_path):
     assert again.generators()["G"](example).shape == loaded(example).shape
 
 
+@pytest.mark.parametrize(
+    ("losses", "message"),
+    [
+        (
+            lambda fake, batch: {"own": (fake - batch["target"]).abs().mean()},
+            r"losses raised KeyError: 'target'; expected .* output, \(2, 3, 32, 32\), and the batch, a dict of 'A', 'B'",
+        ),
+        (lambda fake, batch: {"fine": fake.mean(), "own": (fake.mean() * 0).log()}, "losses returned own = -inf for the first training"),
+        (lambda fake, batch: {"own": fake}, "losses returned .*: expected scalar tensors by name"),
+    ],
+)
+def test_losses_of_ones_own_are_tried_before_training(losses, message):
+    with pytest.raises(GccError, match=message):
+        gcc.Compressor(
+            generator=Translator(), task="paired", losses=losses, data=CUSTOM["paired"][2], device="cpu", **settings_of("paired")
+        ).check()
+
+
 def test_a_discriminator_of_ones_own_plays_with_gates_and_its_weights(tmp_path):
     torch.manual_seed(0)
     critic, losses = Critic(), lambda fake, batch: {"own": 3 * (fake - batch["B"]).abs().mean()}
@@ -132,6 +150,15 @@ def test_the_channels_of_a_generator_are_found(task, channels, fields):
         ({"generator": torch.nn.Flatten(), "task": "paired", "size": 8}, r"returns \(1, 192\): expected images"),
         ({"teacher": Teacher.create("pix2pix"), "generator": Translator(), "task": "paired"}, "leave out either"),
         ({"generator": Translator().half(), "task": "paired"}, r"the generator has weights in float16: .*`generator.float\(\)`"),
+        (
+            {"generator": "g_ddp.pth", "task": "paired"},
+            r"generator = 'g_ddp.pth': expected .* Module; .* load_state_dict with torch.load\('g_ddp.pth', weights_only=True\)",
+        ),
+        (
+            {"generator": Translator().state_dict()},
+            "expected an object of type Module; .* load_state_dict with these, and give it as generator",
+        ),
+        ({"generator": Translator()}, r"`task` is missing: .* \(one of noise, paired, super-resolution, unpaired\)"),
         ({}, "no teacher: expected Teacher.create"),
         ({"teacher": Translator()}, "is not a teacher: expected Teacher.create"),
     ],
@@ -224,6 +251,25 @@ class Scales(Critic):
 def test_losses_are_scalars_by_names_of_their_own(returned, message):
     with pytest.raises(GccError, match=message):
         checked_losses(returned)
+
+
+class OfTwo(Critic):
+    """A discriminator of two images."""
+
+    def forward(self, x, y):
+        return super().forward(torch.cat([x, y], 1))
+
+
+@pytest.mark.parametrize(
+    ("critic", "fault"), [(OfTwo(), r"the network \(OfTwo\): .* argument: 'y'"), (torch.nn.Conv2d(3, 1, 3), "to have 3 channels")]
+)
+def test_a_discriminator_that_takes_other_inputs_is_wrapped_as_the_message_says(critic, fault):
+    remedy = r"torch\.cat\(\[A, B\], 1\) as one tensor xy; .* d\(xy\[:, :3\], xy\[:, 3:\]\) if .* d\(xy\[:, 3:\]\) if it takes B alone"
+    with pytest.raises(GccError, match=f"{fault}.*: it gets {remedy}") as raised:
+        gcc.Compressor(
+            generator=Translator(), discriminator=critic, task="paired", data=CUSTOM["paired"][2], device="cpu", **settings_of("paired")
+        ).check()
+    assert "gate_insertion" not in str(raised.value)
 
 
 def test_a_discriminator_returns_one_tensor():

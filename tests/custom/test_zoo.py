@@ -1,6 +1,7 @@
 """Files of weights whose architecture spandrel knows."""
 
 import json
+import sys
 
 import pytest
 import torch
@@ -73,3 +74,10 @@ def test_weights_that_spandrel_does_not_know_are_refused(tmp_path):
 def test_a_file_names_no_code_beside_that_of_spandrel(network, message):
     with pytest.raises(GccError, match=message):
         ZooNetwork.parse(network).build()
+
+
+def test_without_spandrel_the_code_of_ones_own_generator_is_asked_for(tmp_path, compact, monkeypatch):
+    torch.save(compact.state_dict(), tmp_path / "g.pth")
+    monkeypatch.setitem(sys.modules, "spandrel", None)
+    with pytest.raises(GccError, match="needs spandrel: pip install.*; or give the code of your own generator with `generator`"):
+        read_zoo_model(tmp_path / "g.pth")

@@ -92,7 +92,10 @@ def test_dicts_tuples_and_single_images_are_samples():
             (image(1) * 127.5 + 127.5, image(1)),
             r"A in item 1 .* from 0 to 255: expected images from -1 to 1; transforms.Normalize\(0.5, 0.5\)",
         ),
-        (((image(1) * 127.5 + 127.5).byte(), image(1)), "A in item 1 .* is 3x32x32 of uint8: expected floating-point numbers"),
+        (
+            ((image(1) * 127.5 + 127.5).byte(), image(1)),
+            "A in item 1 .* is 3x32x32 of uint8: expected a tensor \\(C, H, W\\) of floating-point numbers",
+        ),
         ((image(1) * float("nan"), image(1)), "A in item 1 .* has values that are not finite: correct it, or leave it out"),
         (image(1), "item 1 .* is 3x32x32 of float32: expected a dict of 'A', 'B', or a tuple in that order"),
         ({"image": image(1)}, "item 1 .* is a dict of 'image': expected a dict of 'A', 'B'"),
@@ -124,6 +127,15 @@ def test_the_size_that_is_suggested_fits(arch, item, ending):
     source = opened(Items([item] * 3), architecture=family(changed(family.demo(), {"size": 32})))
     with pytest.raises(DataError, match=f"{ending}$"):
         source.sample(0, None)
+
+
+def test_the_first_of_items_that_are_all_bad_is_named_without_skipping():
+    items = Items([(image(1), image(1, 16))] * 12)
+    with pytest.raises(
+        DataError, match="^none of the 12 items of the train dataset Items can be used; the first: B in item 0 .*"
+    ) as refused:
+        opened({"train": items, "test": Pairs()}).check()
+    assert "skip_bad" not in str(refused.value) and "item 1 " not in str(refused.value)
 
 
 def test_images_from_0_to_1_are_refused():

@@ -90,6 +90,7 @@ def test_sets_of_images_need_no_names_in_common(tmp_path):
     [
         (lambda t: evaluate(t / "fake", evaluators="l1"), "give the folder of the real ones with `data`"),
         (lambda t: evaluate(t / "fake", t / "empty", evaluators="l1"), "contains no images"),
+        (lambda t: evaluate(t / "fake", t / "shapes", evaluators="l1"), "; give a folder inside it, such as .*shapes.test$"),
         (lambda t: evaluate(t / "fake", t / "real"), "no evaluators"),
         (lambda t: evaluate(t / "fake", t / "other", evaluators="l1"), "has no image with the name of .*0.png"),
         (lambda t: evaluate(t / "fake", t / "large", evaluators="l1"), "differ in size: expected images of one size$"),
@@ -114,6 +115,8 @@ def test_what_cannot_be_evaluated_is_refused(call, message, tmp_path):
     for number in range(2):
         Image.new("RGB", (48, 24)).save(tmp_path / "pairs" / f"{number}.png")
     (tmp_path / "empty").mkdir()
+    images(tmp_path / "shapes" / "a", 2, 1)
+    images(tmp_path / "shapes" / "test", 2, 1)
     with pytest.raises(GccError, match=message):
         call(tmp_path)
 

@@ -73,8 +73,10 @@ def test_malformed_text_says_what_was_given_and_expected(text):
 def test_a_share_as_a_number_suggests_a_percentage(parse):
     with pytest.raises(GccError, match=r"did you mean '12\.5%'\?"):
         parse("0.125")
-    with pytest.raises(GccError, match="expected") as error:
+    with pytest.raises(GccError, match=r"did you mean '12\.5%'\?"):
         parse("12.5")
+    with pytest.raises(GccError, match="expected") as error:
+        parse("125")
     assert "did you mean" not in str(error.value)
 
 

@@ -195,8 +195,9 @@ def test_pictures_enlarge_without_scripts(page):
     assert [box["type"] for box in boxes] == ["checkbox"] * 5 and boxes[0]["aria-label"] == "Enlarge held out"
 
 
-def test_latencies_that_scatter_are_marked(page):
+def test_latencies_that_scatter_are_marked(page, runs):
     assert "latency: a tenth of the passes took at least 2.7 times the median" in page.words
+    assert f"`gcc bench {runs[0] / 'student'} --against {runs[0] / 'teacher'}` measures again" in page.words
 
 
 def test_the_balance_names_the_target_only_if_there_was_one(page, tmp_path):

@@ -12,7 +12,7 @@ from torch import nn
 from gcc import Compressor, Teacher
 from gcc.errors import TrainingError
 from gcc.registry import ARCHITECTURES
-from gcc.training.anomaly import FiniteLosses, register_anomaly_hooks
+from gcc.training.anomaly import FiniteLosses, not_finite, register_anomaly_hooks
 from gcc.training.context import Stream
 from gcc.training.loss_tree import leaves
 from gcc.utils.state_tree import flatten_state, unflatten_state
@@ -49,6 +49,11 @@ def test_the_state_has_the_first_step_of_losses_of_every_kind():
     other.load_state_dict(unflatten_state(*flatten_state(finite.state_dict())))
     other.update(3, losses(G=math.nan))
     assert other.broken == (2, [("D",)])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_full_precision_is_advised_where_it_is_off(dtype):
+    assert ('use `amp="off"`' in not_finite([("student", "G")], 1, "epoch 1", dtype)) == (dtype == torch.bfloat16)
 
 
 class Logarithm(nn.Module):
