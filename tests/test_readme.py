@@ -85,11 +85,14 @@ def test_an_own_gan_from_python_works(tmp_path, monkeypatch, small_worlds):
     quick = {"steps": 2, "size": 32, "ndf": 4, "evaluators": "", "device": "cpu"}
     monkeypatch.setattr("gcc.Compressor", lambda **settings: Compressor(**settings | quick))
     names = {}
-    first, own_task = python_blocks("docs/own-gan.md")
+    first, of_two, own_task = python_blocks("docs/own-gan.md")
     exec(compile(first, "own-gan.md", "exec"), names)
     image = torch.randn(1, 3, 20, 24)
     with torch.no_grad():
         assert torch.equal(names["student"](image), names["result"].student(image))
+    exec(compile(of_two, "own-gan.md", "exec"), names)
+    a, b = torch.randn(2, 1, 3, 8, 8)
+    assert torch.equal(names["OfTwo"](torch.sub)(torch.cat([a, b], 1)), a - b)
     monkeypatch.setattr(TASKS, "_registered", set())
     exec(compile(own_task, "own-gan.md", "exec"), names)
     assert names["result"].pairs["student"].arch == "unconditional"
