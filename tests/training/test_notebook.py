@@ -96,7 +96,9 @@ def test_the_report_of_a_result_that_is_not_saved_writes_no_weights_and_names_no
     result.save(tmp_path / "pix2pix")
     saved = result.report(tmp_path / "report.html").html
     assert saved == save_report([tmp_path / "pix2pix"]).read_text() and f"gcc evaluate {tmp_path / 'pix2pix' / 'student'}" in saved
-    assert re.sub(r"<section[^>]*>\s*<h2>Next steps</h2>.*?</section>\s*", "", saved, flags=re.DOTALL) == html
+    same = re.sub(r"<section[^>]*>\s*<h2>Next steps</h2>.*?</section>\s*", "", saved, flags=re.DOTALL)
+    # Times that scatter are noted with the command that measures again, which names the folders.
+    assert same.replace(f"{tmp_path / 'pix2pix'}/", "") == html
     shutil.rmtree(tmp_path / "pix2pix")
     assert result.report(tmp_path / "report.html").html == html
 
