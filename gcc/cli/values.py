@@ -73,7 +73,7 @@ def range_of(value: str) -> tuple[float, float]:
 
 
 def parse_factory(value: str | None) -> Any:
-    """Return what makes the generator that a path such as `my_package.models:Generator` names; None if there is no path."""
+    """Return a function that makes the generator at a path such as `my_package.models:Generator`, or None without a path."""
     if value is None:
         return None
 

@@ -26,7 +26,7 @@ PICTURE_CHANNELS = (1, 3, 4)
 VALUE_SUFFIXES = (ARRAY_SUFFIX, *TIFF_SUFFIXES)
 """Suffixes of files with any channels and types."""
 TRIAL = 16
-"""Height and width of the picture that tells whether a format can be written; icons have some sizes only."""
+"""Height and width of the picture that is written to test a format. Icons allow only certain sizes, such as this one."""
 EIGHT_BITS, SIXTEEN_BITS, FLOAT = np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32)
 
 

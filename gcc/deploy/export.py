@@ -67,7 +67,7 @@ def export(
             size of training, or noise if the generator takes noise. In float32, a few of them are compared, if there are any.
         max_loss: the largest `Loss.drop` of a lower precision, in dB, such as 0.2; None accepts any. For `int8`, the layers that lose most
             stay in float32, as few as possible.
-        report: called with a line for each measurement of the search for these layers, and if there are no images to compare.
+        report: receives a line for each measurement of the search for these layers, and a line if no images can be compared.
         factory: returns the full generator, such as its class, if the generator is your own; see `gcc.load`.
 
     Raises:

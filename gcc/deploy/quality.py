@@ -185,7 +185,7 @@ def _at_size_of(inputs: Inputs, architecture: Architecture[Any], source: str) ->
     """Return the family at the size of images at which its inputs have the one shape that a file accepts.
 
     Raises:
-        RecipeError: there is no such size.
+        RecipeError: the recipe does not allow the size.
     """
     (full_width, full_height), (height, width) = image_size(architecture.recipe), architecture.example_batch()[source].shape[2:]
     size = inputs.shape[2] * full_width // width, inputs.shape[1] * full_height // height

@@ -27,7 +27,7 @@ def padded_run(network: nn.Module, image: Tensor, multiple: int, radius: int | N
 
 
 def in_tiles(network: nn.Module, image: Tensor, radius: int, tile: int = TILE) -> Tensor:
-    """Return a network's output for an image (1, C, H, W), computed tile by tile; tiles overlap in the input, so there are no seams.
+    """Run a network on an image (1, C, H, W) tile by tile, and return the output. Tiles overlap in the input, which avoids seams.
 
     Args:
         network: keeps positions and may enlarge the image.

@@ -100,3 +100,17 @@ CUSTOM = {
 def settings_of(task):
     """Return the settings of a short run of a task."""
     return {**CUSTOM[task][1], "epochs": 1, "batch_size": 4, "ndf": 4, "budget": "50%", "evaluators": ""}
+
+
+class Scaling(nn.Module):
+    """Multiplies each channel of an image by a factor, with two convolutions that share the work over six channels."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 6, 1, bias=False), nn.Conv2d(6, 3, 1, bias=False)
+        with torch.no_grad():
+            self.first.weight.copy_(torch.eye(3).repeat(2, 1)[:, :, None, None])
+            self.second.weight.copy_(factor * torch.eye(3).repeat(1, 2)[:, :, None, None] / 2)
+
+    def forward(self, image):
+        return self.second(self.first(image))
