@@ -40,6 +40,7 @@ NOT_RUN = {
     "gcc compress --teacher RealESRGAN_x4plus.safetensors": "needs published weights and photographs",
     "python benchmarks/prune.py": "needs networks of others",
     "python -m benchmarks.zoo": "needs networks of others; tests/test_zoo.py runs three of them",
+    "gcc export runs/pix2pix/student --target litert-gpu": "LiteRT's converter has its own environment: tests/deploy/test_litert_gpu.py",
     "gcc export runs/pix2pix/student --format litert": "LiteRT's converter has an environment of its own: tests/deploy/test_litert.py",
     "npm pack": "tests/deploy/test_demo_site.py does this",
     "tar xf": "unpacks the same package",

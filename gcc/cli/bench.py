@@ -38,7 +38,7 @@ def parse_sizes(context: click.Context, parameter: click.Parameter, value: str |
     default="cpu",
     show_default=True,
     metavar="NAMES",
-    help="Any of cpu, cuda, onnxruntime, openvino, ncnn, litert, torchscript, pt2 and plugins, comma-separated.",
+    help="Any of cpu, cuda, onnxruntime, openvino, ncnn, ncnn-vulkan, litert, litert-gpu, torchscript, pt2 and plugins, comma-separated.",
 )
 @generator_option
 @click.option("--json", "out", metavar="FILE", type=PATH, help="Also write the timings to this file.")

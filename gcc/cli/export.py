@@ -17,10 +17,13 @@ from gcc.cli.values import parse_size
 @click.argument("student", type=PATH)
 @click.option(
     "--format",
+    "--target",
+    "format",
     default="onnx",
     show_default=True,
     metavar="NAME",
-    help="onnx, openvino, ncnn, litert, coreml, torchscript, pt2 (torch.export's), safetensors (the folded weights), or a plugin's.",
+    help="onnx, openvino, ncnn, litert, coreml, torchscript, pt2 (torch.export's), safetensors (the folded weights), or a plugin's; "
+    "litert-gpu or ncnn-vulkan for files of which a GPU runs every layer.",
 )
 @precision_option
 @click.option(

@@ -58,7 +58,8 @@ def export(
             Formats with several files write the others next to it.
         format: `onnx`, or the name of another runtime: `torchscript`, `pt2` (torch.export), `safetensors` (the folded weights by module
             name), `openvino`, `ncnn`, `litert`, `coreml`, or that of a plugin. `litert` and `coreml` accept one size of images, `ncnn`
-            one sample at a time; the others accept all inputs that the generator accepts.
+            one sample at a time; the others accept all inputs that the generator accepts. `litert-gpu` and `ncnn-vulkan` are files of
+            LiteRT and ncnn of which a GPU runs every layer. If this machine has no such GPU, their outputs are compared on the CPU.
         precision: precision of weights and features: `fp16` for ONNX, OpenVINO, ncnn and Core ML, `int8` for ONNX, OpenVINO and LiteRT.
         size: size of images, a width and a height or one number for both, for formats that accept one size, and for timings; None means the
             size that costs refer to.
@@ -75,13 +76,13 @@ def export(
             express the generator, the file computes something else, or lower precision loses more than `max_loss`.
     """
     runtime = _runtime(format, precision)
+    runtime.require()
     _require_measurable(runtime, format, precision, calibration, max_loss)
     artifact = single_generator(read(Path(student), factory=factory))
     default = Path(student) if is_address(student) else artifact.folder
     suffix = runtime.suffixes[0] if precision == "fp32" else f".{precision}{runtime.suffixes[0]}"
     path = default_output(default, suffix) if out is None else Path(out)
     files = _files(path, artifact, runtime)
-    runtime.require()
     network, accepted = artifact.network(), accepted_inputs(artifact.network(), artifact.example_input())
     if size is not None:
         width, height = (size, size) if isinstance(size, int) else size
@@ -97,11 +98,11 @@ def export(
         loss = written.loss
         if loss and max_loss is not None and loss.drop > max_loss:
             raise GccError(f"{precision} costs {loss.drop:.3f} dB, more than {max_loss:g} dB: allow a larger `max_loss`, or use float32")
-        timed = [module for module in (network, written.exported, written.exact) if module]
+        timed = [network, *(module for module in (written.exported, written.exact) if module and runtime.is_timed)]
         before, after, exact, *_ = (*measure_in_turns(timed, example), None, None)
         assert before is not None
     latencies = before, after, exact
-    guides = guide.write(path, {"precision": precision} | measured(runtime.title, inputs, written.comparison, latencies, loss))
+    guides = guide.write(path, {"precision": precision} | measured(runtime.title, inputs, precision, written.comparison, latencies, loss))
     return Exported(
         path, files, runtime.title, inputs, precision, written.comparison, *latencies, loss, written.in_float32, guide.facts(), guides
     )

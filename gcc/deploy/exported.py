@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +43,7 @@ class Exported:
         precision: precision of weights and features.
         comparison: comparison of the outputs with PyTorch's; None if the program does not run on this system.
         before: latency of the generator in PyTorch, as `gcc.load` returns it, for one example.
-        after: latency of the file in its runtime; None if the program does not run on this system.
+        after: latency of the file in its runtime; None if this machine lacks the program or its device.
         exact: for a file in lower precision, latency of the same file in float32; otherwise None.
         loss: loss of quality against PyTorch in float32, on images; None if there were no images, or the program does not run here.
         in_float32: names of the layers of an int8 file that stayed in float32.
@@ -76,7 +76,7 @@ class Exported:
             "written": f"{', '.join(map(str, self.files))}, {self.size / 1e6:.2f} MB",
             **{title: text.replace("`", "") for title, text in self.feeding.items()},
             "how to run it": ", ".join(map(str, self.guides)),
-            **measured(self.runtime, self.inputs, self.comparison, (self.before, self.after, self.exact), self.loss),
+            **measured(self.runtime, self.inputs, self.precision, self.comparison, (self.before, self.after, self.exact), self.loss),
             **({"in float32": ", ".join(self.in_float32) or "no layer"} if self.precision == "int8" else {}),
         }
 
@@ -85,29 +85,30 @@ def _bytes_of(path: Path) -> int:
     return sum(part.stat().st_size for part in path.rglob("*") if part.is_file()) if path.is_dir() else path.stat().st_size
 
 
-def _others(before: Latency, exact: Latency | None) -> Iterator[tuple[str, Latency]]:
-    """Yield what a file's latency is compared with, by name."""
-    yield "PyTorch", before
-    if exact:
-        yield "in fp32", exact
-
-
-def measured(runtime: str, inputs: Inputs, comparison: Comparison | None, latencies: Latencies, loss: Loss | None) -> dict[str, str]:
+def measured(
+    runtime: str, inputs: Inputs, precision: Precision, comparison: Comparison | None, latencies: Latencies, loss: Loss | None
+) -> dict[str, str]:
     """Return what was measured, by title."""
     before, after, exact = latencies
     shape = "x".join(map(str, (1, *inputs.shape)))
-    facts = {"PyTorch": f"{before.median_ms:.2f} ms (p90 {before.p90_ms:.2f}) on {shape}, {before.where}"}
-    if comparison is None or after is None:
-        return facts | {runtime: "not run: it does not run on this system, so outputs and times were not compared"}
+    in_torch = {"PyTorch": f"{_times(before)} on {shape}, {before.where}"}
+    if comparison is None:
+        return in_torch | {runtime: "not run: it does not run on this system, so outputs and times were not compared"}
     shapes = ", ".join("x".join(map(str, trial)) for trial in comparison.trials)
-    busy = spread_note((latency.median_ms, latency.p90_ms) for latency in (before, after, exact) if latency)
-    ratio = busy or ", ".join(f"{other.median_ms / after.median_ms:.2f}x as fast as {name}" for name, other in _others(before, exact))
-    facts = {
-        "largest error": f"{comparison.error:.2g} against PyTorch, with outputs up to {comparison.reach:.2g}; on noise of {shapes}",
-        **facts,
-        **({f"{runtime}, fp32": f"{exact.median_ms:.2f} ms (p90 {exact.p90_ms:.2f})"} if exact else {}),
-        runtime: f"{after.median_ms:.2f} ms (p90 {after.p90_ms:.2f}), {ratio}",
-    }
+    facts = {"largest error": f"{comparison.error:.2g} against PyTorch, with outputs up to {comparison.reach:.2g}; on noise of {shapes}"}
+    facts |= in_torch
+    if after is None:
+        facts[runtime] = "not timed on this system: outputs were compared on the CPU"
+    else:
+        others = {"PyTorch": before} | ({"in fp32": exact} if exact else {})
+        busy = spread_note((latency.median_ms, latency.p90_ms) for latency in (after, *others.values()))
+        ratio = busy or ", ".join(f"{other.median_ms / after.median_ms:.2f}x as fast as {name}" for name, other in others.items())
+        facts |= {f"{runtime}, fp32": _times(exact)} if exact else {}
+        facts[runtime] = f"{_times(after)}, {ratio}"
     if loss:
-        facts["quality"] = f"{loss}; images unlike these may lose more" if exact else str(loss)
+        facts["quality"] = str(loss) if precision == "fp32" else f"{loss}; images unlike these may lose more"
     return facts
+
+
+def _times(latency: Latency) -> str:
+    return f"{latency.median_ms:.2f} ms (p90 {latency.p90_ms:.2f})"

@@ -37,9 +37,10 @@ def require_runtime(runtime: str) -> None:
     device_of(runtime)
     if runtime not in TORCH:
         program = RUNTIMES.load(runtime)()
-        if not program.is_timed:
-            raise GccError(f"{runtime} does not run generators on this system: choose another runtime")
         program.require()
+        if not program.is_timed:
+            reason = "finds no GPU" if program.on_gpu else "does not run generators"
+            raise GccError(f"{runtime} {reason} on this system: choose another runtime")
 
 
 @contextmanager

@@ -21,7 +21,7 @@ PATTERN = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([KMGT%])\s*(params)?", 
 LATENCY_PATTERN = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*ms\s*@\s*([\w-]+)", re.ASCII)
 FORMS = (
     "`3.0G` or `900M` (MACs per sample), `25%` (of the full generator's MACs), `2.5Mparams`, `25%params`, or `8ms@cpu` "
-    "(or cuda, onnxruntime, openvino, ncnn, litert, torchscript, pt2)"
+    "(or cuda, onnxruntime, openvino, ncnn, ncnn-vulkan, litert, litert-gpu, torchscript, pt2)"
 )
 
 

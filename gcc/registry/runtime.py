@@ -70,7 +70,7 @@ class Inputs:
 
 
 class Runtime(abc.ABC):
-    """Writes generators to files of another program, and runs these on the CPU.
+    """Writes generators to files of another program, and runs these.
 
     The name of its entry point is what `gcc export`, `gcc bench` and latency budgets call it. It is created without arguments and holds no
     state.
@@ -97,8 +97,13 @@ class Runtime(abc.ABC):
     """The precisions that files may have."""
     holds_metadata: ClassVar[bool] = True
     """Whether the files hold the metadata."""
-    is_timed: ClassVar[bool] = True
-    """Whether generators are timed in the program, so that benchmarks and budgets may name it."""
+    on_gpu: ClassVar[bool] = False
+    """Whether the program computes on a GPU; inputs and outputs are on the CPU."""
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether generators are timed in the program on this machine, so that benchmarks and budgets may name it."""
+        return True
 
     @abc.abstractmethod
     def require(self) -> None:
@@ -141,6 +146,8 @@ class Runtime(abc.ABC):
     @abc.abstractmethod
     def read(self, path: Path, network: nn.Module) -> nn.Module | None:
         """Return a module that runs a file with as many threads as torch; None if the program does not run on this system.
+
+        Without the program's device, such as a GPU, it may run on the CPU, so that outputs can be compared; `is_timed` is then false.
 
         Args:
             path: the first file.

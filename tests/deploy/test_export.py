@@ -247,7 +247,7 @@ def test_the_data_of_the_run_measures_its_generators(saved, tmp_path, small_worl
         (
             {"format": "pt2", "precision": "fp16"},
             GccError,
-            r'`precision="fp16"` is not available for pt2: use a format that has it \(coreml, ncnn, onnx',
+            r'`precision="fp16"` is not available for pt2: use a format that has it \(coreml, ncnn, ncnn-vulkan, onnx',
         ),
         ({"format": "coreml", "precision": "fp16", "max_loss": 0.2}, GccError, "coreml files do not run on this system"),
         ({"format": "safetensors", "calibration": "photos"}, GccError, "safetensors files do not run on this system"),

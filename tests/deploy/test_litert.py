@@ -57,31 +57,6 @@ def test_several_samples_in_a_pass_are_refused():
         load_in_runtime(nn.Conv2d(3, 3, 3, padding=1), torch.zeros(2, 3, 8, 8), "litert")
 
 
-GPU_OPERATORS = {
-    "ABS", "ADD", "BATCH_MATMUL", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "DIV", "FULLY_CONNECTED", "LEAKY_RELU", "MAXIMUM",
-    "MEAN", "MIRROR_PAD", "MUL", "PAD", "REDUCE_MAX", "RELU", "RESHAPE", "RSQRT", "SLICE", "SOFTMAX", "SUB", "TANH", "TRANSPOSE",
-}  # fmt: skip
-"""Of the operators that LiteRT's GPU delegate takes (`CheckGpuDelegateCompatibility` in `tflite/tools/versioning/gpu_compatibility.cc` of
-google-ai-edge/LiteRT, commit 007226f), those that generators need."""
-GPU_DIMENSIONS = 4
-"""The most dimensions of a tensor on the GPU (`ExtractTensorShape` in `tflite/delegates/gpu/common/model_builder_helper.cc`)."""
-
-
-@pytest.mark.parametrize("arch", sorted(TINY))
-def test_the_gpu_delegate_takes_every_operator(saved, tmp_path, arch):  # noqa: F811
-    pytest.importorskip("litert_torch")
-    from ai_edge_litert.schema_py_generated import BuiltinOperator, Model
-
-    export(saved / arch, tmp_path / "out.tflite", format="litert")
-    model = Model.GetRootAs((tmp_path / "out.tflite").read_bytes())
-    assert model.SubgraphsLength() == 1
-    graph, names = model.Subgraphs(0), {code: name for name, code in vars(BuiltinOperator).items()}
-    codes = [model.OperatorCodes(number) for number in range(model.OperatorCodesLength())]
-    # Older files have the code in another field.
-    assert {names[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())] for code in codes} <= GPU_OPERATORS
-    assert max(graph.Tensors(number).ShapeLength() for number in range(graph.TensorsLength())) <= GPU_DIMENSIONS
-
-
 @pytest.mark.parametrize("arch", sorted(TINY))
 def test_int8(saved, tmp_path, arch):  # noqa: F811
     pytest.importorskip("litert_torch")

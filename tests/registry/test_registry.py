@@ -282,7 +282,7 @@ def test_built_in_plugins_load_and_are_listed():
         DISTILLERS: {"gcc", "omgd", "omgd_vgg19", "crd", "wavelets"},
         DATASETS: {"aligned", "cityscapes", "streets"},
         EVALUATORS: {"l1", "psnr"},
-        RUNTIMES: {"onnxruntime", "openvino", "ncnn", "litert", "coreml", "torchscript"},
+        RUNTIMES: {"onnxruntime", "openvino", "ncnn", "ncnn-vulkan", "litert", "litert-gpu", "coreml", "torchscript"},
     }
     assert set(REGISTRIES) == set(expected)
     for registry, names in expected.items():

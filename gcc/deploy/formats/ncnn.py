@@ -78,6 +78,7 @@ return run"""
             files=files,
             names=self.names,
             options=REDUCED,
+            on_gpu=self.on_gpu,
             noise=not size,
             length=channels,
             channels=channels,
@@ -112,6 +113,7 @@ return run"""
             import ncnn
         net = ncnn.Net()
         net.opt.num_threads = torch.get_num_threads()
+        net.opt.use_vulkan_compute = self.on_gpu
         for option in REDUCED:
             setattr(net.opt, option, False)
         with silenced():

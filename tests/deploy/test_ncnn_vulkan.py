@@ -1,0 +1,83 @@
+"""ncnn's files for GPUs compute what the saved generator computes, on a GPU where there is one."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from gcc import export, load
+from gcc.deploy.formats.ncnn_vulkan import NCNNVulkan, matmul_as_gemm
+from gcc.deploy.runtimes import load_in_runtime
+from gcc.errors import GccError
+from gcc.registry.runtime import Inputs
+from tests.deploy.test_export import saved, slow_unless_pix2pix  # noqa: F401 - a fixture
+from tests.helpers.families import TINY
+
+
+@pytest.mark.parametrize("arch", [pytest.param(arch, marks=slow_unless_pix2pix(arch)) for arch in sorted(TINY)])
+def test_every_family(saved, tmp_path, arch, has_gpu):  # noqa: F811
+    written = export(saved / arch, tmp_path / "out.ncnn.param", format="ncnn-vulkan")
+    assert written.comparison.error <= 1e-4 * written.comparison.reach and written.comparison.reach > 0.01
+    assert (written.after is not None) == has_gpu
+    assert "not timed on this system" in written.facts()["ncnn on a GPU"] or has_gpu
+
+
+def test_every_layer_of_attention_runs_on_the_gpu(saved, tmp_path):  # noqa: F811
+    import ncnn
+
+    plain = export(saved / "sagan", tmp_path / "plain.ncnn.param", format="ncnn")
+    written = export(saved / "sagan", tmp_path / "out.ncnn.param", format="ncnn-vulkan")
+    before, after = plain.path.read_text(), written.path.read_text()
+    assert before.count("\nMatMul ") == 2 and after.count("\nGemm ") == 2 and "MatMul" not in after
+    net = ncnn.Net()
+    net.opt.use_vulkan_compute = ncnn.get_gpu_count() > 0
+    assert not net.load_param(str(written.path)) and not net.load_model(str(written.files[1]))
+    assert all(layer.support_vulkan for layer in net.layers()) or not net.opt.use_vulkan_compute
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("MatMul                   bmm_14    2 1 15 12 16", "Gemm                     bmm_14    2 1 15 12 16"),
+        ("MatMul                   matmul_0  2 1 17 14 18 0=1", "Gemm                     matmul_0  2 1 17 14 18 3=1"),
+    ],
+)
+def test_products_keep_their_factors(line, expected):
+    graph = f"Split a 1 1 0 1\n{line}\nSplit b 1 1 0 1\n"
+    assert matmul_as_gemm(graph) == graph.replace(line, expected)
+
+
+def test_layers_that_gpus_lack_are_named(tmp_path):
+    class Folded(nn.Module):
+        def forward(self, images):
+            return nn.functional.fold(nn.functional.unfold(images, 2, stride=2), images.shape[2:], 2, stride=2)
+
+    with pytest.raises(GccError, match='ncnn has no Fold for GPUs: choose `format="ncnn"`, which runs on the CPU'):
+        NCNNVulkan().write(Folded(), Inputs((3, 8, 8), one_sample=True), tmp_path / "out.ncnn.param", {})
+
+
+def test_it_is_refused_for_times_without_a_gpu(monkeypatch):
+    monkeypatch.setattr(NCNNVulkan, "is_timed", False)
+    with pytest.raises(GccError, match="ncnn-vulkan finds no GPU on this system: choose another runtime"):
+        load_in_runtime(nn.Conv2d(3, 3, 3), torch.zeros(1, 3, 8, 8), "ncnn-vulkan")
+
+
+def test_readme_and_script_use_the_gpu(saved, tmp_path):  # noqa: F811
+    from PIL import Image
+
+    written = export(saved / "cyclegan", tmp_path / "out.ncnn.param", format="ncnn-vulkan")
+    readme, script = written.guides
+    assert "net.opt.use_vulkan_compute = true;" in readme.read_text() and "net.opt.use_vulkan_compute = True\n" in script.read_text()
+    Image.effect_noise((32, 32), 90).convert("RGB").save(tmp_path / "photo.png")
+    subprocess.run([sys.executable, str(script), "photo.png", "fake.png"], cwd=tmp_path, check=True, capture_output=True)
+    photo = (
+        torch.frombuffer(bytearray(Image.open(tmp_path / "photo.png").tobytes()), dtype=torch.uint8)
+        .reshape(1, 32, 32, 3)
+        .permute(0, 3, 1, 2)
+    )
+    with torch.inference_mode():
+        expected = ((load(saved / "cyclegan")(photo / 127.5 - 1) + 1) * 127.5).round()
+    fake = torch.frombuffer(bytearray(Image.open(tmp_path / "fake.png").tobytes()), dtype=torch.uint8).reshape(1, 32, 32, 3)
+    assert (fake.permute(0, 3, 1, 2) - expected).abs().max() <= 1
