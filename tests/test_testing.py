@@ -298,7 +298,7 @@ class Unscripted(TorchScript):
         (Enlarged, r"returns \(1, "),
         (Scattered, "has not written .index"),
         (Changing, "write has changed .*weight"),
-        (Silent, "read returns None, although is_timed"),
+        (Silent, "read returns None, although runs_here"),
         (Unquantized, "precisions has int8 only if the class is a QuantizingRuntime"),
         (Unscripted, "not the Python of a function"),
     ],

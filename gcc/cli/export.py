@@ -23,7 +23,7 @@ from gcc.cli.values import parse_size
     show_default=True,
     metavar="NAME",
     help="onnx, openvino, ncnn, litert, coreml, torchscript, pt2 (torch.export's), safetensors (the folded weights), or a plugin's; "
-    "litert-gpu or ncnn-vulkan for files of which a GPU runs every layer.",
+    "litert-gpu or ncnn-vulkan for files whose layers a GPU has.",
 )
 @precision_option
 @click.option(

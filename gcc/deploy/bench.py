@@ -14,12 +14,11 @@ from torch import Tensor, nn
 from gcc.artifacts.config import Factory
 from gcc.artifacts.model import environment, read, single_generator
 from gcc.deploy.inputs import accepted_inputs, random_input
-from gcc.deploy.latency import Latency, measure_in_turns
-from gcc.deploy.runtime_names import TORCH, require_runtime_name, runtime_names
+from gcc.deploy.latency import Latency, measure_in_turns, where_in
+from gcc.deploy.runtime_names import require_runtime_name, runtime_names
 from gcc.deploy.runtimes import device_of, inputs_in_runtime, load_in_runtime, require_runtime
 from gcc.errors import GccError
 from gcc.models.modules import evaluating
-from gcc.registry import RUNTIMES
 from gcc.utils.arguments import checked_arguments
 from gcc.utils.files import write_text
 from gcc.utils.json_text import json_text
@@ -47,6 +46,12 @@ class Timing:
     latency: Latency
     memory: int | None
     is_reference: bool = False
+
+    @property
+    def device(self) -> str:
+        """The runtime, and what it computed on."""
+        where = where_in(self.runtime, self.latency)
+        return where if self.runtime == "cpu" else f"{self.runtime} ({where})"
 
     @property
     def throughput(self) -> float:
@@ -125,7 +130,7 @@ def rows(timings: Sequence[Timing]) -> list[dict[str, Any]]:
         {
             "generator": timing.generator,
             "runtime": timing.runtime,
-            "device": _device(timing),
+            "device": timing.device,
             "input": list(timing.shape),
             "median_ms": timing.latency.median_ms,
             "p90_ms": timing.latency.p90_ms,
@@ -137,15 +142,6 @@ def rows(timings: Sequence[Timing]) -> list[dict[str, Any]]:
         }
         for timing in timings
     ]
-
-
-def _device(timing: Timing) -> str:
-    """Return the runtime, and what it computed on."""
-    if timing.runtime == "cpu":
-        return timing.latency.where
-    if timing.runtime not in TORCH and RUNTIMES.load(timing.runtime).on_gpu:
-        return timing.runtime
-    return f"{timing.runtime} ({timing.latency.where})"
 
 
 def save_rows(path: Path, timings: Sequence[Mapping[str, Any]]) -> None:

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from gcc.artifacts.config import Artifact, Factory
 from gcc.artifacts.hub import is_address
 from gcc.artifacts.model import default_output, read, single_generator
-from gcc.deploy.exported import Exported, measured
+from gcc.deploy.exported import Exported
 from gcc.deploy.file_writer import FileWriter
 from gcc.deploy.guide import Guide
 from gcc.deploy.inputs import accepted_inputs, random_input
@@ -59,7 +59,7 @@ def export(
         format: `onnx`, or the name of another runtime: `torchscript`, `pt2` (torch.export), `safetensors` (the folded weights by module
             name), `openvino`, `ncnn`, `litert`, `coreml`, or that of a plugin. `litert` and `coreml` accept one size of images, `ncnn`
             one sample at a time; the others accept all inputs that the generator accepts. `litert-gpu` and `ncnn-vulkan` are files of
-            LiteRT and ncnn of which a GPU runs every layer. If this machine has no such GPU, their outputs are compared on the CPU.
+            LiteRT and ncnn whose layers these have for GPUs. If this machine has no such GPU, their outputs are compared on the CPU.
         precision: precision of weights and features: `fp16` for ONNX, OpenVINO, ncnn and Core ML, `int8` for ONNX, OpenVINO and LiteRT.
         size: size of images, a width and a height or one number for both, for formats that accept one size, and for timings; None means the
             size that costs refer to.
@@ -98,14 +98,13 @@ def export(
         loss = written.loss
         if loss and max_loss is not None and loss.drop > max_loss:
             raise GccError(f"{precision} costs {loss.drop:.3f} dB, more than {max_loss:g} dB: allow a larger `max_loss`, or use float32")
-        timed = [network, *(module for module in (written.exported, written.exact) if module and runtime.is_timed)]
-        before, after, exact, *_ = (*measure_in_turns(timed, example), None, None)
-        assert before is not None
-    latencies = before, after, exact
-    guides = guide.write(path, {"precision": precision} | measured(runtime.title, inputs, precision, written.comparison, latencies, loss))
-    return Exported(
-        path, files, runtime.title, inputs, precision, written.comparison, *latencies, loss, written.in_float32, guide.facts(), guides
+        files_timed = [module for module in (written.exported, written.exact) if module and runtime.is_timed]
+        before, *latencies = measure_in_turns([network, *files_timed], example)
+    after, exact = (*latencies, None, None)[:2]
+    exported = Exported(
+        path, files, runtime.title, inputs, precision, written.comparison, before, after, exact, loss, written.in_float32, guide.facts()
     )
+    return replace(exported, guides=guide.write(path, {"precision": precision} | exported.measured()))
 
 
 def _require_measurable(
@@ -116,7 +115,7 @@ def _require_measurable(
         raise GccError(f"`max_loss={max_loss}`: expected a number of dB above 0")
     if max_loss is not None and precision == "fp32":
         raise GccError(f'`max_loss={max_loss}` limits what lower precision costs: give `precision="fp16"` or `precision="int8"`, too')
-    if (max_loss is not None or calibration is not None) and not runtime.is_timed and precision != "int8":
+    if (max_loss is not None or calibration is not None) and not runtime.runs_here and precision != "int8":
         raise GccError(f"{format} files do not run on this system, so their loss is unknown: leave `max_loss` and `calibration` out")
 
 
@@ -129,7 +128,7 @@ def _samples(
     report: Callable[[str], None],
 ) -> Samples | None:
     """Return inputs to measure on; in float32, which needs none, None if there are none."""
-    if precision != "int8" and not runtime.is_timed:
+    if precision != "int8" and not runtime.runs_here:
         return None
     if precision != "fp32" or calibration is not None:
         return samples_of(artifact, inputs, calibration)
@@ -147,8 +146,8 @@ def _runtime(format: str, precision: Precision) -> Runtime:
         raise GccError(f"format {format!r} is unknown{suggestion(format, format_names())}")
     runtime = RUNTIMES.load(name)()
     if precision not in runtime.precisions:
-        others = [other for other in format_names() if precision in RUNTIMES.load(FORMATS.get(other, other)).precisions]
-        raise GccError(f'`precision="{precision}"` is not available for {format}: use a format that has it ({", ".join(others)})')
+        others = ", ".join(other for other, program in _formats() if precision in program.precisions)
+        raise GccError(f'`precision="{precision}"` is not available for {format}: use a format that has it ({others})')
     return runtime
 
 
@@ -156,7 +155,8 @@ def _files(path: Path, artifact: Artifact, runtime: Runtime) -> list[Path]:
     """Return the files of an output path; refuse another suffix, files of the saved generator, and what no export can have written."""
     first, *_ = runtime.suffixes
     if not path.name.endswith(first):
-        form, suffix = next((known for known in _suffixes() if path.name.endswith(known[1])), ("", path.suffix))
+        suffixes = ((form, program.suffixes[0]) for form, program in _formats())
+        form, suffix = next((known for known in suffixes if path.name.endswith(known[1])), ("", path.suffix))
         other = f', or `format="{form}"`' if form else ""
         expected = path.with_name((path.name.removesuffix(suffix) or path.name) + first)
         raise OutputError(f"{path} does not have the suffix of the format: expected a file such as {expected}{other}")
@@ -171,8 +171,8 @@ def _files(path: Path, artifact: Artifact, runtime: Runtime) -> list[Path]:
     return files
 
 
-def _suffixes() -> Iterator[tuple[str, str]]:
-    """Yield the formats of working plugins and their suffixes."""
+def _formats() -> Iterator[tuple[str, type[Runtime]]]:
+    """Yield the formats of working plugins and their runtimes."""
     for name in format_names():
         with suppress(PluginError):
-            yield name, RUNTIMES.load(FORMATS.get(name, name)).suffixes[0]
+            yield name, RUNTIMES.load(FORMATS.get(name, name))

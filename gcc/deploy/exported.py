@@ -12,9 +12,6 @@ from gcc.deploy.quality import Loss
 from gcc.registry import Inputs
 from gcc.registry.runtime import Precision
 
-Latencies = tuple[Latency, Latency | None, Latency | None]
-"""Latencies in PyTorch, of the file in its runtime, and, if the file has lower precision, of the same file in float32."""
-
 
 @dataclass(frozen=True)
 class Comparison:
@@ -29,6 +26,11 @@ class Comparison:
     trials: tuple[tuple[int, ...], ...]
     error: float
     reach: float
+
+    def __str__(self) -> str:
+        """Describe the error."""
+        shapes = ", ".join("x".join(map(str, trial)) for trial in self.trials)
+        return f"{self.error:.2g} against PyTorch, with outputs up to {self.reach:.2g}; on noise of {shapes}"
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Exported:
         loss: loss of quality against PyTorch in float32, on images; None if there were no images, or the program does not run here.
         in_float32: names of the layers of an int8 file that stayed in float32.
         feeding: names, layout, range, colours, sizes and the resize of inputs and outputs, by title; also the file's metadata.
-        guides: the README and the script that were written next to the file.
+        guides: the README and the script that are written next to the file.
     """
 
     path: Path
@@ -63,7 +65,7 @@ class Exported:
     loss: Loss | None
     in_float32: Sequence[str]
     feeding: Mapping[str, str]
-    guides: Sequence[Path]
+    guides: Sequence[Path] = ()
 
     @property
     def size(self) -> int:
@@ -76,38 +78,32 @@ class Exported:
             "written": f"{', '.join(map(str, self.files))}, {self.size / 1e6:.2f} MB",
             **{title: text.replace("`", "") for title, text in self.feeding.items()},
             "how to run it": ", ".join(map(str, self.guides)),
-            **measured(self.runtime, self.inputs, self.precision, self.comparison, (self.before, self.after, self.exact), self.loss),
+            **self.measured(),
             **({"in float32": ", ".join(self.in_float32) or "no layer"} if self.precision == "int8" else {}),
         }
+
+    def measured(self) -> dict[str, str]:
+        """Return what was measured, by title."""
+        shape = "x".join(map(str, (1, *self.inputs.shape)))
+        in_torch = {"PyTorch": f"{_times(self.before)} on {shape}, {self.before.where}"}
+        if self.comparison is None:
+            return in_torch | {self.runtime: "not run: it does not run on this system, so outputs and times were not compared"}
+        facts = {"largest error": str(self.comparison)} | in_torch
+        if self.after is None:
+            facts[self.runtime] = "not timed on this system: outputs were compared on the CPU"
+        else:
+            others = {"PyTorch": self.before} | ({"in fp32": self.exact} if self.exact else {})
+            busy = spread_note((latency.median_ms, latency.p90_ms) for latency in (self.after, *others.values()))
+            ratio = busy or ", ".join(f"{other.median_ms / self.after.median_ms:.2f}x as fast as {name}" for name, other in others.items())
+            facts |= {f"{self.runtime}, fp32": _times(self.exact)} if self.exact else {}
+            facts[self.runtime] = f"{_times(self.after)}, {ratio}"
+        if self.loss:
+            facts["quality"] = str(self.loss) if self.precision == "fp32" else f"{self.loss}; images unlike these may lose more"
+        return facts
 
 
 def _bytes_of(path: Path) -> int:
     return sum(part.stat().st_size for part in path.rglob("*") if part.is_file()) if path.is_dir() else path.stat().st_size
-
-
-def measured(
-    runtime: str, inputs: Inputs, precision: Precision, comparison: Comparison | None, latencies: Latencies, loss: Loss | None
-) -> dict[str, str]:
-    """Return what was measured, by title."""
-    before, after, exact = latencies
-    shape = "x".join(map(str, (1, *inputs.shape)))
-    in_torch = {"PyTorch": f"{_times(before)} on {shape}, {before.where}"}
-    if comparison is None:
-        return in_torch | {runtime: "not run: it does not run on this system, so outputs and times were not compared"}
-    shapes = ", ".join("x".join(map(str, trial)) for trial in comparison.trials)
-    facts = {"largest error": f"{comparison.error:.2g} against PyTorch, with outputs up to {comparison.reach:.2g}; on noise of {shapes}"}
-    facts |= in_torch
-    if after is None:
-        facts[runtime] = "not timed on this system: outputs were compared on the CPU"
-    else:
-        others = {"PyTorch": before} | ({"in fp32": exact} if exact else {})
-        busy = spread_note((latency.median_ms, latency.p90_ms) for latency in (after, *others.values()))
-        ratio = busy or ", ".join(f"{other.median_ms / after.median_ms:.2f}x as fast as {name}" for name, other in others.items())
-        facts |= {f"{runtime}, fp32": _times(exact)} if exact else {}
-        facts[runtime] = f"{_times(after)}, {ratio}"
-    if loss:
-        facts["quality"] = str(loss) if precision == "fp32" else f"{loss}; images unlike these may lose more"
-    return facts
 
 
 def _times(latency: Latency) -> str:

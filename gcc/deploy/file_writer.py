@@ -133,6 +133,8 @@ def _compare(network: nn.Module, exported: nn.Module | None, inputs: Inputs) -> 
                 raise GccError(
                     f"for inputs {shape} the file returns {tuple(output.shape)}, and PyTorch {tuple(expected.shape)}: nothing was written"
                 )
-            require_finite(output)
+            require_finite(expected)
+            if not output.isfinite().all():
+                raise GccError(f"for inputs {shape} the file returns NaN or infinity, and PyTorch does not: nothing was written")
             error, reach = max(error, float((expected - output).abs().max())), max(reach, float(expected.abs().max()))
     return Comparison(shapes, error, reach)

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from gcc.deploy.inputs import random_input
+from gcc.deploy.runtime_names import TORCH
 from gcc.deploy.runtimes import device_of, load_in_runtime
 from gcc.models.modules import evaluating
+from gcc.registry import RUNTIMES
 
 MAX_SECONDS = 1.0
 """Time after which no further pass is timed."""
@@ -43,6 +45,12 @@ class Latency:
     def where(self) -> str:
         """The device; for the CPU with the number of threads."""
         return f"cpu, {self.threads} thread{'s' if self.threads > 1 else ''}" if self.device == "cpu" else self.device
+
+
+def where_in(runtime: str, latency: Latency) -> str:
+    """Return what a runtime computed on, such as `cpu, 1 thread` or the name of a GPU."""
+    gpu = None if runtime in TORCH else RUNTIMES.load(runtime)().gpu
+    return gpu or latency.where
 
 
 def measure_optimized(network: nn.Module, example: Tensor, runtime: str) -> Latency:

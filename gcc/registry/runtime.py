@@ -97,13 +97,20 @@ class Runtime(abc.ABC):
     """The precisions that files may have."""
     holds_metadata: ClassVar[bool] = True
     """Whether the files hold the metadata."""
+    runs_here: ClassVar[bool] = True
+    """Whether the program runs on this system, so that outputs can be compared."""
     on_gpu: ClassVar[bool] = False
-    """Whether the program computes on a GPU; inputs and outputs are on the CPU."""
+    """Whether the program computes on a GPU; inputs and outputs are on the CPU. Without a GPU, `read` returns a module on the CPU."""
+
+    @property
+    def gpu(self) -> str | None:
+        """Return the name of the GPU that the program computes on; None if there is none."""
+        return None
 
     @property
     def is_timed(self) -> bool:
         """Whether generators are timed in the program on this machine, so that benchmarks and budgets may name it."""
-        return True
+        return self.runs_here and (not self.on_gpu or self.gpu is not None)
 
     @abc.abstractmethod
     def require(self) -> None:
@@ -146,8 +153,6 @@ class Runtime(abc.ABC):
     @abc.abstractmethod
     def read(self, path: Path, network: nn.Module) -> nn.Module | None:
         """Return a module that runs a file with as many threads as torch; None if the program does not run on this system.
-
-        Without the program's device, such as a GPU, it may run on the CPU, so that outputs can be compared; `is_timed` is then false.
 
         Args:
             path: the first file.

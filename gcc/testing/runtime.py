@@ -47,7 +47,7 @@ def check_runtime(name: str, folder: Path) -> None:
         changed_tensors = [key for key, tensor in folded.state_dict().items() if not torch.equal(tensor, before[key])]
         require(not changed_tensors, f"write has changed {', '.join(changed_tensors)} of the generator")
         exported = runtime.read(folder / f"{family.__name__}-fp32{runtime.suffixes[0]}", folded)
-        require(exported is not None or not runtime.is_timed, "read returns None, although is_timed says that the program runs here")
+        require(exported is not None or not runtime.runs_here, "read returns None, although runs_here says that the program runs here")
         if exported is not None:
             _check_outputs(f"the file of {family.__name__}", network, exported, inputs)
 

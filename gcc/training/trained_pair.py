@@ -12,7 +12,7 @@ from torch import nn
 
 from gcc.artifacts.config import CONFIG, ORIGIN, Artifact, Role
 from gcc.artifacts.run_folder import BEST, LAST
-from gcc.deploy.latency import Latency
+from gcc.deploy.latency import Latency, where_in
 from gcc.models.modules import Widths
 from gcc.pruning.budget import LatencyBudget
 from gcc.pruning.cost import Cost, generator_cost
@@ -77,7 +77,7 @@ class GeneratorReport(RenamedAttributes):
             budget, latency = self.latency_budget
             limits = {
                 "promised_ms": budget.milliseconds,
-                "promised_on": latency.where if budget.runtime == "cpu" else f"{budget.runtime}, {latency.where}",
+                "promised_on": latency.where if budget.runtime == "cpu" else f"{budget.runtime}, {where_in(budget.runtime, latency)}",
                 "ready_ms": latency.median_ms,
             }
         return limits | {

@@ -45,7 +45,7 @@ def test_the_gpu_computes(saved, has_gpu):  # noqa: F811
             next(bench(saved / "cyclegan", runtimes=["litert-gpu"]))
         return
     timings = rows(list(bench(saved / "cyclegan", runtimes=["litert", "litert-gpu"])))
-    assert [row["device"] for row in timings] == ["litert (cpu, 1 thread)", "litert-gpu"]
+    assert [row["device"] for row in timings] == ["litert (cpu, 1 thread)", "litert-gpu (GPU)"]
     torch.manual_seed(0)
     network, example = nn.Sequential(nn.Conv2d(3, 8, 3), nn.InstanceNorm2d(8), nn.LeakyReLU(0.2)).eval(), torch.randn(1, 3, 16, 16)
     ready = load_in_runtime(network, example, "litert-gpu")
@@ -60,6 +60,19 @@ def test_a_program_ends_quietly(saved, tmp_path):  # noqa: F811
     # LiteRT itself frees its accelerators when the process ends, and says so.
     lines = [line for line in ran.stderr.splitlines() if "DestroyAccelerator" not in line]
     assert ran.returncode == 0 and lines == [] and "LiteRT on a GPU" in ran.stdout
+
+
+def test_a_model_without_buffers_is_refused(tmp_path, monkeypatch):
+    from ai_edge_litert.compiled_model import CompiledModel
+
+    def failing(self, signature):
+        raise RuntimeError("out of memory")
+
+    LiteRTGPU().write(nn.Conv2d(3, 3, 3), Inputs((3, 8, 8), one_sample=True), tmp_path / "out.tflite", {})
+    monkeypatch.setattr(CompiledModel, "create_input_buffers", failing)
+    monkeypatch.setattr(LiteRTGPU, "gpu", "GPU")
+    with pytest.raises(GccError, match="LiteRT cannot run this generator on the GPU of this system"):
+        LiteRTGPU().read(tmp_path / "out.tflite", nn.Identity())
 
 
 class Sorted(nn.Module):

@@ -5,10 +5,13 @@ import sys
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from gcc import export, load
-from gcc.deploy.formats.ncnn_vulkan import NCNNVulkan, matmul_as_gemm
+from gcc.deploy.bench import bench
+from gcc.deploy.formats.ncnn import NCNN
+from gcc.deploy.formats.ncnn_vulkan import NCNNVulkan
 from gcc.deploy.runtimes import load_in_runtime
 from gcc.errors import GccError
 from gcc.registry.runtime import Inputs
@@ -37,16 +40,28 @@ def test_every_layer_of_attention_runs_on_the_gpu(saved, tmp_path):  # noqa: F81
     assert all(layer.support_vulkan for layer in net.layers()) or not net.opt.use_vulkan_compute
 
 
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        ("MatMul                   bmm_14    2 1 15 12 16", "Gemm                     bmm_14    2 1 15 12 16"),
-        ("MatMul                   matmul_0  2 1 17 14 18 0=1", "Gemm                     matmul_0  2 1 17 14 18 3=1"),
-    ],
-)
-def test_products_keep_their_factors(line, expected):
-    graph = f"Split a 1 1 0 1\n{line}\nSplit b 1 1 0 1\n"
-    assert matmul_as_gemm(graph) == graph.replace(line, expected)
+class Attention(nn.Module):
+    """Attention with several heads, whose queries and keys have n features."""
+
+    def __init__(self, heads):
+        super().__init__()
+        self.heads, self.layer = heads, nn.Conv2d(3, 12, 1)
+
+    def forward(self, images):
+        query, key, value = self.layer(images).flatten(2).reshape(1, 3 * self.heads, -1, images.shape[2] * images.shape[3]).chunk(3, 1)
+        attention = (query.transpose(2, 3) @ key).softmax(-1)
+        return (value @ attention.transpose(2, 3)).reshape(1, 4, *images.shape[2:])
+
+
+def test_stacks_of_matrices_are_named(tmp_path):
+    torch.manual_seed(0)
+    network, inputs = Attention(2).eval(), Inputs((3, 8, 8), one_sample=True)
+    with pytest.raises(GccError, match="ncnn has no MatMul for GPUs"):
+        NCNNVulkan().write(network, inputs, tmp_path / "out.ncnn.param", {})
+    NCNN().write(network, inputs, tmp_path / "out.ncnn.param", {})
+    example = torch.randn(1, 3, 8, 8)
+    with torch.inference_mode():
+        torch.testing.assert_close(NCNN().read(tmp_path / "out.ncnn.param", network)(example), network(example), rtol=1e-4, atol=1e-5)
 
 
 def test_layers_that_gpus_lack_are_named(tmp_path):
@@ -59,14 +74,27 @@ def test_layers_that_gpus_lack_are_named(tmp_path):
 
 
 def test_it_is_refused_for_times_without_a_gpu(monkeypatch):
-    monkeypatch.setattr(NCNNVulkan, "is_timed", False)
+    monkeypatch.setattr(NCNNVulkan, "gpu", None)
     with pytest.raises(GccError, match="ncnn-vulkan finds no GPU on this system: choose another runtime"):
         load_in_runtime(nn.Conv2d(3, 3, 3), torch.zeros(1, 3, 8, 8), "ncnn-vulkan")
 
 
-def test_readme_and_script_use_the_gpu(saved, tmp_path):  # noqa: F811
-    from PIL import Image
+def test_without_a_gpu_images_are_compared_on_the_cpu(saved, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(NCNNVulkan, "gpu", None)
+    for number in range(4):
+        Image.effect_noise((32, 32), 90).convert("RGB").save(tmp_path / f"{number}.png")
+    options = {"format": "ncnn-vulkan", "calibration": tmp_path, "precision": "fp16", "max_loss": 0.2}
+    written = export(saved / "cyclegan", tmp_path / "out.ncnn.param", **options)
+    assert written.loss.psnr > 40 and written.after is None and "not timed on this system" in written.facts()["ncnn on a GPU"]
 
+
+def test_rows_name_the_gpu(saved, has_gpu):  # noqa: F811
+    if has_gpu:
+        (timing,) = bench(saved / "cyclegan", runtimes=["ncnn-vulkan"])
+        assert timing.device.startswith("ncnn-vulkan (SwiftShader")
+
+
+def test_readme_and_script_use_the_gpu(saved, tmp_path):  # noqa: F811
     written = export(saved / "cyclegan", tmp_path / "out.ncnn.param", format="ncnn-vulkan")
     readme, script = written.guides
     assert "net.opt.use_vulkan_compute = true;" in readme.read_text() and "net.opt.use_vulkan_compute = True\n" in script.read_text()

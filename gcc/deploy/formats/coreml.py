@@ -25,7 +25,7 @@ class CoreML(Runtime):
     folder = True
     names = "input", "output"
     precisions = ("fp32", "fp16")
-    is_timed = sys.platform == "darwin"
+    runs_here = sys.platform == "darwin"
 
     def require(self) -> None:
         with needed(*EXTRA), silenced():
@@ -49,7 +49,7 @@ class CoreML(Runtime):
             model.save(str(path))
 
     def read(self, path: Path, network: nn.Module) -> nn.Module | None:
-        if sys.platform != "darwin":
+        if not self.runs_here:
             return None
         with needed(*EXTRA), silenced():
             import coremltools

@@ -31,21 +31,35 @@ OPERATORS = {
     "SELECT_V2", "SIGN", "SIN", "SLICE", "SOFTMAX", "SPACE_TO_DEPTH", "SPLIT", "SPLIT_V", "SQRT", "SQUARE", "SQUARED_DIFFERENCE",
     "STRIDED_SLICE", "SUB", "SUM", "TANH", "TILE", "TRANSPOSE", "TRANSPOSE_CONV",
 }  # fmt: skip
-"""Operators on images that the delegate takes, by `CheckGpuDelegateCompatibility` in `tflite/tools/versioning/gpu_compatibility.cc` of
+"""Operators on images that the delegate has, by `CheckGpuDelegateCompatibility` in `tflite/tools/versioning/gpu_compatibility.cc` of
 google-ai-edge/LiteRT, commit 007226f. For some of them it also has conditions on shapes, which only the delegate checks."""
 DIMENSIONS = 4
 """The most dimensions of a tensor on the GPU (`ExtractTensorShape` in `tflite/delegates/gpu/common/model_builder_helper.cc`)."""
 
 
+EXAMPLE = """
+## On a GPU
+
+The script runs the file on the CPU. On a GPU, LiteRT's `CompiledModel` takes and returns the same arrays: with
+`CompiledModel.Options(Accelerator.GPU)` in [Kotlin](https://ai.google.dev/edge/litert/next/android_kotlin), or with
+`hardware_accel=HardwareAccelerator.GPU` in Python.
+"""
+"""A section of the README beside a file."""
+
+
 class LiteRTGPU(LiteRT):
-    """The same file as LiteRT's, if its GPU delegate takes every operator. It runs on a GPU if there is one, else on the CPU."""
+    """The same file as LiteRT's, if its GPU delegate has every operator. It runs on a GPU if there is one, else on the CPU."""
 
     title = "LiteRT on a GPU"
     on_gpu = True
 
     @property
-    def is_timed(self) -> bool:
-        return _has_gpu()
+    def gpu(self) -> str | None:
+        # The delegate names it in its log alone.
+        return "GPU" if _has_gpu() else None
+
+    def example(self, files: Sequence[str], inputs: Inputs, multiple: int | None, output_channels: int) -> str:
+        return EXAMPLE
 
     def write(self, network: nn.Module, inputs: Inputs, path: Path, metadata: Mapping[str, str], precision: Precision = "fp32") -> None:
         super().write(network, inputs, path, metadata, precision)
@@ -56,7 +70,7 @@ class LiteRTGPU(LiteRT):
         _require_gpu_operators(path)
 
     def read(self, path: Path, network: nn.Module) -> nn.Module:
-        return _on_gpu(path) if self.is_timed else super().read(path, network)
+        return super().read(path, network) if self.gpu is None else _on_gpu(path)
 
 
 @cache
@@ -77,11 +91,11 @@ def _on_gpu(path: Path) -> nn.Module:
     with needed("a LiteRT file", "ai-edge-litert", "litert"):
         from ai_edge_litert.compiled_model import CompiledModel, GpuOptions, HardwareAccelerator, Options
     options = Options(hardware_accelerators=HardwareAccelerator.GPU, gpu_options=GpuOptions(enforce_f32=True))
-    model, buffers = None, []
+    buffers: list[Any] = []
     with silenced(), suppress(RuntimeError):
         model = CompiledModel.from_file(str(path), options=options)
-        buffers = [*model.create_input_buffers(0), *model.create_output_buffers(0)]
-    if model is None:
+        buffers += [*model.create_input_buffers(0), *model.create_output_buffers(0)]
+    if not buffers:
         raise GccError('LiteRT cannot run this generator on the GPU of this system: choose `format="litert"`')
     ((signature, names),) = model.get_signature_list().items()
     takes, returns = (
@@ -112,7 +126,7 @@ def _close(model: Any, buffers: list[Any]) -> None:
 
 
 def _require_gpu_operators(path: Path) -> None:
-    """Check that the delegate takes all operators of a file, and the dimensions of their tensors."""
+    """Check that the delegate has all operators of a file, and takes the dimensions of their tensors."""
     with needed("a LiteRT file", "ai-edge-litert", "litert"):
         from ai_edge_litert.schema_py_generated import BuiltinOperator, Model
     model = Model.GetRootAs(path.read_bytes())

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
@@ -108,7 +109,12 @@ return run"""
             for part, suffix in zip(parts, self.suffixes, strict=True):
                 _beside(path, suffix).write_bytes(part.read_bytes())
 
-    def read(self, path: Path, network: nn.Module) -> nn.Module:
+    def net(self, path: Path) -> Any:
+        """Return ncnn's network of the files, which computes in float32.
+
+        Raises:
+            GccError: ncnn is not installed, or lacks a layer.
+        """
         with needed(*EXTRA):
             import ncnn
         net = ncnn.Net()
@@ -120,6 +126,11 @@ return run"""
             failed = net.load_param(str(path)) or net.load_model(str(_beside(path, self.suffixes[1])))
         if failed:
             raise GccError(f"ncnn cannot run this generator{_missing_layers(path)}: choose another format")
+        return net
+
+    def read(self, path: Path, network: nn.Module) -> nn.Module:
+        net = self.net(path)
+        import ncnn
 
         def run(inputs: Tensor) -> Tensor:
             with net.create_extractor() as extractor:

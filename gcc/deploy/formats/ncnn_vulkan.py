@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 from torch import nn
 
 from gcc.deploy.formats.ncnn import EXTRA, NCNN
@@ -14,8 +15,8 @@ from gcc.registry.runtime import Inputs, Precision
 from gcc.utils.optional import needed
 from gcc.utils.silence import silenced
 
-MATMUL = re.compile(r"^MatMul( .*?)( 0=1)?$", re.MULTILINE)
-"""A layer that multiplies two matrices; the second one is transposed if the parameter 0 is 1."""
+MATMUL = re.compile(r"^MatMul +(?P<name>\S+) +2 1 (?P<first>\S+) (?P<second>\S+) (?P<product>\S+)(?P<transposed> 0=1)?$", re.MULTILINE)
+"""A product of matrices; the second one is transposed if the parameter 0 is 1."""
 
 
 class NCNNVulkan(NCNN):
@@ -26,20 +27,19 @@ class NCNNVulkan(NCNN):
     script = NCNN.script.replace("net = ncnn.Net()\n", "net = ncnn.Net()\nnet.opt.use_vulkan_compute = True\n")
 
     @property
-    def is_timed(self) -> bool:
+    def gpu(self) -> str | None:
         with needed(*EXTRA), silenced():
             import ncnn
 
-            return bool(ncnn.get_gpu_count())
+            return str(ncnn.get_gpu_info(0).device_name()) if ncnn.get_gpu_count() else None
 
     def write(self, network: nn.Module, inputs: Inputs, path: Path, metadata: Mapping[str, str], precision: Precision = "fp32") -> None:
         with needed(*EXTRA):
             import ncnn
         super().write(network, inputs, path, metadata, precision)
-        graph = matmul_as_gemm(path.read_text())
-        path.write_text(graph)
+        _replace_products(path, inputs)
         # The layer Input computes nothing.
-        kinds = sorted({line.split()[0] for line in graph.splitlines()[2:]} - {"Input"})
+        kinds = sorted({line.split()[0] for line in path.read_text().splitlines()[2:]} - {"Input"})
         with silenced():
             layers = {kind: ncnn.create_layer(kind) for kind in kinds}
         # `read` names the layers that ncnn lacks altogether.
@@ -48,11 +48,32 @@ class NCNNVulkan(NCNN):
             raise GccError(f'ncnn has no {", ".join(lacking)} for GPUs: choose `format="ncnn"`, which runs on the CPU')
 
 
-def matmul_as_gemm(graph: str) -> str:
-    """Replace products of two matrices, which ncnn has for CPUs alone, by a layer that computes the same.
+def _replace_products(path: Path, inputs: Inputs) -> None:
+    """Replace products of two matrices, which ncnn has for CPUs alone, by a layer that computes the same. Stacks of matrices stay.
 
     Args:
-        graph: the text of a `.param` file.
+        path: the first of the files.
+        inputs: what they accept.
     """
-    # Parameter 3 of Gemm says that the second matrix is transposed.
-    return MATMUL.sub(lambda layer: f"Gemm  {layer[1]}{' 3=1' if layer[2] else ''}", graph)
+    graph = path.read_text()
+    factors = sorted({layer[part] for layer in MATMUL.finditer(graph) for part in ("first", "second")})
+    if not factors:
+        return
+    import ncnn
+
+    net = NCNN().net(path)
+    matrices = set()
+    for blob in factors:
+        with net.create_extractor() as extractor:
+            extractor.input("in0", ncnn.Mat(np.zeros(inputs.shape, np.float32)).clone())
+            code, values = extractor.extract(blob)
+            if not code and values.dims == 2:
+                matrices.add(blob)
+
+    def replaced(layer: re.Match[str]) -> str:
+        if not {layer["first"], layer["second"]} <= matrices:
+            return layer[0]
+        # Parameter 3 of Gemm says that the second matrix is transposed.
+        return f"Gemm {layer['name']} 2 1 {layer['first']} {layer['second']} {layer['product']}{' 3=1' if layer['transposed'] else ''}"
+
+    path.write_text(MATMUL.sub(replaced, graph))
