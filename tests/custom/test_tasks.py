@@ -284,6 +284,21 @@ def test_a_discriminator_returns_one_tensor():
         ).check()
 
 
+@pytest.mark.parametrize("use", ["full", "none", "selective"])
+def test_a_discriminator_without_a_layer_for_a_gate_is_refused_for_selective_activation_alone(use):
+    dense = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(6 * 32 * 32, 1))
+    teacher = Teacher.of(Translator(), "paired", dense, size=32)
+    run = gcc.Compressor(teacher, data=CUSTOM["paired"][2], device="cpu", discriminator=use, **settings_of("paired"))
+    if use == "selective":
+        with pytest.raises(GccError, match=r'no layer for a gate: .* Teacher\.of.* `discriminator="full"`'):
+            run.check()
+    else:
+        run.run(progress=False)
+        settings = settings_of("paired")
+        del settings["budget"]
+        gcc.Trainer(teacher, data=CUSTOM["paired"][2], device="cpu", train_teacher=True, **settings).run(progress=False)
+
+
 def test_frozen_weights_are_trained(tmp_path):
     generator, critic = Translator().requires_grad_(False), Critic().requires_grad_(False)
     run = gcc.Compressor(
