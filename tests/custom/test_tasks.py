@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import TensorDataset
 
 import gcc
 from gcc import testing
@@ -16,6 +17,9 @@ from gcc.registry import TASKS, Pair
 from gcc.training.student import StudentPair
 from gcc.training.teacher import Teacher
 from tests.helpers.custom_toys import CUSTOM, Critic, Enlarger, Translator, settings_of
+
+DIGITS = TensorDataset(2 * torch.rand(12, 1, 28, 28, generator=torch.Generator().manual_seed(0)) - 1)
+"""Images as large as MNIST's."""
 
 
 def seeded(task):
@@ -297,6 +301,24 @@ def test_a_discriminator_without_a_layer_for_a_gate_is_refused_for_selective_act
         settings = settings_of("paired")
         del settings["budget"]
         gcc.Trainer(teacher, data=CUSTOM["paired"][2], device="cpu", train_teacher=True, **settings).run(progress=False)
+
+
+class Digits(torch.nn.Sequential):
+    """Maps noise (N, 6, 1, 1) to grey images of 28 pixels."""
+
+    def __init__(self):
+        super().__init__(
+            *(torch.nn.ConvTranspose2d(6, 8, 7), torch.nn.ReLU(), torch.nn.ConvTranspose2d(8, 6, 4, 2, 1), torch.nn.ReLU()),
+            *(torch.nn.ConvTranspose2d(6, 1, 4, 2, 1), torch.nn.Tanh()),
+        )
+
+
+def test_noise_of_other_sizes_needs_a_discriminator_of_ones_own():
+    settings = {"generator": Digits(), "task": "noise", "example": torch.zeros(1, 6, 1, 1), "data": DIGITS, "device": "cpu"}
+    settings |= {"epochs": 1, "batch_size": 4, "ndf": 4, "budget": "50%", "evaluators": ""}
+    with pytest.raises(GccError, match="^size = 28: the default discriminator .* 8 pixels up: give your own as `discriminator`"):
+        gcc.Compressor(**settings).check()
+    gcc.Compressor(**settings, discriminator=Critic(1)).check()
 
 
 def test_frozen_weights_are_trained(tmp_path):
