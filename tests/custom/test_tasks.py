@@ -1,5 +1,6 @@
 """Every task with a small generator that knows nothing of this library: the families' contract, and runs from start to saved student."""
 
+import multiprocessing
 import pickle
 
 import numpy as np
@@ -85,6 +86,15 @@ def test_losses_of_ones_own_are_tried_before_training(losses, message):
         gcc.Compressor(
             generator=Translator(), task="paired", losses=losses, data=CUSTOM["paired"][2], device="cpu", **settings_of("paired")
         ).check()
+
+
+def test_the_processes_that_read_samples_for_the_losses_end():
+    losses = lambda fake, batch: {"own": (fake - batch["B"]).abs().mean()}  # noqa: E731
+    data, settings = CUSTOM["paired"][2], settings_of("paired")
+    run = gcc.Compressor(generator=Translator(), task="paired", losses=losses, data=data, device="cpu", workers=1, **settings)
+    before = set(multiprocessing.active_children())
+    run.check()
+    assert set(multiprocessing.active_children()) <= before
 
 
 def test_a_discriminator_of_ones_own_plays_with_gates_and_its_weights(tmp_path):
