@@ -21,6 +21,7 @@ from gcc.training.build_pairs import (
     inherited_generators,
     require_heirs,
     require_new_weights,
+    require_student_discriminators,
     sparse_pair,
     student_generators,
     student_pair,
@@ -201,6 +202,7 @@ class Compressor(TrainingLoop):
         else:
             require_new_weights(self.context)
         super().check()
+        require_student_discriminators(self.context)
         widths = self.reachable_widths()
         if self.context.config.student is not None:
             student_generators(self.context, widths)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from gcc.custom.gan import CustomGAN
-from gcc.errors import GccError
-from gcc.models.discriminators import DCGANDiscriminator, UNetDiscriminator
+from gcc.errors import GccError, RecipeError
+from gcc.models.discriminators import LEAST_SIZE, DCGANDiscriminator, UNetDiscriminator
 from gcc.models.layers import PatchDiscriminator
 from gcc.models.tasks import (
     CHANNEL_RANGES,
@@ -229,7 +229,13 @@ class Noise(CustomGAN[CustomNoiseRecipe], FromNoise[CustomNoiseRecipe]):
         return None
 
     def default_discriminator(self, gate: Gate) -> nn.Module:
-        return DCGANDiscriminator(self.recipe.output_nc, self.recipe.size, self.recipe.ndf, gate)
+        try:
+            return DCGANDiscriminator(self.recipe.output_nc, self.recipe.size, self.recipe.ndf, gate)
+        except RecipeError as error:
+            raise RecipeError(
+                f"size = {self.recipe.size}: the default discriminator of the task noise takes images of a power of two from {LEAST_SIZE} "
+                "pixels up: give your own as `discriminator`, in Python"
+            ) from error
 
     def example_batch(self) -> Batch:
         return {"real": example_image(self.recipe, self.recipe.output_nc), "z": self.example_input()}

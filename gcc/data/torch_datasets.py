@@ -107,7 +107,8 @@ class TorchSplits:
             held_out, rest = indices[::EVERY], [index for index in indices if index % EVERY]
             note = f"the data has neither val nor test: every tenth item serves as {split} ({len(held_out)} of {len(indices)})"
             indices, note = (rest, "") if split == "train" else (held_out, note)
-        return TorchSource(dataset, self._example, self._recipe, indices, f"{origin} dataset {type(dataset).__name__}", note)
+        kind = TorchTrainingSource if split == "train" else TorchSource
+        return kind(dataset, self._example, self._recipe, indices, f"{origin} dataset {type(dataset).__name__}", note)
 
 
 class TorchSource(DatasetSource):
@@ -157,19 +158,13 @@ class TorchSource(DatasetSource):
 
     def check(self) -> list[tuple[int, str]]:
         bad: list[tuple[int, str]] = []
-        lowest = {key: 1.0 for key, example in self._example.items() if _is_image(example)}
         for index in range(len(self)):
             try:
-                sample = self.sample(index, None)
+                self.sample(index, None)
             except DataError as error:
                 bad.append((index, str(error)))
-            else:
-                lowest = {key: min(low, float(sample[key].min())) for key, low in lowest.items()}
         if len(bad) == len(self) > 1:
             raise DataError(f"none of the {len(self)} items of the {self._title} can be used; the first: {bad[0][1]}")
-        for key, low in lowest.items():
-            if low >= 0 and len(bad) < len(self):
-                raise DataError(f"{key} has no value below 0 in the {self._title}: expected images from -1 to 1; {NORMALISE}")
         return bad
 
     def drop(self, bad: Collection[int]) -> Self:
@@ -221,6 +216,18 @@ class TorchSource(DatasetSource):
         has_recipes_size = tuple(example.shape[:0:-1]) == image_size(self._recipe)
         can_have_size = has_recipes_size and (width == height or hasattr(self._recipe, "image_width"))
         return f"; give size={text_of_size(width, height)}, or resize the images" if can_have_size else "; resize the images"
+
+
+class TorchTrainingSource(TorchSource):
+    """The training samples. They show the range of all splits: others may be so small that none of their images has a dark pixel."""
+
+    def check(self) -> list[tuple[int, str]]:
+        bad = super().check()
+        usable = sorted(set(range(len(self))) - dict(bad).keys())
+        for key in filter(lambda key: _is_image(self._example[key]), self._example):
+            if usable and all((self.sample(index, None)[key] >= 0).all() for index in usable):
+                raise DataError(f"{key} has no value below 0 in the {self._title}: expected images from -1 to 1; {NORMALISE}")
+        return bad
 
 
 def _map_style(data: Any) -> Any:

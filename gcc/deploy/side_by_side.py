@@ -11,11 +11,11 @@ from gcc.artifacts.config import Artifact
 from gcc.artifacts.run_folder import RunData, data_of
 from gcc.data.aligned import Aligned, halves
 from gcc.data.bands import Picture
+from gcc.data.hold_out import SPLITS
 from gcc.data.images import images_below, read_image, read_size
 from gcc.errors import DataError, GccError
 from gcc.recipe import Range, data_range, image_size
 
-SPLITS = ("train", "val", "test")
 PAIRED = "paired"
 """The kind of samples that side-by-side images hold."""
 ALIGNED = "aligned"

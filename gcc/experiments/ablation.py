@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Unpack
 from torch import nn
 
 from gcc.artifacts.model import read
+from gcc.artifacts.run_folder import TEACHER
 from gcc.artifacts.tensors import load_network, save_network
 from gcc.compressor import Compressor
 from gcc.errors import ArtifactError, GccError
@@ -29,7 +30,6 @@ from gcc.utils.units import counted
 """The variant with the whole method."""
 START = "ablation-start.safetensors"
 """The file with the weights that all students start with, if they inherit them."""
-TEACHER = "teacher"
 TRAINED_TEACHER = "teacher (after training)"
 """The title of the row of a teacher that trains along; one that was given is another network."""
 

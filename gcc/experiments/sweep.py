@@ -20,6 +20,7 @@ from gcc.errors import BudgetError, GccError
 from gcc.experiments.runs import Member, RunGroup, given_twice
 from gcc.losses.distillers import reads_teacher_discriminators
 from gcc.models.modules import Widths
+from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.recipe import current_names, read_toml, saved_length, with_new_fields, without_replaced_length
 from gcc.report.sweep import markdown_tables, read_sweep, save_sweep_report, teacher_text
 from gcc.training.options import RunOptions
@@ -104,6 +105,7 @@ class Sweep(RunGroup[dict[str, dict[str, Measurements]]]):
         return self.freezes_teacher and not self.teacher.is_trained
 
     def check(self) -> None:
+        require_one_runtime(self._compared, self.teacher.family.generators)
         for budget, run in zip(self.budgets, self._planned, strict=True):
             try:
                 run.reachable_widths()
@@ -282,6 +284,25 @@ class _SweepRun(Compressor):
             chosen = search_channels(run.context, run.metric, searched)
             self._save_widths(budget, run, {name: one.widths for name, one in chosen.items()})
         return channels
+
+
+def require_one_runtime(budgets: Sequence[str], generators: Sequence[str]) -> None:
+    """Refuse latencies of one generator in different runtimes, since students and teacher are compared by their time in one.
+
+    Args:
+        budgets: those of all students that are compared.
+        generators: the generators' names.
+
+    Raises:
+        BudgetError: there are such latencies, or a budget is malformed.
+    """
+    for limits in zip(*(Budget.parse_each(budget, generators).values() for budget in budgets), strict=True):
+        runtimes = dict.fromkeys(limit.runtime for limit in limits if isinstance(limit, LatencyBudget))
+        if len(runtimes) > 1:
+            raise BudgetError(
+                f"budgets {', '.join(budgets)}: expected latencies in one runtime, not in {' and '.join(runtimes)}, whose times cannot be "
+                "compared; run one sweep for each runtime, each with its own `out`"
+            )
 
 
 def _epoch(measurements: Measurements) -> Measurements:

@@ -13,9 +13,10 @@ from gcc.errors import GccError, suggestion
 from gcc.models.calls import copy_of, located_errors, shapes_of, tensors_in, unwrapped
 from gcc.models.module_trace import state_key
 from gcc.models.modules import IMAGE_CONVOLUTIONS, NORMS, tensors_of
-from gcc.registry.types import Gate
+from gcc.registry.types import Gate, no_gate
 
 OVERRIDE = "name the modules whose outputs are gated: gates=['path.of.a.module', ...]"
+WITHOUT = 'do without selective activation: give your networks as Teacher.of(generator, task, discriminator), and `discriminator="full"`'
 
 
 def with_gates(
@@ -29,7 +30,7 @@ def with_gates(
     Args:
         discriminator: any network. It does not change.
         example: an input, (N, C, H, W); only its shape and type count.
-        gate: builds the gate for a number of channels.
+        gate: builds the gate for a number of channels. With `no_gate`, the copy is as it is, and no module is needed for a gate.
         paths: paths of the modules, each of which returns one tensor (N, C, H, W). None means the norm of each convolution that runs, or
             the convolution itself if no norm reads its output directly. Left out are convolutions that return logits: the last one, unless
             a linear layer follows, and those whose output the discriminator returns; convolutions with a single output channel; and those
@@ -41,14 +42,16 @@ def with_gates(
     """
     network, prefix = unwrapped(discriminator)
     trace = _trace(network, example, remedy)
+    copy = shapes_of(network) if torch.empty(0).is_meta else copy_of(network)
+    if gate is no_gate:
+        return copy
     chosen = trace.gated() if paths is None else list(dict.fromkeys(path.removeprefix(prefix) for path in paths))
     if not chosen:
         raise GccError(
             f"the discriminator ({type(network).__name__}) has no layer for a gate: expected a convolution (nn.Conv2d or "
-            f"nn.ConvTranspose2d) before the layer that returns the logits; {OVERRIDE}"
+            f"nn.ConvTranspose2d) before the layer that returns the logits; {OVERRIDE}, or {WITHOUT}"
         )
     channels = {path: trace.channels(path) for path in chosen}
-    copy = shapes_of(network) if torch.empty(0).is_meta else copy_of(network)
     for path, count in channels.items():
         _insert(copy, path, gate(count))
     return copy

@@ -15,7 +15,7 @@ from gcc.artifacts.run_folder import STUDENT, TEACHER, code_in, code_of, data_of
 from gcc.artifacts.run_info import RunInfo
 from gcc.pruning.budget import Budget, LatencyBudget
 from gcc.pruning.cost import Cost
-from gcc.recipe import MacCounter
+from gcc.recipe import MacCounter, text_of_size
 from gcc.registry import MetricKey
 from gcc.report.run_record import Grid, RunRecord
 from gcc.utils.units import with_prefix
@@ -124,7 +124,7 @@ def about(record: RunRecord) -> list[str]:
     recipe = record.recipe
     facts = [
         record.arch,
-        f"{recipe['size']} pixels" if "size" in recipe else "",
+        f"{text_of_size(recipe.get('image_width') or recipe['size'], recipe['size'])} pixels" if "size" in recipe else "",
         f"{recipe['epochs']} {'epoch' if recipe['epochs'] == 1 else 'epochs'}" if "epochs" in recipe else "",
         f"seed {recipe['seed']}" if "seed" in recipe else "",
         record.state,

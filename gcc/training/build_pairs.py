@@ -105,6 +105,15 @@ def require_new_weights(context: RunContext) -> None:
                 context.architecture.networks.require_drawn_discriminator()
 
 
+def require_student_discriminators(context: RunContext) -> None:
+    """Refuse discriminators that the student cannot train against.
+
+    Raises:
+        GccError: the user's own has no layer for the gates of selective activation, or a layer cannot be gated.
+    """
+    STUDENTS[context.recipe.discriminator].build_discriminators(context.architecture)
+
+
 def inherited_generators(context: RunContext, trained: Networks, kept: Mapping[str, Mapping[str, Sequence[int]]]) -> dict[str, nn.Module]:
     """Return generators with the weights of the channels that are kept of trained ones, by name.
 

@@ -29,6 +29,7 @@ def require_usable_losses(context: RunContext, generators: Networks) -> None:
         return
     (network,) = generators.values()
     batch = {key: tensor[:SAMPLES] for key, tensor in next(context.batches(Stream.TRAIN, 1)).items()}
+    context.loader.close(Stream.TRAIN)
     with evaluating(network):
         samples = architecture.generate({"G": network}, {key: tensor.cpu() for key, tensor in batch.items()})
     (fake,) = (sample.to(context.device) for sample in samples.values())

@@ -85,7 +85,9 @@ def replacing_all(paths: Sequence[Path]) -> Iterator[Path]:
 
 
 def _sync(folder: Path) -> None:
-    """Sync the names in a folder to disk."""
+    """Sync the names in a folder to disk, except on Windows, which opens no folders."""
+    if sys.platform == "win32":
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,10 +1,12 @@
 """Every task with a small generator that knows nothing of this library: the families' contract, and runs from start to saved student."""
 
+import multiprocessing
 import pickle
 
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import TensorDataset
 
 import gcc
 from gcc import testing
@@ -16,6 +18,9 @@ from gcc.registry import TASKS, Pair
 from gcc.training.student import StudentPair
 from gcc.training.teacher import Teacher
 from tests.helpers.custom_toys import CUSTOM, Critic, Enlarger, Translator, settings_of
+
+DIGITS = TensorDataset(2 * torch.rand(12, 1, 28, 28, generator=torch.Generator().manual_seed(0)) - 1)
+"""Images as large as MNIST's."""
 
 
 def seeded(task):
@@ -81,6 +86,15 @@ def test_losses_of_ones_own_are_tried_before_training(losses, message):
         gcc.Compressor(
             generator=Translator(), task="paired", losses=losses, data=CUSTOM["paired"][2], device="cpu", **settings_of("paired")
         ).check()
+
+
+def test_the_processes_that_read_samples_for_the_losses_end():
+    losses = lambda fake, batch: {"own": (fake - batch["B"]).abs().mean()}  # noqa: E731
+    data, settings = CUSTOM["paired"][2], settings_of("paired")
+    run = gcc.Compressor(generator=Translator(), task="paired", losses=losses, data=data, device="cpu", workers=1, **settings)
+    before = set(multiprocessing.active_children())
+    run.check()
+    assert set(multiprocessing.active_children()) <= before
 
 
 def test_a_discriminator_of_ones_own_plays_with_gates_and_its_weights(tmp_path):
@@ -282,6 +296,39 @@ def test_a_discriminator_returns_one_tensor():
             device="cpu",
             **settings_of("paired"),
         ).check()
+
+
+@pytest.mark.parametrize("use", ["full", "none", "selective"])
+def test_a_discriminator_without_a_layer_for_a_gate_is_refused_for_selective_activation_alone(use):
+    dense = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(6 * 32 * 32, 1))
+    teacher = Teacher.of(Translator(), "paired", dense, size=32)
+    run = gcc.Compressor(teacher, data=CUSTOM["paired"][2], device="cpu", discriminator=use, **settings_of("paired"))
+    if use == "selective":
+        with pytest.raises(GccError, match=r'no layer for a gate: .* Teacher\.of.* `discriminator="full"`'):
+            run.check()
+    else:
+        run.run(progress=False)
+        settings = settings_of("paired")
+        del settings["budget"]
+        gcc.Trainer(teacher, data=CUSTOM["paired"][2], device="cpu", train_teacher=True, **settings).run(progress=False)
+
+
+class Digits(torch.nn.Sequential):
+    """Maps noise (N, 6, 1, 1) to grey images of 28 pixels."""
+
+    def __init__(self):
+        super().__init__(
+            *(torch.nn.ConvTranspose2d(6, 8, 7), torch.nn.ReLU(), torch.nn.ConvTranspose2d(8, 6, 4, 2, 1), torch.nn.ReLU()),
+            *(torch.nn.ConvTranspose2d(6, 1, 4, 2, 1), torch.nn.Tanh()),
+        )
+
+
+def test_noise_of_other_sizes_needs_a_discriminator_of_ones_own():
+    settings = {"generator": Digits(), "task": "noise", "example": torch.zeros(1, 6, 1, 1), "data": DIGITS, "device": "cpu"}
+    settings |= {"epochs": 1, "batch_size": 4, "ndf": 4, "budget": "50%", "evaluators": ""}
+    with pytest.raises(GccError, match="^size = 28: the default discriminator .* 8 pixels up: give your own as `discriminator`"):
+        gcc.Compressor(**settings).check()
+    gcc.Compressor(**settings, discriminator=Critic(1)).check()
 
 
 def test_frozen_weights_are_trained(tmp_path):

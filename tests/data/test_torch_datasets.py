@@ -144,6 +144,16 @@ def test_images_from_0_to_1_are_refused():
         source.check()
 
 
+def test_bright_images_of_a_small_split_are_taken_if_the_training_images_have_dark_ones():
+    bright, dark = (image(1).abs(), image(2).abs()), (image(3), image(4))
+    for data in ({"train": Items([bright, dark]), "val": Items([bright]), "test": Items([bright])}, Items([bright, *[dark] * 9])):
+        splits = TorchDatasets(data).bind(ARCHITECTURE)
+        assert [splits.open(split).check() for split in ("train", "val", "test")] == [[], [], []]
+    splits = TorchDatasets({"train": Items([bright, None]), "test": Items([dark])}).bind(ARCHITECTURE)
+    with pytest.raises(DataError, match="A has no value below 0 in the train dataset Items"):
+        splits.open("train").check()
+
+
 def test_an_error_in_the_users_code_names_its_line():
     class Broken(Pairs):
         def __getitem__(self, index):

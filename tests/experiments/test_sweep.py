@@ -16,7 +16,8 @@ from gcc.artifacts.model import read
 from gcc.cli.tables import curve
 from gcc.errors import BudgetError, GccError, OutputError
 from gcc.experiments.ablation import Ablation
-from gcc.recipe import read_toml
+from gcc.experiments.sweep import require_one_runtime
+from gcc.recipe import changed, read_toml
 from gcc.registry import MetricKey
 from gcc.report.panels import Curve, framed
 from gcc.report.sweep import SweepRecord, curve_panels, markdown_tables, next_steps, read_sweep
@@ -291,6 +292,31 @@ def test_what_would_fail_is_refused_before_the_teacher_trains(tmp_path):
         with pytest.raises(GccError, match=f"leave {name} out"):
             sweep(tmp_path, **{name: str(tmp_path)})
     assert not any(tmp_path.iterdir())
+
+
+def test_latencies_in_different_runtimes_are_refused(tmp_path):
+    message = "^budgets 8ms@cpu, 8ms@onnxruntime: expected latencies in one runtime, not in cpu and onnxruntime, .* one sweep for each"
+    with pytest.raises(BudgetError, match=message):
+        sweep(tmp_path, ["8ms@cpu", "8ms@onnxruntime"]).plan()
+    with pytest.raises(BudgetError, match="not in cpu and ncnn"):
+        require_one_runtime(["8ms@cpu,25%", "10%", "25%,8ms@cpu", "8ms@ncnn,25%"], ["A2B", "B2A"])
+
+
+@pytest.mark.parametrize("budgets", [["8ms@cpu", "25%", "2Mparams", "9ms@cpu"], ["8ms@cpu,9ms@ncnn", "25%", "7ms@cpu,8ms@ncnn"]])
+def test_one_runtime_for_each_generator_is_taken_also_beside_other_budgets(budgets):
+    require_one_runtime(budgets, ["A2B", "B2A"] if "," in budgets[0] else ["G"])
+
+
+def test_a_student_of_an_earlier_call_with_another_runtime_is_refused(tmp_path, monkeypatch):
+    earlier = tmp_path / "8ms@onnxruntime"
+    monkeypatch.setattr("gcc.experiments.sweep.is_finished", lambda folder: folder == earlier)
+    monkeypatch.setattr("gcc.experiments.sweep.read", lambda folder: {"G": None})
+    own = sweep(tmp_path, ["8ms@cpu"])
+    (earlier / "student").mkdir(parents=True)
+    recipe = own.first.recipe.to_dict() | {"train_teacher": not own.freezes_teacher}
+    (earlier / "recipe.toml").write_text(changed(own.first.recipe, recipe).to_toml("pix2pix"))
+    with pytest.raises(BudgetError, match="^budgets 8ms@cpu, 8ms@onnxruntime: .* not in cpu and onnxruntime"):
+        own.plan()
 
 
 @pytest.mark.parametrize("kind", [Sweep, Ablation])

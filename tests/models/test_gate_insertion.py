@@ -104,11 +104,16 @@ def test_names_are_the_users_own_and_the_original_does_not_change():
     assert network.load_state_dict(before, strict=False).unexpected_keys == []
 
 
-def test_no_gate_gives_the_teacher_the_same_module_paths():
-    student, teacher = with_gates(users(), EXAMPLE, GATE), with_gates(users(), EXAMPLE, no_gate)
-    assert [path for path, _ in student.named_modules()] == [path for path, _ in teacher.named_modules()]
+def test_no_gate_gives_a_copy_of_any_network():
+    own = users()
+    teacher = with_gates(nn.DataParallel(own), EXAMPLE, no_gate)
+    assert teacher is not own and [path for path, _ in teacher.named_modules()] == [path for path, _ in own.named_modules()]
     images = torch.randn(2, 3, 16, 16)
     assert torch.equal(teacher(images), users()(images))
+    for network in WITHOUT_LAYERS:
+        assert with_gates(network, EXAMPLE, no_gate).state_dict().keys() == network.state_dict().keys()
+    with pytest.raises(GccError, match="expected a discriminator that runs on an input of shape"):
+        with_gates(own, torch.zeros(2, 4, 16, 16), no_gate)
 
 
 def test_copies_have_gates_of_their_own():
@@ -292,9 +297,14 @@ def test_a_sequence_would_run_its_gate_twice():
         with_gates(DCGANDiscriminator(3, 16, 2, no_gate), EXAMPLE, GATE, ["conv1"])
 
 
-@pytest.mark.parametrize("network", [nn.Sequential(nn.Flatten(), nn.Linear(768, 1)), nn.Conv2d(3, 1, 3), nn.Sequential(nn.Conv2d(3, 4, 3))])
+WITHOUT_LAYERS = [nn.Sequential(nn.Flatten(), nn.Linear(768, 1)), nn.Conv2d(3, 1, 3), nn.Sequential(nn.Conv2d(3, 4, 3))]
+"""Discriminators without a layer for a gate."""
+
+
+@pytest.mark.parametrize("network", WITHOUT_LAYERS)
 def test_no_layer_for_a_gate(network):
-    with pytest.raises(GccError, match=r"has no layer for a gate: expected a convolution .* gates=\['path.of.a.module'"):
+    message = r"has no layer for a gate: expected a convolution .* gates=\['path.of.a.module', ...\], or .* `discriminator=\"full\"`$"
+    with pytest.raises(GccError, match=message):
         with_gates(network, EXAMPLE, GATE)
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gcc.errors import BudgetError, GccError, OutputError, RunError
-from gcc.report.cells import duration, next_steps
+from gcc.report.cells import about, duration, next_steps
 from gcc.report.html import report, save_report
 from gcc.report.panels import Curve, Panel
 from gcc.report.plots import draw
@@ -90,6 +90,14 @@ def test_a_full_run_has_every_part(page):
     assert sum(name == "img" for name, _ in page.elements) == 5
     for text in ("pix2pix", "finished", "prune_width", "cpu (x86_64)", "40 images, 32x32 pixels", "own_loss", "down2", "teacher 19.25 dB"):
         assert text in page.words, text
+
+
+def test_rectangles_have_both_sides_in_the_heading(tmp_path):
+    run = begun_run(tmp_path / "run")
+    recipe = (run / "recipe.toml").read_text()
+    assert "32 pixels" in about(read_run(run))
+    (run / "recipe.toml").write_text(f"{recipe}image_width = 64\n")
+    assert "64x32 pixels" in about(read_run(run))
 
 
 def test_the_summary_compares_the_student_with_teacher_and_budget(page):

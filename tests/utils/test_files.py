@@ -12,7 +12,7 @@ import pytest
 
 from gcc.artifacts.run_folder import claim, require_free
 from gcc.errors import OutputError
-from gcc.utils.files import FolderLock, fresh_folder, replacing, write_text
+from gcc.utils.files import FolderLock, fresh_folder, replacing, replacing_all, write_text
 
 
 def test_new_files_have_the_permissions_that_the_user_grants(tmp_path):
@@ -40,6 +40,22 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
     write_text(path, "new")
     assert path.read_text() == "new"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_files_are_written_where_folders_cannot_be_opened_as_on_windows(tmp_path, monkeypatch):
+    opened = os.open
+
+    def refusing(path, *args, **options):
+        if Path(path).is_dir():
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *args, **options)
+
+    monkeypatch.setattr(os, "open", refusing)
+    monkeypatch.setattr(sys, "platform", "win32")
+    write_text(tmp_path / "file", "text")
+    with replacing_all([tmp_path / "folder"]) as fresh:
+        (fresh / "folder").mkdir()
+    assert (tmp_path / "file").read_text() == "text" and (tmp_path / "folder").is_dir()
 
 
 def test_names_that_are_no_text_are_written_as_numbers(tmp_path):
