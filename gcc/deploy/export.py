@@ -20,16 +20,13 @@ from gcc.deploy.optimize import fold
 from gcc.deploy.quality import EXACT_SAMPLES, Samples, samples_of
 from gcc.deploy.runtime_names import FORMATS, format_names
 from gcc.deploy.runtimes import program_errors
+from gcc.deploy.translate import ignore
 from gcc.errors import GccError, OutputError, PluginError, suggestion
 from gcc.models.modules import without_autocast
 from gcc.registry import RUNTIMES, Inputs, Runtime
 from gcc.registry.runtime import Precision
 from gcc.utils.arguments import checked_arguments
 from gcc.utils.files import replacing_all
-
-
-def _ignore(line: str) -> None:
-    """Do nothing with a line."""
 
 
 @checked_arguments
@@ -43,7 +40,7 @@ def export(
     size: int | tuple[int, int] | None = None,
     calibration: str | Path | None = None,
     max_loss: float | None = None,
-    report: Callable[[str], None] = _ignore,
+    report: Callable[[str], None] = ignore,
     factory: Factory | None = None,
 ) -> Exported:
     """Export a saved generator to a file for another runtime, in eval mode, with folded batch norms.

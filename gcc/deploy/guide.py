@@ -13,13 +13,11 @@ import numpy as np
 
 from gcc.artifacts.config import Artifact
 from gcc.deploy.inputs import output_shape
+from gcc.deploy.outputs import COLOURS
 from gcc.deploy.side_by_side import InputHalves
 from gcc.registry import Inputs, Runtime
 from gcc.utils.files import write_text
 from gcc.utils.templates import render
-
-MODES = {1: "grey", 3: "RGB", 4: "RGBA"}
-"""Images that the script reads and writes, by their number of channels."""
 
 
 @dataclass(frozen=True)
@@ -119,8 +117,8 @@ class Guide:
             normal = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
             runs = len(shape) == 1 and drawn is not None and np.array_equal(np.asarray(drawn), normal)
         else:
-            runs = len(shape) == 3 and shape[0] in MODES
-        return bool(self.runtime.package) and runs and self.artifact.output_channels in MODES
+            runs = len(shape) == 3 and shape[0] in COLOURS
+        return bool(self.runtime.package) and runs and self.artifact.output_channels in COLOURS
 
     def _example(self, path: Path) -> str:
         """Return the README's section on other languages."""
@@ -179,4 +177,4 @@ class Guide:
 
 
 def _colours(channels: int) -> str:
-    return MODES.get(channels, f"{channels} channels")
+    return COLOURS.get(channels, f"{channels} channels")
