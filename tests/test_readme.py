@@ -30,7 +30,7 @@ FOREIGN = {"docs/migration.md"}
 """Pages that also name options of other programs, and of earlier versions."""
 OTHER_PROGRAMS = {
     *("--no-deps", "--stride", "--threads", "--layers", "--eval", "--repos", "--no-export", "--jobs", "--table", "--limit"),
-    *("--names", "--tools", "--beside", "--budgets", "--variants"),
+    *("--names", "--tools", "--beside", "--budgets", "--variants", "--formats"),
 }
 """Options of pip, of the programs in benchmarks/, and one of pytorch-CycleGAN-and-pix2pix that a question is about."""
 OPTIONS = {(page, option) for page, text in PAGES.items() if page not in FOREIGN for option in re.findall(r"--[a-z][a-z-]+", text)}

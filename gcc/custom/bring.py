@@ -39,6 +39,7 @@ def family_for(
     losses: Losses | None = None,
     gates: Sequence[str] | None = None,
     zoo: ZooNetwork | None = None,
+    path: str = "",
     settings: Mapping[str, Any],
 ) -> tuple[type[CustomGAN[Any]], dict[str, Any]]:
     """Return the family of networks that a user brings, and the recipe fields that follow from them.
@@ -53,6 +54,7 @@ def family_for(
         losses: the task losses; None means the task's.
         gates: module paths of the discriminator whose outputs are gated; None finds them.
         zoo: how the generator is made, if it is one of spandrel's.
+        path: what made the generator, such as `my_package.models:Generator`. If it is empty, its class is named.
         settings: recipe fields that the user gives.
 
     Raises:
@@ -70,7 +72,7 @@ def family_for(
     output_shape = _output_shape(full, sample.cpu(), recipe)
     networks = CustomNetworks(
         lambda: full,
-        f"spandrel's {zoo.network}" if zoo else name_of(own),
+        f"spandrel's {zoo.network}" if zoo else path.replace(":", ".") or name_of(own),
         tuple(sample.shape),
         output_shape,
         colours,

@@ -99,7 +99,19 @@ def export(
         before, *latencies = measure_in_turns([network, *files_timed], example)
     after, exact = (*latencies, None, None)[:2]
     exported = Exported(
-        path, files, runtime.title, inputs, precision, written.comparison, before, after, exact, loss, written.in_float32, guide.facts()
+        path,
+        files,
+        runtime.title,
+        runtime.gpu,
+        inputs,
+        precision,
+        written.comparison,
+        before,
+        after,
+        exact,
+        loss,
+        written.in_float32,
+        guide.facts(),
     )
     return replace(exported, guides=guide.write(path, {"precision": precision} | exported.measured()))
 

@@ -41,6 +41,7 @@ class Exported:
         path: the file, or the first of several.
         files: all files.
         runtime: the program that runs it.
+        gpu: the GPU on which it was timed; None for programs on the CPU.
         inputs: the inputs that it accepts.
         precision: precision of weights and features.
         comparison: comparison of the outputs with PyTorch's; None if the program does not run on this system.
@@ -56,6 +57,7 @@ class Exported:
     path: Path
     files: Sequence[Path]
     runtime: str
+    gpu: str | None
     inputs: Inputs
     precision: Precision
     comparison: Comparison | None
@@ -96,7 +98,7 @@ class Exported:
             busy = spread_note((latency.median_ms, latency.p90_ms) for latency in (self.after, *others.values()))
             ratio = busy or ", ".join(f"{other.median_ms / self.after.median_ms:.2f}x as fast as {name}" for name, other in others.items())
             facts |= {f"{self.runtime}, fp32": _times(self.exact)} if self.exact else {}
-            facts[self.runtime] = f"{_times(self.after)}, {ratio}"
+            facts[self.runtime] = f"{_times(self.after)}{f' on {self.gpu}' if self.gpu else ''}, {ratio}"
         if self.loss:
             facts["quality"] = str(self.loss) if self.precision == "fp32" else f"{self.loss}; images unlike these may lose more"
         return facts

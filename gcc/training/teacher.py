@@ -148,7 +148,7 @@ class Teacher:
         """
         file = None if file is None else Path(file)
         generator = generator_at(path, file)
-        family, found = family_for(task, generator, example=example, value_range=value_range, settings=settings)
+        family, found = family_for(task, generator, example=example, value_range=value_range, path=path, settings=settings)
         networks = New(family) if file is None and draws_weights(path, generator) else Own(family, file)
         return cls(task, {**found, **networks.settings, **settings}, networks)
 

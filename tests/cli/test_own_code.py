@@ -85,6 +85,9 @@ def test_a_network_that_nobody_has_trained_is_no_teacher_as_given(folder):
     assert ran.exit_code == 0 and "teacher" in ran.output and "as given" not in ran.output, ran.output
     ran = run(*train, "--generator", "typed_nets:trained", "--out", "further")
     assert ran.exit_code == 0 and "teacher (as given)" in ran.output, ran.output
+    # A class may take arguments, so what made the network is what readers are told to give.
+    card = Path("further/teacher/README.md").read_text()
+    assert "from typed_nets import trained\n" in card and 'load("path/to/this/folder", factory=trained)' in card
 
 
 def test_a_network_that_nobody_has_trained_trains_along(folder):

@@ -20,6 +20,7 @@ from gcc.errors import GccError
 from gcc.registry.runtime import Inputs, Precision
 from gcc.utils.optional import needed
 from gcc.utils.silence import silenced
+from gcc.utils.templates import render
 
 OPERATORS = {
     "ABS", "ADD", "ADD_N", "ATAN2", "AVERAGE_POOL_2D", "BATCH_MATMUL", "CEIL", "CONCATENATION", "CONV_2D", "COS", "CUMSUM",
@@ -37,16 +38,6 @@ DIMENSIONS = 4
 """The most dimensions of a tensor on the GPU (`ExtractTensorShape` in `tflite/delegates/gpu/common/model_builder_helper.cc`)."""
 
 
-EXAMPLE = """
-## On a GPU
-
-The script runs the file on the CPU. On a GPU, LiteRT's `CompiledModel` takes and returns the same arrays: with
-`CompiledModel.Options(Accelerator.GPU)` in [Kotlin](https://ai.google.dev/edge/litert/next/android_kotlin), or with
-`hardware_accel=HardwareAccelerator.GPU` in Python.
-"""
-"""A section of the README beside a file."""
-
-
 class LiteRTGPU(LiteRT):
     """The same file as LiteRT's, if its GPU delegate has every operator. It runs on a GPU if there is one, else on the CPU."""
 
@@ -59,7 +50,7 @@ class LiteRTGPU(LiteRT):
         return "GPU" if _has_gpu() else None
 
     def example(self, files: Sequence[str], inputs: Inputs, multiple: int | None, output_channels: int) -> str:
-        return EXAMPLE
+        return render("gcc.deploy", "litert_gpu.md.j2")
 
     def write(self, network: nn.Module, inputs: Inputs, path: Path, metadata: Mapping[str, str], precision: Precision = "fp32") -> None:
         super().write(network, inputs, path, metadata, precision)

@@ -19,6 +19,10 @@ MATMUL = re.compile(r"^MatMul +(?P<name>\S+) +2 1 (?P<first>\S+) (?P<second>\S+)
 """A product of matrices; the second one is transposed if the parameter 0 is 1."""
 
 
+SOFTWARE = 3
+"""Vulkan's type of a GPU that is a program on the CPU, as ncnn counts types."""
+
+
 class NCNNVulkan(NCNN):
     """ncnn's files, if a GPU with Vulkan runs every layer. They run on the GPU if there is one, else on the CPU."""
 
@@ -31,7 +35,10 @@ class NCNNVulkan(NCNN):
         with needed(*EXTRA), silenced():
             import ncnn
 
-            return str(ncnn.get_gpu_info(0).device_name()) if ncnn.get_gpu_count() else None
+            if not ncnn.get_gpu_count():
+                return None
+            device = ncnn.get_gpu_info(0)
+        return f"{device.device_name()}{', in software' if device.type() == SOFTWARE else ''}"
 
     def write(self, network: nn.Module, inputs: Inputs, path: Path, metadata: Mapping[str, str], precision: Precision = "fp32") -> None:
         with needed(*EXTRA):
