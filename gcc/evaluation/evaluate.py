@@ -14,7 +14,7 @@ from torch import Tensor
 from gcc.artifacts.config import GENERATED, Artifact, Factory
 from gcc.artifacts.hub import is_address
 from gcc.artifacts.model import environment, read, resolve_location
-from gcc.artifacts.run_folder import RunData, data_of
+from gcc.artifacts.run_folder import RunData, data_of, why_unknown
 from gcc.data.folders import describe_unread
 from gcc.data.image_files import refuse_bad, unreadable
 from gcc.data.images import entries, image_files, images_among, images_below, read_image, to_tensor
@@ -233,10 +233,7 @@ def _data_of(artifact: Artifact, data: Path | None, dataset: str | None) -> RunD
         return replace(known, dataset=dataset or known.dataset)
     if generated := artifact.environment.get(GENERATED):
         return RunData(None, generated)
-    raise GccError(
-        f"{artifact.folder} is not in the folder of a run, so its data is unknown: give `data`, or "
-        f'`dataset="{artifact.architecture.demo_source}"` for generated data'
-    )
+    raise GccError(f"{artifact.folder} {why_unknown(artifact.folder)}: give `data`")
 
 
 def holds_images(subject: Path) -> bool:
@@ -320,7 +317,7 @@ def _require_one_type(images: Sequence[ImageInfo]) -> None:
 
 
 def _describe_sheets(real: Path, fake_sizes: Collection[tuple[int, int]], real_sizes: Collection[tuple[int, int]]) -> list[str]:
-    """Return a text about real images that seem to hold A and B: all are twice as wide as generated ones, and as high; else an empty list."""
+    """Return a text about real images that seem to hold A and B: twice as wide as generated ones, as high; else an empty list."""
     if not real_sizes or not {*real_sizes} <= {(2 * width, height) for width, height in fake_sizes}:
         return []
     sizes = ", ".join(f"{width}x{height}" for width, height in sorted(real_sizes)[:SIZES_NAMED])

@@ -261,10 +261,16 @@ def test_a_run_that_skipped_bad_images_is_evaluated_without_them(saved, few_pair
 
 
 def test_demo_data_evaluates_generators_of_demo_runs_only(few_pairs, tmp_path):
-    Trainer(Teacher.create("pix2pix"), few_pairs, **TINY["pix2pix"]).run().save(tmp_path)
-    with pytest.raises(GccError, match='its data is unknown: give `data`, or `dataset="streets"` for generated data'):
-        evaluate(tmp_path / "teacher", evaluators="l1")
-    assert evaluate(tmp_path / "teacher", dataset="streets", evaluators="l1").data == "demo data (streets, generated)"
+    run = tmp_path / "run"
+    Trainer(Teacher.create("pix2pix"), few_pairs, **TINY["pix2pix"]).run().save(run)
+    with pytest.raises(
+        GccError, match=r"teacher is of a run that was saved from Python, which does not record its data \(.*\): give `data`$"
+    ):
+        evaluate(run / "teacher", evaluators="l1")
+    shutil.copytree(run / "teacher", tmp_path / "copy")
+    with pytest.raises(GccError, match="copy is not in the folder of a run, so its data is unknown: give `data`$"):
+        evaluate(tmp_path / "copy", evaluators="l1")
+    assert evaluate(run / "teacher", dataset="streets", evaluators="l1").data == "demo data (streets, generated)"
 
 
 def test_the_data_is_named_above_the_table(saved, few_pairs, tmp_path):
