@@ -26,10 +26,8 @@ from gcc.training.trained_pair import TrainedPair
 from gcc.utils.files import explained, replacing, require_empty, write_text
 from gcc.utils.user_warnings import warn_user
 
-COMMAND_LINE_FILES = {COMMAND_FILE, INFO_FILE}
+COMMAND_LINE_FILES = {COMMAND_FILE, INFO_FILE, CHECKPOINTS, FINAL_STATE}
 """What only the folders of runs of the command line contain."""
-STATE_FILES = {CHECKPOINTS, FINAL_STATE}
-"""What `Checkpoints` may have written to the folder of a result before."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ def save_run(folder: Path, pairs: Sequence[PairToSave], record: Mapping[str, str
 
 
 def _require_replaceable(folder: Path) -> None:
-    """Refuse a folder with files that no earlier result has written; checkpoints and hidden files do not count.
+    """Refuse a folder with files that no earlier result has written; hidden files do not count.
 
     Raises:
         OutputError: the folder contains a run of the command line, or files but no earlier result.
@@ -86,7 +84,6 @@ def _require_replaceable(folder: Path) -> None:
         names = {path.name for path in folder.iterdir() if not path.name.startswith(".")} if folder.is_dir() else set()
     if marks := sorted(names & COMMAND_LINE_FILES):
         raise OutputError(f"{folder} contains a run of the command line ({', '.join(marks)}), which is not replaced: choose another folder")
-    names -= STATE_FILES
     if names and not {RECIPE_FILE, METRICS_FILE} <= names:
         raise OutputError(
             f"{folder} contains {abridged(sorted(names), NAMED)}, but no earlier result ({RECIPE_FILE} and {METRICS_FILE}): choose another "
