@@ -67,12 +67,12 @@ def test_the_teacher_as_given_is_timed_only_with_the_result(teacher, monkeypatch
 
 
 def test_a_student_that_is_trained_further_has_a_column_as_given(teacher, tmp_path):
-    Compressor(teacher, **SETTINGS | {"epochs": 1}).run().save(tmp_path / "run")
-    result = Compressor(Teacher.create("pix2pix"), student=tmp_path / "run" / "student", **SETTINGS).run()
+    Compressor(teacher, **SETTINGS | {"epochs": 1}).run().save(tmp_path)
+    result = Compressor(Teacher.create("pix2pix"), student=tmp_path / "student", **SETTINGS).run()
     measurements = result.measurements()["G"]
     assert list(measurements) == ["teacher", "student (as given)", "student"]
     given, trained = measurements["student (as given)"], measurements["student"]
-    expected = {key: metric.value for key, metric in evaluate(tmp_path / "run" / "student").metrics["G"].items()}
+    expected = {key: metric.value for key, metric in evaluate(tmp_path / "student").metrics["G"].items()}
     assert given["metrics"] == pytest.approx(expected) and given["metrics"] != trained["metrics"]
     assert given["latency_ms"] == trained["latency_ms"]
     assert comparison(measurements)["epoch"] == ["2 (last)", "as given", "2 (last)"]
