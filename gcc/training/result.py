@@ -114,11 +114,11 @@ class Result(RenamedAttributes):
         """Write `student/` and `teacher/` below `folder`, each with `model.safetensors`, `config.json` and `README.md`.
 
         They hold the result. A pair whose best epoch is not the last has its other epoch in `best/` or `last/`, such as `best/student/`.
-        `recipe.toml` and `metrics.jsonl` make it the folder of a run, which `gcc report` reads. An earlier saved result in the folder is
-        moved to `replaced/` in it, with a warning (`OutputWarning`).
+        `recipe.toml` and `metrics.jsonl` make it the folder of a run, which `gcc report` reads. An earlier run in the folder is moved to
+        `replaced/` in it, with a warning (`OutputWarning`).
 
         Raises:
-            OutputError: the folder cannot be written, or contains a run of the command line, or files but no earlier saved result.
+            OutputError: the folder cannot be written, or contains files of these names that are not a run's.
             RunError: another process trains there.
         """
         folder = Path(folder)

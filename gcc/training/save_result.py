@@ -11,23 +11,11 @@ from PIL.Image import Image
 
 from gcc.artifacts.card import CARD, GRID, index_card, model_card
 from gcc.artifacts.model import save, save_discriminators
-from gcc.artifacts.run_folder import (
-    CHECKPOINTS,
-    COMMAND_FILE,
-    FINAL_STATE,
-    INFO_FILE,
-    METRICS_FILE,
-    NAMED,
-    RECIPE_FILE,
-    set_run_aside,
-)
-from gcc.errors import OutputError, OutputWarning, abridged
+from gcc.artifacts.run_folder import set_run_aside
+from gcc.errors import OutputError, OutputWarning
 from gcc.training.trained_pair import TrainedPair
 from gcc.utils.files import explained, replacing, require_empty, write_text
 from gcc.utils.user_warnings import warn_user
-
-COMMAND_LINE_FILES = {COMMAND_FILE, INFO_FILE, CHECKPOINTS, FINAL_STATE}
-"""What only the folders of runs of the command line contain."""
 
 
 @dataclass(frozen=True)
@@ -53,42 +41,26 @@ def save_run(folder: Path, pairs: Sequence[PairToSave], record: Mapping[str, str
     Args:
         folder: the folder of the run.
         pairs: the trained pairs, in folders of their own below it.
-        record: texts by file name, which make the folder that of a run. An earlier result in it is then moved to `replaced/`, with a
-            warning. Empty if the run itself has written its files.
+        record: texts by file name, which make the folder that of a run. An earlier run in it is then moved to `replaced/`, with a warning.
+            Empty if the run itself has written its files.
 
     Raises:
-        OutputError: the folder cannot be written, or contains a run of the command line, or files but no earlier result.
+        OutputError: the folder cannot be written, or contains files of these names that are not a run's.
         RunError: another process trains there.
     """
-    if record:
-        _require_replaceable(folder)
-        if aside := set_run_aside(folder):
-            warn_user(f"{folder} contained an earlier run, which is in {aside} now", OutputWarning)
+    if record and (aside := set_run_aside(folder)):
+        warn_user(f"{folder} contained an earlier run, which is in {aside} now", OutputWarning)
     for pair in pairs:
         require_empty(pair.folder)
+    for name in record:
+        if (folder / name).exists():
+            raise OutputError(f"{folder} contains {name}, but no run: choose another folder")
     with explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
     for name, text in record.items():
         write_text(folder / name, text)
     for pair in pairs:
         save_pair(pair)
-
-
-def _require_replaceable(folder: Path) -> None:
-    """Refuse a folder with files that no earlier result has written; hidden files do not count.
-
-    Raises:
-        OutputError: the folder contains a run of the command line, or files but no earlier result.
-    """
-    with explained(folder):
-        names = {path.name for path in folder.iterdir() if not path.name.startswith(".")} if folder.is_dir() else set()
-    if marks := sorted(names & COMMAND_LINE_FILES):
-        raise OutputError(f"{folder} contains a run of the command line ({', '.join(marks)}), which is not replaced: choose another folder")
-    if names and not {RECIPE_FILE, METRICS_FILE} <= names:
-        raise OutputError(
-            f"{folder} contains {abridged(sorted(names), NAMED)}, but no earlier result ({RECIPE_FILE} and {METRICS_FILE}): choose another "
-            "folder, which need not exist yet"
-        )
 
 
 def save_pair(saved: PairToSave) -> None:

@@ -130,40 +130,34 @@ def test_a_saved_result_is_the_folder_of_a_run(finished, tmp_path):
     assert not list((tmp_path / "mine").glob("student?*"))
 
 
-@pytest.mark.parametrize("name", ["photo.png", "checkpoints.pt", "report.html", "recipe.toml", "metrics.jsonl", "student/thesis.tex"])
-def test_a_result_is_not_saved_among_other_files(finished, tmp_path, name):
+def test_files_that_are_no_run_stay_where_a_result_is_saved(finished, tmp_path):
     _, result, _ = finished
-    (tmp_path / name).parent.mkdir(exist_ok=True)
-    (tmp_path / name).write_text("mine")
-    before = sorted(tmp_path.rglob("*"))
+    for name in ("checkpoints/mine.pt", "samples/mine.png", "report.html"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("mine")
+    result.save(tmp_path)
+    assert all((tmp_path / name).read_text() == "mine" for name in ("checkpoints/mine.pt", "samples/mine.png", "report.html"))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "metrics.jsonl").touch()
+    with pytest.raises(OutputError, match="contains metrics.jsonl, but no run"):
+        result.save(tmp_path / "other")
+    assert not (tmp_path / "other" / "student").exists()
+
+
+def test_a_result_that_cannot_be_saved_leaves_nothing(finished, tmp_path):
+    _, result, _ = finished
+    thesis = tmp_path / "student" / "thesis.tex"
+    thesis.parent.mkdir()
+    thesis.write_text("mine")
     for _ in range(2):
-        with pytest.raises(OutputError, match=f"contains {name.split('/')[0]}, but no earlier result .*: choose another folder"):
+        with pytest.raises(OutputError, match="student is not empty"):
             result.save(tmp_path)
-        assert (tmp_path / name).read_text() == "mine" and sorted(tmp_path.rglob("*")) == before
-
-
-@pytest.mark.parametrize("name", ["command.json", "checkpoint.safetensors", "checkpoints", "run.json"])
-def test_a_result_does_not_replace_a_run_of_the_command_line(finished, tmp_path, name):
-    _, result, _ = finished
-    result.save(tmp_path)
-    (tmp_path / name).touch()
-    before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(OutputError, match=f"contains a run of the command line \\({name}\\), which is not replaced: choose another folder"):
-        result.save(tmp_path)
-    assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_hidden_files_do_not_keep_a_result_from_a_folder(finished, tmp_path):
-    _, result, _ = finished
-    (tmp_path / ".gitkeep").touch()
-    result.save(tmp_path)
-    assert (tmp_path / "student").is_dir() and (tmp_path / ".gitkeep").is_file()
+        assert thesis.read_text() == "mine" and list(tmp_path.iterdir()) == [thesis.parent]
 
 
 def test_a_result_does_not_replace_a_run_that_trains(finished, tmp_path):
     _, result, _ = finished
-    for name in ("recipe.toml", "metrics.jsonl"):
-        (tmp_path / name).touch()
+    (tmp_path / "recipe.toml").touch()
     hold = """import pathlib, sys
 from gcc.utils.files import FolderLock
 lock = FolderLock(pathlib.Path(sys.argv[1]))
