@@ -279,13 +279,27 @@ def data_of(folder: Path) -> RunData | None:
         return None
 
 
+def why_unknown(folder: Path) -> str:
+    """Return why the data of the generator in `folder` is unknown: the rest of a sentence about it. `data_of` returns None for it."""
+    run = _run_of(folder.resolve())
+    if run is None or _command_folder(folder.resolve()):
+        return "is not in the folder of a run, so its data is unknown"
+    return f"is of a run that was saved from Python, which does not record its data ({run} has no {COMMAND_FILE})"
+
+
+def _run_of(folder: Path) -> Path | None:
+    """Return the folder of the run that saved a generator in `folder`, a resolved path; None if no run did."""
+    run = next((parent for parent in folder.parents[:RESULT_DEPTH] if is_run(parent)), None)
+    return run if run and _is_of_result(folder.relative_to(run).parts) else None
+
+
 def _command_folder(folder: Path) -> Path | None:
     """Return the folder of the run, or of its sweep or ablation, that saved a generator in `folder`; None if no run did.
 
     The folders between them have the names that a run gives them, so that a copy elsewhere below a run does not belong to it.
     """
-    run = next((parent for parent in folder.parents[:RESULT_DEPTH] if is_run(parent)), None)
-    if run is None or not _is_of_result(folder.relative_to(run).parts):
+    run = _run_of(folder)
+    if run is None:
         return None
     groups = [] if (run / COMMAND_FILE).is_file() else [group for group in run.parents[:GROUP_DEPTH] if not (group / RECIPE_FILE).exists()]
     return next((started_in for started_in in (run, *groups) if (started_in / COMMAND_FILE).is_file()), None)

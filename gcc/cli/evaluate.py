@@ -43,6 +43,10 @@ def command(subject: Path, data: Path | None, weights: tuple[str, ...], out: Pat
 
     default_path = evaluation_path(subject, options["split"], out)
     evaluation = evaluate(subject, data, weights=parse_weights(weights), **options)
+    for text in evaluation.changes:
+        notice(text)
+    for reason in evaluation.left_out:
+        notice(f"left out: {reason}")
     console = printer()
     split = f", {evaluation.split} split" if evaluation.split else ""
     # A long path would be broken to the width of a table.
@@ -51,10 +55,6 @@ def command(subject: Path, data: Path | None, weights: tuple[str, ...], out: Pat
         console.print(metrics_table(f"{evaluation.subject} {generator}", {str(key): asdict(metric) for key, metric in metrics.items()}))
         if any(math.isnan(metric.value) for metric in metrics.values()):
             notice(f"{generator}: metrics are NaN because the generated images (or the features being compared) contain NaN or Inf")
-    for text in evaluation.changes:
-        notice(text)
-    for reason in evaluation.left_out:
-        notice(f"left out: {reason}")
     path = out or free_path(default_path, evaluation)
     save_evaluation(path, evaluation)
     click.echo(f"metrics saved in {path}")

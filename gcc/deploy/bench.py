@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gcc.artifacts.config import Factory
+from gcc.artifacts.config import Artifact, Factory
 from gcc.artifacts.model import environment, read, single_generator
 from gcc.deploy.inputs import accepted_inputs, random_input
 from gcc.deploy.latency import Latency, measure_in_turns, where_in
@@ -77,7 +77,7 @@ def bench(
         batch_sizes: numbers of samples.
         sizes: sizes of images, each a width and a height or one number for both; empty means the size that costs refer to.
         runtimes: names of runtimes: `cpu`, `cuda`, and those that `gcc list` shows, such as `onnxruntime`.
-        factory: returns the full generator, such as its class, if the generator is your own; see `gcc.load`.
+        factory: returns the full generator, such as its class, for each generator that is your own; see `gcc.load`.
 
     Raises:
         GccError: a generator cannot be read or does not accept an input, the two generators take different inputs, or this machine lacks a
@@ -92,10 +92,8 @@ def bench(
     if any(number < 1 for number in (*batch_sizes, *chain(*pairs))):
         raise GccError(f"batch sizes {[*batch_sizes]}, sizes {[*sizes]}: expected numbers from 1 up")
     generators = []
-    for location in (against, student):
-        if location is None:
-            continue
-        artifact = single_generator(read(Path(location), factory=factory))
+    locations = [location for location in (against, student) if location is not None]
+    for location, artifact in zip(locations, _read_each(locations, factory), strict=True):
         network, example = artifact.network(), artifact.example_input()
         inputs = accepted_inputs(network, example)
         generators.append((str(location), network, [inputs.checked_shape(*pair) for pair in pairs] or [inputs.shape], inputs))
@@ -118,6 +116,21 @@ def bench(
                 latencies = measure_in_turns([network for _, network in ready], example)
                 for index, ((name, _), latency, used) in enumerate(zip(ready, latencies, memory, strict=True)):
                     yield Timing(name, runtime, tuple(example.shape), latency, used, is_reference=index < len(ready) - 1)
+
+
+def _read_each(locations: Sequence[str | Path], factory: Factory | None) -> list[Artifact]:
+    """Return the generator that is saved in each folder. The factory makes those that are the user's own.
+
+    Raises:
+        GccError: a generator cannot be read, or none needs the factory that is given.
+    """
+    artifacts = [single_generator(read(Path(location))) for location in locations]
+    if factory is None:
+        return artifacts
+    needs = [artifact.needs_factory for artifact in artifacts]
+    pairs = zip(locations, artifacts, needs, strict=True)
+    # If none needs the factory, `read` refuses it.
+    return [single_generator(read(Path(one), factory=factory)) if own or not any(needs) else artifact for one, artifact, own in pairs]
 
 
 def rows(timings: Sequence[Timing]) -> list[dict[str, Any]]:

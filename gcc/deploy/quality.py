@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gcc.artifacts.config import Artifact
-from gcc.artifacts.run_folder import RunData, data_of
+from gcc.artifacts.run_folder import RunData, data_of, why_unknown
 from gcc.data.images import images_below, resized, to_tensor
 from gcc.data.levels import LEVEL
 from gcc.data.loader import SampleZ, in_order
@@ -159,7 +159,7 @@ def _samples_of_folder(artifact: Artifact, inputs: Inputs, folder: Path, most: i
 def _samples_of_run(artifact: Artifact, inputs: Inputs, most: int) -> Samples:
     data = data_of(artifact.folder)
     if data is None:
-        raise GccError(f"{artifact.folder} is not in the folder of a run, so its data is unknown: give input images with `calibration`")
+        raise GccError(f"{artifact.folder} {why_unknown(artifact.folder)}: give input images with `calibration`")
     architecture = artifact.architecture
     keys = eval_samples_on_meta(architecture, architecture.example_batch())[artifact.generator]
     if inputs.step is not None or architecture.example_batch()[keys.source].shape[1:] == inputs.shape:

@@ -14,7 +14,7 @@ from torch import Tensor
 from gcc.artifacts.config import GENERATED, Artifact, Factory
 from gcc.artifacts.hub import is_address
 from gcc.artifacts.model import environment, read, resolve_location
-from gcc.artifacts.run_folder import RunData, data_of
+from gcc.artifacts.run_folder import RunData, data_of, why_unknown
 from gcc.data.folders import describe_unread
 from gcc.data.image_files import refuse_bad, unreadable
 from gcc.data.images import entries, image_files, images_among, images_below, read_image, to_tensor
@@ -35,6 +35,10 @@ FAKE, REAL = "fake", "real"
 """Keys of the images of a folder and of their counterparts in a batch."""
 LARGEST_BATCH = 64
 """The largest batch that a saved recipe may ask for; it would otherwise decide alone how much memory an evaluation takes."""
+
+
+SIZES_NAMED = 3
+"""The most sizes of images that a message names."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,8 @@ class Evaluation:
         environment: the device and the versions of packages.
         left_out: which images were left out, and why.
         range: the values of black and white in images of a folder with more than 8 bits, such as "0..4095"; empty for those of their type.
-        changes: what reading the images of a folder changes, such as the bits that it drops, and the range of more than 8 bits.
+        changes: what reading the images of a folder changes, such as the bits that it drops, and the range of more than 8 bits; and whether
+            the real ones seem to hold A and B side by side.
     """
 
     subject: str
@@ -228,10 +233,7 @@ def _data_of(artifact: Artifact, data: Path | None, dataset: str | None) -> RunD
         return replace(known, dataset=dataset or known.dataset)
     if generated := artifact.environment.get(GENERATED):
         return RunData(None, generated)
-    raise GccError(
-        f"{artifact.folder} is not in the folder of a run, so its data is unknown: give `data`, or "
-        f'`dataset="{artifact.architecture.demo_source}"` for generated data'
-    )
+    raise GccError(f"{artifact.folder} {why_unknown(artifact.folder)}: give `data`")
 
 
 def holds_images(subject: Path) -> bool:
@@ -287,13 +289,15 @@ def _evaluate_folder(
     counterparts = _counterparts(fake_files, real_files) if paired else {}
     evaluators = EvaluatorCollection(names, EvalContext(weights, device, no_training), paired=paired)
     weights.require_asked()
-    infos = inspect_images(((path, RGB) for path in (*fake_files, *real_files)), value_range)
+    fake_infos, real_infos = (inspect_images(((path, RGB) for path in files), value_range) for files in (fake_files, real_files))
+    infos = [*fake_infos, *real_infos]
     if value_range:
         _require_one_type(infos)
     metrics = _evaluate_files(evaluators, fake_files, real_files, counterparts, value_range)
     unread = [text for folder in (fake, real) for text in _describe_unread(folder, [*fake_files, *real_files])]
     left_out = [*bad.values(), *unread]
-    changes = [*describe_changes(infos), *describe_range(infos, value_range), *describe_misfits(infos, value_range)]
+    sheets = _describe_sheets(real, {info.size for info in fake_infos}, {info.size for info in real_infos})
+    changes = [*sheets, *describe_changes(infos), *describe_range(infos, value_range), *describe_misfits(infos, value_range)]
     stated = range_text(value_range) if value_range else ""
     return Evaluation(str(fake), str(real), "", {fake.name: metrics}, environment(device), left_out, stated, changes)
 
@@ -310,6 +314,15 @@ def _require_one_type(images: Sequence[ImageInfo]) -> None:
             f"the images have values of the types {', '.join(sorted(map(str, kinds)))}: expected integers or floating-point numbers alone, "
             "since one `range` is that of both folders; save them alike"
         )
+
+
+def _describe_sheets(real: Path, fake_sizes: Collection[tuple[int, int]], real_sizes: Collection[tuple[int, int]]) -> list[str]:
+    """Return a text about real images that seem to hold A and B: twice as wide as generated ones, as high; else an empty list."""
+    if not real_sizes or not {*real_sizes} <= {(2 * width, height) for width, height in fake_sizes}:
+        return []
+    sizes = ", ".join(f"{width}x{height}" for width, height in sorted(real_sizes)[:SIZES_NAMED])
+    found = f"{real} holds images of {sizes} pixels, twice as wide as the generated ones, and they are compared whole"
+    return [f"{found}: if they hold A and B side by side, give a folder of the target halves alone"]
 
 
 def _describe_unread(folder: Path, images: Collection[Path]) -> list[str]:

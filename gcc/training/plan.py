@@ -59,7 +59,8 @@ def compression_plan(
         warnings: those of any run.
     """
     recipe, teacher = context.recipe, context.teacher_cost()
-    facts = {"teacher": f"{_width(context, recipe.ngf)}{teacher}{_frozen(context)}"}
+    ranked = "" if widths or recipe.train_teacher else _ranked(context)
+    facts = {"teacher": f"{_width(context, recipe.ngf)}{teacher}{_frozen(context)}{ranked}"}
     if widths:
         costs = {name: generator_cost(context.architecture.for_network(name), chosen) for name, chosen in widths.items()}
         facts["widths"] = "; ".join(f"{name}: {cost}" for name, cost in costs.items())
@@ -152,6 +153,13 @@ def _frozen(context: RunContext) -> str:
     if context.recipe.train_teacher:
         return ""
     return "; stays as it is" + ("" if context.teacher.has_discriminators else ", and no loss reads its discriminator, which is not given")
+
+
+def _ranked(context: RunContext) -> str:
+    """Return what the first step trains while the teacher is not trained, of which the channels are ranked."""
+    is_copy = context.recipe.prune_width == context.recipe.ngf or context.architecture.has_one_width
+    trained = "a copy of it" if is_copy else f"another generator, of width {context.recipe.prune_width},"
+    return f"; the first step trains {trained} to rank channels"
 
 
 def _other_data(context: RunContext) -> str:

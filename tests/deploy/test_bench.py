@@ -8,12 +8,13 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from gcc import bench
+from gcc import Trainer, bench
 from gcc.cli import main
 from gcc.deploy.bench import Timing, rows
 from gcc.deploy.latency import Latency
 from gcc.errors import GccError
 from tests.deploy.test_generate import write
+from tests.helpers.custom_toys import CUSTOM, Translator, settings_of
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +92,18 @@ def test_the_command_prints_a_table_and_writes_json(saved, tmp_path):
     contents = json.loads((tmp_path / "bench.json").read_text())
     assert contents["environment"]["torch"] == torch.__version__ and [row["input"] for row in contents["timings"]] == [[1, 3, 32, 32]] * 2
     assert contents["timings"][0]["speed_up"] is None and contents["timings"][1]["speed_up"] > 0
+
+
+def test_ones_own_generator_is_compared_with_one_of_an_installed_family(saved, tmp_path):
+    settings = settings_of("paired")
+    Trainer(generator=Translator(), task="paired", data=CUSTOM["paired"][2], device="cpu", **settings).run().save(tmp_path)
+    for student, against in ((tmp_path / "teacher", saved / "cyclegan"), (saved / "cyclegan", tmp_path / "teacher")):
+        timings = list(bench(student, against, sizes=(32,), factory=Translator))
+        assert [timing.generator for timing in timings] == [str(against), str(student)]
+    with pytest.raises(GccError, match="give .* as `factory`"):
+        list(bench(tmp_path / "teacher", saved / "cyclegan", sizes=(32,)))
+    with pytest.raises(GccError, match="cyclegan is an installed architecture, which needs no `factory`: leave it out"):
+        list(bench(saved / "cyclegan", saved / "cyclegan", factory=Translator))
 
 
 def test_different_inputs_are_not_compared(saved, tmp_path):

@@ -114,6 +114,16 @@ def in_run_on_demo_data(arch, folder, **settings):
     return single_generator(read(folder / "student"))
 
 
+def test_a_run_that_was_saved_from_python_has_no_known_data(tmp_path):
+    write("pix2pix", tmp_path / "student")
+    artifact = single_generator(read(tmp_path / "student"))
+    with pytest.raises(GccError, match="student is not in the folder of a run, so its data is unknown: give input images with"):
+        samples_of(artifact, Inputs((3, 32, 32)), None)
+    (tmp_path / "recipe.toml").touch()
+    with pytest.raises(GccError, match="saved from Python, which does not record its data .*: give input images with `calibration`"):
+        samples_of(artifact, Inputs((3, 32, 32)), None)
+
+
 @pytest.mark.parametrize(
     ("arch", "shape", "truth"), [("cyclegan", (64, 64), None), ("pix2pix", (64, 64), (64, 64)), ("srgan", (20, 20), (80, 80))]
 )

@@ -206,6 +206,25 @@ def test_images_that_are_not_read_are_named(tmp_path):
     assert other.startswith(f"in {real}, other formats are not read (1 .gif)")
 
 
+def test_what_is_left_out_is_said_before_the_metrics(tmp_path):
+    fake, real = images(tmp_path / "fake", 3, 0), images(tmp_path / "real", 3, 1)
+    images(fake / "more", 2, 2)
+    output = CliRunner().invoke(command, [str(fake), "--data", str(real), "--evaluators", "l1"], catch_exceptions=False).output
+    assert 0 <= output.index("left out: 2 images in subfolders") < output.index("data:")
+
+
+def test_real_images_that_seem_to_be_pairs_are_named(tmp_path):
+    fake, real, pairs = images(tmp_path / "fake", 3, 0), images(tmp_path / "real", 3, 1), tmp_path / "pairs"
+    pairs.mkdir()
+    for number in range(3):
+        Image.new("RGB", (48, 24), (number, 0, 0)).save(pairs / f"{number}.png")
+    (text,) = evaluate(fake, pairs, evaluators="fd_effnetlite0").changes
+    assert text.startswith(f"{pairs} holds images of 48x24 pixels, twice as wide as the generated ones, and they are compared whole")
+    assert evaluate(fake, real, evaluators="fd_effnetlite0").changes == []
+    Image.new("RGB", (40, 24)).save(pairs / "other.png")
+    assert evaluate(fake, pairs, evaluators="fd_effnetlite0").changes == []
+
+
 def test_a_range_reads_all_bits_of_folders_and_is_said(tmp_path):
     deep = {name: np.random.default_rng(seed).integers(0, 4096, (9, 9, 3), dtype=np.uint16) for seed, name in enumerate(("fake", "real"))}
     for name, values in deep.items():
@@ -242,10 +261,16 @@ def test_a_run_that_skipped_bad_images_is_evaluated_without_them(saved, few_pair
 
 
 def test_demo_data_evaluates_generators_of_demo_runs_only(few_pairs, tmp_path):
-    Trainer(Teacher.create("pix2pix"), few_pairs, **TINY["pix2pix"]).run().save(tmp_path)
-    with pytest.raises(GccError, match='its data is unknown: give `data`, or `dataset="streets"` for generated data'):
-        evaluate(tmp_path / "teacher", evaluators="l1")
-    assert evaluate(tmp_path / "teacher", dataset="streets", evaluators="l1").data == "demo data (streets, generated)"
+    run = tmp_path / "run"
+    Trainer(Teacher.create("pix2pix"), few_pairs, **TINY["pix2pix"]).run().save(run)
+    with pytest.raises(
+        GccError, match=r"teacher is of a run that was saved from Python, which does not record its data \(.*\): give `data`$"
+    ):
+        evaluate(run / "teacher", evaluators="l1")
+    shutil.copytree(run / "teacher", tmp_path / "copy")
+    with pytest.raises(GccError, match="copy is not in the folder of a run, so its data is unknown: give `data`$"):
+        evaluate(tmp_path / "copy", evaluators="l1")
+    assert evaluate(run / "teacher", dataset="streets", evaluators="l1").data == "demo data (streets, generated)"
 
 
 def test_the_data_is_named_above_the_table(saved, few_pairs, tmp_path):
