@@ -191,8 +191,11 @@ def load_command(out: Path, command: str, options: Mapping[str, Any], given: Col
     except (FileNotFoundError, NotADirectoryError) as error:
         if group := _group_of(out):
             raise RunError(f"{out} is a run of `gcc {group[1]}`: resume it with {resume_command(group[1], group[0])}") from error
+        if folder := next((parent for parent in out.parents[:RESULT_DEPTH] if (parent / COMMAND_FILE).is_file()), None):
+            whole = resume_command(_saved_text(folder, "command") or command, folder)
+            raise RunError(f"{out} is a part of the run in {folder}: resume that with {whole}") from error
         raise RunError(
-            f"{out} contains no run that can be resumed: it has no {COMMAND_FILE}; expected the folder of an unfinished run"
+            f"{out} contains no run that can be resumed: it has no {COMMAND_FILE}; expected the folder of a run, such as runs/pix2pix"
         ) from error
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RunError(f"{path} is damaged: resume with `gcc {command} --resume auto --out {out}` and the options of the run") from error
