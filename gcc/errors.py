@@ -157,7 +157,7 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     synonym = SYNONYMS.get(name.lower().partition(":")[0])
     if synonym in known:
         return f" (did you mean {synonym!r}?)"
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.65)
     if close:
         return f" (did you mean {' or '.join(repr(match) for match in close)}?)"
     return f" (known: {', '.join(known)})" if known else " (there are none)"
