@@ -252,7 +252,7 @@ def package(folder, version=ORT, files=ORT_FILES):
     [
         (
             None,
-            "does not hold the npm package onnxruntime-web: get it with `npm pack .* as `ort_web`; without it, `gcc demo` looks in ./package",
+            "does not hold the npm package onnxruntime-web: get it with `npm pack .*; without it, `gcc demo` looks in ./package",
         ),
         ({"version": "1.2.0"}, f"holds onnxruntime-web 1.2.0: expected onnxruntime-web {ORT}"),
         ({"files": ORT_FILES[1:]}, "without ort.wasm.min.mjs"),
