@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from gcc.artifacts.hub import is_address
 from gcc.errors import OutputError, RunError, abridged
-from gcc.utils.files import FolderLock, explained, require_room, set_aside, write_text
+from gcc.utils.files import FolderLock, explained, require_no_file, require_room, set_aside, write_text
 
 RECIPE_FILE = "recipe.toml"
 """The file that marks a folder as a run's folder (`COMMAND_FILE` is written earlier and marks it too)."""
@@ -61,10 +61,9 @@ def require_free(out: Path, *, force: bool, inputs: Iterable[Path]) -> None:
         inputs: folders that the run reads, which must stay where they are.
 
     Raises:
-        OutputError: `out` is a file, is an input or contains one, contains other files than a run's, or contains a run and `force` is off.
+        OutputError: `out` is a file or in one, is an input or contains one, contains other files than a run's, or a run and `force` is off.
     """
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"{out} is a file: expected a folder, which need not exist yet")
+    require_no_file(out)
     with explained(out):
         existing = _existing_files(out)
     if existing and not is_run(out):
