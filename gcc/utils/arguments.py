@@ -100,6 +100,17 @@ def _fits(value: Any, kind: Any) -> bool:
     return isinstance(value, kind)
 
 
+def advice_without_arguments(factory: Callable[..., object], example: str) -> str:
+    """Return what to give in place of a function or class that needs arguments, with an example; empty if it needs none."""
+    try:
+        signature(factory).bind()
+    except TypeError:
+        return f"; {getattr(factory, '__name__', 'this one')} needs arguments: give a function without any that calls it, such as {example}"
+    except ValueError:  # Builtins may have no signature.
+        return ""
+    return ""
+
+
 def _advice(name: str, value: Any, kind: Any) -> str:
     """Return what to do about frequent mistakes.
 
