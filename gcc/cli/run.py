@@ -14,6 +14,7 @@ from rich.console import Console, RenderableType
 
 from gcc.artifacts.hub import is_address
 from gcc.artifacts.run_folder import (
+    FINAL_STATE,
     PATH_OPTIONS,
     RECIPE_FILE,
     STUDENT,
@@ -83,7 +84,8 @@ def _start_or_resume(session: Session, command: str, options: dict[str, Any], re
     """Run a session from its beginning or its newest checkpoint; `resume` is the value of --resume."""
     run, out = session.run, session.out
     if resume and is_finished(out) and not is_longer(run, out):
-        click.echo(f"the run in {out} is finished: there is nothing to resume")
+        further = "; to train it further, give more --epochs or --steps" if (out / FINAL_STATE).exists() else ""
+        click.echo(f"the run in {out} is finished: there is nothing to resume{further}")
         return
     if resume and not session.resume():
         if is_finished(out):

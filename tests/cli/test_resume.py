@@ -184,7 +184,7 @@ def test_a_closed_terminal_saves_the_run_and_a_resume_that_does_not_fit_changes_
         (("--resume", "run", "--set", "tau=0.3", "--epochs", "9"), "another recipe: epochs was 3 and is 9; "),
         ((*TINY, "--out", "run", "--resume", "auto", "--seed", "4"), "another recipe: seed was 0 and is 4; "),
         (("--resume", "run", "--out", "elsewhere"), "leave out --out"),
-        (("--resume", "nowhere"), "nowhere contains no run that can be resumed"),
+        (("--resume", "nowhere"), "--resume nowhere: there is no such file or folder"),
         (("--resume", "run", "--checkpoint-every", "often"), "checkpoints every 'often': expected minutes such as 10m"),
     ):
         code, _, err = finish(tmp_path, *arguments)
