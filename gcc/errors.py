@@ -157,23 +157,25 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     synonym = SYNONYMS.get(name.lower().partition(":")[0])
     if synonym in known:
         return f" (did you mean {synonym!r}?)"
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.65)
     if close:
         return f" (did you mean {' or '.join(repr(match) for match in close)}?)"
     return f" (known: {', '.join(known)})" if known else " (there are none)"
 
 
-def share_suggestion(value: object) -> str:
-    """Return `` (did you mean '25%'?)`` for a number above 0 and up to 100 where a share is expected as text; empty for other values.
+def budget_suggestion(value: object) -> str:
+    """Return `` (did you mean '25%'?)`` for a number where a budget is expected as text; empty for other values.
 
-    Numbers up to 1 are parts of 1.
+    Numbers up to 1 are parts of 1, those up to 100 are percentages, and those from a million on are MACs.
 
-    >>> share_suggestion(0.25), share_suggestion(25.0)
-    (" (did you mean '25%'?)", " (did you mean '25%'?)")
+    >>> budget_suggestion(0.25), budget_suggestion(25), budget_suggestion(1e9)
+    (" (did you mean '25%'?)", " (did you mean '25%'?)", " (did you mean '1000M'?)")
     """
-    if not isinstance(value, float) or not 0 < value <= 100:
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
-    return f" (did you mean '{100 * value if value <= 1 else value:g}%'?)"
+    if 0 < value <= 100:
+        return f" (did you mean '{100 * value if value <= 1 else value:g}%'?)"
+    return f" (did you mean '{value / 1e6:.0f}M'?)" if 1e6 <= value < 1e15 else ""
 
 
 def __getattr__(name: str) -> Any:

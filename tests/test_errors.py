@@ -27,6 +27,7 @@ def test_a_suggestion_names_what_is_close():
 def test_a_suggestion_lists_everything_when_nothing_is_close():
     assert errors.suggestion("zzz", ["slimming", "l1"]) == " (known: l1, slimming)"
     assert errors.suggestion("zzz", []) == " (there are none)"
+    assert errors.suggestion("tensorrt", ["onnx", "safetensors"]) == " (known: onnx, safetensors)"
 
 
 def test_a_suggestion_takes_any_iterable_once():

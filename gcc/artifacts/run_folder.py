@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from gcc.artifacts.hub import is_address
 from gcc.errors import OutputError, RunError, abridged
-from gcc.utils.files import FolderLock, explained, require_room, set_aside, write_text
+from gcc.utils.files import FolderLock, explained, require_no_file, require_room, set_aside, write_text
 
 RECIPE_FILE = "recipe.toml"
 """The file that marks a folder as a run's folder (`COMMAND_FILE` is written earlier and marks it too)."""
@@ -61,10 +61,9 @@ def require_free(out: Path, *, force: bool, inputs: Iterable[Path]) -> None:
         inputs: folders that the run reads, which must stay where they are.
 
     Raises:
-        OutputError: `out` is a file, is an input or contains one, contains other files than a run's, or contains a run and `force` is off.
+        OutputError: `out` is a file or in one, is an input or contains one, contains other files than a run's, or a run and `force` is off.
     """
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"{out} is a file: expected a folder, which need not exist yet")
+    require_no_file(out)
     with explained(out):
         existing = _existing_files(out)
     if existing and not is_run(out):
@@ -191,8 +190,11 @@ def load_command(out: Path, command: str, options: Mapping[str, Any], given: Col
     except (FileNotFoundError, NotADirectoryError) as error:
         if group := _group_of(out):
             raise RunError(f"{out} is a run of `gcc {group[1]}`: resume it with {resume_command(group[1], group[0])}") from error
+        if folder := next((parent for parent in out.parents[:RESULT_DEPTH] if (parent / COMMAND_FILE).is_file()), None):
+            whole = resume_command(_saved_text(folder, "command") or command, folder)
+            raise RunError(f"{out} is a part of the run in {folder}: resume that with {whole}") from error
         raise RunError(
-            f"{out} contains no run that can be resumed: it has no {COMMAND_FILE}; expected the folder of an unfinished run"
+            f"{out} contains no run that can be resumed: it has no {COMMAND_FILE}; expected the folder of a run, such as runs/pix2pix"
         ) from error
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RunError(f"{path} is damaged: resume with `gcc {command} --resume auto --out {out}` and the options of the run") from error

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import click
 
@@ -39,6 +41,8 @@ LONG = 12
 class Command(click.Command):
     """A command whose page shows many options in groups, and ends with an example.
 
+    An argument that it does not take is refused with the option that takes it, if there is one.
+
     Args:
         example: a command line.
         settings: those of `click.Command`.
@@ -47,6 +51,24 @@ class Command(click.Command):
     def __init__(self, *settings: object, example: str = "", **named: object) -> None:
         super().__init__(*settings, **named)  # type: ignore[arg-type]
         self.example = example
+
+    allow_extra_args = True
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the options and the arguments, and refuse further arguments."""
+        if (extra := super().parse_args(ctx, args)) and not ctx.resilient_parsing:
+            ctx.fail(f"Got unexpected extra argument{'s' if len(extra) > 1 else ''} ({' '.join(extra)}){self._advice(extra[0])}")
+        return extra
+
+    def _advice(self, argument: str) -> str:
+        """Return which options take an argument: those for an architecture or an existing path; empty if none does."""
+        from gcc.registry import ARCHITECTURES
+
+        flags = {parameter.opts[0] for parameter in self.params}
+        is_name = "--arch" in flags and argument in ARCHITECTURES.names()
+        meant = ["--arch"] if is_name else ["--data", "--teacher"] if Path(argument).exists() else []
+        known = [f"{flag} {shlex.quote(argument)}" for flag in meant if flag in flags]
+        return f": did you mean {' or '.join(known)}?" if known else ""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options in groups."""

@@ -13,7 +13,7 @@ import click
 from gcc.artifacts.hub import is_address
 from gcc.artifacts.run_folder import PATH_OPTIONS, RENAMED_OPTIONS
 from gcc.cli.errors import notice
-from gcc.cli.values import checked, parse_decibels, parse_factory, range_of, shape_of, size_of
+from gcc.cli.values import checked, only_budget, parse_decibels, parse_factory, range_of, shape_of, size_of
 from gcc.errors import GccError
 from gcc.training.config import RunConfig, choices_of
 
@@ -27,6 +27,8 @@ def flag(name: str) -> str:
 
 
 PATH = click.Path(path_type=Path)
+AUTO = "auto"
+"""The value of `--resume` that resumes the run in `--out`, or starts one."""
 RENAMED_FLAGS = {flag(old): flag(new) for old, new in RENAMED_OPTIONS.items()}
 """Flags by the names that they had in version 0.1."""
 
@@ -55,6 +57,8 @@ SEARCH_FIELDS: Mapping[str, Mapping[str, Any]] = {
         "help": "Width of the generator that is pruned  [default: follows from --budget if given]",
     },
     "budget": {
+        "multiple": True,
+        "callback": only_budget,
         "metavar": "B",
         "help": "3.0G or 900M MACs, 25% of the teacher's, 2.5Mparams, 8ms@cpu (or cuda, ncnn); comma-separated for several generators.",
     },
@@ -238,8 +242,8 @@ def require_inputs(options: Mapping[str, Any]) -> None:
     Raises:
         GccError: one does not exist.
     """
-    for name in PATH_OPTIONS:
-        if path := options.get(name):
+    for name in (*PATH_OPTIONS, "resume"):
+        if (path := options.get(name)) and path != AUTO:
             require_existing(path, f"{flag(name)} {path}")
 
 

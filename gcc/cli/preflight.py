@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -245,7 +245,10 @@ def disk(context: RunContext, out: Path | None) -> Finding:
     if out is not None:
         require_free(out, force=False, inputs=[])
     existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    if not os.access(existing, os.W_OK):
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError:
         return Finding("disk", "error", f"{existing} cannot be written: choose another --out, or change its permissions")
     needs, free = bytes_written(context) + DEFAULT_SCHEDULE.keep * bytes_of_checkpoint(context), shutil.disk_usage(existing).free
     text = f"the run will write about {needs / 1e6:.0f} MB to {folder}, {free / 1e6:.0f} MB are free"

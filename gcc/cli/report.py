@@ -8,7 +8,7 @@ import click
 
 from gcc.artifacts.run_folder import REPORT_FILE
 from gcc.cli.help_pages import Command
-from gcc.cli.options import PATH
+from gcc.cli.options import PATH, require_existing
 
 
 @click.command("report", cls=Command, example="gcc report runs/pix2pix runs/pix2pix-2 --out both.html")
@@ -19,6 +19,8 @@ def command(runs: tuple[Path, ...], out: Path | None) -> None:
 
     The report is a single HTML file that needs no network access.
     """
+    for path in runs:
+        require_existing(path, f"RUN {path}")
     from gcc.report.html import save_report
     from gcc.report.sweep import is_sweep, read_sweep, save_sweep_report
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ from rich.console import Console, RenderableType
 
 from gcc.artifacts.hub import is_address
 from gcc.artifacts.run_folder import (
+    FINAL_STATE,
     PATH_OPTIONS,
     RECIPE_FILE,
     STUDENT,
@@ -23,9 +23,11 @@ from gcc.artifacts.run_folder import (
     is_finished,
     load_command,
     require_free,
+    resume_command,
     save_command,
 )
 from gcc.cli.errors import notice
+from gcc.cli.options import AUTO
 from gcc.cli.settings import command_line, report_overridden_fields, run_arguments, set_by_user, teacher_and_settings
 from gcc.cli.tables import facts_table, printer, summary
 from gcc.compressor import Compressor
@@ -42,9 +44,6 @@ from gcc.training.teacher_trainer import Trainer
 from gcc.training.tensorboard import TensorBoard, require_tensorboard
 from gcc.utils.device import peak_memory
 from gcc.utils.files import fresh_folder
-
-AUTO = "auto"
-"""The value of `--resume` that resumes the run in `--out`, or starts one."""
 
 
 def run_command(kind: type[Compressor | Trainer], options: dict[str, Any]) -> None:
@@ -85,7 +84,8 @@ def _start_or_resume(session: Session, command: str, options: dict[str, Any], re
     """Run a session from its beginning or its newest checkpoint; `resume` is the value of --resume."""
     run, out = session.run, session.out
     if resume and is_finished(out) and not is_longer(run, out):
-        click.echo(f"the run in {out} is finished: there is nothing to resume")
+        further = "; to train it further, give more --epochs or --steps" if (out / FINAL_STATE).exists() else ""
+        click.echo(f"the run in {out} is finished: there is nothing to resume{further}")
         return
     if resume and not session.resume():
         if is_finished(out):
@@ -116,17 +116,12 @@ def _start_or_resume(session: Session, command: str, options: dict[str, Any], re
         console.print(facts_table({"moved aside": f"the previous run in {out} is now in {replaced}"}))
     save_command(out, command, options, command_line(options))
     log = TensorBoard(out / TENSORBOARD) if options["tensorboard"] else no_logger
-    result = session.train(Console(stderr=True), log, _hint(out, options["generator"]))
+    result = session.train(Console(stderr=True), log, f"continue with {resume_command(command, out)}")
     # Write the report first: the next print may end the program with a broken pipe.
     page = save_report([out])
     console.print(summary(run.arch, result.measurements(), result.paths(out), out))
     memory = {} if sys.platform == "win32" else {"peak memory": peak_memory(run.context.device)}
     console.print(facts_table({"report": str(page)} | memory))
-
-
-def _hint(out: Path, code: str | None) -> str:
-    """Return how to resume the run in a folder, whose generator is made by the user's own code if `code` names it."""
-    return f"continue with {shlex.join(['--resume', str(out), *(['--generator', code] if code else [])])}"
 
 
 def options_of_group(options: dict[str, Any]) -> dict[str, Any]:

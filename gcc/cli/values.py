@@ -46,6 +46,17 @@ def checked(parse: Callable[[str], Any]) -> Callable[[click.Context, click.Param
     return check
 
 
+def only_budget(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> str | None:
+    """Return the budget that a repeatable option states, as a callback. None if the option is not given.
+
+    Raises:
+        GccError: the option is given more than once.
+    """
+    if len(values) > 1:
+        raise GccError(f"{len(values)} budgets ({', '.join(values)}): expected one; `gcc sweep` takes several")
+    return values[0] if values else None
+
+
 def shape_of(value: str) -> tuple[int, ...]:
     """Return a shape of a text such as `1x3x64x64`.
 

@@ -12,6 +12,7 @@ from gcc.custom.networks import CustomNetworks
 from gcc.custom.zoo import ZooNetwork
 from gcc.errors import ArtifactError, GccError, first_line
 from gcc.models.value_range import ValueRange, require_range
+from gcc.utils.arguments import advice_without_arguments
 
 FIELDS = ("made_by", "input_shape", "output_shape", "size_multiple", "value_range", "channels", "zoo", "discriminator")
 LARGEST_SIZE, LARGEST_WIDTH = 1 << 20, 1 << 16
@@ -115,7 +116,10 @@ def _made(factory: Callable[[], nn.Module]) -> nn.Module:
     except GccError:
         raise
     except Exception as error:  # A user's code can raise anything.
-        raise ArtifactError(f"factory: {type(error).__name__}: {first_line(error)}; expected it to make the full generator") from error
+        advice = advice_without_arguments(factory, f"`lambda: {getattr(factory, '__name__', 'Generator')}(...)`")
+        raise ArtifactError(
+            f"factory: {type(error).__name__}: {first_line(error)}; expected it to make the full generator{advice}"
+        ) from error
     if not isinstance(network, nn.Module):
         raise ArtifactError(f"factory returned {type(network).__name__}: expected the full generator, an nn.Module")
     return network.cpu()

@@ -13,6 +13,7 @@ from torch import nn
 
 from gcc.artifacts.config import Factory
 from gcc.errors import GccError, first_line
+from gcc.utils.arguments import advice_without_arguments
 from gcc.utils.seeds import seeded
 from gcc.utils.weights import read_fitting
 
@@ -83,7 +84,8 @@ def _made(path: str, seed: int) -> nn.Module:
     except GccError:
         raise
     except Exception as error:  # A user's code can raise anything.
-        raise GccError(f"generator {path!r} raised {type(error).__name__}: {first_line(error)}; {FORM}") from error
+        advice = advice_without_arguments(factory_at(path), f"`def make(): return {path.partition(':')[2]}(...)` in the same module")
+        raise GccError(f"generator {path!r} raised {type(error).__name__}: {first_line(error)}; {FORM}{advice}") from error
     if not isinstance(network, nn.Module):
         raise GccError(f"generator {path!r} returned {type(network).__name__}; {FORM}")
     return network

@@ -99,7 +99,7 @@ def _require_package(folder: Path) -> None:
     """Refuse a folder that does not hold the version of ONNX Runtime Web that the site was tested with."""
     remedy = (
         f"get it with `npm pack onnxruntime-web@{ORT}`, unpack it, and give the folder that it contains as `ort_web`; without it, "
-        "`gcc demo` reads package"
+        "`gcc demo` looks in ./package"
     )
     try:
         found = json.loads((folder / "package.json").read_text())

@@ -20,7 +20,7 @@ from gcc.data.image_files import refuse_bad, unreadable
 from gcc.data.images import entries, image_files, images_among, images_below, read_image, to_tensor
 from gcc.data.inspection import ImageInfo, describe_changes, describe_misfits, describe_range, inspect_images
 from gcc.data.splits import SplitOpener, require_readable, without_unreadable
-from gcc.errors import DataError, GccError, listed
+from gcc.errors import DataError, GccError, PluginError, listed
 from gcc.evaluation.collection import EvaluatorCollection, FeatureBuffer, ImageCounts, split_names
 from gcc.evaluation.grid import GRID
 from gcc.evaluation.split import SplitEvaluation
@@ -130,7 +130,7 @@ def evaluate(
     subject = subject if is_address(subject) else resolve_location(subject)
     artifacts = _read_all(subject, factory)
     first = next(iter(artifacts.values()))
-    names = _required(split_names(evaluators or first.architecture.recipe.evaluators))
+    names = _required(split_names(evaluators or first.architecture.recipe.evaluators), paired=first.architecture.paired)
     chosen = _data_of(first, data, dataset)
     splits = _Splits(first, replace(chosen, skip_bad=skip_bad or chosen.skip_bad))
     return _evaluate_generators(subject, artifacts, names, splits, split, splits.context(files, on_device), batch_size)
@@ -241,10 +241,24 @@ def holds_images(subject: Path) -> bool:
     return subject.is_dir() and bool(_image_files(subject)) and not any(subject.glob("**/config.json"))
 
 
-def _required(names: list[str]) -> list[str]:
+def _required(names: list[str], *, paired: bool = True) -> list[str]:
+    """Return the names of evaluators if there are any; `paired` says whether every generated image has a real counterpart.
+
+    Raises:
+        GccError: there are none.
+    """
     if not names:
-        raise GccError(f"no evaluators: name some with `evaluators`, of {', '.join(EVALUATORS.names())}")
+        usable = (name for name in EVALUATORS.names() if paired or _compares_sets(name))
+        raise GccError(f"no evaluators: name some with `evaluators`, of {', '.join(usable)}")
     return names
+
+
+def _compares_sets(name: str) -> bool:
+    """Return whether an evaluator works and needs no real counterpart of each image."""
+    try:
+        return not issubclass(EVALUATORS.load(name), ImageEvaluator)
+    except PluginError:
+        return False
 
 
 def _evaluate_folder(

@@ -30,7 +30,7 @@ from gcc.training.session import Session
 from gcc.training.teacher import Teacher
 from gcc.utils.arguments import require_kind, shown
 from gcc.utils.distributed import is_distributed_launch
-from gcc.utils.files import replacing, write_text
+from gcc.utils.files import replacing, require_no_file, write_text
 from gcc.utils.json_text import json_text
 from gcc.utils.weights import short_sha256
 
@@ -141,6 +141,7 @@ class RunGroup(abc.ABC, Generic[Measured]):
         Raises:
             GccError: a run is impossible, or the folder contains runs with other data, another teacher or other options.
         """
+        require_no_file(self.out)
         if (self.out / RECIPE_FILE).exists():
             raise OutputError(f"{self.out} contains a single run: choose another `out`, which need not exist yet")
         self.first.check()

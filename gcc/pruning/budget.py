@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from gcc.deploy.runtime_names import runtime_names
-from gcc.errors import BudgetError, share_suggestion, suggestion
+from gcc.errors import BudgetError, budget_suggestion, suggestion
 from gcc.utils.units import EXPONENTS, with_prefix
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from gcc.recipe import MacCounter
 
 
-PATTERN = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([KMGT%])\s*(params)?", re.IGNORECASE | re.ASCII)
-LATENCY_PATTERN = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*ms\s*@\s*([\w-]+)", re.ASCII)
+PATTERN = re.compile(r"(-?[0-9]+(?:\.[0-9]*)?|-?\.[0-9]+)\s*([KMGT%])\s*(params)?", re.IGNORECASE | re.ASCII)
+LATENCY_PATTERN = re.compile(r"(-?[0-9]+(?:\.[0-9]*)?|-?\.[0-9]+)\s*ms\s*@\s*([\w-]+)", re.ASCII)
 FORMS = (
     "`3.0G` or `900M` (MACs per sample), `25%` (of the full generator's MACs), `2.5Mparams`, `25%params`, or `8ms@cpu` "
     "(or cuda, onnxruntime, openvino, ncnn, ncnn-vulkan, litert, litert-gpu, torchscript, pt2)"
@@ -66,7 +66,7 @@ class Budget:
         """
         match = PATTERN.fullmatch(text.strip())
         if match is None:
-            raise BudgetError(f"budget {text!r}: expected {FORMS}{share_suggestion(_number(text))}")
+            raise BudgetError(f"budget {text!r}: expected {FORMS}{_suggested(text)}")
         number, unit, params = match.groups()
         share = unit == "%"
         # Python reads the decimal exponent exactly; a product with 1e9 would round.
@@ -86,7 +86,7 @@ class Budget:
         LatencyBudget(milliseconds=8.0, runtime='cpu')
         """
         if not isinstance(text, str):
-            raise BudgetError(f"budget {text!r}: expected text such as {FORMS}{share_suggestion(text)}")
+            raise BudgetError(f"budget {text!r}: expected text such as {FORMS}{budget_suggestion(text)}")
         parts = text.split(",")
         if len(parts) not in (1, len(generators)):
             alternative = f", or {len(generators)} joined by commas for {', '.join(generators)}" if len(generators) > 1 else ""
@@ -153,9 +153,11 @@ class LatencyBudget:
         LatencyBudget(milliseconds=8.0, runtime='cpu')
         """
         match = LATENCY_PATTERN.fullmatch(text.strip())
-        milliseconds = float(match[1]) if match else 0.0
-        if match is None or not 0 < milliseconds < math.inf:
+        if match is None:
             raise BudgetError(f"budget {text!r}: expected {FORMS}")
+        milliseconds = float(match[1])
+        if not 0 < milliseconds < math.inf:
+            raise BudgetError(f"budget {text!r}: expected a number above 0, as in {FORMS}")
         if match[2] not in runtime_names():
             raise BudgetError(f"budget {text!r}: runtime {match[2]!r} is unknown{suggestion(match[2], runtime_names())}; expected {FORMS}")
         return cls(milliseconds, match[2])
@@ -169,9 +171,13 @@ class LatencyBudget:
         return f"{self.milliseconds:.4g} ms for one sample by {self.runtime}, as measured on this machine"
 
 
-def _number(text: str) -> float | None:
-    """Return the number that a text is; None if it is not a number."""
+def _suggested(text: str) -> str:
+    """Return `` (did you mean '8ms@cpu'?)`` for a text that is a number, or lacks the end of a budget; empty for others."""
+    if LATENCY_PATTERN.fullmatch(f"{text.strip()}@cpu"):
+        return f" (did you mean '{text.strip()}@cpu'?)"
+    if PATTERN.fullmatch(f"{text.strip()}s"):
+        return f" (did you mean '{text.strip()}s'?)"
     try:
-        return float(text)
+        return budget_suggestion(float(text))
     except ValueError:
-        return None
+        return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 from typing import Any, Literal, Union, get_args, get_origin
 
-from gcc.errors import RecipeError, share_suggestion
+from gcc.errors import RecipeError, budget_suggestion
 from gcc.recipe.ranges import LARGEST_NUMBER
 
 
@@ -28,7 +28,7 @@ def checked(name: str, value: Any, kind: Any) -> Any:
     else:
         fits = isinstance(value, inner)
     if not fits:
-        raise RecipeError(f"{name} = {value!r}: expected {_describe(kind)}{share_suggestion(value) if inner is str else ''}")
+        raise RecipeError(f"{name} = {value!r}: expected {_describe(kind)}{budget_suggestion(value) if name == 'budget' else ''}")
     return value
 
 

@@ -22,6 +22,7 @@ from gcc.artifacts.model import read
 from gcc.artifacts.run_folder import (
     METRICS_FILE,
     RECIPE_FILE,
+    RESULT_DEPTH,
     SAMPLES,
     STUDENT,
     TEACHER,
@@ -176,6 +177,8 @@ def read_run(folder: Path) -> RunRecord:
     if runs := runs_in(folder):
         raise RunError(choice_of_runs(folder, runs))
     if not (folder / RECIPE_FILE).is_file():
+        if run := next((parent for parent in folder.parents[:RESULT_DEPTH] if (parent / RECIPE_FILE).is_file()), None):
+            raise RunError(f"{folder} is a part of the run in {run}: name that folder")
         raise RunError(
             f"{folder} has no {RECIPE_FILE}, so it is not a run's folder: expected the output of `gcc compress`, such as runs/pix2pix"
         )

@@ -13,7 +13,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 
-from gcc.errors import GccError, share_suggestion
+from gcc.errors import GccError, budget_suggestion
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -100,10 +100,21 @@ def _fits(value: Any, kind: Any) -> bool:
     return isinstance(value, kind)
 
 
+def advice_without_arguments(factory: Callable[..., object], example: str) -> str:
+    """Return what to give in place of a function or class that needs arguments, with an example; empty if it needs none."""
+    try:
+        signature(factory).bind()
+    except TypeError:
+        return f"; {getattr(factory, '__name__', 'this one')} needs arguments: give a function without any that calls it, such as {example}"
+    except ValueError:  # Builtins may have no signature.
+        return ""
+    return ""
+
+
 def _advice(name: str, value: Any, kind: Any) -> str:
     """Return what to do about frequent mistakes.
 
-    These are a class instead of an object, a module instead of its folder, weights instead of a module, and a share as a number.
+    These are a class instead of an object, a module instead of its folder, weights instead of a module, and a number as a budget.
     """
     if isinstance(value, type) and any(isinstance(part, type) and issubclass(value, part) for part in (kind, *get_args(kind))):
         return f"; call the class: {name} = {value.__name__}(...)"
@@ -112,10 +123,10 @@ def _advice(name: str, value: Any, kind: Any) -> str:
     if isinstance(value, str | os.PathLike | Mapping) and any(hasattr(part, "load_state_dict") for part in (kind, *get_args(kind))):
         weights = "these" if isinstance(value, Mapping) else f"torch.load({str(value)!r}, weights_only=True)"
         return f"; weights alone are no network: make yours, call its load_state_dict with {weights}, and give it as {name}"
-    if not (_fits("", kind) or _fits([""], kind)):
+    if name not in ("budget", "budgets"):
         return ""
     values = value if isinstance(value, list | tuple) else [value]
-    return next(filter(None, map(share_suggestion, values)), "")
+    return next(filter(None, map(budget_suggestion, values)), "")
 
 
 def _described(kind: Any) -> str:

@@ -207,14 +207,25 @@ def set_aside(folder: Path, names: Iterable[str]) -> Path | None:
     return aside
 
 
+def require_no_file(folder: Path) -> None:
+    """Refuse a path of a folder that is a file, or inside one; the folder need not exist.
+
+    Raises:
+        OutputError: it is a file, or inside one.
+    """
+    nearest = next((path for path in (folder, *folder.parents) if path.exists()), None)
+    if nearest and not nearest.is_dir():
+        inside = "" if nearest == folder else f", so {folder} cannot be written"
+        raise OutputError(f"{nearest} is a file{inside}: expected a folder, which need not exist yet")
+
+
 def require_empty(folder: Path) -> None:
     """Refuse a folder that is not empty; it need not exist.
 
     Raises:
-        OutputError: the path is a file, or the folder is not empty.
+        OutputError: the path is a file or in one, or the folder is not empty.
     """
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder} is a file: expected a folder, which need not exist yet")
+    require_no_file(folder)
     if folder.exists() and any(folder.iterdir()):
         raise OutputError(f"{folder} is not empty: choose another folder, which need not exist yet")
 

@@ -42,6 +42,14 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
         load_command(tmp_path, "compress", NONE_GIVEN, [])
 
 
+def test_the_folder_of_a_result_names_that_of_its_run(tmp_path):
+    save_command(tmp_path, "compress", OPTIONS)
+    student = tmp_path / "best" / "student"
+    student.mkdir(parents=True)
+    with pytest.raises(RunError, match=f"is a part of the run in {tmp_path}: resume that with `gcc compress --resume {tmp_path}`"):
+        load_command(student, "compress", NONE_GIVEN, [])
+
+
 @pytest.mark.parametrize(
     "text", ["", "[]", "{", "{}", "3", '{"command": "compress", "options": 3}', '{"command": "compress", "options": {"size": {"a": 1}}}']
 )

@@ -79,6 +79,6 @@ def test_the_launcher_passes_a_signal_on_and_the_run_is_saved(tmp_path):
     process = begun(tmp_path)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=LIMIT)
-    assert err.count("gcc: stopped at ") == 1 and "continue with --resume run" in err
+    assert err.count("gcc: stopped at ") == 1 and "continue with `gcc compress --resume run`" in err
     code, _, err = finish(tmp_path, "--resume", "run")
     assert code == 0, err

@@ -114,3 +114,20 @@ def test_the_size_of_an_export_names_the_formats_of_one_size():
     any_size = Inputs((3, 8, 8), step=4, min_size=4)
     of_one = {name for name in formats if RUNTIMES.load(FORMATS.get(name, name))().accepts(any_size).step is None}
     assert {name for name in formats if name in text} == of_one and "for other formats" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["compress", "pix2pix"], "Got unexpected extra argument (pix2pix): did you mean --arch pix2pix?"),
+        (["train", "my photos"], "Got unexpected extra argument (my photos): did you mean --data 'my photos' or --teacher 'my photos'?"),
+        (["evaluate", "runs", "my photos"], "Got unexpected extra argument (my photos): did you mean --data 'my photos'?"),
+        (["list", "my photos"], "Got unexpected extra argument (my photos)"),
+        (["compress", "nothing", "else"], "Got unexpected extra arguments (nothing else)"),
+    ],
+)
+def test_an_argument_too_many_names_the_option_that_takes_it(words, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my photos").mkdir()
+    ran = CliRunner().invoke(main, words, prog_name="gcc")
+    assert ran.exit_code == 2 and ran.stderr.splitlines()[0] == f"gcc: error: {message}"

@@ -59,8 +59,8 @@ def test_hints_name_the_code_of_ones_own_generator_again(folder, monkeypatch):
     follow = Session._follow
     monkeypatch.setattr(Session, "_follow", lambda session, step, _, clock: follow(session, step, lambda: signal.SIGINT, clock))
     ran = run("compress", *typed, "--budget", "60%", "--out", "run")
-    assert ran.exit_code == 130 and ran.stderr.endswith("continue with --resume run --generator typed_nets:Generator\n"), ran.output
     again = "gcc compress --resume run --generator typed_nets:Generator"
+    assert ran.exit_code == 130 and ran.stderr.endswith(f"continue with `{again}`\n"), ran.output
     assert [step.command for step in next_steps(read_run(Path("run")))] == [again]
     ran = run("compress", *typed, "--budget", "60%", "--out", "run")
     assert f"continue it with `{again}`" in ran.stderr, ran.output

@@ -2,6 +2,7 @@
 
 import shutil
 from collections import namedtuple
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -208,6 +209,11 @@ def test_free_disk_space_is_compared_with_what_the_run_writes(tmp_path, monkeypa
     out.mkdir(parents=True)
     (out / "recipe.toml").touch()
     check(examine(out=out), "disk", "error", "already contains a run")
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="Linux's /proc takes no files, even of root")
+def test_a_folder_that_cannot_be_written_is_named():
+    check(examine(out=Path("/proc/run")), "disk", "error", "/proc cannot be written: choose another --out")
 
 
 def test_the_device_and_its_precision_are_tried(monkeypatch):

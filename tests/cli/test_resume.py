@@ -79,7 +79,7 @@ def whole(tmp_path_factory):
 def test_a_signal_saves_a_checkpoint_and_the_folder_is_enough_to_resume(number, whole, tmp_path):
     (_, err), code = stop_once_begun(tmp_path, "run", number, *TINY, "--out", "run")
     assert code == 128 + number
-    assert "continue with --resume run" in err and "Traceback" not in err
+    assert "continue with `gcc compress --resume run`" in err and "Traceback" not in err
     code, out, err = finish(tmp_path, "--resume", "run")
     assert code == 0, err
     assert "resumed" in out and tensors(tmp_path / "run") == tensors(whole)
@@ -155,7 +155,7 @@ def test_a_missing_image_and_a_killed_reader_lose_no_step(tmp_path):
     (folder / "7.png").rename(tmp_path / "7.png")
     _, err = process.communicate(timeout=100)
     assert process.returncode == 2 and "7.png: there is no such file" in err
-    assert "continue with --resume run" in err and "Traceback" not in err
+    assert "continue with `gcc compress --resume run`" in err and "Traceback" not in err
     (tmp_path / "7.png").rename(folder / "7.png")
 
     process = start(tmp_path, "--resume", "run")
@@ -184,7 +184,7 @@ def test_a_closed_terminal_saves_the_run_and_a_resume_that_does_not_fit_changes_
         (("--resume", "run", "--set", "tau=0.3", "--epochs", "9"), "another recipe: epochs was 3 and is 9; "),
         ((*TINY, "--out", "run", "--resume", "auto", "--seed", "4"), "another recipe: seed was 0 and is 4; "),
         (("--resume", "run", "--out", "elsewhere"), "leave out --out"),
-        (("--resume", "nowhere"), "nowhere contains no run that can be resumed"),
+        (("--resume", "nowhere"), "--resume nowhere: there is no such file or folder"),
         (("--resume", "run", "--checkpoint-every", "often"), "checkpoints every 'often': expected minutes such as 10m"),
     ):
         code, _, err = finish(tmp_path, *arguments)

@@ -69,6 +69,11 @@ def test_any_value_is_read_or_refused(field, value):
         pass
 
 
+class Sized(Translator):
+    def __init__(self, width):
+        super().__init__(width)
+
+
 @pytest.mark.parametrize(
     ("factory", "message"),
     [
@@ -79,7 +84,8 @@ def test_any_value_is_read_or_refused(field, value):
         ),
         (Translator(), "factory is an instance of Translator: give the class, factory=Translator"),
         (lambda: 3, "factory returned int"),
-        (lambda: 1 / 0, "factory: ZeroDivisionError"),
+        (lambda: 1 / 0, "factory: ZeroDivisionError: division by zero; expected it to make the full generator$"),
+        (Sized, r"Sized needs arguments: give a function without any that calls it, such as `lambda: Sized\(\.\.\.\)`$"),
     ],
 )
 def test_a_factory_that_makes_something_else_is_refused(factory, message):

@@ -27,6 +27,9 @@ class Counted(nn.Module):
         Counted.count += 1
         setattr(self, f"layer{Counted.count}", nn.Conv2d(3, 3, 3))
 number = 3
+def sized(width):
+    return Own()
+
 def strange():
     return 3
 """
@@ -78,6 +81,10 @@ def test_code_that_names_its_layers_anew_draws_their_weights(code):
         ("own_nets:number", "is of type int"),
         ("own_nets:fails", "raised ValueError: no data; expected"),
         ("own_nets:strange", "returned int"),
+        (
+            "own_nets:sized",
+            r"sized needs arguments: give a function .*, such as `def make\(\): return sized\(\.\.\.\)` in the same module$",
+        ),
     ],
 )
 def test_what_makes_no_generator_is_refused(code, path, message):

@@ -144,7 +144,7 @@ def test_the_page_shows_what_translate_writes(ort_web, tmp_path, arch, size, not
     command = ["demo", str(tmp_path / "student"), "--out", str(site), "--ort-web", str(ort_web)]
     lacking = CliRunner().invoke(main, command[:-2])
     assert "package does not hold the npm package onnxruntime-web: get it with `npm pack onnxruntime-web@" in lacking.stderr
-    assert "give the folder that it contains as --ort-web; without it, `gcc demo` reads package" in lacking.stderr
+    assert "give the folder that it contains as --ort-web; without it, `gcc demo` looks in ./package" in lacking.stderr
     assert CliRunner().invoke(main, command, catch_exceptions=False).exit_code == 0
     Image.effect_noise(size, 90).convert("RGB").save(site / "photo.png")
     result, console = visit(site, "image=photo.png", tmp_path / "profile")
@@ -252,7 +252,7 @@ def package(folder, version=ORT, files=ORT_FILES):
     [
         (
             None,
-            "does not hold the npm package onnxruntime-web: get it with `npm pack .* as `ort_web`; without it, `gcc demo` reads package",
+            "does not hold the npm package onnxruntime-web: get it with `npm pack .*; without it, `gcc demo` looks in ./package",
         ),
         ({"version": "1.2.0"}, f"holds onnxruntime-web 1.2.0: expected onnxruntime-web {ORT}"),
         ({"files": ORT_FILES[1:]}, "without ort.wasm.min.mjs"),

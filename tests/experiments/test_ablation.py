@@ -236,6 +236,8 @@ def test_the_folder_of_a_single_run_is_refused(tmp_path):
     (tmp_path / "recipe.toml").touch()
     with pytest.raises(OutputError, match="contains a single run"):
         ablation(tmp_path).plan()
+    with pytest.raises(OutputError, match=r"recipe\.toml is a file, so .* cannot be written"):
+        ablation(tmp_path / "recipe.toml" / "x").plan()
 
 
 def test_changed_recipe_fields_are_named(finished):

@@ -75,9 +75,23 @@ def test_a_share_as_a_number_suggests_a_percentage(parse):
         parse("0.125")
     with pytest.raises(GccError, match=r"did you mean '12\.5%'\?"):
         parse("12.5")
+    with pytest.raises(GccError, match=r"did you mean '1000M'\?"):
+        parse("1e9")
     with pytest.raises(GccError, match="expected") as error:
         parse("125")
     assert "did you mean" not in str(error.value)
+
+
+@pytest.mark.parametrize(("text", "meant"), [("8ms", "8ms@cpu"), ("50%param", "50%params"), ("2.5Mparam", "2.5Mparams")])
+def test_a_budget_without_its_end_suggests_it(text, meant):
+    with pytest.raises(BudgetError, match=rf"did you mean '{meant}'\?"):
+        Budget.parse_each(text, ["G"])
+
+
+@pytest.mark.parametrize("text", ["-5%", "-.5G", "-2Mparams", "-8ms@cpu", "0ms@cpu"])
+def test_a_budget_must_be_above_0(text):
+    with pytest.raises(BudgetError, match="expected a number above 0"):
+        Budget.parse_each(text, ["G"])
 
 
 @given(st.text(max_size=12))

@@ -98,6 +98,8 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
     (tmp_path / "gcc" / "seed-0" / "recipe.toml").touch()
     with pytest.raises(RunError, match="such as .*/gcc/seed-0"):
         read_run(tmp_path)
+    with pytest.raises(RunError, match=r"seed-0/student is a part of the run in .*/gcc/seed-0: name that folder"):
+        read_run(tmp_path / "gcc" / "seed-0" / "student")
 
 
 @pytest.mark.parametrize(

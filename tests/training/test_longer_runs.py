@@ -279,7 +279,10 @@ def test_the_command_line_goes_on_and_trains_a_student_further(tmp_path):
     first = run("compress", "--arch", "pix2pix", *settings, "--epochs", 2, "--out", out)
     assert first.exit_code == 0, first.output
     assert (out / FINAL_STATE).is_file()
-    assert "is finished: there is nothing to resume" in run("compress", "--resume", out).output
+    assert (
+        "is finished: there is nothing to resume; to train it further, give more --epochs or --steps"
+        in run("compress", "--resume", out).output
+    )
     again = run("compress", "--resume", out, "--epochs", 4)
     assert again.exit_code == 0, again.output
     text = " ".join(again.output.split())

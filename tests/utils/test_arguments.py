@@ -60,8 +60,7 @@ def test_values_that_fit(value, kind):
             Fraction | None,
             "x = <class 'fractions.Fraction'>: expected an object of type Fraction or None; call the class: x = Fraction(...)",
         ),
-        (0.25, str, "x = 0.25: expected a string (did you mean '25%'?)"),
-        ([0.1, 0.25], Sequence[str], "x = [0.1, 0.25]: expected a sequence with a string as its items (did you mean '10%'?)"),
+        (25, str, "x = 25: expected a string"),
         ((0.5,), Sequence[int], "x = (0.5,): expected a sequence with a whole number as its items"),
     ],
 )
@@ -69,6 +68,15 @@ def test_values_that_do_not(value, kind, message):
     with pytest.raises(GccError) as error:
         require_kind("x", value, kind)
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kind", "meant"),
+    [("budget", 0.25, str | None, "25%"), ("budget", 25, str | None, "25%"), ("budgets", [0.1, 0.25], Sequence[str], "10%")],
+)
+def test_a_number_as_a_budget_suggests_a_share(name, value, kind, meant):
+    with pytest.raises(GccError, match=rf"{name} = .*: expected .*string.* \(did you mean '{meant}'\?\)$"):
+        require_kind(name, value, kind)
 
 
 @pytest.mark.parametrize("call", [gcc.load, gcc.export, lambda module: [*gcc.bench("x", module)]])

@@ -12,7 +12,7 @@ import pytest
 
 from gcc.artifacts.run_folder import claim, require_free
 from gcc.errors import OutputError
-from gcc.utils.files import FolderLock, fresh_folder, replacing, replacing_all, write_text
+from gcc.utils.files import FolderLock, fresh_folder, replacing, replacing_all, require_empty, write_text
 
 
 def test_new_files_have_the_permissions_that_the_user_grants(tmp_path):
@@ -187,3 +187,13 @@ def test_a_folder_is_locked_by_one_process_until_it_dies_and_nothing_is_left(hol
     lock.release()
     lock.release()
     assert FolderLock(tmp_path).acquire()
+
+
+@pytest.mark.parametrize("refuse", [require_empty, lambda out: require_free(out, force=False, inputs=[])])
+def test_a_folder_below_a_file_is_refused(refuse, tmp_path):
+    (tmp_path / "photo.png").touch()
+    with pytest.raises(OutputError, match=r"photo\.png is a file: expected a folder, which need not exist yet"):
+        refuse(tmp_path / "photo.png")
+    with pytest.raises(OutputError, match=r"photo\.png is a file, so .*photo\.png/a/b cannot be written: expected a folder"):
+        refuse(tmp_path / "photo.png" / "a" / "b")
+    refuse(tmp_path / "a" / "b")
