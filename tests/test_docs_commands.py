@@ -246,15 +246,15 @@ def reachable(budget):
 
 
 def tiny(words):
-    """Return the words of a command with the settings of the tests, which override its own."""
+    """Return the words of a command with the settings of the tests in place of its own."""
     options = dict(zip(words, words[1:], strict=False))
     if "--resume" in words and "--epochs" in words:
         return [*words, "--epochs", "3"]
     if words[0] not in ("compress", "train", "ablate", "sweep", "doctor") or "--resume" in words or words == ["doctor"]:
         return words
     arch, budget = options.get("--arch"), options.get("--budget", "")
-    if words[0] == "sweep":
-        # Every --budget is a student.
+    if words[0] in ("compress", "doctor", "ablate", "sweep") and not {"--student", "--widths"} & {*words}:
+        # A further --budget would not override it: of a sweep, it is a further student.
         words = [word for number, word in enumerate(words) if "--budget" not in words[max(0, number - 1) : number + 1]]
     if {"--teacher", "--generator"} & {*words}:
         # A teacher brings its recipe, and a generator of the reader's own has that of its task.
