@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--budget", default="25%")
     parser.add_argument("--steps", type=int, default=3000, help="of each of the two steps of training")
     options = parser.parse_args()
-    names: dict[str, Any] = {}
+    names: dict[str, Any] = {"__name__": options.notebook.stem}
     exec(compile(ast.Module([*statements(options.notebook)], []), str(options.notebook), "exec"), names)
 
     generator, discriminator = names["Generator"](3), names["Discriminator"](3)

@@ -33,6 +33,7 @@ NOT_RUN = {
     "gcc ablate --arch pix2pix --direction BtoA --data facades": "needs photographs and published weights",
     "python benchmarks/figures.py": "reads the runs of the command before",
     "python benchmarks/formats.py": "needs trained students of every family; tests/deploy/test_export.py exports tiny ones",
+    "python benchmarks/own_notebook.py": "needs a notebook and photographs",
     "python benchmarks/own_srgan.py": "needs published weights and photographs",
     "python benchmarks/real_esrgan.py": "needs published weights and photographs",
     "gcc compress --generator networks_of_others:": "needs published weights and photographs",
