@@ -290,7 +290,7 @@ def why_unknown(folder: Path) -> str:
 
 
 def _run_of(folder: Path) -> Path | None:
-    """Return the folder of the run that saved a generator in `folder`, a resolved path; None if no run did."""
+    """Return the folder of the run that saved a generator in `folder`, a resolved path. Without such a run, return None."""
     run = next((parent for parent in folder.parents[:RESULT_DEPTH] if is_run(parent)), None)
     return run if run and _is_of_result(folder.relative_to(run).parts) else None
 

@@ -31,7 +31,7 @@ def size_of(value: str) -> tuple[int, int]:
 
 
 def parse_size(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
-    """Return the size that an option states, as a callback. None if the option is not given."""
+    """Return the size that an option states, as a callback; without the option, return None."""
     return None if value is None else size_of(value)
 
 

@@ -104,7 +104,7 @@ class Runtime(abc.ABC):
 
     @property
     def gpu(self) -> str | None:
-        """The name of the GPU that the program computes on; None if there is none."""
+        """The name of the GPU that the program computes on, or None without one."""
         return None
 
     @property

@@ -17,14 +17,12 @@ from gcc.utils.silence import silenced
 
 MATMUL = re.compile(r"^MatMul +(?P<name>\S+) +2 1 (?P<first>\S+) (?P<second>\S+) (?P<product>\S+)(?P<transposed> 0=1)?$", re.MULTILINE)
 """A product of matrices; the second one is transposed if the parameter 0 is 1."""
-
-
 SOFTWARE = 3
 """Vulkan's type of a GPU that is a program on the CPU, as ncnn counts types."""
 
 
 class NCNNVulkan(NCNN):
-    """ncnn's files, if a GPU with Vulkan runs every layer. They run on the GPU if there is one, else on the CPU."""
+    """ncnn's files, if ncnn has every layer for GPUs with Vulkan. They run on a GPU if there is one, else on the CPU."""
 
     title = "ncnn on a GPU"
     on_gpu = True
