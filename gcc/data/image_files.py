@@ -5,6 +5,8 @@ from __future__ import annotations
 import abc
 import copy
 import json
+import os
+import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -78,6 +80,14 @@ class ImagesOnDisk(DatasetSource, Generic[F]):
 
     @property
     def identity(self) -> str:
+        return self._digest(status_of(path, self.root) for path in _paths(self.files))
+
+    @property
+    def content_digest(self) -> str:
+        with ThreadPoolExecutor() as pool:
+            return self._digest(pool.map(partial(_content_of, root=self.root), _paths(self.files)))
+
+    def _digest(self, files: Iterable[list[str | int]]) -> str:
         # The other attributes decide how the files are read. Renaming one would orphan the caches that users have.
         options = {name: value for name, value in vars(self).items() if name not in ("files", "note", "cache", "root")}
         if options.get("channels") == (RGB, RGB):
@@ -85,8 +95,8 @@ class ImagesOnDisk(DatasetSource, Generic[F]):
         if options.get("value_range", ...) is None:
             del options["value_range"]
         digest = sha256(repr((type(self).__name__, sorted(options.items()))).encode())
-        for path in _paths(self.files):
-            digest.update(json.dumps(status_of(path, self.root)).encode())
+        for file in files:
+            digest.update(json.dumps(file).encode())
         return digest.hexdigest()[:16]
 
     def inspect(self) -> list[ImageInfo]:
@@ -144,6 +154,18 @@ def refuse_bad(reasons: Sequence[str], what: str = "images") -> None:
     if reasons:
         count = f"{len(reasons)} {what} cannot be used: " if len(reasons) > 1 else ""
         raise DataError(f"{count}{listed(reasons)} (`skip_bad=True` leaves bad images out)")
+
+
+def _content_of(file: Path, root: Path) -> list[str | int]:
+    """Return the path of a file relative to the data folder and the checksum of its content.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        return [os.path.relpath(file, root), zlib.crc32(file.read_bytes())]
+    except OSError as error:
+        raise DataError(f"cannot read {file}: {error.strerror}") from error
 
 
 def _paths(entry: Any) -> Iterator[Path]:

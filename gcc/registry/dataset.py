@@ -85,6 +85,11 @@ class DatasetSource(AcceptsOldNames, abc.ABC):
         """A text that identifies this split, including sizes and dates of its files; an empty string if it cannot be identified."""
         return ""
 
+    @property
+    def content_digest(self) -> str:
+        """A text like `identity`, but without dates: copies of the files have the same one."""
+        return self.identity
+
     def preview(self, index: int) -> dict[str, Tensor]:
         """Return sample `index` for a grid, in which all samples must have one size; by default the sample without augmentation."""
         return self.sample(index, None)

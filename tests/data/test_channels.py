@@ -1,5 +1,6 @@
 """Images with 1, 2, 4 and more channels: read from pictures and NumPy files, through every dataset, and written again."""
 
+import os
 import struct
 
 import numpy as np
@@ -184,6 +185,22 @@ def test_rgb_keeps_its_identity_and_other_channels_have_another(tmp_path):
     assert source.identity != grey.identity
     del source.channels
     assert source.identity == CelebA(tmp_path, "train", recipe_of("sagan")).identity
+
+
+def test_copies_have_the_content_digest_of_their_originals_and_an_identity_of_their_own(tmp_path):
+    data, copy = tmp_path / "data", tmp_path / "copy"
+    save(data / "0.png", pixels(4, 4)), save(data / "1.png", pixels(4, 4))
+    for file in data.iterdir():
+        save(copy / file.name, np.asarray(Image.open(file)))
+        os.utime(copy / file.name, (1, 1))
+    original, copied = (CelebA(folder, "train", recipe_of("sagan")) for folder in (data, copy))
+    assert original.identity != copied.identity and original.content_digest == copied.content_digest
+    (file,) = copied.files
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    assert original.content_digest != copied.content_digest
+    file.unlink()
+    with pytest.raises(DataError, match=r"cannot read .*\.png"):
+        _ = copied.content_digest
 
 
 @pytest.mark.parametrize("name", ["streets", "worlds", "portraits", "scenes"])

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 import statistics
 
@@ -16,6 +17,7 @@ from gcc.artifacts.model import read
 from gcc.errors import GccError, OutputError, RecipeError
 from gcc.experiments.ablation import Ablation
 from gcc.registry.presets import PRESETS
+from gcc.utils.files import write_text
 from tests.helpers.custom_toys import Translator
 from tests.helpers.families import TINY, small_demo_data
 
@@ -134,6 +136,25 @@ def test_run_trains_and_writes_everything_and_options_at_their_defaults_are_the_
     ablation(finished, presets=["gcc"], seeds=1).plan()
     with pytest.raises(OutputError, match="on_nan was stop and is rollback"):
         ablation(finished, presets=["gcc"], seeds=1, on_nan="rollback").plan()
+
+
+def test_runs_go_on_with_data_that_were_copied_again(tmp_path):
+    data = tmp_path / "data" / "train"
+    data.mkdir(parents=True)
+    for number in range(8):
+        Image.new("RGB", (64, 32), (number, 0, 0)).save(data / f"{number}.png")
+    began = ablation(tmp_path / "out", presets=["gcc"], seeds=1, data=tmp_path / "data")
+    by_dates = began._inputs | {"data": began.first.context.data.train.identity}
+    for recorded in (began._inputs, by_dates):  # Earlier versions recorded dates.
+        write_text(began._plan_file, json.dumps(recorded))
+        ablation(tmp_path / "out", presets=["gcc"], seeds=1, data=tmp_path / "data").plan()
+    write_text(began._plan_file, json.dumps(began._inputs))
+    for file in data.iterdir():
+        os.utime(file, (1, 1))
+    ablation(tmp_path / "out", presets=["gcc"], seeds=1, data=tmp_path / "data").plan()
+    Image.new("RGB", (64, 32), (9, 0, 0)).save(began.first.context.data.train.paths.pop())
+    with pytest.raises(OutputError, match="other data"):
+        ablation(tmp_path / "out", presets=["gcc"], seeds=1, data=tmp_path / "data").plan()
 
 
 @pytest.mark.parametrize("plan", ["[]", "3", "null", "no JSON"])
