@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from gcc.custom.description import describe, parse
 from gcc.custom.networks import CustomNetworks
 from gcc.errors import GccError
-from gcc.losses.distillation import modules_at, tapped
-from gcc.losses.selectors import find_stages
+from gcc.losses.selectors import spread
 from gcc.models.build import generator_on_meta
 from gcc.models.calls import located_errors
 from gcc.models.gate_insertion import with_gates
@@ -136,14 +135,14 @@ class CustomGAN(Architecture[R], abc.ABC, Generic[R]):
 
     @cached_property
     def _taps(self) -> Taps:
-        """A few activations along each network, evenly spaced."""
+        """A few activations of each network, spread over its resolutions."""
         with torch.device("meta"):
             full = generator_on_meta(self, self.full_widths(1))
-            generator = find_stages(full, self.example_input())
+            generator = spread(full, self.example_input(), GENERATOR_TAPS)
             network, images = on_meta(self.build_discriminator), self._discriminated()
             expected = f"expected a discriminator that takes {tuple(images.shape)}: give another one as `discriminator`, or a larger `size`"
             with located_errors(network, expected):
-                discriminator = find_stages(network, images)
+                discriminator = spread(network, images, DISCRIMINATOR_TAPS)
                 logits = network(images)
             if not isinstance(logits, Tensor):
                 raise GccError(
@@ -154,9 +153,7 @@ class CustomGAN(Architecture[R], abc.ABC, Generic[R]):
                 raise GccError(
                     f"the discriminator ends with a sigmoid, and the losses of {self.recipe.gan_mode} expect logits: leave the sigmoid out"
                 )
-            generator = _of_images(full, generator, self.example_input())
-            discriminator = _of_images(network, discriminator, images)
-        return Taps(_evenly(generator[:-1], GENERATOR_TAPS), _evenly(discriminator[:-1], DISCRIMINATOR_TAPS))
+        return Taps(tuple(generator), tuple(discriminator))
 
     @property
     def how_to_wrap(self) -> str:
@@ -182,13 +179,6 @@ def _are_probabilities(logits: Tensor) -> bool:
     return False
 
 
-def _of_images(network: nn.Module, paths: Sequence[str], example: Tensor) -> list[str]:
-    """Return the layers whose features are those of an image, (N, C, H, W), and not those of tokens."""
-    with torch.no_grad(), tapped({"": modules_at(network, paths)}) as features:
-        network(example)
-    return [path for path in paths if isinstance(output := features[""].get(path), Tensor) and output.ndim == 4]
-
-
 def _unpickled(task: type[CustomGAN[Any]], description: Mapping[str, Any], recipe: Recipe) -> CustomGAN[Any]:
     return task.described(description, None)(recipe)
 
@@ -204,9 +194,3 @@ def checked_losses(losses: Any) -> dict[str, Tensor]:
     if taken := TAKEN_NAMES & losses.keys():
         raise GccError(f"losses returned {', '.join(sorted(taken))}: these are names of the method's own losses; rename them")
     return dict(losses)
-
-
-def _evenly(paths: Sequence[str], count: int) -> tuple[str, ...]:
-    """Return `count` evenly spaced paths, or all if there are fewer."""
-    count = min(count, len(paths))
-    return tuple(paths[(number + 1) * (len(paths) + 1) // (count + 1) - 1] for number in range(count))

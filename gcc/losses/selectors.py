@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from gcc.losses.distillation import modules_at, tapped
 from gcc.models.modules import IMAGE_CONVOLUTIONS, NORMS, evaluating
 from gcc.registry.selector import LayerSelector
 
+T = TypeVar("T")
 ACTIVATIONS = tuple(
     kind
     for kind in vars(nn.modules.activation).values()
@@ -28,16 +33,14 @@ class All(LayerSelector):
     """Every convolution except the last, tapped as in Table II: its activation, else its norm, else itself."""
 
     def select(self, network: nn.Module, example: Tensor, published: Sequence[str]) -> Sequence[str]:
-        return find_stages(network, example)[:-1]
+        return list(_resolutions(network, example))[:-1]
 
 
 class Uniform(LayerSelector):
-    """As many layers as in Table II, evenly spaced over the convolutions in forward order."""
+    """As many layers as in Table II, spread over the resolutions of the features in forward order."""
 
     def select(self, network: nn.Module, example: Tensor, published: Sequence[str]) -> Sequence[str]:
-        stages = find_stages(network, example)
-        count = min(len(published), len(stages) - 1)
-        return [stages[(number + 1) * len(stages) // (count + 1) - 1] for number in range(count)]
+        return spread(network, example, len(published))
 
 
 class Named(LayerSelector):
@@ -49,6 +52,41 @@ class Named(LayerSelector):
     def select(self, network: nn.Module, example: Tensor, published: Sequence[str]) -> Sequence[str]:
         modules = dict(network.named_modules())
         return [path for path in self.paths if path in modules]
+
+
+def spread(network: nn.Module, example: Tensor, count: int) -> list[str]:
+    """Return `count` convolutions, except the last, that are spread over the resolutions of their features; all if there are fewer.
+
+    Successive convolutions of one resolution are a run. Every run gives its last convolution; if there are more runs than `count`, evenly
+    spaced ones do. If there are fewer, the longest give evenly spaced ones as well.
+
+    Args:
+        network: any network whose layers are modules.
+        example: an input of the network, on its device.
+        count: how many convolutions to return, as the paths that `find_stages` returns.
+    """
+    resolutions = list(_resolutions(network, example).items())[:-1]
+    runs = [[path for path, _ in run] for _, run in groupby(resolutions, key=itemgetter(1))]
+    runs = _evenly(runs, min(count, len(runs)))
+    shares = [1] * len(runs)
+    while sum(shares) < min(count, sum(map(len, runs))):
+        longest = max(range(len(runs)), key=lambda number: len(runs[number]) / shares[number])
+        shares[longest] += 1
+    return [path for run, share in zip(runs, shares, strict=True) for path in _evenly(run, share)]
+
+
+def _evenly(items: Sequence[T], count: int) -> list[T]:
+    """Return `count` evenly spaced items, of which the last is the last of all."""
+    return [items[(number + 1) * len(items) // count - 1] for number in range(count)]
+
+
+def _resolutions(network: nn.Module, example: Tensor) -> dict[str, torch.Size]:
+    """Return the resolution (H, W) of each of `find_stages`; those that return tokens and not images, (N, C, H, W), are left out."""
+    paths = find_stages(network, example)
+    with torch.no_grad(), evaluating(network), tapped({"": modules_at(network, paths)}) as features:
+        network(example)
+    outputs = {path: features[""].get(path) for path in paths}
+    return {path: output.shape[2:] for path, output in outputs.items() if isinstance(output, Tensor) and output.ndim == 4}
 
 
 def find_stages(network: nn.Module, example: Tensor) -> list[str]:

@@ -110,8 +110,8 @@ def chain(count):
 
 
 @pytest.mark.parametrize(("convolutions", "published", "expected"), [
-    (16, 4, [3, 6, 9, 12]),
-    (5, 2, [1, 3]),
+    (16, 4, [3, 7, 11, 15]),
+    (5, 2, [2, 4]),
     (5, 4, [1, 2, 3, 4]),
     (3, 9, [1, 2]),
     (1, 2, []),
@@ -120,6 +120,37 @@ def chain(count):
 def test_uniform_spreads_over_all_convolutions_but_the_last(convolutions, published, expected):
     got = Uniform().select(chain(convolutions), IMAGE, ["x"] * published)
     assert [int(path) + 1 for path in got] == expected
+
+
+def strided(*strides):
+    return nn.Sequential(*(nn.Conv2d(3, 3, 3, stride, 1) for stride in strides))
+
+
+@pytest.mark.parametrize(("strides", "published", "expected"), [
+    ((2, 1, 1, 1, 2, 1), 2, [4, 5]),
+    ((2, 1, 1, 1, 2, 1), 3, [2, 4, 5]),
+    ((1, 1, 1, 1, 1, 2, 1, 2, 1, 1, 1), 5, [2, 5, 7, 8, 10]),
+    ((2, 2, 2, 1), 2, [1, 3]),
+    ((2, 2, 2, 1), 1, [3]),
+    ((2, 2, 2, 1), 9, [1, 2, 3]),
+], ids=["each run", "longest", "two each", "fewer runs", "one", "all"])  # fmt: skip
+def test_uniform_spreads_over_resolutions(strides, published, expected):
+    got = Uniform().select(strided(*strides), torch.zeros(1, 3, 64, 64), ["x"] * published)
+    assert [int(path) + 1 for path in got] == expected
+
+
+def test_layers_that_return_tokens_are_not_distilled():
+    class Tokens(nn.Module):
+        def forward(self, image):
+            return image.flatten(2).mT
+
+    class Images(nn.Module):
+        def forward(self, tokens):
+            return tokens.mT.unflatten(2, (8, 8))
+
+    network = nn.Sequential(conv(), Tokens(), nn.GELU(), Images(), conv(), nn.ReLU(), conv(), nn.ReLU(), conv())
+    assert find_stages(network, IMAGE) == ["2", "5", "7", "8"]
+    assert list(All().select(network, IMAGE, [])) == ["5", "7"] == list(Uniform().select(network, IMAGE, ["x", "y", "z"]))
 
 
 def test_all_leaves_the_last_out_and_paper_takes_what_is_published():
