@@ -11,7 +11,7 @@ from torch import nn
 
 from gcc.errors import RecipeError, suggestion
 from gcc.losses.distillation import Projections, modules_at, tapped
-from gcc.losses.selectors import Named
+from gcc.losses.selectors import Named, resolutions
 from gcc.registry import SELECTORS, Architecture, LayerSelector, Networks
 
 
@@ -45,7 +45,7 @@ def select_layers(architecture: Architecture[Any], generators: Networks, discrim
     """Return the layers that the recipe's selector chooses in the teacher's networks, which are on the meta device.
 
     Raises:
-        RecipeError: none of the networks has a module that the user named.
+        RecipeError: none of the networks has a module that the user named, or that module cannot be distilled.
     """
     selector = choose_selector(architecture.recipe.selector)
     published = architecture.taps()
@@ -59,6 +59,11 @@ def select_layers(architecture: Architecture[Any], generators: Networks, discrim
     )
     if isinstance(selector, Named):
         _require_selected(selector, layers, (*generators.values(), *discriminators.values()))
+        with torch.device("meta"):
+            for name, paths in layers.generators.items():
+                _require_images(generators[name], paths, examples[name])
+            for name, paths in layers.discriminators.items():
+                _require_images(discriminators[name], paths, pairs[name].fake)
     return layers
 
 
@@ -83,3 +88,13 @@ def _require_selected(selector: Named, layers: DistillationLayers, networks: tup
     for path in selector.paths:
         if path not in chosen:
             raise RecipeError(f"selector {path!r} is neither a selector nor a module of the networks{suggestion(path, known)}")
+
+
+def _require_images(network: nn.Module, paths: tuple[str, ...], example: torch.Tensor) -> None:
+    images = resolutions(network, paths, example)
+    for path in paths:
+        if path not in images:
+            raise RecipeError(
+                f"selector {path!r}: expected a module that returns features (N, C, H, W) and that the network calls in training and in "
+                "evaluation mode"
+            )

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from gcc.losses.distillation import modules_at, tapped
 from gcc.models.modules import IMAGE_CONVOLUTIONS, NORMS, evaluating
@@ -33,7 +34,7 @@ class All(LayerSelector):
     """Every convolution except the last, tapped as in Table II: its activation, else its norm, else itself."""
 
     def select(self, network: nn.Module, example: Tensor, published: Sequence[str]) -> Sequence[str]:
-        return list(_resolutions(network, example))[:-1]
+        return list(resolutions(network, find_stages(network, example)[:-1], example))
 
 
 class Uniform(LayerSelector):
@@ -65,8 +66,8 @@ def spread(network: nn.Module, example: Tensor, count: int) -> list[str]:
         example: an input of the network, on its device.
         count: how many convolutions to return, as the paths that `find_stages` returns.
     """
-    resolutions = list(_resolutions(network, example).items())[:-1]
-    runs = [[path for path, _ in run] for _, run in groupby(resolutions, key=itemgetter(1))]
+    stages = resolutions(network, find_stages(network, example)[:-1], example).items()
+    runs = [[path for path, _ in run] for _, run in groupby(stages, key=itemgetter(1))]
     runs = _evenly(runs, min(count, len(runs)))
     shares = [1] * len(runs)
     while sum(shares) < min(count, sum(map(len, runs))):
@@ -80,13 +81,26 @@ def _evenly(items: Sequence[T], count: int) -> list[T]:
     return [items[(number + 1) * len(items) // count - 1] for number in range(count)]
 
 
-def _resolutions(network: nn.Module, example: Tensor) -> dict[str, torch.Size]:
-    """Return the resolution (H, W) of each of `find_stages`; those that return tokens and not images, (N, C, H, W), are left out."""
-    paths = find_stages(network, example)
-    with torch.no_grad(), evaluating(network), tapped({"": modules_at(network, paths)}) as features:
+def resolutions(network: nn.Module, paths: Sequence[str], example: Tensor) -> dict[str, torch.Size]:
+    """Return the resolution (H, W) of the features of each module at `paths`, without modules that cannot be distilled.
+
+    These are modules that return tokens and not images, (N, C, H, W), and those that the network calls only in one of evaluation and
+    training mode, such as a convolution that several are merged into for inference.
+
+    Args:
+        network: any network.
+        paths: module paths of the network.
+        example: an input of the network, on its device.
+    """
+    layers = modules_at(network, paths)
+    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    with torch.no_grad(), evaluating(network), tapped({"inference": layers}) as inferred:
         network(example)
-    outputs = {path: features[""].get(path) for path in paths}
-    return {path: output.shape[2:] for path, output in outputs.items() if isinstance(output, Tensor) and output.ndim == 4}
+    with torch.no_grad(), evaluating(network), tapped({"training": layers}) as trained:
+        # Batch norm needs two values in training mode, and updates the copied statistics.
+        functional_call(network.train(), buffers, (example.repeat_interleave(2, 0),), tie_weights=False)
+    outputs = {path: output for path, output in inferred["inference"].items() if path in trained["training"]}
+    return {path: outputs[path].shape[2:] for path in paths if isinstance(outputs.get(path), Tensor) and outputs[path].ndim == 4}
 
 
 def find_stages(network: nn.Module, example: Tensor) -> list[str]:

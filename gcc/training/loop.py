@@ -353,8 +353,8 @@ class TrainingLoop(abc.ABC):
                 restore_random(own["random"], self.context.device)
         except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise RunError(
-                f"the checkpoint does not fit the run, though its recipe does ({first_line(error).rstrip(':')}): resume it with the version "
-                "of gcc that began it, or start a new run"
+                f"the checkpoint does not fit the run, though its recipe does ({first_line(error).rstrip(':')}): resume it with the "
+                "version of gcc that began it, or start a new run"
             ) from error
         return int(checkpoint["done"])
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from spandrel.architectures.Compact import Compact
+from spandrel.architectures.SPAN import SPAN
 
 import gcc
 from gcc.custom.zoo import ZooNetwork, read_zoo_model
@@ -38,8 +39,16 @@ def test_the_averaged_weights_of_a_checkpoint_are_read(tmp_path, compact):
         read_zoo_model(tmp_path / "x2.pth", "ema")
 
 
-def test_a_student_is_loaded_without_code_of_its_own(tmp_path, compact):
-    save_file(compact.state_dict(), tmp_path / "x2.safetensors")
+def span():
+    """A network that merges convolutions for inference; the merged ones are not called in training."""
+    torch.manual_seed(0)
+    return SPAN(num_in_ch=3, num_out_ch=3, feature_channels=8, upscale=2)
+
+
+@pytest.mark.parametrize("network", ["compact", "span"])
+def test_a_student_is_loaded_without_code_of_its_own(tmp_path, compact, network):
+    network = compact if network == "compact" else span()
+    save_file(network.state_dict(), tmp_path / "x2.safetensors")
     teacher = Teacher.of_file(tmp_path / "x2.safetensors", size=32, cost_size=16, epochs=1, batch_size=4, ndf=4, evaluators="")
     settings = {"budget": "50%", "device": "cpu", "perceptual": "none", "lambda_pixel": 1.0}
     result = gcc.Compressor(teacher, data=Images(hr=32, lr=16), **settings).run(progress=False)
@@ -48,9 +57,9 @@ def test_a_student_is_loaded_without_code_of_its_own(tmp_path, compact):
     with torch.no_grad():
         assert torch.equal(gcc.load(tmp_path / "run/student")(image), result.student(image))
         full = gcc.load(tmp_path / "run/teacher")
-        full.network.load_state_dict(compact.state_dict())
+        full.network.load_state_dict(network.state_dict())
         # Images are in [0, 1] to the network, and in [-1, 1] to all else.
-        torch.testing.assert_close(full(image), 2 * compact((image + 1) / 2) - 1)
+        torch.testing.assert_close(full(image), 2 * network.eval()((image + 1) / 2) - 1)
 
 
 def test_weights_that_spandrel_does_not_know_are_refused(tmp_path):

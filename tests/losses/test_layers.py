@@ -39,9 +39,9 @@ def test_paper_positions():
 def test_uniform_positions_are_of_every_network():
     architecture = at("uniform", size=256)
     found = select_layers(architecture, *networks(architecture))
-    # Convolutions 3, 6, 9 and 12 of 16; 1 and 3 of 5.
-    assert found.generators["G"] == ("down3.act", "down6.act", "up7.act", "up4.act")
-    assert found.discriminators["D"] == ("conv1.3", "conv3.3")
+    # Convolutions 3, 7, 11 and 15 of 16; 2 and 4 of 5, as in Table II.
+    assert found.generators["G"] == ("down3.act", "down7.act", "up5.act", "up1.act")
+    assert found.discriminators["D"] == ("conv2.3", "conv4.3")
 
 
 def test_all_positions():
@@ -65,6 +65,27 @@ def test_unknown_module_names_near_ones(selector, bad, near):
     with pytest.raises(RecipeError) as caught:
         select_layers(architecture, *networks(architecture))
     assert repr(bad) in str(caught.value) and near in str(caught.value)
+
+
+class Uncalled(torch.nn.Module):
+    """A network with a layer that it does not call."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network, self.unused = network, torch.nn.ReLU()
+
+    def forward(self, image):
+        return self.network(image)
+
+
+@pytest.mark.parametrize("side", ["generator", "discriminator"])
+def test_a_module_that_is_not_called_is_refused(side):
+    architecture = at("unused")
+    generators, discriminators = networks(architecture)
+    wrapped = generators if side == "generator" else discriminators
+    wrapped |= {name: Uncalled(network) for name, network in wrapped.items()}
+    with pytest.raises(RecipeError, match=r"selector 'unused': expected a module that returns features \(N, C, H, W\)"):
+        select_layers(architecture, generators, discriminators)
 
 
 @pytest.mark.parametrize("selector", ["", ",", "down2.act,", " "])

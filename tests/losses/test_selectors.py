@@ -153,6 +153,26 @@ def test_layers_that_return_tokens_are_not_distilled():
     assert list(All().select(network, IMAGE, [])) == ["5", "7"] == list(Uniform().select(network, IMAGE, ["x", "y", "z"]))
 
 
+class Merged(nn.Module):
+    """Two convolutions that a third one replaces for inference."""
+
+    def __init__(self):
+        super().__init__()
+        self.branches = nn.ModuleList([conv(), conv()])
+        self.merged = conv()
+
+    def forward(self, image):
+        return sum(branch(image) for branch in self.branches) if self.training else self.merged(image)
+
+
+def test_layers_that_are_called_only_for_inference_are_not_distilled():
+    network = nn.Sequential(conv(), nn.BatchNorm2d(3), nn.ReLU(), Merged(), nn.ReLU(), Merged(), conv(), nn.ReLU(), conv())
+    assert find_stages(network, IMAGE) == ["2", "4", "5.merged", "7", "8"]
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    assert list(All().select(network, IMAGE, [])) == ["2", "4", "7"] == list(Uniform().select(network, IMAGE, ["x"] * 4))
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items()) and network.training
+
+
 def test_all_leaves_the_last_out_and_paper_takes_what_is_published():
     assert list(All().select(chain(4), IMAGE, ["x"])) == ["0", "1", "2"]
     assert list(Paper().select(chain(4), IMAGE, ["x", "y"])) == ["x", "y"]
