@@ -168,6 +168,7 @@ def test_the_target_follows_the_teacher_with_beta_of_the_epoch(arch, monkeypatch
     assert [epoch for _, epoch, _ in updates[::count]] == [1, 1, 2, 2, 3, 3, 4, 4]
 
 
+@pytest.mark.slow
 @families
 def test_training_starts_from_a_pretrained_teacher_which_may_stay_frozen(arch, tmp_path):
     settings = TINY[arch] | {"epochs": 1}
@@ -215,6 +216,7 @@ def test_every_gan_loss_and_metric_trains(arch, settings):
     assert ("D_penalty" in losses[-1]["teacher"]) == (settings.get("gan_mode") == "wgangp")
 
 
+@pytest.mark.slow
 @families
 def test_bfloat16_trains_close_to_float32(arch):
     def first_losses(amp):
@@ -340,6 +342,7 @@ def test_the_plan_names_repeated_updates_of_the_student():
     assert "student_steps" not in compressor("pix2pix").plan()
 
 
+@pytest.mark.slow
 def test_a_pretrained_teacher_skips_pre_training_and_the_plan_says_so(tmp_path):
     trained = Trainer(Teacher.create("srgan"), **TINY["srgan"])
     assert trained.plan()["training"].startswith("1 (pre-training) + 2 epochs")

@@ -127,7 +127,7 @@ def one_generator(folder):
 
 
 @pytest.mark.parametrize("arch", TINY)
-@pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
+@pytest.mark.parametrize("file", ["config.json", pytest.param("model.safetensors", marks=pytest.mark.slow)])
 def test_bytes_of_a_saved_generator(arch, file, saved, tmp_path):
     folder = shutil.copytree(one_generator(saved[arch]), tmp_path / "copy")
     whole = (folder / file).read_bytes()

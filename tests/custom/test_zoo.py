@@ -45,7 +45,7 @@ def span():
     return SPAN(num_in_ch=3, num_out_ch=3, feature_channels=8, upscale=2)
 
 
-@pytest.mark.parametrize("network", ["compact", "span"])
+@pytest.mark.parametrize("network", ["compact", pytest.param("span", marks=pytest.mark.slow)])
 def test_a_student_is_loaded_without_code_of_its_own(tmp_path, compact, network):
     network = compact if network == "compact" else span()
     save_file(network.state_dict(), tmp_path / "x2.safetensors")

@@ -80,6 +80,7 @@ def test_it_is_refused_for_times_without_a_gpu(monkeypatch):
         load_in_runtime(nn.Conv2d(3, 3, 3), torch.zeros(1, 3, 8, 8), "ncnn-vulkan")
 
 
+@pytest.mark.slow
 def test_without_a_gpu_images_are_compared_on_the_cpu(saved, tmp_path, monkeypatch):  # noqa: F811
     monkeypatch.setattr(NCNNVulkan, "gpu", None)
     for number in range(4):
@@ -95,6 +96,7 @@ def test_rows_name_the_gpu(saved, has_gpu):  # noqa: F811
         assert timing.device.startswith("ncnn-vulkan (SwiftShader") and timing.device.endswith(", in software)")
 
 
+@pytest.mark.slow
 def test_readme_and_script_use_the_gpu(saved, tmp_path):  # noqa: F811
     written = export(saved / "cyclegan", tmp_path / "out.ncnn.param", format="ncnn-vulkan")
     readme, script = written.guides

@@ -140,6 +140,7 @@ def test_a_larger_budget_never_takes_a_channel_away(values, one, other):
     assert all(small[name] <= large[name] for name in small)
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 2**31), st.floats(0.02, 1.0), st.floats(0.2, 5.0))
 def test_the_unet_is_cut_to_any_budget(seed, share, spread):

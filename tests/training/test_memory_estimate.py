@@ -70,6 +70,7 @@ def test_the_estimate_of_a_step_is_what_a_real_step_takes(arch, small_worlds):
     assert estimate > 3 * 4 * weights  # with Adam's moments
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("task", "discriminator"), [*((task, None) for task in CUSTOM), ("paired", Critic())])
 def test_networks_of_ones_own_are_estimated_too(task, discriminator):
     generator, _, data = CUSTOM[task]
@@ -80,6 +81,7 @@ def test_networks_of_ones_own_are_estimated_too(task, discriminator):
     assert estimate == pytest.approx(bytes_of_real_step(run, widths), rel=0.1)
 
 
+@pytest.mark.slow
 def test_a_saved_teacher_of_ones_own_code_is_estimated_too(tmp_path):
     settings = settings_of("paired")
     Trainer(generator=Translator(), task="paired", **settings).run().save(tmp_path)
@@ -89,6 +91,7 @@ def test_a_saved_teacher_of_ones_own_code_is_estimated_too(tmp_path):
     assert estimate == pytest.approx(bytes_of_real_step(run, widths), rel=0.1)
 
 
+@pytest.mark.slow
 def test_the_estimate_does_not_depend_on_the_size_of_photographs_that_are_cropped(tmp_path):
     random = np.random.default_rng(0)
     estimates = []

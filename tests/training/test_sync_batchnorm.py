@@ -15,6 +15,7 @@ from gcc.utils.distributed import SINGLE_PROCESS
 from tests.helpers.processes import together
 
 
+@pytest.mark.slow
 def test_two_ranks_normalise_like_one_with_the_joint_batch_also_in_the_gradients_of_a_gradient_penalty(tmp_path):
     shares = [load_file(folder / "norm.safetensors") for folder in together(2, "norms", tmp_path)]
     images, weights = torch.rand(2, 8, 4, 3, 3, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
