@@ -275,6 +275,18 @@ def test_rounding_that_code_amplifies_is_no_difference_whatever_precision_the_gr
     assert isinstance(smaller, PrunedGraph) == (form == "graph")
 
 
+def test_rounding_that_depends_on_the_batch_does_not_mix_samples():
+    def rounded(self, x):
+        features = self.stem(x).relu()
+        offset = 0.0 if features.shape[1] == 8 else 1e6 * len(x)
+        return self.out(features) + offset - offset
+
+    torch.manual_seed(0)
+    with pytest.warns(PruningWarning, match=r"0 becomes 1e\+06"):
+        smaller = gcc.prune(Composed(rounded, stem=conv(3, 8), out=conv(8, 3)), IMAGE, "l1", "60%")
+    assert type(smaller) is Composed and smaller.stem.out_channels < 8
+
+
 class Scaled(nn.Module):
     """Adds a small share of features that are divided by the number of pixels."""
 
