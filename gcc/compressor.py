@@ -12,7 +12,9 @@ import torch
 from gcc.artifacts.config import Role
 from gcc.artifacts.metrics_log import Phase
 from gcc.data.torch_datasets import UserData
+from gcc.errors import RunError
 from gcc.losses.coordination import SmoothedTarget
+from gcc.losses.layers import DistillationLayers
 from gcc.models.modules import Widths
 from gcc.registry import METRICS, Batch, ImportanceMetric, Networks
 from gcc.training import plan
@@ -153,7 +155,7 @@ class Compressor(TrainingLoop):
             initial: generators whose weights the student starts with, by name. None in the paper's algorithm, which inherits nothing from
                 the first step.
         """
-        layers = distillation_layers(self.context)
+        layers = self.distillation_layers
         self.student, self.teacher = student_pair(self.context, self.widths, layers, initial), teacher_pair(self.context, layers)
         self.targets = {name: SmoothedTarget().to(self.context.device) for name in self.architecture.discriminators}
         self.pairs = {"teacher": self.teacher, "student": self.student}
@@ -206,10 +208,16 @@ class Compressor(TrainingLoop):
         widths = self.reachable_widths()
         if self.context.config.student is not None:
             student_generators(self.context, widths)
-        distillation_layers(self.context)
+        _ = self.distillation_layers
+
+    @cached_property
+    def distillation_layers(self) -> DistillationLayers:
+        """The layers whose features the student is compared with the teacher at."""
+        return distillation_layers(self.context)
 
     def plan(self) -> dict[str, str]:
-        return super().plan() | plan.compression_plan(self.context, self.fixed_widths, self.reachable_widths(), self.warnings)
+        facts = plan.compression_plan(self.context, self.fixed_widths, self.reachable_widths(), self.distillation_layers, self.warnings)
+        return super().plan() | facts
 
     def stage_lengths(self) -> list[str]:
         return plan.compression_lengths(
@@ -229,7 +237,7 @@ class Compressor(TrainingLoop):
 
     def state_dict(self) -> dict[str, Any]:
         targets = {name: target.state_dict() for name, target in self.targets.items()}
-        return super().state_dict() | {"widths": self.widths, "targets": targets}
+        return super().state_dict() | {"widths": self.widths, "targets": targets, "layers": self.distillation_layers.to_json()}
 
     def load_state_dict(self, state: CheckpointState) -> None:
         super().load_state_dict(state)
@@ -238,5 +246,12 @@ class Compressor(TrainingLoop):
 
     def resume(self, checkpoint: CheckpointState) -> None:
         super().resume(checkpoint)
+        layers = self.distillation_layers.to_json()
+        # Earlier versions did not record the layers.
+        if checkpoint["state"].get("layers", layers) != layers:
+            raise RunError(
+                "the run to resume distils other layers than this version of gcc or of a plugin selects: resume it with the version that "
+                "began it, or start a new one"
+            )
         # Once the widths are known, the first step is over.
         self.fixed_widths = checkpoint["state"]["widths"]

@@ -144,15 +144,7 @@ class CustomGAN(Architecture[R], abc.ABC, Generic[R]):
             with located_errors(network, expected):
                 discriminator = spread(network, images, DISCRIMINATOR_TAPS)
                 logits = network(images)
-            if not isinstance(logits, Tensor):
-                raise GccError(
-                    f"the discriminator returns {type(logits).__name__}: expected its logits as one tensor; of several scales, join the "
-                    "flattened logits by torch.cat"
-                )
-            if self.recipe.gan_mode != "lsgan" and _are_probabilities(logits):
-                raise GccError(
-                    f"the discriminator ends with a sigmoid, and the losses of {self.recipe.gan_mode} expect logits: leave the sigmoid out"
-                )
+        _require_logits(logits, self.recipe.gan_mode)
         return Taps(tuple(generator), tuple(discriminator))
 
     @property
@@ -164,6 +156,21 @@ class CustomGAN(Architecture[R], abc.ABC, Generic[R]):
         """Return zeros of the shape that the discriminator gets, for one sample."""
         batch = self.example_batch()
         return self.pairs(batch, self.example_samples(batch))["D"].real
+
+
+def _require_logits(logits: Any, gan_mode: str) -> None:
+    """Refuse what a discriminator returned if the losses of `gan_mode` cannot read it.
+
+    Raises:
+        GccError: it is no tensor, or consists of probabilities.
+    """
+    if not isinstance(logits, Tensor):
+        raise GccError(
+            f"the discriminator returns {type(logits).__name__}: expected its logits as one tensor; of several scales, join the "
+            "flattened logits by torch.cat"
+        )
+    if gan_mode != "lsgan" and _are_probabilities(logits):
+        raise GccError(f"the discriminator ends with a sigmoid, and the losses of {gan_mode} expect logits: leave the sigmoid out")
 
 
 def _are_probabilities(logits: Tensor) -> bool:

@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
-from gcc.data.cache import PREFIX, SUFFIX, DecodedImages, is_whole, remove_stale, status_of, write_decoded
+from gcc.data.cache import CHUNK, PREFIX, SUFFIX, DecodedImages, is_whole, remove_stale, status_of, write_decoded
 from gcc.data.inspection import ImageInfo, inspect_images
 from gcc.errors import DataError, listed
 from gcc.recipe import RGB, Range
@@ -162,10 +162,14 @@ def _content_of(file: Path, root: Path) -> list[str | int]:
     Raises:
         DataError: it cannot be read.
     """
+    checksum = 0
     try:
-        return [os.path.relpath(file, root), zlib.crc32(file.read_bytes())]
+        with file.open("rb") as content:
+            while chunk := content.read(CHUNK):
+                checksum = zlib.crc32(chunk, checksum)
     except OSError as error:
         raise DataError(f"cannot read {file}: {error.strerror}") from error
+    return [os.path.relpath(file, root), checksum]
 
 
 def _paths(entry: Any) -> Iterator[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,12 @@ class DataSplits:
         if store is None:
             raise DataError(f"{self.name} needs no decoding: leave `cache` out")
         self._replace(lambda source: source.cached(store))
+
+    @property
+    def content_digest(self) -> str:
+        """A text that identifies the samples of all splits, which copies of their files share; an empty string if it cannot be computed."""
+        digests = [split.content_digest for split in self._splits]
+        return sha256(" ".join(digests).encode()).hexdigest()[:16] if all(digests) else ""
 
     def summary(self, size: int | str) -> dict[str, str]:
         """Describe the counts of samples, the cache and the omitted images, by title.

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Unpack
 from torch import nn
 
 from gcc.artifacts.model import read
-from gcc.artifacts.run_folder import TEACHER
+from gcc.artifacts.run_folder import STUDENT, TEACHER, is_finished
 from gcc.artifacts.tensors import load_network, save_network
 from gcc.compressor import Compressor
 from gcc.errors import ArtifactError, GccError
@@ -218,8 +218,8 @@ class Ablation(RunGroup[Measurements]):
 
     def _finished(self) -> Path | None:
         """Return the folder of a finished student, whose widths all others take, or None before the first run is finished."""
-        folders = (self._folder(variant, number) / "student" for number in range(self.seeds) for variant in PRESETS)
-        return next((folder for folder in folders if any(folder.glob("**/config.json"))), None)
+        folders = (self._folder(variant, number) for number in range(self.seeds) for variant in PRESETS)
+        return next((folder / STUDENT for folder in folders if (folder / STUDENT).exists() and is_finished(folder)), None)
 
     def _folder(self, variant: str, number: int) -> Path:
         return self.out / variant / f"seed-{number}"

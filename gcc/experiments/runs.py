@@ -229,7 +229,7 @@ class RunGroup(abc.ABC, Generic[Measured]):
     def _inputs(self) -> dict[str, Any]:
         """The inputs that all runs share, except their recipes, as plain JSON values."""
         return _compared(self.config) | {
-            "data": self.first.context.data.train.content_digest or str(self.config.data),
+            "data": self.first.context.data.content_digest or str(self.config.data),
             "teacher": self.teacher.digests,
             "weights": {name: short_sha256(Path(file)) for name, file in sorted(self.config.weights.items())},
         }
@@ -247,7 +247,7 @@ class RunGroup(abc.ABC, Generic[Measured]):
         saved: dict[str, Any] = plan
         # Earlier versions left out options that were not given.
         before = _compared(RunConfig()) | {RENAMED_OPTIONS.get(name, name): value for name, value in saved.items()}
-        # Earlier versions recorded the dates of the files, too.
+        # Earlier versions recorded the training split alone, with the dates of its files.
         if before.get("data") == self.first.context.data.train.identity:
             before["data"] = self._inputs["data"]
         changed = {name for name in {**self._inputs, **before} if self._inputs.get(name) != before.get(name)}

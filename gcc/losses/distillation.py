@@ -73,7 +73,7 @@ def stored_features(hooks: Mapping[str, FeatureHooks]) -> Iterator[dict[str, dic
 
 @contextmanager
 def tapped(taps: Mapping[str, Mapping[str, nn.Module]]) -> Iterator[dict[str, dict[str, Tensor]]]:
-    """Do the same with hooks that exist only within this context, on the layers `taps`, by network and module path."""
+    """Store the outputs of the layers `taps`, by network and module path, with hooks that exist only within this context."""
     hooks = {name: FeatureHooks(layers) for name, layers in taps.items()}
     try:
         with stored_features(hooks) as features:

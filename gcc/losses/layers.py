@@ -11,7 +11,7 @@ from torch import nn
 
 from gcc.errors import RecipeError, suggestion
 from gcc.losses.distillation import Projections, modules_at, tapped
-from gcc.losses.selectors import Named, resolutions
+from gcc.losses.selectors import Named, distillable
 from gcc.registry import SELECTORS, Architecture, LayerSelector, Networks
 
 
@@ -21,6 +21,17 @@ class DistillationLayers:
 
     generators: Mapping[str, tuple[str, ...]]
     discriminators: Mapping[str, tuple[str, ...]]
+
+    def to_json(self) -> dict[str, dict[str, list[str]]]:
+        """Return the layers as plain JSON values."""
+        return {kind: {name: list(paths) for name, paths in layers.items()} for kind, layers in vars(self).items()}
+
+    def __str__(self) -> str:
+        """The layers of each network; networks with the same ones are named together."""
+        names: dict[tuple[str, ...], list[str]] = {}
+        for name, paths in (*self.generators.items(), *self.discriminators.items()):
+            names.setdefault(paths, []).append(name)
+        return "; ".join(f"{', '.join(paths) or 'no layer'} of {' and '.join(named)}" for paths, named in names.items())
 
 
 NO_LAYERS = DistillationLayers({}, {})
@@ -91,7 +102,7 @@ def _require_selected(selector: Named, layers: DistillationLayers, networks: tup
 
 
 def _require_images(network: nn.Module, paths: tuple[str, ...], example: torch.Tensor) -> None:
-    images = resolutions(network, paths, example)
+    images = distillable(network, paths, example)
     for path in paths:
         if path not in images:
             raise RecipeError(

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import groupby
 from operator import itemgetter
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from gcc.losses.distillation import modules_at, tapped
-from gcc.models.modules import IMAGE_CONVOLUTIONS, NORMS, evaluating
+from gcc.models.modules import IMAGE_CONVOLUTIONS, NORMS, evaluating, tensors_of
 from gcc.registry.selector import LayerSelector
 
 T = TypeVar("T")
+"""What is spread evenly."""
 ACTIVATIONS = tuple(
     kind
     for kind in vars(nn.modules.activation).values()
@@ -34,7 +36,7 @@ class All(LayerSelector):
     """Every convolution except the last, tapped as in Table II: its activation, else its norm, else itself."""
 
     def select(self, network: nn.Module, example: Tensor, published: Sequence[str]) -> Sequence[str]:
-        return list(resolutions(network, find_stages(network, example)[:-1], example))
+        return list(distillable(network, find_layers(network, example)[:-1], example))
 
 
 class Uniform(LayerSelector):
@@ -56,24 +58,26 @@ class Named(LayerSelector):
 
 
 def spread(network: nn.Module, example: Tensor, count: int) -> list[str]:
-    """Return `count` convolutions, except the last, that are spread over the resolutions of their features; all if there are fewer.
+    """Return `count` layers, without the last, that are spread over the resolutions of their features; all if there are fewer.
 
-    Successive convolutions of one resolution are a run. Every run gives its last convolution; if there are more runs than `count`, evenly
-    spaced ones do. If there are fewer, the longest give evenly spaced ones as well.
+    Successive layers of one resolution are a level. The last layer of every level is chosen, or, if there are more levels than `count`, of
+    evenly spaced ones. If there are fewer, evenly spaced layers of the longest levels are chosen as well. Layers with one value per
+    channel, as in channel attention, are chosen only if there are no others.
 
     Args:
         network: any network whose layers are modules.
         example: an input of the network, on its device.
-        count: how many convolutions to return, as the paths that `find_stages` returns.
+        count: how many layers to return, as module paths that `find_layers` returns.
     """
-    stages = resolutions(network, find_stages(network, example)[:-1], example).items()
-    runs = [[path for path, _ in run] for _, run in groupby(stages, key=itemgetter(1))]
-    runs = _evenly(runs, min(count, len(runs)))
-    shares = [1] * len(runs)
-    while sum(shares) < min(count, sum(map(len, runs))):
-        longest = max(range(len(runs)), key=lambda number: len(runs[number]) / shares[number])
+    every = distillable(network, find_layers(network, example)[:-1], example)
+    layers = {path: size for path, size in every.items() if size != (1, 1)} or every
+    levels = [[path for path, _ in level] for _, level in groupby(layers.items(), key=itemgetter(1))]
+    levels = _evenly(levels, min(count, len(levels)))
+    shares = [1] * len(levels)
+    while sum(shares) < min(count, sum(map(len, levels))):
+        longest = max(range(len(levels)), key=lambda number: len(levels[number]) / shares[number])
         shares[longest] += 1
-    return [path for run, share in zip(runs, shares, strict=True) for path in _evenly(run, share)]
+    return [path for level, share in zip(levels, shares, strict=True) for path in _evenly(level, share)]
 
 
 def _evenly(items: Sequence[T], count: int) -> list[T]:
@@ -81,11 +85,12 @@ def _evenly(items: Sequence[T], count: int) -> list[T]:
     return [items[(number + 1) * len(items) // count - 1] for number in range(count)]
 
 
-def resolutions(network: nn.Module, paths: Sequence[str], example: Tensor) -> dict[str, torch.Size]:
-    """Return the resolution (H, W) of the features of each module at `paths`, without modules that cannot be distilled.
+def distillable(network: nn.Module, paths: Sequence[str], example: Tensor) -> dict[str, tuple[int, ...]]:
+    """Return the modules at `paths` whose features can be distilled, with the resolution (H, W) of these.
 
-    These are modules that return tokens and not images, (N, C, H, W), and those that the network calls only in one of evaluation and
-    training mode, such as a convolution that several are merged into for inference.
+    They are images, (N, C, H, W), and the network calls the module in evaluation as well as in training mode: not only one of a few
+    convolutions that are merged into one for inference. A network that fails on the example in training mode is asked in evaluation mode
+    alone.
 
     Args:
         network: any network.
@@ -93,34 +98,45 @@ def resolutions(network: nn.Module, paths: Sequence[str], example: Tensor) -> di
         example: an input of the network, on its device.
     """
     layers = modules_at(network, paths)
-    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
-    with torch.no_grad(), evaluating(network), tapped({"inference": layers}) as inferred:
+    with torch.no_grad(), evaluating(network), tapped({"": layers}) as inferred:
         network(example)
-    with torch.no_grad(), evaluating(network), tapped({"training": layers}) as trained:
+    trained = inferred
+    # A user's module can raise anything on the meta device, such as one that draws whether it turns its input.
+    with suppress(Exception), torch.no_grad(), evaluating(network), tapped({"": layers}) as features:
+        network.train()
         # Batch norm needs two values in training mode, and updates the copied statistics.
-        functional_call(network.train(), buffers, (example.repeat_interleave(2, 0),), tie_weights=False)
-    outputs = {path: output for path, output in inferred["inference"].items() if path in trained["training"]}
-    return {path: outputs[path].shape[2:] for path in paths if isinstance(outputs.get(path), Tensor) and outputs[path].ndim == 4}
+        tensors = {name: tensor if isinstance(tensor, nn.Parameter) else tensor.clone() for name, tensor in tensors_of(network).items()}
+        functional_call(network, tensors, (example.repeat_interleave(2, 0),), tie_weights=False)
+        trained = features
+    shapes = {path: _shape_of_sample(inferred[""].get(path)) for path in paths}
+    return {path: shape[1:] for path, shape in shapes.items() if len(shape) == 3 and shape == _shape_of_sample(trained[""].get(path))}
 
 
-def find_stages(network: nn.Module, example: Tensor) -> list[str]:
+def _shape_of_sample(features: object) -> tuple[int, ...]:
+    """Return the shape of a sample's features; that of a number if they are no tensor."""
+    return tuple(features.shape[1:]) if isinstance(features, Tensor) else ()
+
+
+def find_layers(network: nn.Module, example: Tensor) -> list[str]:
     """Return one module path per convolution in forward order: its activation, else its norm, else itself (Table II's rule).
 
-    A separable pair counts as one convolution. Convolutions inside a module with an attribute `uncounted`, such as
-    attention, do not count.
+    A norm or an activation counts only if its features have the resolution of the convolution's, and of a module that is called more than
+    once, only the last call counts. A separable pair counts as one convolution. Convolutions inside a module with an attribute
+    `uncounted`, such as attention, do not count.
 
     Args:
         network: any network whose layers are modules.
         example: an input of the network, on its device.
     """
-    order: list[tuple[str, nn.Module]] = []
+    calls: list[tuple[str, nn.Module, Any]] = []
     counted: tuple[type, ...] = (*IMAGE_CONVOLUTIONS, *NORMS, *ACTIVATIONS)
     uncounted = tuple(f"{path}." for path, module in network.named_modules() if hasattr(module, "uncounted"))
     layers = [
         (path, module) for path, module in network.named_modules() if issubclass(type(module), counted) and not path.startswith(uncounted)
     ]
     handles = [
-        layer.register_forward_hook(lambda module, inputs, output, path=path: order.append((path, module))) for path, layer in layers
+        layer.register_forward_hook(lambda module, inputs, output, path=path: calls.append((path, module, output.shape)))
+        for path, layer in layers
     ]
     try:
         with torch.no_grad(), evaluating(network):
@@ -128,14 +144,21 @@ def find_stages(network: nn.Module, example: Tensor) -> list[str]:
     finally:
         for handle in handles:
             handle.remove()
-    stages: list[str] = []
-    activated = True
-    for path, module in order:
+    last_calls = {path: number for number, (path, _, _) in enumerate(calls)}
+    found: list[str] = []
+    activated, resolution = True, _resolution(())
+    for number, (path, module, shape) in enumerate(calls):
         if isinstance(module, IMAGE_CONVOLUTIONS):
-            # A depthwise convolution ends the stage before it; its pointwise one begins the next.
-            activated = module.groups == module.in_channels > 1
-            stages += [] if activated else [path]
+            # A depthwise convolution ends the layer before it; its pointwise one begins the next.
+            activated, resolution = module.groups == module.in_channels > 1, _resolution(shape)
+            found += [] if activated else [path]
         elif not activated:
-            stages[-1] = path
+            if last_calls[path] == number and _resolution(shape) == resolution:
+                found[-1] = path
             activated = isinstance(module, ACTIVATIONS)
-    return list(dict.fromkeys(stages))
+    return list(dict.fromkeys(found))
+
+
+def _resolution(shape: Sequence[int]) -> tuple[int, ...]:
+    """Return (N, H, W) of features (N, C, H, W)."""
+    return (*shape[:1], *shape[2:])

@@ -77,7 +77,7 @@ def unwrapped(network: nn.Module) -> tuple[nn.Module, str]:
     The path ends with a dot; it is empty for a network that is not wrapped.
 
     Raises:
-        GccError: the network is a TorchScript program.
+        GccError: the network is a TorchScript program, or its `train` does not return it.
     """
     path = ""
     while True:
@@ -88,7 +88,13 @@ def unwrapped(network: nn.Module) -> tuple[nn.Module, str]:
         elif isinstance(network._modules.get("_orig_mod"), nn.Module):
             network, path = network.get_submodule("_orig_mod"), f"{path}_orig_mod."
         else:
+            _require_chainable(network)
             return network, path
+
+
+def _require_chainable(network: nn.Module) -> None:
+    if type(network).train is not nn.Module.train and copy_of(network).train(False) is None:
+        raise GccError(f"{type(network).__name__}.train returns nothing: end it with `return self`, as torch.nn.Module does")
 
 
 def require_values(network: nn.Module, inputs: Arguments) -> None:

@@ -87,7 +87,7 @@ class DatasetSource(AcceptsOldNames, abc.ABC):
 
     @property
     def content_digest(self) -> str:
-        """A text like `identity`, but without dates: copies of the files have the same one."""
+        """A text that identifies what this split contains, which copies of its files share; `identity` if a dataset has no other one."""
         return self.identity
 
     def preview(self, index: int) -> dict[str, Tensor]:

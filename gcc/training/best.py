@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from gcc.evaluation.collection import split_names
 from gcc.evaluation.split import SplitEvaluation
+from gcc.models.calls import copy_of
 from gcc.registry import EVALUATORS, MetricKey, Networks
 from gcc.training.context import RunContext
 from gcc.training.pair import GANPair
@@ -133,7 +133,7 @@ def snapshots(networks: Networks) -> dict[str, dict[str, Tensor]]:
 
 def restored(networks: Networks, states: Mapping[str, Mapping[str, Tensor]]) -> dict[str, nn.Module]:
     """Return copies of networks with these state dicts; the networks themselves stay as they are."""
-    copies = {name: deepcopy(network) for name, network in networks.items()}
+    copies = {name: copy_of(network) for name, network in networks.items()}
     for name, network in copies.items():
         network.load_state_dict(dict(states[name]))
     return copies

@@ -9,6 +9,7 @@ from itertools import chain
 from torch import nn
 
 from gcc.artifacts.run_folder import data_of
+from gcc.losses.layers import DistillationLayers
 from gcc.models.modules import Widths
 from gcc.pruning.cost import generator_cost
 from gcc.recipe import LENGTH_FIELDS, Recipe, differences, size_text
@@ -48,7 +49,11 @@ def training_plan(context: RunContext, stage_lengths: Sequence[str], rule: Epoch
 
 
 def compression_plan(
-    context: RunContext, widths: Mapping[str, Widths], expected: Mapping[str, Widths], warnings: Sequence[str]
+    context: RunContext,
+    widths: Mapping[str, Widths],
+    expected: Mapping[str, Widths],
+    layers: DistillationLayers,
+    warnings: Sequence[str],
 ) -> dict[str, str]:
     """Return what the plan of a compression has beside that of any run, by title.
 
@@ -56,6 +61,7 @@ def compression_plan(
         context: what the run works with.
         widths: the student's widths, by generator; empty if they are still to be searched.
         expected: about what the search will return, by generator.
+        layers: the layers that are distilled.
         warnings: those of any run.
     """
     recipe, teacher = context.recipe, context.teacher_cost()
@@ -75,7 +81,7 @@ def compression_plan(
         facts["channels"] = "; ".join(f"{name}: about {share:.0%} of {total} will be removed" for name, share in removed.items())
         if recipe.start == "inherited":
             facts["student"] = "starts with the weights of the channels that are kept"
-    facts["distillation"] = str(context.distillers) or "none"
+    facts["distillation"] = ": ".join(filter(None, (str(context.distillers), str(layers)))) or "none"
     if recipe.student_steps > 1:
         facts["student_steps"] = f"{recipe.student_steps} updates of the student for each of the teacher"
     rate = alpha_rate(context)

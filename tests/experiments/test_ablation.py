@@ -152,9 +152,13 @@ def test_runs_go_on_with_data_that_were_copied_again(tmp_path):
     for file in data.iterdir():
         os.utime(file, (1, 1))
     ablation(tmp_path / "out", presets=["gcc"], seeds=1, data=tmp_path / "data").plan()
-    Image.new("RGB", (64, 32), (9, 0, 0)).save(began.first.context.data.train.paths.pop())
-    with pytest.raises(OutputError, match="other data"):
-        ablation(tmp_path / "out", presets=["gcc"], seeds=1, data=tmp_path / "data").plan()
+    for split in (began.first.context.data.test, began.first.context.data.train):
+        file = split.paths.pop()
+        content = file.read_bytes()
+        Image.new("RGB", (64, 32), (9, 0, 0)).save(file)
+        with pytest.raises(OutputError, match="other data"):
+            ablation(tmp_path / "out", presets=["gcc"], seeds=1, data=tmp_path / "data").plan()
+        file.write_bytes(content)
 
 
 @pytest.mark.parametrize("plan", ["[]", "3", "null", "no JSON"])

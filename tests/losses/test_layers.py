@@ -39,8 +39,9 @@ def test_paper_positions():
 def test_uniform_positions_are_of_every_network():
     architecture = at("uniform", size=256)
     found = select_layers(architecture, *networks(architecture))
-    # Convolutions 3, 7, 11 and 15 of 16; 2 and 4 of 5, as in Table II.
-    assert found.generators["G"] == ("down3.act", "down7.act", "up5.act", "up1.act")
+    # Without the innermost layer, which has one pixel, the U-Net has 13 levels, of which these are 3, 6, 9 and 13.
+    assert found.generators["G"] == ("down3.act", "down6.act", "up5.act", "up1.act")
+    # Convolutions 2 and 4 of 5, as in Table II.
     assert found.discriminators["D"] == ("conv2.3", "conv4.3")
 
 

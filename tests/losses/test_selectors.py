@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from gcc.losses.selectors import All, Named, Paper, Uniform, find_stages
+from gcc.losses.selectors import All, Named, Paper, Uniform, distillable, find_layers
 from gcc.models.build import generator_on_meta
 from gcc.models.gate import ChannelGate
 from gcc.models.layers import PatchDiscriminator
@@ -33,9 +33,9 @@ def conv(before=3, width=3):
     ],
     ids=["act", "norm", "bare", "dropout", "identity", "transposed", "none"],
 )  # fmt: skip
-def test_stage_is_the_activation_else_the_norm_else_the_convolution(layers, expected):
+def test_a_layer_is_the_activation_else_the_norm_else_the_convolution(layers, expected):
     network = nn.Sequential(*layers)
-    assert find_stages(network, IMAGE) == expected
+    assert find_layers(network, IMAGE) == expected
 
 
 @pytest.mark.parametrize(
@@ -49,20 +49,20 @@ def test_stage_is_the_activation_else_the_norm_else_the_convolution(layers, expe
     ids=["padding", "pooling", "upsampling", "linear"],
 )
 def test_a_layer_that_is_no_activation_is_not_taken_for_one(layers, expected):
-    assert find_stages(nn.Sequential(*layers), IMAGE) == expected
+    assert find_layers(nn.Sequential(*layers), IMAGE) == expected
 
 
 def test_spectral_norm_hides_no_convolution():
     network = nn.Sequential(spectral_norm(conv()), nn.ReLU(), spectral_norm(conv()), nn.ReLU(), spectral_norm(conv()))
-    assert find_stages(network, IMAGE) == ["1", "3", "4"]
+    assert find_layers(network, IMAGE) == ["1", "3", "4"]
 
 
-def test_stages_leave_the_network_as_it_was():
+def test_finding_layers_leaves_the_network_as_it_was():
     network = nn.Sequential(conv(), nn.BatchNorm2d(3), nn.ReLU())
     before = {name: value.clone() for name, value in network.state_dict().items()}
     for training in (True, False):
         network.train(training)
-        find_stages(network, torch.randn(2, 3, 8, 8))
+        find_layers(network, torch.randn(2, 3, 8, 8))
         assert network.training is training and network[1].training is training
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     assert all(not module._forward_hooks for module in network.modules())
@@ -76,7 +76,7 @@ def unet_and_example():
 
 def test_unet_counts_16_and_the_published_positions_are_2_4_12_14():
     architecture, network, example = unet_and_example()
-    found = find_stages(network, example)
+    found = find_layers(network, example)
     assert len(found) == 16
     assert tuple(found[number - 1] for number in (2, 4, 12, 14)) == architecture.taps().generator
 
@@ -84,16 +84,16 @@ def test_unet_counts_16_and_the_published_positions_are_2_4_12_14():
 def test_patchgan_counts_5_and_the_published_positions_are_2_4():
     architecture = Pix2Pix(Pix2Pix.published())
     network = on_meta(architecture.build_discriminator)
-    found = find_stages(network, torch.empty(1, 6, 256, 256, device="meta"))
+    found = find_layers(network, torch.empty(1, 6, 256, 256, device="meta"))
     assert len(found) == 5
     assert tuple(found[number - 1] for number in (2, 4)) == architecture.taps().discriminator
 
 
-def test_the_students_gates_do_not_move_the_stages():
+def test_the_students_gates_do_not_move_the_layers():
     plain = PatchDiscriminator(6, 2, "batch", no_gate)
     gated = PatchDiscriminator(6, 2, "batch", lambda channels: ChannelGate(channels, 0.5))
     image = torch.zeros(1, 6, 32, 32)
-    assert find_stages(gated, image) == find_stages(plain, image)
+    assert find_layers(gated, image) == find_layers(plain, image)
 
 
 def test_tapped_features_have_the_shapes_of_table_ii():
@@ -149,8 +149,81 @@ def test_layers_that_return_tokens_are_not_distilled():
             return tokens.mT.unflatten(2, (8, 8))
 
     network = nn.Sequential(conv(), Tokens(), nn.GELU(), Images(), conv(), nn.ReLU(), conv(), nn.ReLU(), conv())
-    assert find_stages(network, IMAGE) == ["2", "5", "7", "8"]
-    assert list(All().select(network, IMAGE, [])) == ["5", "7"] == list(Uniform().select(network, IMAGE, ["x", "y", "z"]))
+    assert find_layers(network, IMAGE) == ["0", "5", "7", "8"]
+    assert list(Uniform().select(network, IMAGE, ["x"] * 4)) == ["0", "5", "7"]
+    assert list(distillable(network, ["0", "2", "5"], IMAGE)) == ["0", "5"]
+
+
+class Windows(nn.Module):
+    """Weights of each pixel over all pixels of its row, which have four dimensions but belong to no image."""
+
+    def __init__(self):
+        super().__init__()
+        self.weights = nn.Softmax(-1)
+
+    def forward(self, image):
+        rows = image.transpose(1, 2)
+        return (self.weights(rows.mT @ rows) @ rows.mT).permute(0, 3, 1, 2)
+
+
+def test_attention_maps_do_not_stand_for_the_convolution_before_them():
+    network = nn.Sequential(conv(), Windows(), conv(), nn.ReLU(), conv())
+    assert find_layers(network, torch.zeros(1, 3, 6, 8)) == ["0", "3", "4"]
+
+
+def test_of_an_activation_that_is_shared_the_last_call_counts():
+    shared = nn.ReLU()
+    network = nn.Sequential(conv(), shared, conv(), nn.BatchNorm2d(3), shared, conv(), shared, conv())
+    assert find_layers(network, IMAGE) == ["0", "3", "1", "7"]
+    assert Uniform().select(network, IMAGE, ["x"] * 3) == ["0", "3", "1"]
+
+
+def test_layers_with_one_value_per_channel_come_last():
+    attention = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(3, 3, 1), nn.ReLU(), nn.Upsample(size=(8, 8)))
+    network = nn.Sequential(conv(), nn.ReLU(), attention, conv(), nn.ReLU(), conv())
+    assert find_layers(network, IMAGE) == ["1", "2.2", "4", "5"]
+    assert Uniform().select(network, IMAGE, ["x"] * 3) == ["1", "4"]
+    one = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1))
+    assert Uniform().select(one, torch.zeros(1, 3, 1, 1), ["x"]) == ["1"]
+
+
+class Turning(nn.Module):
+    """Turns half of its inputs in training, which a tensor without values cannot decide."""
+
+    def forward(self, image):
+        return image.flip(-1) if self.training and torch.rand(1) < 0.5 else image
+
+
+class Auxiliary(nn.Module):
+    """Returns a second output in training."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = conv()
+
+    def forward(self, image):
+        image = self.layer(image)
+        return (image, image) if self.training else image
+
+
+class First(nn.Module):
+    def forward(self, images):
+        return images[0] if isinstance(images, tuple) else images
+
+
+def test_networks_that_do_something_else_in_training():
+    with torch.device("meta"):
+        network = nn.Sequential(Turning(), conv(), nn.ReLU(), conv())
+        assert Uniform().select(network, torch.zeros(1, 3, 8, 8), ["x"]) == ["2"]
+    network = nn.Sequential(Auxiliary(), First(), conv(), nn.ReLU(), conv())
+    assert list(distillable(network, ["0", "0.layer", "3"], IMAGE)) == ["0.layer", "3"]
+
+
+def test_statistics_that_norms_share_stay():
+    network = nn.Sequential(conv(), nn.BatchNorm2d(3), nn.BatchNorm2d(3), nn.ReLU(), conv())
+    network[2].running_mean = network[1].running_mean
+    distillable(network, ["3"], torch.ones(1, 3, 8, 8))
+    assert not network[1].running_mean.any() and not network[1].num_batches_tracked
 
 
 class Merged(nn.Module):
@@ -167,7 +240,7 @@ class Merged(nn.Module):
 
 def test_layers_that_are_called_only_for_inference_are_not_distilled():
     network = nn.Sequential(conv(), nn.BatchNorm2d(3), nn.ReLU(), Merged(), nn.ReLU(), Merged(), conv(), nn.ReLU(), conv())
-    assert find_stages(network, IMAGE) == ["2", "4", "5.merged", "7", "8"]
+    assert find_layers(network, IMAGE) == ["2", "4", "5.merged", "7", "8"]
     before = {name: value.clone() for name, value in network.state_dict().items()}
     assert list(All().select(network, IMAGE, [])) == ["2", "4", "7"] == list(Uniform().select(network, IMAGE, ["x"] * 4))
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items()) and network.training

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gcc.losses.distillation import modules_at, tapped
-from gcc.losses.selectors import find_stages
+from gcc.losses.selectors import find_layers
 from gcc.models.build import generator_on_meta
 from gcc.models.modules import on_meta
 from gcc.pruning.budget import Budget
@@ -128,7 +128,7 @@ def test_table_ii(arch):
         ]
     counted, total = passes(discriminator, fake)
     assert total == count_d and tuple(counted[path] for path in taps.discriminator) == selected_d
-    assert (len(find_stages(generator, example)), len(find_stages(discriminator, fake))) == (count_g, count_d)
+    assert (len(find_layers(generator, example)), len(find_layers(discriminator, fake))) == (count_g, count_d)
 
 
 @pytest.mark.parametrize(("arch", "settings", "width", "exact", "paper"), COSTS)

@@ -1,15 +1,16 @@
-"""What the plan says of the teacher."""
+"""What the plan says of the teacher and of distillation."""
 
 import pytest
 
 from gcc import Compressor, Teacher, Trainer
+from gcc.losses.layers import DistillationLayers
 from gcc.training.plan import compression_plan
 from tests.helpers.custom_toys import CUSTOM, settings_of
 from tests.helpers.families import TINY
 
 
 def teacher_of(run, widths):
-    return compression_plan(run.context, widths, run.reachable_widths(), [])["teacher"]
+    return compression_plan(run.context, widths, run.reachable_widths(), run.distillation_layers, [])["teacher"]
 
 
 def test_the_plan_of_a_frozen_teacher_says_what_the_first_step_trains(small_worlds, tmp_path):
@@ -30,3 +31,18 @@ def test_the_first_step_trains_a_copy_of_ones_own_generator(is_trained):
     settings = {"lambda_distill_d": 0.0, "lambda_global": 0.0, "train_teacher": not is_trained} | settings_of("paired")
     run = Compressor(generator=generator(), task="paired", data=data, device="cpu", **settings)
     assert run.plan()["teacher"].endswith("the first step trains a copy of it to rank channels") == is_trained
+
+
+def test_the_plan_names_the_layers_that_are_distilled(small_worlds):
+    def planned(**settings):
+        return Compressor(Teacher.create("pix2pix"), **TINY["pix2pix"] | settings).plan()["distillation"]
+
+    assert planned(selector="down2.act,conv2.3") == "gcc: down2.act of G; conv2.3 of D"
+    assert planned(selector="conv2.3") == "gcc: no layer of G; conv2.3 of D"
+    assert planned(lambda_distill_d=0.0, selector="down2.act") == "gcc: down2.act of G"
+    assert planned(distillers="wavelets") == "wavelets" and planned(distillers="") == "none"
+
+
+def test_networks_with_the_same_layers_are_named_together():
+    layers = DistillationLayers({"A2B": ("0", "3"), "B2A": ("0", "3")}, {"D": ("1",)})
+    assert str(layers) == "0, 3 of A2B and B2A; 1 of D"

@@ -180,6 +180,9 @@ def test_another_family_and_other_data_are_refused(tmp_path):
         new_run("cyclegan").resume(checkpoint)
     with pytest.raises(RunError, match="trains on 41 samples, and 40 are there now"):
         new_run("pix2pix").resume(checkpoint | {"samples": 41})
+    layers = checkpoint["state"]["layers"] | {"generators": {"G": ["down1.act"]}}
+    with pytest.raises(RunError, match="distils other layers"):
+        new_run("pix2pix").resume(checkpoint | {"state": checkpoint["state"] | {"layers": layers}})
 
 
 @pytest.mark.parametrize("seconds", [-1.0, float("inf")], ids=["every step", "every epoch"])

@@ -107,7 +107,7 @@ def test_every_family_learns_from_every_distiller(arch, tmp_path):
         losses = losses_of_iteration(run)
         assert terms | {"distill_G", "distill_D", "wavelets"} <= losses["student"].keys()
         assert all(torch.isfinite(loss) for _, loss in leaves(losses))
-    assert run.plan()["distillation"] == "gcc, omgd times 0.5, crd times 0.1, wavelets"
+    assert run.plan()["distillation"].startswith("gcc, omgd times 0.5, crd times 0.1, wavelets: ")
     # Nothing depends on the values of tensors.
     plain = Compressor(Teacher.create(arch), **TINY[arch] | {"batch_size": 4}, micro_batch=2)
     assert bytes_of_step(run, run.widths) > bytes_of_step(plain, run.widths)

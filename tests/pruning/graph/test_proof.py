@@ -193,6 +193,23 @@ def test_a_torchscript_program_is_called_by_its_name(call):
         call(torch.jit.script(conv(3, 3)), IMAGE)
 
 
+class Freezing(nn.Sequential):
+    """Keeps its norms in evaluation mode, and forgets to return itself."""
+
+    def train(self, mode=True):
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.training = False
+
+
+def test_a_network_whose_train_returns_nothing_is_refused():
+    network = Freezing(conv(3, 8), nn.BatchNorm2d(8), nn.ReLU(), conv(8, 3))
+    with pytest.raises(GccError, match=r"Freezing.train returns nothing: end it with `return self`"):
+        gcc.prune(network, IMAGE, metric="l1", budget="60%")
+    assert network.training and network[0].training and network[1].training
+
+
 class Detached(nn.Conv2d):
     def forward(self, x):
         return self._conv_forward(x, self.weight.detach(), self.bias)
