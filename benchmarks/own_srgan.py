@@ -29,7 +29,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "pixels weigh 1": {"lambda_perceptual": 1.0},
     "training teacher": {"train_teacher": True, "lambda_distill_d": 1.0, "lambda_global": 1.0},
     "all channels on": {"discriminator": "full"},
-    "layers by resolution": {"selector": ",".join(f"network.block{path}" for path in ("4.bn2", "7.1", "8.0.prelu", "8.1.prelu"))},
     "no distillation": {"lambda_distill_g": 0.0},
     "plain fine-tuning": {"discriminator": "full", "lambda_distill_g": 0.0},
 }

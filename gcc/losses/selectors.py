@@ -120,9 +120,9 @@ def _shape_of_sample(features: object) -> tuple[int, ...]:
 def find_layers(network: nn.Module, example: Tensor) -> list[str]:
     """Return one module path per convolution in forward order: its activation, else its norm, else itself (Table II's rule).
 
-    A norm or an activation counts only if its features have the resolution of the convolution's, and of a module that is called more than
-    once, only the last call counts. A separable pair counts as one convolution. Convolutions inside a module with an attribute
-    `uncounted`, such as attention, do not count.
+    A norm or an activation counts only if its features are those of the convolution, which a pixel shuffle may have enlarged. Of a module
+    that is called more than once, only the last call counts. A separable pair counts as one convolution. Convolutions inside a module with
+    an attribute `uncounted`, such as attention, do not count.
 
     Args:
         network: any network whose layers are modules.
@@ -146,19 +146,22 @@ def find_layers(network: nn.Module, example: Tensor) -> list[str]:
             handle.remove()
     last_calls = {path: number for number, (path, _, _) in enumerate(calls)}
     found: list[str] = []
-    activated, resolution = True, _resolution(())
+    activated, of_convolution = True, torch.Size()
     for number, (path, module, shape) in enumerate(calls):
         if isinstance(module, IMAGE_CONVOLUTIONS):
             # A depthwise convolution ends the layer before it; its pointwise one begins the next.
-            activated, resolution = module.groups == module.in_channels > 1, _resolution(shape)
+            activated, of_convolution = module.groups == module.in_channels > 1, shape
             found += [] if activated else [path]
         elif not activated:
-            if last_calls[path] == number and _resolution(shape) == resolution:
+            if last_calls[path] == number and _may_follow(shape, of_convolution):
                 found[-1] = path
             activated = isinstance(module, ACTIVATIONS)
     return list(dict.fromkeys(found))
 
 
-def _resolution(shape: Sequence[int]) -> tuple[int, ...]:
-    """Return (N, H, W) of features (N, C, H, W)."""
-    return (*shape[:1], *shape[2:])
+def _may_follow(shape: Sequence[int], before: Sequence[int]) -> bool:
+    """Return whether features (N, C, H, W) may be computed from others pixel by pixel, or from their shuffled pixels."""
+    if len(shape) != 4 or len(before) != 4 or shape[0] != before[0]:
+        return False
+    (rows, columns), (height, width) = shape[2:], before[2:]
+    return rows * width == columns * height and rows % height == 0

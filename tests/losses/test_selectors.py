@@ -171,6 +171,12 @@ def test_attention_maps_do_not_stand_for_the_convolution_before_them():
     assert find_layers(network, torch.zeros(1, 3, 6, 8)) == ["0", "3", "4"]
 
 
+def test_an_activation_after_a_pixel_shuffle_stands_for_its_convolution():
+    network = nn.Sequential(conv(), nn.ReLU(), conv(3, 12), nn.PixelShuffle(2), nn.PReLU(), conv())
+    assert find_layers(network, torch.zeros(1, 3, 6, 8)) == ["1", "4", "5"]
+    assert list(distillable(network, ["1", "4"], torch.zeros(1, 3, 6, 8)).values()) == [(6, 8), (12, 16)]
+
+
 def test_of_an_activation_that_is_shared_the_last_call_counts():
     shared = nn.ReLU()
     network = nn.Sequential(conv(), shared, conv(), nn.BatchNorm2d(3), shared, conv(), shared, conv())
