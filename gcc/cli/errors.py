@@ -72,7 +72,11 @@ def errors_as_lines() -> Iterator[None]:
 
 @contextmanager
 def warnings_as_lines() -> Iterator[None]:
-    """Print each warning about an old name or a narrow layer once, as one line without its file; other warnings stay as they are."""
+    """Print each warning about an old name or a narrow layer once, as one line without its file.
+
+    Those of Pillow, for example about damaged EXIF data in an intact image, need no action from the user and are not printed. Other
+    warnings stay as they are.
+    """
     printed: set[str] = set()
 
     with warnings.catch_warnings():
@@ -91,6 +95,7 @@ def warnings_as_lines() -> Iterator[None]:
                 printed.add(text)
                 notice(text)
 
+        warnings.filterwarnings("ignore", module=r"PIL\.")
         warnings.filterwarnings("always", RENAMED)
         warnings.filterwarnings("always", category=PruningWarning)
         warnings.showwarning = print_once

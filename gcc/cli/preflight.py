@@ -23,9 +23,11 @@ from gcc.training.build_pairs import teacher_networks
 from gcc.training.checkpoint import DEFAULT_SCHEDULE
 from gcc.training.config import Amp
 from gcc.training.context import RunContext
+from gcc.training.direction_check import direction_warnings
 from gcc.training.footprint import bytes_of_checkpoint, bytes_written
 from gcc.training.memory_estimate import bytes_of_step
 from gcc.training.precision import ExecutionConfig
+from gcc.training.range_check import require_right_range
 from gcc.training.size_check import require_right_size
 from gcc.training.teacher import Teacher
 from gcc.utils.device import choose_device
@@ -126,7 +128,9 @@ def preflight(
         yield Finding("note", "ok", note)
     if data is None or not context.uses_demo_data:
         yield finding_of("training", training, run)
-    yield finding_of("teacher", weights_of_teacher, context)
+    yield (of_teacher := finding_of("teacher", weights_of_teacher, context))
+    if of_teacher.status != "error" and context.teacher.is_trained and (data is None or not context.uses_demo_data):
+        yield finding_of("outputs", outputs_of_teacher, context)
     yield finding_of("losses", weights_of_losses, context)
     yield finding_of("evaluators", evaluators, context)
     widths = context.full_widths(context.recipe.prune_width)
@@ -176,7 +180,9 @@ def training(run: Compressor) -> Finding:
 
 
 def _is_trial(context: RunContext) -> bool:
-    """Return whether a run is much shorter than the published one, so that a CPU is enough for it."""
+    """Return whether a run is much shorter than the published one, so that a CPU is enough for it; own generators have no published one."""
+    if context.architecture.has_one_width:
+        return True
     recipe, published = context.recipe, type(context.architecture).published()
     return bool(recipe.epochs * math.prod(image_size(recipe)) < TRIAL * published.epochs * math.prod(image_size(published)))
 
@@ -192,6 +198,14 @@ def weights_of_teacher(context: RunContext) -> Finding:
     if context.teacher_note:
         return Finding("teacher", "warning", f"{text}; {context.teacher_note}; use a teacher with discriminators if there is one")
     return Finding("teacher", "ok", f"{text}, {teacher.networks.origin}")
+
+
+def outputs_of_teacher(context: RunContext) -> Finding:
+    """Refuse a teacher whose outputs are near the test images in another range of values, and warn of another direction."""
+    generators, _ = teacher_networks(context, context.recipe.ngf, "teacher")
+    require_right_range(context.architecture, generators, context.data.test, context.data.level_hints)
+    warnings = direction_warnings(context.architecture, generators, context.data.test)
+    return Finding("outputs", "warning" if warnings else "ok", "; ".join(warnings) or "no sign of another range of values or direction")
 
 
 def weights_of_losses(context: RunContext) -> Finding:

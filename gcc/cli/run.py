@@ -180,11 +180,15 @@ def _saved_options(out: Path, command: str, options: dict[str, Any]) -> dict[str
             f"the run in {out} trains a generator that {saved['generator']} makes, and code that a file names is not imported: "
             f"give --generator {saved['generator']} again"
         )
+    for name in ("data", "teacher"):
+        path = saved.get(name)
+        if name not in changed and path is not None and not is_address(path) and not path.exists():
+            raise GccError(f"the run in {out} was started with --{name} {path}, which does not exist: give its new place with --{name}")
     if "data" not in changed:
         return saved
     before, data = saved["data"], options["data"]
     if before is not None and before.resolve() != data.resolve():
-        notice(f"the run was trained on {before} and continues with {data}: values before and after this point are not comparable")
+        notice(f"the run was trained on {before} and continues with {data}: its values are comparable only if these are the same images")
     return saved | {"data": data}
 
 

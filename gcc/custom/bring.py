@@ -83,7 +83,10 @@ def family_for(
         made_discriminator="" if discriminator is None else name_of(discriminator),
         own=lambda: copy_of(own),
     )
-    found = family.settings_of(networks.input_shape, output_shape)
+    try:
+        found = family.settings_of(networks.input_shape, output_shape)
+    except GccError as error:
+        raise _with_size(error, family, full, sample, recipe) from error
     _require_facts(found, settings)
     return family.of(networks), found
 
@@ -208,15 +211,42 @@ def _output_shape(generator: nn.Module, sample: Tensor, recipe: Recipe | None) -
     return tuple(output.shape)
 
 
+def _with_size(error: GccError, family: type[CustomGAN[Any]], generator: nn.Module, sample: Tensor, recipe: Recipe | None) -> GccError:
+    """Return an error about the size of a generator's output, with a size of images for which it fits the task if there is one.
+
+    Args:
+        error: the error.
+        family: the family of the task.
+        generator: the generator.
+        sample: its input.
+        recipe: the recipe that the size of the sample comes from; None if the user gave the sample.
+    """
+    for multiple in MULTIPLES if recipe is not None and sample.ndim == 4 else ():
+        larger = _up_to_multiple(sample, multiple)
+        with suppress(GccError):
+            family.settings_of(larger.shape, _output(generator, larger, "").shape)
+            return GccError(f"{error}; give a `size` such as {text_of_size(*larger.shape[:1:-1])}")
+    return error
+
+
+def _up_to_multiple(sample: Tensor, multiple: int) -> Tensor:
+    height, width = sample.shape[2:]
+    return sample.new_zeros(*sample.shape[:2], height + -height % multiple, width + -width % multiple)
+
+
 def _output(generator: nn.Module, sample: Tensor, remedy: str) -> Any:
     """Return what a generator returns for a sample.
 
     Raises:
-        GccError: it does not run; the message has the remedy.
+        GccError: it does not run, and the message has the remedy; or it changes the sample.
     """
     expected = f"expected a generator that runs on {tuple(sample.shape)}: {remedy}, or give an input that it takes as `example`"
+    changes = sample._version
     with torch.no_grad(), evaluating(generator), located_errors(generator, expected):
-        return generator(sample)
+        output = generator(sample)
+    if sample._version != changes:
+        raise GccError("the generator changes its input in place: compute a new tensor instead, such as `x = x - mean` for `x -= mean`")
+    return output
 
 
 def _remedy(generator: nn.Module, sample: Tensor, recipe: Recipe) -> str | None:
@@ -243,7 +273,7 @@ def _sizes_taken(generator: nn.Module, sample: Tensor, recipe: Recipe) -> str:
     """Return sizes of images near that of a sample with which a generator runs; empty if it runs with no multiple of a power of two."""
     height, width = sample.shape[2:]
     for multiple in MULTIPLES:
-        larger = sample.new_zeros(*sample.shape[:2], height + -height % multiple, width + -width % multiple)
+        larger = _up_to_multiple(sample, multiple)
         with suppress(GccError):
             _output(generator, larger, "")
             inputs = accepted_inputs(generator, larger)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from importlib.util import find_spec
@@ -265,11 +264,8 @@ def read_with(path: Path, convert: Callable[[Image.Image], T]) -> T:
         DataError: opening or converting it fails, for whatever reason.
     """
     try:
-        # Pillow's warnings, for example about damaged EXIF data in an intact image, need no action from the user.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path) as image:
-                return convert(image)
+        with Image.open(path) as image:
+            return convert(image)
     except MemoryError:
         raise
     except Exception as error:  # Decoders raise exceptions of every type for damaged files.

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from gcc.errors import RecipeError, suggestion
+from gcc.errors import RecipeError, listed, suggestion
 from gcc.losses.distillation import Projections, modules_at, tapped
 from gcc.losses.selectors import Named, distillable
 from gcc.registry import SELECTORS, Architecture, LayerSelector, Networks
@@ -95,10 +95,12 @@ def _channels(architecture: Architecture[Any], generators: Networks, layers: Dis
 
 def _require_selected(selector: Named, layers: DistillationLayers, networks: tuple[nn.Module, ...]) -> None:
     chosen = {path for paths in (*layers.generators.values(), *layers.discriminators.values()) for path in paths}
-    known = [*SELECTORS.names(), *(path for network in networks for path, _ in network.named_modules() if path)]
+    modules = [path for network in networks for path, _ in network.named_modules() if path]
     for path in selector.paths:
         if path not in chosen:
-            raise RecipeError(f"selector {path!r} is neither a selector nor a module of the networks{suggestion(path, known)}")
+            near = suggestion(path, [*SELECTORS.names(), *modules])
+            known = near if "did you mean" in near else f" ({', '.join(SELECTORS.names())}, or a module such as {listed(modules)})"
+            raise RecipeError(f"selector {path!r} is neither a selector nor a module of the networks{known}")
 
 
 def _require_images(network: nn.Module, paths: tuple[str, ...], example: torch.Tensor) -> None:

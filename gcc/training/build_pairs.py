@@ -22,6 +22,7 @@ from gcc.registry import Architecture, ImportanceMetric, Networks
 from gcc.training.context import RunContext
 from gcc.training.pair import NO_NETWORKS, FrozenPair, GANPair
 from gcc.training.retention import alpha_rate
+from gcc.training.size_check import require_right_size
 from gcc.training.student import STUDENTS, Distillation, StudentPair
 from gcc.utils.seeds import seeded
 
@@ -168,7 +169,9 @@ def distillation_layers(context: RunContext) -> DistillationLayers:
 
     Raises:
         RecipeError: the selector names a layer that the networks lack.
+        GccError: a user's generator does not take images of the recipe's size.
     """
+    require_right_size(context.architecture)
     discriminators = {
         name: on_meta(context.architecture.for_network(name).build_discriminator) for name in context.architecture.discriminators
     }

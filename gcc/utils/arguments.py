@@ -131,6 +131,8 @@ def _advice(name: str, value: Any, kind: Any) -> str:
 
 def _described(kind: Any) -> str:
     origin, parts = get_origin(kind), get_args(kind)
+    if origin is Callable:
+        return "a class or a function"
     if origin in (Union, types.UnionType):
         # A string is a path, too.
         return " or ".join(dict.fromkeys(_described(part) for part in parts if not (part is str and Path in parts)))

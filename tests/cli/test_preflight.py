@@ -250,3 +250,27 @@ def test_a_size_that_the_generator_does_not_take_is_an_error_among_other_finding
     check(findings, "evaluators", "error", "does not run on a sample with A (1, 3, 50, 50)")
     check(findings, "memory", "warning", "until the problems above are solved")
     check(findings, "disk", "ok")
+
+
+class InZeroToOne(torch.nn.Sequential):
+    """A generator that returns its input if that is in [0, 1]."""
+
+    def __init__(self):
+        super().__init__(torch.nn.Conv2d(3, 8, 1, bias=False), torch.nn.ReLU(), torch.nn.Conv2d(8, 3, 1, bias=False))
+        for layer in (self[0], self[2]):
+            torch.nn.init.dirac_(layer.weight)
+
+
+def test_outputs_in_another_range_of_values_are_an_error(tmp_path):
+    random = np.random.default_rng(0)
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+        for number in range(6):
+            pixels = random.integers(40, 95, (32, 32, 3), dtype=np.uint8)
+            Image.fromarray(np.concatenate([pixels, pixels], 1)).save(tmp_path / split / f"{number}.png")
+    for value_range, status, text in (("-1..1", "error", "0..1"), ("0..1", "ok", "no sign of another range")):
+        teacher = Teacher.of(InZeroToOne(), "paired", value_range=value_range, size=32)
+        findings = preflight(teacher, {"size": 32, "budget": "50%", "steps": 5, "batch_size": 2}, tmp_path, None, device="cpu", amp="auto")
+        findings = {finding.title: finding for finding in findings}
+        check(findings, "outputs", status, text)
+        assert "published recipes" not in findings["training"].text

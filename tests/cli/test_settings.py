@@ -55,9 +55,18 @@ def test_a_resumed_run_that_goes_on_with_other_data_says_so(tmp_path):
     for name in ("before", "now"):
         (tmp_path / name).mkdir()
     resume = ["compress", "--resume", str(tmp_path), "--data"]
-    line = f"gcc: the run was trained on {tmp_path / 'before'} and continues with {tmp_path / 'now'}: values before and after"
+    line = f"gcc: the run was trained on {tmp_path / 'before'} and continues with {tmp_path / 'now'}: its values are comparable only"
     assert line in CliRunner().invoke(main, [*resume, str(tmp_path / "now")]).stderr
     assert "goes on with" not in CliRunner().invoke(main, [*resume, str(tmp_path / "before")]).stderr
+
+
+@pytest.mark.parametrize("name", ["data", "teacher"])
+def test_what_has_moved_since_a_run_started_is_asked_for(name, tmp_path):
+    saved = {"command": "compress", "options": {"arch": "pix2pix", name: str(tmp_path / "before")}}
+    (tmp_path / COMMAND_FILE).write_text(json.dumps(saved))
+    result = CliRunner().invoke(main, ["compress", "--resume", str(tmp_path)])
+    path = tmp_path / "before"
+    assert f"was started with --{name} {path}, which does not exist: give its new place with --{name}" in result.stderr.replace("\n", " ")
 
 
 def test_architectures_that_contradict_each_other_are_refused(tmp_path):

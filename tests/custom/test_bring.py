@@ -63,3 +63,28 @@ def test_sizes_are_advised_that_the_generator_takes(settings, remedy):
 def test_the_size_of_costs_is_advised_to_a_generator_that_enlarges():
     with pytest.raises(GccError, match="give a `cost_size` such as 48 or 52, or give"):
         family_for("super-resolution", nn.Sequential(Skipping(), nn.Upsample(scale_factor=2)), settings={"cost_size": 50})
+
+
+class Halving(nn.Sequential):
+    """Returns images of even sizes only."""
+
+    def __init__(self):
+        super().__init__(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.ConvTranspose2d(8, 3, 4, 2, 1), nn.Tanh())
+
+
+def test_a_size_is_advised_for_which_the_output_has_the_size_of_the_input():
+    with pytest.raises(GccError, match=r"returns \(1, 3, 64, 64\) for \(1, 3, 63, 63\): .* the same size; give a `size` such as 64$"):
+        family_for("paired", Halving(), settings={"size": 63})
+    with pytest.raises(GccError, match="the same size$"):
+        family_for("paired", Halving(), example=torch.zeros(1, 3, 63, 63), settings={})
+
+
+class Centring(nn.Sequential):
+    def forward(self, image):
+        image -= 0.1
+        return super().forward(image)
+
+
+def test_a_generator_that_changes_its_input_is_refused():
+    with pytest.raises(GccError, match="changes its input in place: compute a new tensor"):
+        family_for("paired", Centring(nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 3, 3, padding=1)), settings={"size": 16})

@@ -89,6 +89,13 @@ def test_a_module_that_is_not_called_is_refused(side):
         select_layers(architecture, generators, discriminators)
 
 
+def test_some_modules_are_named_if_none_is_near():
+    architecture = at("xyz")
+    with pytest.raises(RecipeError, match=r"\(all, paper, uniform, or a module such as down1.* and \d+ more\)$") as caught:
+        select_layers(architecture, *networks(architecture))
+    assert len(str(caught.value)) < 300
+
+
 @pytest.mark.parametrize("selector", ["", ",", "down2.act,", " "])
 def test_an_empty_name_is_refused_and_does_not_tap_the_whole_network(selector):
     architecture = at(selector)
