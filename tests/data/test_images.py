@@ -3,6 +3,7 @@ import os
 import struct
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,15 @@ def test_a_palette_with_transparency_reads_without_a_warning(tmp_path):
     image.putpalette([0, 0, 0, 9, 8, 7])
     image.save(tmp_path / "palette.png", transparency=bytes([0, 128]))
     assert read_rgb(tmp_path / "palette.png").getpixel((0, 0)) == (9, 8, 7)
+
+
+def test_threads_that_read_images_leave_the_warnings_of_the_program_as_they_are(tmp_path):
+    Image.new("RGB", (64, 64)).save(tmp_path / "image.png")
+    with warnings.catch_warnings():
+        before = list(warnings.filters)
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(read_rgb, [tmp_path / "image.png"] * 200))
+        assert warnings.filters == before
 
 
 def test_exif_orientation_is_applied(tmp_path):
