@@ -222,6 +222,7 @@ class Compressor(TrainingLoop):
     def stage_lengths(self) -> list[str]:
         return plan.compression_lengths(
             self.recipe,
+            self.context.loader.steps,
             searches=not self.fixed_widths,
             pretrains_search=not self._search_starts_trained,
             pretrains=bool(self._new_roles),

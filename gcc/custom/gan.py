@@ -170,7 +170,7 @@ def _require_logits(logits: Any, gan_mode: str) -> None:
             "flattened logits by torch.cat"
         )
     if gan_mode != "lsgan" and _are_probabilities(logits):
-        raise GccError(f"the discriminator ends with a sigmoid, and the losses of {gan_mode} expect logits: leave the sigmoid out")
+        raise GccError(f"the discriminator ends with a sigmoid, and the {gan_mode} loss expects logits: leave the sigmoid out")
 
 
 def _are_probabilities(logits: Tensor) -> bool:

@@ -50,7 +50,7 @@ def generate(
     artifact = single_generator(read(student, factory=factory))
     on_device = choose_device(device)
     if not artifact.architecture.takes_noise:
-        raise GccError(f"{student} is a generator of {artifact.arch}, which takes images, not noise: use gcc translate")
+        raise GccError(f"the generator in {student} ({artifact.arch}) takes images, not noise: use gcc translate")
     require_empty(target)
     network = artifact.network().to(on_device)
     first: list[Tensor] = []

@@ -140,7 +140,7 @@ def samples_of(artifact: Artifact, inputs: Inputs, calibration: str | Path | Non
     architecture = artifact.architecture
     if architecture.takes_noise:
         if calibration is not None:
-            raise GccError(f"{artifact.folder} is a generator of {artifact.arch}, which takes noise, not images: leave `calibration` out")
+            raise GccError(f"the generator in {artifact.folder} ({artifact.arch}) takes noise, not images: leave `calibration` out")
         noises = [noise(architecture, [number], seed=0) for number in range(2 * most)]
         return Samples(noises[:most], noises[most:], None, f"{most} inputs of noise")
     if calibration is not None:

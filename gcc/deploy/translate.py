@@ -103,7 +103,7 @@ def _reading_images(student: Path, factory: Factory | None) -> Artifact:
     """
     artifact = single_generator(read(student, factory=factory))
     if artifact.architecture.takes_noise:
-        raise GccError(f"{student} is a generator of {artifact.arch}, which takes noise, not images: use gcc generate")
+        raise GccError(f"the generator in {student} ({artifact.arch}) takes noise, not images: use gcc generate")
     return artifact
 
 

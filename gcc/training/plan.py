@@ -125,17 +125,19 @@ def teacher_lengths(recipe: Recipe, *, pretrains: bool) -> list[str]:
     return [*_pretraining(recipe, recipe.pretrain_epochs if pretrains else 0), _length(recipe.epochs, recipe.steps)]
 
 
-def compression_lengths(recipe: Recipe, *, searches: bool, pretrains_search: bool, pretrains: bool) -> list[str]:
+def compression_lengths(recipe: Recipe, epoch: int, *, searches: bool, pretrains_search: bool, pretrains: bool) -> list[str]:
     """Return the lengths of the stages of a compression, in order.
 
     Args:
         recipe: the recipe.
+        epoch: the number of steps of an epoch.
         searches: whether the first step is still to come.
         pretrains_search: whether its pair is pre-trained.
         pretrains: whether one of the pairs of the second step is pre-trained.
     """
     before = _pretraining(recipe, recipe.search_pretrain_epochs if pretrains_search else 0)
-    search = [*before, _length(recipe.search_epochs, recipe.search_steps)] if searches else []
+    steps = None if recipe.search_steps is None else min(recipe.search_steps, recipe.search_epochs * epoch)
+    search = [*before, _length(recipe.search_epochs, steps)] if searches else []
     return [*search, *teacher_lengths(recipe, pretrains=pretrains)]
 
 
