@@ -39,6 +39,7 @@ NOT_RUN = {
     "gcc compress --generator networks_of_others:": "needs published weights and photographs",
     "gcc train --generator networks_of_others:": "needs photographs",
     "gcc compress --teacher RealESRGAN_x4plus.safetensors": "needs published weights and photographs",
+    "gcc compress --teacher spanx4_ch48.safetensors": "needs published weights and photographs",
     "python benchmarks/prune.py": "needs networks of others",
     "python -m benchmarks.zoo": "needs networks of others; tests/test_zoo.py runs three of them",
     "gcc export runs/pix2pix/student --target litert-gpu": "LiteRT's converter has its own environment: tests/deploy/test_litert_gpu.py",
