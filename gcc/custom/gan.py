@@ -162,7 +162,7 @@ def _require_logits(logits: Any, gan_mode: str) -> None:
     """Refuse what a discriminator returned if the losses of `gan_mode` cannot read it.
 
     Raises:
-        GccError: it is no tensor, or consists of probabilities.
+        GccError: it is not a tensor, or it contains probabilities.
     """
     if not isinstance(logits, Tensor):
         raise GccError(

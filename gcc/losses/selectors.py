@@ -62,7 +62,7 @@ def spread(network: nn.Module, example: Tensor, count: int) -> list[str]:
 
     Successive layers of one resolution are a level. The last layer of every level is chosen, or, if there are more levels than `count`, of
     evenly spaced ones. If there are fewer, evenly spaced layers of the longest levels are chosen as well. Layers with one value per
-    channel, as in channel attention, are chosen only if there are no others.
+    channel, as in channel attention, are the last resort.
 
     Args:
         network: any network whose layers are modules.
@@ -113,7 +113,7 @@ def distillable(network: nn.Module, paths: Sequence[str], example: Tensor) -> di
 
 
 def _shape_of_sample(features: object) -> tuple[int, ...]:
-    """Return the shape of a sample's features; that of a number if they are no tensor."""
+    """Return the shape of one sample's features, or an empty tuple for anything but a tensor."""
     return tuple(features.shape[1:]) if isinstance(features, Tensor) else ()
 
 
