@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from gcc import Compressor, Teacher, load
 from gcc.artifacts.model import read
+from gcc.artifacts.run_folder import CHECKPOINTS
 from gcc.errors import GccError, OutputError, RecipeError
 from gcc.experiments.ablation import Ablation
 from gcc.registry.presets import PRESETS
@@ -136,6 +137,13 @@ def test_run_trains_and_writes_everything_and_options_at_their_defaults_are_the_
     ablation(finished, presets=["gcc"], seeds=1).plan()
     with pytest.raises(OutputError, match="on_nan was stop and is rollback"):
         ablation(finished, presets=["gcc"], seeds=1, on_nan="rollback").plan()
+
+
+def test_widths_of_a_run_that_stopped_while_it_saved_are_not_taken(finished):
+    student = finished / "gcc" / "seed-0" / "student"
+    assert ablation(finished, presets=["gcc"], seeds=1)._finished() == student
+    (student.parent / CHECKPOINTS).mkdir()
+    assert ablation(finished, presets=["gcc"], seeds=1)._finished() is None
 
 
 def test_runs_go_on_with_data_that_were_copied_again(tmp_path):
