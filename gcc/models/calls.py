@@ -183,5 +183,6 @@ def _location(error: Exception, network: nn.Module) -> str:
 def _is_ours(file: str) -> bool:
     """Return whether a file is one that calls networks, as opposed to a network of this package."""
     package = Path(__file__).parents[1]
-    callers = [Path(__file__).with_name(name) for name in ("calls.py", "assertions.py", "gate_insertion.py", "value_range.py")]
+    names = "calls.py", "assertions.py", "data_access.py", "gate_insertion.py", "value_range.py"
+    callers = [Path(__file__).with_name(name) for name in names]
     return Path(file) in callers or any(package / room in Path(file).parents for room in ("pruning", "deploy", "custom"))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gcc.models.calls import by_argument
+from gcc.models.data_access import DataAccess
 from gcc.registry.runtime import Inputs
 
 if TYPE_CHECKING:
@@ -67,8 +68,16 @@ def export_graph(network: nn.Module, inputs: Inputs) -> ExportedProgram:
         shape = inputs.shape_at(width + inputs.step, height + inputs.step)
         for dim, name in ((2, "rows"), (3, "columns")):
             dynamic[dim] = inputs.step * Dim(name, min=inputs.min_size // inputs.step)
-    plain = contiguous(network)
+    plain, example = contiguous(network), torch.zeros(1 if inputs.one_sample else 2, *shape)
     shapes = by_argument(plain, (dynamic,)) if dynamic else None
     # A U-Net may be one pixel high inside; by default torch would exclude such sizes.
-    with _config.patch(backed_size_oblivious=True), torch.no_grad():  # type: ignore[attr-defined]
-        return torch.export.export(plain, (torch.zeros(1 if inputs.one_sample else 2, *shape),), dynamic_shapes=shapes)
+    with _config.patch(backed_size_oblivious=True), torch.no_grad(), warnings.catch_warnings():  # type: ignore[attr-defined]
+        warnings.filterwarnings("ignore", "The tensor attribute")
+        # Code that merges its convolutions into one in each pass has written the merged weights after the first.
+        plain(example)
+        with DataAccess(write=_keep):
+            return torch.export.export(plain, (example,), dynamic_shapes=shapes)
+
+
+def _keep(tensor: Tensor, value: Tensor) -> None:
+    """Keep a tensor as it is."""

@@ -25,6 +25,7 @@ from torch.utils._pytree import tree_map, tree_map_only
 from gcc.errors import GccError
 from gcc.models.assertions import PassedAssertions
 from gcc.models.calls import by_argument, copies, copy_of, describe_shapes, is_from_torch, located_errors
+from gcc.models.data_access import DataAccess
 from gcc.pruning.graph.rules import RULES
 from gcc.utils.garbage import without_collection
 
@@ -115,7 +116,7 @@ def _exported(network: nn.Module, inputs: tuple[Any, ...], sizes: Any) -> Export
         with (
             located_errors(network, "expected code that torch.export can follow, independent of the values of the input"),
             network.register_forward_pre_hook(_take_any_keyword),
-            _Data(),
+            DataAccess(_copy),
             PassedAssertions(),
             _silenced(),
             _economical(),
@@ -198,22 +199,9 @@ def _economical() -> Iterator[None]:
         yield
 
 
-DATA: Any = Tensor.data
-
-
-class _Data(TorchFunctionMode):
-    """Records what code reads and writes by `.data`, which torch.export does not see."""
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Iterable[type[Any]], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if func == DATA.__get__:
-            return args[0].detach()
-        if func == DATA.__set__ and args[0].shape == args[1].shape:
-            with torch.no_grad():
-                args[0].copy_(args[1])
-            return None
-        return func(*args, **(kwargs or {}))
+@torch.no_grad()
+def _copy(tensor: Tensor, value: Tensor) -> None:
+    tensor.copy_(value)
 
 
 class _CallCounter(TorchFunctionMode):
