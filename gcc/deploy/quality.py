@@ -153,7 +153,7 @@ def _samples_of_folder(artifact: Artifact, inputs: Inputs, folder: Path, most: i
     chosen = evenly_spaced(min(2 * most, len(files)), len(files))
     images = [_load_image(artifact, inputs, input_halves, files[index]) for index in chosen]
     held_out = images[1::2]
-    return Samples(images[::2], held_out, None, f"{counted(len(held_out), 'image')} of {folder} that the ranges were not measured on")
+    return Samples(images[::2], held_out, None, f"{counted(len(held_out), 'image')} of {folder}, every second one")
 
 
 def _samples_of_run(artifact: Artifact, inputs: Inputs, most: int) -> Samples:
