@@ -27,6 +27,7 @@ from gcc.training.build_pairs import (
     sparse_pair,
     student_generators,
     student_pair,
+    teacher_networks,
     teacher_pair,
 )
 from gcc.training.checkpoint import CheckpointState
@@ -39,8 +40,8 @@ from gcc.training.stages import adversarial_stage, pretraining_stages
 from gcc.training.step import Stage
 from gcc.training.student import StudentPair
 from gcc.training.teacher import Teacher
-from gcc.training.width_search import Chosen, reachable_widths, saved_widths, search_channels
-from gcc.utils.seeds import derive_seed
+from gcc.training.width_search import Chosen, reachable_channels, saved_widths, search_channels
+from gcc.utils.seeds import derive_seed, seeded
 
 
 class Compressor(TrainingLoop):
@@ -89,7 +90,7 @@ class Compressor(TrainingLoop):
             yield adversarial_stage(Phase.SEARCH, searched, recipe.search_epochs, recipe.search_steps)  # lines 2 to 4
             chosen = self.search_channels(searched)  # line 5: prune
             self.widths = {name: one.widths for name, one in chosen.items()}
-            initial = self.inherited(searched, chosen) if recipe.start == "inherited" else NO_NETWORKS
+            initial = self.inherited(searched.generators, chosen) if recipe.start == "inherited" else NO_NETWORKS
 
         # Second step: lightweight generator training.
         self.reinitialize(initial)  # line 5: reinitialize
@@ -144,9 +145,9 @@ class Compressor(TrainingLoop):
         """Return the student's channels within the budget, from the pair that the first step has trained (line 5: prune)."""
         return search_channels(self.context, self.metric, searched)
 
-    def inherited(self, searched: GANPair, chosen: Mapping[str, Chosen]) -> Networks:
-        """Return the generators that the first step has trained, without the channels that are removed."""
-        return inherited_generators(self.context, searched.generators, {name: one.kept for name, one in chosen.items()})
+    def inherited(self, generators: Networks, chosen: Mapping[str, Chosen]) -> Networks:
+        """Return generators, such as those that the first step has trained, without the channels that are removed."""
+        return inherited_generators(self.context, generators, {name: one.kept for name, one in chosen.items()})
 
     def reinitialize(self, initial: Networks = NO_NETWORKS) -> None:
         """Build teacher and student pairs, new or as they were given (line 5: reinitialize).
@@ -192,11 +193,11 @@ class Compressor(TrainingLoop):
         Raises:
             GccError: the budget is out of reach, or the metric does not fit the family.
         """
-        return self.fixed_widths or self._untrained_widths
+        return self.fixed_widths or {name: one.widths for name, one in self._untrained_channels.items()}
 
     @cached_property
-    def _untrained_widths(self) -> dict[str, Widths]:
-        return reachable_widths(self.context, self.metric)
+    def _untrained_channels(self) -> dict[str, Chosen]:
+        return reachable_channels(self.context, self.metric)
 
     def check(self) -> None:
         if self.recipe.start == "inherited":
@@ -208,6 +209,10 @@ class Compressor(TrainingLoop):
         widths = self.reachable_widths()
         if self.context.config.student is not None:
             student_generators(self.context, widths)
+        elif self.recipe.start == "inherited" and not self.fixed_widths:
+            with seeded(self.recipe.seed, "check"):
+                generators, _ = teacher_networks(self.context, self.recipe.prune_width, "search")
+                self.inherited(generators, self._untrained_channels)
         _ = self.distillation_layers
 
     @cached_property

@@ -29,6 +29,7 @@ from tests.test_docs import CONSOLE, FENCED, PAGES, README
 NOT_RUN = {
     "pip install": "installs packages; CI installs the package",
     "pytest gcc-sharp": "tests/test_plugins_guide.py runs the tests of plugins that `gcc plugin new` writes",
+    "python benchmarks/curve.py": "reads the sweep of the command before",
     "python benchmarks/earth.py": "reads images of packages of 100 MB",
     "gcc ablate --arch pix2pix --direction BtoA --data facades": "needs photographs and published weights",
     "python benchmarks/figures.py": "reads the runs of the command before",
@@ -38,6 +39,7 @@ NOT_RUN = {
     "python benchmarks/real_esrgan.py": "needs published weights and photographs",
     "gcc compress --generator networks_of_others:": "needs published weights and photographs",
     "gcc train --generator networks_of_others:": "needs photographs",
+    "gcc sweep --generator networks_of_others:": "needs published weights and photographs",
     "gcc compress --teacher RealESRGAN_x4plus.safetensors": "needs published weights and photographs",
     "gcc compress --teacher spanx4_ch48.safetensors": "needs published weights and photographs",
     "python benchmarks/prune.py": "needs networks of others",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from gcc.artifacts.fingerprint import parse_fingerprint, require_same_outputs
 from gcc.artifacts.tensors import load_network
 from gcc.errors import ArtifactError, GccError, suggestion
 from gcc.models.build import generator_on_meta
@@ -44,6 +45,8 @@ SAVED_MEASUREMENTS = "figures"
 """The key of the measurements in `config.json`, by which version 0.1 reads them."""
 NETWORKS = "networks"
 """The key of the description of networks that a user brought; files of installed families do not have it."""
+FINGERPRINT = "fingerprint"
+"""The key of `Artifact.fingerprint`; files of installed families, and of earlier versions, do not have it."""
 Role = Literal["student", "teacher"]
 Factory = Callable[[], nn.Module]
 """Makes the full generator that a user brought."""
@@ -64,6 +67,7 @@ class Artifact:
             metrics on held-out images by `MetricKey`.
         environment: versions and device of the run.
         family: its family: an installed architecture, or that of networks which a user brought.
+        fingerprint: what it returned for one input, if a user's code makes it; empty if that was not recorded.
     """
 
     folder: Path
@@ -75,6 +79,7 @@ class Artifact:
     measurements: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     family: type[Architecture[Any]] | None = None
+    fingerprint: Sequence[float] = ()
 
     @property
     def architecture(self) -> Architecture[Any]:
@@ -85,10 +90,14 @@ class Artifact:
         """Return the saved generator in eval mode on the CPU.
 
         Raises:
-            ArtifactError: `model.safetensors` is damaged or does not fit the architecture.
+            ArtifactError: `model.safetensors` is damaged or does not fit the architecture, or a user's code makes another generator.
         """
         own = self.architecture.for_network(self.generator)
-        return load_network(self.folder / WEIGHTS, partial(own.build_generator, self.widths)).eval()
+        network = load_network(self.folder / WEIGHTS, partial(own.build_generator, self.widths)).eval()
+        if self.fingerprint:
+            remedy = f"give what made {self.architecture.describe_networks()['made_by']} as `factory`"
+            require_same_outputs(network, self.example_input().shape, self.fingerprint, remedy)
+        return network
 
     def example_input(self) -> Tensor:
         """Return one input of the generator, (1, ...), all zeros."""
@@ -116,6 +125,7 @@ class Artifact:
                 "generator": self.generator,
                 "widths": self.widths,
                 **({NETWORKS: networks} if networks else {}),
+                **({FINGERPRINT: list(self.fingerprint)} if self.fingerprint else {}),
                 SAVED_MEASUREMENTS: self.measurements,
                 "recipe": self.recipe.to_dict(),
                 "environment": self.environment,
@@ -176,7 +186,8 @@ def _parse(folder: Path, config: Any, factory: Factory | None) -> Artifact:
         for column, values in _parse_mapping(SAVED_MEASUREMENTS, config[SAVED_MEASUREMENTS]).items()
     }
     role, arch, generator = config["role"], config["architecture"], config["generator"]
-    return Artifact(folder, role, arch, generator, architecture.recipe, widths, measurements, environment, family)
+    known = parse_fingerprint(config.get(FINGERPRINT, []))
+    return Artifact(folder, role, arch, generator, architecture.recipe, widths, measurements, environment, family, known)
 
 
 def _parse_family(config: Any, environment: Mapping[str, str], factory: Factory | None) -> type[Architecture[Any]]:

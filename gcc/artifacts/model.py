@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from dataclasses import replace
 from glob import escape
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +20,7 @@ from torch import nn
 
 from gcc.artifacts.card import CARD, GRID
 from gcc.artifacts.config import CONFIG, WEIGHTS, Artifact, Factory, Role, read_config
+from gcc.artifacts.fingerprint import fingerprint
 from gcc.artifacts.hub import Address, fetch, is_address
 from gcc.artifacts.run_folder import COMMAND_FILE, RECIPE_FILE, STUDENT, TEACHER, choice_of_runs, continuation, runs_in
 from gcc.artifacts.tensors import load_network, save_network
@@ -146,7 +148,7 @@ def read(folder: Path, role: Role | None = None, factory: Factory | None = None)
     if folder.is_file() and folder.suffix in WEIGHT_SUFFIXES:
         raise ArtifactError(
             f"{folder} is a file: expected the folder of a saved generator; `gcc import --arch NAME {folder} TEACHER` makes one of the "
-            "weights that another program has saved"
+            "weights of a family, and `gcc prune` and `gcc compress` make one of those of restoration networks and of your own code"
         )
     if not folder.is_dir():
         if go_on := continuation(folder.parent):
@@ -234,6 +236,8 @@ def save(artifact: Artifact, network: nn.Module, card: str) -> None:
     Raises:
         OutputError: the folder cannot be written.
     """
+    if artifact.needs_factory:
+        artifact = replace(artifact, fingerprint=fingerprint(network, artifact.example_input().shape))
     save_network(artifact.folder / WEIGHTS, network)
     write_text(artifact.folder / CARD, card)
     write_text(artifact.folder / CONFIG, artifact.to_json())

@@ -12,14 +12,37 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from gcc.errors import ArtifactError
+from gcc.errors import ArtifactError, GccError
 from gcc.models.modules import on_meta
 from gcc.utils.files import replacing
 from gcc.utils.memory import free_memory
 from gcc.utils.state_tree import to_safetensors
 
-DTYPES = {torch.float32: "F32", torch.float64: "F64", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64", torch.bool: "BOOL"}
+DTYPES = {
+    **{torch.float32: "F32", torch.float64: "F64", torch.float16: "F16", torch.bfloat16: "BF16", torch.complex64: "C64"},
+    **{torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8", torch.bool: "BOOL"},
+}
 """The names of the dtypes in safetensors files."""
+
+
+def require_storable(role: str, network: nn.Module) -> None:
+    """Refuse a network whose `state_dict` a safetensors file cannot hold.
+
+    Args:
+        role: what the network is, for the message.
+        network: the network.
+
+    Raises:
+        GccError: a value is not a tensor, or has a dtype that these files lack.
+    """
+    for name, value in network.state_dict().items():
+        if not isinstance(value, Tensor):
+            raise GccError(
+                f"the {role}'s state_dict has {name!r}, {type(value).__name__}: expected tensors alone, since safetensors files hold no "
+                "other values; return a tensor from get_extra_state(), or leave the method out"
+            )
+        if value.dtype not in DTYPES:
+            raise GccError(f"{name!r} of the {role} has the dtype {value.dtype}, which safetensors files lack: convert it")
 
 
 def save_network(path: Path, network: nn.Module) -> None:

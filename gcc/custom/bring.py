@@ -11,6 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from gcc.artifacts.tensors import require_storable
 from gcc.custom.gan import CustomGAN
 from gcc.custom.networks import MULTIPLES, CustomNetworks, Losses
 from gcc.custom.zoo import ZooNetwork
@@ -25,6 +26,8 @@ from gcc.utils.units import counted
 
 SHAPE_FIELDS = ("size", "image_width", "cost_size", "input_nc", "output_nc")
 """The recipe fields that decide the shape of an example."""
+USUAL_SIZES = (32, 64, 96, 128, 192, 256, 384, 512)
+"""The sides of squares that are tried with generators which take a single size."""
 FACTS = {"scale", "z_dim"}
 """The recipe fields that the generator decides."""
 
@@ -58,15 +61,19 @@ def family_for(
         settings: recipe fields that the user gives.
 
     Raises:
-        GccError: the task is unknown, the networks do not fit it, or the example is not a batch.
+        GccError: the task is unknown, the networks do not fit it, the example is not a batch, or there are gates without a discriminator.
     """
     family = _family_of(task)
+    if gates is not None and discriminator is None:
+        raise GccError("`gates` names modules of your own discriminator: give it as `discriminator`, or leave `gates` out")
     colours = require_range(value_range)
     own, _ = unwrapped(generator)
     _require_usable(own, discriminator)
     recipe = _recipe_of_shapes(family, settings) if example is None else None
     sample = torch.zeros(family.input_shape_of(recipe)) if example is None else _one_sample(example)
     require_values(own, (sample,))
+    if discriminator is not None:
+        require_values(unwrapped(discriminator)[0], ())
     own = copy_of(own).cpu().requires_grad_(True)
     full = family.in_range(own, colours)
     output_shape = _output_shape(full, sample.cpu(), recipe)
@@ -77,7 +84,7 @@ def family_for(
         output_shape,
         colours,
         None if discriminator is None else _own_discriminator(discriminator),
-        gates if gates is None or discriminator is None else [path.removeprefix(unwrapped(discriminator)[1]) for path in gates],
+        None if gates is None or discriminator is None else [path.removeprefix(unwrapped(discriminator)[1]) for path in gates],
         losses,
         zoo,
         made_discriminator="" if discriminator is None else name_of(discriminator),
@@ -110,7 +117,7 @@ def _family_of(task: str) -> type[CustomGAN[Any]]:
         GccError: the task is unknown.
     """
     if task not in TASKS.names():
-        raise GccError(f"task {task!r} is unknown{suggestion(task, TASKS.names())}: expected {', '.join(TASKS.names())}")
+        raise GccError(f"task {task!r} is unknown{suggestion(task, TASKS.names())}")
     return cast(type[CustomGAN[Any]], TASKS.load(task))
 
 
@@ -139,12 +146,13 @@ def _require_usable(generator: nn.Module, discriminator: nn.Module | None) -> No
     """Refuse networks that cannot be called, or trained.
 
     Raises:
-        GccError: the generator needs several inputs, or weights are in another precision than training uses.
+        GccError: the generator needs several inputs, weights are in another precision than training uses, or files cannot hold them.
     """
     _require_one_input(generator)
-    _require_float32("generator", generator)
-    if discriminator is not None:
-        _require_float32("discriminator", discriminator)
+    for role, network in (("generator", generator), ("discriminator", discriminator)):
+        if network is not None:
+            require_storable(role, network)
+            _require_float32(role, network)
 
 
 def _own_discriminator(discriminator: nn.Module) -> nn.Module:
@@ -270,7 +278,7 @@ def _channels_taken(generator: nn.Module, sample: Tensor) -> int | None:
 
 
 def _sizes_taken(generator: nn.Module, sample: Tensor, recipe: Recipe) -> str:
-    """Return sizes of images near that of a sample with which a generator runs; empty if it runs with no multiple of a power of two."""
+    """Return sizes of images with which a generator runs: near that of a sample, else a usual one; empty if it runs with none of these."""
     height, width = sample.shape[2:]
     for multiple in MULTIPLES:
         larger = _up_to_multiple(sample, multiple)
@@ -279,4 +287,8 @@ def _sizes_taken(generator: nn.Module, sample: Tensor, recipe: Recipe) -> str:
             inputs = accepted_inputs(generator, larger)
             size = changed(recipe, size_fields((width, height)))
             return nearest_sizes(size, inputs.step, inputs.min_size) if inputs.step else text_of_size(*larger.shape[:1:-1])
+    for side in USUAL_SIZES:
+        with suppress(GccError):
+            _output(generator, sample.new_zeros(*sample.shape[:2], side, side), "")
+            return text_of_size(side, side)
     return ""

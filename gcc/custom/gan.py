@@ -125,7 +125,8 @@ class CustomGAN(Architecture[R], abc.ABC, Generic[R]):
         given = self.networks.discriminator
         if given is None:
             return self.default_discriminator(gate)
-        network = with_gates(given, self._discriminated(), gate, self.networks.gates, self.how_to_wrap)
+        remedy = f"{self.how_to_wrap}; if it takes images of another size, give that as `size`"
+        network = with_gates(given, self._discriminated(), gate, self.networks.gates, remedy)
         if torch.get_default_device().type != "meta":
             reset(network)
         return network
@@ -144,7 +145,11 @@ class CustomGAN(Architecture[R], abc.ABC, Generic[R]):
             with located_errors(network, expected):
                 discriminator = spread(network, images, DISCRIMINATOR_TAPS)
                 logits = network(images)
-        _require_logits(logits, self.recipe.gan_mode)
+            batch = images.expand(self.recipe.batch_size, *images.shape[1:])
+            with located_errors(network, f"expected a discriminator that trains on batches {tuple(batch.shape)}"):
+                logits_in_training = network.train()(batch)
+        for one in (logits, logits_in_training):
+            _require_logits(one, self.recipe.gan_mode)
         return Taps(tuple(generator), tuple(discriminator))
 
     @property

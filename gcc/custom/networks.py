@@ -193,10 +193,16 @@ class CustomNetworks:
         again = self.build({name: len(kept.get(name, range(channels))) for name, channels in self.channels.items()})
         again.load_state_dict(smaller.state_dict())
         with torch.no_grad(), evaluating(smaller), evaluating(again):
-            expected = smaller(*inputs)
-            if not torch.equal(smaller(*inputs), expected):
+            expected, repeated = (copy_of(smaller)(*inputs) for _ in range(2))
+            if not torch.equal(repeated, expected):
                 raise GccError(
                     f'{self.made_by} draws random numbers in evaluation mode, so that its student cannot be proven: give `start="fresh"`'
+                )
+            smaller(*inputs)
+            if not torch.equal(smaller(*inputs), expected):
+                raise GccError(
+                    f"{self.made_by} changes tensors of its own in evaluation mode, so that its output depends on earlier inputs: change "
+                    "them only while `self.training` is true"
                 )
             if not torch.equal(expected, again(*inputs)):
                 raise GccError(
@@ -229,6 +235,8 @@ def find_size_multiple(network: nn.Module, input_shape: Sequence[int], output_sh
     for multiple in MULTIPLES:
         # Odd multiples are not multiples of twice the number.
         height, width = (multiple * (2 * (least // (2 * multiple)) + 1) for least in LEAST_SIZES)
+        # A generator that takes one size only must not pass.
+        width += 2 * multiple * (width == height)
         with suppress(Exception), torch.no_grad():  # A user's code can raise anything.
             fake = network(torch.zeros(1, input_shape[1], height, width, device="meta"))
             if tuple(fake.shape) == (1, output_shape[1], scale * height, scale * width):

@@ -210,7 +210,7 @@ class Noise(CustomGAN[CustomNoiseRecipe], FromNoise[CustomNoiseRecipe]):
     @classmethod
     def input_shape_of(cls, recipe: CustomNoiseRecipe) -> tuple[int, ...]:
         raise GccError(
-            "the task noise needs the shape of the noise: give an input for one sample, such as 1x100 or 1x100x1x1, as `example`"
+            "the task noise needs the shape of the noise: give an input for one sample, of a shape such as 1x100 or 1x100x1x1, as `example`"
         )
 
     @classmethod

@@ -111,7 +111,7 @@ class ZooModel:
 
 
 def read_zoo_model(file: Path, key: str = "") -> ZooModel:
-    """Return the network of a file of weights whose architecture spandrel knows; nothing is unpickled.
+    """Return the network of a file of weights whose architecture spandrel knows; tensors alone are read.
 
     Args:
         file: the weights, as `.pth` or `.safetensors`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from gcc.deploy.outputs import Output, images_to_read, kinds_of, outputs_of
 from gcc.deploy.side_by_side import InputHalves
 from gcc.deploy.tiles import padded_run
 from gcc.errors import DataError, GccError, listed
+from gcc.models.calls import located_errors
 from gcc.recipe import image_size, parse_range, size_text
 from gcc.registry import Architecture
 from gcc.utils.device import choose_device
@@ -113,7 +115,9 @@ def _translated(
     """Return the output of a network (C, H, W) for an image."""
     width, height = _target_size(architecture, image.size, size)
     tensor = to_tensor(resized(image, width, height))[None].to(device)
-    with torch.inference_mode():
+    expected = f"expected a size that the generator takes: give `size={size_text(architecture.recipe)}`"
+    one_size = located_errors(network, expected) if architecture.size_multiple is None else nullcontext()
+    with torch.inference_mode(), one_size:
         return padded_run(network, tensor, architecture.size_multiple or 1, architecture.receptive_field_radius)[0]
 
 

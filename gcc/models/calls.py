@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -98,16 +99,20 @@ def _require_chainable(network: nn.Module) -> None:
 
 
 def require_values(network: nn.Module, inputs: Arguments) -> None:
-    """Refuse a network or arguments with a tensor that has no values.
+    """Refuse a network or arguments with a tensor that has no values, or NaN.
 
     Raises:
-        GccError: a parameter is uninitialised, or a tensor is on the meta device.
+        GccError: a parameter is uninitialised, a tensor is on the meta device, or a weight or a running statistic has NaN.
     """
     if any(tensor.is_meta for tensor in tensors_in(inputs)):
         raise GccError("the example input is on the meta device: expected one with values, such as torch.randn(1, 3, 256, 256)")
     for name, parameter in network.named_parameters():
         if parameter.is_meta or isinstance(parameter, UninitializedParameter):
             raise GccError(f"{name} has no values: expected a network that has been run once, on a device that stores its weights")
+    statistics = ((name, buffer) for name, buffer in network.named_buffers() if name.endswith(("running_mean", "running_var")))
+    for name, tensor in chain(network.named_parameters(), statistics):
+        if tensor.isnan().any():
+            raise GccError(f"{name} of {type(network).__name__} has NaN: its training has diverged, or its file is damaged")
 
 
 def copy_of(network: nn.Module) -> nn.Module:

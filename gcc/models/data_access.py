@@ -11,6 +11,10 @@ from torch.overrides import TorchFunctionMode
 DATA: Any = Tensor.data
 
 
+def keep(tensor: Tensor, value: Tensor) -> None:
+    """Keep a tensor as it is."""
+
+
 class DataAccess(TorchFunctionMode):
     """Returns a detached tensor where code reads `tensor.data`, and calls a function where it writes a tensor of the same shape there.
 

@@ -159,7 +159,7 @@ def require_resumable(checkpoint: CheckpointState, context: RunContext) -> None:
     """Refuse a checkpoint that does not belong to a run. All ranks must call this.
 
     Raises:
-        RunError: it belongs to another recipe, another teacher, other data, another version or another number of ranks.
+        RunError: it belongs to another recipe, another teacher or range of values, other data, another version or another number of ranks.
     """
     ranks = context.ranks
     position = [checkpoint.get(name) for name in ("phase", "epoch", "done")]
@@ -175,7 +175,14 @@ def require_resumable(checkpoint: CheckpointState, context: RunContext) -> None:
     before, now = with_new_fields(context.recipe, checkpoint["recipe"]), context.recipe.to_dict()
     if not differs_in_length_only(before, now):
         raise RunError(f"the run to resume has another recipe: {differences(before, now)}; resume it with that recipe, or start a new one")
-    # Earlier versions did not record the teacher.
+    # Earlier versions recorded neither the user's networks nor the teacher.
+    described = context.architecture.describe_networks()
+    recorded = checkpoint.get("networks", described)
+    for name in ("value_range", "input_shape"):
+        if recorded.get(name) != described.get(name):
+            raise RunError(
+                f"the run to resume began with {name} = {recorded.get(name)}, not {described.get(name)}: give it that, or start a new one"
+            )
     given = context.teacher.digests
     began = checkpoint.get("teacher", given)
     if changed := [context.teacher.networks.source_of(name) for name in {**began, **given} if began.get(name) != given.get(name)]:

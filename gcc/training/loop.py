@@ -173,8 +173,10 @@ class TrainingLoop(abc.ABC):
     def run(self, watch: Callable[[Step], None] = no_callback, *, progress: bool | None = None) -> Result:
         """Train to the end, and return the result. What `plan` warns of is a Python warning (`RecipeWarning`).
 
+        Torch's random numbers on the CPU are the caller's again when it returns.
+
         Args:
-            watch: called after every step.
+            watch: called after every step. If it draws from torch's global generator, the run takes another course.
             progress: whether to show the progress on standard error. None shows it in terminals and notebooks.
 
         Raises:
@@ -183,7 +185,8 @@ class TrainingLoop(abc.ABC):
         self.check()
         if self.context.ranks.is_main_process and (warning := self.plan().get("warning")):
             warn_user(warning, RecipeWarning)
-        with ProgressDisplay(console_for(progress if self.context.ranks.is_main_process else False)) as display:
+        console = console_for(progress if self.context.ranks.is_main_process else False)
+        with torch.random.fork_rng(devices=[]), ProgressDisplay(console) as display:
             for step in self.steps():
                 display.update(step, self.history.latest)
                 if self.context.ranks.is_main_process:
@@ -309,6 +312,7 @@ class TrainingLoop(abc.ABC):
             "arch": self.arch,
             "recipe": self.recipe.to_dict(),
             "teacher": self.context.teacher.digests,
+            "networks": self.architecture.describe_networks(),
             "samples": len(self.context.data.train),
             "phase": str(step.phase),
             "epoch": step.epoch,

@@ -22,7 +22,7 @@ def require_usable_losses(context: RunContext, generators: Networks) -> None:
         generators: the generators, on the CPU.
 
     Raises:
-        GccError: the losses raise an error, return something else than losses, or are not finite.
+        GccError: the losses raise an error, return something else than losses, are not finite, or do not depend on the generator's output.
     """
     architecture = context.architecture
     if not isinstance(architecture, CustomGAN) or architecture.networks.losses is None:
@@ -32,7 +32,7 @@ def require_usable_losses(context: RunContext, generators: Networks) -> None:
     context.loader.close(Stream.TRAIN)
     with evaluating(network):
         samples = architecture.generate({"G": network}, {key: tensor.cpu() for key, tensor in batch.items()})
-    (fake,) = (sample.to(context.device) for sample in samples.values())
+    (fake,) = (sample.detach().to(context.device).requires_grad_() for sample in samples.values())
     states = random_states(context.device)
     try:
         losses = architecture.networks.losses(fake, batch)
@@ -43,7 +43,14 @@ def require_usable_losses(context: RunContext, generators: Networks) -> None:
         raise GccError(f"losses raised {type(error).__name__}: {first_line(error)}; expected a function of {given}") from error
     finally:
         restore_random(states, context.device)
-    if broken := [name for name, loss in checked_losses(losses).items() if not loss.isfinite()]:
+    checked = checked_losses(losses)
+    if not any(loss.requires_grad for loss in checked.values()):
+        returned = f"{', '.join(checked)} without" if checked else "nothing with"
+        raise GccError(
+            f"losses returned {returned} a gradient: expected at least one loss that "
+            "torch computes from the generator's output, without detaching it, `torch.no_grad` or NumPy"
+        )
+    if broken := [name for name, loss in checked.items() if not loss.isfinite()]:
         raise GccError(
             f"losses returned {', '.join(broken)} = {losses[broken[0]].item()} for the first training images: expected finite numbers; "
             "correct the function, for example where it divides or takes a logarithm or a root"

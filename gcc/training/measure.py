@@ -203,12 +203,12 @@ def _given(run: Trained, timings: Mapping[str, Mapping[str, Timing]]) -> dict[Ro
 def _last(run: Trained, role: Role, timings: Mapping[str, Timing], test: SplitEvaluation | None) -> TrainedPair:
     pair = run.pairs[role]
     if not pair.trains:
-        return _trained_pair(run, role, _evaluated(pair.generators, test), timings, pair.discriminators)
+        return _trained_pair(run, role, _evaluated(pair.generators, test), timings, pair.final_discriminators)
     best = run.best.get(role)
     is_best = run.rule.selects and best and best.epoch == run.epoch
     note = f"last, best by {run.rule.metric}" if is_best else LAST
     evaluated = _evaluated(pair.final_generators, test, epoch=run.epoch, epoch_note=note)
-    return _trained_pair(run, role, evaluated, timings, pair.discriminators)
+    return _trained_pair(run, role, evaluated, timings, pair.final_discriminators)
 
 
 def _best(run: Trained, role: Role, timings: Mapping[str, Timing], test: SplitEvaluation | None) -> TrainedPair | None:
@@ -217,7 +217,7 @@ def _best(run: Trained, role: Role, timings: Mapping[str, Timing], test: SplitEv
     best = run.best.get(role)
     if best is None or best.epoch == run.epoch:
         return None
-    generators, discriminators = restored(pair.final_generators, best.generators), restored(pair.discriminators, best.discriminators)
+    generators, discriminators = restored(pair.final_generators, best.generators), restored(pair.final_discriminators, best.discriminators)
     evaluated = _evaluated(generators, test, epoch=best.epoch, epoch_note=f"{BEST} by {run.rule.metric}")
     return _trained_pair(run, role, evaluated, timings, discriminators)
 

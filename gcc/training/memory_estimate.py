@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from gcc.data.loader import Loader
+from gcc.models.data_access import DataAccess, keep
 from gcc.models.modules import Widths
 from gcc.registry import Architecture, Batch, Gate, Networks, no_gate
 from gcc.training.context import RunContext, Stream
@@ -175,5 +176,5 @@ class FakeExecution(ExecutionConfig):
 @contextmanager
 def fake_tensors() -> Iterator[MemoryTracker]:
     """Compute nothing in this context: tensors have shapes and types without values, and are counted as if they had them."""
-    with FakeTensorMode(allow_non_fake_inputs=True), MemoryTracker() as tracker:
+    with FakeTensorMode(allow_non_fake_inputs=True), DataAccess(write=keep), MemoryTracker() as tracker:
         yield tracker

@@ -21,6 +21,7 @@ from gcc.losses.adversarial import GAN_LOSSES, gradient_penalty, total
 from gcc.losses.coordination import imbalance
 from gcc.losses.distillation import FeatureHooks, Features, modules_at, stored_features
 from gcc.losses.layers import NO_LAYERS, DistillationLayers
+from gcc.models.calls import copy_of
 from gcc.models.gate import ChannelGate
 from gcc.recipe import Recipe
 from gcc.registry import Architecture, Batch, Networks, Pair, Samples
@@ -162,6 +163,11 @@ class GANPair:
     def final_generators(self) -> Networks:
         """The generators that are evaluated and saved: the moving averages, if the recipe has an `ema_decay`."""
         return self.generators | {name: average.network for name, average in self.averages.items()}
+
+    @property
+    def final_discriminators(self) -> Networks:
+        """The discriminators that are saved."""
+        return self.discriminators
 
     @property
     def optimizers(self) -> dict[str, ScopedOptimizer]:
@@ -332,12 +338,22 @@ class FrozenPair(GANPair):
         super().__init__(*arguments)
         for network in (*self.generators.values(), *self.discriminators.values()):
             network.eval()
-        for network in self.discriminators.values():
-            for module in network.modules():
-                if isinstance(module, _BatchNorm | _InstanceNorm):
-                    # In train mode, a norm reads the batch. Without tracking and momentum, its running statistics stay as they are.
-                    module.track_running_stats, module.momentum = False, 0.0
-                    module.train()
+        self._tracking: dict[str, tuple[bool, float | None]] = {}
+        for path, module in nn.ModuleDict(self.discriminators).named_modules():
+            if isinstance(module, _BatchNorm | _InstanceNorm):
+                self._tracking[path] = module.track_running_stats, module.momentum
+                # In train mode, a norm reads the batch. Without tracking and momentum, its running statistics stay as they are.
+                module.track_running_stats, module.momentum = False, 0.0
+                module.train()
+
+    @property
+    def final_discriminators(self) -> Networks:
+        """Copies whose norms track their statistics as they did when they were given."""
+        copies = nn.ModuleDict({name: copy_of(network) for name, network in self.discriminators.items()})
+        for path, tracking in self._tracking.items():
+            norm = copies.get_submodule(path)
+            norm.track_running_stats, norm.momentum = tracking  # type: ignore[assignment]
+        return dict(copies.items())
 
     def generate(self, batch: Batch) -> GeneratorOutput:
         with torch.no_grad():

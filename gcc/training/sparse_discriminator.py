@@ -158,9 +158,14 @@ def _producers(trace: ModuleTrace, gate: str) -> tuple[str, ...]:
 
 def _reader(trace: ModuleTrace, gate: str) -> str | None:
     path = trace.reader(gate)
-    while path and isinstance(trace.modules[path], KEEP_ZERO):
+    while path and _keeps_zero(trace.modules[path]):
         path = trace.reader(path)
     return path if path and _is_plain(trace.modules[path]) else None
+
+
+def _keeps_zero(module: nn.Module) -> bool:
+    """Return whether a module maps zero to zero; a subclass or a hook may compute something else."""
+    return type(module) in KEEP_ZERO and not module._forward_pre_hooks and not module._forward_hooks
 
 
 def _is_plain(module: nn.Module) -> bool:

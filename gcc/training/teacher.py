@@ -93,8 +93,8 @@ class Teacher:
             generator: any generator, trained.
             task: what it does: "paired", "unpaired", "super-resolution" or "noise".
             discriminator: its discriminator, trained. None means a new one that suits the task.
-            example: the generator's input for one sample, (1, ...), which sets the resolution of costs. None means an image of the
-                recipe's `size`, or `cost_size` for super-resolution; the task "noise" needs an example.
+            example: the generator's input for one sample, (1, ...), which sets the size of training and the resolution of costs.
+                None means an image of the recipe's `size`, or `cost_size` for super-resolution; the task "noise" needs an example.
             value_range: the values that the generator uses for black and white, such as (0, 1) or "0..1".
             losses: returns the weighted losses by name, each a scalar, for the generator's output, (N, C, H, W) in [-1, 1], and the batch.
                 None means the task's.
@@ -158,7 +158,7 @@ class Teacher:
         """Return a teacher that is a restoration network of one of the architectures that spandrel knows (extra `zoo`).
 
         Args:
-            file: its weights, as `.pth` or `.safetensors`; nothing is unpickled.
+            file: its weights, as `.pth` or `.safetensors`; tensors alone are read.
             task: what it does: "super-resolution", or "paired" for a network that keeps the size.
             key: where the weights are in a checkpoint. Empty takes the averaged ones (`params_ema`), if there are several.
             settings: recipe fields.

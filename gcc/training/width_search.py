@@ -54,16 +54,15 @@ def search_channels(context: RunContext, metric: ImportanceMetric, pair: GANPair
     return channels
 
 
-def reachable_widths(context: RunContext, metric: ImportanceMetric) -> dict[str, Widths]:
-    """Return the widths that untrained generators would get within the budget. If that is a latency, all ranks must call this.
+def reachable_channels(context: RunContext, metric: ImportanceMetric) -> dict[str, Chosen]:
+    """Return the channels that untrained generators would keep within the budget. If that is a latency, all ranks must call this.
 
     Raises:
         GccError: the budget is out of reach, or the metric does not fit the family.
     """
     generators, _ = teacher_networks(context, context.recipe.prune_width, "search")
     search = _search_within_budget(context, metric, generators, random_gradients)
-    channels = context.ranks.compute_on_main_process(search) if _has_latency_budget(context) else search()
-    return {name: chosen.widths for name, chosen in channels.items()}
+    return context.ranks.compute_on_main_process(search) if _has_latency_budget(context) else search()
 
 
 def saved_widths(context: RunContext) -> dict[str, Widths]:

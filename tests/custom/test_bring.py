@@ -6,7 +6,7 @@ from torch import nn
 
 from gcc.custom.bring import family_for
 from gcc.errors import GccError
-from tests.helpers.custom_toys import Skipping, Translator
+from tests.helpers.custom_toys import Critic, Skipping, Translator
 
 
 def input_shape(generator, **arguments):
@@ -88,3 +88,52 @@ class Centring(nn.Sequential):
 def test_a_generator_that_changes_its_input_is_refused():
     with pytest.raises(GccError, match="changes its input in place: compute a new tensor"):
         family_for("paired", Centring(nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 3, 3, padding=1)), settings={"size": 16})
+
+
+class Counting(Translator):
+    def get_extra_state(self):
+        return {"calls": 1}
+
+    def set_extra_state(self, state):
+        pass
+
+
+def test_a_state_dict_that_files_cannot_hold_is_refused():
+    with pytest.raises(GccError, match=r"the generator's state_dict has '_extra_state', dict: expected tensors alone.*get_extra_state"):
+        input_shape(Counting())
+    complex_half = Translator()
+    complex_half.register_buffer("waves", torch.zeros(2, dtype=torch.complex128))
+    with pytest.raises(GccError, match=r"'waves' of the generator has the dtype torch.complex128, which safetensors files lack"):
+        input_shape(complex_half)
+
+
+@pytest.mark.parametrize("role", ["generator", "discriminator"])
+def test_nan_is_refused_by_the_name_of_its_tensor(role):
+    networks = {"generator": Translator(), "discriminator": Critic()}
+    name = {"generator": "body.1.running_var", "discriminator": "norm.weight"}[role]
+    networks[role].state_dict()[name][2] = torch.nan
+    with pytest.raises(GccError, match=f"{name} of {type(networks[role]).__name__} has NaN"):
+        family_for("paired", **networks, settings={"size": 16})
+
+
+def test_gates_of_no_discriminator_are_refused():
+    with pytest.raises(GccError, match="`gates` names modules of your own discriminator: give it as `discriminator`"):
+        input_shape(Translator(), gates=["norm"])
+
+
+class OneSize(nn.Module):
+    """Takes images of 64 pixels only, as networks with linear layers do."""
+
+    def __init__(self):
+        super().__init__()
+        self.down, self.fc, self.up = nn.Conv2d(3, 4, 8, 8), nn.Linear(256, 256), nn.ConvTranspose2d(4, 3, 8, 8)
+
+    def forward(self, image):
+        features = self.down(image)
+        return self.up(self.fc(features.view(image.shape[0], 256)).view(features.shape))
+
+
+def test_the_only_size_that_a_generator_takes_is_advised():
+    with pytest.raises(GccError, match=r"expected a generator that runs on \(1, 3, 256, 256\): give a `size` such as 64"):
+        family_for("paired", OneSize(), settings={})
+    assert family_for("paired", OneSize(), settings={"size": 64})[0].networks.size_multiple is None

@@ -182,3 +182,74 @@ def test_the_subgradient_of_a_weight_with_parts_is_that_of_the_whole():
 def test_images_that_are_too_small_for_the_discriminator_are_refused():
     with pytest.raises(GccError, match=r"expected a discriminator that takes \(1, 6, 16, 16\): give another one as `discriminator`, or a"):
         gcc.Compressor(generator=Translator(), task="paired", data=Images(A=16, B=16), size=16, epochs=1, device="cpu").check()
+
+
+class Averaging(Translator):
+    """Keeps a moving average of its features, in evaluation mode as well."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("average", torch.zeros(1, 8, 1, 1))
+
+    def forward(self, image):
+        features = self.head(image)
+        self.average = 0.9 * self.average + 0.1 * features.detach().mean((0, 2, 3), keepdim=True)
+        features = features - self.average
+        return torch.tanh(self.tail(features + self.body(features)))
+
+
+class Gained(Translator):
+    """Multiplies its features by numbers that no file has."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("gain", torch.linspace(0.5, 1.5, 8).view(1, 8, 1, 1), persistent=False)
+
+    def forward(self, image):
+        features = self.head(image) * self.gain
+        return torch.tanh(self.tail(features + self.body(features)))
+
+
+@pytest.mark.parametrize(
+    ("generator", "message"),
+    [(Averaging, "changes tensors of its own in evaluation mode"), (Gained, "depends on tensors that its state_dict lacks")],
+)
+def test_students_that_could_not_be_made_are_refused_before_training(generator, message):
+    torch.manual_seed(0)
+    network = generator()
+    # The least important channels are not the last ones.
+    network.head[0].weight.data[:4] *= 0.01
+    run = gcc.Compressor(generator=network, data=CUSTOM["paired"][2], task="paired", device="cpu", **settings_of("paired"))
+    state = torch.get_rng_state()
+    with pytest.raises(GccError, match=message):
+        run.check()
+    assert torch.equal(state, torch.get_rng_state())
+
+
+class Moody(Critic):
+    """Returns something else in training mode."""
+
+    def forward(self, images):
+        logits = super().forward(images)
+        return {"logits": logits} if self.training else logits
+
+
+class Pooled(Critic):
+    """Normalises one value per channel and sample."""
+
+    def forward(self, images):
+        return self.last(functional.pad(self.norm(self.second(self.first(images)).mean((2, 3), keepdim=True)), (1, 1, 1, 1)))
+
+
+@pytest.mark.parametrize(
+    ("critic", "batch_size", "message"),
+    [
+        (Moody, 2, "the discriminator returns dict: expected its logits as one tensor"),
+        (Pooled, 1, r"Expected more than 1 value per channel.*expected a discriminator that trains on batches \(1, 6, 32, 32\)"),
+    ],
+)
+def test_discriminators_run_in_training_mode_before_training(critic, batch_size, message):
+    settings = settings_of("paired") | {"batch_size": batch_size}
+    run = gcc.Compressor(generator=Translator(), discriminator=critic(), data=CUSTOM["paired"][2], task="paired", device="cpu", **settings)
+    with pytest.raises(GccError, match=message):
+        run.check()

@@ -79,6 +79,11 @@ def test_a_run_saves_a_student_that_its_class_loads_bit_equal(task, tmp_path):
         ),
         (lambda fake, batch: {"fine": fake.mean(), "own": (fake.mean() * 0).log()}, "losses returned own = -inf for the first training"),
         (lambda fake, batch: {"own": fake}, "losses returned .*: expected scalar tensors by name"),
+        (
+            lambda fake, batch: {"own": (fake.detach() - batch["B"]).abs().mean()},
+            "losses returned own without a gradient: expected",
+        ),
+        (lambda fake, batch: {}, "losses returned nothing with a gradient: expected at least one loss"),
     ],
 )
 def test_losses_of_ones_own_are_tried_before_training(losses, message):

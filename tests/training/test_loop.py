@@ -4,6 +4,7 @@ import gc
 import weakref
 
 import pytest
+import torch
 
 from gcc import Compressor, Teacher
 from gcc.errors import GccError, RecipeWarning
@@ -83,3 +84,14 @@ def test_what_the_plan_warns_of_is_a_warning_of_python_as_the_run_starts():
         run.run(seen.append)
     assert [str(one.message) for one in warned if one.category is RecipeWarning] == [run.plan()["warning"]] and seen
     assert warned[0].filename == __file__
+
+
+def test_a_run_leaves_the_callers_random_numbers():
+    drawn = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        Trainer(Teacher.create("pix2pix"), **TINY["pix2pix"] | {"epochs": 1}).run()
+        drawn.append(torch.rand(2))
+        torch.manual_seed(seed)
+        assert torch.equal(drawn[-1], torch.rand(2))
+    assert not torch.equal(*drawn)

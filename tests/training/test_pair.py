@@ -532,12 +532,16 @@ def test_the_discriminators_of_a_frozen_pair_normalise_by_the_batch(norm, kind):
     with torch.no_grad():
         module.running_mean.fill_(0.7)
         module.running_var.fill_(3.0)
-    trained = copy.deepcopy(discriminator).train()
+    trained, given = copy.deepcopy(discriminator).train(), copy.deepcopy(discriminator).eval()
     before = snapshot(discriminator)
     teacher = FrozenPair(architecture, {"G": architecture.build_generator(architecture.full_widths(4))}, {"D": discriminator}, CPU)
     fake = teacher.generate(batch(1))
     torch.testing.assert_close(teacher.discriminate(fake).logits["D"], trained(fake.pairs["D"].fake), rtol=1e-5, atol=1e-6)
     assert all(equal(old, new) for old, new in zip(before, snapshot(discriminator), strict=True))
+    final, images = teacher.final_discriminators["D"].eval(), torch.randn(2, 6, 32, 32)
+    torch.testing.assert_close(final(images), given(images), rtol=0, atol=0)
+    (restored,) = (module for module in final.modules() if isinstance(module, kind))
+    assert (restored.track_running_stats, restored.momentum) == (True, 0.1)
 
 
 def test_pairs_train_in_train_mode():

@@ -204,3 +204,15 @@ def test_a_checkpoint_of_an_earlier_version_is_resumed_without_what_it_lacks(tmp
     resumed.resume({name: value for name, value in Checkpoints(tmp_path).newest().items() if name not in ("history", "finite")})
     finished(resumed)
     assert {line["phase"] for line in resumed.history.lines} == {"train"}
+
+
+def test_another_range_of_values_is_refused_by_its_name(tmp_path):
+    def new(value_range):
+        torch.manual_seed(0)
+        teacher = Teacher.of(CUSTOM["paired"][0](), "paired", value_range=value_range, **settings_of("paired"))
+        return Compressor(teacher, CUSTOM["paired"][2], device="cpu", **settings_of("paired"))
+
+    stopped(new("0..1"), 1, tmp_path)
+    new("0..1").resume(Checkpoints(tmp_path).newest())
+    with pytest.raises(RunError, match=r"began with value_range = \[0.0, 1.0\], not \[0.0, 255.0\]: give it that"):
+        new("0..255").resume(Checkpoints(tmp_path).newest())

@@ -143,6 +143,19 @@ def test_channels_with_other_readers_are_all_computed(how):
     assert len(find_chains(Block("chain"), torch.zeros(1, 3, 8, 8))) == 1
 
 
+class Shifted(nn.ReLU):
+    def forward(self, x):
+        return super().forward(x) + 0.5
+
+
+def test_activations_that_need_not_map_zero_to_zero_need_every_channel():
+    subclass, hooked = Block("chain"), Block("chain")
+    subclass.act = Shifted()
+    hooked.act.register_forward_hook(lambda module, inputs, output: output + 0.5)
+    for network in (subclass, hooked):
+        assert find_chains(network, torch.zeros(1, 3, 8, 8)) == []
+
+
 def test_spectral_norm_and_attention_need_every_channel():
     network = Teacher.create("sagan").demo_architecture(TINY["sagan"]).build_discriminator(GATE)
     assert find_chains(network, torch.zeros(2, 3, 32, 32)) == []

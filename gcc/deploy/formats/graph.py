@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gcc.models.calls import by_argument
-from gcc.models.data_access import DataAccess
+from gcc.models.data_access import DataAccess, keep
 from gcc.registry.runtime import Inputs
 
 if TYPE_CHECKING:
@@ -75,9 +75,5 @@ def export_graph(network: nn.Module, inputs: Inputs) -> ExportedProgram:
         warnings.filterwarnings("ignore", "The tensor attribute")
         # Code that merges its convolutions into one in each pass has written the merged weights after the first.
         plain(example)
-        with DataAccess(write=_keep):
+        with DataAccess(write=keep):
             return torch.export.export(plain, (example,), dynamic_shapes=shapes)
-
-
-def _keep(tensor: Tensor, value: Tensor) -> None:
-    """Keep a tensor as it is."""
