@@ -32,6 +32,7 @@ NOT_RUN = {
     "python benchmarks/curve.py": "reads the sweep of the command before",
     "python benchmarks/earth.py": "reads images of packages of 100 MB",
     "gcc ablate --arch pix2pix --direction BtoA --data facades": "needs photographs and published weights",
+    "gcc ablate --arch cyclegan --data horse2zebra": "needs photographs and published weights",
     "python benchmarks/figures.py": "reads the runs of the command before",
     "python benchmarks/formats.py": "needs trained students of every family; tests/deploy/test_export.py exports tiny ones",
     "python benchmarks/own_notebook.py": "needs a notebook and photographs",
