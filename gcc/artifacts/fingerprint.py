@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gcc.errors import ArtifactError
-from gcc.models.calls import copy_of
+from gcc.models.calls import copy_of, located_errors
 
 VALUES = 16
 """The values of an output that are compared."""
@@ -19,7 +19,7 @@ TOLERANCE = 0.01
 
 
 def fingerprint(network: nn.Module, shape: Sequence[int]) -> list[float]:
-    """Return evenly spaced values of a generator's output for a random input; none if it draws random numbers, or returns NaN.
+    """Return evenly spaced values of a generator's output for a random input; none if it draws random numbers, or returns NaN or infinity.
 
     Args:
         network: the generator; a copy runs, on the CPU and in evaluation mode.
@@ -27,7 +27,7 @@ def fingerprint(network: nn.Module, shape: Sequence[int]) -> list[float]:
     """
     with torch.random.fork_rng(devices=[]):
         first, second = (_values(network, shape) for _ in range(2))
-    return first.tolist() if torch.equal(first, second) else []
+    return first.tolist() if torch.equal(first, second) and first.isfinite().all() else []
 
 
 def require_same_outputs(network: nn.Module, shape: Sequence[int], saved: Sequence[float], remedy: str) -> None:
@@ -41,8 +41,10 @@ def require_same_outputs(network: nn.Module, shape: Sequence[int], saved: Sequen
 
     Raises:
         ArtifactError: it returns something else.
+        GccError: it does not run.
     """
-    values, expected = _values(network, shape), torch.tensor(saved)
+    with located_errors(network, f"expected a generator that runs on {tuple(shape)}, as the saved one did; {remedy}"):
+        values, expected = _values(network, shape), torch.tensor(saved)
     if len(values) != len(expected) or not (values - expected).abs().max() <= TOLERANCE * expected.abs().max():
         raise ArtifactError(
             "with the saved weights, the generator does not return what it returned when it was saved: its code has changed, or it has "

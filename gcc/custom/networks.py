@@ -184,8 +184,8 @@ class CustomNetworks:
             kept: indices of the channels that stay, by group name.
 
         Raises:
-            GccError: the smaller generator does not compute what the full one does without these channels, or it cannot be made again from
-                its widths and its `state_dict`.
+            GccError: the smaller generator does not compute what the full one does without these channels, it cannot be made again from
+                its widths and its `state_dict`, or its output depends on random numbers or on earlier inputs.
         """
         full, inputs = self._with_weights_of(generator), (self._random_input(),)
         selection = Selection(self.followed.trace.atoms, self.followed.channels, kept)

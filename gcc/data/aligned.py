@@ -35,6 +35,7 @@ class Aligned(PairedImages[Files]):
             raise DataError(f"{root} holds {describe_contents(root)}: {LAYOUTS}")
         splits = {name: files for name in SPLITS if (files := _files(root, name))}
         self.files, self.note = select_split(root, splits, split, every_tenth, len)
+        self.resized_part = "" if self.files[0][1] else "each half (A or B) of "
 
     @classmethod
     def matches(cls, root: Path) -> bool:
@@ -56,7 +57,7 @@ class Aligned(PairedImages[Files]):
 
     def inspect(self) -> list[ImageInfo]:
         # Each file that holds both images is as wide as both.
-        return [replace(info, size=(info.size[0] // 2, info.size[1])) if self.files[0][1] is None else info for info in super().inspect()]
+        return [replace(info, size=(info.size[0] // 2, info.size[1])) if self.resized_part else info for info in super().inspect()]
 
     @classmethod
     def is_side_by_side(cls, root: Path) -> bool:

@@ -35,6 +35,8 @@ class ImagesOnDisk(DatasetSource, Generic[F]):
 
     resizes: ClassVar[bool] = False
     """Whether images are resized to the recipe's size."""
+    resized_part: str = ""
+    """Which part of an image is resized, such as "each half of "; empty if images are whole."""
 
     root: Path
     files: list[F]

@@ -113,15 +113,22 @@ def describe_unused_levels(images: Sequence[ImageInfo]) -> list[str]:
     return [f"that leaves {levels} of {LEVELS} grey levels: multiply the pixels by {factor} first, or give their `range`"]
 
 
-def describe_resizing(images: Sequence[ImageInfo], size: tuple[int, int]) -> list[str]:
-    """Return texts about the images that lose their proportions or are enlarged if all are resized to a width and a height."""
+def describe_resizing(images: Sequence[ImageInfo], size: tuple[int, int], part: str = "") -> list[str]:
+    """Return texts about the images that lose their proportions or are enlarged if all are resized to a width and a height.
+
+    Args:
+        images: their sizes are those of the parts that are resized.
+        size: the width and the height.
+        part: which part of an image that is, such as "each half of "; empty if images are whole.
+    """
     width, height = size
     other = "not square" if width == height else "of other proportions"
     texts = [
         (lambda image: stretches(image.size, size), f"{other} and resized to {width}x{height}, which changes the proportions"),
         (lambda image: enlarges(image.size, size), f"smaller than {width}x{height} and enlarged, which adds no detail"),
     ]
-    return [f"{who} {text}" for applies, text in texts if (who := _count(images, applies, "is", "are"))]
+    plural = "is" if part else "are"
+    return [f"{part}{who} {text}" for applies, text in texts if (who := _count(images, applies, "is", plural))]
 
 
 def describe_kept_size(images: Sequence[ImageInfo], size: tuple[int, int]) -> list[str]:

@@ -163,7 +163,7 @@ class DataSplits:
         unread = describe_unread(folders, {path for source in sources for path in source.paths})
         if self._root is not None and sources:
             unread += describe_other_folders(self._root, folders)
-        resizing = describe_resizing(images, self._size) if any(source.resizes for source in sources) else []
+        resizing = describe_resizing(images, self._size, sources[0].resized_part) if any(source.resizes for source in sources) else []
         if resizing and not self._fixes_size:
             resizing += describe_kept_size(images, self._size)
         misfits = describe_misfits(images, self._range)

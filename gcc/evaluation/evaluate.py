@@ -14,7 +14,7 @@ from torch import Tensor
 from gcc.artifacts.config import GENERATED, Artifact, Factory
 from gcc.artifacts.hub import is_address
 from gcc.artifacts.model import environment, read, resolve_location
-from gcc.artifacts.run_folder import RunData, data_of, why_unknown
+from gcc.artifacts.run_folder import RunData, continuation, data_of, why_unknown
 from gcc.data.folders import describe_unread
 from gcc.data.image_files import refuse_bad, unreadable
 from gcc.data.images import entries, image_files, images_among, images_below, read_image, to_tensor
@@ -124,7 +124,8 @@ def evaluate(
         value_range = None if range is None else parse_range(range)
         return _evaluate_folder(subject, data, split_names(evaluators), files, on_device, value_range, skip_bad=skip_bad)
     if subject.is_dir() and not any(subject.glob("**/config.json")):
-        raise DataError(f"{subject} contains neither images nor a saved generator; its subfolders are not searched for images")
+        remedy = continuation(subject) or "its subfolders are not searched for images"
+        raise DataError(f"{subject} contains neither images nor a saved generator; {remedy}")
     if range is not None:
         raise GccError(f"{subject} is a saved generator, which is evaluated in the range of its training: leave `range` out")
     subject = subject if is_address(subject) else resolve_location(subject)

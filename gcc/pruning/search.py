@@ -380,7 +380,8 @@ def _require_within_reach(ranking: _Ranking, cost_without: _CostCache, limit: fl
     smallest, largest = cost_without(ranking.names), cost_without([])
     if not smallest <= limit <= largest:
         raise BudgetError(
-            f"budget {shown(limit)} {unit}: this generator can be pruned to between {shown(smallest)} and {shown(largest)}; "
+            f"budget {shown(limit)} {unit}: this generator can be pruned to between {shown(smallest)} and {shown(largest)} "
+            f"({100 * smallest / largest:.2g} % to 100 %); "
             + ("without pruning it holds the budget, so give a smaller one" if limit > largest else "give a larger budget")
         )
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import gcc
-from gcc.artifacts.fingerprint import VALUES, fingerprint, parse_fingerprint
+from gcc.artifacts.fingerprint import VALUES, fingerprint, parse_fingerprint, require_same_outputs
 from gcc.errors import ArtifactError, GccError
 from tests.helpers.custom_toys import Images, Translator
 
@@ -72,6 +72,24 @@ def test_random_generators_have_none():
     before = torch.get_rng_state()
     assert fingerprint(Noisy(), (1, 3, 4, 4)) == []
     assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("value", [torch.inf, torch.nan])
+def test_outputs_that_are_not_finite_have_none(value):
+    class Broken(nn.Module):
+        def forward(self, inputs):
+            return inputs * value
+
+    assert fingerprint(Broken(), (1, 3, 4, 4)) == []
+
+
+def test_code_that_does_not_run_is_refused():
+    class Failing(nn.Module):
+        def forward(self, inputs):
+            raise ValueError("no")
+
+    with pytest.raises(GccError, match=r"no; expected a generator that runs on \(1, 3, 4, 4\), as the saved one did; give another one"):
+        require_same_outputs(Failing(), (1, 3, 4, 4), [0.0], "give another one")
 
 
 @pytest.mark.parametrize("value", [3, "x", [1.0] * 17, ["1"], [True], [float("nan")], [None]])

@@ -91,7 +91,7 @@ def test_depth_channels_and_proportions_that_are_lost_are_findings(data):
     Image.new("RGB", (70, 32)).save(data / "train" / "0.png")
     run.check()
     check(images(), "images", "ok", "1 of 10 images is not square")
-    assert run.plan()["images"] == "1 of 10 images is not square and resized to 32x32, which changes the proportions"
+    assert run.plan()["images"] == "each half (A or B) of 1 of 10 images is not square and resized to 32x32, which changes the proportions"
     pixels = np.full((32, 64), 4095, dtype=np.uint16)
     Image.fromarray(pixels).save(data / "test" / "0.png")
     Image.new("RGBA", (64, 32)).save(data / "val" / "0.png")

@@ -116,6 +116,8 @@ def test_images_that_are_stretched_or_enlarged_are_counted_upright(tmp_path):
         "2 of 3 images are smaller than 8x8 and enlarged, which adds no detail",
     ]
     assert describe_resizing(inspect_images([(tmp_path / "0.png", 3)]), (8, 8)) == []
+    halves = "each half (A or B) of 2 of 3 images is not square and resized to 6x6, which changes the proportions"
+    assert describe_resizing(images, (6, 6), "each half (A or B) of ") == [halves]
 
 
 @pytest.mark.parametrize(

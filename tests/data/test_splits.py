@@ -113,7 +113,7 @@ def test_small_images_are_told_with_their_size_unless_the_generator_fixes_it(tmp
     root = pairs(tmp_path / "pairs", train=3, val=1, test=1)
     splits = DataSplits(Pix2Pix(changed(Pix2Pix.demo(), {"size": 64})), root, None)
     splits.check()
-    enlarged = "5 of 5 images are smaller than 64x64 and enlarged, which adds no detail"
+    enlarged = "each half (A or B) of 5 of 5 images is smaller than 64x64 and enlarged, which adds no detail"
     assert splits.changes == [enlarged, "`size=32` enlarges none of them"]
     family = ARCHITECTURES.load("sagan")
     splits = DataSplits(family(changed(family.demo(), {"size": 64})), root / "train", None)
