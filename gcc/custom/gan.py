@@ -141,16 +141,28 @@ class CustomGAN(Architecture[R], abc.ABC, Generic[R]):
             full = generator_on_meta(self, self.full_widths(1))
             generator = spread(full, self.example_input(), GENERATOR_TAPS)
             network, images = on_meta(self.build_discriminator), self._discriminated()
-            expected = f"expected a discriminator that takes {tuple(images.shape)}: give another one as `discriminator`, or a larger `size`"
-            with located_errors(network, expected):
-                discriminator = spread(network, images, DISCRIMINATOR_TAPS)
-                logits = network(images)
-            batch = images.expand(self.recipe.batch_size, *images.shape[1:])
-            with located_errors(network, f"expected a discriminator that trains on batches {tuple(batch.shape)}"):
-                logits_in_training = network.train()(batch)
-        for one in (logits, logits_in_training):
-            _require_logits(one, self.recipe.gan_mode)
+            self._require_logits_of(network, images)
+            discriminator = spread(network, images, DISCRIMINATOR_TAPS)
         return Taps(tuple(generator), tuple(discriminator))
+
+    def _require_logits_of(self, network: nn.Module, images: Tensor) -> None:
+        """Refuse a discriminator that does not return logits, in evaluation mode or for a batch in training mode.
+
+        Args:
+            network: the discriminator, which ends in evaluation mode.
+            images: its input for one sample.
+
+        Raises:
+            GccError: it does not run, or returns something else.
+        """
+        batch = images.expand(self.recipe.batch_size, *images.shape[1:])
+        takes = f"expected a discriminator that takes {tuple(images.shape)}: give another one as `discriminator`, or a larger `size`"
+        trains = f"expected a discriminator that trains on batches {tuple(batch.shape)}"
+        for training, inputs, expected in ((False, images, takes), (True, batch, trains)):
+            with located_errors(network, expected):
+                logits = network.train(training)(inputs)
+            _require_logits(logits, self.recipe.gan_mode)
+        network.eval()
 
     @property
     def how_to_wrap(self) -> str:

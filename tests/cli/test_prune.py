@@ -67,7 +67,7 @@ def test_own_code_is_pruned_on_its_example_and_in_its_range(tmp_path):
         ),
         (("{file}", "--metric", "slimming"), "metric Slimming scores no channel"),
         (("{file}", "--task", "paired"), "the task paired expects an image and one of the same size"),
-        (("{file}", "--budget", "1%"), "can be pruned to between .*; give a larger budget$"),
+        (("{file}", "--budget", "1%"), r"can be pruned to between .* \([\d.]+ % to 100 %\); give a larger budget$"),
         (("{file}", "--out", "{folder}"), "not empty|already contains|contains"),
     ],
 )

@@ -6,7 +6,7 @@ from torch import nn
 
 from gcc.custom.bring import family_for
 from gcc.errors import GccError
-from tests.helpers.custom_toys import Critic, Skipping, Translator
+from tests.helpers.custom_toys import Critic, OneSize, Skipping, Translator
 
 
 def input_shape(generator, **arguments):
@@ -119,18 +119,6 @@ def test_nan_is_refused_by_the_name_of_its_tensor(role):
 def test_gates_of_no_discriminator_are_refused():
     with pytest.raises(GccError, match="`gates` names modules of your own discriminator: give it as `discriminator`"):
         input_shape(Translator(), gates=["norm"])
-
-
-class OneSize(nn.Module):
-    """Takes images of 64 pixels only, as networks with linear layers do."""
-
-    def __init__(self):
-        super().__init__()
-        self.down, self.fc, self.up = nn.Conv2d(3, 4, 8, 8), nn.Linear(256, 256), nn.ConvTranspose2d(4, 3, 8, 8)
-
-    def forward(self, image):
-        features = self.down(image)
-        return self.up(self.fc(features.view(image.shape[0], 256)).view(features.shape))
 
 
 def test_the_only_size_that_a_generator_takes_is_advised():

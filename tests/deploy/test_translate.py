@@ -9,7 +9,7 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from gcc import load
+from gcc import Compressor, load
 from gcc.cli import main
 from gcc.data.images import read_image, to_tensor
 from gcc.deploy.outputs import outputs_of
@@ -17,6 +17,7 @@ from gcc.deploy.translate import translate
 from gcc.errors import GccError
 from gcc.registry import ARCHITECTURES
 from tests.deploy.test_generate import pixels, sized, write
+from tests.helpers.custom_toys import Images, OneSize
 from tests.helpers.images import save
 
 
@@ -346,3 +347,15 @@ def test_a_folder_may_have_a_dot_in_its_name(tmp_path):
     (tmp_path / "results.v1").mkdir()
     output = outputs_of(source, tmp_path / "results.v1", {source: np.dtype("u1")}, 3)[source]
     assert output.path == tmp_path / "results.v1" / "a.png"
+
+
+def test_ones_own_generator_of_one_size_gets_images_of_that_size(tmp_path):
+    torch.manual_seed(0)
+    data, settings = Images(A=64, B=64), {"size": 64, "budget": "60%", "steps": 2, "batch_size": 2, "evaluators": ""}
+    Compressor(generator=OneSize(), task="paired", data=data, device="cpu", **settings).run().save(tmp_path / "run")
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
+    arguments = tmp_path / "run/student", tmp_path / "a.png", tmp_path / "b.png"
+    (written,) = translate(*arguments, size=None, device="cpu", factory=OneSize)
+    assert sized(written) == (64, 64)
+    with pytest.raises(GccError, match="expected a size that the generator takes: give `size=64`"):
+        list(translate(*arguments, size=128, device="cpu", factory=OneSize))

@@ -103,3 +103,20 @@ def test_the_estimate_does_not_depend_on_the_size_of_photographs_that_are_croppe
         run = Compressor(Teacher.create("srgan"), folder.parent, **TINY["srgan"], perceptual="pixel")
         estimates.append(bytes_of_step(run, run.reachable_widths()))
     assert estimates[0] == estimates[1]
+
+
+class Writing(Translator):
+    """Writes a weight in evaluation mode, as networks do that merge their convolutions."""
+
+    def forward(self, image):
+        if not self.training:
+            self.tail.weight.data = self.tail.weight.data.clone()
+        return super().forward(image)
+
+
+def test_networks_that_write_their_weights_take_what_others_take():
+    def estimate(network):
+        run = Compressor(generator=network, task="paired", data=CUSTOM["paired"][2], device="cpu", **settings_of("paired"))
+        return bytes_of_step(run, run.reachable_widths())
+
+    assert estimate(Writing()) == pytest.approx(estimate(Translator()), rel=0.01)
