@@ -20,7 +20,7 @@ from gcc.training.step import Step
 
 FAMILIES: Mapping[str, Mapping[str, Any]] = {
     "pix2pix": {},
-    "cyclegan": {"generator": "mobile", "budget": "15%"},
+    "cyclegan": {"generator": "mobile", "metric": "l1_paper", "budget": "15%"},
     "sagan": {},
     "srgan": {"pretrain_epochs": 0},
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
@@ -40,6 +41,7 @@ class CycleGANRecipe(Recipe):
     }
 
     size: int = 256
+    # The paper compares norms of kernels of all layers; with its blocks and its budget, that leaves the first and last layers alone.
     metric: str = "l1_paper"
     prune_width: int = 24
     # 2.40 G and 2.70 G of the teacher's 18.37 G, as shares, which also suit other sizes.
@@ -59,7 +61,8 @@ class CycleGANRecipe(Recipe):
     output_nc: int = RGB
     """Number of channels of the images in B."""
     generator: Blocks = "mobile"
-    """Residual blocks of the generators: `mobile` has depthwise-separable convolutions, as in the paper; `resnet` has plain ones."""
+    """Residual blocks of the generators: `mobile` has depthwise-separable convolutions, as in the paper; `resnet` has plain ones. With
+    plain blocks, or a budget in exact MACs, `metric` is `l1` by default: by `l1_paper`, one channel of the first layer could remain."""
     n_blocks: int = 9
     """Number of residual blocks of a generator."""
     norm: Norm = "instance"
@@ -72,6 +75,13 @@ class CycleGANRecipe(Recipe):
     """Weight of the cycle B to A to B."""
     lambda_identity: float = 0.5
     """Weight of the identity loss, as a share of the weights of the cycles; 0 if `input_nc` and `output_nc` differ."""
+
+    @classmethod
+    def implied(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        implied = super().implied(settings)
+        counter = (implied | settings).get("mac_counter", cls.mac_counter)
+        is_published = settings.get("generator", cls.generator) == cls.generator and counter == cls.mac_counter
+        return implied | ({} if is_published else {"metric": "l1"})
 
 
 class CycleGAN(Architecture[CycleGANRecipe]):
@@ -113,6 +123,7 @@ class CycleGAN(Architecture[CycleGANRecipe]):
     def demo(cls) -> CycleGANRecipe:
         return CycleGANRecipe(
             size=64,
+            metric="l1",
             generator="resnet",
             n_blocks=3,
             ngf=16,

@@ -40,6 +40,15 @@ NON_NEGATIVE: Range = (0, 10**9)
 UNIT_INTERVAL: Range = (0, 1)
 BELOW_ONE: Range = (0, 1 - 1e-12)
 
+IMPLIED: Mapping[str, Mapping[str, Any]] = {
+    "budget": {"mac_counter": "exact"},
+    "epochs": {"steps": None},
+    "lr_alpha": {"alpha_reach": 0.0},
+    # The width of a pretrained teacher's rectangles belongs to its own height.
+    "size": {"image_width": None},
+}
+"""Fields of every family that follow from another field in the settings, unless the settings contain them, too."""
+
 
 class _AcceptsOldFields(type):
     """Lets recipes of plugins written for version 0.1 declare and pass fields under their old names."""
@@ -223,6 +232,12 @@ class Recipe(metaclass=_AcceptsOldFields):
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
             warnings.warn(f"the recipe field {name} is now called {RENAMED[name]}", DeprecationWarning, stacklevel=2)
             return getattr(self, RENAMED[name])
+
+    @classmethod
+    def implied(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields that follow from these settings, unless they contain them, too; a family adds its own."""
+        following = [values for name, values in IMPLIED.items() if name in settings]
+        return {name: value for values in following for name, value in values.items() if hasattr(cls, name)}
 
     @property
     def decay_epochs(self) -> int:

@@ -66,7 +66,8 @@ def import_generator(
     others = {label: _find(path, arch, "discriminator", family.map_discriminator_state_dict) for label, path in discriminators.items()}
     mappings = {file: mapping} | {discriminators[label]: own for label, (_, own) in others.items()}
     # The settings are those of this generator, which may see the recipe's channels the other way round.
-    own = family(changed(family.published(), {**_joined_settings(mappings), **settings}))
+    published, given = family.published(), {**_joined_settings(mappings), **settings}
+    own = family(changed(published, {**published.implied(given), **given}))
     architecture = own.for_network(name)
     widths = own.full_widths(own.recipe.ngf)
     network = own.build_generator(widths)

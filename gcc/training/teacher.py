@@ -24,15 +24,6 @@ from gcc.training.teacher_networks import New, Own, Saved, TeacherNetworks, Untr
 from gcc.utils.arguments import checked_arguments
 from gcc.utils.notebook import html_table
 
-IMPLIED: Mapping[str, Mapping[str, Any]] = {
-    "budget": {"mac_counter": "exact"},
-    "epochs": {"steps": None},
-    "lr_alpha": {"alpha_reach": 0.0},
-    # The width of a pretrained teacher's rectangles belongs to its own height.
-    "size": {"image_width": None},
-}
-"""Fields that follow from a field in the settings, unless the settings have them, too."""
-
 
 @dataclass(frozen=True, repr=False)
 class Teacher:
@@ -285,7 +276,7 @@ class Teacher:
         _require_possible(self.arch, recipe, settings)
         has_other_size = changed(recipe, settings).size != recipe.size
         fixed = self.networks.fixed_at_another_size() if has_other_size else {}
-        recipe = changed(recipe, {**fixed, **_implied(recipe, settings), **settings})
+        recipe = changed(recipe, {**fixed, **recipe.implied(settings), **settings})
         # An imported teacher may be narrower than the width that its recipe prunes.
         if (settings.keys() & {"budget", "ngf"} or recipe.prune_width > recipe.ngf) and "prune_width" not in settings:
             recipe = changed(recipe, {"prune_width": width_for_budget(self.family(recipe))})
@@ -308,9 +299,3 @@ def _require_possible(arch: str, recipe: Recipe, settings: Mapping[str, Any]) ->
     require_one_length(settings)
     if "image_width" in settings and not hasattr(recipe, "image_width"):
         raise RecipeError(f"{arch} trains on squares: give `size=N` instead of a width and a height")
-
-
-def _implied(recipe: Recipe, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields that follow from the settings; a field that the family does not have is left out."""
-    implied = [fields for name, fields in IMPLIED.items() if name in settings]
-    return {name: value for fields in implied for name, value in fields.items() if hasattr(recipe, name)}

@@ -7,17 +7,22 @@ from torch import nn
 from gcc.errors import PluginError, RecipeError
 from gcc.models.build import build_discriminators, build_generators
 from gcc.models.cyclegan import CycleGAN
+from gcc.pruning.budget import Budget
+from gcc.pruning.cost import generator_cost
 from gcc.pruning.groups import find_groups
 from gcc.pruning.importance import Slimming, score_groups
+from gcc.pruning.search import prune_family
 from gcc.recipe import changed
+from gcc.registry import METRICS
+from gcc.training.teacher import Teacher
 
 
 def cyclegan(**settings):
     return CycleGAN(changed(CycleGAN.published(), {"size": 32, "ngf": 4, "ndf": 4, "n_blocks": 2} | settings))
 
 
-def build(architecture):
-    return build_generators(architecture, {name: architecture.full_widths(4) for name in architecture.generators}, "test")
+def build(architecture, base=4):
+    return build_generators(architecture, {name: architecture.full_widths(base) for name in architecture.generators}, "test")
 
 
 @pytest.mark.parametrize("identity", [0.5, 0.0])
@@ -76,6 +81,35 @@ def test_slimming_needs_scales():
         score_groups(build(architecture)["A2B"], find_groups(architecture, 4), Slimming())
     normed = cyclegan(norm="batch")
     assert score_groups(build(normed)["A2B"], find_groups(normed, 4), Slimming()).keys() == normed.widths(4).keys()
+
+
+@pytest.mark.parametrize(
+    ("settings", "metric"),
+    [
+        ({}, "l1_paper"),
+        ({"generator": "mobile", "ngf": 32}, "l1_paper"),
+        ({"generator": "resnet"}, "l1"),
+        ({"budget": "25%"}, "l1"),
+        ({"budget": "2.4G,2.7G", "mac_counter": "paper"}, "l1_paper"),
+        ({"budget": "25%", "metric": "l1_paper"}, "l1_paper"),
+    ],
+)
+def test_the_papers_metric_belongs_to_its_blocks_and_its_budget(settings, metric):
+    assert Teacher.create("cyclegan", **settings).architecture({}).recipe.metric == metric
+    assert Teacher.create("cyclegan").architecture(settings).recipe.metric == metric
+
+
+@pytest.mark.parametrize("blocks", ["mobile", "resnet"])
+def test_a_budget_of_your_own_leaves_channels_in_every_layer(blocks):
+    def least_share(**settings):
+        settings |= {"size": 64, "ngf": 16, "n_blocks": 6, "prune_width": 16, "generator": blocks, "budget": "25%"}
+        architecture = Teacher.create("cyclegan", **settings).architecture({})
+        (network, _), full = build(architecture, 16).values(), architecture.full_widths(16)
+        limit = Budget.parse("25%").resolve(generator_cost(architecture, full), "exact")
+        widths = prune_family(architecture, network, 16, METRICS.load(architecture.recipe.metric)(), limit).widths
+        return min(widths[name] / full[name] for name in full)
+
+    assert least_share() > 0.3 and least_share(metric="l1_paper") < 0.1
 
 
 @pytest.mark.parametrize("blocks", ["mobile", "resnet"])

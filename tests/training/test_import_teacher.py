@@ -48,7 +48,7 @@ def imported(arch, file, out, generator=None, force=False, **settings):
         ),
         ("pix2pix", ResNet(9, 4, nn.BatchNorm2d, True, False), 64, {"generator": "resnet", "n_blocks": 9, "norm": "batch", "dropout": 0.5}),
         ("cyclegan", ResNet(9, 4), 64, {"generator": "resnet", "n_blocks": 9, "ngf": 4, "norm": "instance", "dropout": 0.0}),
-        ("cyclegan", ResNet(6, 8), 64, {"generator": "resnet", "n_blocks": 6, "ngf": 8}),
+        ("cyclegan", ResNet(6, 8), 64, {"generator": "resnet", "n_blocks": 6, "ngf": 8, "metric": "l1"}),
         ("cyclegan", ResNet(6, 4, dropout=True), 64, {"n_blocks": 6, "dropout": 0.5}),
         ("cyclegan", ResNet(9, 4, old_instance_norm), 64, {"norm": "instance"}),
         ("pix2pix", unet(7, 4, channels=(1, 4)), 128, {"input_nc": 1, "output_nc": 4}),
