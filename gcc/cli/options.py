@@ -49,7 +49,7 @@ TRAINING_FIELDS: Mapping[str, Mapping[str, Any]] = {
 }
 """The recipe fields that have a flag, with the attributes of their click options."""
 SEARCH_FIELDS: Mapping[str, Mapping[str, Any]] = {
-    "metric": {"metavar": "NAME", "help": "Importance metric: slimming, l1 or a plugin's."},
+    "metric": {"metavar": "NAME", "help": "Importance metric: slimming, l1, l1_paper or a plugin's."},
     "selector": {"metavar": "NAME", "help": "Distillation layers: paper, uniform, all, or comma-separated module names."},
     "prune_width": {
         "type": int,

@@ -41,7 +41,6 @@ class CycleGANRecipe(Recipe):
     }
 
     size: int = 256
-    # The paper compares norms of kernels of all layers; with its blocks and its budget, that leaves the first and last layers alone.
     metric: str = "l1_paper"
     prune_width: int = 24
     # 2.40 G and 2.70 G of the teacher's 18.37 G, as shares, which also suit other sizes.
@@ -61,8 +60,7 @@ class CycleGANRecipe(Recipe):
     output_nc: int = RGB
     """Number of channels of the images in B."""
     generator: Blocks = "mobile"
-    """Residual blocks of the generators: `mobile` has depthwise-separable convolutions, as in the paper; `resnet` has plain ones. With
-    plain blocks, or a budget in exact MACs, `metric` is `l1` by default: by `l1_paper`, one channel of the first layer could remain."""
+    """Residual blocks of the generators: `mobile` has depthwise-separable convolutions, as in the paper; `resnet` has plain ones."""
     n_blocks: int = 9
     """Number of residual blocks of a generator."""
     norm: Norm = "instance"
@@ -76,12 +74,11 @@ class CycleGANRecipe(Recipe):
     lambda_identity: float = 0.5
     """Weight of the identity loss, as a share of the weights of the cycles; 0 if `input_nc` and `output_nc` differ."""
 
-    @classmethod
-    def implied(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
-        implied = super().implied(settings)
-        counter = (implied | settings).get("mac_counter", cls.mac_counter)
-        is_published = settings.get("generator", cls.generator) == cls.generator and counter == cls.mac_counter
-        return implied | ({} if is_published else {"metric": "l1"})
+    def implied(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        # Norms of kernels, compared over all layers, suit the published generators and budgets; else a layer may keep only one channel.
+        changes = settings.keys() & {"budget", "generator", "n_blocks", "ngf", "prune_width"}
+        needs_l1 = changes and self.metric == type(self).metric and "metric" not in settings
+        return super().implied(settings) | ({"metric": "l1"} if needs_l1 else {})
 
 
 class CycleGAN(Architecture[CycleGANRecipe]):

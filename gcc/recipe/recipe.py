@@ -47,7 +47,7 @@ IMPLIED: Mapping[str, Mapping[str, Any]] = {
     # The width of a pretrained teacher's rectangles belongs to its own height.
     "size": {"image_width": None},
 }
-"""Fields of every family that follow from another field in the settings, unless the settings contain them, too."""
+"""Fields of every family that follow from another field in the settings."""
 
 
 class _AcceptsOldFields(type):
@@ -233,11 +233,11 @@ class Recipe(metaclass=_AcceptsOldFields):
             warnings.warn(f"the recipe field {name} is now called {RENAMED[name]}", DeprecationWarning, stacklevel=2)
             return getattr(self, RENAMED[name])
 
-    @classmethod
-    def implied(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the fields that follow from these settings, unless they contain them, too; a family adds its own."""
+    def implied(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields that follow from settings for this recipe, without those that the settings contain; a family adds its own."""
         following = [values for name, values in IMPLIED.items() if name in settings]
-        return {name: value for values in following for name, value in values.items() if hasattr(cls, name)}
+        possible = fields(type(self)).keys() - settings.keys()
+        return {name: value for values in following for name, value in values.items() if name in possible}
 
     @property
     def decay_epochs(self) -> int:

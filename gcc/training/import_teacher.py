@@ -15,7 +15,7 @@ from gcc.artifacts.config import CONFIG, WEIGHTS
 from gcc.artifacts.model import DISCRIMINATORS, environment
 from gcc.deploy.latency import measure_latency
 from gcc.errors import ArtifactError, GccError, OutputError, abridged, suggestion
-from gcc.recipe import changed
+from gcc.recipe import changed, renamed
 from gcc.registry import ARCHITECTURES, StateDictMapping
 from gcc.training.save_result import PairToSave, save_pair
 from gcc.training.trained_pair import GeneratorReport, TrainedPair
@@ -66,7 +66,7 @@ def import_generator(
     others = {label: _find(path, arch, "discriminator", family.map_discriminator_state_dict) for label, path in discriminators.items()}
     mappings = {file: mapping} | {discriminators[label]: own for label, (_, own) in others.items()}
     # The settings are those of this generator, which may see the recipe's channels the other way round.
-    published, given = family.published(), {**_joined_settings(mappings), **settings}
+    published, given = family.published(), renamed({**_joined_settings(mappings), **settings})
     own = family(changed(published, {**published.implied(given), **given}))
     architecture = own.for_network(name)
     widths = own.full_widths(own.recipe.ngf)

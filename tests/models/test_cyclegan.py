@@ -87,29 +87,56 @@ def test_slimming_needs_scales():
     ("settings", "metric"),
     [
         ({}, "l1_paper"),
-        ({"generator": "mobile", "ngf": 32}, "l1_paper"),
+        ({"size": 128, "epochs": 3}, "l1_paper"),
         ({"generator": "resnet"}, "l1"),
+        ({"ngf": 32}, "l1"),
+        ({"n_blocks": 6}, "l1"),
         ({"budget": "25%"}, "l1"),
-        ({"budget": "2.4G,2.7G", "mac_counter": "paper"}, "l1_paper"),
+        ({"budget": "2.4G,2.7G", "mac_counter": "paper"}, "l1"),
         ({"budget": "25%", "metric": "l1_paper"}, "l1_paper"),
+        ({"budget": "25%", "metric": "slimming"}, "slimming"),
     ],
 )
-def test_the_papers_metric_belongs_to_its_blocks_and_its_budget(settings, metric):
+def test_the_papers_metric_belongs_to_its_generators_and_its_budget(settings, metric):
     assert Teacher.create("cyclegan", **settings).architecture({}).recipe.metric == metric
     assert Teacher.create("cyclegan").architecture(settings).recipe.metric == metric
 
 
-@pytest.mark.parametrize("blocks", ["mobile", "resnet"])
-def test_a_budget_of_your_own_leaves_channels_in_every_layer(blocks):
-    def least_share(**settings):
-        settings |= {"size": 64, "ngf": 16, "n_blocks": 6, "prune_width": 16, "generator": blocks, "budget": "25%"}
-        architecture = Teacher.create("cyclegan", **settings).architecture({})
-        (network, _), full = build(architecture, 16).values(), architecture.full_widths(16)
-        limit = Budget.parse("25%").resolve(generator_cost(architecture, full), "exact")
-        widths = prune_family(architecture, network, 16, METRICS.load(architecture.recipe.metric)(), limit).widths
-        return min(widths[name] / full[name] for name in full)
+def test_a_budget_keeps_a_metric_that_a_recipe_has_chosen():
+    chosen = changed(CycleGAN.published(), {"metric": "slimming", "norm": "batch"})
+    assert chosen.implied({"budget": "25%"}) == {"mac_counter": "exact"}
+    assert chosen.implied({"budget": "25%", "mac_counter": "paper"}) == {}
 
-    assert least_share() > 0.3 and least_share(metric="l1_paper") < 0.1
+
+def kept_shares(**settings):
+    """Return the share of its channels that each layer of A to B keeps, with untrained weights."""
+    architecture = Teacher.create("cyclegan", **{"size": 64} | settings).architecture({})
+    recipe, full = architecture.recipe, architecture.full_widths(architecture.recipe.prune_width)
+    network = build(architecture, recipe.prune_width)["A2B"]
+    budget = Budget.parse_each(recipe.budget, architecture.generators)["A2B"]
+    limit = budget.resolve(generator_cost(architecture, architecture.full_widths(recipe.ngf)), recipe.mac_counter)
+    widths = prune_family(architecture, network, recipe.prune_width, METRICS.load(recipe.metric)(), limit).widths
+    return {name: widths[name] / full[name] for name in full}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"generator": "resnet", "budget": "25%"},
+        {"generator": "mobile", "budget": "25%"},
+        {"n_blocks": 6},
+        {"budget": "2.4G,2.7G", "mac_counter": "paper", "size": 256},
+    ],
+)
+def test_what_you_change_leaves_channels_in_every_layer(settings):
+    settings = {"ngf": 16} | settings if "size" not in settings else settings
+    assert min(kept_shares(**settings).values()) > 0.2
+    assert min(kept_shares(**settings, metric="l1_paper").values()) < 0.1
+
+
+def test_the_published_recipe_prunes_blocks_alone():
+    shares = kept_shares()
+    assert all(0.1 < share < 0.9 if name.startswith("block") else share == 1 for name, share in shares.items())
 
 
 @pytest.mark.parametrize("blocks", ["mobile", "resnet"])
