@@ -20,6 +20,7 @@ from gcc.artifacts.model import read
 from gcc.artifacts.run_folder import STUDENT, is_finished
 
 QUARTERS = 4
+FIELDS = ("seed", "steps", "metric", "distillers", "student_steps")
 FOLLOWED = {"student/imbalance/": "imbalance", "target/": "target", "active/": "active"}
 
 
@@ -45,7 +46,7 @@ def figures(title: str, folder: Path) -> Iterator[dict[str, Any]]:
             role: {"macs": measured["exact_macs"], "parameters": measured["parameters"], **measured["metrics"]}
             for role, measured in student.measurements.items()
         }
-        settings = {"seed": recipe.seed, "steps": recipe.steps, "distillers": recipe.distillers, "student_steps": recipe.student_steps}
+        settings = {field: getattr(recipe, field) for field in FIELDS}
         yield {"run": title, "generator": name, **settings, **roles, **quarters(folder / "metrics.jsonl")}
 
 
