@@ -53,6 +53,8 @@ def test_every_gradient_and_every_tensor_that_changes_is_that_of_the_uncompiled_
     for tensors, references in zip(actual, expected, strict=True):
         assert tensors.keys() == references.keys()
         for name, reference in references.items():
-            torch.testing.assert_close(tensors[name], reference, rtol=1e-2, atol=1e-3, msg=name)
+            # The gradient of a bias before a norm is rounding noise, from which Adam makes steps of the learning rate.
+            atol = 1e-2 if name.endswith(".0.bias") else 1e-3
+            torch.testing.assert_close(tensors[name], reference, rtol=1e-2, atol=atol, msg=name)
     names = {name.rpartition("/")[2] for name in expected[-1] if not name.endswith(("exp_avg", "exp_avg_sq", "step"))}
     assert any(name.endswith("alpha") for name in names)
