@@ -18,6 +18,7 @@ from torch import nn
 
 from gcc.cli import main
 from gcc.deploy.latency import measure_optimized
+from gcc.evaluation import small_segmenter
 from gcc.models.pix2pix import Pix2Pix
 from gcc.recipe import changed
 from tests.helpers.families import TINY
@@ -332,6 +333,7 @@ def reader(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         for arch in ARCHITECTURES.names():
             patch.setattr(DATASETS.load(ARCHITECTURES.load(arch).demo_source), "sizes", DEMO_SIZES)
+        patch.setattr(small_segmenter, "STEPS", 10)
         yield Reader(tmp_path_factory.mktemp("reader"))
 
 
