@@ -9,14 +9,13 @@ from gcc.errors import BudgetError, PluginError, TrainingError
 from gcc.models.build import generator_on_meta
 from gcc.models.pix2pix import Pix2Pix, Pix2PixRecipe
 from gcc.pruning.budget import Budget, LatencyBudget
-from gcc.pruning.cost import Cost, cost_of
+from gcc.pruning.cost import cost_of
 from gcc.pruning.groups import find_groups
 from gcc.pruning.importance import L1Norm, PaperL1Norm, Slimming
+from gcc.pruning.ranking import NEAR_ENOUGH
 from gcc.pruning.search import (
-    NEAR_ENOUGH,
     drop_empty_levels,
     prune_family,
-    search_latency,
     search_widths,
 )
 from gcc.registry.types import Group
@@ -281,102 +280,6 @@ def test_the_unet_is_cut_to_round_widths():
     teacher = cost_of(network, UNET.example_input())
     pruned = prune_family(UNET, network, 8, L1Norm(), Budget.parse("30%").resolve(teacher, "exact"), round_to=4)
     assert all(width % 4 == 0 for width in pruned.widths.values()) and 0.2 * teacher.macs < pruned.cost.macs <= 0.3 * teacher.macs
-
-
-def channels(widths):
-    """The cost of a network whose channels cost one MAC each."""
-    return Cost(sum(widths.values()), 0, 0, "1x1")
-
-
-def clock(widths):
-    """A clock that runs fast at first: what it tells for the first time for some widths is a tenth too little."""
-    key = tuple(widths.values())
-    clock.seen[key] = clock.seen.get(key, 0) + 1
-    return sum(widths.values()) * (0.9 if clock.seen[key] == 1 else 1.0)
-
-
-@pytest.mark.parametrize("round_to", [1, 8])
-@pytest.mark.parametrize("milliseconds", [60.0, 123.4, 179.0])
-def test_what_the_clock_finds_too_slow_at_last_is_cut_further(milliseconds, round_to):
-    clock.seen = {}
-    groups = [group("a", 64), group("b", 136)]
-    scores = {"a": torch.rand(64), "b": torch.rand(136)}
-    widths = search_latency(groups, scores, channels, clock, LatencyBudget(milliseconds, "cpu"), round_to)
-    # The honest time holds, and little is left unused.
-    assert 0.8 * milliseconds <= sum(widths.values()) <= milliseconds
-    assert all(width % round_to == 0 for width in widths.values())
-    assert len(clock.seen) < 30
-    if round_to == 1:
-        ranked = sorted([*scores["a"].tolist(), *scores["b"].tolist()], reverse=True)[: sum(widths.values())]
-        assert widths["a"] == sum(score in ranked for score in scores["a"].tolist())
-
-
-@pytest.mark.parametrize("scatter", [0.02, 0.1])
-def test_only_confirmed_widths_are_returned(scatter):
-    groups = [group("a", 64), group("b", 136)]
-    confirmed = 0
-    for seed in range(100):
-        random = torch.Generator().manual_seed(seed)
-        times = {}
-
-        def milliseconds(widths, random=random, times=times):
-            key = tuple(widths.values())
-            times[key] = sum(key) * (1 + scatter * float(torch.randn(1, generator=random)))
-            return times[key]
-
-        scores = {"a": torch.rand(64, generator=random), "b": torch.rand(136, generator=random)}
-        try:
-            widths = search_latency(groups, scores, channels, milliseconds, LatencyBudget(100.0, "cpu"))
-        except BudgetError:
-            continue
-        confirmed += 1
-        assert times[tuple(widths.values())] <= 100  # the last measurement
-    assert confirmed >= 95
-
-
-@given(
-    st.floats(0.0, 50.0),
-    st.floats(0.5, 2.0),
-    st.floats(0.05, 0.95),
-    st.lists(st.integers(2, 60), min_size=1, max_size=6),
-    st.integers(0, 2**31),
-)
-@settings(deadline=None)
-def test_a_latency_takes_few_measurements_whatever_the_time_of_a_mac(fixed, exponent, share, channels_of, seed):
-    groups = [group(f"g{number}", count, minimum=1) for number, count in enumerate(channels_of)]
-    random = torch.Generator().manual_seed(seed)
-    scores = {one.name: torch.rand(one.channels, generator=random) for one in groups}
-    timed = []
-
-    def milliseconds(widths):
-        timed.append(dict(widths))
-        return fixed + sum(widths.values()) ** exponent
-
-    shortest, longest = milliseconds(dict.fromkeys(scores, 1)), milliseconds(dict(zip(scores, channels_of, strict=True)))
-    limit = shortest + share * (longest - shortest)
-    widths = search_latency(groups, scores, channels, milliseconds, LatencyBudget(limit, "cpu"))
-    assert milliseconds(widths) <= limit and len(timed) <= 16
-    larger = fixed + max(sum(widths.values()) + 1, sum(widths.values()) / 0.95) ** exponent
-    assert milliseconds(widths) >= 0.9 * limit or larger > limit
-
-
-def test_a_latency_that_no_measurement_confirms_is_refused():
-    groups, seen = [group("a", 100)], set()
-
-    def lucky_once(widths):
-        first = widths["a"] not in seen
-        seen.add(widths["a"])
-        return widths["a"] if first else 200.0
-
-    with pytest.raises(BudgetError, match=r"scatter too much.* ms to 200 ms, and none that held it twice"):
-        search_latency(groups, {"a": torch.rand(100)}, channels, lucky_once, LatencyBudget(50.0, "cpu"))
-
-
-@pytest.mark.parametrize("milliseconds", [0.5, 300.0])
-def test_a_latency_out_of_reach_names_the_range(milliseconds):
-    groups = [group("a", 10, minimum=2)]
-    with pytest.raises(BudgetError, match="ms by cpu on this machine, ready for inference: .* between 2 ms and 10 ms"):
-        search_latency(groups, {"a": torch.rand(10)}, channels, lambda widths: sum(widths.values()), LatencyBudget(milliseconds, "cpu"))
 
 
 @pytest.mark.parametrize("round_to", [1, 4])
