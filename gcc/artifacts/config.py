@@ -165,6 +165,16 @@ def read_config(folder: Path, factory: Factory | None = None) -> Artifact:
         raise ArtifactError(f"{path}: {error}") from error
 
 
+def describes_generator(path: Path) -> bool:
+    """Return whether a `config.json` is one of a saved generator, possibly of another version or damaged, and not another program's."""
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        # A saved generator's that is damaged is reported where it is read.
+        return True
+    return isinstance(config, dict) and "format" in config
+
+
 def _parse(folder: Path, config: Any, factory: Factory | None) -> Artifact:
     if config["format"] != FORMAT:
         raise ArtifactError(f"format {config['format']!r} is unknown to this version, which reads {FORMAT}: update gan-gcc")

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from gcc.artifacts.card import CARD, GRID
-from gcc.artifacts.config import CONFIG, WEIGHTS, Artifact, Factory, Role, read_config
+from gcc.artifacts.config import CONFIG, WEIGHTS, Artifact, Factory, Role, describes_generator, read_config
 from gcc.artifacts.fingerprint import fingerprint
 from gcc.artifacts.hub import Address, fetch, is_address
 from gcc.artifacts.run_folder import COMMAND_FILE, RECIPE_FILE, STUDENT, TEACHER, choice_of_runs, continuation, runs_in
@@ -124,6 +124,11 @@ def default_output(subject: Path, suffix: str) -> Path:
     """
     folder = (Path(subject.name) if is_address(subject) else resolve_location(subject)).resolve()
     return folder.with_name(folder.name + suffix)
+
+
+def holds_saved_generators(folder: Path) -> bool:
+    """Return whether a local folder, or a folder anywhere below it, has the configuration of a saved generator."""
+    return any(describes_generator(path) for path in folder.glob(f"**/{CONFIG}"))
 
 
 def _generator_folders(folder: Path) -> list[Path]:

@@ -48,10 +48,12 @@ def command(
     """Measure latency, throughput and memory of a saved generator, optimised for inference."""
     from gcc.artifacts.comparison import spread_note
     from gcc.cli.tables import printer, timings_table
-    from gcc.deploy.bench import bench, rows, save_rows
+    from gcc.deploy.bench import bench, require_own_timings, rows, save_rows
     from gcc.evaluation.collection import split_names
 
     numbers = parse_numbers("--batch-size", batch_sizes)
+    if out:
+        require_own_timings(out)
     timings = rows([*bench(student, against, batch_sizes=numbers, sizes=sizes, runtimes=split_names(devices), factory=factory)])
     printer().print(timings_table(timings))
     if note := spread_note((timing["median_ms"], timing["p90_ms"]) for timing in timings):
@@ -70,7 +72,7 @@ def parse_numbers(flag: str, text: str) -> list[int]:
     >>> parse_numbers("--batch-size", "1, 4")
     [1, 4]
     """
-    parts = [part.strip() for part in text.split(",")] if text else []
+    parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdigit() and 0 < int(part) <= LARGEST for part in parts):
-        raise GccError(f"{flag} {text}: expected comma-separated whole numbers from 1 to {LARGEST}, such as 1,4")
+        raise GccError(f"{flag} {text!r}: expected comma-separated whole numbers from 1 to {LARGEST}, such as 1,4")
     return [int(part) for part in parts]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -20,7 +21,7 @@ from gcc.deploy.runtimes import device_of, inputs_in_runtime, load_in_runtime, r
 from gcc.errors import GccError
 from gcc.models.modules import evaluating
 from gcc.utils.arguments import checked_arguments
-from gcc.utils.files import write_text
+from gcc.utils.files import require_replaceable, write_text
 from gcc.utils.json_text import json_text
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -89,7 +90,7 @@ def bench(
         require_runtime_name(runtime)
         require_runtime(runtime)
     pairs = [size if isinstance(size, tuple) else (size, size) for size in sizes]
-    if any(number < 1 for number in (*batch_sizes, *chain(*pairs))):
+    if not batch_sizes or any(number < 1 for number in (*batch_sizes, *chain(*pairs))):
         raise GccError(f"batch sizes {[*batch_sizes]}, sizes {[*sizes]}: expected numbers from 1 up")
     generators = []
     locations = [location for location in (against, student) if location is not None]
@@ -155,6 +156,23 @@ def rows(timings: Sequence[Timing]) -> list[dict[str, Any]]:
         }
         for timing in timings
     ]
+
+
+def require_own_timings(path: Path) -> None:
+    """Refuse a path for `save_rows` that is a folder, lies below a file, or is a file with other contents.
+
+    Raises:
+        OutputError: it is one of these.
+    """
+    require_replaceable(path, _holds_timings, "timings")
+
+
+def _holds_timings(path: Path) -> bool:
+    try:
+        contents = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(contents, dict) and contents.keys() == {"environment", "timings"}
 
 
 def save_rows(path: Path, timings: Sequence[Mapping[str, Any]]) -> None:

@@ -16,7 +16,7 @@ from gcc.artifacts.model import read, single_generator
 from gcc.deploy.export import export
 from gcc.deploy.guide import Guide
 from gcc.deploy.tiles import TILE
-from gcc.errors import GccError
+from gcc.errors import GccError, OutputError
 from gcc.registry import RUNTIMES
 from gcc.registry.runtime import Precision
 from gcc.utils.files import explained, replacing_all, require_empty, write_text
@@ -68,6 +68,8 @@ def write_demo_site(
     """
     out = out.resolve()
     require_empty(out)
+    if out == Path.cwd():
+        raise OutputError(f"{out} is the current folder, which the site would replace: choose a folder inside it, such as {out / 'site'}")
     _require_package(ort_web)
     artifact = single_generator(read(Path(student), factory=factory))
     _require_shown(artifact)
@@ -93,6 +95,8 @@ def write_demo_site(
                 write_text(site / script, (files("gcc.deploy") / "templates" / "demo" / script).read_text())
             for name in ORT_FILES:
                 shutil.copyfile(ort_web / "dist" / name, site / "ort" / name)
+        # The export took its time.
+        require_empty(out)
 
 
 def _require_package(folder: Path) -> None:

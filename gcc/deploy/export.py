@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from gcc.artifacts.config import Artifact, Factory
+from gcc.artifacts.config import CONFIG, Artifact, Factory
 from gcc.artifacts.hub import is_address
-from gcc.artifacts.model import default_output, read, single_generator
+from gcc.artifacts.model import SHARED, default_output, read, single_generator
 from gcc.deploy.exported import Exported
 from gcc.deploy.file_writer import FileWriter
 from gcc.deploy.guide import Guide
@@ -161,7 +161,7 @@ def _runtime(format: str, precision: Precision) -> Runtime:
 
 
 def _files(path: Path, artifact: Artifact, runtime: Runtime) -> list[Path]:
-    """Return the files of an output path; refuse another suffix, files of the saved generator, and what no export can have written."""
+    """Return the files of an output path; refuse another suffix, files of saved generators, and what no export can have written."""
     first, *_ = runtime.suffixes
     if not path.name.endswith(first):
         suffixes = ((form, program.suffixes[0]) for form, program in _formats())
@@ -171,8 +171,9 @@ def _files(path: Path, artifact: Artifact, runtime: Runtime) -> list[Path]:
         raise OutputError(f"{path} does not have the suffix of the format: expected a file such as {expected}{other}")
     files = [path.with_name(path.name.removesuffix(first) + suffix) for suffix in runtime.suffixes]
     for file in files:
-        if file.exists() and file.resolve().parent == artifact.folder.resolve():
-            raise OutputError(f"{file} is part of the saved generator: choose another `out`")
+        folder = file.resolve().parent
+        if file.exists() and (folder == artifact.folder.resolve() or (file.name in SHARED and (folder / CONFIG).exists())):
+            raise OutputError(f"{file} is part of a saved generator: choose another `out`")
         if file.exists() and file.is_dir() != runtime.folder:
             raise OutputError(f"{file} is a {'folder' if file.is_dir() else 'file'}: choose another `out`")
         if file.exists() and not path.exists():

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gcc.artifacts.config import GENERATED, Artifact, Factory
 from gcc.artifacts.hub import is_address
-from gcc.artifacts.model import environment, read, resolve_location
+from gcc.artifacts.model import environment, holds_saved_generators, read, resolve_location
 from gcc.artifacts.run_folder import RunData, continuation, data_of, why_unknown
 from gcc.data.folders import describe_unread
 from gcc.data.image_files import refuse_bad, unreadable
@@ -123,7 +123,7 @@ def evaluate(
             raise GccError(f"{subject} contains images, which are compared with the folder of real ones: leave `dataset` and `split` out")
         value_range = None if range is None else parse_range(range)
         return _evaluate_folder(subject, data, split_names(evaluators), files, on_device, value_range, skip_bad=skip_bad)
-    if subject.is_dir() and not any(subject.glob("**/config.json")):
+    if subject.is_dir() and not holds_saved_generators(subject):
         remedy = continuation(subject) or "its subfolders are not searched for images"
         raise DataError(f"{subject} contains neither images nor a saved generator; {remedy}")
     if range is not None:
@@ -239,7 +239,7 @@ def _data_of(artifact: Artifact, data: Path | None, dataset: str | None) -> RunD
 
 def holds_images(subject: Path) -> bool:
     """Return whether a folder contains images and no saved generator."""
-    return subject.is_dir() and bool(_image_files(subject)) and not any(subject.glob("**/config.json"))
+    return subject.is_dir() and bool(_image_files(subject)) and not holds_saved_generators(subject)
 
 
 def _required(names: list[str], *, paired: bool = True) -> list[str]:

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from gcc.artifacts.model import default_output
-from gcc.errors import OutputError
 from gcc.evaluation.evaluate import Evaluation
-from gcc.utils.files import write_text
+from gcc.utils.files import require_replaceable, write_text
 from gcc.utils.json_text import json_text
 
 
@@ -24,13 +23,7 @@ def evaluation_path(subject: Path, split: str, out: Path | None) -> Path:
     """
     suffix = "" if split == "test" else f"-{split}"
     path = out or default_output(subject, f"-evaluation{suffix}.json")
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder: expected a file, such as {path / 'evaluation.json'}")
-    above = next(parent for parent in path.absolute().parents if parent.exists())
-    if not above.is_dir():
-        raise OutputError(f"{above} is a file, so that {path} cannot be written: choose another `out`")
-    if path.exists() and not _is_evaluation(path):
-        raise OutputError(f"{path} already exists and contains no metrics: choose another `out`, or move it away")
+    require_replaceable(path, _is_evaluation, "metrics")
     return path
 
 

@@ -24,7 +24,7 @@ from gcc.models.resnet import (
     resnet_widths,
 )
 from gcc.models.tasks import CHANNEL_RANGES, example_image
-from gcc.recipe import LARGEST_SIZE, NON_NEGATIVE, RGB, GanMode, MacCounter, Recipe
+from gcc.recipe import LARGEST_SIZE, NON_NEGATIVE, RGB, GanMode, MacCounter, Recipe, changed
 from gcc.registry.architecture import Architecture
 from gcc.registry.types import Batch, EvalSample, Gate, Networks, Pair, Samples, StateDictMapping, Taps, Width, no_gate
 
@@ -76,8 +76,8 @@ class CycleGANRecipe(Recipe):
 
     def implied(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         # Norms of kernels, compared over all layers, suit the published generators and budgets; else a layer may keep only one channel.
-        changes = settings.keys() & {"budget", "generator", "n_blocks", "ngf", "prune_width"}
-        needs_l1 = changes and self.metric == type(self).metric and "metric" not in settings
+        own = {name: settings[name] for name in ("budget", "generator", "n_blocks", "ngf", "prune_width") if name in settings}
+        needs_l1 = self.metric == "l1_paper" and "metric" not in settings and changed(self, own) != self
         return super().implied(settings) | ({"metric": "l1"} if needs_l1 else {})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -64,7 +64,7 @@ def import_generator(
         raise GccError(f"{arch} has the discriminators {names}: give a file for each, here `discriminators={{{missing}}}`")
     tensors, mapping = _find(file, arch, "generator", family.map_state_dict, key)
     others = {label: _find(path, arch, "discriminator", family.map_discriminator_state_dict) for label, path in discriminators.items()}
-    mappings = {file: mapping} | {discriminators[label]: own for label, (_, own) in others.items()}
+    mappings = [(file, mapping), *((discriminators[label], own) for label, (_, own) in others.items())]
     # The settings are those of this generator, which may see the recipe's channels the other way round.
     published, given = family.published(), renamed({**_joined_settings(mappings), **settings})
     own = family(changed(published, {**published.implied(given), **given}))
@@ -82,15 +82,15 @@ def import_generator(
     return teacher
 
 
-def _joined_settings(mappings: Mapping[Path, StateDictMapping]) -> dict[str, Any]:
-    """Return the recipe fields that follow from several files.
+def _joined_settings(mappings: Iterable[tuple[Path, StateDictMapping]]) -> dict[str, Any]:
+    """Return the recipe fields that follow from several networks, each in a file; one file may have several.
 
     Raises:
-        ArtifactError: two files differ in a field.
+        ArtifactError: two networks differ in a field.
     """
     settings: dict[str, Any] = {}
     sources: dict[str, Path] = {}
-    for file, mapping in mappings.items():
+    for file, mapping in mappings:
         for field, value in mapping.settings.items():
             if settings.setdefault(field, value) != value:
                 raise ArtifactError(f"{file} has {field} = {value}, and {sources[field]} has {settings[field]}: these are different runs")

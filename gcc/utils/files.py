@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -217,6 +217,26 @@ def require_no_file(folder: Path) -> None:
     if nearest and not nearest.is_dir():
         inside = "" if nearest == folder else f", so {folder} cannot be written"
         raise OutputError(f"{nearest} is a file{inside}: expected a folder, which need not exist yet")
+
+
+def require_replaceable(path: Path, is_replaceable: Callable[[Path], bool], contents: str) -> None:
+    """Refuse a path for a new file that is a folder, lies below a file, or is a file with other contents.
+
+    Args:
+        path: the path.
+        is_replaceable: returns whether an existing file has the contents that the new one will have.
+        contents: what these are, for messages.
+
+    Raises:
+        OutputError: the path is one of these.
+    """
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder: expected a file, such as {path / contents}.json")
+    above = next(parent for parent in path.absolute().parents if parent.exists())
+    if not above.is_dir():
+        raise OutputError(f"{above} is a file, so that {path} cannot be written: choose another `out`")
+    if path.exists() and not is_replaceable(path):
+        raise OutputError(f"{path} already exists and contains no {contents}: choose another `out`, or move it away")
 
 
 def require_empty(folder: Path) -> None:

@@ -68,8 +68,9 @@ def test_speed_up_against_another_generator():
         (["--size", "64x"], "'64x' is not a size: expected N or WxH"),
         (["--size", "33"], "size 33: this generator takes .* multiples of 4 from 8 up"),
         (["--device", "cpu,ncnn", "--batch-size", "1,4"], "batch size 4: ncnn takes 1x3xHxW"),
-        (["--batch-size", "1,x"], "--batch-size 1,x: expected comma-separated whole numbers"),
-        (["--batch-size", "0"], "--batch-size 0: expected comma-separated whole numbers"),
+        (["--batch-size", "1,x"], "--batch-size '1,x': expected comma-separated whole numbers"),
+        (["--batch-size", "0"], "--batch-size '0': expected comma-separated whole numbers"),
+        (["--batch-size", ""], "--batch-size '': expected comma-separated whole numbers"),
     ],
 )
 def test_invalid_options_are_refused(saved, options, message):
@@ -82,6 +83,27 @@ def test_invalid_options_are_refused(saved, options, message):
 def test_numbers_below_one_are_refused(saved):
     with pytest.raises(GccError, match=r"batch sizes \[0\], sizes \[8, -1\]: expected numbers from 1 up"):
         next(bench(saved / "cyclegan", batch_sizes=(0,), sizes=(8, -1)))
+    with pytest.raises(GccError, match=r"batch sizes \[\], sizes \[\]: expected numbers from 1 up"):
+        next(bench(saved / "cyclegan", batch_sizes=()))
+
+
+def test_timings_replace_timings_alone_and_anything_else_is_refused_before_they_are_measured(saved, tmp_path, monkeypatch):
+    monkeypatch.setattr("gcc.deploy.bench.measure_in_turns", lambda networks, example: [Latency(1.0, 1.0, "cpu", 1)] * len(networks))
+    write("cyclegan", tmp_path / "own")
+    before = (tmp_path / "own" / "config.json").read_bytes()
+
+    def run(path):
+        return CliRunner().invoke(main, ["bench", str(saved / "cyclegan"), "--json", str(path)])
+
+    for path, message in (
+        (tmp_path / "own" / "config.json", "already exists and contains no timings"),
+        (tmp_path / "own", "is a folder: expected a file"),
+        (tmp_path / "own" / "config.json" / "a.json", "is a file, so that"),
+    ):
+        result = run(path)
+        assert result.exit_code == 2 and message in result.stderr and not result.stdout
+    assert (tmp_path / "own" / "config.json").read_bytes() == before
+    assert run(tmp_path / "bench.json").exit_code == 0 == run(tmp_path / "bench.json").exit_code
 
 
 def test_the_command_prints_a_table_and_writes_json(saved, tmp_path):

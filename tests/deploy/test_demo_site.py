@@ -19,6 +19,7 @@ from PIL import Image
 
 from gcc.cli import main
 from gcc.deploy.demo_site import ORT, ORT_FILES, write_demo_site
+from gcc.deploy.export import export
 from gcc.deploy.translate import translate
 from gcc.errors import GccError, OutputError
 from gcc.utils.files import FOLDER_MODE
@@ -270,6 +271,30 @@ def test_a_folder_with_files_is_refused(tmp_path):
     (tmp_path / "site" / "own.html").write_text("")
     with pytest.raises(OutputError, match="is not empty"):
         write_demo_site(tmp_path / "student", tmp_path / "site", package(tmp_path / "package"), report=print)
+
+
+def test_the_current_folder_is_not_replaced(tmp_path, monkeypatch):
+    npm = package(tmp_path / "package")
+    (tmp_path / "site").mkdir()
+    monkeypatch.chdir(tmp_path / "site")
+    with pytest.raises(OutputError, match="is the current folder"):
+        write_demo_site(tmp_path / "student", Path(), npm, report=print)
+
+
+def test_what_appears_in_the_folder_during_the_export_stays(tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    write("cyclegan", tmp_path / "student")
+    site = tmp_path / "sites" / "site"
+    site.mkdir(parents=True)
+
+    def slow_export(*args, **kwargs):
+        (site / "CNAME").write_text("example.org")
+        return export(*args, **kwargs)
+
+    monkeypatch.setattr("gcc.deploy.demo_site.export", slow_export)
+    with pytest.raises(OutputError, match="is not empty"):
+        write_demo_site(tmp_path / "student", site, package(tmp_path / "package"), report=print)
+    assert [path.name for path in site.iterdir()] == ["CNAME"] and [*site.parent.iterdir()] == [site]
 
 
 def test_images_that_a_browser_cannot_show_are_refused(tmp_path):

@@ -291,9 +291,11 @@ def test_invalid_options_are_refused(saved, tmp_path, monkeypatch, options, erro
 
 def test_a_saved_generator_is_not_overwritten(tmp_path):
     write("pix2pix", tmp_path / "student")
-    with pytest.raises(OutputError, match="part of the saved generator"):
-        export(tmp_path / "student", tmp_path / "student" / "model.safetensors", format="safetensors")
-    load(tmp_path / "student")
+    write("pix2pix", tmp_path / "teacher")
+    for folder in ("student", "teacher"):
+        with pytest.raises(OutputError, match="part of a saved generator"):
+            export(tmp_path / "student", tmp_path / folder / "model.safetensors", format="safetensors")
+        load(tmp_path / folder)
 
 
 def test_what_no_export_has_written_is_not_replaced(saved, tmp_path):

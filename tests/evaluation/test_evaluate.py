@@ -79,6 +79,13 @@ def test_images_of_the_same_names_are_compared_one_by_one(tmp_path):
     assert metric.protocol == "3 images, 24x24 pixels"
 
 
+def test_configurations_of_other_programs_are_ignored(tmp_path):
+    fake, real = images(tmp_path / "fake", 3, 0), images(tmp_path / "real", 3, 1)
+    (fake / "meta").mkdir()
+    (fake / "meta" / "config.json").write_text("{}")
+    assert evaluate(fake, real, evaluators="l1").metrics["fake"]["l1"].protocol == "3 images, 24x24 pixels"
+
+
 def test_sets_of_images_need_no_names_in_common(tmp_path):
     fake, real = images(tmp_path / "fake", 3, 0), images(tmp_path / "real", 5, 1, names="abcde")
     metric = evaluate(fake, real, evaluators="fd_effnetlite0").metrics["fake"]["fd_effnetlite0"]

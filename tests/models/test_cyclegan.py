@@ -102,6 +102,10 @@ def test_the_papers_metric_belongs_to_its_generators_and_its_budget(settings, me
     assert Teacher.create("cyclegan").architecture(settings).recipe.metric == metric
 
 
+def test_published_values_are_no_changes():
+    assert CycleGAN.published().implied({"generator": "mobile", "ngf": 64, "n_blocks": "9"}) == {}
+
+
 def test_a_budget_keeps_a_metric_that_a_recipe_has_chosen():
     chosen = changed(CycleGAN.published(), {"metric": "slimming", "norm": "batch"})
     assert chosen.implied({"budget": "25%"}) == {"mac_counter": "exact"}

@@ -257,6 +257,23 @@ def test_the_imported_discriminator_returns_what_the_original_returns(norm, tmp_
         torch.testing.assert_close(own.eval()(pair), network(pair), rtol=1e-4, atol=1e-5)
 
 
+def test_generator_and_discriminator_may_be_in_one_file(tmp_path):
+    generator, discriminator = unet(7, 4), PatchGAN(6, 3, nn.BatchNorm2d)
+    torch.save({"netG": generator.state_dict(), "netD": discriminator.state_dict()}, tmp_path / "both.pth")
+    import_generator(
+        "pix2pix",
+        tmp_path / "both.pth",
+        tmp_path / "teacher",
+        generator=None,
+        settings={},
+        force=False,
+        discriminators={"D": tmp_path / "both.pth"},
+    )
+    artifact = read(tmp_path / "teacher")["G"]
+    assert (artifact.recipe.ngf, artifact.recipe.ndf, artifact.recipe.size) == (4, 3, 128)
+    assert has_discriminators(tmp_path / "teacher")
+
+
 def test_each_discriminator_of_a_cyclegan_is_named(tmp_path):
     for name in "AB":
         saved(ResNet(2, 4), tmp_path / f"G_{name}.pth")
