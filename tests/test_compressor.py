@@ -497,8 +497,9 @@ def test_a_latency_budget_is_measured_and_met(tmp_path, monkeypatch, small_world
     run = compressor("pix2pix", budget=f"{0.4 * full / 1000:.3f}ms@cpu", round_to=2)
     assert "ms for one sample by cpu" in run.plan()["budget"]
     first, *times = capsys.readouterr().err.splitlines()
-    assert first.startswith("timing pruned generators until one holds") and len(times) > 2
-    assert all(re.fullmatch(r"  [\d.]+ ms", line) for line in times)
+    assert re.fullmatch(r"timing generators, the smallest and the full one first, until one meets [\d.]+ms@cpu twice:", first)
+    assert len(times) > 2 and all(re.fullmatch(r"  G: [\d.]+ [KM] MACs, [\d.]+ ms", line) for line in times)
+    assert run.plan()["channels"] == "ranked by slimming"
     result = run.run()
     measurements = result.measurements()["G"]
     student, teacher = measurements["student"], measurements["teacher"]

@@ -131,6 +131,13 @@ def describe_resizing(images: Sequence[ImageInfo], size: tuple[int, int], part: 
     return [f"{part}{who} {text}" for applies, text in texts if (who := _count(images, applies, "is", plural))]
 
 
+def describe_halves(images: Sequence[ImageInfo], part: str) -> list[str]:
+    """Return a text if the halves of all images make squares, as those of images that are no pairs often do; else an empty list."""
+    if not (part and images and all(image.size[1] == 2 * image.size[0] for image in images)):
+        return []
+    return ["all images are square: expected pairs, A in the left half and B in the right one, which are mostly twice as wide as high"]
+
+
 def describe_kept_size(images: Sequence[ImageInfo], size: tuple[int, int]) -> list[str]:
     """Return a text about the size that enlarges no image, if a width and a height enlarge all of them; else an empty list."""
     if not images or not all(enlarges(image.size, size) for image in images):

@@ -12,6 +12,7 @@ from gcc.data.folders import describe_other_folders, describe_unread
 from gcc.data.image_files import ImagesOnDisk, refuse_bad
 from gcc.data.inspection import (
     describe_changes,
+    describe_halves,
     describe_kept_size,
     describe_misfits,
     describe_range,
@@ -75,7 +76,7 @@ class DataSplits:
         left_out: the reason for every image that `drop_unreadable` left out.
         changes: how reading changes the images, and what is not read, as texts; known after `check` or `drop_unreadable`.
         level_hints: those of the changes that say that images use few of the values of their type.
-        is_lossy: whether depth, channels, frames, colours or files are lost.
+        is_lossy: whether depth, channels, frames, colours or files are lost, or pairs may be no pairs.
 
     Raises:
         DataError: the folder is missing, empty or of an unknown layout, or its files do not fit.
@@ -163,13 +164,14 @@ class DataSplits:
         unread = describe_unread(folders, {path for source in sources for path in source.paths})
         if self._root is not None and sources:
             unread += describe_other_folders(self._root, folders)
-        resizing = describe_resizing(images, self._size, sources[0].resized_part) if any(source.resizes for source in sources) else []
+        part = sources[0].resized_part if sources else ""
+        resizing = describe_resizing(images, self._size, part) if any(source.resizes for source in sources) else []
         if resizing and not self._fixes_size:
             resizing += describe_kept_size(images, self._size)
-        misfits = describe_misfits(images, self._range)
-        self.changes = [*describe_changes(images), *describe_range(images, self._range), *misfits, *resizing, *unread]
+        misfits, halves = describe_misfits(images, self._range), describe_halves(images, part)
+        self.changes = [*halves, *describe_changes(images), *describe_range(images, self._range), *misfits, *resizing, *unread]
         self.level_hints = [*describe_unused_levels(images), *misfits]
-        self.is_lossy = bool(unread or misfits) or any(image.is_lossy for image in images)
+        self.is_lossy = bool(halves or unread or misfits) or any(image.is_lossy for image in images)
 
     def _replace(self, change: Callable[[DatasetSource], DatasetSource]) -> None:
         self.train, self.test = change(self.train), change(self.test)

@@ -124,7 +124,10 @@ def _scores(network: nn.Module, groups: Sequence[Group], metric: ImportanceMetri
     scores = {group.name: metric.score(network, group) for group in groups}
     name = type(metric).__name__
     if all(score is None for score in scores.values()):
-        raise PluginError(f"metric {name} scores no channel of this generator (slimming needs normalisation scales): use the metric l1")
+        raise PluginError(
+            f"the metric ({name}) scores no channel of this generator; slimming, the default of most recipes, needs normalisation layers "
+            "with scales: use the metric l1"
+        )
     for group in groups:
         score = scores[group.name]
         if score is not None and score.shape != (group.channels,):

@@ -109,7 +109,7 @@ def require_within_reach(smallest: float, largest: float, limit: float, shown: C
         raise BudgetError(
             f"budget {shown(limit)} {unit}: this generator can be pruned to between {shown(smallest)} and {shown(largest)} "
             f"({100 * smallest / largest:.2g} % to 100 %); "
-            + ("without pruning it holds the budget, so give a smaller one" if limit > largest else "give a larger budget")
+            + ("unpruned, it already meets the budget: give a smaller one" if limit > largest else "give a larger budget")
         )
 
 

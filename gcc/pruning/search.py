@@ -111,7 +111,7 @@ def widths_of_family(
     scored: ScoredGroups,
     limit: Limit | LatencyBudget,
     round_to: int = 1,
-    timed: Callable[[float], None] = lambda milliseconds: None,
+    timed: Callable[[Cost, float], None] = lambda cost, milliseconds: None,
 ) -> dict[str, int]:
     """Return the widths of the largest generator of a family within `limit` that keeps the most important channels.
 
@@ -120,7 +120,7 @@ def widths_of_family(
         scored: its channels with their scores.
         limit: the most that the generator may cost.
         round_to: widths are multiples of this.
-        timed: called with the milliseconds of each generator that is timed, for a latency.
+        timed: called with the cost and the milliseconds of each generator that is timed, for a latency.
 
     Raises:
         BudgetError: the budget is out of reach.
@@ -130,7 +130,7 @@ def widths_of_family(
 
     def milliseconds(widths: Mapping[str, int], runtime: str) -> float:
         measured = _milliseconds(architecture, widths, runtime)
-        timed(measured)
+        timed(cost(widths), measured)
         return measured
 
     try:

@@ -196,9 +196,10 @@ def _uses(record: RunRecord, run_folder: Path) -> list[NextStep]:
         if artifact.architecture.takes_noise
         else ("translate", artifact.folder, "photo.png", "out.png")
     )
+    evaluators = () if artifact.recipe.evaluators else ("--evaluators", "fd_effnetlite0")
     return [
         NextStep("generate images", shell_line("gcc", *use, *own)),
-        NextStep("measure quality again", shell_line("gcc", "evaluate", folder, *own)),
+        NextStep("measure quality again", shell_line("gcc", "evaluate", folder, *own, *evaluators)),
         NextStep("measure the speed", bench_line([artifact.folder, teacher / artifact.folder.relative_to(folder)], own)),
         NextStep("export for other runtimes", shell_line("gcc", "export", artifact.folder, "--format", "onnx", *own)),
     ]
@@ -245,9 +246,14 @@ def samples(record: RunRecord) -> list[Picture]:
 def pruning(record: RunRecord) -> list[PrunedGenerator]:
     """Return the share of pruned channels of every layer of the student generators (Figure III)."""
     return [
-        PrunedGenerator(student.generator, pruned_from(student.architecture), _pruned_layers(student))
+        PrunedGenerator(student.generator, f"{pruned_from(student.architecture)}{_ranked_by(student)}", _pruned_layers(student))
         for student in record.students.values()
     ]
+
+
+def _ranked_by(student: Artifact) -> str:
+    """Return by which metric the channels were ranked; empty if the widths are another student's."""
+    return "" if WIDTHS_FROM in student.environment else f". The channels were ranked by {student.recipe.metric}"
 
 
 def recipe(record: RunRecord, differing: Collection[str]) -> list[Fact]:
@@ -307,18 +313,20 @@ def _tiles(artifact: Artifact, budget: Budget | LatencyBudget | None) -> list[Ti
     teacher, student = artifact.measurements[title], artifact.measurements["student"]
     rows = {row.key: row for row in comparison_rows({title: teacher, "student": student})}
     counter = artifact.recipe.mac_counter
-    first, at_most = f"{counter}_macs", ""
+    first, at_most, runtime = f"{counter}_macs", "", ""
     if budget is not None:
         first, at_most = limited(budget, counter), f"; budget {limit(budget, counter, teacher)}"
+        runtime = f" by {budget.runtime}" if isinstance(budget, LatencyBudget) else ""
     second = "exact_macs" if first == "parameters" else "parameters"
     tiles = []
     for key, note in ((first, at_most), (second, "")):
         theirs, own = rows[key].cells
         share = f"{_ratio(student[key], teacher[key]):.1%}"
-        tiles.append(Tile(share, f"of the teacher's {COSTS[key]}", f"{own.value}, {title} {theirs.value}{note}"))
+        where = runtime if key == "ready_ms" else ""
+        tiles.append(Tile(share, f"of the teacher's {COSTS[key]}{where}", f"{own.value}, {title} {theirs.value}{note}"))
     theirs, own = rows["latency_ms"].cells
     speed_up = f"{_ratio(teacher['latency_ms'], student['latency_ms']):.1f}x"
-    tiles.append(Tile(speed_up, "as fast", f"{own.value}, {title} {theirs.value}"))
+    tiles.append(Tile(speed_up, "as fast by torch, unoptimised" if runtime else "as fast", f"{own.value}, {title} {theirs.value}"))
     for metric in list(teacher["metrics"])[:1]:
         theirs, own = rows[metric].cells
         difference = f", difference {own.relative}" if own.relative else ""

@@ -11,6 +11,7 @@ from torch import nn
 from gcc.artifacts.run_folder import data_of
 from gcc.losses.layers import DistillationLayers
 from gcc.models.modules import Widths
+from gcc.pruning.budget import LatencyBudget
 from gcc.pruning.cost import generator_cost
 from gcc.recipe import LENGTH_FIELDS, Recipe, differences, size_text
 from gcc.training.best import EpochRule
@@ -76,9 +77,7 @@ def compression_plan(
         full = context.architecture.full_widths(recipe.prune_width)
         facts["pruned from"] = f"{_width(context, recipe.prune_width)}{generator_cost(context.architecture, full)}"
         facts["budget"] = "; ".join(f"{name} {budget.plan(teacher, recipe.mac_counter)}" for name, budget in context.budgets().items())
-        removed = {name: 1 - sum(chosen.values()) / sum(full.values()) for name, chosen in expected.items()}
-        total = sum(full.values())
-        facts["channels"] = "; ".join(f"{name}: about {share:.0%} of {total} will be removed" for name, share in removed.items())
+        facts["channels"] = "; ".join([f"ranked by {recipe.metric}", *_removed(context, full, expected)])
         if recipe.start == "inherited":
             facts["student"] = "starts with the weights of the channels that are kept"
     facts["distillation"] = ": ".join(filter(None, (str(context.distillers), str(layers)))) or "none"
@@ -90,6 +89,14 @@ def compression_plan(
     if warnings := [*warnings, *_alpha_warning(context, rate), *_target_warning(recipe)]:
         facts["warning"] = "; ".join(warnings)
     return facts
+
+
+def _removed(context: RunContext, full: Widths, expected: Mapping[str, Widths]) -> Iterator[str]:
+    """Yield how many channels each generator will lose; a latency does not tell it in advance."""
+    total = sum(full.values())
+    for name, budget in context.budgets().items():
+        if not isinstance(budget, LatencyBudget):
+            yield f"{name}: about {1 - sum(expected[name].values()) / total:.0%} of {total} will be removed"
 
 
 def _width(context: RunContext, base: int) -> str:

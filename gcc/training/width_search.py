@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import chain, count, islice
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from gcc.errors import ArtifactError
 from gcc.models.modules import Widths
 from gcc.pruning.budget import LatencyBudget
 from gcc.pruning.choice_warnings import warn_of_narrow_layers
+from gcc.pruning.cost import Cost
 from gcc.pruning.importance import ONCE, most_important, random_gradients
 from gcc.pruning.search import score_family, widths_of_family
 from gcc.registry import ImportanceMetric, Networks
@@ -22,6 +24,7 @@ from gcc.training.build_pairs import saved_student, teacher_networks
 from gcc.training.context import RunContext, Stream
 from gcc.training.pair import GANPair
 from gcc.utils.seeds import derive_seed
+from gcc.utils.units import with_prefix
 
 
 class Chosen(NamedTuple):
@@ -92,8 +95,8 @@ def _require_same_direction(context: RunContext, artifacts: Mapping[str, Artifac
             )
 
 
-def _print_time(milliseconds: float) -> None:
-    print(f"  {milliseconds:.4g} ms", file=sys.stderr, flush=True)
+def _print_time(name: str, cost: Cost, milliseconds: float) -> None:
+    print(f"  {name}: {with_prefix(cost.macs)} MACs, {milliseconds:.4g} ms", file=sys.stderr, flush=True)
 
 
 def _has_latency_budget(context: RunContext) -> bool:
@@ -123,10 +126,14 @@ def _search_within_budget(
 
     def search() -> dict[str, Chosen]:
         if _has_latency_budget(context):
-            print(f"timing pruned generators until one holds {recipe.budget}:", file=sys.stderr, flush=True)
+            print(
+                f"timing generators, the smallest and the full one first, until one meets {recipe.budget} twice:",
+                file=sys.stderr,
+                flush=True,
+            )
         limits = {name: budgets[name].resolve(teacher, recipe.mac_counter) for name in scored}
         widths = {
-            name: widths_of_family(architecture.for_network(name), one, limits[name], recipe.round_to, _print_time)
+            name: widths_of_family(architecture.for_network(name), one, limits[name], recipe.round_to, partial(_print_time, name))
             for name, one in scored.items()
         }
         return {name: Chosen(widths[name], most_important(one.scores, widths[name])) for name, one in scored.items()}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gcc.data.images import read_rgb
-from gcc.data.inspection import describe_changes, describe_kept_size, describe_resizing, inspect_images
+from gcc.data.inspection import describe_changes, describe_halves, describe_kept_size, describe_resizing, inspect_images
 from tests.helpers.images import deep_png
 
 
@@ -133,3 +133,12 @@ def test_the_size_that_enlarges_no_image_is_named_if_all_are_enlarged(tmp_path, 
     for number, size_of_image in enumerate([(8, 8), (8, 6), (6, 8)]):
         Image.new("RGB", size_of_image).save(tmp_path / f"{number}.png")
     assert describe_kept_size(inspect_images((path, 3) for path in tmp_path.glob("*.png")), size) == texts
+
+
+def test_square_images_are_seldom_pairs(tmp_path):
+    for name, size in (("square", (4, 8)), ("pair", (8, 8))):
+        Image.new("RGB", size).save(tmp_path / f"{name}.png")
+    square, pair = (inspect_images([(tmp_path / f"{name}.png", 3)]) for name in ("square", "pair"))
+    (text,) = describe_halves(square, "each half (A or B) of ")
+    assert text.startswith("all images are square: expected pairs")
+    assert describe_halves([*square, *pair], "each half (A or B) of ") == describe_halves(square, "") == describe_halves([], "x") == []

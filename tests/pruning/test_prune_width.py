@@ -81,4 +81,4 @@ def test_the_plan_says_what_share_of_the_channels_goes():
     run = Compressor(Teacher.create("pix2pix"), budget="25%", batch_size=200, **TINY)
     widths, full = run.reachable_widths()["G"], run.architecture.full_widths(run.recipe.prune_width)
     share = 1 - sum(widths.values()) / sum(full.values())
-    assert run.plan()["channels"] == f"G: about {share:.0%} of {sum(full.values())} will be removed" and share > 0.1
+    assert run.plan()["channels"] == f"ranked by slimming; G: about {share:.0%} of {sum(full.values())} will be removed" and share > 0.1

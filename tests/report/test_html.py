@@ -139,7 +139,7 @@ def test_a_latency_budget_is_shown_with_the_measured_latency(tmp_path):
             measurements |= {"promised_ms": 5.0, "promised_on": "onnxruntime, cpu, 2 threads", "ready_ms": latency}
         path.write_text(json.dumps(config))
     words = Page(report([folder])).words
-    assert "40.0%of the teacher's latency4.8 ms, teacher 12 ms; budget at most 5 ms" in words
+    assert "40.0%of the teacher's latency by onnxruntime4.8 ms, teacher 12 ms; budget at most 5 ms" in words
     assert "latency, ready for inference (onnxruntime, cpu, 2 threads), budget 5 ms12 ms4.8 ms (2.5x)4.8 ms (2.5x)at most 5 ms" in words
 
 
@@ -175,7 +175,7 @@ def test_next_steps_are_commands_for_this_run(runs, tmp_path):
     assert pix2pix["measure the speed"] == f"gcc bench {runs[0] / 'student'} --against {runs[0] / 'teacher'}"
     cyclegan = steps(runs[1])
     assert cyclegan["measure the speed"] == f"gcc bench {runs[1] / 'student' / 'A2B'} --against {runs[1] / 'teacher' / 'A2B'}"
-    assert cyclegan["measure quality again"] == f"gcc evaluate {runs[1] / 'student'}"
+    assert cyclegan["measure quality again"] == f"gcc evaluate {runs[1] / 'student'} --evaluators fd_effnetlite0"
     assert steps(full_run(tmp_path / "faces", "sagan"))["generate images"] == f"gcc generate {tmp_path / 'faces' / 'student'} --count 16"
     assert steps(runs[2]) == {}
     begun = begun_run(tmp_path / "be gun")
