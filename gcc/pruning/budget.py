@@ -66,7 +66,7 @@ class Budget:
         """
         match = PATTERN.fullmatch(text.strip())
         if match is None:
-            raise BudgetError(f"budget {text!r}: expected {FORMS}{_suggested(text)}")
+            raise BudgetError(f"budget {text!r}{_suggested(text)}: expected {FORMS}")
         number, unit, params = match.groups()
         share = unit == "%"
         # Python reads the decimal exponent exactly; a product with 1e9 would round.
@@ -86,7 +86,7 @@ class Budget:
         LatencyBudget(milliseconds=8.0, runtime='cpu')
         """
         if not isinstance(text, str):
-            raise BudgetError(f"budget {text!r}: expected text such as {FORMS}{budget_suggestion(text)}")
+            raise BudgetError(f"budget {text!r}{budget_suggestion(text)}: expected text such as {FORMS}")
         parts = text.split(",")
         if len(parts) not in (1, len(generators)):
             alternative = f", or {len(generators)} joined by commas for {', '.join(generators)}" if len(generators) > 1 else ""

@@ -55,7 +55,7 @@ def search_latency(
     ranking, macs_without = Ranking(groups, scores, round_to), CostCache(groups, lambda widths: cost(widths).macs, round_to)
     clock = _Clock(macs_without, milliseconds)
     smallest, largest = clock.timed(ranking.names), clock.timed([])
-    unit = f"by {budget.runtime} on this machine, ready for inference"
+    unit = f"by {budget.runtime} on this machine"
     require_within_reach(smallest.milliseconds, largest.milliseconds, limit, lambda value: f"{value:.4g} ms", unit)
     fast, slow = smallest, largest
     while len(clock.times) < MAX_TIMINGS:
