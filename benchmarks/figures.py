@@ -20,7 +20,7 @@ from gcc.artifacts.model import read
 from gcc.artifacts.run_folder import STUDENT, is_finished
 
 QUARTERS = 4
-FIELDS = ("seed", "steps", "metric", "distillers", "student_steps")
+FIELDS = ("seed", "steps", "metric", "prune_width", "distillers", "student_steps")
 FOLLOWED = {"student/imbalance/": "imbalance", "target/": "target", "active/": "active"}
 
 
