@@ -234,9 +234,9 @@ def require_replaceable(path: Path, is_replaceable: Callable[[Path], bool], cont
         raise OutputError(f"{path} is a folder: expected a file, such as {path / contents}.json")
     above = next(parent for parent in path.absolute().parents if parent.exists())
     if not above.is_dir():
-        raise OutputError(f"{above} is a file, so that {path} cannot be written: choose another `out`")
+        raise OutputError(f"{above} is a file, so that {path} cannot be written: choose another path")
     if path.exists() and not is_replaceable(path):
-        raise OutputError(f"{path} already exists and contains no {contents}: choose another `out`, or move it away")
+        raise OutputError(f"{path} already exists and contains no {contents}: choose another path, or move it away")
 
 
 def require_empty(folder: Path) -> None:
