@@ -125,8 +125,8 @@ def _scores(network: nn.Module, groups: Sequence[Group], metric: ImportanceMetri
     name = type(metric).__name__
     if all(score is None for score in scores.values()):
         raise PluginError(
-            f"the metric ({name}) scores no channel of this generator; slimming, the default of most recipes, needs normalisation layers "
-            "with scales: use the metric l1"
+            f"metric {name} scores no channel of this generator: use the metric l1 (slimming, the default of most recipes, needs "
+            "normalisation layers with scales)"
         )
     for group in groups:
         score = scores[group.name]
