@@ -132,7 +132,12 @@ def describe_resizing(images: Sequence[ImageInfo], size: tuple[int, int], part: 
 
 
 def describe_halves(images: Sequence[ImageInfo], part: str) -> list[str]:
-    """Return a text if the halves of all images make squares, as those of images that are no pairs often do; else an empty list."""
+    """Return a text about images that are all square, which pairs side by side seldom are; else an empty list.
+
+    Args:
+        images: their sizes are those of the halves.
+        part: which part of an image these are; empty if images are whole.
+    """
     if not (part and images and all(image.size[1] == 2 * image.size[0] for image in images)):
         return []
     return ["all images are square: expected pairs, A in the left half and B in the right one, which are mostly twice as wide as high"]

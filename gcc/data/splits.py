@@ -76,7 +76,7 @@ class DataSplits:
         left_out: the reason for every image that `drop_unreadable` left out.
         changes: how reading changes the images, and what is not read, as texts; known after `check` or `drop_unreadable`.
         level_hints: those of the changes that say that images use few of the values of their type.
-        is_lossy: whether depth, channels, frames, colours or files are lost, or pairs may be no pairs.
+        is_lossy: whether depth, channels, frames, colours or files are lost, or the images may lack a second half.
 
     Raises:
         DataError: the folder is missing, empty or of an unknown layout, or its files do not fit.
