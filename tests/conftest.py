@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.helpers.families import small_demo_data
+from tests.helpers.families import demo_data
 
 if not os.environ.get("GCC_TEST_CUDA"):
     # Tests compare bits, which `--device auto` would compute on a GPU in half precision. Programs that tests start inherit this.
@@ -23,10 +23,10 @@ def _one_thread_and_wide_output():
     os.environ.pop("COLUMNS", None)
 
 
-@pytest.fixture
-def small_worlds():
-    """Demo data of so few samples that a run takes two steps per epoch of 20."""
-    with small_demo_data():
+@pytest.fixture(scope="module", autouse=True)
+def small_demo_data():
+    """The demo data has so few samples that an epoch of a tiny run takes two steps."""
+    with demo_data():
         yield
 
 

@@ -1,13 +1,10 @@
 """A program of somebody else's works; `.ci/run` type-checks it against the wheel."""
 
-import pytest
 import torch
 
 from gcc import Compressor
 from tests.consumer.thumbnails import compressed, progress, teacher, thumbnail, trained
 from tests.helpers.families import TINY
-
-pytestmark = pytest.mark.usefixtures("small_worlds")
 
 
 def test_it_compresses_loads_and_trains(tmp_path):

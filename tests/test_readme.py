@@ -63,7 +63,7 @@ def test_an_own_dataset_works():
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
-def test_a_run_from_python_works(page, tmp_path, monkeypatch, small_worlds):
+def test_a_run_from_python_works(page, tmp_path, monkeypatch):
     logged = []
     wandb = SimpleNamespace(init=lambda project: None, log=logged.append, finish=lambda: logged.append("finished"))
     monkeypatch.setitem(sys.modules, "wandb", wandb)
@@ -80,7 +80,7 @@ def test_a_run_from_python_works(page, tmp_path, monkeypatch, small_worlds):
         assert logged[-1] == "finished" and "train/student/G" in logged[-2]
 
 
-def test_an_own_gan_from_python_works(tmp_path, monkeypatch, small_worlds):
+def test_an_own_gan_from_python_works(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     quick = {"steps": 2, "size": 32, "ndf": 4, "evaluators": "", "device": "cpu"}
     monkeypatch.setattr("gcc.Compressor", lambda **settings: Compressor(**settings | quick))
@@ -99,7 +99,7 @@ def test_an_own_gan_from_python_works(tmp_path, monkeypatch, small_worlds):
 
 
 @pytest.mark.slow
-def test_a_sweep_from_python_works(tmp_path, monkeypatch, small_worlds, capsys):
+def test_a_sweep_from_python_works(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     settings = {name: value for name, value in TINY["pix2pix"].items() if name != "budget"}
     monkeypatch.setattr("gcc.experiments.sweep.Sweep", partial(Sweep, **settings))

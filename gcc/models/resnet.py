@@ -112,7 +112,8 @@ def resnet_taps(count: int) -> tuple[str, ...]:
 
     With 9 blocks, these are the last down-sampling and the outputs of blocks 3, 6 and 9; with another number, of the blocks at each third.
     """
-    return ("down2.2", *(f"block{-(-third * count // 3)}" for third in (1, 2, 3)))
+    blocks = {-(-third * count // 3) for third in (1, 2, 3)}
+    return ("down2.2", *(f"block{number}" for number in sorted(blocks)))
 
 
 IMPORTABLE = "the ResNet of pytorch-CycleGAN-and-pix2pix with model.1.weight and model.10.conv_block.1.weight"

@@ -14,12 +14,12 @@ from gcc.models.tasks import SuperResolution, SuperResolutionRecipe
 from gcc.recipe import GanMode, MacCounter, Schedule, nearest_sizes
 from gcc.registry.types import Gate, Taps, Width, no_gate
 
-BLOCKS = 16
-
 
 @dataclass(frozen=True, kw_only=True)
 class SRGANRecipe(SuperResolutionRecipe):
     """Table I's SRGAN on COCO; other fields are those of the original trainer."""
+
+    ranges = {**SuperResolutionRecipe.ranges, "n_blocks": (1, 100)}
 
     size: int = 96
     prune_width: int = 24
@@ -39,6 +39,8 @@ class SRGANRecipe(SuperResolutionRecipe):
     lambda_gan: float = 1e-3
     gamma_m: float = 0.1
     gamma_t: float = 0.1
+    n_blocks: int = 16
+    """Number of residual blocks of the generator."""
 
 
 def residual_block(trunk: int, width: int) -> Residual:
@@ -55,15 +57,16 @@ class SRResNet(nn.Module):
 
     Args:
         channels: channels of the images, small and large.
-        widths: channels of `trunk`, which runs from the stem to the head, and of `block1` .. `block16` (inside the block).
+        widths: channels of `trunk`, which runs from the stem to the head, and of `block1`, `block2`, ... (inside the block).
+        count: number of blocks.
         doublings: log2 of the scale.
     """
 
-    def __init__(self, channels: int, widths: Mapping[str, int], doublings: int) -> None:
+    def __init__(self, channels: int, widths: Mapping[str, int], count: int, doublings: int) -> None:
         super().__init__()
         trunk = widths["trunk"]
         self.stem = nn.Sequential(nn.Conv2d(channels, trunk, 9, 1, 4), nn.PReLU())
-        self.blocks = nn.Sequential(*(residual_block(trunk, widths[f"block{number}"]) for number in range(1, BLOCKS + 1)))
+        self.blocks = nn.Sequential(*(residual_block(trunk, widths[f"block{number}"]) for number in range(1, count + 1)))
         self.joint = nn.Sequential(nn.Conv2d(trunk, trunk, 3, 1, 1), nn.BatchNorm2d(trunk))
         self.ups = nn.Sequential(
             *(nn.Sequential(nn.Conv2d(trunk, 4 * trunk, 3, 1, 1), nn.PixelShuffle(2), nn.PReLU()) for _ in range(doublings))
@@ -143,22 +146,23 @@ class SRGAN(SuperResolution[SRGANRecipe]):
         )
 
     def widths(self, base: int) -> dict[str, Width]:
-        return {"trunk": Width(base)} | {f"block{number}": Width(base, minimum=0) for number in range(1, BLOCKS + 1)}
+        return {"trunk": Width(base)} | {f"block{number}": Width(base, minimum=0) for number in range(1, self.recipe.n_blocks + 1)}
 
     def build_generator(self, widths: Mapping[str, int]) -> nn.Module:
-        return SRResNet(self.recipe.output_nc, widths, self.doublings)
+        return SRResNet(self.recipe.output_nc, widths, self.recipe.n_blocks, self.doublings)
 
     def build_discriminator(self, gate: Gate = no_gate) -> nn.Module:
         return Discriminator(self.recipe.output_nc, self.recipe.ndf, gate)
 
     def taps(self) -> Taps:
-        # Convolutions 9, 17, 25 and 33 of 37: the outputs of every fourth block.
-        return Taps(generator=tuple(f"blocks.{number - 1}" for number in (4, 8, 12, 16)), discriminator=("conv2.3", "conv4.3"))
+        # Convolutions 9, 17, 25 and 33 of 37: of 16 blocks, every fourth one; of another number, the blocks at each quarter.
+        blocks = {-(-quarter * self.recipe.n_blocks // 4) for quarter in (1, 2, 3, 4)}
+        return Taps(generator=tuple(f"blocks.{number - 1}" for number in sorted(blocks)), discriminator=("conv2.3", "conv4.3"))
 
     @property
     def receptive_field_radius(self) -> int:
         # The radii of the kernels at low resolution, and upper bounds for those at higher resolutions.
-        return 4 + 2 * BLOCKS + 1 + self.doublings + 4
+        return 4 + 2 * self.recipe.n_blocks + 1 + self.doublings + 4
 
     @property
     def size_multiple(self) -> int:

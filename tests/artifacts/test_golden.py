@@ -23,7 +23,7 @@ from gcc.training import checkpoint
 from gcc.training.checkpoint import Checkpoints
 from gcc.training.loss_tree import flattened
 from gcc.training.teacher_trainer import Trainer
-from tests.helpers.families import TINY
+from tests.helpers.families import TINY, demo_data
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 FORMATS = sorted(path.name for path in GOLDEN.glob("format-*"))
@@ -68,18 +68,19 @@ def checkpoint_run():
     return Trainer(Teacher.create("pix2pix"), device="cpu", **settings, seed=3)
 
 
-def test_a_checkpoint_resumes_with_the_same_losses(small_worlds, tmp_path):
+def test_a_checkpoint_resumes_with_the_same_losses(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "checkpoint-000001.safetensors").symlink_to(GOLDEN / f"checkpoint-{checkpoint.FORMAT}.safetensors")
-    run = checkpoint_run()
-    run.resume(Checkpoints(tmp_path).newest())
-    losses = [{name: float(loss) for name, loss in flattened(step.losses).items()} for step in run.steps()]
+    with demo_data(train=40):
+        run = checkpoint_run()
+        run.resume(Checkpoints(tmp_path).newest())
+        losses = [{name: float(loss) for name, loss in flattened(step.losses).items()} for step in run.steps()]
     # Other processors and versions of torch sum in other orders.
     assert losses == [pytest.approx(expected, rel=1e-2, abs=1e-3) for expected in LOSSES]
 
 
 @pytest.mark.parametrize("written", [2, 3])
-def test_a_run_of_an_earlier_version_is_refused_by_version(written, small_worlds, tmp_path):
+def test_a_run_of_an_earlier_version_is_refused_by_version(written, tmp_path):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "checkpoint-000001.safetensors").symlink_to(GOLDEN / f"checkpoint-{written}.safetensors")
     with pytest.raises(RunError, match=rf"another version \(checkpoint format {written}, expected 4\)"):

@@ -22,8 +22,6 @@ from tests.helpers.custom_toys import Translator
 from tests.helpers.families import TINY
 from tests.helpers.hub_server import TOKEN, serving
 
-pytestmark = pytest.mark.usefixtures("small_worlds")
-
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):

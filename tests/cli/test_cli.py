@@ -18,10 +18,8 @@ from gcc import Compressor, load
 from gcc.cli import main
 from gcc.data.images import to_tensor
 from gcc.experiments.runs import RunGroup
-from tests.helpers.families import TINY, small_demo_data
+from tests.helpers.families import TINY
 from tests.helpers.foreign_networks import ResNet
-
-pytestmark = pytest.mark.usefixtures("small_worlds")
 
 
 def settings(arch):
@@ -54,8 +52,7 @@ def pairs(folder, count, size=(64, 32), split="train"):
 @pytest.fixture(scope="module")
 def compressed(tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "run"
-    with small_demo_data():
-        result = run("compress", "--arch", "pix2pix", "--metric", "slimming", *PIX2PIX, "--out", out)
+    result = run("compress", "--arch", "pix2pix", "--metric", "slimming", *PIX2PIX, "--out", out)
     assert result.exit_code == 0, result.output
     return out, result
 
@@ -423,8 +420,7 @@ def test_ctrl_c_ends_with_its_own_exit_code(tmp_path):
 def finished_run(tmp_path_factory):
     out = tmp_path_factory.mktemp("finished") / "run"
     settings = [f"--set={key}={value}" for key, value in TINY["pix2pix"].items()]
-    with small_demo_data():
-        assert run("compress", "--arch", "pix2pix", *settings, "--out", str(out)).exit_code == 0
+    assert run("compress", "--arch", "pix2pix", *settings, "--out", str(out)).exit_code == 0
     return out, settings
 
 

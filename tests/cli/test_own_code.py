@@ -32,7 +32,7 @@ def run(*words):
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch, small_worlds):
+def folder(tmp_path, monkeypatch):
     (tmp_path / "typed_nets.py").write_text(CODE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -20,8 +20,6 @@ from gcc.training.memory_estimate import bytes_of_step
 from tests.helpers.custom_toys import Skipping, Translator
 from tests.helpers.families import TINY
 
-pytestmark = pytest.mark.usefixtures("small_worlds")
-
 
 @pytest.fixture
 def data(tmp_path):
@@ -49,7 +47,7 @@ def test_a_run_on_demo_data_can_begin(arch):
     note = [] if arch in ("cyclegan", "sagan") else ["note"]
     assert [*findings] == ["data", *note, "training", "teacher", "losses", "evaluators", "budget", "memory", "disk"]
     assert "error" not in {finding.status for finding in findings.values()}
-    check(findings, "data", "ok", "40 samples to train, 6 held out, 6 to choose the best epoch")
+    check(findings, "data", "ok", "16 samples to train, 6 held out, 6 to choose the best epoch")
     check(findings, "budget", "ok", TINY[arch]["budget"])
     check(findings, "memory", "ok", "GB are free on cpu")
 

@@ -142,7 +142,7 @@ def in_run_on_demo_data(folder):
     return folder / "student"
 
 
-def test_a_file_in_float32_is_compared_on_images_of_its_run(saved, tmp_path, small_worlds, monkeypatch):
+def test_a_file_in_float32_is_compared_on_images_of_its_run(saved, tmp_path, monkeypatch):
     student, lines = in_run_on_demo_data(tmp_path / "run"), []
     written = export(student, tmp_path / "out.pt", format="torchscript", report=lines.append)
     assert written.loss.samples == "6 test images of demo data (streets, generated)" and written.loss.knows_truth and not lines
@@ -255,7 +255,7 @@ def test_noise_measures_generators_from_noise(saved, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_data_of_the_run_measures_its_generators(saved, tmp_path, small_worlds):
+def test_the_data_of_the_run_measures_its_generators(saved, tmp_path):
     pytest.importorskip("onnxruntime")
     with pytest.raises(GccError, match="is not in the folder of a run"):
         export(saved / "pix2pix", tmp_path / "out.onnx", precision="int8")

@@ -127,13 +127,13 @@ def test_a_run_that_was_saved_from_python_has_no_known_data(tmp_path):
 @pytest.mark.parametrize(
     ("arch", "shape", "truth"), [("cyclegan", (64, 64), None), ("pix2pix", (64, 64), (64, 64)), ("srgan", (20, 20), (80, 80))]
 )
-def test_the_data_of_the_run_is_read_at_the_one_size_that_a_file_accepts(tmp_path, small_worlds, arch, shape, truth):
+def test_the_data_of_the_run_is_read_at_the_one_size_that_a_file_accepts(tmp_path, arch, shape, truth):
     samples = samples_of(in_run_on_demo_data(arch, tmp_path / "run"), Inputs((3, *shape), one_sample=True), None, most=2)
     assert {tuple(sample.shape[1:]) for sample in (*samples.calibration, *samples.held_out)} == {(3, *shape)}
     assert truth is None or {tuple(real.shape[1:]) for real in samples.truth} == {(3, *truth)}
 
 
-def test_data_that_cannot_have_the_size_of_the_file_is_refused(tmp_path, small_worlds):
+def test_data_that_cannot_have_the_size_of_the_file_is_refused(tmp_path):
     artifact = in_run_on_demo_data("srgan", tmp_path / "run")
     with pytest.raises(GccError, match="cannot be read at the size of the file, 1x3x20x24 .*image_width.*: give images with `calibration`"):
         samples_of(artifact, Inputs((3, 20, 24), one_sample=True), None)

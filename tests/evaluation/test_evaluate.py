@@ -18,17 +18,14 @@ from gcc.data.loader import in_order
 from gcc.errors import DataError, GccError
 from gcc.evaluation.evaluate import evaluate
 from gcc.evaluation.evaluation_file import save_evaluation
-from tests.helpers.families import TINY, small_demo_data
+from tests.helpers.families import TINY
 from tests.helpers.images import save
-
-pytestmark = pytest.mark.usefixtures("small_worlds")
 
 
 @pytest.fixture(scope="module")
 def finished_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
-    with small_demo_data():
-        Compressor(Teacher.create("pix2pix"), **TINY["pix2pix"]).run().save(folder)
+    Compressor(Teacher.create("pix2pix"), **TINY["pix2pix"]).run().save(folder)
     return folder
 
 

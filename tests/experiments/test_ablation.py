@@ -20,9 +20,7 @@ from gcc.experiments.ablation import Ablation
 from gcc.registry.presets import PRESETS
 from gcc.utils.files import write_text
 from tests.helpers.custom_toys import Translator
-from tests.helpers.families import TINY, small_demo_data
-
-pytestmark = pytest.mark.usefixtures("small_worlds")
+from tests.helpers.families import TINY
 
 
 def ablation(out, arch="pix2pix", presets=("pruned-only", "gcc"), seeds=2, **settings):
@@ -37,8 +35,7 @@ def run(ablation):
 def finished_run(tmp_path_factory):
     """A finished ablation of one run of the variant gcc."""
     folder = tmp_path_factory.mktemp("finished")
-    with small_demo_data():
-        ablation(folder, presets=["gcc"], seeds=1).run()
+    ablation(folder, presets=["gcc"], seeds=1).run()
     return folder
 
 

@@ -26,8 +26,6 @@ from tests.helpers.families import TINY
 
 L1 = MetricKey.parse("l1")
 
-pytestmark = pytest.mark.usefixtures("small_worlds")
-
 
 def options(arch="pix2pix", **settings):
     return {"device": "cpu"} | {name: value for name, value in TINY[arch].items() if name != "budget"} | settings

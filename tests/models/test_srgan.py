@@ -96,3 +96,12 @@ def test_a_block_without_channels_is_the_identity():
 def test_bad_recipes_are_refused(settings, says):
     with pytest.raises(RecipeError, match=says):
         srgan(**settings)
+
+
+@pytest.mark.parametrize(("blocks", "distilled"), [(1, (0,)), (2, (0, 1)), (6, (1, 2, 4, 5)), (16, (3, 7, 11, 15)), (23, (5, 11, 17, 22))])
+def test_the_number_of_blocks_decides_which_are_distilled_and_how_far_a_pixel_reaches(blocks, distilled):
+    architecture = srgan(n_blocks=blocks)
+    network = architecture.build_generator(architecture.full_widths(4))
+    assert len(network.blocks) == blocks and len(architecture.widths(4)) == 1 + blocks
+    assert architecture.taps().generator == tuple(f"blocks.{number}" for number in distilled)
+    assert architecture.receptive_field_radius - srgan(n_blocks=1).receptive_field_radius == 2 * (blocks - 1)

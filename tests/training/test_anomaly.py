@@ -105,7 +105,7 @@ def test_a_gradient_that_is_not_finite_is_named_unless_it_is_scaled():
 
 
 @pytest.mark.parametrize("arch", ["pix2pix", "cyclegan", "sagan", "srgan"])
-def test_detection_covers_every_family_and_changes_nothing_while_all_is_finite(arch, small_worlds):
+def test_detection_covers_every_family_and_changes_nothing_while_all_is_finite(arch):
     unobserved, observed = (
         Compressor(Teacher.create(arch), reference=True, detect_anomaly=detected, **TINY[arch]) for detected in (False, True)
     )

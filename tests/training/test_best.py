@@ -15,9 +15,13 @@ from gcc.training.best import BestCheckpoint, restored, snapshots
 from gcc.training.build_pairs import teacher_pair
 from gcc.training.loss_tree import flattened
 from gcc.training.measure import held_out_grid
-from tests.helpers.families import TINY
+from tests.helpers.families import TINY, demo_data
 
-pytestmark = pytest.mark.usefixtures("small_worlds")
+
+@pytest.fixture(scope="module", autouse=True)
+def _validation_split_of_five():
+    with demo_data(val=5):
+        yield
 
 
 def scripted(monkeypatch, values):
@@ -34,10 +38,6 @@ def scripted(monkeypatch, values):
 
 
 def run(arch="pix2pix", **settings):
-    from gcc.registry import DATASETS
-
-    source = DATASETS.load(ARCHITECTURES.load(arch).demo_source)
-    source.sizes = {"train": 40, "val": 5, "test": 6}
     return Compressor(Teacher.create(arch), **TINY[arch] | {"epochs": 4, "evaluate_every": 1, "evaluators": "psnr"} | settings)
 
 

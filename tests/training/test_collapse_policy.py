@@ -14,9 +14,15 @@ from gcc.recipe import Recipe
 from gcc.training.best import snapshots
 from gcc.training.checkpoint import Checkpoints
 from gcc.training.collapse import CollapsePolicy, Diversity
-from tests.helpers.families import TINY
+from tests.helpers.families import TINY, demo_data
 
-pytestmark = pytest.mark.usefixtures("small_worlds")
+
+@pytest.fixture(scope="module", autouse=True)
+def _five_steps_per_epoch():
+    with demo_data(train=40):
+        yield
+
+
 # A generator that hardly learns against a full discriminator that does: Figure I.
 COLLAPSING = TINY["pix2pix"] | {"discriminator": "full", "lambda_distill_g": 0.0, "lambda_distill_d": 0.0, "lambda_global": 0.0}
 COLLAPSING |= {"gan_mode": "vanilla", "ndf": 8, "lr_d": 2e-3, "lr_g": 1e-5, "epochs": 6, "batch_size": 8}

@@ -10,7 +10,7 @@ from gcc.utils.state_tree import flatten_state
 from tests.helpers.families import TINY
 
 # Torch's compiler takes warnings of its own as errors otherwise.
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_worlds"), pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_every_gradient_and_every_tensor_that_changes_is_that_of_the_uncompiled_
         assert [value is None for value in values] == [reference is None for reference in references], step
         for value, reference in zip(values, references, strict=True):
             if value is not None:
-                torch.testing.assert_close(value, reference, rtol=1e-2, atol=1e-2 * float(reference.abs().max()) + 1e-6)
+                torch.testing.assert_close(value, reference, rtol=1e-2, atol=1e-2 * float(reference.abs().max()) + 1e-5)
     for tensors, references in zip(actual, expected, strict=True):
         assert tensors.keys() == references.keys()
         for name, reference in references.items():

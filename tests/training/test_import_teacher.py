@@ -325,7 +325,7 @@ FROZEN = TINY["pix2pix"] | {"train_teacher": False, "epochs": 1}
 """A run with a frozen teacher of the tiny width."""
 
 
-def test_an_imported_teacher_with_discriminators_may_stay_frozen(small_worlds, tmp_path):
+def test_an_imported_teacher_with_discriminators_may_stay_frozen(tmp_path):
     _, arguments = saved_pix2pix(tmp_path)
     assert run_import(*arguments).exit_code == 0
     run = Compressor(Teacher.load(tmp_path / "teacher"), **FROZEN | {"ndf": 3})
@@ -348,7 +348,7 @@ def test_an_imported_teacher_with_discriminators_may_stay_frozen(small_worlds, t
         ({"discriminator": "none"}, False),
     ],
 )
-def test_a_teacher_without_discriminators_stays_frozen_where_no_loss_reads_them(settings, is_possible, small_worlds, tmp_path):
+def test_a_teacher_without_discriminators_stays_frozen_where_no_loss_reads_them(settings, is_possible, tmp_path):
     saved(unet(5, 4), tmp_path / "G.pth")
     imported("pix2pix", tmp_path / "G.pth", tmp_path / "teacher")
     teacher = Teacher.load(tmp_path / "teacher")
@@ -364,7 +364,7 @@ def test_a_teacher_without_discriminators_stays_frozen_where_no_loss_reads_them(
     assert all(torch.equal(value, saved_teacher[key]) for key, value in run.teacher.generators["G"].state_dict().items())
 
 
-def test_a_frozen_teacher_without_discriminators_gives_the_losses_of_one_with_them(small_worlds, tmp_path):
+def test_a_frozen_teacher_without_discriminators_gives_the_losses_of_one_with_them(tmp_path):
     """Nothing that the student trains on reads them."""
     _, arguments = saved_pix2pix(tmp_path)
     assert run_import(*arguments).exit_code == 0
@@ -391,7 +391,7 @@ def test_an_imported_u_net_keeps_its_depth_at_other_sizes(tmp_path):
         torch.testing.assert_close(load(tmp_path / "teacher")(image), network(image), rtol=1e-4, atol=1e-5)
 
 
-def test_a_trained_teacher_keeps_its_depth_at_another_size(small_worlds, tmp_path):
+def test_a_trained_teacher_keeps_its_depth_at_another_size(tmp_path):
     Trainer(Teacher.create("pix2pix"), **TINY["pix2pix"] | {"epochs": 1}).run().save(tmp_path)
     teacher = Teacher.load(tmp_path / "teacher")
     assert teacher.demo_architecture({}).recipe.depth is None

@@ -16,7 +16,6 @@ from gcc.training.loss_tree import flattened
 from gcc.training.plan import longer_run
 from tests.helpers.families import TINY
 
-pytestmark = pytest.mark.usefixtures("small_worlds")
 PIX2PIX = TINY["pix2pix"]
 # Nothing in these recipes depends on the number of epochs, once the search is over: PIX2PIX gives lr_alpha, so that it is not raised.
 SAME_FOR_ANY_LENGTH = {"lambda_global": 0.0, "decay_fraction": 0.0}

@@ -11,8 +11,6 @@ from gcc.errors import GccError, RecipeWarning
 from gcc.training.teacher_trainer import Trainer
 from tests.helpers.families import TINY
 
-pytestmark = pytest.mark.usefixtures("small_worlds")
-
 
 @pytest.mark.parametrize("kind", [Compressor, Trainer])
 @pytest.mark.parametrize("arch", sorted(TINY.keys() - {"srgan"}))

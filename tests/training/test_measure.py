@@ -16,7 +16,6 @@ from gcc.training import measure
 from gcc.training.best import snapshots
 from tests.helpers.families import TINY
 
-pytestmark = pytest.mark.usefixtures("small_worlds")
 SETTINGS = TINY["pix2pix"] | {"epochs": 2}
 
 

@@ -54,7 +54,7 @@ def bytes_of_real_step(run, widths):
 
 
 @pytest.mark.parametrize("arch", TINY)
-def test_the_estimate_of_a_step_is_what_a_real_step_takes(arch, small_worlds):
+def test_the_estimate_of_a_step_is_what_a_real_step_takes(arch):
     run = Compressor(Teacher.create(arch), reference=True, **TINY[arch])
     widths = run.reachable_widths()
     estimate = bytes_of_step(run, widths)

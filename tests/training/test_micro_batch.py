@@ -102,7 +102,7 @@ def precise(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("arch", ["pix2pix", "cyclegan", "sagan", "srgan"])
-def test_every_family_trains_alike_in_micro_batches(arch, precise, small_worlds):
+def test_every_family_trains_alike_in_micro_batches(arch, precise):
     settings = TINY[arch] | ({"dropout": 0.0} if arch == "pix2pix" else {})
     whole, parts = (Compressor(Teacher.create(arch), reference=True, micro_batch=size, **settings) for size in (None, 8))
     count = 0

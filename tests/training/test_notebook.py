@@ -29,13 +29,9 @@ def compressor(**options):
 
 @pytest.fixture(scope="module")
 def finished():
-    from gcc.registry import ARCHITECTURES, DATASETS
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(DATASETS.load(ARCHITECTURES.load("pix2pix").demo_source), "sizes", {"train": 40, "val": 6, "test": 6})
-        steps = []
-        run = compressor()
-        return run, run.run(steps.append, progress=False), steps
+    steps = []
+    run = compressor()
+    return run, run.run(steps.append, progress=False), steps
 
 
 @pytest.mark.parametrize("kind", [Compressor, Trainer])

@@ -13,7 +13,7 @@ def teacher_of(run, widths):
     return compression_plan(run.context, widths, run.reachable_widths(), run.distillation_layers, [])["teacher"]
 
 
-def test_the_plan_of_a_frozen_teacher_says_what_the_first_step_trains(small_worlds, tmp_path):
+def test_the_plan_of_a_frozen_teacher_says_what_the_first_step_trains(tmp_path):
     settings = TINY["pix2pix"] | {"epochs": 1}
     Trainer(Teacher.create("pix2pix"), **settings).run().save(tmp_path)
     teacher = Teacher.load(tmp_path / "teacher")
@@ -33,7 +33,7 @@ def test_the_first_step_trains_a_copy_of_ones_own_generator(is_trained):
     assert run.plan()["teacher"].endswith("the first step trains a copy of it to rank channels") == is_trained
 
 
-def test_the_plan_names_the_layers_that_are_distilled(small_worlds):
+def test_the_plan_names_the_layers_that_are_distilled():
     def planned(**settings):
         return Compressor(Teacher.create("pix2pix"), **TINY["pix2pix"] | settings).plan()["distillation"]
 

@@ -12,8 +12,6 @@ from gcc.training import precision
 from gcc.utils.backend import CUBLAS_WORKSPACE, RECOMPILE_LIMIT
 from tests.helpers.families import TINY
 
-pytestmark = pytest.mark.usefixtures("small_worlds")
-
 
 def switches():
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul

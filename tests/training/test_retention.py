@@ -9,8 +9,6 @@ from gcc.report.run_record import read_run
 from tests.helpers.families import TINY
 from tests.helpers.run_folders import append, begun_run, full_run
 
-pytestmark = pytest.mark.usefixtures("small_worlds")
-
 
 def compressor(**settings):
     return Compressor(Teacher.create("pix2pix"), **TINY["pix2pix"] | settings)

@@ -19,7 +19,6 @@ from gcc.training.progress import ProgressLog
 from gcc.training.session import Session
 from tests.helpers.families import TINY
 
-pytestmark = pytest.mark.usefixtures("small_worlds")
 SETTINGS = TINY["pix2pix"] | {"epochs": 4, "evaluate_every": 1}
 
 
@@ -193,7 +192,7 @@ def test_the_log_has_the_metrics_of_an_epoch_with_a_warning(tmp_path, monkeypatc
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (MemoryError(), "batches of 20 at 32 pixels do not fit into memory: give a `micro_batch`, or start anew"),
+        (MemoryError(), "batches of 8 at 32 pixels do not fit into memory: give a `micro_batch`, or start anew"),
         (torch.OutOfMemoryError("CUDA out of memory"), "do not fit into memory"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "do not fit into memory"),
         (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), "a process that reads images was killed"),

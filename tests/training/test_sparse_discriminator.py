@@ -177,7 +177,6 @@ def test_a_network_that_does_not_run_on_meta_has_no_chains():
     assert find_chains(Branches("chain"), torch.zeros(1, 3, 8, 8)) == []
 
 
-@pytest.mark.usefixtures("small_worlds")
 @pytest.mark.parametrize("arch", ["pix2pix", *(pytest.param(arch, marks=pytest.mark.slow) for arch in ("cyclegan", "srgan"))])
 def test_skipping_closed_channels_leaves_the_losses_as_they_are(arch):
     settings = TINY[arch] | {"lr_alpha": 0.3, "epochs": 2}
@@ -197,7 +196,6 @@ def test_skipping_closed_channels_leaves_the_losses_as_they_are(arch):
         assert fast == pytest.approx(slow, rel=1e-3, abs=1e-4)
 
 
-@pytest.mark.usefixtures("small_worlds")
 def test_a_warning_from_one_place_in_the_loop_is_shown_once():
     run = Compressor(Teacher.create("pix2pix"), **TINY["pix2pix"])
     with warnings.catch_warnings(record=True) as shown:

@@ -19,7 +19,6 @@ from gcc.training.memory_estimate import bytes_of_step
 from gcc.training.width_search import search_channels
 from tests.helpers.families import TINY
 
-pytestmark = pytest.mark.usefixtures("small_worlds")
 TERMS = {
     "pruned-only": {"G", "L1", "D_real", "D_fake"},
     "full-discriminator": {"G", "L1", "D_real", "D_fake", "distill_G", "distill_D"},

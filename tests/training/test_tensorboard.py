@@ -10,7 +10,6 @@ from gcc.cli import main
 from tests.helpers.families import TINY
 
 
-@pytest.mark.usefixtures("small_worlds")
 def test_tensorboard_gets_the_values_of_metrics_jsonl(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
