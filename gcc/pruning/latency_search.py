@@ -20,6 +20,19 @@ NEAR_IN_MACS = 0.05
 MAX_TIMINGS = 30
 """Measurements after which no further one begins."""
 
+LatencySearch = Callable[
+    [
+        Sequence[Group],
+        Mapping[str, Tensor | None],
+        Callable[[Mapping[str, int]], Cost],
+        Callable[[Mapping[str, int]], float],
+        LatencyBudget,
+        int,
+    ],
+    dict[str, int],
+]
+"""A function with the arguments of `search_latency`."""
+
 
 def search_latency(
     groups: Sequence[Group],
@@ -52,14 +65,11 @@ def search_latency(
         TrainingError: a score is not finite.
     """
     limit = budget.milliseconds
-    ranking, macs_without = Ranking(groups, scores, round_to), CostCache(groups, lambda widths: cost(widths).macs, round_to)
-    clock = _Clock(macs_without, milliseconds)
-    smallest, largest = clock.timed(ranking.names), clock.timed([])
-    unit = f"by {budget.runtime} on this machine"
-    require_within_reach(smallest.milliseconds, largest.milliseconds, limit, lambda value: f"{value:.4g} ms", unit)
+    ranking, clock = Ranking(groups, scores, round_to), _Clock.of(groups, cost, milliseconds, round_to)
+    smallest, largest = _extremes(ranking, clock, budget)
     fast, slow = smallest, largest
     while len(clock.times) < MAX_TIMINGS:
-        removed = _between(fast, slow, ranking, macs_without, limit)
+        removed = _between(fast, slow, ranking, clock.macs_without, limit)
         if removed is not None:
             candidate = clock.timed(removed)
             if candidate.milliseconds <= limit:
@@ -73,7 +83,7 @@ def search_latency(
         else:
             again = clock.timed_again(fast)
             if again.milliseconds <= limit:
-                return macs_without.widths(again.removed)
+                return clock.macs_without.widths(again.removed)
             if fast is smallest:
                 break
             fast, slow = smallest, again
@@ -82,6 +92,28 @@ def search_latency(
         f"found networks that took {min(clock.times):.4g} ms to {max(clock.times):.4g} ms, and none that held it twice; end other "
         "programs, or give a larger budget"
     )
+
+
+def estimate_widths(
+    groups: Sequence[Group],
+    scores: Mapping[str, Tensor | None],
+    cost: Callable[[Mapping[str, int]], Cost],
+    milliseconds: Callable[[Mapping[str, int]], float],
+    budget: LatencyBudget,
+    round_to: int = 1,
+) -> dict[str, int]:
+    """Return the widths of a network that probably takes about as long as the budget allows; the arguments are those of `search_latency`.
+
+    Only the smallest and the full network are timed: the result has MACs that are interpolated between theirs.
+
+    Raises:
+        BudgetError: the budget lies outside the range that removing channels can reach.
+        TrainingError: a score is not finite.
+    """
+    ranking, clock = Ranking(groups, scores, round_to), _Clock.of(groups, cost, milliseconds, round_to)
+    smallest, largest = _extremes(ranking, clock, budget)
+    removed = _between(smallest, largest, ranking, clock.macs_without, budget.milliseconds)
+    return clock.macs_without.widths(smallest.removed if removed is None else removed)
 
 
 @dataclass(frozen=True)
@@ -115,6 +147,17 @@ class _Clock:
     milliseconds: Callable[[Mapping[str, int]], float]
     times: list[float] = field(default_factory=list)
 
+    @classmethod
+    def of(
+        cls,
+        groups: Sequence[Group],
+        cost: Callable[[Mapping[str, int]], Cost],
+        milliseconds: Callable[[Mapping[str, int]], float],
+        round_to: int,
+    ) -> _Clock:
+        """Return a clock for the networks that removing blocks of `round_to` channels from groups can make."""
+        return cls(CostCache(groups, lambda widths: cost(widths).macs, round_to), milliseconds)
+
     def timed(self, removed: Sequence[str]) -> _Candidate:
         """Return the network without the removed blocks, with its time."""
         self.times.append(self.milliseconds(self.macs_without.widths(removed)))
@@ -123,6 +166,14 @@ class _Clock:
     def timed_again(self, candidate: _Candidate) -> _Candidate:
         """Return a network with a second time in place of the first."""
         return replace(self.timed(candidate.removed), is_certain=True)
+
+
+def _extremes(ranking: Ranking, clock: _Clock, budget: LatencyBudget) -> tuple[_Candidate, _Candidate]:
+    """Return the smallest and the full network with their times, and refuse a budget that is not between them."""
+    smallest, largest = clock.timed(ranking.names), clock.timed([])
+    unit = f"by {budget.runtime} on this machine"
+    require_within_reach(smallest.milliseconds, largest.milliseconds, budget.milliseconds, lambda value: f"{value:.4g} ms", unit)
+    return smallest, largest
 
 
 def _between(fast: _Candidate, slow: _Candidate, ranking: Ranking, macs_without: CostCache, limit: float) -> list[str] | None:

@@ -21,7 +21,7 @@ from gcc.pruning.budget import LatencyBudget, Limit
 from gcc.pruning.cost import Cost, generator_cost
 from gcc.pruning.groups import find_groups
 from gcc.pruning.importance import ONCE, score_groups
-from gcc.pruning.latency_search import search_latency
+from gcc.pruning.latency_search import LatencySearch, search_latency
 from gcc.pruning.ranking import CostCache, Ranking, least_removed, require_within_reach
 from gcc.registry.architecture import Architecture
 from gcc.registry.importance import ImportanceMetric
@@ -112,6 +112,7 @@ def widths_of_family(
     limit: Limit | LatencyBudget,
     round_to: int = 1,
     timed: Callable[[Cost, float], None] = lambda cost, milliseconds: None,
+    by_clock: LatencySearch = search_latency,
 ) -> dict[str, int]:
     """Return the widths of the largest generator of a family within `limit` that keeps the most important channels.
 
@@ -121,6 +122,7 @@ def widths_of_family(
         limit: the most that the generator may cost.
         round_to: widths are multiples of this.
         timed: called with the cost and the milliseconds of each generator that is timed, for a latency.
+        by_clock: finds the widths for a latency.
 
     Raises:
         BudgetError: the budget is out of reach.
@@ -134,7 +136,7 @@ def widths_of_family(
         return measured
 
     try:
-        widths = find_widths(scored.groups, scored.scores, limit, cost, milliseconds, round_to)
+        widths = find_widths(scored.groups, scored.scores, limit, cost, milliseconds, round_to, by_clock)
     except BudgetError as error:
         if architecture.has_one_width:
             raise
@@ -154,8 +156,9 @@ def find_widths(
     cost: Callable[[Mapping[str, int]], Cost],
     milliseconds: Callable[[Mapping[str, int], str], float],
     round_to: int,
+    by_clock: LatencySearch = search_latency,
 ) -> dict[str, int]:
-    """Return the widths of the largest network within a limit of either kind, by `search_widths` or `search_latency`.
+    """Return the widths of the largest network within a limit of either kind, by `search_widths` or by a clock.
 
     Args:
         groups: the channel groups.
@@ -164,13 +167,14 @@ def find_widths(
         cost: returns the cost of a network with given widths.
         milliseconds: returns how long it takes in a runtime; each call measures.
         round_to: a width that loses channels becomes a multiple of this.
+        by_clock: finds the widths for a latency.
 
     Raises:
         BudgetError: the budget is out of reach.
         TrainingError: a score is not finite.
     """
     if isinstance(limit, LatencyBudget):
-        return search_latency(groups, scores, cost, lambda widths: milliseconds(widths, limit.runtime), limit, round_to)
+        return by_clock(groups, scores, cost, lambda widths: milliseconds(widths, limit.runtime), limit, round_to)
     return search_widths(groups, scores, lambda widths: limit.measure(cost(widths)), limit.value, limit.unit, round_to)
 
 

@@ -18,6 +18,7 @@ from gcc.pruning.budget import LatencyBudget
 from gcc.pruning.choice_warnings import warn_of_narrow_layers
 from gcc.pruning.cost import Cost
 from gcc.pruning.importance import ONCE, most_important, random_gradients
+from gcc.pruning.latency_search import LatencySearch, estimate_widths, search_latency
 from gcc.pruning.search import score_family, widths_of_family
 from gcc.registry import ImportanceMetric, Networks
 from gcc.training.build_pairs import saved_student, teacher_networks
@@ -49,7 +50,7 @@ def search_channels(context: RunContext, metric: ImportanceMetric, pair: GANPair
         yield from pair.gradients(islice(batches, metric.gradient_batches))
         context.loader.close(Stream.IMPORTANCE)
 
-    channels = context.ranks.compute_on_main_process(_search_within_budget(context, metric, pair.generators, gradients))
+    channels = context.ranks.compute_on_main_process(_search_within_budget(context, metric, pair.generators, gradients, search_latency))
     if context.ranks.is_main_process:
         full = context.architecture.full_widths(context.recipe.prune_width)
         for name, chosen in channels.items():
@@ -58,13 +59,15 @@ def search_channels(context: RunContext, metric: ImportanceMetric, pair: GANPair
 
 
 def reachable_channels(context: RunContext, metric: ImportanceMetric) -> dict[str, Chosen]:
-    """Return the channels that untrained generators would keep within the budget. If that is a latency, all ranks must call this.
+    """Return the channels that untrained generators would keep within the budget.
+
+    If that is a latency, the widths are an estimate for which two generators are timed, and all ranks must call this.
 
     Raises:
         GccError: the budget is out of reach, or the metric does not fit the family.
     """
     generators, _ = teacher_networks(context, context.recipe.prune_width, "search")
-    search = _search_within_budget(context, metric, generators, random_gradients)
+    search = _search_within_budget(context, metric, generators, random_gradients, estimate_widths)
     return context.ranks.compute_on_main_process(search) if _has_latency_budget(context) else search()
 
 
@@ -104,7 +107,11 @@ def _has_latency_budget(context: RunContext) -> bool:
 
 
 def _search_within_budget(
-    context: RunContext, metric: ImportanceMetric, generators: Networks, gradients: Callable[[nn.Module], Iterable[None]]
+    context: RunContext,
+    metric: ImportanceMetric,
+    generators: Networks,
+    gradients: Callable[[nn.Module], Iterable[None]],
+    by_clock: LatencySearch,
 ) -> Callable[[], dict[str, Chosen]]:
     """Score the channels, and return a function that searches those of every generator within its budget.
 
@@ -126,14 +133,10 @@ def _search_within_budget(
 
     def search() -> dict[str, Chosen]:
         if _has_latency_budget(context):
-            print(
-                f"timing generators, the smallest and the full one first, until one meets {recipe.budget} twice:",
-                file=sys.stderr,
-                flush=True,
-            )
+            print(f"timing generators for the budget {recipe.budget}:", file=sys.stderr, flush=True)
         limits = {name: budgets[name].resolve(teacher, recipe.mac_counter) for name in scored}
         widths = {
-            name: widths_of_family(architecture.for_network(name), one, limits[name], recipe.round_to, partial(_print_time, name))
+            name: widths_of_family(architecture.for_network(name), one, limits[name], recipe.round_to, partial(_print_time, name), by_clock)
             for name, one in scored.items()
         }
         return {name: Chosen(widths[name], most_important(one.scores, widths[name])) for name, one in scored.items()}

@@ -16,7 +16,6 @@ from gcc import Compressor, Teacher
 from gcc.cli import main
 from gcc.cli import preflight as doctor
 from gcc.cli.preflight import machine, preflight
-from gcc.training.memory_estimate import bytes_of_step
 from tests.helpers.custom_toys import Skipping, Translator
 from tests.helpers.families import TINY
 
@@ -30,6 +29,12 @@ def data(tmp_path):
     return tmp_path / "data"
 
 
+@pytest.fixture
+def known_memory(monkeypatch):
+    """A step takes 1 MB, whose estimate takes no time."""
+    monkeypatch.setattr(doctor, "bytes_of_step", lambda run, widths: 1 << 20)
+
+
 def examine(arch="pix2pix", data=None, out=None, dataset=None, weights=MappingProxyType({}), **settings):
     findings = preflight(Teacher.create(arch), TINY[arch] | settings, data, out, dataset=dataset, weights=weights, device="cpu", amp="auto")
     return {finding.title: finding for finding in findings}
@@ -41,6 +46,7 @@ def check(findings, title, status, *texts):
         assert text in findings[title].text, findings[title]
 
 
+@pytest.mark.usefixtures("known_memory")
 @pytest.mark.parametrize("arch", TINY)
 def test_a_run_on_demo_data_can_begin(arch):
     findings = examine(arch)
@@ -65,6 +71,7 @@ def test_images_are_counted_and_bad_ones_named(data):
     check(findings, "skipping", "warning", "1 samples to train", "4 are left out, which cannot be used", "3.png")
 
 
+@pytest.mark.usefixtures("known_memory")
 @pytest.mark.parametrize(("direction", "text"), [("AtoB", "A (left) is the input"), ("BtoA", "B (right) is the input")])
 def test_the_direction_of_pairs_is_named(data, direction, text):
     check(examine(data=data, direction=direction), "note", "ok", f"direction {direction}: of each pair, {text}")
@@ -80,6 +87,7 @@ def test_the_advice_about_the_length_does_not_contradict_itself(data):
     assert "train longer" in advice(epochs=2, lr_alpha=1e-9)
 
 
+@pytest.mark.usefixtures("known_memory")
 def test_depth_channels_and_proportions_that_are_lost_are_findings(data):
     def images():
         return {finding.title: finding for finding in preflight(Teacher.create("pix2pix"), TINY["pix2pix"], data, None)}
@@ -109,6 +117,7 @@ def test_depth_channels_and_proportions_that_are_lost_are_findings(data):
     check(findings, "data", "error", "1.png")
 
 
+@pytest.mark.usefixtures("known_memory")
 def test_the_rest_is_checked_if_the_layout_of_the_data_is_unknown(tmp_path):
     (tmp_path / "notes.txt").touch()
     findings = examine(data=tmp_path, budget="1%", evaluators="fid")
@@ -118,6 +127,7 @@ def test_the_rest_is_checked_if_the_layout_of_the_data_is_unknown(tmp_path):
     check(findings, "memory", "ok")
 
 
+@pytest.mark.usefixtures("known_memory")
 def test_the_rest_is_checked_whatever_says_how_missing_data_are_read(tmp_path):
     settings = TINY["pix2pix"] | {"range": "0..4095"}
     findings = preflight(Teacher.create("pix2pix"), settings, tmp_path / "nowhere", None, cache=True, device="cpu")
@@ -151,6 +161,7 @@ def test_an_invalid_recipe_is_the_only_finding():
     check(findings, "run", "error", "multiple of 32")
 
 
+@pytest.mark.usefixtures("known_memory")
 def test_a_teacher_without_discriminators_is_a_warning(tmp_path):
     result = Compressor(Teacher.create("pix2pix"), **TINY["pix2pix"]).run()
     result.save(tmp_path)
@@ -166,12 +177,12 @@ def test_a_teacher_without_discriminators_is_a_warning(tmp_path):
     check(look(), "teacher", "warning", "has no discriminators")
 
 
+@pytest.mark.usefixtures("known_memory")
 @pytest.mark.parametrize(("free", "status"), [(1, "error"), (1.5, "warning"), (1000, "ok")])
 def test_needed_memory_is_compared_with_free_memory(free, status, monkeypatch):
     run = Compressor(Teacher.create("pix2pix"), **TINY["pix2pix"])
     widths = run.reachable_widths()
-    needs = bytes_of_step(run, widths)
-    monkeypatch.setattr(doctor, "free_memory", lambda device: int(free * needs) - 1)
+    monkeypatch.setattr(doctor, "free_memory", lambda device: int(free * doctor.bytes_of_step(run, widths)) - 1)
     finding = doctor.memory(run, widths)
     assert finding.status == status and ("--batch-size" in finding.text) == (status != "ok")
     monkeypatch.setattr(doctor, "free_memory", lambda device: None)
@@ -198,6 +209,7 @@ def test_the_memory_of_a_restoration_network_is_estimated(tmp_path):
     check({"memory": doctor.memory(run, run.reachable_widths())}, "memory", "ok")
 
 
+@pytest.mark.usefixtures("known_memory")
 def test_free_disk_space_is_compared_with_what_the_run_writes(tmp_path, monkeypatch):
     out = tmp_path / "a" / "run"
     check(examine(out=out), "disk", "ok", str(out))
@@ -209,6 +221,7 @@ def test_free_disk_space_is_compared_with_what_the_run_writes(tmp_path, monkeypa
     check(examine(out=out), "disk", "error", "already contains a run")
 
 
+@pytest.mark.usefixtures("known_memory")
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="Linux's /proc takes no files, even of root")
 def test_a_folder_that_cannot_be_written_is_named():
     check(examine(out=Path("/proc/run")), "disk", "error", "/proc cannot be written: choose another --out")
@@ -227,6 +240,7 @@ def test_the_device_and_its_precision_are_tried(monkeypatch):
         assert doctor.device("cpu").status == "warning" and remedy in doctor.device("cpu").text
 
 
+@pytest.mark.usefixtures("known_memory")
 def test_the_command_ends_with_1_if_it_finds_an_error(tmp_path):
     def run(*arguments):
         return CliRunner().invoke(main, ["doctor", *map(str, arguments)])
@@ -259,6 +273,7 @@ class InZeroToOne(torch.nn.Sequential):
             torch.nn.init.dirac_(layer.weight)
 
 
+@pytest.mark.usefixtures("known_memory")
 def test_outputs_in_another_range_of_values_are_an_error(tmp_path):
     random = np.random.default_rng(0)
     for split in ("train", "test"):

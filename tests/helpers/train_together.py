@@ -15,17 +15,14 @@ from gcc.deploy.latency import Latency
 from gcc.errors import BudgetError, RunError
 from gcc.evaluation import small_segmenter
 from gcc.pruning import search
-from gcc.registry import ARCHITECTURES, DATASETS
 from gcc.training import collapse, measure
 from gcc.training.build_pairs import teacher_networks
 from gcc.training.checkpoint import Checkpoints
 from gcc.training.loss_tree import flattened
 from gcc.training.sync_batchnorm import synchronised
 from gcc.utils.distributed import init_distributed
-from tests.helpers.families import TINY
+from tests.helpers.families import TINY, demo_data
 
-SIZES = {"train": 40, "val": 6, "test": 6}
-"""Two steps in an epoch."""
 SHARED = {"pix2pix": {"dropout": 0.0}, "cyclegan": {"pool_size": 0}, "sagan": {}, "srgan": {}}
 """Settings with which any number of ranks ends alike: nothing is drawn for each rank separately."""
 
@@ -42,11 +39,6 @@ def precise():
 
 def _doubled(batches):
     return lambda *arguments: {key: value.double() for key, value in batches(*arguments).items()}
-
-
-def small():
-    for arch in ARCHITECTURES.names():
-        DATASETS.load(ARCHITECTURES.load(arch).demo_source).sizes = SIZES
 
 
 def new_run(arch, **settings):
@@ -224,8 +216,8 @@ if __name__ == "__main__":
     # Handlers run in reverse order, so that this one runs last.
     atexit.register(refuse_threads)
     torch.set_num_threads(1)
-    small()
     task, out, settings = sys.argv[1:]
     if task not in SINGLE_PRECISION:
         precise()
-    globals()[task](Path(out), **json.loads(settings))
+    with demo_data():
+        globals()[task](Path(out), **json.loads(settings))

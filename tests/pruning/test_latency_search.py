@@ -8,7 +8,7 @@ from gcc.models.srgan import SRGAN, SRGANRecipe
 from gcc.pruning.budget import LatencyBudget
 from gcc.pruning.cost import Cost, generator_cost
 from gcc.pruning.groups import find_groups
-from gcc.pruning.latency_search import MAX_TIMINGS, search_latency
+from gcc.pruning.latency_search import MAX_TIMINGS, estimate_widths, search_latency
 from gcc.registry.types import Group
 
 
@@ -169,3 +169,21 @@ def test_the_smallest_network_is_not_timed_until_it_is_lucky():
     groups, times = [group("a", 10, minimum=5)], iter([97.0, 200.0, *[150.0] * 3, 102.0, *[97.0] * MAX_TIMINGS])
     with pytest.raises(BudgetError, match="none that held it twice"):
         search_latency(groups, {"a": torch.rand(10)}, channels, lambda widths: next(times), LatencyBudget(98.0, "cpu"))
+
+
+@pytest.mark.parametrize("milliseconds", [60.0, 123.4, 179.0, 200.0])
+def test_an_estimate_times_two_networks_and_is_close_where_time_is_proportional_to_macs(milliseconds):
+    groups, timed = [group("a", 64), group("b", 136)], []
+    scores = {"a": torch.rand(64), "b": torch.rand(136)}
+    widths = estimate_widths(
+        groups, scores, channels, lambda one: timed.append(one) or sum(one.values()), LatencyBudget(milliseconds, "cpu")
+    )
+    assert timed == [{"a": 0, "b": 0}, {"a": 64, "b": 136}]
+    assert 0.8 * milliseconds <= sum(widths.values()) <= milliseconds
+
+
+@pytest.mark.parametrize(("milliseconds", "says"), [(5.0, "give a larger budget"), (11.0, "it already meets the budget")])
+def test_an_estimate_refuses_what_no_network_takes(milliseconds, says):
+    groups, scores = [group("a", 10, minimum=6)], {"a": torch.rand(10)}
+    with pytest.raises(BudgetError, match=says):
+        estimate_widths(groups, scores, channels, lambda widths: sum(widths.values()), LatencyBudget(milliseconds, "cpu"))

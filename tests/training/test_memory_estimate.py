@@ -53,7 +53,7 @@ def bytes_of_real_step(run, widths):
     return tracker.peak
 
 
-@pytest.mark.parametrize("arch", TINY)
+@pytest.mark.parametrize("arch", ["pix2pix", *(pytest.param(arch, marks=pytest.mark.slow) for arch in ("cyclegan", "sagan", "srgan"))])
 def test_the_estimate_of_a_step_is_what_a_real_step_takes(arch):
     run = Compressor(Teacher.create(arch), reference=True, **TINY[arch])
     widths = run.reachable_widths()
