@@ -190,6 +190,8 @@ class Compressor(TrainingLoop):
     def reachable_widths(self) -> dict[str, Widths]:
         """Return the student's widths if they are fixed, and otherwise those that untrained generators would get within the budget.
 
+        For a latency, these are an estimate, for which the smallest and the full generator are timed.
+
         Raises:
             GccError: the budget is out of reach, or the metric does not fit the family.
         """

@@ -227,6 +227,7 @@ def test_every_field_is_in_the_tables():
         assert {field.name for field in dataclasses.fields(recipe)} == {*described(Recipe), *described(recipe)}
 
 
+@pytest.mark.slow
 def test_the_notebook_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     cells = [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"]

@@ -21,7 +21,7 @@ from gcc.deploy.latency import measure_optimized
 from gcc.evaluation import small_segmenter
 from gcc.models.pix2pix import Pix2Pix
 from gcc.recipe import changed
-from tests.helpers.families import TINY
+from tests.helpers.families import TINY, demo_data
 from tests.helpers.foreign_networks import PatchGAN, ResNet, unet
 from tests.helpers.hub_server import TOKEN, serving
 from tests.helpers.pairs import cityscapes
@@ -60,7 +60,6 @@ NOT_RUN = {
     "gcc compress --arch pix2pix --metric sharp": "needs the plugin sharp to be installed; tests/test_plugins_guide.py installs it",
 }
 """The beginnings of commands that do not run here, and the reasons."""
-DEMO_SIZES = {"train": 20, "val": 4, "test": 4}
 
 
 def lines(text):
@@ -328,11 +327,7 @@ class Reader:
 
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory):
-    from gcc.registry import ARCHITECTURES, DATASETS
-
-    with pytest.MonkeyPatch.context() as patch:
-        for arch in ARCHITECTURES.names():
-            patch.setattr(DATASETS.load(ARCHITECTURES.load(arch).demo_source), "sizes", DEMO_SIZES)
+    with demo_data(train=20, val=4, test=4), pytest.MonkeyPatch.context() as patch:
         patch.setattr(small_segmenter, "STEPS", 10)
         yield Reader(tmp_path_factory.mktemp("reader"))
 

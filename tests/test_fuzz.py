@@ -107,18 +107,12 @@ def survives(count, attempt):
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     """A saved student, and a checkpoint, of every family."""
-    with pytest.MonkeyPatch.context() as patch:
-        from gcc.registry import DATASETS
-
-        folders = {}
-        for arch in ARCHITECTURES.names():
-            source = DATASETS.load(ARCHITECTURES.load(arch).demo_source)
-            patch.setattr(source, "sizes", {"train": 20, "val": 2, "test": 2})
-            folders[arch] = tmp_path_factory.mktemp(arch)
-            run = Compressor(Teacher.create(arch), **TINY[arch] | {"epochs": 1})
-            for step in run.steps():
-                Checkpoints(folders[arch], keep=1).save(run.checkpoint(step))
-            run.result().save(folders[arch])
+    folders = {arch: tmp_path_factory.mktemp(arch) for arch in ARCHITECTURES.names()}
+    for arch, folder in folders.items():
+        run = Compressor(Teacher.create(arch), **TINY[arch] | {"epochs": 1})
+        for step in run.steps():
+            Checkpoints(folder, keep=1).save(run.checkpoint(step))
+        run.result().save(folder)
     return folders
 
 

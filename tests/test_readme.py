@@ -80,6 +80,7 @@ def test_a_run_from_python_works(page, tmp_path, monkeypatch):
         assert logged[-1] == "finished" and "train/student/G" in logged[-2]
 
 
+@pytest.mark.slow
 def test_an_own_gan_from_python_works(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     quick = {"steps": 2, "size": 32, "ndf": 4, "evaluators": "", "device": "cpu"}

@@ -18,10 +18,10 @@ from gcc.pruning.importance import L1Norm
 from gcc.recipe import changed
 from gcc.registry import ARCHITECTURES, DISTILLERS, METRICS, RUNTIMES, SELECTORS, Width, no_gate
 from gcc.utils.weights import Weights
-from tests.helpers.families import TINY
+from tests.helpers.families import TINY, one_quick_family
 
 
-@pytest.mark.parametrize("arch", TINY)
+@one_quick_family
 def test_every_family_fulfils_the_contract(arch, tmp_path):
     testing.check_architecture(arch, tmp_path)
 
@@ -31,9 +31,9 @@ def test_every_family_fulfils_the_contract(arch, tmp_path):
     [
         ("pix2pix", {"generator": "resnet"}),
         pytest.param("pix2pix", {"generator": "mobile", "size": 36}, marks=pytest.mark.slow),
-        ("cyclegan", {"generator": "mobile"}),
-        ("cyclegan", {"norm": "batch"}),
-        ("sagan", {"size": 64}),
+        pytest.param("cyclegan", {"generator": "mobile"}, marks=pytest.mark.slow),
+        pytest.param("cyclegan", {"norm": "batch"}, marks=pytest.mark.slow),
+        pytest.param("sagan", {"size": 64}, marks=pytest.mark.slow),
         pytest.param("srgan", {"scale": 2}, marks=pytest.mark.slow),
         pytest.param("srgan", {"scale": 8}, marks=pytest.mark.slow),
     ],

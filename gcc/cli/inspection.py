@@ -23,6 +23,7 @@ from gcc.pruning.cost import generator_cost
 from gcc.pruning.groups import find_groups
 from gcc.registry import Architecture, Group
 from gcc.training.teacher import Teacher
+from gcc.utils.units import shape_text
 
 
 def inspect_architecture(arch: str, settings: Mapping[str, Any]) -> Iterator[RenderableType]:
@@ -74,7 +75,7 @@ def layer_table(architecture: Architecture[Any], widths: Widths) -> NarrowTable:
 
     def row(path: str, module: nn.Module, output: Tensor) -> None:
         parameters = sum(parameter.numel() for parameter in module.parameters())
-        table.add_row(Text(path), type(module).__name__, "x".join(map(str, output.shape[1:])), f"{parameters:,}")
+        table.add_row(Text(path), type(module).__name__, shape_text(output.shape[1:]), f"{parameters:,}")
 
     for path, module in network.named_modules():
         if not list(module.children()) and list(module.parameters()):

@@ -226,7 +226,7 @@ def evaluators(context: RunContext) -> Finding:
 
 
 def budget(context: RunContext, widths: Mapping[str, Widths]) -> Finding:
-    """Return the costs of students within the budget."""
+    """Return the costs of students within the budget; for a latency, they are an estimate."""
     costs = (f"{name}: {generator_cost(context.architecture.for_network(name), of_generator)}" for name, of_generator in widths.items())
     return Finding("budget", "ok", f"{context.recipe.budget} can be reached, {'; '.join(costs)}")
 

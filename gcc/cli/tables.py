@@ -22,7 +22,7 @@ from gcc.registry import Listing
 from gcc.report.cells import bench_line
 from gcc.report.panels import Panel
 from gcc.report.sweep import SweepRecord, curve_panels, next_steps
-from gcc.utils.units import with_prefix
+from gcc.utils.units import shape_text, with_prefix
 
 BAR = 40
 """Columns of the longest bar."""
@@ -104,7 +104,7 @@ def timings_table(timings: Iterable[Mapping[str, Any]]) -> NarrowTable:
         memory = f"{with_prefix(timing['memory'])}B" if timing["memory"] is not None else ""
         speed_up = f"{timing['speed_up']:.2f}x as fast" if timing["speed_up"] is not None else ""
         times = (f"{timing[key]:.2f} ms" for key in ("median_ms", "p90_ms"))
-        setup = (timing["generator"], timing["device"], "x".join(map(str, timing["input"])))
+        setup = (timing["generator"], timing["device"], shape_text(timing["input"]))
         table.add_row(*map(Text, (*setup, *times, f"{timing['samples_per_second']:.1f}", memory, speed_up)))
     return NarrowTable(table)
 

@@ -21,7 +21,7 @@ from gcc.errors import DataError, first_line
 from gcc.recipe import Recipe, data_range, image_size, text_of_size
 from gcc.registry import Architecture, DatasetSource
 from gcc.utils.seeds import random_states, restore_random
-from gcc.utils.units import counted
+from gcc.utils.units import counted, shape_text
 
 UserData = Dataset[Any] | DataLoader[Any] | Mapping[str, Dataset[Any] | DataLoader[Any]]
 """What a user may give in place of a folder: a map-style dataset, a data loader, or these by split (`train`, `val`, `test`)."""
@@ -286,7 +286,7 @@ def _is_image(tensor: Tensor) -> bool:
 
 
 def _shape(tensor: Tensor) -> str:
-    return "x".join(map(str, tensor.shape)) or "a single number"
+    return shape_text(tensor.shape) or "a single number"
 
 
 def _type(tensor: Tensor) -> str:

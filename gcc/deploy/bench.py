@@ -14,15 +14,17 @@ from torch import Tensor, nn
 
 from gcc.artifacts.config import Artifact, Factory
 from gcc.artifacts.model import environment, read, single_generator
-from gcc.deploy.inputs import accepted_inputs, random_input
+from gcc.deploy.inputs import accepted_inputs, random_input, width_and_height
 from gcc.deploy.latency import Latency, measure_in_turns, where_in
 from gcc.deploy.runtime_names import require_runtime_name, runtime_names
 from gcc.deploy.runtimes import device_of, inputs_in_runtime, load_in_runtime, require_runtime
 from gcc.errors import GccError
 from gcc.models.modules import evaluating
+from gcc.registry import Inputs
 from gcc.utils.arguments import checked_arguments
 from gcc.utils.files import require_replaceable, write_text
 from gcc.utils.json_text import json_text
+from gcc.utils.units import shape_text
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -70,7 +72,9 @@ def bench(
     runtimes: Sequence[str] = ("cpu",),
     factory: Factory | None = None,
 ) -> Iterator[Timing]:
-    """Yield a timing of a saved generator in each runtime for each image size and batch size, optimised by `gcc.optimize`.
+    """Return timings of a saved generator in each runtime for each image size and batch size, optimised by `gcc.optimize`.
+
+    The arguments are checked at once; each timing is measured when the iterator reaches it.
 
     Args:
         student: folder of the saved generator.
@@ -89,34 +93,65 @@ def bench(
     for runtime in runtimes:
         require_runtime_name(runtime)
         require_runtime(runtime)
-    pairs = [size if isinstance(size, tuple) else (size, size) for size in sizes]
+    pairs = [width_and_height(size) for size in sizes]
     if not batch_sizes or any(number < 1 for number in (*batch_sizes, *chain(*pairs))):
         raise GccError(f"batch sizes {[*batch_sizes]}, sizes {[*sizes]}: expected numbers from 1 up")
-    generators = []
     locations = [location for location in (against, student) if location is not None]
-    for location, artifact in zip(locations, _read_each(locations, factory), strict=True):
-        network, example = artifact.network(), artifact.example_input()
-        inputs = accepted_inputs(network, example)
-        generators.append((str(location), network, [inputs.checked_shape(*pair) for pair in pairs] or [inputs.shape], inputs))
-    reference, *others = generators
-    for name, _, shapes, _ in others:
-        if shapes != reference[2]:
-            taken = (f"{title} takes {'x'.join(map(str, shape))}" for title, shape in ((name, shapes[0]), (reference[0], reference[2][0])))
-            remedy = "leave out `against`" if pairs or len(shapes[0]) != len(reference[2][0]) else "give `sizes` that both accept"
-            raise GccError(f"times on different inputs cannot be compared, and {' and '.join(taken)}: {remedy}")
-    accepted = {runtime: [inputs_in_runtime(runtime, inputs, batch_sizes) for *_, inputs in generators] for runtime in runtimes}
-    for runtime in runtimes:
-        device = device_of(runtime)
-        ready: list[tuple[str, nn.Module]] = []
-        for shape in reference[2]:
-            if not ready or any(inputs.step is None for inputs in accepted[runtime]):
-                ready = [(name, load_in_runtime(network, torch.zeros(1, *shape), runtime)) for name, network, *_ in generators]
-            for batch in batch_sizes:
-                example = random_input((batch, *shape)).to(device)
-                memory = [_memory_of_pass(network, example, device) for _, network in ready]
-                latencies = measure_in_turns([network for _, network in ready], example)
-                for index, ((name, _), latency, used) in enumerate(zip(ready, latencies, memory, strict=True)):
-                    yield Timing(name, runtime, tuple(example.shape), latency, used, is_reference=index < len(ready) - 1)
+    artifacts = _read_each(locations, factory)
+    subjects = [_subject(str(location), artifact, pairs) for location, artifact in zip(locations, artifacts, strict=True)]
+    for other in subjects[1:]:
+        _require_same_inputs(subjects[0], other, pairs)
+    accepted = {runtime: [inputs_in_runtime(runtime, one.inputs, batch_sizes) for one in subjects] for runtime in runtimes}
+    return chain.from_iterable(_timings(subjects, runtime, accepted[runtime], batch_sizes) for runtime in runtimes)
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """A generator that is timed.
+
+    Attributes:
+        name: its folder or address, as it was given.
+        network: the generator.
+        inputs: the inputs that it accepts.
+        shapes: shapes of the inputs that it is timed on, without the batch.
+    """
+
+    name: str
+    network: nn.Module
+    inputs: Inputs
+    shapes: list[tuple[int, ...]]
+
+
+def _subject(name: str, artifact: Artifact, sizes: Sequence[tuple[int, int]]) -> _Subject:
+    """Return a saved generator with the inputs of these sizes, or of the size that costs refer to if there are none."""
+    network = artifact.network()
+    inputs = accepted_inputs(network, artifact.example_input())
+    return _Subject(name, network, inputs, [inputs.checked_shape(*size) for size in sizes] or [inputs.shape])
+
+
+def _require_same_inputs(reference: _Subject, other: _Subject, sizes: Sequence[tuple[int, int]]) -> None:
+    """Refuse two generators that would be timed on different inputs."""
+    if other.shapes == reference.shapes:
+        return
+    taken = " and ".join(f"{one.name} takes {shape_text(one.shapes[0])}" for one in (other, reference))
+    has_other_inputs = bool(sizes) or len(other.inputs.shape) != len(reference.inputs.shape)
+    remedy = "leave out `against`" if has_other_inputs else "give `sizes` that both accept"
+    raise GccError(f"times on different inputs cannot be compared, and {taken}: {remedy}")
+
+
+def _timings(subjects: Sequence[_Subject], runtime: str, accepted: Sequence[Inputs], batch_sizes: Sequence[int]) -> Iterator[Timing]:
+    """Yield timings in one runtime, of all generators in turns, for each shape and batch size; `accepted` are its files' inputs."""
+    device = device_of(runtime)
+    ready: list[nn.Module] = []
+    for shape in subjects[0].shapes:
+        if not ready or any(inputs.step is None for inputs in accepted):
+            ready = [load_in_runtime(one.network, torch.zeros(1, *shape), runtime) for one in subjects]
+        for batch in batch_sizes:
+            example = random_input((batch, *shape)).to(device)
+            memory = [_memory_of_pass(network, example, device) for network in ready]
+            latencies = measure_in_turns(ready, example)
+            for one, latency, used in zip(subjects, latencies, memory, strict=True):
+                yield Timing(one.name, runtime, tuple(example.shape), latency, used, is_reference=one is not subjects[-1])
 
 
 def _read_each(locations: Sequence[str | Path], factory: Factory | None) -> list[Artifact]:

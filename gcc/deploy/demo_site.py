@@ -21,6 +21,7 @@ from gcc.registry import RUNTIMES
 from gcc.registry.runtime import Precision
 from gcc.utils.files import explained, replacing_all, require_empty, write_text
 from gcc.utils.templates import render
+from gcc.utils.units import shape_text
 
 ORT = "1.30.0"
 """The version of ONNX Runtime Web that the site was tested with."""
@@ -120,7 +121,7 @@ def _require_shown(artifact: Artifact) -> None:
     """Refuse generators whose inputs or outputs a browser does not show."""
     shape, channels = tuple(artifact.example_input().shape[1:]), artifact.output_channels
     if channels not in SHOWN or (len(shape) != 1 if artifact.architecture.takes_noise else shape[0] not in SHOWN):
-        sizes = f"inputs {'x'.join(map(str, shape))} and {channels} output channels"
+        sizes = f"inputs {shape_text(shape)} and {channels} output channels"
         raise GccError(f"a browser shows grey and RGB images, and draws noise vectors: this generator has {sizes}")
 
 

@@ -14,7 +14,7 @@ from gcc.artifacts.model import SHARED, default_output, read, single_generator
 from gcc.deploy.exported import Exported
 from gcc.deploy.file_writer import FileWriter
 from gcc.deploy.guide import Guide
-from gcc.deploy.inputs import accepted_inputs, random_input
+from gcc.deploy.inputs import accepted_inputs, random_input, width_and_height
 from gcc.deploy.latency import measure_in_turns
 from gcc.deploy.optimize import fold
 from gcc.deploy.quality import EXACT_SAMPLES, Samples, samples_of
@@ -55,8 +55,8 @@ def export(
             Formats with several files write the others next to it.
         format: `onnx`, or the name of another runtime: `torchscript`, `pt2` (torch.export), `safetensors` (the folded weights by module
             name), `openvino`, `ncnn`, `litert`, `coreml`, or that of a plugin. `litert` and `coreml` accept one size of images, `ncnn`
-            one sample at a time; the others accept all inputs that the generator accepts. `litert-gpu` and `ncnn-vulkan` are files of
-            LiteRT and ncnn whose layers these have for GPUs. If this machine has no such GPU, their outputs are compared on the CPU.
+            one sample at a time; the others accept all inputs that the generator accepts. `litert-gpu` and `ncnn-vulkan` write files
+            for LiteRT and ncnn that use only layers with a GPU implementation. Without such a GPU, outputs are compared on the CPU.
         precision: precision of weights and features: `fp16` for ONNX, OpenVINO, ncnn and Core ML, `int8` for ONNX, OpenVINO and LiteRT.
         size: size of images, a width and a height or one number for both, for formats that accept one size, and for timings; None means the
             size that costs refer to.
@@ -76,14 +76,12 @@ def export(
     runtime.require()
     _require_measurable(runtime, format, precision, calibration, max_loss)
     artifact = single_generator(read(Path(student), factory=factory))
-    default = Path(student) if is_address(student) else artifact.folder
-    suffix = runtime.suffixes[0] if precision == "fp32" else f".{precision}{runtime.suffixes[0]}"
-    path = default_output(default, suffix) if out is None else Path(out)
+    path = _default_path(student, artifact, runtime, precision) if out is None else Path(out)
     files = _files(path, artifact, runtime)
-    network, accepted = artifact.network(), accepted_inputs(artifact.network(), artifact.example_input())
+    network = artifact.network()
+    accepted = accepted_inputs(network, artifact.example_input())
     if size is not None:
-        width, height = (size, size) if isinstance(size, int) else size
-        accepted = replace(accepted, shape=accepted.checked_shape(width, height))
+        accepted = replace(accepted, shape=accepted.checked_shape(*width_and_height(size)))
     inputs = runtime.accepts(accepted)
     guide = Guide(artifact, inputs, runtime)
     samples = _samples(artifact, inputs, runtime, precision, calibration, report)
@@ -92,28 +90,30 @@ def export(
     with replacing_all(files) as fresh, TemporaryDirectory() as scratch:
         with program_errors(runtime):
             written = writer.write(fresh / path.name, precision, Path(scratch))
-        loss = written.loss
-        if loss and max_loss is not None and loss.drop > max_loss:
-            raise GccError(f"{precision} costs {loss.drop:.3f} dB, more than {max_loss:g} dB: allow a larger `max_loss`, or use float32")
-        files_timed = [module for module in (written.exported, written.exact) if module and runtime.is_timed]
-        before, *latencies = measure_in_turns([network, *files_timed], example)
-    after, exact = (*latencies, None, None)[:2]
+        modules = {"before": network} | (written.modules if runtime.is_timed else {})
+        latencies = dict(zip(modules, measure_in_turns([*modules.values()], example), strict=True))
     exported = Exported(
         path,
         files,
-        runtime.title,
-        runtime.gpu,
-        inputs,
-        precision,
-        written.comparison,
-        before,
-        after,
-        exact,
-        loss,
-        written.in_float32,
-        guide.facts(),
+        runtime=runtime.title,
+        gpu=runtime.gpu,
+        inputs=inputs,
+        precision=precision,
+        comparison=written.comparison,
+        before=latencies["before"],
+        after=latencies.get("after"),
+        exact=latencies.get("exact"),
+        loss=written.loss,
+        in_float32=written.in_float32,
+        feeding=guide.facts(),
     )
     return replace(exported, guides=guide.write(path, {"precision": precision} | exported.measured()))
+
+
+def _default_path(student: str | Path, artifact: Artifact, runtime: Runtime, precision: Precision) -> Path:
+    """Return the file beside the generator's folder, or here for a generator on the Hub; its name includes a lower precision."""
+    suffix = runtime.suffixes[0] if precision == "fp32" else f".{precision}{runtime.suffixes[0]}"
+    return default_output(Path(student) if is_address(student) else artifact.folder, suffix)
 
 
 def _require_measurable(
@@ -161,7 +161,7 @@ def _runtime(format: str, precision: Precision) -> Runtime:
 
 
 def _files(path: Path, artifact: Artifact, runtime: Runtime) -> list[Path]:
-    """Return the files of an output path; refuse another suffix, files of saved generators, and what no export can have written."""
+    """Return the files of an output path; refuse another suffix, files of saved generators, and files that an export did not write."""
     first, *_ = runtime.suffixes
     if not path.name.endswith(first):
         suffixes = ((form, program.suffixes[0]) for form, program in _formats())

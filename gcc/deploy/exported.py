@@ -11,6 +11,7 @@ from gcc.deploy.latency import Latency
 from gcc.deploy.quality import Loss
 from gcc.registry import Inputs
 from gcc.registry.runtime import Precision
+from gcc.utils.units import shape_text
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Comparison:
 
     def __str__(self) -> str:
         """Describe the error."""
-        shapes = ", ".join("x".join(map(str, trial)) for trial in self.trials)
+        shapes = ", ".join(shape_text(trial) for trial in self.trials)
         return f"{self.error:.2g} against PyTorch, with outputs up to {self.reach:.2g}; on noise of {shapes}"
 
 
@@ -86,7 +87,7 @@ class Exported:
 
     def measured(self) -> dict[str, str]:
         """Return what was measured, by title."""
-        shape = "x".join(map(str, (1, *self.inputs.shape)))
+        shape = shape_text((1, *self.inputs.shape))
         in_torch = {"PyTorch": f"{_times(self.before)} on {shape}, {self.before.where}"}
         if self.comparison is None:
             return in_torch | {self.runtime: "not run: it does not run on this system, so outputs and times were not compared"}

@@ -38,6 +38,11 @@ class WrittenFiles:
     loss: Loss | None
     in_float32: Sequence[str] = ()
 
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """The modules that run here: `after` those of the precision, and `exact` those in float32 if that is another one."""
+        return {name: module for name, module in (("after", self.exported), ("exact", self.exact)) if module is not None}
+
 
 @dataclass(frozen=True)
 class FileWriter:
@@ -72,7 +77,7 @@ class FileWriter:
             scratch: a folder for the files in float32 if the precision is lower; `WrittenFiles.exact` reads them.
 
         Raises:
-            GccError: the files in float32 compute something else, or no layer can be in int8.
+            GccError: the files in float32 compute something else, no layer can be in int8, or the loss is above `max_loss`.
         """
         exact_path = path if precision == "fp32" else scratch / path.name
         exact = self._write(exact_path)
@@ -92,6 +97,10 @@ class FileWriter:
         else:
             exported = self._write(path, precision)
         loss = meter.measure(exported) if meter and exported else None
+        if loss and self.max_loss is not None and loss.drop > self.max_loss:
+            raise GccError(
+                f"{precision} costs {loss.drop:.3f} dB, more than {self.max_loss:g} dB: allow a larger `max_loss`, or use float32"
+            )
         return WrittenFiles(exported, exact, _compare(self.network, exported, self.inputs), loss, in_float32)
 
     def _write(self, path: Path, precision: Precision = "fp32") -> nn.Module | None:

@@ -20,6 +20,11 @@ def random_input(shape: Sequence[int]) -> Tensor:
     return values.clamp(-1, 1) if len(shape) == 4 else values
 
 
+def width_and_height(size: int | tuple[int, int]) -> tuple[int, int]:
+    """Return the width and the height of images whose size is given by both, or by one number for both."""
+    return size if isinstance(size, tuple) else (size, size)
+
+
 def padded(image: Tensor, multiple: int) -> Tensor:
     """Return an image (1, C, H, W) that is padded at the right and the bottom to multiples.
 

@@ -18,6 +18,7 @@ from gcc.data.image_files import refuse_bad, unreadable
 from gcc.data.images import resized, to_tensor
 from gcc.data.inspection import describe_changes, describe_misfits, enlarges, inspect_images, stretches
 from gcc.data.writing import write_image
+from gcc.deploy.inputs import width_and_height
 from gcc.deploy.outputs import Output, images_to_read, kinds_of, outputs_of
 from gcc.deploy.side_by_side import InputHalves
 from gcc.deploy.tiles import padded_run
@@ -166,7 +167,7 @@ def _notes_on(
 def _target_size(architecture: Architecture[Any], original: tuple[int, int], size: int | tuple[int, int] | None) -> tuple[int, int]:
     """Return the width and height that an image is resized to."""
     if size is not None:
-        return size if isinstance(size, tuple) else (size, size)
+        return width_and_height(size)
     if architecture.size_multiple:
         return original
     width, height = original

@@ -34,8 +34,7 @@ from gcc.utils.weights import Weights
 FAKE, REAL = "fake", "real"
 """Keys of the images of a folder and of their counterparts in a batch."""
 LARGEST_BATCH = 64
-"""The largest batch that a saved recipe may ask for; it would otherwise decide alone how much memory an evaluation takes."""
-
+"""The largest batch that a saved recipe may ask for. Without this limit, the recipe alone would decide how much memory is used."""
 
 SIZES_NAMED = 3
 """The most sizes of images that a message names."""
@@ -332,7 +331,7 @@ def _require_one_type(images: Sequence[ImageInfo]) -> None:
 
 
 def _describe_sheets(real: Path, fake_sizes: Collection[tuple[int, int]], real_sizes: Collection[tuple[int, int]]) -> list[str]:
-    """Return a text about real images that seem to hold A and B: twice as wide as generated ones, as high; else an empty list."""
+    """Return a text about real images that seem to hold A and B: equally high and twice as wide as the generated ones; else nothing."""
     if not real_sizes or not {*real_sizes} <= {(2 * width, height) for width, height in fake_sizes}:
         return []
     sizes = ", ".join(f"{width}x{height}" for width, height in sorted(real_sizes)[:SIZES_NAMED])
@@ -341,7 +340,7 @@ def _describe_sheets(real: Path, fake_sizes: Collection[tuple[int, int]], real_s
 
 
 def _describe_unread(folder: Path, images: Collection[Path]) -> list[str]:
-    """Return a text each about images of `folder` that are not read: those of its subfolders, and those of other formats."""
+    """Return one text about images in subfolders of `folder`, which are not read, and one for each format that is not read."""
     below = len(images_below(folder)) - len(image_files(folder))
     in_subfolders = [f"{counted(below, 'image')} in subfolders of {folder}, which are not searched"] if below else []
     return [*in_subfolders, *(f"in {folder}, {text}" for text in describe_unread([folder], images))]

@@ -56,6 +56,15 @@ def reflected(image: Tensor, before: int, after: int, dim: int) -> Tensor:
     return torch.cat(parts, dim)
 
 
+def ends_of_parts(count: int, parts: int) -> list[int]:
+    """Return the numbers of the last blocks of equal parts of `count` blocks, from 1; fewer blocks than parts are all returned.
+
+    >>> ends_of_parts(16, 4), ends_of_parts(2, 3)
+    ([4, 8, 12, 16], [1, 2])
+    """
+    return sorted({-(-part * count // parts) for part in range(1, parts + 1)})
+
+
 class Residual(nn.Sequential):
     """Adds the output of its layers to its input; without layers it is the identity."""
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gcc.errors import RecipeError
 from gcc.models.external_weights import foreign_norm, is_kernel
-from gcc.models.layers import Norm, ReflectionPad, Residual, norm_layer
+from gcc.models.layers import Norm, ReflectionPad, Residual, ends_of_parts, norm_layer
 from gcc.recipe import BELOW_ONE, Recipe, image_size, nearest_sizes, size_text
 from gcc.registry.types import StateDictMapping, Width
 
@@ -112,8 +112,7 @@ def resnet_taps(count: int) -> tuple[str, ...]:
 
     With 9 blocks, these are the last down-sampling and the outputs of blocks 3, 6 and 9; with another number, of the blocks at each third.
     """
-    blocks = {-(-third * count // 3) for third in (1, 2, 3)}
-    return ("down2.2", *(f"block{number}" for number in sorted(blocks)))
+    return ("down2.2", *(f"block{number}" for number in ends_of_parts(count, 3)))
 
 
 IMPORTABLE = "the ResNet of pytorch-CycleGAN-and-pix2pix with model.1.weight and model.10.conv_block.1.weight"

@@ -9,7 +9,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from gcc.errors import RecipeError
-from gcc.models.layers import Residual
+from gcc.models.layers import Residual, ends_of_parts
 from gcc.models.tasks import SuperResolution, SuperResolutionRecipe
 from gcc.recipe import GanMode, MacCounter, Schedule, nearest_sizes
 from gcc.registry.types import Gate, Taps, Width, no_gate
@@ -156,8 +156,8 @@ class SRGAN(SuperResolution[SRGANRecipe]):
 
     def taps(self) -> Taps:
         # Convolutions 9, 17, 25 and 33 of 37: of 16 blocks, every fourth one; of another number, the blocks at each quarter.
-        blocks = {-(-quarter * self.recipe.n_blocks // 4) for quarter in (1, 2, 3, 4)}
-        return Taps(generator=tuple(f"blocks.{number - 1}" for number in sorted(blocks)), discriminator=("conv2.3", "conv4.3"))
+        blocks = tuple(f"blocks.{number - 1}" for number in ends_of_parts(self.recipe.n_blocks, 4))
+        return Taps(generator=blocks, discriminator=("conv2.3", "conv4.3"))
 
     @property
     def receptive_field_radius(self) -> int:

@@ -28,7 +28,7 @@ from gcc.models.assertions import PassedAssertions
 from gcc.models.calls import shapes_of, tensors_in
 from gcc.models.modules import evaluating, tensors_of
 from gcc.registry.architecture import Architecture
-from gcc.utils.units import with_prefix
+from gcc.utils.units import shape_text, with_prefix
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def cost_of_shapes(network: nn.Module, *examples: Any) -> Cost:
         exact, paper = _products_of_fakes(network, examples, tensors[0].device, error)
     samples = tensors[0].shape[0] if tensors[0].ndim else 1
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    resolution = " and ".join("x".join(map(str, tensor.shape)) for tensor in tensors)
+    resolution = " and ".join(shape_text(tensor.shape) for tensor in tensors)
     return Cost(exact // samples, paper // samples, parameters, resolution)
 
 

@@ -8,30 +8,17 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor
 
 from gcc.errors import BudgetError
-from gcc.pruning.budget import LatencyBudget
+from gcc.pruning.budget import LatencyBudget, Limit
 from gcc.pruning.cost import Cost
 from gcc.pruning.ranking import CostCache, Ranking, least_removed, require_within_reach
 from gcc.registry.types import Group
 
 NEAR_ENOUGH = 0.1
-"""Share of the budget that may stay unused: times scatter, and one measurement takes seconds."""
+"""Share of the budget that may stay unused: times vary, and one measurement takes seconds."""
 NEAR_IN_MACS = 0.05
 """Share of the MACs by which the largest network that is fast enough may differ from the smallest one that is too slow."""
 MAX_TIMINGS = 30
 """Measurements after which no further one begins."""
-
-LatencySearch = Callable[
-    [
-        Sequence[Group],
-        Mapping[str, Tensor | None],
-        Callable[[Mapping[str, int]], Cost],
-        Callable[[Mapping[str, int]], float],
-        LatencyBudget,
-        int,
-    ],
-    dict[str, int],
-]
-"""A function with the arguments of `search_latency`."""
 
 
 def search_latency(
@@ -48,9 +35,9 @@ def search_latency(
     is interpolated between the largest network that was fast enough and the smallest one that was too slow. These two close in until the
     former is within 10 % of the budget, or they differ by less than 5 % in MACs, or no network lies between them.
 
-    Times scatter, and a search picks lucky ones. The result is therefore timed again, and if it is too slow, the search goes on below it.
-    If more than 10 % of the budget would stay unused, the network that was too slow is timed again first. Only widths whose last time
-    holds the budget are returned.
+    Times vary, and a search picks lucky ones. The result is therefore timed again, and if it is too slow, the search goes on below it.
+    If more than 10 % of the budget would stay unused, the network that was too slow is timed again first. Only widths whose last
+    measured time is within the budget are returned.
 
     Args:
         groups: the channel groups.
@@ -88,23 +75,23 @@ def search_latency(
                 break
             fast, slow = smallest, again
     raise BudgetError(
-        f"budget {limit:.4g} ms by {budget.runtime} on this machine: times scatter too much to hold it. {len(clock.times)} measurements "
-        f"found networks that took {min(clock.times):.4g} ms to {max(clock.times):.4g} ms, and none that held it twice; end other "
+        f"budget {limit:.4g} ms by {budget.runtime} on this machine: times vary too much to meet it. {len(clock.times)} measurements "
+        f"found networks that took {min(clock.times):.4g} ms to {max(clock.times):.4g} ms, and none that met it twice; close other "
         "programs, or give a larger budget"
     )
 
 
-def estimate_widths(
+def estimate_limit(
     groups: Sequence[Group],
     scores: Mapping[str, Tensor | None],
     cost: Callable[[Mapping[str, int]], Cost],
     milliseconds: Callable[[Mapping[str, int]], float],
     budget: LatencyBudget,
     round_to: int = 1,
-) -> dict[str, int]:
-    """Return the widths of a network that probably takes about as long as the budget allows; the arguments are those of `search_latency`.
+) -> Limit:
+    """Return the MACs per sample with which a network takes about as long as the budget allows, if time grows linearly with them.
 
-    Only the smallest and the full network are timed: the result has MACs that are interpolated between theirs.
+    Only the smallest and the full network are timed. The arguments are those of `search_latency`.
 
     Raises:
         BudgetError: the budget lies outside the range that removing channels can reach.
@@ -112,8 +99,9 @@ def estimate_widths(
     """
     ranking, clock = Ranking(groups, scores, round_to), _Clock.of(groups, cost, milliseconds, round_to)
     smallest, largest = _extremes(ranking, clock, budget)
-    removed = _between(smallest, largest, ranking, clock.macs_without, budget.milliseconds)
-    return clock.macs_without.widths(smallest.removed if removed is None else removed)
+    span = largest.milliseconds - smallest.milliseconds
+    share = (budget.milliseconds - smallest.milliseconds) / span if span else 1.0
+    return Limit(smallest.macs + share * (largest.macs - smallest.macs), "MACs", lambda cost: cost.macs)
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class Ranking:
                 continue
             if not bool(score.isfinite().all()):
                 raise TrainingError(
-                    f"width {group.name!r}: a channel's importance is not finite; the training of the first step has diverged"
+                    f"the importance of the channels of {group.name!r} is not finite: expected finite weights and gradients"
                 )
             ascending = score.detach().cpu().double().sort().values
             ends = range(group.channels % round_to or round_to, group.channels + 1, round_to)

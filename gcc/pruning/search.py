@@ -1,12 +1,13 @@
 """From importance and a budget to widths (Li et al. 2021, Algorithm 1, line 5; appendix B).
 
-All channels of the generator are ranked together, and the least important ones are removed until the budget holds.
+All channels of the generator are ranked together, and the least important ones are removed until the budget is met.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -21,12 +22,15 @@ from gcc.pruning.budget import LatencyBudget, Limit
 from gcc.pruning.cost import Cost, generator_cost
 from gcc.pruning.groups import find_groups
 from gcc.pruning.importance import ONCE, score_groups
-from gcc.pruning.latency_search import LatencySearch, search_latency
+from gcc.pruning.latency_search import estimate_limit, search_latency
 from gcc.pruning.ranking import CostCache, Ranking, least_removed, require_within_reach
 from gcc.registry.architecture import Architecture
 from gcc.registry.importance import ImportanceMetric
 from gcc.registry.types import Group
 from gcc.utils.units import with_prefix
+
+Timed = Callable[[Cost, float], None]
+"""Called with the cost and the milliseconds of each generator that is timed."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +115,7 @@ def widths_of_family(
     scored: ScoredGroups,
     limit: Limit | LatencyBudget,
     round_to: int = 1,
-    timed: Callable[[Cost, float], None] = lambda cost, milliseconds: None,
-    by_clock: LatencySearch = search_latency,
+    timed: Timed = lambda cost, milliseconds: None,
 ) -> dict[str, int]:
     """Return the widths of the largest generator of a family within `limit` that keeps the most important channels.
 
@@ -122,26 +125,46 @@ def widths_of_family(
         limit: the most that the generator may cost.
         round_to: widths are multiples of this.
         timed: called with the cost and the milliseconds of each generator that is timed, for a latency.
-        by_clock: finds the widths for a latency.
 
     Raises:
         BudgetError: the budget is out of reach.
         TrainingError: a score is not finite.
     """
-    cost = partial(generator_cost, architecture)
+    cost, milliseconds = partial(generator_cost, architecture), partial(_milliseconds, architecture, timed)
+    with _advising_another_width(architecture, scored.base):
+        widths = find_widths(scored.groups, scored.scores, limit, cost, milliseconds, round_to)
+    return drop_empty_levels(architecture, scored.groups, widths)
 
-    def milliseconds(widths: Mapping[str, int], runtime: str) -> float:
-        measured = _milliseconds(architecture, widths, runtime)
-        timed(cost(widths), measured)
-        return measured
 
+def estimate_limit_of_family(
+    architecture: Architecture[Any],
+    scored: ScoredGroups,
+    budget: LatencyBudget,
+    round_to: int = 1,
+    timed: Timed = lambda cost, milliseconds: None,
+) -> Limit:
+    """Return the MACs per sample with which a generator of a family takes about as long as a latency budget allows.
+
+    Two generators are timed. The arguments are those of `widths_of_family`.
+
+    Raises:
+        BudgetError: the budget is out of reach.
+        TrainingError: a score is not finite.
+    """
+    cost, milliseconds = partial(generator_cost, architecture), partial(_milliseconds, architecture, timed)
+    with _advising_another_width(architecture, scored.base):
+        return estimate_limit(scored.groups, scored.scores, cost, lambda widths: milliseconds(widths, budget.runtime), budget, round_to)
+
+
+@contextmanager
+def _advising_another_width(architecture: Architecture[Any], base: int) -> Iterator[None]:
+    """Add to a refused budget that a generator of another width than `base` may be pruned, if the family has other widths."""
     try:
-        widths = find_widths(scored.groups, scored.scores, limit, cost, milliseconds, round_to, by_clock)
+        yield
     except BudgetError as error:
         if architecture.has_one_width:
             raise
-        raise BudgetError(f"{error}, or prune a generator of another width than {scored.base} (`prune_width`)") from error
-    return drop_empty_levels(architecture, scored.groups, widths)
+        raise BudgetError(f"{error}, or prune a generator of another width than {base} (`prune_width`)") from error
 
 
 def with_min_channels(groups: Iterable[Group], min_keep_ratio: float) -> list[Group]:
@@ -156,9 +179,8 @@ def find_widths(
     cost: Callable[[Mapping[str, int]], Cost],
     milliseconds: Callable[[Mapping[str, int], str], float],
     round_to: int,
-    by_clock: LatencySearch = search_latency,
 ) -> dict[str, int]:
-    """Return the widths of the largest network within a limit of either kind, by `search_widths` or by a clock.
+    """Return the widths of the largest network within a limit of either kind, by `search_widths` or `search_latency`.
 
     Args:
         groups: the channel groups.
@@ -167,23 +189,24 @@ def find_widths(
         cost: returns the cost of a network with given widths.
         milliseconds: returns how long it takes in a runtime; each call measures.
         round_to: a width that loses channels becomes a multiple of this.
-        by_clock: finds the widths for a latency.
 
     Raises:
         BudgetError: the budget is out of reach.
         TrainingError: a score is not finite.
     """
     if isinstance(limit, LatencyBudget):
-        return by_clock(groups, scores, cost, lambda widths: milliseconds(widths, limit.runtime), limit, round_to)
+        return search_latency(groups, scores, cost, lambda widths: milliseconds(widths, limit.runtime), limit, round_to)
     return search_widths(groups, scores, lambda widths: limit.measure(cost(widths)), limit.value, limit.unit, round_to)
 
 
-def _milliseconds(architecture: Architecture[Any], widths: Mapping[str, int], runtime: str) -> float:
+def _milliseconds(architecture: Architecture[Any], timed: Timed, widths: Mapping[str, int], runtime: str) -> float:
     # Weights do not change the time. The caller's random state is left alone.
     with torch.random.fork_rng(devices=[]):
         network = architecture.build_generator(widths)
         architecture.initialise(network)
-    return measure_optimized(network, architecture.example_input(), runtime).median_ms
+    milliseconds = measure_optimized(network, architecture.example_input(), runtime).median_ms
+    timed(generator_cost(architecture, widths), milliseconds)
+    return milliseconds
 
 
 def search_widths(

@@ -92,7 +92,7 @@ def compression_plan(
 
 
 def _removed(context: RunContext, full: Widths, expected: Mapping[str, Widths]) -> Iterator[str]:
-    """Yield how many channels each generator will lose; a latency does not tell it in advance."""
+    """Yield how many channels each generator will lose; a latency gives only an estimate, which is left out."""
     total = sum(full.values())
     for name, budget in context.budgets().items():
         if not isinstance(budget, LatencyBudget):

@@ -14,12 +14,11 @@ from torch import nn
 from gcc.artifacts.config import Artifact
 from gcc.errors import ArtifactError
 from gcc.models.modules import Widths
-from gcc.pruning.budget import LatencyBudget
+from gcc.pruning.budget import LatencyBudget, Limit
 from gcc.pruning.choice_warnings import warn_of_narrow_layers
 from gcc.pruning.cost import Cost
 from gcc.pruning.importance import ONCE, most_important, random_gradients
-from gcc.pruning.latency_search import LatencySearch, estimate_widths, search_latency
-from gcc.pruning.search import score_family, widths_of_family
+from gcc.pruning.search import ScoredGroups, estimate_limit_of_family, score_family, widths_of_family
 from gcc.registry import ImportanceMetric, Networks
 from gcc.training.build_pairs import saved_student, teacher_networks
 from gcc.training.context import RunContext, Stream
@@ -50,7 +49,8 @@ def search_channels(context: RunContext, metric: ImportanceMetric, pair: GANPair
         yield from pair.gradients(islice(batches, metric.gradient_batches))
         context.loader.close(Stream.IMPORTANCE)
 
-    channels = context.ranks.compute_on_main_process(_search_within_budget(context, metric, pair.generators, gradients, search_latency))
+    scored = _scored(context, metric, pair.generators, gradients)
+    channels = context.ranks.compute_on_main_process(lambda: _chosen(context, scored, _limits(context)))
     if context.ranks.is_main_process:
         full = context.architecture.full_widths(context.recipe.prune_width)
         for name, chosen in channels.items():
@@ -61,14 +61,16 @@ def search_channels(context: RunContext, metric: ImportanceMetric, pair: GANPair
 def reachable_channels(context: RunContext, metric: ImportanceMetric) -> dict[str, Chosen]:
     """Return the channels that untrained generators would keep within the budget.
 
-    If that is a latency, the widths are an estimate for which two generators are timed, and all ranks must call this.
+    If that is a latency, the widths are an estimate, for which the smallest and the full generator are timed, and all ranks must call this.
 
     Raises:
         GccError: the budget is out of reach, or the metric does not fit the family.
     """
     generators, _ = teacher_networks(context, context.recipe.prune_width, "search")
-    search = _search_within_budget(context, metric, generators, random_gradients, estimate_widths)
-    return context.ranks.compute_on_main_process(search) if _has_latency_budget(context) else search()
+    scored = _scored(context, metric, generators, random_gradients)
+    if not _has_latency_budget(context):
+        return _chosen(context, scored, _limits(context))
+    return context.ranks.compute_on_main_process(lambda: _chosen(context, scored, _estimated_limits(context, scored)))
 
 
 def saved_widths(context: RunContext) -> dict[str, Widths]:
@@ -106,22 +108,18 @@ def _has_latency_budget(context: RunContext) -> bool:
     return any(isinstance(budget, LatencyBudget) for budget in context.budgets().values())
 
 
-def _search_within_budget(
-    context: RunContext,
-    metric: ImportanceMetric,
-    generators: Networks,
-    gradients: Callable[[nn.Module], Iterable[None]],
-    by_clock: LatencySearch,
-) -> Callable[[], dict[str, Chosen]]:
-    """Score the channels, and return a function that searches those of every generator within its budget.
+def _scored(
+    context: RunContext, metric: ImportanceMetric, generators: Networks, gradients: Callable[[nn.Module], Iterable[None]]
+) -> dict[str, ScoredGroups]:
+    """Return the scores of the channels of every generator.
 
-    All ranks score, because their gradients are averaged. The main process alone searches, so that one rank's last digits decide, and a
-    latency is measured while the others wait.
+    All ranks score, because their gradients are averaged. The main process alone then searches the widths, so that rounding differences
+    between ranks cannot give different widths, and a latency is measured while the others wait.
     """
-    recipe, architecture, teacher, budgets = context.recipe, context.architecture, context.teacher_cost(), context.budgets()
-    scored = {
+    recipe = context.recipe
+    return {
         name: score_family(
-            architecture,
+            context.architecture,
             network,
             recipe.prune_width,
             metric,
@@ -131,14 +129,34 @@ def _search_within_budget(
         for name, network in generators.items()
     }
 
-    def search() -> dict[str, Chosen]:
-        if _has_latency_budget(context):
-            print(f"timing generators for the budget {recipe.budget}:", file=sys.stderr, flush=True)
-        limits = {name: budgets[name].resolve(teacher, recipe.mac_counter) for name in scored}
-        widths = {
-            name: widths_of_family(architecture.for_network(name), one, limits[name], recipe.round_to, partial(_print_time, name), by_clock)
-            for name, one in scored.items()
-        }
-        return {name: Chosen(widths[name], most_important(one.scores, widths[name])) for name, one in scored.items()}
 
-    return search
+def _limits(context: RunContext) -> dict[str, Limit | LatencyBudget]:
+    """Return the most that each generator of the student may cost."""
+    teacher = context.teacher_cost()
+    return {name: budget.resolve(teacher, context.recipe.mac_counter) for name, budget in context.budgets().items()}
+
+
+def _estimated_limits(context: RunContext, scored: Mapping[str, ScoredGroups]) -> dict[str, Limit | LatencyBudget]:
+    """Return the limits with an estimate in MACs for every latency, for which the smallest and the full generator are timed."""
+    print(f"timing the smallest and the full generator for the budget {context.recipe.budget}:", file=sys.stderr, flush=True)
+    return {
+        name: estimate_limit_of_family(
+            context.architecture.for_network(name), scored[name], limit, context.recipe.round_to, partial(_print_time, name)
+        )
+        if isinstance(limit, LatencyBudget)
+        else limit
+        for name, limit in _limits(context).items()
+    }
+
+
+def _chosen(context: RunContext, scored: Mapping[str, ScoredGroups], limits: Mapping[str, Limit | LatencyBudget]) -> dict[str, Chosen]:
+    """Return the most important channels of every generator within its limit."""
+    if any(isinstance(limit, LatencyBudget) for limit in limits.values()):
+        print(f"timing generators until one meets the budget {context.recipe.budget} twice:", file=sys.stderr, flush=True)
+    widths = {
+        name: widths_of_family(
+            context.architecture.for_network(name), one, limits[name], context.recipe.round_to, partial(_print_time, name)
+        )
+        for name, one in scored.items()
+    }
+    return {name: Chosen(widths[name], most_important(one.scores, widths[name])) for name, one in scored.items()}

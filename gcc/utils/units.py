@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 EXPONENTS = {"K": 3, "M": 6, "G": 9, "T": 12}
 
 
@@ -12,6 +14,15 @@ def counted(number: int, noun: str) -> str:
     ('1 epoch', '3 epochs')
     """
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def shape_text(shape: Iterable[int]) -> str:
+    """Return the sizes of a tensor's dimensions.
+
+    >>> shape_text((1, 3, 256, 512))
+    '1x3x256x512'
+    """
+    return "x".join(map(str, shape))
 
 
 def with_prefix(value: float) -> str:

@@ -25,15 +25,9 @@ from tests.helpers.hub_server import TOKEN, serving
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        from gcc.data.demo.streets import Streets
-        from gcc.data.demo.worlds import Worlds
-
-        for source in (Streets, Worlds):
-            monkeypatch.setattr(source, "sizes", {"train": 20, "val": 2, "test": 2})
-        folder = tmp_path_factory.mktemp("runs")
-        for arch in ("pix2pix", "cyclegan"):
-            Compressor(Teacher.create(arch), **TINY[arch] | {"epochs": 1}).run().save(folder / arch)
+    folder = tmp_path_factory.mktemp("runs")
+    for arch in ("pix2pix", "cyclegan"):
+        Compressor(Teacher.create(arch), **TINY[arch] | {"epochs": 1}).run().save(folder / arch)
     return folder
 
 
@@ -129,6 +123,7 @@ def test_an_export_of_an_address_is_written_here(saved, hub, tmp_path, monkeypat
     assert not [path for path in (tmp_path / "cache").rglob("*.safetensors") if path.name != "model.safetensors"]
 
 
+@pytest.mark.slow
 def test_every_command_that_reads_a_generator_takes_its_address(saved, hub, tmp_path, monkeypatch):
     def run(*arguments):
         result = CliRunner().invoke(main, [*map(str, arguments)])

@@ -524,6 +524,7 @@ def test_sweep_prints_every_student_and_the_curve_and_resumes(tmp_path):
     assert evaluated.exit_code == 0 and "6 images" in evaluated.output
 
 
+@pytest.mark.slow
 def test_ablate_prints_a_row_per_variant_and_the_paths_of_its_files(tmp_path, monkeypatch):
     settings = [f"--set={key}={value}" for key, value in TINY["pix2pix"].items()]
     command = ("ablate", "--arch", "pix2pix", *settings, "--presets", "pruned-only,gcc", "--seeds", "1", "--out", str(tmp_path / "a"))

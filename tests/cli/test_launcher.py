@@ -294,6 +294,7 @@ class TestRealCompiler:
         output("gcc", "@file", input="int main(void) { return STATUS; }", cwd=tmp_path)
         output(tmp_path / "made")
 
+    @pytest.mark.slow
     def test_extension_from_an_sdist_with_build_isolation(self, tmp_path, note, monkeypatch):
         # Some Pythons were built by a compiler of another name, which setuptools would call.
         monkeypatch.setenv("CC", "gcc")

@@ -39,6 +39,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_code_that_a_file_names_is_not_imported(folder):
     typed = ("--generator", "typed_nets:Generator")
     ran = run("compress", *typed, "--task", "paired", "--example", "1x3x32x32", "--value-range", "-1..1", *SHORT, "--out", "run")
@@ -66,6 +67,7 @@ def test_hints_name_the_code_of_ones_own_generator_again(folder, monkeypatch):
     assert f"continue it with `{again}`" in ran.stderr, ran.output
 
 
+@pytest.mark.slow
 def test_next_steps_name_the_code_as_the_command_did(folder, monkeypatch):
     monkeypatch.setattr("gcc.artifacts.comparison.MAX_SPREAD", 0)
     typed = ("--generator", "typed_nets:Generator", "--task", "paired", *(word for word in SHORT if word not in ("--budget", "60%")))

@@ -31,8 +31,9 @@ def data(tmp_path):
 
 @pytest.fixture
 def known_memory(monkeypatch):
-    """A step takes 1 MB, whose estimate takes no time."""
+    """Replace the estimate of the memory, which takes seconds, by a constant; return it, in bytes."""
     monkeypatch.setattr(doctor, "bytes_of_step", lambda run, widths: 1 << 20)
+    return 1 << 20
 
 
 def examine(arch="pix2pix", data=None, out=None, dataset=None, weights=MappingProxyType({}), **settings):
@@ -177,12 +178,11 @@ def test_a_teacher_without_discriminators_is_a_warning(tmp_path):
     check(look(), "teacher", "warning", "has no discriminators")
 
 
-@pytest.mark.usefixtures("known_memory")
 @pytest.mark.parametrize(("free", "status"), [(1, "error"), (1.5, "warning"), (1000, "ok")])
-def test_needed_memory_is_compared_with_free_memory(free, status, monkeypatch):
+def test_needed_memory_is_compared_with_free_memory(free, status, known_memory, monkeypatch):
     run = Compressor(Teacher.create("pix2pix"), **TINY["pix2pix"])
     widths = run.reachable_widths()
-    monkeypatch.setattr(doctor, "free_memory", lambda device: int(free * doctor.bytes_of_step(run, widths)) - 1)
+    monkeypatch.setattr(doctor, "free_memory", lambda device: int(free * known_memory) - 1)
     finding = doctor.memory(run, widths)
     assert finding.status == status and ("--batch-size" in finding.text) == (status != "ok")
     monkeypatch.setattr(doctor, "free_memory", lambda device: None)
@@ -202,6 +202,7 @@ def test_a_generator_of_ones_own_is_named_and_its_memory_is_estimated():
     check({"memory": doctor.memory(run, run.reachable_widths())}, "memory", "ok", "the tensors of a step need up to 0.")
 
 
+@pytest.mark.slow
 def test_the_memory_of_a_restoration_network_is_estimated(tmp_path):
     network = Compact(num_in_ch=3, num_out_ch=3, num_feat=8, num_conv=2, upscale=2)
     torch.save(network.state_dict(), tmp_path / "network.pth")

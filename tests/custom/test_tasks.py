@@ -383,6 +383,7 @@ class Unconditional(Paired):
         return {"D": Pair(self.target(batch), samples["fake"])}
 
 
+@pytest.mark.slow
 def test_a_task_of_ones_own_is_registered_trained_compressed_and_loaded(tmp_path, monkeypatch):
     monkeypatch.setattr(TASKS, "_registered", set())
     TASKS.register("unconditional", Unconditional)

@@ -182,7 +182,7 @@ def no_z(random):
 
 # From Python 3.12 on, a fork of a process with threads warns; the worker processes use none.
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-@pytest.mark.parametrize("start", ["fork", "spawn"])
+@pytest.mark.parametrize("start", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_a_worker_maps_the_file_itself(start, tmp_path):
     pictures(tmp_path / "train", 40, 600, 400)
     source = open_source(tmp_path, "paired", "train", SimpleNamespace(size=16), "streets", "aligned").cached(tmp_path / STORE)

@@ -25,6 +25,7 @@ def saved(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_every_input_in_every_runtime(saved):
     pytest.importorskip("onnxruntime")
     timings = list(bench(saved / "cyclegan", batch_sizes=(1, 4), sizes=(32, (64, 48)), runtimes=("cpu", "onnxruntime")))

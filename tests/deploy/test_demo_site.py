@@ -281,6 +281,7 @@ def test_the_current_folder_is_not_replaced(tmp_path, monkeypatch):
         write_demo_site(tmp_path / "student", Path(), npm, report=print)
 
 
+@pytest.mark.slow
 def test_what_appears_in_the_folder_during_the_export_stays(tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime")
     write("cyclegan", tmp_path / "student")
@@ -305,6 +306,7 @@ def test_images_that_a_browser_cannot_show_are_refused(tmp_path):
     assert not list(tmp_path.glob("*site*"))
 
 
+@pytest.mark.slow
 def test_a_file_of_the_package_that_cannot_be_read_is_named(tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime")
     write("cyclegan", tmp_path / "student")
@@ -333,6 +335,7 @@ def test_an_error_of_the_export_is_its_own(tmp_path, monkeypatch):
         write_demo_site(tmp_path / "student", tmp_path / "site", package(tmp_path / "package"), report=print)
 
 
+@pytest.mark.slow
 def test_the_site_replaces_an_empty_folder_and_anyone_may_read_it(tmp_path):
     pytest.importorskip("onnxruntime")
     write("cyclegan", tmp_path / "student")

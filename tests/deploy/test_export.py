@@ -31,7 +31,7 @@ from gcc.deploy.translate import translate
 from gcc.errors import DataError, GccError, OutputError, PluginError
 from gcc.registry import RUNTIMES, Inputs
 from tests.deploy.test_generate import write
-from tests.helpers.families import TINY
+from tests.helpers.families import TINY, slow_unless_pix2pix
 from tests.helpers.images import save
 
 FORMS = ("onnx", "openvino", "ncnn", "torchscript", "pt2", "safetensors")
@@ -43,11 +43,6 @@ def runtime(form):
     runtime = RUNTIMES.load(FORMATS.get(form, form))()
     runtime.require()
     return runtime
-
-
-def slow_unless_pix2pix(arch):
-    """Return the mark of a family: one family runs in the quick tests."""
-    return () if arch == "pix2pix" else pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -247,6 +242,7 @@ def weights_of(path):
     return sum(len(tensor.raw_data) for tensor in onnx.load(path).graph.initializer)
 
 
+@pytest.mark.slow
 def test_noise_measures_generators_from_noise(saved, tmp_path):
     pytest.importorskip("onnxruntime")
     assert "inputs of noise" in export(saved / "sagan", tmp_path / "out.onnx", precision="int8").loss.samples
@@ -426,6 +422,7 @@ def test_a_file_says_how_to_feed_it(saved, tmp_path, arch, form):
     assert abs(pixels(expected) - pixels(tmp_path / "fake.png")).max() <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("direction", "start"), [("AtoB", 0), ("BtoA", 32)])
 def test_the_script_translates_the_half_that_translate_takes(tmp_path, direction, start):
     pytest.importorskip("onnxruntime")
@@ -458,7 +455,11 @@ def test_the_script_reads_pixels_as_translate_does(mode, saved, tmp_path):
 
 @pytest.mark.parametrize(
     ("mode", "value_range"),
-    [("I;16", None), pytest.param("I;16", (9000, 40000), marks=pytest.mark.slow), ("L", None), ("RGB", None), ("RGBA", None)],
+    [
+        ("I;16", None),
+        ("RGB", None),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in (("I;16", (9000, 40000)), ("L", None), ("RGBA", None))),
+    ],
 )
 def test_the_script_reads_and_writes_other_channels_as_translate_does(mode, value_range, tmp_path):
     channels = {"RGBA": 4}.get(mode, 1)
@@ -501,6 +502,7 @@ class OneSize(TorchScript):
         return Inputs(inputs.shape, one_sample=True)
 
 
+@pytest.mark.slow
 def test_a_file_for_one_size_takes_images_of_that_size_as_they_are(tmp_path):
     RUNTIMES.register("one-size", OneSize)
     write("pix2pix", tmp_path / "student")
@@ -517,6 +519,7 @@ def test_a_file_for_one_size_takes_images_of_that_size_as_they_are(tmp_path):
     assert "resized" not in ran[0].stderr and "other.png has 40x40 pixels and is resized to 64x32" in ran[1].stderr
 
 
+@pytest.mark.slow
 def test_the_script_says_what_it_lacks_and_how_to_call_it(saved, tmp_path):
     script = export(saved / "sagan", tmp_path / "out.pt", format="torchscript").guides[1]
     lacking = f"import runpy, sys; sys.modules['torch'] = None; runpy.run_path({str(script)!r}, run_name='__main__')"
@@ -536,6 +539,7 @@ def test_files_of_lower_precision_say_how_to_feed_them(saved, tmp_path):
         assert metadata_of(written.path, "onnx")["input_values"] == "standard normal noise"
 
 
+@pytest.mark.slow
 def test_an_incomplete_call_of_the_script_says_how_to_call_it(saved, tmp_path):
     *_, script = export(saved / "pix2pix", tmp_path / "out.pt", format="torchscript").guides
     ran = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
@@ -548,6 +552,7 @@ def infer(script, *arguments):
     return subprocess.run([*map(str, command)], cwd=script.parent, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [pytest.param(form, marks=slow_unless_onnx(form)) for form in FORMS if form != "safetensors"])
 def test_the_script_names_files_that_are_missing_or_cut_short(saved, tmp_path, form):
     written = export(saved / "sagan", tmp_path / f"out{runtime(form).suffixes[0]}", format=form)
@@ -578,6 +583,7 @@ def test_a_graph_without_its_output_does_not_run_in_ncnn(saved, tmp_path):
         runtime("ncnn").read(written.path, None)(torch.zeros(1, 3, 8, 8))
 
 
+@pytest.mark.slow
 def test_the_script_names_an_output_that_cannot_be_written(saved, tmp_path):
     script = export(saved / "sagan", tmp_path / "out.pt", format="torchscript").guides[1]
     ran = infer(script, "fake.unknown")

@@ -16,11 +16,12 @@ from gcc.deploy.optimize import fold
 from gcc.deploy.runtimes import load_in_runtime
 from gcc.errors import GccError
 from gcc.registry.runtime import Inputs
-from tests.deploy.test_export import saved, slow_unless_pix2pix  # noqa: F401 - a fixture
+from tests.deploy.test_export import saved  # noqa: F401 - a fixture
 from tests.helpers.families import TINY
 
 
-@pytest.mark.parametrize("arch", [pytest.param(arch, marks=slow_unless_pix2pix(arch)) for arch in sorted(TINY)])
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", sorted(TINY))
 def test_every_family(saved, tmp_path, arch, has_gpu):  # noqa: F811
     written = export(saved / arch, tmp_path / "out.ncnn.param", format="ncnn-vulkan")
     assert written.comparison.error <= 1e-4 * written.comparison.reach and written.comparison.reach > 0.01
@@ -90,6 +91,7 @@ def test_without_a_gpu_images_are_compared_on_the_cpu(saved, tmp_path, monkeypat
     assert written.loss.psnr > 40 and written.after is None and "not timed on this system" in written.facts()["ncnn on a GPU"]
 
 
+@pytest.mark.slow
 def test_rows_name_the_gpu(saved, has_gpu):  # noqa: F811
     if has_gpu:
         (timing,) = bench(saved / "cyclegan", runtimes=["ncnn-vulkan"])

@@ -349,6 +349,7 @@ def test_a_folder_may_have_a_dot_in_its_name(tmp_path):
     assert output.path == tmp_path / "results.v1" / "a.png"
 
 
+@pytest.mark.slow
 def test_ones_own_generator_of_one_size_gets_images_of_that_size(tmp_path):
     torch.manual_seed(0)
     data, settings = Images(A=64, B=64), {"size": 64, "budget": "60%", "steps": 2, "batch_size": 2, "evaluators": ""}

@@ -134,6 +134,7 @@ def test_images_that_cannot_be_read_are_left_out_with_their_counterparts(tmp_pat
     assert evaluate(fake, real, evaluators="l1", skip_bad=True).metrics["fake"]["l1"].protocol.startswith("2 images")
 
 
+@pytest.mark.slow
 def test_all_generators_of_a_family_are_needed(tmp_path):
     Compressor(Teacher.create("cyclegan"), **TINY["cyclegan"] | {"epochs": 1}).run().save(tmp_path)
     with pytest.raises(GccError, match="lacks the generator B2A: give the folder of all generators"):

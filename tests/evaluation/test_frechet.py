@@ -136,6 +136,7 @@ def test_a_missing_package_is_named_with_the_extra(kind, monkeypatch):
         kind(context())
 
 
+@pytest.mark.slow
 def test_the_distance_grows_with_noise():
     evaluator = FDEffNetLite0(context())
     extract = evaluator.extractor(context())

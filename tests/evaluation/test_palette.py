@@ -9,6 +9,7 @@ from gcc.data.demo.streets import COLOURS, Streets, _rendered
 from gcc.errors import DataError
 from gcc.evaluation.palette import labelled_pairs, nearest, palette_of, to_bytes
 from tests.helpers.evaluators import streets
+from tests.helpers.families import demo_data
 
 
 class Tensors:
@@ -33,8 +34,8 @@ def maps(n=6, size=16, seed=0):
 
 
 def test_the_demo_streets_have_cityscapes_colours():
-    source = Streets(None, "train", SimpleNamespace(size=32))
-    pairs = labelled_pairs(source, 30)
+    with demo_data(train=400):
+        pairs = labelled_pairs(Streets(None, "train", SimpleNamespace(size=32)), 30)
     assert pairs.key == "A" and {tuple(colour) for colour in pairs.palette.tolist()} == set(COLOURS)
     assert pairs.photos.shape == (30, 3, 32, 32) and pairs.photos.dtype == torch.uint8
     number = {colour: index for index, colour in enumerate(COLOURS)}

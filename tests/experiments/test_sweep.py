@@ -159,6 +159,7 @@ def test_a_longer_sweep_trains_its_students_on_with_the_same_teacher(tmp_path):
         train(sweep(tmp_path, epochs=4))
 
 
+@pytest.mark.slow
 def test_students_of_earlier_calls_stay_in_the_comparison(tmp_path):
     def own(*budgets):
         settings = {name: value for name, value in options(epochs=1).items() if name != "prune_width"}
@@ -178,6 +179,7 @@ def test_a_budget_given_twice_is_named(tmp_path):
     assert sweep(tmp_path, ["40%", "60%", " 40%"]).plan()["runs"].endswith("2 students (40% is given more than once, and trained once)")
 
 
+@pytest.mark.slow
 def test_a_given_teacher_is_not_trained_again(tmp_path):
     Trainer(Teacher.create("pix2pix"), **options()).run().save(tmp_path / "given")
     own = Sweep(Teacher.load(tmp_path / "given" / "teacher"), tmp_path / "out", ["40%"], **options())

@@ -14,6 +14,15 @@ TINY = {
     "srgan": SHARED | {"budget": "40%", "n_blocks": 4, "pretrain_epochs": 1},
 }
 
+
+def slow_unless_pix2pix(arch):
+    """Return the mark of a test that takes seconds for every family: one family runs in the quick tests."""
+    return () if arch == "pix2pix" else pytest.mark.slow
+
+
+one_quick_family = pytest.mark.parametrize("arch", [pytest.param(arch, marks=slow_unless_pix2pix(arch)) for arch in TINY])
+"""Runs a test for every family; only Pix2Pix runs in the quick tests."""
+
 GENERATOR_RUNS = {"pix2pix": 1, "cyclegan": 3, "sagan": 1, "srgan": 1}
 """Passes of each generator per iteration. CycleGAN's run for the fake images, the cycle and the identity."""
 

@@ -123,6 +123,7 @@ def kept_shares(**settings):
     return {name: widths[name] / full[name] for name in full}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -178,3 +179,9 @@ def test_no_scale_in_any_norm_unless_batch():
 def test_bad_recipes_are_refused(settings, says):
     with pytest.raises(RecipeError, match=says):
         cyclegan(**settings)
+
+
+@pytest.mark.parametrize(("blocks", "distilled"), [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (6, [2, 4, 6]), (9, [3, 6, 9])])
+def test_each_distilled_block_is_distilled_once(blocks, distilled):
+    expected = ("down2.2", *(f"block{number}" for number in distilled))
+    assert cyclegan(n_blocks=blocks).taps().generator == expected

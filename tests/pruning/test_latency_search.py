@@ -8,7 +8,7 @@ from gcc.models.srgan import SRGAN, SRGANRecipe
 from gcc.pruning.budget import LatencyBudget
 from gcc.pruning.cost import Cost, generator_cost
 from gcc.pruning.groups import find_groups
-from gcc.pruning.latency_search import MAX_TIMINGS, estimate_widths, search_latency
+from gcc.pruning.latency_search import MAX_TIMINGS, estimate_limit, search_latency
 from gcc.registry.types import Group
 
 
@@ -101,7 +101,7 @@ def test_a_latency_that_no_measurement_confirms_is_refused():
         seen.add(widths["a"])
         return widths["a"] if first else 200.0
 
-    with pytest.raises(BudgetError, match=r"scatter too much.* ms to 200 ms, and none that held it twice"):
+    with pytest.raises(BudgetError, match=r"times vary too much.* ms to 200 ms, and none that met it twice"):
         search_latency(groups, {"a": torch.rand(100)}, channels, lucky_once, LatencyBudget(50.0, "cpu"))
 
 
@@ -167,23 +167,27 @@ def test_one_slow_measurement_does_not_decide(number):
 
 def test_the_smallest_network_is_not_timed_until_it_is_lucky():
     groups, times = [group("a", 10, minimum=5)], iter([97.0, 200.0, *[150.0] * 3, 102.0, *[97.0] * MAX_TIMINGS])
-    with pytest.raises(BudgetError, match="none that held it twice"):
+    with pytest.raises(BudgetError, match="none that met it twice"):
         search_latency(groups, {"a": torch.rand(10)}, channels, lambda widths: next(times), LatencyBudget(98.0, "cpu"))
 
 
-@pytest.mark.parametrize("milliseconds", [60.0, 123.4, 179.0, 200.0])
-def test_an_estimate_times_two_networks_and_is_close_where_time_is_proportional_to_macs(milliseconds):
+@pytest.mark.parametrize("milliseconds", [0.0, 10.0, 123.4, 199.0, 200.0])
+def test_an_estimate_times_two_networks_and_is_exact_where_time_is_proportional_to_macs(milliseconds):
     groups, timed = [group("a", 64), group("b", 136)], []
     scores = {"a": torch.rand(64), "b": torch.rand(136)}
-    widths = estimate_widths(
-        groups, scores, channels, lambda one: timed.append(one) or sum(one.values()), LatencyBudget(milliseconds, "cpu")
-    )
+    budget = LatencyBudget(milliseconds, "cpu")
+    limit = estimate_limit(groups, scores, channels, lambda widths: timed.append(widths) or sum(widths.values()), budget)
     assert timed == [{"a": 0, "b": 0}, {"a": 64, "b": 136}]
-    assert 0.8 * milliseconds <= sum(widths.values()) <= milliseconds
+    assert limit.value == pytest.approx(milliseconds) and limit.measure(channels({"a": 3, "b": 4})) == 7
+
+
+def test_an_estimate_for_networks_that_take_equally_long_is_the_full_one():
+    groups, scores = [group("a", 10)], {"a": torch.rand(10)}
+    assert estimate_limit(groups, scores, channels, lambda widths: 5.0, LatencyBudget(5.0, "cpu")).value == 10
 
 
 @pytest.mark.parametrize(("milliseconds", "says"), [(5.0, "give a larger budget"), (11.0, "it already meets the budget")])
 def test_an_estimate_refuses_what_no_network_takes(milliseconds, says):
     groups, scores = [group("a", 10, minimum=6)], {"a": torch.rand(10)}
     with pytest.raises(BudgetError, match=says):
-        estimate_widths(groups, scores, channels, lambda widths: sum(widths.values()), LatencyBudget(milliseconds, "cpu"))
+        estimate_limit(groups, scores, channels, lambda widths: sum(widths.values()), LatencyBudget(milliseconds, "cpu"))

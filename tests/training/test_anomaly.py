@@ -16,7 +16,7 @@ from gcc.training.anomaly import FiniteLosses, not_finite, register_anomaly_hook
 from gcc.training.context import Stream
 from gcc.training.loss_tree import leaves
 from gcc.utils.state_tree import flatten_state, unflatten_state
-from tests.helpers.families import TINY
+from tests.helpers.families import TINY, one_quick_family
 
 
 def losses(**values):
@@ -104,7 +104,7 @@ def test_a_gradient_that_is_not_finite_is_named_unless_it_is_scaled():
                 loss.backward()
 
 
-@pytest.mark.parametrize("arch", ["pix2pix", "cyclegan", "sagan", "srgan"])
+@one_quick_family
 def test_detection_covers_every_family_and_changes_nothing_while_all_is_finite(arch):
     unobserved, observed = (
         Compressor(Teacher.create(arch), reference=True, detect_anomaly=detected, **TINY[arch]) for detected in (False, True)
@@ -123,17 +123,16 @@ def test_detection_covers_every_family_and_changes_nothing_while_all_is_finite(a
 
 REPEATED = """
 import torch
-from tests.helpers.families import TINY
+from tests.helpers.families import TINY, demo_data
 from gcc import Compressor, Teacher
-from tests.helpers.train_together import small
-small()
-for arch, settings in TINY.items():
-    run = Compressor(Teacher.create(arch), deterministic=True, **settings)
-    steps = run.steps()
-    next(step for step in steps if step.phase == "train")
-    assert torch.are_deterministic_algorithms_enabled()
-    steps.close()
-    assert not torch.are_deterministic_algorithms_enabled()
+with demo_data():
+    for arch, settings in TINY.items():
+        run = Compressor(Teacher.create(arch), deterministic=True, **settings)
+        steps = run.steps()
+        next(step for step in steps if step.phase == "train")
+        assert torch.are_deterministic_algorithms_enabled()
+        steps.close()
+        assert not torch.are_deterministic_algorithms_enabled()
 """
 
 

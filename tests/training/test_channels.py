@@ -39,6 +39,7 @@ def test_grey_pairs_of_four_channels_and_one(tmp_path):
     assert again.metrics["G"]["psnr"].value == pytest.approx(metrics["psnr"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_domains_of_two_channels_and_one(tmp_path):
     for split, number in (("train", 0), ("train", 1), ("test", 0)):
         write(tmp_path / f"{split}A/{number}.npy", 2, 32, 40)

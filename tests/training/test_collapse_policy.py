@@ -81,6 +81,7 @@ def test_losses_that_are_not_finite_are_rolled_back_too():
     assert all(parameter.isfinite().all() for parameter in compressor.student.generators["G"].parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["generators", "discriminators"])
 def test_weights_that_the_last_update_of_an_epoch_breaks_are_never_the_good_state(kind):
     compressor = run(on_nan="rollback", discriminator="selective", gan_mode="hinge", lr_g=2e-3, lr_d=5e-4, epochs=5)
@@ -110,6 +111,7 @@ def test_losses_that_are_not_finite_stop_the_run_by_default_even_if_a_collapse_i
                     next(compressor.student.generators["G"].parameters()).fill_(torch.nan)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_rolled_back_to_the_checkpoint():
     settings = {"discriminator": "selective", "gan_mode": "hinge", "lr_g": 2e-3, "lr_d": 5e-4, "epochs": 8}
     original = run(**settings)
@@ -125,6 +127,7 @@ def test_a_resumed_run_is_rolled_back_to_the_checkpoint():
     assert warned == [5] and compressor.student.optimizer_G.lr == pytest.approx(1e-3)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_remembers_a_loss_of_its_epoch_that_was_not_finite(tmp_path):
     def new_run():
         return run(on_nan="rollback", discriminator="selective", gan_mode="hinge", epochs=3)
@@ -173,6 +176,7 @@ def test_the_start_of_training_is_the_last_good_state_if_there_is_no_other():
     assert warned == [1]
 
 
+@pytest.mark.slow
 def test_an_epoch_that_was_rolled_back_is_not_evaluated():
     compressor = run(on_collapse="rollback", epochs=20, evaluate_every=1)
     epochs = {}
@@ -249,6 +253,7 @@ def test_test_images_do_not_steer_training():
     assert sources(True) == {"validation"} and sources(False) == {"train"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stops", [False, True])
 def test_after_a_rollback_in_the_last_epoch_the_result_names_the_epoch_of_its_weights(stops):
     settings = {"on_nan": "rollback", "discriminator": "selective", "gan_mode": "hinge", "lr_g": 2e-3, "lr_d": 5e-4, "epochs": 3}

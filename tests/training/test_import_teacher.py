@@ -274,6 +274,7 @@ def test_generator_and_discriminator_may_be_in_one_file(tmp_path):
     assert has_discriminators(tmp_path / "teacher")
 
 
+@pytest.mark.slow
 def test_each_discriminator_of_a_cyclegan_is_named(tmp_path):
     for name in "AB":
         saved(ResNet(2, 4), tmp_path / f"G_{name}.pth")

@@ -42,6 +42,7 @@ def test_a_run_trains_once():
         run.run()
 
 
+@pytest.mark.slow
 def test_a_run_that_nothing_refers_to_is_freed_at_once():
     def traces():
         run = Compressor(Teacher.create("pix2pix"), **TINY["pix2pix"] | {"evaluators": "l1"})

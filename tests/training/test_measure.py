@@ -77,6 +77,7 @@ def test_a_student_that_is_trained_further_has_a_column_as_given(teacher, tmp_pa
     assert comparison(measurements)["epoch"] == ["2 (last)", "as given", "2 (last)"]
 
 
+@pytest.mark.slow
 def test_other_teachers_have_one_column(teacher):
     assert Compressor(teacher, train_teacher=False, **SETTINGS).run().given == {}
     assert Compressor(teacher, **SETTINGS | {"evaluators": ""}).run().given == {}

@@ -10,7 +10,7 @@ from gcc.training.context import Stream
 from gcc.training.memory_estimate import MemoryTracker, bytes_of_step, fake_tensors
 from gcc.training.precision import ExecutionConfig
 from tests.helpers.custom_toys import CUSTOM, Critic, Translator, settings_of
-from tests.helpers.families import TINY
+from tests.helpers.families import TINY, one_quick_family
 
 
 def test_tensors_that_are_alive_at_the_same_time_are_counted_once():
@@ -53,7 +53,7 @@ def bytes_of_real_step(run, widths):
     return tracker.peak
 
 
-@pytest.mark.parametrize("arch", ["pix2pix", *(pytest.param(arch, marks=pytest.mark.slow) for arch in ("cyclegan", "sagan", "srgan"))])
+@one_quick_family
 def test_the_estimate_of_a_step_is_what_a_real_step_takes(arch):
     run = Compressor(Teacher.create(arch), reference=True, **TINY[arch])
     widths = run.reachable_widths()
@@ -114,6 +114,7 @@ class Writing(Translator):
         return super().forward(image)
 
 
+@pytest.mark.slow
 def test_networks_that_write_their_weights_take_what_others_take():
     def estimate(network):
         run = Compressor(generator=network, task="paired", data=CUSTOM["paired"][2], device="cpu", **settings_of("paired"))

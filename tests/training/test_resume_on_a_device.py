@@ -14,7 +14,7 @@ from gcc.training.teacher_trainer import Trainer
 from gcc.utils.state_tree import flatten_state
 from tests.helpers.families import TINY
 
-pytestmark = [pytest.mark.filterwarnings("ignore:.*copying from a non-meta parameter")]
+pytestmark = pytest.mark.filterwarnings("ignore:.*copying from a non-meta parameter")
 META = torch.device("meta")
 # Four steps per epoch: two before the checkpoint and one after it.
 OPTIONS = {"epochs": 2, "batch_size": 4, "on_collapse": "rollback", "evaluators": "l1", "evaluate_every": 1, "device": "cpu"}

@@ -98,6 +98,7 @@ def test_a_run_that_fails_early_saves_its_current_state(tmp_path, monkeypatch):
     assert all(torch.equal(saved[key], value) for key, value in states[2].items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("owner", "reads"), [(SplitEvaluation, "evaluate"), (CollapsePolicy, "_diversity")])
 def test_a_run_that_misses_an_image_at_the_end_of_an_epoch_is_resumed_bit_equal(owner, reads, tmp_path, monkeypatch):
     def new_run():

@@ -15,7 +15,7 @@ from gcc.models.srgan import Discriminator as SRGANDiscriminator
 from gcc.training import sparse_discriminator
 from gcc.training.loss_tree import flattened
 from gcc.training.sparse_discriminator import Chain, channels_to_compute, find_chains, run_open
-from tests.helpers.families import TINY
+from tests.helpers.families import TINY, slow_unless_pix2pix
 
 GATE = partial(ChannelGate, tau=0.5)
 
@@ -177,7 +177,7 @@ def test_a_network_that_does_not_run_on_meta_has_no_chains():
     assert find_chains(Branches("chain"), torch.zeros(1, 3, 8, 8)) == []
 
 
-@pytest.mark.parametrize("arch", ["pix2pix", *(pytest.param(arch, marks=pytest.mark.slow) for arch in ("cyclegan", "srgan"))])
+@pytest.mark.parametrize("arch", [pytest.param(arch, marks=slow_unless_pix2pix(arch)) for arch in ("pix2pix", "cyclegan", "srgan")])
 def test_skipping_closed_channels_leaves_the_losses_as_they_are(arch):
     settings = TINY[arch] | {"lr_alpha": 0.3, "epochs": 2}
     losses, shares, widths = {True: [], False: []}, [], {}

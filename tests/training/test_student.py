@@ -56,6 +56,7 @@ def test_every_preset_minimises_its_terms_and_no_others(name):
     assert all(torch.isfinite(loss) for _, loss in leaves(losses))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["no-discriminator", "no-selective-activation", "pruned-only"])
 @pytest.mark.parametrize("arch", ["cyclegan", "sagan", "srgan"])
 def test_every_family_trains_without_these_parts(name, arch):

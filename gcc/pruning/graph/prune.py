@@ -169,7 +169,7 @@ class _Request:
         return _Result(choice, followed, proven_cut(self.generator, followed, choice.selection, self.inputs, self.weights))
 
     def needs_graph(self, followed: Followed) -> bool:
-        """Return whether constants in the generator's code keep most of what it may cost: what it costs with one channel in each group."""
+        """Return whether one channel in each group would still cost more than half of the budget, since the code has sizes as constants."""
         if not followed.constant:
             return False
         shapes = shapes_of(self.generator)
@@ -187,7 +187,6 @@ class _Request:
         scores = score_groups(
             with_named_parts(self.generator, channels, computed_weights(trace.graph, self.generator)), groups, self.importance
         )
-        _require_finite(scores)
         widths = find_widths(
             groups,
             scores,
@@ -298,12 +297,6 @@ def _loaded_metric(name: str, generator: nn.Module) -> ImportanceMetric:
     if metric.gradient_batches and all(parameter.grad is None for parameter in generator.parameters()):
         raise GccError(f"metric {name!r} reads gradients, but no parameter has one: call backward() on a loss first")
     return metric
-
-
-def _require_finite(scores: Mapping[str, Tensor | None]) -> None:
-    for name, score in scores.items():
-        if score is not None and not score.isfinite().all():
-            raise GccError(f"the importance of the channels of {name!r} is not finite: expected finite weights and gradients")
 
 
 def _full_cost(shapes: nn.Module, inputs: Arguments) -> Cost:

@@ -32,6 +32,7 @@ def images():
     return torch.randint(0, 256, (2, 3, 20, 24), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
 
 
+@pytest.mark.slow
 def test_features_are_torch_fidelitys(files, monkeypatch):
     path = files / "inception.pth"
     (expected,) = library.FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=str(path))(images())

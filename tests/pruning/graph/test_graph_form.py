@@ -433,6 +433,7 @@ def test_without_forward_hooks_nothing_changes(tapped):
     assert torch.equal(smaller(IMAGE), reference(IMAGE))
 
 
+@pytest.mark.slow
 def test_forward_hooks_of_the_full_network_run_once():
     torch.manual_seed(0)
     network = Tapped(12)
