@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gcc.artifacts.model import default_output
-from gcc.evaluation.evaluate import Evaluation
+from gcc.evaluation.evaluation import Evaluation
 from gcc.utils.files import require_replaceable, write_text
 from gcc.utils.json_text import json_text
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -23,6 +24,30 @@ from gcc.utils.files import set_aside
 from gcc.utils.weights import below_prefix, matching, state_dicts_by_level
 
 FILES = (CONFIG, WEIGHTS, CARD)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The state dict of a network of another program.
+
+    Attributes:
+        file: where it was found.
+        tensors: the state dict.
+        mapping: how our names follow from its names.
+    """
+
+    file: Path
+    tensors: Mapping[str, Tensor]
+    mapping: StateDictMapping
+
+    def load_into(self, network: nn.Module, what: str) -> None:
+        """Load the tensors into a network of ours, which messages call `what`.
+
+        Raises:
+            ArtifactError: they do not fit it.
+        """
+        modules, ignored = self.mapping.modules, self.mapping.ignored
+        network.load_state_dict(matching(self.file, self.tensors, network.state_dict(), what, modules=modules, ignored=ignored))
 
 
 def import_generator(
@@ -51,6 +76,7 @@ def import_generator(
         discriminators: the files of the discriminators, by name: of all or of none.
 
     Raises:
+        GccError: the family has no such generator, or some of its discriminators have no file.
         ArtifactError: a file cannot be read, or does not fit the family, or files do not fit each other.
         OutputError: `out` cannot be written, or contains that generator already.
     """
@@ -62,19 +88,18 @@ def import_generator(
         missing = ", ".join(f'"{label}": "FILE"' for label in family.discriminators if label not in discriminators)
         names = ", ".join(family.discriminators)
         raise GccError(f"{arch} has the discriminators {names}: give a file for each, here `discriminators={{{missing}}}`")
-    tensors, mapping = _find(file, arch, "generator", family.map_state_dict, key)
+    source = _find(file, arch, "generator", family.map_state_dict, key)
     others = {label: _find(path, arch, "discriminator", family.map_discriminator_state_dict) for label, path in discriminators.items()}
-    mappings = [(file, mapping), *((discriminators[label], own) for label, (_, own) in others.items())]
     # The settings are those of this generator, which may see the recipe's channels the other way round.
-    published, given = family.published(), renamed({**_joined_settings(mappings), **settings})
+    published, given = family.published(), renamed({**_joined_settings([source, *others.values()]), **settings})
     own = family(changed(published, {**published.implied(given), **given}))
     architecture = own.for_network(name)
     widths = own.full_widths(own.recipe.ngf)
     network = own.build_generator(widths)
-    _load(network, file, tensors, mapping, f"the generator {name} of {arch}")
+    source.load_into(network, f"the generator {name} of {arch}")
     trained = {label: architecture.for_network(label).build_discriminator().eval() for label in others}
-    for label, (tensors_D, mapping_D) in others.items():
-        _load(trained[label], discriminators[label], tensors_D, mapping_D, f"the discriminator {label} of {arch}")
+    for label, other in others.items():
+        other.load_into(trained[label], f"the discriminator {label} of {arch}")
     report = GeneratorReport.of(own, network, widths, measure_latency(network, own.example_input()))
     teacher = TrainedPair("teacher", arch, architecture, {name: report}, trained, environment(torch.device("cpu")))
     _make_room(teacher, out, name, force=force)
@@ -82,26 +107,27 @@ def import_generator(
     return teacher
 
 
-def _joined_settings(mappings: Iterable[tuple[Path, StateDictMapping]]) -> dict[str, Any]:
+def _joined_settings(sources: Iterable[_Source]) -> dict[str, Any]:
     """Return the recipe fields that follow from several networks, each in a file; one file may have several.
 
     Raises:
         ArtifactError: two networks differ in a field.
     """
     settings: dict[str, Any] = {}
-    sources: dict[str, Path] = {}
-    for file, mapping in mappings:
-        for field, value in mapping.settings.items():
+    files: dict[str, Path] = {}
+    for source in sources:
+        for field, value in source.mapping.settings.items():
             if settings.setdefault(field, value) != value:
-                raise ArtifactError(f"{file} has {field} = {value}, and {sources[field]} has {settings[field]}: these are different runs")
-            sources.setdefault(field, file)
+                other = f"{files[field]} has {settings[field]}"
+                raise ArtifactError(f"{source.file} has {field} = {value}, and {other}: these are different runs")
+            files.setdefault(field, source.file)
     return settings
 
 
 def _find(
     file: Path, arch: str, kind: str, mapping_of: Callable[[Mapping[str, Tensor]], StateDictMapping | None], key: str = ""
-) -> tuple[dict[str, Tensor], StateDictMapping]:
-    """Return the state dict of a file at a key, or the only one of a kind of network of the family, and the mapping of its names.
+) -> _Source:
+    """Return the state dict of a file at a key, or the only one of a kind of network of the family.
 
     Args:
         file: the file.
@@ -126,8 +152,9 @@ def _find(
         if len(mappings) > 1:
             remedy = "choose one of {} with `key`" if kind == "generator" else "save one of {} in a file of its own"
             raise ArtifactError(f"{file} contains several {kind}s of {arch}: {remedy.format(abridged(mappings))}")
-        for name, mapping in mappings.items():
-            return state_dicts[name], mapping
+        if mappings:
+            ((name, mapping),) = mappings.items()
+            return _Source(file, state_dicts[name], mapping)
     name, tensors = next(iter(levels[0].items()))
     keys = f"; it contains {abridged(whole)}" if len(whole) > 1 else ""
     readable = ARCHITECTURES.load(arch).importable.get(kind)
@@ -136,17 +163,12 @@ def _find(
     raise ArtifactError(f"{file} is not a {kind} that {arch} knows: {first}; {expected}")
 
 
-def _load(network: nn.Module, file: Path, tensors: Mapping[str, Tensor], mapping: StateDictMapping, what: str) -> None:
-    """Load a file's tensors into a network of ours.
+def _make_room(teacher: TrainedPair, out: Path, name: str, *, force: bool) -> None:
+    """Refuse a folder that contains another model. With `force`, move the files that this one replaces aside.
 
     Raises:
-        ArtifactError: they do not fit it.
+        OutputError: `out` contains another model, or files that would be replaced, and `force` is not given.
     """
-    network.load_state_dict(matching(file, tensors, network.state_dict(), what, modules=mapping.modules, ignored=mapping.ignored))
-
-
-def _make_room(teacher: TrainedPair, out: Path, name: str, *, force: bool) -> None:
-    """Refuse a folder that contains another model. With `force`, move the files that this one replaces aside."""
     own = {teacher.path(out, generator) for generator in teacher.architecture.generators}
     folders = [config.parent for config in (out / CONFIG, *out.glob(f"*/{CONFIG}")) if config.exists()]
     for folder in folders:

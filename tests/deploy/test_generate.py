@@ -9,7 +9,7 @@ from gcc.artifacts.model import environment, save
 from gcc.deploy.generate import generate
 from gcc.deploy.translate import translate
 from gcc.errors import GccError, OutputError
-from gcc.evaluation.evaluate import holds_images
+from gcc.evaluation.image_folder import holds_images
 from gcc.models.build import build_generators
 from gcc.recipe import changed
 from gcc.registry import ARCHITECTURES

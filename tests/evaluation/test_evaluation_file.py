@@ -5,7 +5,7 @@ import json
 import pytest
 
 from gcc.errors import OutputError
-from gcc.evaluation.evaluate import Evaluation, Metric
+from gcc.evaluation.evaluation import Evaluation, Metric
 from gcc.evaluation.evaluation_file import evaluation_path, free_path, save_evaluation
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import torch
@@ -14,7 +15,7 @@ from gcc.deploy.latency import measure_optimized
 from gcc.errors import BudgetError, GccError, PluginError, PruningWarning, TrainingError, abridged, first_line, suggestion
 from gcc.models.calls import Arguments, arguments_of, located_errors, require_values, shapes_of, unwrapped
 from gcc.models.modules import without_autocast
-from gcc.pruning.budget import Budget, LatencyBudget
+from gcc.pruning.budget import Budget, LatencyBudget, Limit
 from gcc.pruning.choice_warnings import warn_of_narrow_layers, warn_of_ties, warn_of_unranked_layers
 from gcc.pruning.cost import Cost, cost_of_shapes
 from gcc.pruning.graph.aten_graph import Graph
@@ -151,7 +152,7 @@ class _Request:
 
     generator: nn.Module
     inputs: Arguments
-    limit: Budget | LatencyBudget
+    budget: Budget | LatencyBudget
     importance: ImportanceMetric
     mac_counter: MacCounter
     min_keep_ratio: float
@@ -172,17 +173,13 @@ class _Request:
         """Return whether one channel in each group would still cost more than half of the budget, since the code has sizes as constants."""
         if not followed.constant:
             return False
-        shapes = shapes_of(self.generator)
-        full = _full_cost(shapes, self.inputs)
-        least = _narrow_cost(followed, shapes, {one.group.name: 1 for one in followed.channels}, self.inputs)
-        limit = self.limit.resolve(full, self.mac_counter)
-        return least.macs > full.macs / 2 if isinstance(limit, LatencyBudget) else limit.measure(least) > limit.value / 2
+        least = self._narrow_cost(followed, {one.group.name: 1 for one in followed.channels})
+        limit = self._limit
+        return least.macs > self._full_cost.macs / 2 if isinstance(limit, LatencyBudget) else limit.measure(least) > limit.value / 2
 
     def _chosen(self, followed: Followed) -> _Choice:
         """Return the most important channels within the budget."""
         trace, channels = followed.trace, followed.channels
-        shapes = shapes_of(self.generator)
-        full = _full_cost(shapes, self.inputs)
         groups = with_min_channels([one.group for one in channels], self.min_keep_ratio)
         scores = score_groups(
             with_named_parts(self.generator, channels, computed_weights(trace.graph, self.generator)), groups, self.importance
@@ -190,14 +187,37 @@ class _Request:
         widths = find_widths(
             groups,
             scores,
-            self.limit.resolve(full, self.mac_counter),
-            lambda widths: _narrow_cost(followed, shapes, widths, self.inputs),
+            self._limit,
+            partial(self._narrow_cost, followed),
             lambda widths, runtime: measure_optimized(followed.narrowed(self.generator, widths), self.inputs[0], runtime).median_ms,
             self.round_to,
         )
         best = most_important(scores, widths)
         full_widths = {group.name: group.channels for group in groups}
         return _Choice(Selection(trace.atoms, channels, best), full_widths, scores, widths)
+
+    @cached_property
+    def _shapes(self) -> nn.Module:
+        return shapes_of(self.generator)
+
+    @cached_property
+    def _full_cost(self) -> Cost:
+        expected = (
+            "the generator's cost is computed from shapes alone: expected tensors that are registered as buffers, or that are created on "
+            "the device of the input"
+        )
+        with located_errors(self._shapes, expected):
+            return cost_of_shapes(self._shapes, *self.inputs)
+
+    @cached_property
+    def _limit(self) -> Limit | LatencyBudget:
+        return self.budget.resolve(self._full_cost, self.mac_counter)
+
+    def _narrow_cost(self, followed: Followed, widths: Mapping[str, int]) -> Cost:
+        """Return the cost of a generator of given widths, cut from the full one on the meta device."""
+        smaller = followed.narrowed(self._shapes, widths)
+        with located_errors(smaller, NO_CONSTANTS):
+            return cost_of_shapes(smaller, *self.inputs)
 
 
 def _fulfilled(request: _Request, graph: Graph, leave: Collection[str]) -> _Result:
@@ -214,31 +234,33 @@ def _fulfilled(request: _Request, graph: Graph, leave: Collection[str]) -> _Resu
     """
     try:
         followed = followed_code(request.generator, graph, request.inputs, leave)
-    except GccError as reason:
-        return _fulfilled_by_graph(request, graph, leave, reason)
-    constants = GccError(f"the number of channels of {abridged(map(repr, followed.constant))}")
+    except GccError as error:
+        return _fulfilled_by_graph(request, graph, leave, str(error))
+    constants = f"the number of channels of {abridged(map(repr, followed.constant))}"
     if request.needs_graph(followed):
         with suppress(GccError):
             return _fulfilled_by_graph(request, graph, leave, constants)
     try:
         return request.fulfilled(followed)
-    except FINAL as error:
-        if isinstance(error, BudgetError) and followed.constant:
+    except BudgetError:
+        if followed.constant:
             with suppress(GccError):
                 return _fulfilled_by_graph(request, graph, leave, constants)
         raise
-    except GccError as reason:
-        return _fulfilled_by_graph(request, graph, leave, reason)
+    except FINAL:
+        raise
+    except GccError as error:
+        return _fulfilled_by_graph(request, graph, leave, str(error))
 
 
-def _fulfilled_by_graph(request: _Request, graph: Graph, leave: Collection[str], reason: GccError) -> _Result:
+def _fulfilled_by_graph(request: _Request, graph: Graph, leave: Collection[str], reason: str) -> _Result:
     """Return the pruned generator that runs its graph.
 
     Args:
         request: what it is pruned to.
         graph: the generator's graph.
         leave: paths of modules to leave as they are.
-        reason: why its own code cannot run.
+        reason: why its own code is not used, for messages.
 
     Raises:
         GccError: its graph cannot be cut or is not proven, either; both reasons are given.
@@ -251,8 +273,8 @@ def _fulfilled_by_graph(request: _Request, graph: Graph, leave: Collection[str],
     except FINAL:
         raise
     except Exception as error:  # torch.export and a user's module can raise anything.
-        if str(error) == str(reason):
-            raise reason from None
+        if str(error) == reason:
+            raise GccError(reason) from None
         raise GccError(f"{reason}; and the graph of the generator cannot be used in its place: {first_line(error)}") from error
     warn_user(f"the pruned generator runs its graph, not its code, which contains sizes as constants: {reason}", PruningWarning)
     return result
@@ -297,19 +319,3 @@ def _loaded_metric(name: str, generator: nn.Module) -> ImportanceMetric:
     if metric.gradient_batches and all(parameter.grad is None for parameter in generator.parameters()):
         raise GccError(f"metric {name!r} reads gradients, but no parameter has one: call backward() on a loss first")
     return metric
-
-
-def _full_cost(shapes: nn.Module, inputs: Arguments) -> Cost:
-    expected = (
-        "the generator's cost is computed from shapes alone: expected tensors that are registered as buffers, or that are created on the "
-        "device of the input"
-    )
-    with located_errors(shapes, expected):
-        return cost_of_shapes(shapes, *inputs)
-
-
-def _narrow_cost(followed: Followed, shapes: nn.Module, widths: Mapping[str, int], inputs: Arguments) -> Cost:
-    """Return the cost of a generator of given widths, cut from the full one on the meta device."""
-    smaller = followed.narrowed(shapes, widths)
-    with located_errors(smaller, NO_CONSTANTS):
-        return cost_of_shapes(smaller, *inputs)
