@@ -63,23 +63,6 @@ def changed(network):
             nn.init.uniform_(module.weight, 0.5, 1.5)
 
 
-@pytest.mark.parametrize(
-    ("arch", "form"), [pytest.param(arch, form, marks=slow_unless_pix2pix(arch)) for arch in sorted(TINY) for form in FORMS]
-)
-def test_every_family_in_every_format(saved, tmp_path, arch, form):
-    program = runtime(form)
-    path = tmp_path / f"out{program.suffixes[0]}"
-    written = export(saved / arch, path, format=form)
-    assert written.path == path and {*tmp_path.iterdir()} == {*written.files, *written.guides}
-    assert written.comparison.error <= 1e-4 * written.comparison.reach and written.comparison.reach > 0.01
-    exported, network = program.read(path, load(saved / arch)) if form != "safetensors" else None, load(saved / arch)
-    if exported is not None:
-        for shape in written.comparison.trials:
-            example = torch.randn(shape)
-            with torch.inference_mode():
-                torch.testing.assert_close(exported(example), network(example), rtol=1e-3, atol=1e-4)
-
-
 @pytest.mark.parametrize("form", ["torchscript", "pt2", "safetensors"])
 def test_the_callers_autocast_does_not_reach_the_file(saved, tmp_path, form):
     path = tmp_path / f"out{runtime(form).suffixes[0]}"
@@ -385,41 +368,61 @@ def metadata_of(path, form):
     ("arch", "form"),
     [pytest.param(arch, form, marks=slow_unless_onnx(form) or slow_unless_pix2pix(arch)) for arch in sorted(TINY) for form in FORMS],
 )
-def test_a_file_says_how_to_feed_it(saved, tmp_path, arch, form):
+def test_every_family_in_every_format(saved, tmp_path, arch, form):
     program = runtime(form)
     path = tmp_path / f"out{program.suffixes[0]}"
     written = export(saved / arch, path, format=form)
-    readme, *script = written.guides
-    assert readme.name == f"{path.name}.README.md" and len(script) == (form != "safetensors")
-    metadata, facts = metadata_of(path, form) if program.holds_metadata else None, written.facts()
+    assert written.path == path and {*tmp_path.iterdir()} == {*written.files, *written.guides}
+    assert written.comparison.error <= 1e-4 * written.comparison.reach and written.comparison.reach > 0.01
+    if form != "safetensors":
+        require_equal_outputs(program.read(path, load(saved / arch)), load(saved / arch), written.comparison.trials)
+    require_description(written, metadata_of(path, form) if program.holds_metadata else None, arch)
+    _, *scripts = written.guides
+    assert len(scripts) == (form != "safetensors")
+    for script in scripts:
+        require_same_image(saved / arch, script, program.package)
+
+
+def require_equal_outputs(exported, network, shapes):
+    for shape in shapes:
+        example = torch.randn(shape)
+        with torch.inference_mode():
+            torch.testing.assert_close(exported(example), network(example), rtol=1e-3, atol=1e-4)
+
+
+def require_description(written, metadata, arch):
+    """Check that the README, the file's metadata and the printed facts say how to feed it."""
+    readme, facts = written.guides[0], written.facts()
+    assert readme.name == f"{written.path.name}.README.md"
     for title, text in written.feeding.items():
         plain = text.replace("`", "")
         assert text in readme.read_text() and facts[title] == plain
         assert metadata is None or metadata[title.replace(" ", "_")] == plain
     assert facts["largest error"] in readme.read_text() and "from -1 to 1" in facts["output values"]
     assert metadata is None or metadata["arch"] == arch
-    if form == "onnx":
+    if written.path.suffix == ".onnx":
         assert metadata["input"].startswith("input: N") and re.match(r"output: Nx3x(HxW|4Hx4W|32x32), float32", metadata["output"])
-    if not script:
-        return
+
+
+def require_same_image(student, script, package):
+    """Check that the script writes the image that `translate` or `generate` writes."""
+    folder, takes_noise = script.parent, student.name == "sagan"
     picture = Image.effect_noise((45, 39), 90).convert("RGB")
-    picture.save(tmp_path / "photo.png")
-    arguments = [str(script[0]), *([] if arch == "sagan" else [str(tmp_path / "photo.png")]), "fake.png"]
+    picture.save(folder / "photo.png")
+    arguments = [str(script), *([] if takes_noise else [str(folder / "photo.png")]), "fake.png"]
     # Neither this package nor, in another program, torch may be needed.
-    missing = ["gcc", *(["torch"] if program.package != "torch" else [])]
+    missing = ["gcc", *(["torch"] if package != "torch" else [])]
     hide = f"import runpy, sys; sys.modules |= dict.fromkeys({missing}); sys.argv[:] = sys.argv[1:]"
     command = [sys.executable, "-W", "ignore", "-c", f"{hide}; runpy.run_path(sys.argv[0], run_name='__main__')", *arguments]
-    ran = subprocess.run(command, cwd=tmp_path, env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"}, check=True)
+    ran = subprocess.run(command, cwd=folder, env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"}, check=True)
     assert ran.returncode == 0
-    if arch == "sagan":
-        *_, expected = [
-            tmp_path / "generated" / "0000.png",
-            *generate(saved / arch, tmp_path / "generated", count=1, seed=0, device="cpu"),
-        ][:1]
+    if takes_noise:
+        expected = folder / "generated" / "0000.png"
+        list(generate(student, folder / "generated", count=1, seed=0, device="cpu"))
     else:
-        (expected,) = translate(saved / arch, tmp_path / "photo.png", tmp_path / "expected.png", size=None, device="cpu")
-    assert pixels(expected).shape == pixels(tmp_path / "fake.png").shape
-    assert abs(pixels(expected) - pixels(tmp_path / "fake.png")).max() <= 1
+        (expected,) = translate(student, folder / "photo.png", folder / "expected.png", size=None, device="cpu")
+    assert pixels(expected).shape == pixels(folder / "fake.png").shape
+    assert abs(pixels(expected) - pixels(folder / "fake.png")).max() <= 1
 
 
 @pytest.mark.slow
