@@ -52,8 +52,10 @@ check(net.load_param(str(FILE)), "load_param")
 check(net.load_model(str(FILE.with_suffix(".bin"))), "load_model")
 
 def run(inputs):
+    # A Mat does not keep its array alive.
+    values = np.ascontiguousarray(inputs[0])
     with net.create_extractor() as extractor:
-        check(extractor.input("in0", ncnn.Mat(np.ascontiguousarray(inputs[0])).clone()), "input")
+        check(extractor.input("in0", ncnn.Mat(values).clone()), "input")
         code, fake = extractor.extract("out0")
         check(code, "extract")
         return np.array(fake)[None]
@@ -133,8 +135,10 @@ return run"""
         import ncnn
 
         def run(inputs: Tensor) -> Tensor:
+            # A Mat does not keep its array alive.
+            values = inputs[0].contiguous().numpy()
             with net.create_extractor() as extractor:
-                extractor.input("in0", ncnn.Mat(inputs[0].contiguous().numpy()).clone())
+                extractor.input("in0", ncnn.Mat(values).clone())
                 code, fake = extractor.extract("out0")
                 if code:
                     raise GccError(f"ncnn cannot run this generator on {tuple(inputs.shape)}: choose another format")

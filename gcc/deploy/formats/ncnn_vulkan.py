@@ -68,9 +68,11 @@ def _replace_products(path: Path, inputs: Inputs) -> None:
 
     net = NCNN().net(path)
     matrices = set()
+    # A Mat does not keep its array alive.
+    zeros = np.zeros(inputs.shape, np.float32)
     for blob in factors:
         with net.create_extractor() as extractor:
-            extractor.input("in0", ncnn.Mat(np.zeros(inputs.shape, np.float32)).clone())
+            extractor.input("in0", ncnn.Mat(zeros).clone())
             code, values = extractor.extract(blob)
             if not code and values.dims == 2:
                 matrices.add(blob)
