@@ -343,6 +343,18 @@ def pixels(path):
         return np.asarray(image, dtype=np.int64)
 
 
+def test_ncnn_reads_inputs_whose_values_are_in_another_order(saved, tmp_path):
+    """They are copied, and memory that is freed too early crashes the process."""
+    written = export(saved / "cyclegan", tmp_path / "out.ncnn.param", format="ncnn")
+    network = load(saved / "cyclegan")
+    image = (2 * torch.rand(1, 384, 512, 3) - 1).permute(0, 3, 1, 2)
+    with torch.inference_mode():
+        expected = network(image)
+    script = runpy.run_path(str(written.guides[1]))
+    torch.testing.assert_close(runtime("ncnn").read(written.path, network)(image), expected, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(torch.from_numpy(script["load"]()(image.numpy())), expected, rtol=1e-3, atol=1e-4)
+
+
 def metadata_of(path, form):
     if form == "onnx":
         import onnx
