@@ -104,7 +104,7 @@ def _require_real_images(real: Path, images: Collection[Path], fake: Path) -> No
     """Refuse a folder without images of its own, and name one inside it that has some.
 
     Raises:
-        DataError: there are no images.
+        DataError: the folder contains no images.
     """
     if images:
         return

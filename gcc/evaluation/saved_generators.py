@@ -62,7 +62,7 @@ class Splits:
         """Return a split, without the samples that cannot be read if these are left out.
 
         Raises:
-            DataError: there is no such split, or a sample cannot be read.
+            DataError: the data has no such split, or a sample cannot be read.
         """
         source = self._opener.open(name)
         if name == "val" and source.note:
